@@ -1,0 +1,148 @@
+/** The interfaces between the agent's parts; types only. `main.ts` plugs them together, `pipeline.ts` speaks to them. */
+
+import type { ReplyError, ReplyTimingsMs } from '../shared/contract/messages.ts';
+import type { ModelRef } from '../shared/contract/names.ts';
+import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
+import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
+
+/** One input as a feed yields it. */
+export interface FeedItem {
+  readonly input: TaskInput;
+  /** How people know it: a file's name, a line's number. */
+  readonly label: string | null;
+}
+
+/** Where inputs come from. A feed waits for `take` to return before it yields the next one. */
+export interface Feed {
+  /** Runs until the feed ends (a folder gone through once) or the signal aborts. @throws FILE_UNREADABLE */
+  run(take: (item: FeedItem) => Promise<void>, signal: AbortSignal): Promise<void>;
+}
+
+/** The local model of a pipeline. */
+export interface LocalModel {
+  /** null while no model is loaded. */
+  readonly model: ModelRef | null;
+  /** @throws the input's own error, MODEL_NOT_LOADED, RUNNER_CRASHED, RUNNER_TIMEOUT */
+  infer(input: TaskInput): Promise<LocalAnswer>;
+}
+
+export interface LocalAnswer {
+  readonly output: unknown;
+  /** Unbounded, higher is surer. */
+  readonly routeScore: number;
+  readonly model: ModelRef;
+  readonly timingsMs: { readonly preprocess: number; readonly inference: number };
+}
+
+/** What the router decides by. */
+export interface RouteQuestion {
+  /** null: there is no local answer (no model, or it failed). */
+  readonly routeScore: number | null;
+  readonly noLocalAnswer?: 'no-edge-model' | 'edge-failed' | 'too-large-for-edge';
+  readonly online: boolean;
+  /** Size of the request on the wire. */
+  readonly requestBytes: number;
+  readonly forced?: 'edge' | 'cloud';
+}
+
+/**
+ * Where the answer comes from.
+ * `audit`: the local answer stands, the cloud is asked in the background by lot.
+ */
+export type Route =
+  | { readonly to: 'edge'; readonly reason: EdgeReason; readonly audit: boolean }
+  | { readonly to: 'cloud'; readonly reason: CloudReason };
+
+/** Decides, and learns from replies. Pure but for its own state. */
+export interface Router {
+  /** @param id the request's id, by which `settle` names it later */
+  choose(id: string, question: RouteQuestion): Route;
+  /** Calibrated probability 0..1 that the cloud would say the same as this local answer; null without evidence. */
+  agreementAt(routeScore: number): number | null;
+  /**
+   * What became of an escalation or audit sample, in whatever order replies come.
+   *
+   * @param loss 0..1, how much the local answer differs from the cloud's; null when no answer will come
+   */
+  settle(id: string, loss: number | null): void;
+  /** What the status page and metrics show. */
+  status(): RouterStatus;
+}
+
+export interface RouterStatus {
+  readonly start: 'certificate' | 'learn';
+  readonly agreement: number;
+  readonly confidence: number;
+  /** Lowest routeScore that stays local; null: every request is escalated. */
+  readonly threshold: number | null;
+  /** Pairs of answers that the threshold rests on. */
+  readonly evidence: number;
+}
+
+/** Everything that must survive a power cut between accepting a request and answering it. */
+export interface OutboxRequest {
+  readonly id: string;
+  readonly pipeline: string;
+  readonly task: TaskName;
+  /** The cloud model that is asked. */
+  readonly model: string;
+  readonly input: TaskInput;
+  readonly label: string | null;
+  readonly reason: CloudReason;
+  /** Whether the local answer already stands and only a different reply counts. */
+  readonly background: boolean;
+  readonly local: LocalAnswer | null;
+  readonly acceptedAtMs: number;
+  readonly deadlineMs: number;
+  readonly expiresMs: number;
+}
+
+/** The hub's answer, as it is kept. */
+export type CloudReply =
+  | {
+      readonly ok: true;
+      readonly output: unknown;
+      readonly model: ModelRef;
+      readonly timingsMs: ReplyTimingsMs;
+    }
+  | { readonly ok: false; readonly error: ReplyError };
+
+/** An accepted request that is not closed yet. */
+export interface OutboxEntry {
+  readonly request: OutboxRequest;
+  /** Set once its reply is on disk. */
+  readonly reply: CloudReply | undefined;
+}
+
+/** Durable waiting room: what it has accepted is on disk. */
+export interface Outbox {
+  /** On disk when it returns. @throws OUTBOX_FULL, DISK_FULL (nothing was accepted) */
+  put(request: OutboxRequest): Promise<void>;
+  /** Records the reply; on disk when it returns. A second reply, or one for an unknown id, is ignored: false. */
+  answer(id: string, reply: CloudReply): Promise<boolean>;
+  /** The results have been taken by every sink: the entry goes. */
+  close(id: string): Promise<void>;
+  /** Gives a request up, with its code, into the dead letters. */
+  bury(id: string, error: ReplyError): Promise<void>;
+  get(id: string): OutboxEntry | undefined;
+  /** All open entries, oldest first. */
+  open(): IterableIterator<OutboxEntry>;
+  /** Milliseconds of the agent's running time until the request expires; negative when it has. */
+  msUntilExpiry(id: string): number;
+  readonly depth: { readonly entries: number; readonly bytes: number; readonly oldestAtMs: number | null };
+}
+
+/** The link to the hub. */
+export interface Uplink {
+  /** A broker is connected and a hub is present. */
+  readonly online: boolean;
+  /** Sends, or sends again, as soon as the link allows; returns at once. The reply comes through the outbox. */
+  enqueue(id: string): void;
+}
+
+/** Where results go. */
+export interface Sink {
+  readonly name: string;
+  /** Resolves when the result is safe there. @throws anything: it is tried again, then dead-lettered */
+  put(result: Result): Promise<void>;
+}

@@ -1,0 +1,66 @@
+/** The interfaces between the hub's parts; types only. `main.ts` plugs them together. */
+import type { DevicePresence, ReplyError, Reported } from '../shared/contract/messages.ts';
+import type { ModelRef } from '../shared/contract/names.ts';
+import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
+
+/** A request that has been decoded and admitted, from whichever face. */
+export interface InferenceRequest {
+  readonly model: string;
+  readonly input: TaskInput;
+  /** When the asker takes another answer, on the monotonic clock: order, never a reason to reject. */
+  readonly deadlineMonoMs: number;
+  /** When the request is given up, on the monotonic clock. */
+  readonly expiresMonoMs: number;
+}
+
+export interface InferenceReply {
+  readonly output: unknown;
+  readonly model: ModelRef;
+  readonly timingsMs: { readonly queue: number; readonly preprocess: number; readonly inference: number };
+}
+
+/** Runs requests, batching them as it sees fit. */
+export interface Inferencer {
+  /** @throws MODEL_UNKNOWN, QUEUE_FULL, EXPIRED, the input's own error, RUNNER_* */
+  infer(request: InferenceRequest): Promise<InferenceReply>;
+}
+
+/** The models that a hub can run. */
+export interface ModelCatalog {
+  /** @throws MODEL_UNKNOWN */
+  resolve(name: string): { readonly folder: string; readonly ref: ModelRef; readonly task: TaskName };
+}
+
+/** The link to devices, as intake sees it. */
+export interface DeviceLink {
+  onRequest(handle: (deviceId: string, frame: Uint8Array) => void): void;
+  /** Resolves when the broker has it. @throws BROKER_UNREACHABLE */
+  reply(deviceId: string, frame: Uint8Array): Promise<void>;
+}
+
+/** What the hub remembers of its devices. */
+export interface DeviceBook {
+  isActive(deviceId: string): boolean;
+  seen(deviceId: string, presence: DevicePresence): void;
+  reported(deviceId: string, state: Reported): void;
+}
+
+/** One line of the usage ledger; a request is counted once, whoever asks again. */
+export interface UsageLine {
+  readonly atMs: number;
+  /** Device id, or the id of the key that asked over HTTP. */
+  readonly who: string;
+  readonly requestId: string;
+  readonly model: ModelRef;
+  readonly inputBytes: number;
+  readonly inferenceMs: number;
+}
+
+export interface UsageLedger {
+  record(line: UsageLine): void;
+}
+
+/** Why intake turned a request away; a value, not an error. */
+export type Admission =
+  | { readonly admitted: true }
+  | { readonly admitted: false; readonly error: ReplyError };

@@ -1,0 +1,14 @@
+/** Every size and count that both sides must agree on. Bytes are plain numbers of bytes. */
+
+/** Largest envelope that goes out in one MQTT message; larger ones must travel in chunks. */
+export const MAX_PAYLOAD_BYTES = 120 * 1024;
+/** Largest JSON header of an envelope. */
+export const MAX_HEADER_BYTES = 16 * 1024;
+/** Largest picture file that anybody takes in. */
+export const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
+/** Largest text that anybody takes in; models cut at their own length, this only stops abuse. */
+export const MAX_TEXT_BYTES = 1024 * 1024;
+/** When a request may be given up, unless the pipeline says otherwise: 24 h. */
+export const DEFAULT_EXPIRES_MS = 24 * 3_600_000;
+/** When the asker gets an answer, the local one if need be. */
+export const DEFAULT_DEADLINE_MS = 2_000;

@@ -1,0 +1,69 @@
+/** The MQTT topics, written and read nowhere else (DESIGN.md 8). */
+
+const ROOT = 'outrider/v1';
+
+/** Topics that a device writes or reads; the id must have passed `deviceId`. */
+export const deviceTopics = (id: string) => ({
+  infer: `${ROOT}/devices/${id}/infer`,
+  reply: `${ROOT}/devices/${id}/reply`,
+  chunk: `${ROOT}/devices/${id}/chunk`,
+  desired: `${ROOT}/devices/${id}/desired`,
+  reported: `${ROOT}/devices/${id}/reported`,
+  presence: `${ROOT}/devices/${id}/presence`,
+  results: `${ROOT}/devices/${id}/results`,
+  telemetry: `${ROOT}/devices/${id}/telemetry`,
+});
+
+export const hubTopics = (id: string) => ({ presence: `${ROOT}/hubs/${id}/presence` });
+
+/** What a hub subscribes to. `infer` is shared among hubs where the broker can (MQTT 5, `$share`). */
+export const hubFilters = {
+  infer: `${ROOT}/devices/+/infer`,
+  inferShared: `$share/hub/${ROOT}/devices/+/infer`,
+  presence: `${ROOT}/devices/+/presence`,
+  reported: `${ROOT}/devices/+/reported`,
+  results: `${ROOT}/devices/+/results`,
+  telemetry: `${ROOT}/devices/+/telemetry`,
+} as const;
+
+/** The filter by which devices see whether a hub is there. */
+export const HUB_PRESENCE_FILTER = `${ROOT}/hubs/+/presence`;
+
+/** Which device channel, or hub presence, a topic is. */
+export type ParsedTopic =
+  | {
+      readonly kind: 'device';
+      readonly deviceId: string;
+      readonly channel: keyof ReturnType<typeof deviceTopics>;
+    }
+  | { readonly kind: 'hub'; readonly hubId: string; readonly channel: 'presence' };
+
+const DEVICE_CHANNELS = new Set<string>(Object.keys(deviceTopics('x')));
+const DEVICE = new RegExp(`^${ROOT}/devices/([A-Za-z0-9_-]{1,64})/([a-z]+)$`);
+const HUB = new RegExp(`^${ROOT}/hubs/([A-Za-z0-9_-]{1,64})/presence$`);
+
+/** @returns undefined for a topic that is not ours */
+export function parseTopic(topic: string): ParsedTopic | undefined {
+  const device = DEVICE.exec(topic);
+  if (device?.[1] !== undefined && device[2] !== undefined && DEVICE_CHANNELS.has(device[2])) {
+    return {
+      kind: 'device',
+      deviceId: device[1],
+      channel: device[2] as keyof ReturnType<typeof deviceTopics>,
+    };
+  }
+  const hub = HUB.exec(topic);
+  return hub?.[1] === undefined ? undefined : { kind: 'hub', hubId: hub[1], channel: 'presence' };
+}
+
+/** What a device may do with a topic or filter: exactly its own topics, and hub presence. The broker asks this. */
+const DEVICE_WRITES = ['infer', 'reported', 'presence', 'results', 'telemetry'] as const;
+const DEVICE_READS = ['reply', 'chunk', 'desired'] as const;
+
+/** Whether this device may publish to the topic. */
+export const deviceMayPublish = (id: string, topic: string): boolean =>
+  DEVICE_WRITES.some((channel) => deviceTopics(id)[channel] === topic);
+
+/** Whether this device may subscribe to the filter, compared as text: no wildcard but hub presence. */
+export const deviceMaySubscribe = (id: string, filter: string): boolean =>
+  filter === HUB_PRESENCE_FILTER || DEVICE_READS.some((channel) => deviceTopics(id)[channel] === filter);

@@ -1,0 +1,74 @@
+/**
+ * What a runner is to the rest of the system: a child process in which one model version runs.
+ * The process itself is `runner-main.ts`; `runner-process.ts` starts it and speaks to it.
+ */
+import type { TaskInput, TaskName } from '../contract/tasks.ts';
+import type { ErrorBody } from '../runtime/errors.ts';
+
+/** One answer of a model. */
+export interface Inference {
+  /** Hugging Face's shape for the task. */
+  readonly output: unknown;
+  /** What the router orders by: unbounded, higher is surer (log-odds margin from logits); never NaN. */
+  readonly routeScore: number;
+  readonly timingsMs: { readonly preprocess: number; readonly inference: number };
+}
+
+/** The outcome of one input of a batch: a bad input does not take its neighbours down. */
+export type Outcome =
+  | { readonly ok: true; readonly value: Inference }
+  | { readonly ok: false; readonly error: ErrorBody };
+
+/** A decoded, preprocessed input that waits in the runner. */
+export interface Prepared {
+  readonly handle: number;
+  /** Inputs with equal keys may share a batch. */
+  readonly shapeKey: string;
+}
+
+export interface RunnerFacts {
+  readonly name: string;
+  readonly task: TaskName;
+  readonly digest: string;
+  /** 1 where batching would change answers. */
+  readonly maxBatchSize: number;
+  readonly executionProvider: string;
+}
+
+export interface Runner {
+  readonly facts: RunnerFacts;
+  /**
+   * Decodes, preprocesses, runs, postprocesses one input.
+   *
+   * @throws the input's own error (IMAGE_CORRUPT, TEXT_INVALID, …), RUNNER_CRASHED, RUNNER_TIMEOUT
+   */
+  infer(input: TaskInput): Promise<Inference>;
+  /** First half, for batches. Each handle must go to `run` or `release`. @throws as infer */
+  prepare(input: TaskInput): Promise<Prepared>;
+  /** Second half: one batch of one shapeKey, answers in order. @throws RUNNER_CRASHED, RUNNER_TIMEOUT */
+  run(handles: readonly number[]): Promise<readonly Outcome[]>;
+  release(handles: readonly number[]): void;
+  /** Resolves when the process has ended, for whatever reason. */
+  readonly ended: Promise<{ readonly expected: boolean; readonly reason: string }>;
+  /** Lets running work finish for `graceMs`, then kills. */
+  stop(graceMs?: number): Promise<void>;
+}
+
+export interface RunnerOptions {
+  /** The model folder, already checked by `openModelFolder`. */
+  readonly folder: string;
+  readonly digest: string;
+  /** ONNX Runtime's intra-op threads; the sum over all runners should not exceed the cores. */
+  readonly threads: number;
+  /** False on devices: spinning threads cost a core (FACTS.md). */
+  readonly allowSpinning?: boolean;
+  /** The watchdog ends the process above this RSS. */
+  readonly maxRssBytes: number;
+  /** Loading and warming up must be done by then. */
+  readonly startTimeoutMs: number;
+  /** One call must be done by then; the process is killed otherwise. */
+  readonly callTimeoutMs: number;
+}
+
+/** @throws MODEL_INVALID, RUNNER_START_FAILED */
+export type StartRunner = (options: RunnerOptions) => Promise<Runner>;

@@ -1,0 +1,135 @@
+/**
+ * A model folder on disk: reads and checks its `outrider.json`, verifies the recorded digests, and says which version it is.
+ * Nothing here loads a model.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { lstat, readdir, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { AppError, systemCode } from '../runtime/errors.ts';
+import { sha256Hex } from '../runtime/ids.ts';
+import { type ModelSpec, modelSpec } from './model-spec.ts';
+
+export const SPEC_FILE = 'outrider.json';
+
+/** A checked folder. */
+export interface ModelFolder {
+  readonly path: string;
+  readonly spec: ModelSpec;
+  /** SHA-256 over the lines `<hex> <path>\n` of the files that a runner reads, 64 hex digits. */
+  readonly digest: string;
+  /** Size of those files together. */
+  readonly bytes: number;
+}
+
+/** Files that travel with a model but do not change what it answers. */
+const TRAVELS_ONLY = /^(README|LICENSE|NOTICE)/i;
+
+/**
+ * Opens a model folder, reading every file that counts once.
+ *
+ * @throws MODEL_INVALID (no outrider.json, a bad field, a missing file, a link) or MODEL_DIGEST_MISMATCH
+ */
+export async function openModelFolder(path: string): Promise<ModelFolder> {
+  const spec = await readSpec(path);
+  const paths = (await listFiles(path, '')).filter((file) => counts(file, spec));
+  const hashes = new Map<string, string>();
+  let bytes = 0;
+  for (const file of paths) {
+    const hashed = await hashFile(join(path, file));
+    hashes.set(file, hashed.hex);
+    bytes += hashed.bytes;
+  }
+  for (const [file, expected] of Object.entries(spec.files)) {
+    const actual = hashes.get(file);
+    if (actual === undefined)
+      throw new AppError('MODEL_INVALID', `${basename(path)}: ${file} is named in ${SPEC_FILE} but missing`);
+    if (actual !== expected) {
+      throw new AppError(
+        'MODEL_DIGEST_MISMATCH',
+        `${basename(path)}: ${file} has SHA-256 ${actual}, recorded is ${expected}`,
+      );
+    }
+  }
+  if (!(spec.model in spec.files))
+    throw new AppError('MODEL_INVALID', `${basename(path)}: ${spec.model} has no SHA-256 in ${SPEC_FILE}`);
+  return { path, spec, digest: versionDigest(hashes), bytes };
+}
+
+/** The digest of a version from its files' digests, byte-sorted by path. */
+export function versionDigest(hashes: ReadonlyMap<string, string>): string {
+  const lines = [...hashes]
+    .sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    .map(([file, hex]) => `${hex} ${file}\n`);
+  return sha256Hex(lines.join(''));
+}
+
+async function readSpec(path: string): Promise<ModelSpec> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(join(path, SPEC_FILE), 'utf8'));
+  } catch (error) {
+    const why = systemCode(error) === 'ENOENT' ? `has no ${SPEC_FILE}` : `${SPEC_FILE} cannot be read`;
+    throw new AppError('MODEL_INVALID', `${path}: ${why}`, { cause: error });
+  }
+  const parsed = modelSpec.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'top'}: ${issue.message}`);
+  throw new AppError('MODEL_INVALID', `${path}/${SPEC_FILE}: ${problems.join('; ')}`);
+}
+
+/** A variant that outrider.json does not name is another version's file. */
+function counts(file: string, spec: ModelSpec): boolean {
+  if (file.split('/').some((part) => part.startsWith('.'))) return false;
+  if (TRAVELS_ONLY.test(basename(file))) return false;
+  return !file.endsWith('.onnx') || file === spec.model;
+}
+
+async function listFiles(root: string, prefix: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const entry of await readdir(join(root, prefix), { withFileTypes: true })) {
+    const file = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
+    if (entry.isDirectory()) found.push(...(await listFiles(root, file)));
+    else if (entry.isFile()) found.push(file);
+    else throw new AppError('MODEL_INVALID', `${basename(root)}: ${file} is neither a file nor a folder`);
+  }
+  return found;
+}
+
+async function hashFile(path: string): Promise<{ hex: string; bytes: number }> {
+  const hash = createHash('sha256');
+  // Streamed: a model may be larger than the memory of a device.
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return { hex: hash.digest('hex'), bytes: (await lstat(path)).size };
+}
+
+/**
+ * Finds the model folders below a directory (each with an outrider.json, at most two levels down), by name.
+ * A folder that is not valid is reported, never the reason to miss the others.
+ */
+export async function findModelFolders(
+  root: string,
+  onInvalid: (path: string, error: unknown) => void,
+): Promise<ModelFolder[]> {
+  const found: ModelFolder[] = [];
+  for (const path of await specFolders(root, 2)) {
+    try {
+      found.push(await openModelFolder(path));
+    } catch (error) {
+      onInvalid(path, error);
+    }
+  }
+  return found.sort((a, b) => a.spec.name.localeCompare(b.spec.name));
+}
+
+async function specFolders(root: string, depth: number): Promise<string[]> {
+  const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {
+    throw new AppError('FILE_UNREADABLE', `the models folder ${root} cannot be read`, { cause: error });
+  });
+  if (entries.some((entry) => entry.name === SPEC_FILE)) return [root];
+  if (depth === 0) return [];
+  const below = entries
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map((entry) => specFolders(join(root, entry.name), depth - 1));
+  return (await Promise.all(below)).flat();
+}

@@ -1,0 +1,76 @@
+/** Small state files: written whole to a temporary name, fsynced, renamed; a reader sees the old or the new one, never a torn one. */
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { ZodType } from 'zod';
+import { AppError, isDiskFull, systemCode } from './errors.ts';
+
+/**
+ * Replaces a file atomically and durably.
+ *
+ * @throws DISK_FULL (the old file stays as it was)
+ */
+export async function writeFileAtomic(
+  path: string,
+  content: string | Uint8Array,
+  mode = 0o644,
+): Promise<void> {
+  const folder = dirname(path);
+  const temporary = join(folder, `.${basename(path)}.${randomBytes(4).toString('hex')}.tmp`);
+  try {
+    await mkdir(folder, { recursive: true });
+    const file = await open(temporary, 'wx', mode);
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+    await syncFolder(folder);
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined);
+    throw isDiskFull(error)
+      ? new AppError('DISK_FULL', `no space to write ${path}`, { cause: error })
+      : error;
+  }
+}
+
+/** Makes names in a folder durable (after create, rename, delete). Not every platform can; those lose only the name. */
+export async function syncFolder(folder: string): Promise<void> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(folder, 'r');
+    await handle.sync();
+  } catch (error) {
+    if (!['EISDIR', 'EPERM', 'EINVAL', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error;
+  } finally {
+    await handle?.close();
+  }
+}
+
+/** Writes a JSON state file atomically. */
+export async function writeJsonAtomic(path: string, value: unknown, mode?: number): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify(value, null, 2)}\n`, mode);
+}
+
+/**
+ * Reads a JSON state file through its schema.
+ *
+ * @returns undefined when there is no such file
+ * @throws DATA_CORRUPT when it is not JSON or not of the schema
+ */
+export async function readJson<T>(path: string, schema: ZodType<T>): Promise<T | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+  try {
+    return schema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new AppError('DATA_CORRUPT', `${path} is not a valid state file`, { cause: error });
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * The table of every failure that Outrider names, and the one error class.
+ * Callers switch on `code`, never on text. `docs/errors.md` is generated from this table.
+ */
+
+/** Whose fault it is: decides the log level and whether asking again can help. */
+export type ErrorKind = 'caller' | 'world' | 'bug';
+
+interface ErrorEntry {
+  readonly kind: ErrorKind;
+  /** `backoff`: the same request may succeed later. */
+  readonly retry: 'never' | 'backoff';
+  readonly httpStatus: number;
+  readonly meaning: string;
+  /** What the reader can do about it. */
+  readonly remedy: string;
+}
+
+const caller = (httpStatus: number, meaning: string, remedy: string): ErrorEntry => ({
+  kind: 'caller',
+  retry: 'never',
+  httpStatus,
+  meaning,
+  remedy,
+});
+const busy = (httpStatus: number, meaning: string, remedy: string): ErrorEntry => ({
+  kind: 'world',
+  retry: 'backoff',
+  httpStatus,
+  meaning,
+  remedy,
+});
+const world = (httpStatus: number, meaning: string, remedy: string): ErrorEntry => ({
+  kind: 'world',
+  retry: 'never',
+  httpStatus,
+  meaning,
+  remedy,
+});
+
+export const ERRORS = {
+  // The request
+  BAD_REQUEST: caller(
+    400,
+    'The request is not of the expected form.',
+    'See the message for the field and what was expected.',
+  ),
+  PARAMETERS_INVALID: caller(
+    400,
+    'A parameter is unknown or out of range.',
+    'See docs/protocol.md for the task’s parameters.',
+  ),
+  INPUT_EMPTY: caller(400, 'The input has no bytes.', 'Send a picture or a text.'),
+  INPUT_TOO_LARGE: caller(
+    413,
+    'The input is over the size limit.',
+    'Send a smaller input, or raise the limit in the configuration.',
+  ),
+  TEXT_INVALID: caller(422, 'The text is not valid UTF-8.', 'Send UTF-8 text.'),
+  IMAGE_CORRUPT: caller(
+    422,
+    'The picture cannot be decoded.',
+    'Send a whole JPEG, PNG, WebP, GIF, TIFF or AVIF file.',
+  ),
+  IMAGE_TOO_LARGE: caller(
+    413,
+    'The picture has too many pixels.',
+    'Send at most 64 megapixels as JPEG, 16 in other formats.',
+  ),
+  IMAGE_UNSUPPORTED: caller(415, 'The picture format is not supported.', 'Convert it to JPEG, PNG or WebP.'),
+  INPUT_KIND_WRONG: caller(
+    415,
+    'The input is of the wrong kind for this task.',
+    'Send pictures to picture tasks and text to text tasks.',
+  ),
+  TASK_UNSUPPORTED: caller(400, 'This task is not supported here.', 'See docs/protocol.md for the tasks.'),
+  PIPELINE_UNKNOWN: caller(404, 'There is no pipeline of this name.', 'List them with GET /v1/pipelines.'),
+  MODEL_UNKNOWN: caller(404, 'There is no model of this name.', 'List them with `outrider models ls`.'),
+  RESULT_UNKNOWN: caller(
+    404,
+    'No result with this id is kept.',
+    'The last 1,000 results and all open ones are kept.',
+  ),
+  NOT_FOUND: caller(404, 'There is nothing at this address.', 'See the addresses in docs/protocol.md.'),
+  CONFLICT: caller(409, 'The thing exists already.', 'Choose another name, or remove the old one first.'),
+
+  // Who asks
+  UNAUTHORIZED: caller(
+    401,
+    'A valid key is needed.',
+    'Pass --key or OUTRIDER_KEY, or an Authorization: Bearer header.',
+  ),
+  FORBIDDEN: caller(403, 'This key does not allow that.', 'Use a key with the needed scope.'),
+  HOST_REFUSED: caller(
+    403,
+    'The Host or Origin header names a foreign site.',
+    'Use the address that the agent listens on.',
+  ),
+  ENROLLMENT_REFUSED: caller(
+    403,
+    'The enrolment token is unknown, used or expired.',
+    'Make a new one with `outrider devices enroll`.',
+  ),
+  LINK_REFUSED: world(403, 'The broker refuses this device’s credential.', 'Enrol the device again.'),
+  DEVICE_UNKNOWN: caller(404, 'There is no device of this name.', 'List them with `outrider devices ls`.'),
+
+  // Load and time
+  QUEUE_FULL: busy(429, 'The queue is full.', 'Ask again after the time in Retry-After.'),
+  OUTBOX_FULL: busy(
+    429,
+    'The outbox is at its cap; nothing accepted is evicted for a new request.',
+    'Wait for the link, or raise outbox.maxBytes.',
+  ),
+  DISK_FULL: busy(507, 'The disk is full.', 'Free some space; what was accepted is safe.'),
+  EXPIRED: world(
+    504,
+    'The request passed its expiry without an answer.',
+    'Raise `expires`, or look at the link.',
+  ),
+  STOPPING: busy(503, 'The program is stopping.', 'Ask again after it has started.'),
+
+  // Models and runners
+  MODEL_INVALID: caller(
+    422,
+    'The model folder is not usable.',
+    'See the message for the file and the reason.',
+  ),
+  MODEL_DIGEST_MISMATCH: caller(
+    422,
+    'A model file differs from its recorded SHA-256.',
+    'Fetch or build the model again.',
+  ),
+  MODEL_NOT_LOADED: busy(503, 'The model is not loaded yet.', 'Ask again shortly.'),
+  RUNNER_START_FAILED: busy(503, 'The runner of a model could not start.', 'See the log for the reason.'),
+  RUNNER_CRASHED: busy(
+    503,
+    'The runner of a model ended while it worked.',
+    'It is started again; see the log for the reason.',
+  ),
+  RUNNER_TIMEOUT: busy(
+    504,
+    'The runner did not answer in time and was ended.',
+    'It is started again; send smaller inputs or raise the limit.',
+  ),
+
+  // Wire
+  MESSAGE_MALFORMED: caller(
+    400,
+    'A wire message cannot be decoded.',
+    'See docs/protocol.md for the envelope.',
+  ),
+  MESSAGE_VERSION: caller(
+    400,
+    'A wire message has a version that this program does not read.',
+    'Update the older side.',
+  ),
+
+  // Programs
+  USAGE: caller(400, 'The command line is not understood.', 'See --help.'),
+  CONFIG_INVALID: caller(
+    400,
+    'The configuration is not valid.',
+    'The message names each key and what was expected.',
+  ),
+  PORT_TAKEN: world(503, 'A port is taken by another program.', 'Choose another port with the named flag.'),
+  DATA_LOCKED: world(
+    503,
+    'Another program uses this data folder.',
+    'End it, or choose another folder with --data.',
+  ),
+  DATA_CORRUPT: world(
+    500,
+    'A state file cannot be read.',
+    'See the message for the file; it is kept beside the new one.',
+  ),
+  HUB_UNREACHABLE: busy(
+    503,
+    'The hub does not answer.',
+    'Check --hub / OUTRIDER_HUB and whether the hub runs.',
+  ),
+  HUB_FAILED: busy(502, 'The hub answered with something unexpected.', 'Look at the hub’s log.'),
+  BROKER_UNREACHABLE: busy(
+    503,
+    'The MQTT broker does not answer.',
+    'Check --mqtt and whether the broker runs.',
+  ),
+  FILE_UNREADABLE: caller(400, 'A file cannot be read.', 'Check the path and the permissions.'),
+  CHILD_FAILED: world(500, 'A part could not be started.', 'See the message and the log.'),
+
+  INVARIANT_BROKEN: {
+    kind: 'bug',
+    retry: 'never',
+    httpStatus: 500,
+    meaning: 'Our own mistake.',
+    remedy: 'Please report it with the log lines around it.',
+  },
+} as const satisfies Record<string, ErrorEntry>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** The codes as a list, for schemas. */
+export const ERROR_CODES = Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]];
+
+/** The only error that Outrider throws: a code of the table, a sentence, and what caused it. */
+export class AppError extends Error {
+  override readonly name = 'AppError';
+  readonly code: ErrorCode;
+  /** Facts for the log and the caller; never an input, never a secret. */
+  readonly details: Readonly<Record<string, unknown>> | undefined;
+
+  constructor(
+    code: ErrorCode,
+    message: string = ERRORS[code].meaning,
+    options: { cause?: unknown; details?: Record<string, unknown> } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.details = options.details;
+  }
+}
+
+/** Whether a thrown value is an AppError with this code (any code, when none is given). */
+export function isAppError(error: unknown, code?: ErrorCode): error is AppError {
+  return error instanceof AppError && (code === undefined || error.code === code);
+}
+
+/** Makes an AppError of anything thrown: what has no code is our bug. */
+export function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  if (isDiskFull(error)) return new AppError('DISK_FULL', undefined, { cause: error });
+  const text = error instanceof Error ? error.message : String(error);
+  return new AppError('INVARIANT_BROKEN', `unexpected: ${text}`, { cause: error });
+}
+
+/** Whether a file system call failed for want of space or quota. */
+export function isDiskFull(error: unknown): boolean {
+  const code = systemCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+/** The `code` of a Node system error (`ENOENT`, …), if it is one. */
+export function systemCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** What a failure looks like on the wire and on every sink: never a stack, never an input. */
+export interface ErrorBody {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** The public face of a failure; the message of our own bugs stays inside. */
+export function toErrorBody(error: unknown): ErrorBody {
+  const known = toAppError(error);
+  return {
+    code: known.code,
+    message: known.code === 'INVARIANT_BROKEN' ? ERRORS.INVARIANT_BROKEN.meaning : known.message,
+  };
+}

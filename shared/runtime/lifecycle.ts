@@ -1,0 +1,43 @@
+/** Parts are started in order and stopped in reverse; a part that fails to start takes the started ones down with it. */
+
+export interface Part {
+  start(): Promise<void> | void;
+  /** Stops taking, drains, flushes, closes; safe to call when never started. */
+  stop(): Promise<void> | void;
+}
+
+export interface NamedPart {
+  readonly name: string;
+  readonly part: Part;
+}
+
+export class Lifecycle {
+  readonly #started: NamedPart[] = [];
+  readonly #onStopFailure: (name: string, error: unknown) => void;
+
+  constructor(onStopFailure: (name: string, error: unknown) => void) {
+    this.#onStopFailure = onStopFailure;
+  }
+
+  /** Starts the part and remembers it for `stop`. */
+  async start(name: string, part: Part): Promise<void> {
+    try {
+      await part.start();
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+    this.#started.push({ name, part });
+  }
+
+  /** Stops everything in reverse order; a part that fails to stop does not keep the others up. */
+  async stop(): Promise<void> {
+    for (let entry = this.#started.pop(); entry; entry = this.#started.pop()) {
+      try {
+        await entry.part.stop();
+      } catch (error) {
+        this.#onStopFailure(entry.name, error);
+      }
+    }
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * JSON lines (pino), one per event, named `part.happened`; to a rotated file in the data folder, or to stderr.
+ * Never a payload, never a secret. `warn` is one operation, `error` a part that is down.
+ */
+import { mkdirSync } from 'node:fs';
+import { type LevelWithSilent, pino } from 'pino';
+import { createStream } from 'rotating-file-stream';
+import { ERRORS, toAppError } from './errors.ts';
+
+export interface Logger {
+  debug(event: string, facts?: Record<string, unknown>): void;
+  info(event: string, facts?: Record<string, unknown>): void;
+  warn(event: string, facts?: Record<string, unknown>): void;
+  error(event: string, facts?: Record<string, unknown>): void;
+  /** Logs a failure at the level that its kind asks for. */
+  failure(event: string, error: unknown, facts?: Record<string, unknown>): void;
+  child(facts: Record<string, unknown>): Logger;
+}
+
+export interface LoggerOptions {
+  readonly program: string;
+  /** Folder for `<program>.log`; without one, lines go to stderr. */
+  readonly folder?: string;
+  readonly level?: LevelWithSilent;
+}
+
+/** Per program: at most 5 rotated files of 5 MB, so that logs cannot fill a device's disk. */
+const MAX_FILE = '5M';
+const MAX_FILES = 5;
+
+export function createLogger({ program, folder, level = 'info' }: LoggerOptions): Logger {
+  if (folder === undefined) return wrap(pino({ name: program, level }, process.stderr));
+  mkdirSync(folder, { recursive: true });
+  const stream = createStream(`${program}.log`, { path: folder, size: MAX_FILE, maxFiles: MAX_FILES });
+  // A full disk must not take the program down with its log.
+  stream.on('error', () => undefined);
+  return wrap(pino({ name: program, level }, stream));
+}
+
+/** A logger that says nothing, for tests and short commands. */
+export const silentLogger: Logger = wrap(pino({ level: 'silent' }));
+
+function wrap(base: pino.Logger): Logger {
+  return {
+    debug: (event, facts) => base.debug(facts ?? {}, event),
+    info: (event, facts) => base.info(facts ?? {}, event),
+    warn: (event, facts) => base.warn(facts ?? {}, event),
+    error: (event, facts) => base.error(facts ?? {}, event),
+    failure(event, error, facts) {
+      const known = toAppError(error);
+      const line = { ...facts, code: known.code, reason: known.message, ...known.details };
+      if (ERRORS[known.code].kind === 'bug') base.error({ ...line, err: known.cause ?? known }, event);
+      else base.warn(line, event);
+    },
+    child: (facts) => wrap(base.child(facts)),
+  };
+}

@@ -1,0 +1,99 @@
+/**
+ * What every program of ours (broker, hub, agent, up) does at its edges: how it is told to stop, and what it says to a parent.
+ * A child with an IPC channel ignores the terminal's signals and stops by message or when its parent is gone;
+ * a program started alone stops on SIGINT and SIGTERM.
+ */
+import { z } from 'zod';
+import { AppError, ERROR_CODES, toAppError, toErrorBody } from './errors.ts';
+
+/** What a child says to the program that started it. */
+export const childMessage = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('ready'), facts: z.record(z.string(), z.unknown()) }),
+  z.object({ type: z.literal('failed'), code: z.enum(ERROR_CODES), message: z.string() }),
+  z.object({ type: z.literal('finished') }),
+]);
+export type ChildMessage = z.infer<typeof childMessage>;
+
+/** The only thing a parent says to such a child. */
+export const STOP_MESSAGE = { type: 'stop' } as const;
+
+/** Sends to the parent, if there is one. */
+export function tellParent(message: ChildMessage): void {
+  if (process.connected) process.send?.(message);
+}
+
+/** Whether this process was started by another program of ours. */
+export const isChild = (): boolean => process.send !== undefined;
+
+/** Resolves once, with the reason, when this program is to stop. A second signal ends it at once. */
+export function untilToldToStop(): Promise<string> {
+  return new Promise((resolve) => {
+    let told = false;
+    const onSignal = (signal: NodeJS.Signals) => {
+      if (isChild()) return;
+      if (told) process.exit(130);
+      told = true;
+      resolve(signal);
+    };
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
+    process.on('message', (message) => {
+      if (typeof message === 'object' && message !== null && 'type' in message && message.type === 'stop')
+        resolve('stop message');
+    });
+    process.on('disconnect', () => resolve('parent gone'));
+  });
+}
+
+/** Tells the parent (or stderr) why the program cannot go on, in one sentence with its code. */
+export function reportFatal(error: unknown): void {
+  const known = toAppError(error);
+  const body = isChild() ? { code: known.code, message: known.message } : toErrorBody(known);
+  if (isChild()) tellParent({ type: 'failed', ...body });
+  else process.stderr.write(`outrider: ${known.message} (${known.code})\n`);
+}
+
+/**
+ * The frame of a program: start, wait until told, stop, exit. A program that does not stop within `graceMs` is ended.
+ *
+ * @param start brings everything up and returns how to take it down; `finish` ends the program from inside
+ */
+export async function runProgram(
+  start: (finish: () => void) => Promise<{ facts: Record<string, unknown>; stop: () => Promise<void> }>,
+  graceMs = 15_000,
+): Promise<void> {
+  let finish = () => {};
+  const finished = new Promise<string>((resolve) => {
+    finish = () => resolve('finished');
+  });
+  const told = untilToldToStop();
+  try {
+    const { facts, stop } = await start(finish);
+    tellParent({ type: 'ready', facts });
+    await Promise.race([told, finished]);
+    setTimeout(() => process.exit(1), graceMs).unref();
+    await stop();
+    process.exit(0);
+  } catch (error) {
+    reportFatal(error);
+    // Let the message reach the parent before the channel closes.
+    setTimeout(() => process.exit(1), 50);
+  }
+}
+
+/** Turns a failed listen into a sentence that names the flag. */
+export function toListenError(error: unknown, what: string, port: number, flag: string): AppError {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  if (code === 'EADDRINUSE') {
+    return new AppError(
+      'PORT_TAKEN',
+      `port ${port} for the ${what} is taken by another program; choose another with ${flag}`,
+      { cause: error },
+    );
+  }
+  return new AppError(
+    'CHILD_FAILED',
+    `the ${what} cannot listen on port ${port}: ${error instanceof Error ? error.message : String(error)}`,
+    { cause: error },
+  );
+}
