@@ -46,7 +46,7 @@ export interface RouteQuestion {
 }
 
 /**
- * Where the answer comes from.
+ * Where the answer comes from. `edge` may be chosen where there is no local answer: then the input fails.
  * `audit`: the local answer stands, the cloud is asked in the background by lot.
  * `meanwhile`: when the asker gets the local answer while the cloud's is under way.
  */
@@ -84,6 +84,9 @@ export interface RouterStatus {
   readonly threshold: number | null;
   /** Pairs of answers that the threshold rests on. */
   readonly evidence: number;
+  /** Audit samples that came back since the start, and the sum of their losses. */
+  readonly audited: number;
+  readonly disagreed: number;
 }
 
 /** Everything that must survive a power cut between accepting a request and answering it. */
@@ -158,10 +161,12 @@ export interface OutboxDepth {
 export interface Uplink {
   /** A broker is connected and a hub is present. */
   readonly online: boolean;
+  /** The largest request that the link takes in one message. */
+  readonly maxRequestBytes: number;
   /** Sends, or sends again, as soon as the link allows; returns at once. */
   enqueue(id: string): void;
-  /** A final reply has come; the pipeline records it. Called once a reply, also for one that was seen before. */
-  onReply(take: (id: string, reply: CloudReply) => void): void;
+  /** A final reply has come (possibly once more); `roundTripMs` from the last publish. */
+  onReply(take: (id: string, reply: CloudReply, roundTripMs: number) => void): void;
   /** `online` has changed. */
   onChange(take: (online: boolean) => void): void;
 }
