@@ -23,6 +23,8 @@ import type {
   LocalModel,
   Outbox,
   OutboxRequest,
+  PipelineFace,
+  PipelineStatus,
   Route,
   RouteQuestion,
   Router,
@@ -65,7 +67,7 @@ type LocalOutcome =
 /** Header and frame around an input, generously. */
 const REQUEST_OVERHEAD_BYTES = 1024;
 
-export class Pipeline implements Part {
+export class Pipeline implements Part, PipelineFace {
   readonly name: string;
   readonly task: TaskName;
   readonly deadlineMs: number;
@@ -92,9 +94,16 @@ export class Pipeline implements Part {
     await Promise.all(this.#delivering);
   }
 
-  /** Entries in the outbox that belong to this pipeline. */
-  get owed(): number {
-    return this.#escalations.owed;
+  status(): PipelineStatus {
+    const { local, cloud = null, router } = this.#o;
+    return {
+      name: this.name,
+      task: this.task,
+      edge: local.model,
+      cloud,
+      router: router.status(),
+      owed: this.#escalations.owed,
+    };
   }
 
   /** For feeds: resolves with the first Result. A bad input is a Result too, never an exception. */

@@ -177,3 +177,25 @@ export interface Sink {
   /** Resolves when the result is safe there. @throws anything: it is tried again, then dead-lettered */
   put(result: Result): Promise<void>;
 }
+
+/** A pipeline as the device's own API sees it. */
+export interface PipelineFace {
+  readonly name: string;
+  readonly task: TaskName;
+  readonly deadlineMs: number;
+  accept(
+    item: FeedItem,
+    forced?: 'edge' | 'cloud',
+  ): Promise<{ readonly id: string; readonly first: Promise<Result> }>;
+  status(): PipelineStatus;
+}
+
+export interface PipelineStatus {
+  readonly name: string;
+  readonly task: TaskName;
+  readonly edge: ModelRef | null;
+  readonly cloud: string | null;
+  readonly router: RouterStatus;
+  /** Requests that the cloud still owes an answer, or whose answer a sink has not taken yet. */
+  readonly owed: number;
+}

@@ -10,6 +10,7 @@ import {
   type Reported,
   replyHeader,
 } from '../../shared/contract/messages.ts';
+import type { Result } from '../../shared/contract/result.ts';
 import { deviceTopics, HUB_PRESENCE_FILTER, parseTopic } from '../../shared/contract/topics.ts';
 import type { MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -20,11 +21,17 @@ import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { CloudReply, Outbox, Uplink } from '../ports.ts';
 import { Sender } from './sender.ts';
 
+export interface LastWill {
+  readonly topic: string;
+  readonly payload: string;
+  readonly retain: boolean;
+}
+
 export interface UplinkOptions {
   readonly deviceId: string;
   readonly agentVersion: string;
-  /** Connects with this last will; called once, at start. */
-  readonly connect: (will: { topic: string; payload: string; retain: boolean }) => MqttConnection;
+  /** Connects with this last will as soon as the device has a credential; rejects when there will never be one. */
+  readonly connect: (will: LastWill, signal: AbortSignal) => Promise<MqttConnection>;
   readonly outbox: Outbox;
   readonly reported: () => Reported;
   readonly clock: Clock;
@@ -38,6 +45,8 @@ export class MqttUplink implements Uplink, Part {
   readonly #hubs = new Set<string>();
   readonly #sender: Sender;
   #connection: MqttConnection | undefined;
+  readonly #stopping = new AbortController();
+  #opening: Promise<void> | undefined;
   #online = false;
   #takeReply: (id: string, reply: CloudReply, roundTripMs: number) => void = () => undefined;
   readonly #takeChange: ((online: boolean) => void)[] = [];
@@ -75,9 +84,41 @@ export class MqttUplink implements Uplink, Part {
     this.#takeChange.push(take);
   }
 
-  async start(): Promise<void> {
+  /** Returns at once: a device without a link works. */
+  start(): void {
+    this.#opening = this.#open().catch((error: unknown) => {
+      if (!this.#stopping.signal.aborted) this.#options.logger.failure('uplink.not_opened', error);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#opening;
+    this.#sender.stop();
+    if (this.#connection?.connected) {
+      await this.#publish(this.#topics.presence, this.#presence(false), true).catch(() => undefined);
+    }
+    await this.#connection?.end();
+    this.#connection = undefined;
+  }
+
+  /** Passes a Result on to the hub, if it is there: these may be missed. */
+  share(result: Result): void {
+    if (!this.#online) return;
+    this.#connection
+      ?.publish(this.#topics.results, JSON.stringify(result), { qos: 0 })
+      .catch((error: unknown) => this.#options.logger.failure('uplink.not_shared', error));
+  }
+
+  /** Says again what this device has, when that has changed. */
+  announce(): void {
+    if (!this.#connection?.connected) return;
+    this.#tell(this.#topics.reported, JSON.stringify(this.#options.reported()));
+  }
+
+  async #open(): Promise<void> {
     const will = { topic: this.#topics.presence, payload: this.#presence(false), retain: true };
-    const connection = this.#options.connect(will);
+    const connection = await this.#options.connect(will, this.#stopping.signal);
     this.#connection = connection;
     connection.onMessage((topic, payload) => this.#onMessage(topic, payload));
     connection.onDisconnect((reason) => {
@@ -87,21 +128,6 @@ export class MqttUplink implements Uplink, Part {
     });
     connection.onConnect(() => this.#onConnect());
     await connection.subscribe([this.#topics.reply, HUB_PRESENCE_FILTER]);
-  }
-
-  async stop(): Promise<void> {
-    this.#sender.stop();
-    if (this.#connection?.connected) {
-      await this.#publish(this.#topics.presence, this.#presence(false), true).catch(() => undefined);
-    }
-    await this.#connection?.end();
-    this.#connection = undefined;
-  }
-
-  /** Says again what this device has, when that has changed. */
-  announce(): void {
-    if (!this.#connection?.connected) return;
-    this.#tell(this.#topics.reported, JSON.stringify(this.#options.reported()));
   }
 
   #onConnect(): void {
