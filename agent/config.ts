@@ -82,7 +82,7 @@ const sink = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('file'), path: z.string().min(1), maxBytes: size.optional() }),
   z.strictObject({
     type: z.literal('mqtt'),
-    url: z.url({ protocol: /^(mqtts?|wss?)$/ }),
+    url: z.url({ protocol: /^mqtts?$/ }),
     topic: z
       .string()
       .min(1)
@@ -176,7 +176,7 @@ const flagValues = z.object({
   'log-level': z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   device: deviceId.optional(),
   hub: z.url({ protocol: /^https?$/ }).optional(),
-  mqtt: z.url({ protocol: /^(mqtts?|wss?)$/ }).optional(),
+  mqtt: z.url({ protocol: /^mqtts?$/ }).optional(),
 });
 
 /**

@@ -13,6 +13,7 @@ import {
 import type { Result } from '../../shared/contract/result.ts';
 import { deviceTopics, HUB_PRESENCE_FILTER, parseTopic } from '../../shared/contract/topics.ts';
 import type { MqttConnection } from '../../shared/mqtt/connect.ts';
+import type { LastWill } from '../../shared/mqtt/session.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
@@ -20,12 +21,6 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { CloudReply, Outbox, Uplink } from '../ports.ts';
 import { Sender } from './sender.ts';
-
-export interface LastWill {
-  readonly topic: string;
-  readonly payload: string;
-  readonly retain: boolean;
-}
 
 export interface UplinkOptions {
   readonly deviceId: string;
