@@ -1,5 +1,5 @@
 /** The interfaces between the hub's parts; types only. `main.ts` plugs them together. */
-import type { DevicePresence, ReplyError, Reported } from '../shared/contract/messages.ts';
+import type { DevicePresence, Reported } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
 
@@ -59,8 +59,3 @@ export interface UsageLine {
 export interface UsageLedger {
   record(line: UsageLine): void;
 }
-
-/** Why intake turned a request away; a value, not an error. */
-export type Admission =
-  | { readonly admitted: true }
-  | { readonly admitted: false; readonly error: ReplyError };
