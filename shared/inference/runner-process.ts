@@ -152,7 +152,10 @@ class RunnerProcess implements Runner {
           }
           case 'failed':
             return fail(new AppError(message.error.code, message.error.message));
-          default:
+          case 'inferred':
+          case 'prepared':
+          case 'ran':
+          case 'refused':
             return this.#settle(message);
         }
       });
