@@ -1,0 +1,238 @@
+/**
+ * The embedded MQTT broker: aedes behind our own door. Who connects is looked up in `access.json`, who may read and write
+ * what is in `shared/contract/topics.ts`, and nothing larger than our own messages gets past the packet guard.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { Aedes, type AuthenticateError, type Client } from 'aedes';
+import type { Principal } from '../../shared/contract/access.ts';
+import {
+  deviceMayPublish,
+  deviceMaySubscribe,
+  HUB_PRESENCE_FILTER,
+  parseTopic,
+} from '../../shared/contract/topics.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import { toListenError } from '../../shared/runtime/program.ts';
+import { AccessBook } from './access.ts';
+import { guardReads, PacketGuard } from './packet-guard.ts';
+import { BoundedSessions } from './sessions.ts';
+
+export interface BrokerOptions {
+  readonly host: string;
+  /** 0: any free one. */
+  readonly port: number;
+  /** Holds `access.json`. */
+  readonly folder: string;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** Measured: 10,000 devices coming back at once take up to 59 s with Node's default of 511 (LINK.md 1). */
+const LISTEN_BACKLOG = 4096;
+/** One frozen subscriber stalls all others for this long. */
+const DRAIN_TIMEOUT_MS = 5_000;
+/** From TCP connection to CONNECT. */
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Refusals are worth one line in this time, however many come. */
+const REFUSAL_LOG_MS = 10_000;
+/** Everything that is ours; the hub may read and write it all. */
+const HUB_PREFIX = 'outrider/v1/';
+/** MQTT 3.1.1 table 3.1 */
+const NOT_AUTHORIZED = 5;
+
+export class EmbeddedBroker implements Part {
+  readonly #options: BrokerOptions;
+  readonly #access: AccessBook;
+  readonly #principals = new WeakMap<Client, Principal>();
+  readonly #wills = new WeakMap<Client, string>();
+  readonly #guards = new WeakMap<object, PacketGuard>();
+  /** By client id. */
+  readonly #clients = new Map<string, Client>();
+  readonly #sockets = new Set<Socket>();
+  #aedes: Aedes | undefined;
+  #server: Server | undefined;
+  #refusals = { untilMonoMs: 0, suppressed: 0 };
+
+  constructor(options: BrokerOptions) {
+    this.#options = options;
+    this.#access = new AccessBook(options);
+  }
+
+  /** The port in use. @throws INVARIANT_BROKEN before start */
+  get port(): number {
+    const address = this.#server?.address();
+    if (!address || typeof address === 'string')
+      throw new AppError('INVARIANT_BROKEN', 'the broker is not up');
+    return address.port;
+  }
+
+  /** @throws PORT_TAKEN, CHILD_FAILED, DATA_CORRUPT */
+  async start(): Promise<void> {
+    await this.#access.start();
+    const aedes = await this.#createAedes();
+    this.#aedes = aedes;
+    const sessions = new BoundedSessions(aedes, (id, filter) => this.#idMaySubscribe(id, filter));
+    this.#access.onRevoked((ids) => this.#cutOff(ids, sessions));
+    this.#server = await this.#listen(aedes);
+  }
+
+  async stop(): Promise<void> {
+    this.#access.stop();
+    const server = this.#server;
+    const closed = new Promise<void>((resolve) => (server ? server.close(() => resolve()) : resolve()));
+    const aedes = this.#aedes;
+    if (aedes) await new Promise<void>((resolve) => aedes.close(() => resolve()));
+    for (const socket of this.#sockets) socket.destroy();
+    await closed;
+  }
+
+  async #createAedes(): Promise<Aedes> {
+    const aedes = await Aedes.createBroker({
+      drainTimeout: DRAIN_TIMEOUT_MS,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      maxClientsIdLength: 64,
+      preConnect: (client, packet, done) => {
+        if (packet.will) this.#wills.set(client, packet.will.topic);
+        done(null, true);
+      },
+      authenticate: (client, username, password, done) => {
+        this.#authenticate(client, username, password).then(
+          (isKnown) => done(isKnown ? null : refusal(), isKnown),
+          (error: unknown) => {
+            this.#options.logger.failure('broker.authenticate_failed', error);
+            done(refusal(), false);
+          },
+        );
+      },
+      // An acknowledged message that went nowhere would be a lie: 3.1.1 has no other "no" than to close, [MQTT-3.3.5-2].
+      authorizePublish: (client, packet, done) => {
+        if (client && this.#mayPublish(client, packet.topic)) return done();
+        this.#noteRefusal(client, `publish to ${packet.topic.slice(0, 200)}`);
+        done(new AppError('FORBIDDEN', 'not a topic of this client'));
+      },
+      // null is a SUBACK with 0x80, [MQTT-3.9.3-2]
+      authorizeSubscribe: (client, subscription, done) => {
+        if (this.#maySubscribe(client, subscription.topic)) return done(null, subscription);
+        this.#noteRefusal(client, `subscribe to ${subscription.topic.slice(0, 200)}`);
+        done(null, null);
+      },
+      authorizeForward: (client, packet) => (this.#mayRead(client, packet.topic) ? packet : null),
+    });
+    aedes.on('client', (client) => this.#clients.set(client.id, client));
+    aedes.on('clientDisconnect', (client) => this.#clients.delete(client.id));
+    aedes.on('clientError', (client, error) =>
+      this.#options.logger.debug('broker.client_error', { clientId: client.id, reason: error.message }),
+    );
+    aedes.on('connectionError', (_client, error) =>
+      this.#options.logger.debug('broker.connection_error', { reason: error.message }),
+    );
+    return aedes;
+  }
+
+  async #authenticate(client: Client, username: string | undefined, password: Buffer | undefined) {
+    const id = username ?? '';
+    const principal = await this.#access.identify(id, password?.toString('utf8') ?? '');
+    if (!principal || !ownsClientId(principal, client.id)) {
+      this.#noteRefusal(
+        client,
+        principal ? `the client id is not that of ${id}` : 'unknown id or wrong secret',
+      );
+      return false;
+    }
+    this.#principals.set(client, principal);
+    const will = this.#wills.get(client);
+    if (will !== undefined && !this.#mayPublish(client, will)) {
+      this.#noteRefusal(client, `last will to ${will.slice(0, 200)}`);
+      return false;
+    }
+    this.#guards.get(client.conn)?.trust();
+    return true;
+  }
+
+  #mayPublish(client: Client, topic: string): boolean {
+    const principal = this.#principals.get(client);
+    if (!principal) return false;
+    return principal.role === 'hub' ? topic.startsWith(HUB_PREFIX) : deviceMayPublish(principal.id, topic);
+  }
+
+  #maySubscribe(client: Client, filter: string): boolean {
+    const principal = this.#principals.get(client);
+    if (!principal) return false;
+    // aedes accepts $share and then delivers nothing: with this prefix it is refused, and the hub takes the plain filter.
+    return principal.role === 'hub'
+      ? filter.startsWith(HUB_PREFIX)
+      : deviceMaySubscribe(principal.id, filter);
+  }
+
+  #idMaySubscribe(clientId: string, filter: string): boolean {
+    const client = this.#clients.get(clientId);
+    return client !== undefined && this.#maySubscribe(client, filter);
+  }
+
+  /** The last door: whatever way a subscription came about, a device gets its own channels and hub presence only. */
+  #mayRead(client: Client, topic: string): boolean {
+    const principal = this.#principals.get(client);
+    if (!principal) return false;
+    if (principal.role === 'hub') return topic.startsWith(HUB_PREFIX);
+    const asFilter = parseTopic(topic)?.kind === 'hub' ? HUB_PRESENCE_FILTER : topic;
+    return deviceMaySubscribe(principal.id, asFilter);
+  }
+
+  #cutOff(ids: ReadonlySet<string>, sessions: BoundedSessions): void {
+    for (const client of this.#clients.values()) {
+      const principal = this.#principals.get(client);
+      if (!principal || !ids.has(principal.id)) continue;
+      this.#options.logger.warn('broker.cut_off', { clientId: client.id });
+      client.close();
+    }
+    for (const id of ids) {
+      sessions.forget(id).catch((error: unknown) => {
+        this.#options.logger.failure('broker.forget_failed', error, { clientId: id });
+      });
+    }
+  }
+
+  #noteRefusal(client: Client | null, what: string): void {
+    const nowMonoMs = this.#options.clock.nowMonoMs();
+    if (nowMonoMs < this.#refusals.untilMonoMs) {
+      this.#refusals.suppressed += 1;
+      return;
+    }
+    const { suppressed } = this.#refusals;
+    this.#refusals = { untilMonoMs: nowMonoMs + REFUSAL_LOG_MS, suppressed: 0 };
+    this.#options.logger.warn('broker.refused', { clientId: client?.id?.slice(0, 64), what, suppressed });
+  }
+
+  #listen(aedes: Aedes): Promise<Server> {
+    const { host, port } = this.#options;
+    const server = createServer({ noDelay: true }, (socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+      const guard = new PacketGuard();
+      this.#guards.set(socket, guard);
+      guardReads(socket, guard);
+      aedes.handle(socket);
+    });
+    return new Promise((resolve, reject) => {
+      server.once('error', (error) => reject(toListenError(error, 'MQTT broker', port, '--mqtt-port')));
+      server.listen({ host, port, backlog: LISTEN_BACKLOG }, () => {
+        // Out of file descriptors, say: one connection is lost, not the broker.
+        server.on('error', (error) =>
+          this.#options.logger.warn('broker.accept_failed', { reason: error.message }),
+        );
+        resolve(server);
+      });
+    });
+  }
+}
+
+/** A second connection with the same client id throws the first one out: nobody may take another's. */
+function ownsClientId({ id, role }: Principal, clientId: string): boolean {
+  return role === 'hub' ? clientId.startsWith(id) : clientId === id;
+}
+
+const refusal = (): AuthenticateError =>
+  Object.assign(new AppError('LINK_REFUSED', 'not authorized'), { returnCode: NOT_AUTHORIZED });

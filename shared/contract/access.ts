@@ -1,0 +1,17 @@
+/** `access.json`: who may use the broker. The hub writes it, the embedded broker reads it. */
+import { z } from 'zod';
+import { deviceId, digest } from './names.ts';
+
+export const principal = z.object({
+  /** The user name; a device's client id is the same, a hub's starts with it. */
+  id: deviceId,
+  /** SHA-256 of a 256-bit random secret. */
+  secretSha256: digest,
+  role: z.enum(['device', 'hub']),
+});
+export type Principal = z.infer<typeof principal>;
+
+export const accessFile = z.object({ version: z.literal(1), principals: z.array(principal) });
+export type AccessFile = z.infer<typeof accessFile>;
+
+export const ACCESS_FILE_NAME = 'access.json';

@@ -1,0 +1,263 @@
+/**
+ * The link to an MQTT broker, kept up for ever: session after session with full-jitter backoff between them, the filters
+ * renewed on each. It publishes only while connected and queues nothing: what must not be lost waits in an outbox.
+ *
+ * state      | event                          -> state
+ * connecting | CONNACK, filters renewed       -> connected
+ * connecting | MQTT 5 refused, protocol auto  -> connecting at once with 3.1.1
+ * connecting | refused, unreachable           -> waiting
+ * connected  | closed                         -> waiting
+ * waiting    | backoff over                   -> connecting
+ * any        | end()                          -> ended
+ */
+import { readFile } from 'node:fs/promises';
+import { backoffDelayMs } from '../runtime/backoff.ts';
+import { systemClock } from '../runtime/clock.ts';
+import { AppError, isAppError } from '../runtime/errors.ts';
+import type { Logger } from '../runtime/logger.ts';
+import { type LastWill, MqttSession, type Opening, type PublishOptions, unreachable } from './session.ts';
+
+export interface MqttConnectOptions {
+  /** `mqtt://host:port` or `mqtts://host:port`. */
+  readonly url: string;
+  readonly clientId: string;
+  readonly username: string;
+  readonly password: string;
+  readonly will?: LastWill;
+  /** `auto` (the default): 5, and 3.1.1 (written 4, as on the wire) where 5 is refused. */
+  readonly protocol?: 'auto' | 4 | 5;
+  /** PEM of the authorities that are trusted for `mqtts`; the system's, when left out. */
+  readonly caFile?: string;
+  readonly logger: Logger;
+  /** Uniform in [0, 1). */
+  readonly random?: () => number;
+}
+
+export interface MqttConnection {
+  readonly connected: boolean;
+  /** Whether the broker spreads a `$share` filter among subscribers; false until it has said so. */
+  readonly sharedSubscriptions: boolean;
+  /** The broker's limit for one packet, Infinity when unknown. */
+  readonly maxPacketBytes: number;
+  /** Each time, after the filters have been renewed. */
+  onConnect(run: () => void): void;
+  onDisconnect(run: (reason: string) => void): void;
+  onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void;
+  /**
+   * QoS 1, remembered and renewed on each connect; while not connected it is only remembered.
+   *
+   * @throws LINK_REFUSED (and forgets the filters)
+   */
+  subscribe(filters: readonly string[]): Promise<void>;
+  /**
+   * Resolves when the broker has it (QoS 1) or when it is written (QoS 0); never queues.
+   *
+   * @throws BROKER_UNREACHABLE at once when not connected, INPUT_TOO_LARGE, LINK_REFUSED, QUEUE_FULL
+   */
+  publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<void>;
+  /** Says goodbye; publishes nothing by itself. */
+  end(): Promise<void>;
+}
+
+/** LINK.md 2: 1 s to 60 s. */
+const RETRY = { firstMs: 1_000, maxMs: 60_000 };
+/** A refused credential seldom heals by itself: at least this long between two tries. */
+const REFUSED_MIN_MS = 5_000;
+/** A session that lasted this long has earned a fresh backoff; two programs with one client id never do. */
+const STABLE_MS = 10_000;
+/** The backoff after our client id was taken by another connection: up to 16 s, so that the two don't fight. */
+const TAKEN_ATTEMPT = 4;
+
+/**
+ * Comes back at once and connects in the background.
+ *
+ * @throws CONFIG_INVALID (the URL), FILE_UNREADABLE (`caFile`)
+ */
+export async function connectMqtt(options: MqttConnectOptions): Promise<MqttConnection> {
+  const url = URL.canParse(options.url) ? new URL(options.url) : undefined;
+  if (!url || !['mqtt:', 'mqtts:'].includes(url.protocol))
+    throw new AppError('CONFIG_INVALID', 'the MQTT address must be mqtt://host:port or mqtts://host:port');
+  return new KeptConnection(options, url.host, await readCa(options.caFile));
+}
+
+async function readCa(path: string | undefined): Promise<Buffer | undefined> {
+  if (path === undefined) return undefined;
+  return readFile(path).catch((error: unknown) => {
+    throw new AppError('FILE_UNREADABLE', `the certificate file ${path} cannot be read`, { cause: error });
+  });
+}
+
+class KeptConnection implements MqttConnection {
+  readonly #options: MqttConnectOptions;
+  /** host:port, for people; never the user info of the URL. */
+  readonly #broker: string;
+  readonly #ca: Buffer | undefined;
+  readonly #filters = new Set<string>();
+  readonly #onConnect: (() => void)[] = [];
+  readonly #onDisconnect: ((reason: string) => void)[] = [];
+  readonly #onMessage: ((topic: string, payload: Uint8Array, retained: boolean) => void)[] = [];
+  readonly #ending = new AbortController();
+  readonly #loop: Promise<void>;
+  #protocolVersion: 4 | 5;
+  #attempt = 0;
+  /** The session of this attempt, open or not. */
+  #session: MqttSession | undefined;
+  #isOpen = false;
+  /** What has been reported in this episode: once, not at each try. */
+  readonly #reported = new Set<string>();
+  connected = false;
+  sharedSubscriptions = false;
+  maxPacketBytes = Number.POSITIVE_INFINITY;
+
+  constructor(options: MqttConnectOptions, broker: string, ca: Buffer | undefined) {
+    this.#options = options;
+    this.#broker = broker;
+    this.#ca = ca;
+    this.#protocolVersion = options.protocol === 4 ? 4 : 5;
+    this.#loop = this.#keepUp();
+  }
+
+  onConnect(run: () => void): void {
+    this.#onConnect.push(run);
+  }
+
+  onDisconnect(run: (reason: string) => void): void {
+    this.#onDisconnect.push(run);
+  }
+
+  onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void {
+    this.#onMessage.push(run);
+  }
+
+  async subscribe(filters: readonly string[]): Promise<void> {
+    for (const filter of filters) this.#filters.add(filter);
+    if (!this.#isOpen) return;
+    try {
+      await this.#session?.subscribe(filters);
+    } catch (error) {
+      if (isAppError(error, 'BROKER_UNREACHABLE')) return;
+      for (const filter of filters) this.#filters.delete(filter);
+      throw error;
+    }
+  }
+
+  async publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<void> {
+    if (!this.connected || !this.#session) throw unreachable('not connected');
+    await this.#session.publish(topic, payload, options);
+  }
+
+  async end(): Promise<void> {
+    if (!this.#ending.signal.aborted) {
+      this.#ending.abort(new AppError('STOPPING'));
+      await this.#session?.end();
+    }
+    await this.#loop;
+  }
+
+  async #keepUp(): Promise<void> {
+    // Listeners are added after the constructor.
+    await Promise.resolve();
+    while (!this.#ending.signal.aborted) {
+      const delayMs = await this.#liveOnce();
+      await systemClock.sleep(delayMs, this.#ending.signal, true).catch(() => undefined);
+    }
+  }
+
+  /** One session from CONNECT to close. @returns how long to wait before the next, in milliseconds */
+  async #liveOnce(): Promise<number> {
+    const session = new MqttSession({
+      url: this.#options.url,
+      clientId: this.#options.clientId,
+      username: this.#options.username,
+      password: this.#options.password,
+      will: this.#options.will,
+      protocolVersion: this.#protocolVersion,
+      ca: this.#ca,
+      onMessage: (topic, payload, retained) =>
+        this.#tell('message', this.#onMessage, topic, payload, retained),
+    });
+    this.#session = session;
+    const opening = await session.opened;
+    if (opening.outcome !== 'open') return this.#afterFailure(opening);
+    const openedAtMonoMs = systemClock.nowMonoMs();
+    await this.#afterOpen(session, opening);
+    const { reason, taken } = await session.closed;
+    this.#isOpen = false;
+    if (systemClock.nowMonoMs() - openedAtMonoMs >= STABLE_MS) this.#attempt = 0;
+    if (taken) {
+      this.#attempt = Math.max(this.#attempt, TAKEN_ATTEMPT);
+      this.#options.logger.warn('mqtt.client_id_taken', { clientId: this.#options.clientId });
+    }
+    if (this.connected) {
+      this.connected = false;
+      this.#options.logger.info('mqtt.disconnected', { broker: this.#broker, reason });
+      this.#tell('disconnect', this.#onDisconnect, reason);
+    }
+    return this.#nextDelayMs();
+  }
+
+  async #afterOpen(session: MqttSession, { traits }: Extract<Opening, { outcome: 'open' }>): Promise<void> {
+    const { logger } = this.#options;
+    this.#isOpen = true;
+    this.sharedSubscriptions = traits.sharedSubscriptions;
+    this.maxPacketBytes = traits.maxPacketBytes;
+    this.#reported.clear();
+    try {
+      await session.subscribe([...this.#filters]);
+    } catch (error) {
+      if (isAppError(error, 'BROKER_UNREACHABLE')) return;
+      this.#reportOnce('mqtt.subscription_refused', error);
+    }
+    if (this.#ending.signal.aborted) return;
+    this.connected = true;
+    logger.info('mqtt.connected', { broker: this.#broker, protocolVersion: this.#protocolVersion });
+    this.#tell('connect', this.#onConnect);
+  }
+
+  #afterFailure(opening: Exclude<Opening, { outcome: 'open' }>): number {
+    if (this.#ending.signal.aborted) return 0;
+    const mayFallBack = this.#protocolVersion === 5 && (this.#options.protocol ?? 'auto') === 'auto';
+    if (opening.outcome === 'refused' && opening.why === 'protocol' && mayFallBack) {
+      this.#protocolVersion = 4;
+      return 0;
+    }
+    if (opening.outcome === 'refused') {
+      const what = opening.why === 'credential' ? 'credential' : 'protocol version';
+      this.#reportOnce(
+        'mqtt.refused',
+        new AppError(
+          'LINK_REFUSED',
+          `the broker ${this.#broker} refuses the ${what} of ${this.#options.clientId}: ${opening.reason}`,
+        ),
+      );
+      return REFUSED_MIN_MS + this.#nextDelayMs();
+    }
+    this.#reportOnce('mqtt.unreachable', unreachable(`${this.#broker}: ${opening.reason}`));
+    // A silent close may mean "I don't know MQTT 5", or just a broker that is going down: try both in turn.
+    if (opening.silent && (this.#options.protocol ?? 'auto') === 'auto')
+      this.#protocolVersion = this.#protocolVersion === 5 ? 4 : 5;
+    return this.#nextDelayMs();
+  }
+
+  #nextDelayMs(): number {
+    const { random } = this.#options;
+    return backoffDelayMs(this.#attempt++, { ...RETRY, ...(random && { random }) });
+  }
+
+  #reportOnce(event: string, error: unknown): void {
+    if (this.#reported.has(event)) return;
+    this.#reported.add(event);
+    this.#options.logger.failure(event, error, { broker: this.#broker });
+  }
+
+  /** A listener that throws must not take the link, or the other listeners, down. */
+  #tell<Args extends unknown[]>(what: string, listeners: ((...args: Args) => void)[], ...args: Args): void {
+    for (const run of listeners) {
+      try {
+        run(...args);
+      } catch (error) {
+        this.#options.logger.failure('mqtt.listener_failed', error, { what });
+      }
+    }
+  }
+}

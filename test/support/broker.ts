@@ -1,0 +1,213 @@
+/**
+ * Real brokers for tests, each on a free loopback port with its own users: the embedded one, and Mosquitto where it is installed.
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createConnection, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { EmbeddedBroker } from '../../cloud/broker/broker.ts';
+import { ACCESS_FILE_NAME, type AccessFile } from '../../shared/contract/access.ts';
+import { writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
+import { systemClock } from '../../shared/runtime/clock.ts';
+import { sha256Hex } from '../../shared/runtime/ids.ts';
+import { type Logger, silentLogger } from '../../shared/runtime/logger.ts';
+
+export interface TestUser {
+  readonly id: string;
+  readonly secret: string;
+  readonly role: 'device' | 'hub';
+}
+
+export interface TestBroker {
+  readonly url: string;
+  readonly port: number;
+  /** Holds access.json (embedded) or the configuration (Mosquitto). */
+  readonly folder: string;
+  /** Replaces the users; those that vanish are cut off by the embedded broker. */
+  setUsers(users: readonly TestUser[]): Promise<void>;
+  /** Ends the broker and starts it again, empty, on the same port. */
+  restart(downMs?: number): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** The users that most tests need. */
+export const TEST_USERS: readonly TestUser[] = [
+  { id: 'hub-1', secret: 'hub-secret', role: 'hub' },
+  { id: 'gate-01', secret: 'gate-secret', role: 'device' },
+  { id: 'gate-02', secret: 'other-secret', role: 'device' },
+];
+
+/** Starts the embedded broker in this process. */
+export async function startEmbeddedBroker(
+  users: readonly TestUser[] = TEST_USERS,
+  logger: Logger = silentLogger,
+): Promise<TestBroker> {
+  const folder = await mkdtemp(join(tmpdir(), 'outrider-broker-'));
+  const setUsers = (next: readonly TestUser[]) => {
+    const file: AccessFile = {
+      version: 1,
+      principals: next.map(({ id, secret, role }) => ({ id, secretSha256: sha256Hex(secret), role })),
+    };
+    return writeJsonAtomic(join(folder, ACCESS_FILE_NAME), file, 0o600);
+  };
+  await setUsers(users);
+  const create = (port: number) =>
+    new EmbeddedBroker({ host: '127.0.0.1', port, folder, logger, clock: systemClock });
+  let broker = create(0);
+  await broker.start();
+  const { port } = broker;
+  return {
+    url: `mqtt://127.0.0.1:${port}`,
+    port,
+    folder,
+    setUsers,
+    async restart(downMs = 0) {
+      await broker.stop();
+      await delay(downMs);
+      broker = create(port);
+      await broker.start();
+    },
+    async stop() {
+      await broker.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Whether Mosquitto is on the PATH. */
+export const hasMosquitto = (): boolean => spawnSync('mosquitto', ['-h']).error === undefined;
+
+/** Starts Mosquitto with a password file and an access list made for these users. */
+export async function startMosquitto(users: readonly TestUser[] = TEST_USERS): Promise<TestBroker> {
+  const folder = await mkdtemp(join(tmpdir(), 'outrider-mosquitto-'));
+  const port = await freePort();
+  const setUsers = async (next: readonly TestUser[]) => {
+    await writeMosquittoUsers(folder, next);
+    child?.kill('SIGHUP');
+  };
+  let child: ChildProcess | undefined;
+  await setUsers(users);
+  await writeFile(join(folder, 'mosquitto.conf'), mosquittoConf(folder, port));
+  const start = async () => {
+    child = spawn('mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'ignore' });
+    await untilListening(port);
+  };
+  const end = async () => {
+    if (!child || child.exitCode !== null) return;
+    const gone = new Promise((resolve) => child?.once('exit', resolve));
+    child.kill('SIGTERM');
+    await gone;
+  };
+  await start();
+  return {
+    url: `mqtt://127.0.0.1:${port}`,
+    port,
+    folder,
+    setUsers,
+    async restart(downMs = 0) {
+      await end();
+      await delay(downMs);
+      await start();
+    },
+    async stop() {
+      await end();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+const mosquittoConf = (folder: string, port: number): string =>
+  [
+    `listener ${port} 127.0.0.1`,
+    'allow_anonymous false',
+    `password_file ${join(folder, 'passwords')}`,
+    `acl_file ${join(folder, 'acl')}`,
+    'set_tcp_nodelay true',
+    'max_packet_size 1048576',
+    'persistence false',
+    // Started as root it would drop its rights and could not read this folder.
+    'user root',
+    '',
+  ].join('\n');
+
+async function writeMosquittoUsers(folder: string, users: readonly TestUser[]): Promise<void> {
+  const passwords = join(folder, 'passwords');
+  await writeFile(passwords, users.map(({ id, secret }) => `${id}:${secret}\n`).join(''), { mode: 0o600 });
+  const hashed = spawnSync('mosquitto_passwd', ['-U', passwords]);
+  if (hashed.status !== 0) throw new Error(`mosquitto_passwd failed: ${hashed.stderr}`);
+  const hubs = users.filter(({ role }) => role === 'hub');
+  const acl = [
+    ...hubs.flatMap(({ id }) => [`user ${id}`, 'topic readwrite outrider/v1/#']),
+    ...['infer', 'reported', 'presence', 'results', 'telemetry'].map(
+      (channel) => `pattern write outrider/v1/devices/%u/${channel}`,
+    ),
+    ...['reply', 'chunk', 'desired'].map((channel) => `pattern read outrider/v1/devices/%u/${channel}`),
+    'pattern read outrider/v1/hubs/+/presence',
+    '',
+  ];
+  await writeFile(join(folder, 'acl'), acl.join('\n'), { mode: 0o600 });
+}
+
+/** A wire that can be cut: connections to `url` reach `targetPort` until `cut` ends them all without a goodbye. */
+export async function startWire(
+  targetPort: number,
+): Promise<{ url: string; cut(): void; stop(): Promise<void> }> {
+  const sockets = new Set<Socket>();
+  const server = createServer({ noDelay: true }, (near) => {
+    const far = createConnection({ port: targetPort, host: '127.0.0.1', noDelay: true });
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on('error', () => undefined);
+      socket.on('close', () => {
+        sockets.delete(socket);
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.pipe(far).pipe(near);
+  });
+  const port = await freePort();
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  const cut = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    url: `mqtt://127.0.0.1:${port}`,
+    cut,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        cut();
+      }),
+  };
+}
+
+/** A loopback port that nobody listens on now. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      const port = typeof address === 'object' && address ? address.port : 0;
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+async function untilListening(port: number): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    const isUp = await new Promise<boolean>((resolve) => {
+      const socket = createConnection(port, '127.0.0.1', () => {
+        socket.destroy();
+        resolve(true);
+      });
+      socket.once('error', () => resolve(false));
+    });
+    if (isUp) return;
+    await delay(50);
+  }
+  throw new Error(`nothing listens on port ${port}`);
+}

@@ -1,0 +1,219 @@
+/** What the link must do through any broker: the same tests run on the embedded one and on Mosquitto. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { deviceTopics, hubFilters, hubTopics } from '../../shared/contract/topics.ts';
+import { connectMqtt, type MqttConnection, type MqttConnectOptions } from '../../shared/mqtt/connect.ts';
+import { isAppError } from '../../shared/runtime/errors.ts';
+import { type Logger, silentLogger } from '../../shared/runtime/logger.ts';
+import { startWire, TEST_USERS, type TestBroker } from './broker.ts';
+
+/** Waits until `read` gives something, at most `limitMs`. */
+export async function until<T>(read: () => T | undefined | false, limitMs = 10_000): Promise<T> {
+  const giveUpAtMs = Date.now() + limitMs;
+  for (;;) {
+    const value = read();
+    if (value !== undefined && value !== false) return value;
+    if (Date.now() > giveUpAtMs) throw new Error(`did not happen within ${limitMs} ms: ${read}`);
+    await delay(5);
+  }
+}
+
+/** Connects one of the test users; waits until it is connected. */
+export async function connectAs(
+  broker: Pick<TestBroker, 'url'>,
+  id: string,
+  options: Partial<MqttConnectOptions> = {},
+): Promise<MqttConnection> {
+  const user = TEST_USERS.find((one) => one.id === id);
+  const connection = await connectMqtt({
+    url: broker.url,
+    clientId: id,
+    username: id,
+    password: user?.secret ?? '',
+    logger: silentLogger,
+    // No waiting in tests.
+    random: () => 0,
+    ...options,
+  });
+  await until(() => connection.connected);
+  return connection;
+}
+
+/** Remembers what a connection receives. */
+export function inbox(connection: MqttConnection): { topic: string; text: string; retained: boolean }[] {
+  const received: { topic: string; text: string; retained: boolean }[] = [];
+  connection.onMessage((topic, payload, retained) =>
+    received.push({ topic, text: Buffer.from(payload).toString('utf8'), retained }),
+  );
+  return received;
+}
+
+const gate = deviceTopics('gate-01');
+
+/** Declares the tests. */
+export function linkContract(name: string, start: () => Promise<TestBroker>, isVersion5: boolean): void {
+  describe(`the link through ${name}`, () => {
+    let broker: TestBroker;
+    before(async () => {
+      broker = await start();
+    });
+    after(() => broker.stop());
+
+    it('carries a request to the hub and its reply to the device', async () => {
+      const hub = await connectAs(broker, 'hub-1');
+      const device = await connectAs(broker, 'gate-01');
+      hub.onMessage((_topic, payload) => {
+        void hub.publish(gate.reply, Buffer.concat([Buffer.from('re: '), payload]), { qos: 1 });
+      });
+      const received = inbox(device);
+      await hub.subscribe([hubFilters.infer]);
+      await device.subscribe([gate.reply]);
+      await device.publish(gate.infer, 'hello', { qos: 1 });
+      const reply = await until(() => received[0]);
+      assert.deepEqual(reply, { topic: gate.reply, text: 're: hello', retained: false });
+      await Promise.all([hub.end(), device.end()]);
+    });
+
+    it('sends small messages at once: no Nagle against delayed acknowledgements', async () => {
+      const hub = await connectAs(broker, 'hub-1');
+      const device = await connectAs(broker, 'gate-01');
+      hub.onMessage((_topic, payload) => void hub.publish(gate.reply, payload, { qos: 1 }));
+      await hub.subscribe([hubFilters.infer]);
+      await device.subscribe([gate.reply]);
+      const spansMs: number[] = [];
+      for (let i = 0; i < 30; i++) {
+        const startedMs = performance.now();
+        const answered = new Promise<void>((resolve) => device.onMessage(() => resolve()));
+        await device.publish(gate.infer, Buffer.alloc(1024, i), { qos: 1 });
+        await answered;
+        spansMs.push(performance.now() - startedMs);
+      }
+      const medianMs = spansMs.sort((a, b) => a - b)[15] ?? Number.NaN;
+      // Measured: 44 ms with Nagle, below 1 ms without (LINK.md 1); 20 leaves room for a busy machine.
+      assert.ok(medianMs < 20, `the median round trip took ${medianMs.toFixed(1)} ms`);
+      await Promise.all([hub.end(), device.end()]);
+    });
+
+    it('says whether the broker shares subscriptions', async () => {
+      const hub = await connectAs(broker, 'hub-1');
+      assert.equal(hub.sharedSubscriptions, isVersion5);
+      await hub.end();
+    });
+
+    it('refuses to publish while it is not connected, instead of queueing', async () => {
+      const device = await connectMqtt({
+        url: 'mqtt://127.0.0.1:1',
+        clientId: 'gate-01',
+        username: 'gate-01',
+        password: 'x',
+        logger: silentLogger,
+      });
+      await assert.rejects(
+        () => device.publish(gate.infer, 'x', { qos: 1 }),
+        (error) => isAppError(error, 'BROKER_UNREACHABLE'),
+      );
+      await device.end();
+    });
+
+    it('shows a retained presence to whoever comes later, and the last will of a device that vanishes', async () => {
+      const wire = await startWire(broker.port);
+      const device = await connectAs(wire, 'gate-01', {
+        will: { topic: gate.presence, payload: 'gone', retain: true },
+      });
+      await device.publish(gate.presence, 'here', { qos: 1, retain: true });
+      const hub = await connectAs(broker, 'hub-1');
+      const received = inbox(hub);
+      await hub.subscribe([hubFilters.presence]);
+      assert.deepEqual(await until(() => received[0]), {
+        topic: gate.presence,
+        text: 'here',
+        retained: true,
+      });
+      wire.cut();
+      assert.equal((await until(() => received[1])).text, 'gone');
+      await Promise.all([device.end(), hub.end()]);
+      await wire.stop();
+    });
+
+    it('keeps the last will back when the device says goodbye', async () => {
+      const hub = await connectAs(broker, 'hub-1');
+      const received = inbox(hub);
+      await hub.subscribe([deviceTopics('gate-02').presence]);
+      const device = await connectAs(broker, 'gate-02', {
+        will: { topic: deviceTopics('gate-02').presence, payload: 'gone', retain: false },
+      });
+      await device.end();
+      await delay(200);
+      assert.deepEqual(received, []);
+      await hub.end();
+    });
+
+    it('comes back after a broker restart with its subscriptions, and announces itself again', async () => {
+      const hub = await connectAs(broker, 'hub-1');
+      const device = await connectAs(broker, 'gate-01');
+      const announce = () =>
+        void device.publish(gate.presence, 'here', { qos: 1, retain: true }).catch(() => undefined);
+      device.onConnect(announce);
+      const received = inbox(hub);
+      await hub.subscribe([hubFilters.presence]);
+      let lost = 0;
+      device.onDisconnect(() => {
+        lost += 1;
+      });
+      await broker.restart(100);
+      await until(() => received.some(({ text }) => text === 'here'));
+      assert.equal(lost, 1);
+      await Promise.all([hub.end(), device.end()]);
+    });
+
+    it('rejects what the broker has not acknowledged when the connection is lost', async () => {
+      const device = await connectAs(broker, 'gate-01');
+      const sent = Promise.allSettled(
+        Array.from({ length: 200 }, () => device.publish(gate.telemetry, Buffer.alloc(20_000), { qos: 1 })),
+      );
+      await Promise.all([broker.restart(), sent]);
+      for (const one of await sent)
+        assert.ok(one.status === 'fulfilled' || isAppError(one.reason, 'BROKER_UNREACHABLE'));
+      await device.end();
+    });
+
+    it('reports a refused credential once, and keeps trying', async () => {
+      const events: string[] = [];
+      const logger: Logger = {
+        ...silentLogger,
+        failure: (event, error) => events.push(`${event} ${isAppError(error) ? error.code : ''}`),
+        child: () => logger,
+      };
+      const device = await connectMqtt({
+        url: broker.url,
+        clientId: 'gate-01',
+        username: 'gate-01',
+        password: 'wrong',
+        logger,
+        random: () => 0,
+      });
+      await until(() => events.length > 0);
+      await delay(6_000);
+      assert.deepEqual(events, ['mqtt.refused LINK_REFUSED']);
+      await device.end();
+    });
+
+    it('does not hand a device what is meant for another', async () => {
+      const device = await connectAs(broker, 'gate-02');
+      const hub = await connectAs(broker, 'hub-1');
+      const received = inbox(device);
+      for (const filter of [gate.reply, 'outrider/v1/devices/+/reply', 'outrider/v1/#', '#', '+/+/+/+/+'])
+        await device.subscribe([filter]).catch(() => undefined);
+      await hub.publish(gate.reply, 'secret', { qos: 1, retain: true });
+      await hub.publish(hubTopics('hub-1').presence, 'hub is here', { qos: 1 });
+      await delay(200);
+      assert.deepEqual(
+        received.filter(({ text }) => text === 'secret'),
+        [],
+      );
+      await hub.publish(gate.reply, '', { qos: 1, retain: true });
+      await Promise.all([hub.end(), device.end()]);
+    });
+  });
+}
