@@ -46,12 +46,17 @@ export interface RouteQuestion {
 }
 
 /**
- * Where the answer comes from.
+ * Where the answer comes from. `edge` may be chosen where there is no local answer: then the input fails.
  * `audit`: the local answer stands, the cloud is asked in the background by lot.
+ * `meanwhile`: when the asker gets the local answer while the cloud's is under way.
  */
 export type Route =
   | { readonly to: 'edge'; readonly reason: EdgeReason; readonly audit: boolean }
-  | { readonly to: 'cloud'; readonly reason: CloudReason };
+  | {
+      readonly to: 'cloud';
+      readonly reason: CloudReason;
+      readonly meanwhile: 'at-deadline' | 'now' | 'never';
+    };
 
 /** Decides, and learns from replies. Pure but for its own state. */
 export interface Router {
@@ -65,6 +70,8 @@ export interface Router {
    * @param loss 0..1, how much the local answer differs from the cloud's; null when no answer will come
    */
   settle(id: string, loss: number | null): void;
+  /** Which cloud model answers now; a certificate holds for no other. */
+  cloudModelSeen(model: ModelRef): void;
   /** What the status page and metrics show. */
   status(): RouterStatus;
 }
@@ -77,6 +84,9 @@ export interface RouterStatus {
   readonly threshold: number | null;
   /** Pairs of answers that the threshold rests on. */
   readonly evidence: number;
+  /** Audit samples that came back since the start, and the sum of their losses. */
+  readonly audited: number;
+  readonly disagreed: number;
 }
 
 /** Everything that must survive a power cut between accepting a request and answering it. */
@@ -107,11 +117,20 @@ export type CloudReply =
     }
   | { readonly ok: false; readonly error: ReplyError };
 
-/** An accepted request that is not closed yet. */
+/** An accepted request that is not closed yet, as it is read back from disk. */
 export interface OutboxEntry {
   readonly request: OutboxRequest;
   /** Set once its reply is on disk. */
   readonly reply: CloudReply | undefined;
+}
+
+/** What is kept in memory of an open entry; inputs stay on disk. */
+export interface OpenEntry {
+  readonly id: string;
+  readonly pipeline: string;
+  readonly answered: boolean;
+  readonly deadlineMs: number;
+  readonly acceptedAtMs: number;
 }
 
 /** Durable waiting room: what it has accepted is on disk. */
@@ -120,24 +139,36 @@ export interface Outbox {
   put(request: OutboxRequest): Promise<void>;
   /** Records the reply; on disk when it returns. A second reply, or one for an unknown id, is ignored: false. */
   answer(id: string, reply: CloudReply): Promise<boolean>;
-  /** The results have been taken by every sink: the entry goes. */
+  /** The results have been taken by every sink, or nothing more is owed: the entry goes. */
   close(id: string): Promise<void>;
-  /** Gives a request up, with its code, into the dead letters. */
-  bury(id: string, error: ReplyError): Promise<void>;
-  get(id: string): OutboxEntry | undefined;
+  /** Reads an open entry back. @throws DATA_CORRUPT */
+  read(id: string): Promise<OutboxEntry | undefined>;
   /** All open entries, oldest first. */
-  open(): IterableIterator<OutboxEntry>;
-  /** Milliseconds of the agent's running time until the request expires; negative when it has. */
-  msUntilExpiry(id: string): number;
-  readonly depth: { readonly entries: number; readonly bytes: number; readonly oldestAtMs: number | null };
+  open(): Iterable<OpenEntry>;
+  has(id: string): boolean;
+  /** Milliseconds of the agent's running time until the request expires; negative when it has; undefined when not open. */
+  msUntilExpiry(id: string): number | undefined;
+  readonly depth: OutboxDepth;
+}
+
+export interface OutboxDepth {
+  readonly entries: number;
+  readonly bytes: number;
+  readonly oldestAtMs: number | null;
 }
 
 /** The link to the hub. */
 export interface Uplink {
   /** A broker is connected and a hub is present. */
   readonly online: boolean;
-  /** Sends, or sends again, as soon as the link allows; returns at once. The reply comes through the outbox. */
+  /** The largest request that the link takes in one message. */
+  readonly maxRequestBytes: number;
+  /** Sends, or sends again, as soon as the link allows; returns at once. */
   enqueue(id: string): void;
+  /** A final reply has come (possibly once more); `roundTripMs` from the last publish. */
+  onReply(take: (id: string, reply: CloudReply, roundTripMs: number) => void): void;
+  /** `online` has changed. */
+  onChange(take: (online: boolean) => void): void;
 }
 
 /** Where results go. */
@@ -145,4 +176,26 @@ export interface Sink {
   readonly name: string;
   /** Resolves when the result is safe there. @throws anything: it is tried again, then dead-lettered */
   put(result: Result): Promise<void>;
+}
+
+/** A pipeline as the device's own API sees it. */
+export interface PipelineFace {
+  readonly name: string;
+  readonly task: TaskName;
+  readonly deadlineMs: number;
+  accept(
+    item: FeedItem,
+    forced?: 'edge' | 'cloud',
+  ): Promise<{ readonly id: string; readonly first: Promise<Result> }>;
+  status(): PipelineStatus;
+}
+
+export interface PipelineStatus {
+  readonly name: string;
+  readonly task: TaskName;
+  readonly edge: ModelRef | null;
+  readonly cloud: string | null;
+  readonly router: RouterStatus;
+  /** Requests that the cloud still owes an answer, or whose answer a sink has not taken yet. */
+  readonly owed: number;
 }

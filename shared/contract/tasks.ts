@@ -21,12 +21,14 @@ export interface TaskInput {
 export const classification = z.object({ label: z.string(), score: z.number().min(0).max(1) });
 export type Classification = z.infer<typeof classification>;
 
-const classificationParameters = z.strictObject({
+export const classificationParameters = z.strictObject({
   /** How many labels to answer with, best first. */
   top_k: z.int().min(1).max(10_000).optional(),
   /** How logits become scores; the model's own way when left out. */
   function_to_apply: z.enum(['softmax', 'sigmoid', 'none']).optional(),
 });
+
+export type ClassificationParameters = z.infer<typeof classificationParameters>;
 
 export interface TaskContract {
   readonly inputKind: 'image' | 'text';

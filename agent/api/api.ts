@@ -1,0 +1,222 @@
+/**
+ * The device's own HTTP API. On loopback no key is needed, but foreign `Host` and `Origin` headers are refused
+ * (DNS rebinding, pages that spend the budget); off loopback a key is.
+ */
+import { type Context, Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { html } from 'hono/html';
+import { secureHeaders } from 'hono/secure-headers';
+import { streamSSE } from 'hono/streaming';
+import { z } from 'zod';
+import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../shared/contract/limits.ts';
+import { isFailure, type Result } from '../../shared/contract/result.ts';
+import { TASKS } from '../../shared/contract/tasks.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError, ERRORS, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
+import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { PipelineFace } from '../ports.ts';
+import { readInput } from './read-input.ts';
+import type { ResultStore } from './result-store.ts';
+
+export interface AgentApiOptions {
+  readonly deviceId: string;
+  readonly pipelines: ReadonlyMap<string, PipelineFace>;
+  readonly results: ResultStore;
+  /** Whether every part is up; the reason when not. */
+  readonly ready: () => string | undefined;
+  readonly link: () => {
+    readonly online: boolean;
+    readonly hub: string | null;
+    readonly outbox: { readonly entries: number; readonly bytes: number };
+  };
+  /** Needed off loopback. */
+  readonly key: string | undefined;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Requests that one pipeline holds for HTTP callers at a time; more are told to come back. */
+const MAX_WAITING = 32;
+const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
+const routeQuery = z.enum(['edge', 'cloud']).optional();
+
+export function createAgentApi(options: AgentApiOptions): Hono {
+  const { pipelines, results, metrics, logger } = options;
+  const app = new Hono();
+  app.use(
+    secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"], styleSrc: ["'unsafe-inline'"] } }),
+  );
+  app.use((c, next) => {
+    if (options.key === undefined) refuseForeignSites(c);
+    else if (!['/healthz', '/readyz'].includes(c.req.path)) requireKey(c, options.key);
+    return next();
+  });
+  app.notFound((c) => problem(c, new AppError('NOT_FOUND', `there is nothing at ${c.req.path}`)));
+  app.onError((error, c) => {
+    const known = toAppError(error);
+    const requestId = newId();
+    logger.failure('api.failed', known, { path: c.req.path, requestId });
+    return problem(c, known, requestId);
+  });
+
+  app.get('/healthz', (c) => c.json({ status: 'ok' }));
+  app.get('/readyz', (c) => {
+    const reason = options.ready();
+    return reason === undefined ? c.json({ status: 'ready' }) : c.json({ status: 'not ready', reason }, 503);
+  });
+  app.get('/metrics', async (c) =>
+    c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
+  );
+  app.get('/v1/pipelines', (c) =>
+    c.json({
+      device: options.deviceId,
+      link: options.link(),
+      pipelines: [...pipelines.values()].map((one) => one.status()),
+    }),
+  );
+
+  const waiting = new Map<string, number>();
+  app.post(
+    '/v1/infer/:pipeline',
+    (c, next) => {
+      const maxSize =
+        TASKS[pipelineOf(c).task].inputKind === 'image' ? MAX_IMAGE_BYTES * 1.4 : MAX_TEXT_BYTES * 1.4;
+      return bodyLimit({
+        maxSize,
+        onError: () =>
+          problem(c, new AppError('INPUT_TOO_LARGE', `the body is over ${Math.floor(maxSize)} bytes`)),
+      })(c, next);
+    },
+    async (c) => {
+      const pipeline = pipelineOf(c);
+      const held = waiting.get(pipeline.name) ?? 0;
+      if (held >= MAX_WAITING) throw new AppError('QUEUE_FULL', `${held} requests wait for ${pipeline.name}`);
+      const forced = routeQuery.safeParse(c.req.query('route'));
+      if (!forced.success) throw new AppError('BAD_REQUEST', 'route must be edge or cloud');
+      const input = readInput(
+        pipeline.task,
+        new Uint8Array(await c.req.arrayBuffer()),
+        c.req.header('content-type'),
+      );
+      waiting.set(pipeline.name, (waiting.get(pipeline.name) ?? 0) + 1);
+      try {
+        const { id, first } = await pipeline.accept({ input, label: null }, forced.data);
+        const result = await Promise.race([first, options.clock.sleep(pipeline.deadlineMs)]);
+        if (!result)
+          return c.json({ id, pipeline: pipeline.name, status: 'accepted' }, 202, {
+            location: `/v1/results/${id}`,
+          });
+        return isFailure(result) ? failed(c, result) : c.json(result);
+      } finally {
+        waiting.set(pipeline.name, (waiting.get(pipeline.name) ?? 1) - 1);
+      }
+    },
+  );
+
+  app.get('/v1/results', (c) => stream(c, results));
+  app.get('/v1/results/:id', (c) => {
+    const result = results.get(c.req.param('id'));
+    if (!result) throw new AppError('RESULT_UNKNOWN');
+    return c.json(result);
+  });
+
+  app.get('/', (c) => c.html(page(options)));
+
+  function pipelineOf(c: Context): PipelineFace {
+    const name = c.req.param('pipeline') ?? '';
+    const pipeline = pipelines.get(name);
+    if (!pipeline)
+      throw new AppError(
+        'PIPELINE_UNKNOWN',
+        `there is no pipeline of this name; there are: ${[...pipelines.keys()].join(', ')}`,
+      );
+    return pipeline;
+  }
+  return app;
+}
+
+/** What is kept, unless `?since=now`, then each Result as it comes. A reader that is too slow is cut off, not queued for ever. */
+function stream(c: Context, results: ResultStore): Response {
+  const fromNow = c.req.query('since') === 'now';
+  return streamSSE(
+    c,
+    async (sse) => {
+      const queue: Result[] = fromNow ? [] : results.all();
+      let wake: () => void = () => undefined;
+      const unsubscribe = results.subscribe((result) => {
+        queue.push(result);
+        wake();
+      });
+      sse.onAbort(() => wake());
+      try {
+        while (!sse.aborted && queue.length <= MAX_STREAM_QUEUE) {
+          const next = queue.shift();
+          if (next)
+            await sse.writeSSE({
+              event: isFailure(next) ? 'failure' : 'result',
+              id: next.id,
+              data: JSON.stringify(next),
+            });
+          else
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+            });
+        }
+      } finally {
+        unsubscribe();
+      }
+    },
+    // Without this an exception would end the stream silently (docs/decisions).
+    async (_error, sse) => sse.close(),
+  );
+}
+
+const MAX_STREAM_QUEUE = 5_000;
+
+function refuseForeignSites(c: Context): void {
+  const host = c.req.header('host') ?? '';
+  if (!LOOPBACK_HOST.test(host))
+    throw new AppError('HOST_REFUSED', 'the Host header is not a loopback address');
+  const origin = c.req.header('origin');
+  if (origin !== undefined && origin !== `http://${host}`)
+    throw new AppError('HOST_REFUSED', 'requests from pages of other sites are refused');
+}
+
+function requireKey(c: Context, key: string): void {
+  const given = /^Bearer (.+)$/.exec(c.req.header('authorization') ?? '')?.[1];
+  if (given === undefined || !secretMatches(given, sha256Hex(key))) throw new AppError('UNAUTHORIZED');
+}
+
+function problem(c: Context, error: AppError, requestId = newId()): Response {
+  return c.json(
+    { error: toErrorBody(error), requestId },
+    ERRORS[error.code].httpStatus as 400,
+    retryHeader(error.code),
+  );
+}
+
+function failed(c: Context, result: Extract<Result, { error: unknown }>): Response {
+  return c.json(result, ERRORS[result.error.code].httpStatus as 400, retryHeader(result.error.code));
+}
+
+const retryHeader = (code: keyof typeof ERRORS): Record<string, string> =>
+  ERRORS[code].retry === 'backoff' ? { 'retry-after': '1' } : {};
+
+/** A plain page until the live one comes: what runs here, and where to ask. */
+function page({ deviceId, pipelines, link }: AgentApiOptions): ReturnType<typeof html> {
+  const { online, outbox, hub } = link();
+  const rows = [...pipelines.values()].map((one) => {
+    const { name, task, edge, cloud, owed } = one.status();
+    return html`<tr><td>${name}</td><td>${task}</td><td>${edge?.name ?? '–'}</td><td>${cloud ?? '–'}</td><td>${owed}</td></tr>`;
+  });
+  return html`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Outrider agent ${deviceId}</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:50rem}td,th{padding:.3rem 1rem .3rem 0;text-align:left}</style></head><body>
+<h1>Outrider agent <code>${deviceId}</code></h1>
+<p>Hub ${hub ?? 'none'}: ${online ? 'online' : 'offline'}. Outbox: ${outbox.entries} requests, ${outbox.bytes} bytes.</p>
+<table><tr><th>pipeline</th><th>task</th><th>edge</th><th>cloud</th><th>owed</th></tr>${rows}</table>
+<p>Ask: <code>POST /v1/infer/{pipeline}</code>. Watch: <code>GET /v1/results</code>. <a href="/v1/pipelines">pipelines</a> · <a href="/metrics">metrics</a></p>
+</body></html>`;
+}

@@ -1,0 +1,52 @@
+/**
+ * What an HTTP caller sends becomes a task input. The kind follows from the pipeline's task and the body's first bytes;
+ * the content type is advice (plain `curl --data-binary` says form-urlencoded).
+ */
+import { z } from 'zod';
+import { TASKS, type TaskInput, type TaskName } from '../../shared/contract/tasks.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+
+const jsonBody = z.object({ inputs: z.string(), parameters: z.record(z.string(), z.unknown()).optional() });
+
+const OPENING_BRACE = 0x7b;
+
+/** @throws INPUT_EMPTY, BAD_REQUEST, PARAMETERS_INVALID */
+export function readInput(task: TaskName, body: Uint8Array, contentType: string | undefined): TaskInput {
+  if (body.length === 0) throw new AppError('INPUT_EMPTY');
+  const isImage = TASKS[task].inputKind === 'image';
+  const fallback = isImage ? 'application/octet-stream' : 'text/plain; charset=utf-8';
+  if (body[0] === OPENING_BRACE) {
+    const json = tryJson(body);
+    if (json !== undefined) return fromJson(task, json, isImage, fallback);
+    // A text may well begin with a brace; a picture never does.
+  }
+  const honest = isImage && contentType?.startsWith('image/') ? contentType : fallback;
+  return { contentType: honest, body };
+}
+
+function fromJson(task: TaskName, json: unknown, isImage: boolean, contentType: string): TaskInput {
+  const parsed = jsonBody.safeParse(json);
+  if (!parsed.success)
+    throw new AppError('BAD_REQUEST', 'the JSON body must be {"inputs": string, "parameters"?: object}');
+  const { inputs, parameters } = parsed.data;
+  const body = Buffer.from(inputs, isImage ? 'base64' : 'utf8');
+  if (body.length === 0) throw new AppError('INPUT_EMPTY');
+  if (!parameters) return { contentType, body };
+  const checked = TASKS[task].parameters.safeParse(parameters);
+  if (!checked.success) {
+    const issue = checked.error.issues[0];
+    throw new AppError(
+      'PARAMETERS_INVALID',
+      `parameters${issue?.path.length ? `.${issue.path.join('.')}` : ''}: ${issue?.message}`,
+    );
+  }
+  return { contentType, body, parameters: checked.data };
+}
+
+function tryJson(body: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(body).toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}

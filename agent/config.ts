@@ -1,0 +1,266 @@
+/**
+ * The agent's configuration: `outrider.yaml`, flags over it, and the only reader of process.env on this side.
+ * Strict: an unknown key is an error; all problems are told at once, each with its key.
+ */
+import { readFile } from 'node:fs/promises';
+import { availableParallelism, hostname } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { parse as parseYaml, YAMLParseError } from 'yaml';
+import { z } from 'zod';
+import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limits.ts';
+import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
+import { taskName } from '../shared/contract/tasks.ts';
+import { AppError, systemCode } from '../shared/runtime/errors.ts';
+
+export const AGENT_HELP = `Usage: outrider agent [options]
+
+Runs the pipelines of a device: local models, and the cloud where it pays.
+
+Options:
+  --config FILE     configuration (default: ./outrider.yaml)
+  --data DIR        data folder (default: dataDir of the configuration, else ./data)
+  --models DIR      folder with model folders (default: ./models)
+  --device ID       this device's id (default: device of the configuration, else the host's name)
+  --hub URL         the hub's address; https, or http on loopback
+  --mqtt URL        the broker's address, when it isn't the one told at enrolment
+  --enroll TOKEN    enrol with this one-time token (also OUTRIDER_ENROLL_TOKEN)
+  --agent-host HOST where to listen (default 127.0.0.1; elsewhere OUTRIDER_AGENT_KEY is needed)
+  --agent-port PORT port of the device's own API (default 8090)
+  --once            go through the feeds once, wait for what the cloud owes, and end
+  --log-level LEVEL debug, info, warn, error (default info)
+  -h, --help        show this text
+`;
+
+const UNIT_MS: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const UNIT_BYTES: Record<string, number> = {
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+  GiB: 1024 ** 3,
+};
+
+/** `2s`, `24h`, … as milliseconds. */
+const duration = z
+  .string()
+  .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'a duration such as 500ms, 2s, 5m, 24h')
+  .transform((text) => quantity(text, UNIT_MS));
+/** `50MB`, `64KiB`, … as bytes. */
+const size = z
+  .string()
+  .regex(/^\d+(\.\d+)?(B|KB|MB|GB|KiB|MiB|GiB)$/, 'a size such as 512KiB, 50MB, 1GB')
+  .transform((text) => quantity(text, UNIT_BYTES));
+
+function quantity(text: string, units: Record<string, number>): number {
+  const [, number = '', unit = ''] = /^([\d.]+)(\w+)$/.exec(text) ?? [];
+  return Number(number) * (units[unit] ?? 1);
+}
+
+const ratio = z.number().gt(0.5).lt(1);
+
+const repeat = z.strictObject({
+  /** Wait between two inputs from the second pass on. */
+  pace: duration,
+});
+
+const feed = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('folder'),
+    path: z.string().min(1),
+    repeat: repeat.optional(),
+    after: z.enum(['keep', 'move', 'delete']).default('keep'),
+    moveTo: z.string().min(1).optional(),
+  }),
+  z.strictObject({ type: z.literal('text-lines'), path: z.string().min(1), repeat: repeat.optional() }),
+]);
+
+const sink = z.discriminatedUnion('type', [
+  /** `path` is inside the agent's data folder unless absolute. */
+  z.strictObject({ type: z.literal('file'), path: z.string().min(1), maxBytes: size.optional() }),
+  z.strictObject({
+    type: z.literal('mqtt'),
+    url: z.url({ protocol: /^mqtts?$/ }),
+    topic: z
+      .string()
+      .min(1)
+      .max(512)
+      .regex(/^[^#+]*$/, 'a topic without wildcards'),
+    username: z.string().optional(),
+    password: z.string().optional(),
+  }),
+]);
+
+const route = z
+  .strictObject({
+    agreement: ratio.default(0.98),
+    confidence: ratio.default(0.95),
+    start: z.enum(['certificate', 'learn']).default('certificate'),
+    deadline: duration.default(DEFAULT_DEADLINE_MS),
+    expires: duration.default(DEFAULT_EXPIRES_MS),
+    whenOffline: z.enum(['answer', 'queue', 'both']).default('both'),
+  })
+  .prefault({});
+
+const pipeline = z.strictObject({
+  name: pipelineName,
+  task: taskName,
+  feed: feed.optional(),
+  edge: modelName.optional(),
+  cloud: modelName.optional(),
+  route,
+  sinks: z.array(sink).default([]),
+  share: z.enum(['none', 'results', 'inputs']).default('none'),
+});
+export type PipelineConfig = z.infer<typeof pipeline>;
+
+const file = z.strictObject({
+  device: deviceId.optional(),
+  hub: z
+    .strictObject({ url: z.url({ protocol: /^https?$/ }).optional(), mqtt: z.string().optional() })
+    .default({}),
+  dataDir: z.string().min(1).optional(),
+  outbox: z
+    .strictObject({ maxBytes: size.optional(), maxEntries: z.int().positive().optional() })
+    .default({}),
+  pipelines: z
+    .array(pipeline)
+    .min(1, 'at least one pipeline')
+    .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'names must differ')
+    .refine(
+      (all) => all.every(({ edge, cloud }) => edge ?? cloud),
+      'each needs an edge model, a cloud model or both',
+    ),
+});
+
+export interface AgentConfig {
+  readonly device: string;
+  readonly hubUrl: string | undefined;
+  readonly mqttUrl: string | undefined;
+  readonly enrollToken: string | undefined;
+  /** Root of all data; the agent's own is `<dataDir>/agent`. */
+  readonly dataDir: string;
+  readonly modelsDir: string;
+  /** Relative paths of feeds start here. */
+  readonly baseDir: string;
+  readonly outbox: { readonly maxBytes?: number | undefined; readonly maxEntries?: number | undefined };
+  readonly host: string;
+  readonly port: number;
+  readonly key: string | undefined;
+  readonly once: boolean;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+  /** Threads of each runner: all runners together take no more than the cores. */
+  readonly threads: number;
+  readonly pipelines: readonly PipelineConfig[];
+}
+
+const flags = {
+  config: { type: 'string' },
+  data: { type: 'string' },
+  models: { type: 'string' },
+  device: { type: 'string' },
+  hub: { type: 'string' },
+  mqtt: { type: 'string' },
+  enroll: { type: 'string' },
+  'agent-host': { type: 'string' },
+  'agent-port': { type: 'string' },
+  once: { type: 'boolean' },
+  'log-level': { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+} as const;
+
+const flagValues = z.object({
+  'agent-port': z.coerce.number().int().min(0).max(65_535).default(8090),
+  'log-level': z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  device: deviceId.optional(),
+  hub: z.url({ protocol: /^https?$/ }).optional(),
+  mqtt: z.url({ protocol: /^mqtts?$/ }).optional(),
+});
+
+/**
+ * @returns 'help' when that was asked for
+ * @throws USAGE, CONFIG_INVALID
+ */
+export async function loadConfig(
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<AgentConfig | 'help'> {
+  const values = readFlags(argv);
+  if (values.help) return 'help';
+  const checked = check(flagValues, values, 'USAGE', (path) => `--${path}`);
+  const path = resolve(values.config ?? 'outrider.yaml');
+  const config = check(file, await readYaml(path), 'CONFIG_INVALID', (key) => `${path}: ${key}`);
+  const baseDir = dirname(path);
+  const host = values['agent-host'] ?? '127.0.0.1';
+  const key = env.OUTRIDER_AGENT_KEY;
+  if (!isLoopback(host) && !key) {
+    throw new AppError('CONFIG_INVALID', `listening on ${host} needs a key: set OUTRIDER_AGENT_KEY`);
+  }
+  const runners = new Set(config.pipelines.map(({ edge }) => edge).filter((edge) => edge !== undefined)).size;
+  return {
+    device: checked.device ?? config.device ?? hostDeviceId(),
+    hubUrl: checked.hub ?? config.hub.url,
+    mqttUrl: checked.mqtt ?? config.hub.mqtt,
+    enrollToken: values.enroll ?? env.OUTRIDER_ENROLL_TOKEN,
+    dataDir:
+      values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data),
+    modelsDir: resolve(values.models ?? 'models'),
+    baseDir,
+    outbox: config.outbox,
+    host,
+    port: checked['agent-port'],
+    key: isLoopback(host) ? undefined : key,
+    once: values.once ?? false,
+    logLevel: checked['log-level'],
+    threads: Math.max(1, Math.floor(availableParallelism() / Math.max(1, runners))),
+    pipelines: config.pipelines,
+  };
+}
+
+const isLoopback = (host: string): boolean => ['127.0.0.1', '::1', 'localhost'].includes(host);
+
+/** The host's name, brought to what a topic level may hold. */
+const hostDeviceId = (): string =>
+  hostname()
+    .replace(/[^A-Za-z0-9_-]/g, '-')
+    .slice(0, 64) || 'device';
+
+function readFlags(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: flags, allowPositionals: false }).values;
+  } catch (error) {
+    throw new AppError(
+      'USAGE',
+      `${error instanceof Error ? error.message : String(error)}; see outrider agent --help`,
+      { cause: error },
+    );
+  }
+}
+
+async function readYaml(path: string): Promise<unknown> {
+  try {
+    return parseYaml(await readFile(path, 'utf8'));
+  } catch (error) {
+    if (error instanceof YAMLParseError)
+      throw new AppError('CONFIG_INVALID', `${path} is not YAML: ${error.message}`, { cause: error });
+    const why = systemCode(error) === 'ENOENT' ? 'does not exist; name one with --config' : 'cannot be read';
+    throw new AppError('CONFIG_INVALID', `the configuration ${path} ${why}`, { cause: error });
+  }
+}
+
+/** All problems at once, each naming its key and what was expected. */
+function check<T>(
+  schema: z.ZodType<T>,
+  value: unknown,
+  code: 'USAGE' | 'CONFIG_INVALID',
+  name: (path: string) => string,
+): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(
+    (issue) => `${name(issue.path.join('.') || 'top')}: ${issue.message}`,
+  );
+  throw new AppError(code, problems.join('; '), { cause: parsed.error });
+}

@@ -1,0 +1,173 @@
+/**
+ * Files of a folder, by name: once, again and again at a gentle pace, or as they appear (when their size has settled).
+ * It remembers what it has taken, and then keeps, moves or deletes it.
+ */
+import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { watch } from 'chokidar';
+import { z } from 'zod';
+import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError, systemCode } from '../../shared/runtime/errors.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { Feed, FeedItem } from '../ports.ts';
+
+export interface FolderFeedOptions {
+  readonly path: string;
+  /** Start again when the end is reached, with this wait between two inputs; undefined: watch for new files. */
+  readonly repeatPaceMs: number | undefined;
+  /** One pass, then end. */
+  readonly once: boolean;
+  readonly after: 'keep' | 'move' | 'delete';
+  readonly moveTo: string;
+  /** Where it remembers what it has taken. */
+  readonly statePath: string;
+  readonly maxBytes: number;
+  readonly contentType: (name: string) => string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** A file that could not be taken, with the reason. */
+  readonly onDropped: (reason: string) => void;
+}
+
+/** A file whose size has not changed for this long is whole. */
+const SETTLED_MS = 500;
+
+/** After a crash, the files of this last while are taken once more. */
+const REMEMBER_EVERY_MS = 1_000;
+
+/** Name -> size and time of the files that were taken and kept. */
+const takenFiles = z.object({ taken: z.record(z.string(), z.string()) });
+
+export class FolderFeed implements Feed {
+  readonly #o: FolderFeedOptions;
+  #taken: Record<string, string> = {};
+  #rememberedMonoMs = 0;
+
+  constructor(options: FolderFeedOptions) {
+    this.#o = options;
+  }
+
+  async run(take: (item: FeedItem) => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { repeatPaceMs, once, clock } = this.#o;
+    if (repeatPaceMs === undefined && !once) return this.#follow(take, signal);
+    await this.#pass(take, signal, 0);
+    if (once || repeatPaceMs === undefined) return;
+    while (!signal.aborted) {
+      await clock.sleep(repeatPaceMs, signal).catch(() => undefined);
+      await this.#pass(take, signal, repeatPaceMs);
+    }
+  }
+
+  /** Everything that is there, in order of names. */
+  async #pass(take: (item: FeedItem) => Promise<void>, signal: AbortSignal, paceMs: number): Promise<void> {
+    for (const name of await this.#list()) {
+      if (signal.aborted) return;
+      await this.#takeFile(name, take);
+      if (paceMs > 0) await this.#o.clock.sleep(paceMs, signal).catch(() => undefined);
+    }
+  }
+
+  async #list(): Promise<string[]> {
+    try {
+      const entries = await readdir(this.#o.path, { withFileTypes: true });
+      return entries
+        .filter((entry) => entry.isFile() && !entry.name.startsWith('.'))
+        .map((entry) => entry.name)
+        .sort();
+    } catch (error) {
+      throw new AppError('FILE_UNREADABLE', `the feed’s folder ${this.#o.path} cannot be read`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** New files, each once, also across restarts. */
+  async #follow(take: (item: FeedItem) => Promise<void>, signal: AbortSignal): Promise<void> {
+    await this.#list();
+    this.#taken = await this.#readTaken();
+    const waiting: string[] = [];
+    let wake: () => void = () => undefined;
+    const watcher = watch(this.#o.path, {
+      depth: 0,
+      ignored: (path) => basename(path).startsWith('.'),
+      awaitWriteFinish: { stabilityThreshold: SETTLED_MS, pollInterval: 100 },
+    });
+    watcher.on('add', (path) => {
+      waiting.push(basename(path));
+      wake();
+    });
+    watcher.on('error', (error) => this.#o.logger.failure('feed.watch_failed', error));
+    signal.addEventListener('abort', () => wake(), { once: true });
+    try {
+      while (!signal.aborted) {
+        const name = waiting.shift();
+        if (name === undefined) {
+          await new Promise<void>((resolve) => {
+            wake = resolve;
+          });
+          continue;
+        }
+        await this.#takeNew(name, take);
+      }
+    } finally {
+      await watcher.close();
+      await this.#remember();
+    }
+  }
+
+  async #remember(): Promise<void> {
+    this.#rememberedMonoMs = this.#o.clock.nowMonoMs();
+    await writeJsonAtomic(this.#o.statePath, { taken: this.#taken }).catch((error: unknown) =>
+      this.#o.logger.failure('feed.not_remembered', error),
+    );
+  }
+
+  async #takeNew(name: string, take: (item: FeedItem) => Promise<void>): Promise<void> {
+    const mark = await this.#markOf(name);
+    if (mark === undefined || this.#taken[name] === mark) return;
+    await this.#takeFile(name, take);
+    if (this.#o.after !== 'keep') return;
+    this.#taken[name] = mark;
+    if (this.#o.clock.nowMonoMs() - this.#rememberedMonoMs >= REMEMBER_EVERY_MS) await this.#remember();
+  }
+
+  async #takeFile(name: string, take: (item: FeedItem) => Promise<void>): Promise<void> {
+    const path = join(this.#o.path, name);
+    const body = await this.#read(path);
+    if (!body) return;
+    await take({ input: { contentType: this.#o.contentType(name), body }, label: name });
+    if (this.#o.after === 'delete') await rm(path, { force: true });
+    if (this.#o.after === 'move') {
+      await mkdir(this.#o.moveTo, { recursive: true });
+      await rename(path, join(this.#o.moveTo, name));
+    }
+  }
+
+  async #read(path: string): Promise<Buffer | undefined> {
+    try {
+      if ((await stat(path)).size > this.#o.maxBytes)
+        throw new AppError('INPUT_TOO_LARGE', `${path} is over ${this.#o.maxBytes} bytes`);
+      return await readFile(path);
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined;
+      this.#o.logger.failure('feed.file_skipped', error, { file: basename(path) });
+      this.#o.onDropped(error instanceof AppError ? error.code : 'FILE_UNREADABLE');
+      return undefined;
+    }
+  }
+
+  async #markOf(name: string): Promise<string | undefined> {
+    const found = await stat(join(this.#o.path, name)).catch(() => undefined);
+    return found && `${found.size}:${found.mtimeMs}`;
+  }
+
+  async #readTaken(): Promise<Record<string, string>> {
+    try {
+      return (await readJson(this.#o.statePath, takenFiles))?.taken ?? {};
+    } catch (error) {
+      this.#o.logger.failure('feed.state_unreadable', error);
+      return {};
+    }
+  }
+}

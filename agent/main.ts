@@ -1,0 +1,383 @@
+/**
+ * The composition root of the agent: configuration -> parts -> start -> stop when told. Nothing is decided here;
+ * what an input goes through stands in pipeline.ts.
+ */
+import { join } from 'node:path';
+import { isFailure, type Result } from '../shared/contract/result.ts';
+import { startRunner } from '../shared/inference/runner-process.ts';
+import { connectMqtt } from '../shared/mqtt/connect.ts';
+import { findModelFolders, type ModelFolder } from '../shared/release/model-folder.ts';
+import { systemClock as clock } from '../shared/runtime/clock.ts';
+import { AppError } from '../shared/runtime/errors.ts';
+import { lockFolder } from '../shared/runtime/folder-lock.ts';
+import { Lifecycle } from '../shared/runtime/lifecycle.ts';
+import { createLogger, type Logger } from '../shared/runtime/logger.ts';
+import type { Metrics } from '../shared/runtime/metrics.ts';
+import { isChild, runProgram, tellParent } from '../shared/runtime/program.ts';
+import { VERSION } from '../shared/runtime/version.ts';
+import { createAgentApi } from './api/api.ts';
+import { ResultStore } from './api/result-store.ts';
+import { ApiServer } from './api/server.ts';
+import { AGENT_HELP, type AgentConfig, loadConfig, type PipelineConfig } from './config.ts';
+import { FeedRunner } from './feed-runner.ts';
+import { createFeed } from './feeds.ts';
+import { createAgentMetrics } from './metrics.ts';
+import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
+import { StoredRunningTime } from './outbox/running-time.ts';
+import { Pipeline } from './pipeline.ts';
+import type { LocalModel, Sink } from './ports.ts';
+import { CertificateRouter } from './router/certificate-router.ts';
+import { Fanout } from './sink/fanout.ts';
+import { deadLetterFile, FileSink } from './sink/file-sink.ts';
+import { MqttSink } from './sink/mqtt-sink.ts';
+import { noLocalModel, Slot } from './slot/slot.ts';
+import { type EnrollOptions, findCredential, waitForCredential } from './uplink/credential.ts';
+import { MqttUplink } from './uplink/uplink.ts';
+
+/** A runner of a small model: far above what the starter models take, far below what hurts a device. */
+const MAX_RUNNER_RSS_BYTES = 1.5 * 1024 ** 3;
+const RUNNER_START_TIMEOUT_MS = 60_000;
+const RUNNER_CALL_TIMEOUT_MS = 30_000;
+/** With `--once`: how long to wait for what the cloud owes; the rest stays in the outbox. */
+const ONCE_WAIT_MS = 60_000;
+
+async function runnable(): Promise<AgentConfig | undefined> {
+  let loaded: AgentConfig | 'help' | undefined;
+  try {
+    loaded = await loadConfig(process.argv.slice(2));
+  } catch (error) {
+    await runProgram(() => Promise.reject(error));
+  }
+  if (loaded !== 'help') return loaded;
+  process.stdout.write(AGENT_HELP);
+  return undefined;
+}
+
+async function run(
+  config: AgentConfig,
+  finish: () => void,
+): Promise<{ facts: Record<string, unknown>; stop: () => Promise<void> }> {
+  const dataDir = join(config.dataDir, 'agent');
+  const lock = await lockFolder(dataDir);
+  const logger = createLogger({
+    program: 'agent',
+    folder: join(config.dataDir, 'logs'),
+    level: config.logLevel,
+  }).child({ deviceId: config.device });
+  const metrics = createAgentMetrics();
+  const lifecycle = new Lifecycle((name, error) =>
+    logger.failure('agent.stop_failed', error, { part: name }),
+  );
+
+  // A refused token is told at once, not in a background loop.
+  await findCredential(identityOf(config, dataDir, logger));
+  const models = await localModels(config, logger);
+  const time = new StoredRunningTime({ path: join(dataDir, 'running-time.json'), clock, logger });
+  await lifecycle.start('running time', time);
+  const limits = {
+    ...DEFAULT_LIMITS,
+    ...(config.outbox.maxBytes !== undefined && { maxBytes: config.outbox.maxBytes }),
+    ...(config.outbox.maxEntries !== undefined && { maxEntries: config.outbox.maxEntries }),
+  };
+  const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, logger, limits });
+  await lifecycle.start('outbox', outbox);
+
+  const slots = new Map<string, LocalModel>();
+  for (const [name, folder] of models) {
+    const slot = new Slot({
+      model: { name, version: '0', digest: folder.digest },
+      runner: {
+        folder: folder.path,
+        digest: folder.digest,
+        threads: config.threads,
+        maxRssBytes: MAX_RUNNER_RSS_BYTES,
+        startTimeoutMs: RUNNER_START_TIMEOUT_MS,
+        callTimeoutMs: RUNNER_CALL_TIMEOUT_MS,
+      },
+      startRunner,
+      clock,
+      logger,
+      metrics,
+    });
+    await lifecycle.start(`slot ${name}`, slot);
+    slots.set(name, slot);
+  }
+
+  const results = new ResultStore();
+  const pipelines = new Map<string, Pipeline>();
+  const uplink = createUplink(config, { dataDir, outbox, logger, metrics, pipelines });
+  const sinksOf = new SinkMaker(dataDir, logger);
+  for (const one of config.pipelines) {
+    const fanout = new Fanout({
+      sinks: await sinksOf.make(one, config.device),
+      deadLetter: deadLetterFile(join(dataDir, 'dead-letters', `${one.name}.ndjson`)),
+      clock,
+      logger,
+      metrics,
+    });
+    await lifecycle.start(`sinks of ${one.name}`, fanout);
+    const show = (result: Result): void => {
+      count(metrics, result);
+      results.add(result);
+      if (one.share !== 'none') uplink.share(result);
+    };
+    pipelines.set(
+      one.name,
+      new Pipeline({
+        name: one.name,
+        task: one.task,
+        cloud: one.cloud,
+        deadlineMs: one.route.deadline,
+        expiresMs: one.route.expires,
+        local: (one.edge === undefined ? undefined : slots.get(one.edge)) ?? noLocalModel,
+        router: createRouter(one, models, uplink),
+        outbox,
+        uplink,
+        show,
+        deliver: (result) => fanout.deliver(result),
+        clock,
+        logger,
+        metrics,
+      }),
+    );
+  }
+  uplink.onReply((id, reply, roundTripMs) => {
+    for (const pipeline of pipelines.values()) pipeline.onReply(id, reply, roundTripMs);
+  });
+  uplink.onChange((online) => {
+    if (!online) for (const pipeline of pipelines.values()) pipeline.onOffline();
+  });
+  for (const pipeline of pipelines.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);
+  await lifecycle.start('sink connections', sinksOf);
+  await lifecycle.start('uplink', uplink);
+
+  const link = () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth });
+  const app = createAgentApi({
+    deviceId: config.device,
+    pipelines,
+    results,
+    ready: () => undefined,
+    link,
+    key: config.key,
+    metrics,
+    clock,
+    logger,
+  });
+  const server = new ApiServer({ app, host: config.host, port: config.port });
+  await lifecycle.start('api', server);
+  metrics.gauge('outrider_outbox_entries', 'Requests that wait for the cloud', () => outbox.depth.entries);
+  metrics.gauge(
+    'outrider_outbox_bytes',
+    'Bytes of requests that wait for the cloud',
+    () => outbox.depth.bytes,
+  );
+  metrics.gauge('outrider_outbox_oldest_age_seconds', 'Age of the oldest waiting request', () => {
+    const { oldestAtMs } = outbox.depth;
+    return oldestAtMs === null ? 0 : (clock.nowAtMs() - oldestAtMs) / 1000;
+  });
+  metrics.gauge('outrider_link_online_ratio', '1 while a broker and a hub are there', () =>
+    uplink.online ? 1 : 0,
+  );
+
+  const feeds = createFeeds(config, { dataDir, pipelines, logger, metrics });
+  await lifecycle.start('feeds', feeds);
+  logger.info('agent.started', { port: server.port, pipelines: [...pipelines.keys()] });
+  if (config.once) void finishWhenDone(feeds, () => outbox.depth.entries, finish);
+  if (!isChild())
+    process.stderr.write(
+      `agent ${config.device}: http://${config.host}:${server.port}, pipelines: ${[...pipelines.keys()].join(', ')}\n`,
+    );
+  return {
+    facts: { url: `http://${config.host}:${server.port}` },
+    stop: async () => {
+      await lifecycle.stop();
+      logger.info('agent.stopped');
+      await lock.release();
+    },
+  };
+}
+
+/** The model folders that the pipelines name. @throws MODEL_UNKNOWN, or what is wrong with the folder */
+async function localModels(config: AgentConfig, logger: Logger): Promise<Map<string, ModelFolder>> {
+  const wanted = new Set(config.pipelines.map(({ edge }) => edge).filter((name) => name !== undefined));
+  if (wanted.size === 0) return new Map();
+  const invalid: string[] = [];
+  const found = await findModelFolders(config.modelsDir, (path, error) => {
+    logger.failure('agent.model_invalid', error, { path });
+    invalid.push(error instanceof AppError ? error.message : path);
+  });
+  const models = new Map<string, ModelFolder>();
+  for (const name of wanted) {
+    const folder = found.find(({ spec }) => spec.name === name);
+    if (folder) models.set(name, folder);
+    else
+      throw new AppError(
+        'MODEL_UNKNOWN',
+        `no usable model ${name} in ${config.modelsDir}${invalid.length > 0 ? ` (${invalid.join('; ')})` : ''}`,
+      );
+  }
+  return models;
+}
+
+function createRouter(
+  pipeline: PipelineConfig,
+  models: ReadonlyMap<string, ModelFolder>,
+  uplink: MqttUplink,
+): CertificateRouter {
+  const certificate =
+    pipeline.edge === undefined ? undefined : models.get(pipeline.edge)?.spec.calibration.cloud;
+  const { agreement, confidence, start, whenOffline } = pipeline.route;
+  return new CertificateRouter(
+    {
+      agreement,
+      confidence,
+      start,
+      whenOffline,
+      mayEscalate: pipeline.cloud !== undefined,
+      maxRequestBytes: () => uplink.maxRequestBytes,
+    },
+    certificate?.model === pipeline.cloud ? certificate : undefined,
+    randomFraction,
+  );
+}
+
+/** Audits are drawn by a lot that a caller cannot guess. */
+const randomFraction = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;
+
+const identityOf = (config: AgentConfig, dataDir: string, logger: Logger): EnrollOptions => ({
+  path: join(dataDir, 'credential.json'),
+  deviceId: config.device,
+  hubUrl: config.hubUrl,
+  token: config.enrollToken,
+  clock,
+  logger,
+});
+
+interface UplinkParts {
+  readonly dataDir: string;
+  readonly outbox: DiskOutbox;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly pipelines: ReadonlyMap<string, Pipeline>;
+}
+
+function createUplink(
+  config: AgentConfig,
+  { dataDir, outbox, logger, metrics, pipelines }: UplinkParts,
+): MqttUplink {
+  const identity = identityOf(config, dataDir, logger);
+  return new MqttUplink({
+    deviceId: config.device,
+    agentVersion: VERSION,
+    connect: async (will, signal) => {
+      const credential = await waitForCredential(identity, signal);
+      const url = config.mqttUrl ?? credential.mqttUrl;
+      return connectMqtt({
+        url,
+        clientId: config.device,
+        username: config.device,
+        password: credential.secret,
+        will,
+        logger,
+      });
+    },
+    outbox,
+    reported: () => ({
+      agentVersion: VERSION,
+      pipelines: [...pipelines.values()].map((one) => {
+        const { name, task, edge, cloud } = one.status();
+        return { name, task, edge, cloud };
+      }),
+    }),
+    clock,
+    logger,
+    metrics,
+  });
+}
+
+/** Sinks, and the MQTT connections that some of them share. */
+class SinkMaker {
+  readonly #dataDir: string;
+  readonly #logger: Logger;
+  readonly #ends: (() => Promise<void>)[] = [];
+
+  constructor(dataDir: string, logger: Logger) {
+    this.#dataDir = dataDir;
+    this.#logger = logger;
+  }
+
+  start(): void {}
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#ends.map((end) => end()));
+  }
+
+  async make(pipeline: PipelineConfig, device: string): Promise<Sink[]> {
+    return Promise.all(
+      pipeline.sinks.map(async (sink, index): Promise<Sink> => {
+        if (sink.type === 'file') {
+          const file = new FileSink({
+            path: join(sink.path.startsWith('/') ? '' : this.#dataDir, sink.path),
+            ...(sink.maxBytes !== undefined && { maxBytes: sink.maxBytes }),
+          });
+          this.#ends.push(() => file.close());
+          return file;
+        }
+        const { url, username = '', password = '', topic } = sink;
+        const connection = await connectMqtt({
+          url,
+          clientId: `${device}-${pipeline.name}-${index}`,
+          username,
+          password,
+          logger: this.#logger,
+        });
+        this.#ends.push(() => connection.end());
+        return new MqttSink({ connection, topic, qos: 1 });
+      }),
+    );
+  }
+}
+
+function createFeeds(
+  config: AgentConfig,
+  parts: {
+    readonly dataDir: string;
+    readonly pipelines: ReadonlyMap<string, Pipeline>;
+    readonly logger: Logger;
+    readonly metrics: Metrics;
+  },
+): FeedRunner {
+  const { pipelines, logger, metrics } = parts;
+  const runs = config.pipelines.flatMap((one) => {
+    const feed = createFeed(one, { config, stateDir: join(parts.dataDir, 'feeds'), clock, logger, metrics });
+    const pipeline = pipelines.get(one.name);
+    return feed && pipeline
+      ? [{ name: one.name, feed, take: (item: Parameters<Pipeline['process']>[0]) => pipeline.process(item) }]
+      : [];
+  });
+  return new FeedRunner({ runs, clock, logger });
+}
+
+/** With `--once`: the feeds have ended and nothing is owed; a parent ends us, alone we end ourselves. */
+async function finishWhenDone(feeds: FeedRunner, owed: () => number, finish: () => void): Promise<void> {
+  await feeds.ended();
+  const untilMonoMs = clock.nowMonoMs() + ONCE_WAIT_MS;
+  while (owed() > 0 && clock.nowMonoMs() < untilMonoMs) await clock.sleep(50, undefined, true);
+  if (isChild()) tellParent({ type: 'finished' });
+  else finish();
+}
+
+function count(metrics: Metrics, result: Result): void {
+  const { pipeline } = result;
+  if (isFailure(result)) {
+    metrics.count('outrider_failures_total', { pipeline, code: result.error.code });
+    return;
+  }
+  const { source, reason, provisional, timingsMs } = result;
+  metrics.count('outrider_results_total', { pipeline, source, reason, provisional: String(provisional) });
+  if (reason !== 'audit')
+    metrics.observeSeconds('outrider_first_result_seconds', { pipeline }, timingsMs.total / 1000);
+}
+
+const config = await runnable();
+if (config) await runProgram((finish) => run(config, finish));

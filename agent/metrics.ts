@@ -1,0 +1,62 @@
+/** Every counter and histogram of the agent, in one table. */
+import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
+
+const PIPELINE = ['pipeline'] as const;
+
+/** One registry for the program. */
+export const createAgentMetrics = (): Metrics =>
+  createMetrics({
+    outrider_inputs_total: { kind: 'counter', help: 'Inputs accepted by a pipeline', labels: PIPELINE },
+    outrider_results_total: {
+      kind: 'counter',
+      help: 'Results given out, by source and reason',
+      labels: ['pipeline', 'source', 'reason', 'provisional'],
+    },
+    outrider_failures_total: {
+      kind: 'counter',
+      help: 'Inputs that failed, by error code',
+      labels: ['pipeline', 'code'],
+    },
+    outrider_inference_seconds: { kind: 'histogram', help: 'Local inference, by pipeline', labels: PIPELINE },
+    outrider_first_result_seconds: {
+      kind: 'histogram',
+      help: 'From acceptance to the first result',
+      labels: PIPELINE,
+    },
+    outrider_escalations_total: {
+      kind: 'counter',
+      help: 'Requests accepted for the cloud, by reason',
+      labels: ['pipeline', 'reason'],
+    },
+    outrider_escalations_ended_total: {
+      kind: 'counter',
+      help: 'How requests for the cloud ended: answered, failed, expired',
+      labels: ['pipeline', 'outcome'],
+    },
+    outrider_round_trip_seconds: { kind: 'histogram', help: 'From publish to reply', labels: [] },
+    outrider_uplink_bytes_total: {
+      kind: 'counter',
+      help: 'Payload bytes over the link, by direction and purpose',
+      labels: ['direction', 'purpose'],
+    },
+    outrider_uplink_republished_total: {
+      kind: 'counter',
+      help: 'Requests published again for want of a reply',
+      labels: [],
+    },
+    outrider_feed_dropped_total: {
+      kind: 'counter',
+      help: 'Inputs that a feed gave up, by reason',
+      labels: ['pipeline', 'reason'],
+    },
+    outrider_sink_dead_letters_total: {
+      kind: 'counter',
+      help: 'Results that a sink did not take',
+      labels: ['sink'],
+    },
+    outrider_runner_restarts_total: {
+      kind: 'counter',
+      help: 'Runners that ended unexpectedly',
+      labels: ['model'],
+    },
+  });

@@ -1,0 +1,60 @@
+/** The agent's running time in milliseconds, from the monotonic clock, stored once a minute: expiries are counted on it. */
+import { z } from 'zod';
+import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { RunningTime } from './outbox.ts';
+
+const STORE_EVERY_MS = 60_000;
+const stored = z.object({ runMs: z.number().nonnegative() });
+
+export class StoredRunningTime implements RunningTime, Part {
+  readonly #path: string;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #stopping = new AbortController();
+  #baseMs = 0;
+  #startMonoMs = 0;
+  #loop: Promise<void> | undefined;
+
+  constructor(options: { readonly path: string; readonly clock: Clock; readonly logger: Logger }) {
+    this.#path = options.path;
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+  }
+
+  nowRunMs(): number {
+    return this.#baseMs + this.#clock.nowMonoMs() - this.#startMonoMs;
+  }
+
+  async start(): Promise<void> {
+    this.#startMonoMs = this.#clock.nowMonoMs();
+    try {
+      this.#baseMs = (await readJson(this.#path, stored))?.runMs ?? 0;
+    } catch (error) {
+      // Starting again from zero only prolongs what waits; refusing to start would lose more.
+      this.#logger.failure('running_time.unreadable', error);
+    }
+    this.#loop = this.#keep();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#loop;
+    await this.#store();
+  }
+
+  async #keep(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      await this.#clock.sleep(STORE_EVERY_MS, this.#stopping.signal).catch(() => undefined);
+      if (!this.#stopping.signal.aborted) await this.#store();
+    }
+  }
+
+  async #store(): Promise<void> {
+    await writeJsonAtomic(this.#path, { runMs: this.nowRunMs() }).catch((error: unknown) =>
+      this.#logger.failure('running_time.not_stored', error),
+    );
+  }
+}

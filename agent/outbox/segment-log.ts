@@ -1,0 +1,278 @@
+/**
+ * A segmented append-only log. Appends are grouped: whatever has gathered while the disk was busy goes out in one write and one
+ * fsync, and a lone append goes at once. Segments are deleted whole, the oldest first, so that a `close` never vanishes
+ * before the `put` that it closes. A torn tail (power cut) is cut off on open; a damaged segment is set aside, never deleted.
+ */
+import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncFolder } from '../../shared/runtime/atomic-file.ts';
+import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import { decodeRecord, FRAME_BYTES, frameLength, type LogRecord } from './record.ts';
+
+/** Where a record lies. */
+export interface Position {
+  readonly segment: number;
+  readonly offset: number;
+  readonly length: number;
+}
+
+interface Append {
+  readonly frame: Buffer;
+  /** Acknowledgements may use the space that is kept in reserve. */
+  readonly essential: boolean;
+  readonly done: (position: Position) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/** At most this much in one write: bounds the memory of a group and the time until its first append is confirmed. */
+const GROUP_BYTES = 4 * 1024 * 1024;
+/** Kept free so that acknowledgements still go when the disk is full (LINK.md 2). */
+const RESERVE_BYTES = 256 * 1024;
+const RESERVE_FILE = 'reserve';
+const SEGMENT_NAME = /^(\d{10})\.log$/;
+const segmentName = (segment: number): string => `${String(segment).padStart(10, '0')}.log`;
+
+export class SegmentLog {
+  readonly #folder: string;
+  readonly #segmentBytes: number;
+  readonly #logger: Logger;
+  /** Existing segments with their sizes, oldest first; the last one is written to. */
+  readonly #sizes = new Map<number, number>();
+  readonly #queue: Append[] = [];
+  #file: FileHandle | undefined;
+  #active = 0;
+  #flushing: Promise<void> | undefined;
+  #reserve = false;
+
+  constructor(folder: string, options: { readonly segmentBytes: number; readonly logger: Logger }) {
+    this.#folder = folder;
+    this.#segmentBytes = options.segmentBytes;
+    this.#logger = options.logger;
+  }
+
+  get bytes(): number {
+    let sum = 0;
+    for (const size of this.#sizes.values()) sum += size;
+    return sum;
+  }
+
+  get activeSegment(): number {
+    return this.#active;
+  }
+
+  get oldestSegment(): number {
+    return this.#sizes.keys().next().value ?? this.#active;
+  }
+
+  /** Reads every record back, oldest first, then opens a fresh segment for writing. */
+  async open(replay: (record: LogRecord, position: Position) => void): Promise<void> {
+    await mkdir(this.#folder, { recursive: true });
+    const segments = (await readdir(this.#folder))
+      .map((name) => SEGMENT_NAME.exec(name)?.[1])
+      .filter((digits) => digits !== undefined)
+      .map(Number)
+      .sort((a, b) => a - b);
+    for (const segment of segments) await this.#replaySegment(segment, segment === segments.at(-1), replay);
+    await this.#startSegment((segments.at(-1) ?? 0) + 1);
+    await this.#takeReserve();
+  }
+
+  /**
+   * Appends a record; durable when it resolves.
+   *
+   * @throws DISK_FULL (nothing was appended)
+   */
+  append(frame: Buffer, essential: boolean): Promise<Position> {
+    const result = new Promise<Position>((done, failed) =>
+      this.#queue.push({ frame, essential, done, failed }),
+    );
+    this.#flushing ??= this.#flush();
+    return result;
+  }
+
+  /** Reads one record back. @throws DATA_CORRUPT */
+  async read({ segment, offset, length }: Position): Promise<{ record: LogRecord; body: Buffer }> {
+    const file = await open(join(this.#folder, segmentName(segment)), 'r');
+    try {
+      const frame = Buffer.allocUnsafe(length);
+      const { bytesRead } = await file.read(frame, 0, length, offset);
+      if (bytesRead !== length)
+        throw new AppError('DATA_CORRUPT', `outbox segment ${segment} ends inside a record`);
+      return decodeRecord(frame);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Deletes a segment that no open entry needs; only the oldest may go. */
+  async drop(segment: number): Promise<void> {
+    if (segment === this.#active || segment !== this.oldestSegment)
+      throw new AppError('INVARIANT_BROKEN', `segment ${segment} is not the oldest closed one`);
+    this.#sizes.delete(segment);
+    await rm(join(this.#folder, segmentName(segment)), { force: true });
+    await syncFolder(this.#folder);
+  }
+
+  async close(): Promise<void> {
+    await this.#flushing;
+    await this.#file?.close();
+    this.#file = undefined;
+  }
+
+  async #flush(): Promise<void> {
+    // One turn of the event loop lets callers of the same moment join the group.
+    await Promise.resolve();
+    while (this.#queue.length > 0) {
+      const group = this.#takeGroup();
+      try {
+        await this.#write(group);
+      } catch (error) {
+        await this.#writeOneByOne(group, error);
+      }
+    }
+    this.#flushing = undefined;
+  }
+
+  #takeGroup(): Append[] {
+    const group: Append[] = [];
+    let bytes = 0;
+    while (this.#queue[0] && (group.length === 0 || bytes + this.#queue[0].frame.length <= GROUP_BYTES)) {
+      const next = this.#queue.shift() as Append;
+      bytes += next.frame.length;
+      group.push(next);
+    }
+    return group;
+  }
+
+  async #write(group: readonly Append[]): Promise<void> {
+    if ((this.#sizes.get(this.#active) ?? 0) >= this.#segmentBytes)
+      await this.#startSegment(this.#active + 1);
+    const file = this.#file;
+    if (!file) throw new AppError('STOPPING', 'the outbox is closed');
+    const start = this.#sizes.get(this.#active) ?? 0;
+    const bytes = Buffer.concat(group.map((append) => append.frame));
+    try {
+      let written = 0;
+      while (written < bytes.length)
+        written += (await file.write(bytes, written, bytes.length - written, start + written)).bytesWritten;
+      await file.datasync();
+    } catch (error) {
+      // What is behind the last good byte was confirmed to nobody.
+      await file.truncate(start).catch(() => undefined);
+      throw error;
+    }
+    this.#sizes.set(this.#active, start + bytes.length);
+    let offset = start;
+    for (const append of group) {
+      append.done({ segment: this.#active, offset, length: append.frame.length });
+      offset += append.frame.length;
+    }
+  }
+
+  /** The group did not fit: acknowledgements go first and may use the reserve, new requests are refused. */
+  async #writeOneByOne(group: readonly Append[], cause: unknown): Promise<void> {
+    if (!isDiskFull(cause)) {
+      for (const append of group) append.failed(cause);
+      return;
+    }
+    this.#logger.warn('outbox.disk_full');
+    for (const append of group.filter((one) => one.essential)) {
+      try {
+        await this.#write([append]);
+      } catch {
+        await this.#giveReserve();
+        await this.#write([append]).catch((error: unknown) => append.failed(asDiskFull(error)));
+      }
+    }
+    for (const append of group.filter((one) => !one.essential)) append.failed(asDiskFull(cause));
+  }
+
+  async #startSegment(segment: number): Promise<void> {
+    const file = await open(join(this.#folder, segmentName(segment)), 'w');
+    await syncFolder(this.#folder);
+    await this.#file?.close();
+    this.#file = file;
+    this.#active = segment;
+    this.#sizes.set(segment, 0);
+    if (!this.#reserve) await this.#takeReserve();
+  }
+
+  async #takeReserve(): Promise<void> {
+    try {
+      await writeFile(join(this.#folder, RESERVE_FILE), Buffer.alloc(RESERVE_BYTES), { flush: true });
+      this.#reserve = true;
+    } catch (error) {
+      if (!isDiskFull(error)) throw error;
+      this.#logger.warn('outbox.no_reserve');
+    }
+  }
+
+  async #giveReserve(): Promise<void> {
+    this.#reserve = false;
+    await rm(join(this.#folder, RESERVE_FILE), { force: true });
+  }
+
+  async #replaySegment(
+    segment: number,
+    isLast: boolean,
+    replay: (record: LogRecord, position: Position) => void,
+  ): Promise<void> {
+    const path = join(this.#folder, segmentName(segment));
+    const file = await open(path, 'r+');
+    let offset = 0;
+    let damaged = false;
+    try {
+      const { size } = await file.stat();
+      const header = Buffer.allocUnsafe(4);
+      while (offset < size) {
+        await file.read(header, 0, 4, offset);
+        const length = frameLength(header, size - offset);
+        const frame = length === undefined ? undefined : Buffer.allocUnsafe(length);
+        if (frame === undefined) break;
+        await file.read(frame, 0, frame.length, offset);
+        const decoded = tryDecode(frame);
+        if (decoded === undefined) break;
+        replay(decoded.record, { segment, offset, length: frame.length });
+        offset += frame.length;
+      }
+      damaged = offset < size;
+      if (damaged && isLast) {
+        this.#logger.warn('outbox.torn_tail', { segment, offset, droppedBytes: size - offset });
+        await file.truncate(offset);
+        await file.sync();
+      }
+    } finally {
+      await file.close();
+    }
+    this.#sizes.set(segment, offset);
+    if (damaged && !isLast) await this.#setAside(segment, path, offset);
+  }
+
+  /** What follows the damage cannot be framed. A copy is kept for people; the readable part stays in use. */
+  async #setAside(segment: number, path: string, readableBytes: number): Promise<void> {
+    const aside = `${path}.damaged`;
+    this.#logger.error('outbox.damaged_segment', { segment, readableBytes, kept: aside });
+    const file = await open(path, 'r');
+    const readable = Buffer.alloc(readableBytes);
+    try {
+      await file.read(readable, 0, readableBytes, 0);
+    } finally {
+      await file.close();
+    }
+    await rename(path, aside);
+    await writeFile(path, readable, { flush: true });
+    await syncFolder(this.#folder);
+  }
+}
+
+function tryDecode(frame: Buffer): { record: LogRecord } | undefined {
+  try {
+    return frame.length > FRAME_BYTES ? decodeRecord(frame) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const asDiskFull = (error: unknown): unknown =>
+  isDiskFull(error) ? new AppError('DISK_FULL', 'the outbox’s disk is full', { cause: error }) : error;

@@ -1,0 +1,267 @@
+/**
+ * One input, start to finish. READ THIS FIRST.
+ *
+ *   feed / HTTP -> local model -> router -> edge: the Result
+ *                                       \-> cloud: escalations.ts (outbox on disk -> uplink -> reply -> Result)
+ *
+ * The first Result comes at the earliest of: routed local, the cloud's reply, the deadline. A provisional one is followed by
+ * exactly one final one with the same id. What was accepted for the cloud ends in a reply or in its expiry, also across restarts.
+ */
+import type { EdgeReason, Result } from '../shared/contract/result.ts';
+import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
+import type { Clock } from '../shared/runtime/clock.ts';
+import { type AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../shared/runtime/errors.ts';
+import { newId } from '../shared/runtime/ids.ts';
+import type { Part } from '../shared/runtime/lifecycle.ts';
+import type { Logger } from '../shared/runtime/logger.ts';
+import type { Metrics } from '../shared/runtime/metrics.ts';
+import { Escalations } from './escalations.ts';
+import type {
+  CloudReply,
+  FeedItem,
+  LocalAnswer,
+  LocalModel,
+  Outbox,
+  OutboxRequest,
+  PipelineFace,
+  PipelineStatus,
+  Route,
+  RouteQuestion,
+  Router,
+  Uplink,
+} from './ports.ts';
+import { ResultMaker, type Subject } from './results.ts';
+
+export interface PipelineOptions {
+  readonly name: string;
+  readonly task: TaskName;
+  /** The cloud model to ask; undefined: never escalates. */
+  readonly cloud: string | undefined;
+  readonly deadlineMs: number;
+  readonly expiresMs: number;
+  readonly local: LocalModel;
+  readonly router: Router;
+  readonly outbox: Outbox;
+  readonly uplink: Uplink;
+  /** Sees each Result at once: waiting callers, the stream, the counters. */
+  readonly show: (result: Result) => void;
+  /** Resolves when every sink has the Result, or has dead-lettered it. */
+  readonly deliver: (result: Result) => Promise<void>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** What an interactive caller gets. */
+export interface Accepted {
+  readonly id: string;
+  /** The first Result; without a local answer it may be long in coming. */
+  readonly first: Promise<Result>;
+}
+
+/** The local model has answered, or there is a reason why not. */
+type LocalOutcome =
+  | { readonly answer: LocalAnswer }
+  | { readonly answer: null; readonly missing: 'no-edge-model' | 'edge-failed'; readonly error: AppError };
+
+/** Header and frame around an input, generously. */
+const REQUEST_OVERHEAD_BYTES = 1024;
+
+export class Pipeline implements Part, PipelineFace {
+  readonly name: string;
+  readonly task: TaskName;
+  readonly deadlineMs: number;
+  readonly #o: PipelineOptions;
+  readonly #results: ResultMaker;
+  readonly #escalations: Escalations;
+  readonly #delivering = new Set<Promise<void>>();
+
+  constructor(options: PipelineOptions) {
+    this.name = options.name;
+    this.task = options.task;
+    this.deadlineMs = options.deadlineMs;
+    this.#o = options;
+    this.#results = new ResultMaker({ ...options, pipeline: options.name });
+    this.#escalations = new Escalations({ ...options, pipeline: options.name, results: this.#results });
+  }
+
+  start(): Promise<void> {
+    return this.#escalations.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#escalations.stop();
+    await Promise.all(this.#delivering);
+  }
+
+  status(): PipelineStatus {
+    const { local, cloud = null, router } = this.#o;
+    return {
+      name: this.name,
+      task: this.task,
+      edge: local.model,
+      cloud,
+      router: router.status(),
+      owed: this.#escalations.owed,
+    };
+  }
+
+  /** For feeds: resolves with the first Result. A bad input is a Result too, never an exception. */
+  async process(item: FeedItem): Promise<Result> {
+    return (await this.accept(item)).first;
+  }
+
+  /** Resolves once the input is safe: answered, or on disk for the cloud. */
+  async accept(item: FeedItem, forced?: 'edge' | 'cloud'): Promise<Accepted> {
+    const subject: Subject = { id: newId(), label: item.label, startMonoMs: this.#o.clock.nowMonoMs() };
+    this.#o.metrics.count('outrider_inputs_total', { pipeline: this.name });
+    const local = await this.#askLocal(item.input);
+    if (local.answer === null && ERRORS[local.error.code].kind === 'caller') {
+      return this.#done(subject, this.#results.failure(subject, toErrorBody(local.error)));
+    }
+    const route = this.#o.router.choose(subject.id, this.#question(item.input, local, forced));
+    return route.to === 'edge'
+      ? this.#stayLocal(subject, item.input, local, route)
+      : this.#askCloud(subject, item.input, local, route);
+  }
+
+  /** A reply of the hub; one for another pipeline is ignored. */
+  onReply(id: string, reply: CloudReply, roundTripMs: number): void {
+    this.#escalations.onReply(id, reply, roundTripMs);
+  }
+
+  onOffline(): void {
+    this.#escalations.onOffline();
+  }
+
+  async #askLocal(input: TaskInput): Promise<LocalOutcome> {
+    try {
+      const answer = await this.#o.local.infer(input);
+      const { preprocess, inference } = answer.timingsMs;
+      this.#o.metrics.observeSeconds(
+        'outrider_inference_seconds',
+        { pipeline: this.name },
+        (preprocess + inference) / 1000,
+      );
+      return { answer };
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      const missing =
+        error.code === 'MODEL_NOT_LOADED' && this.#o.local.model === null ? 'no-edge-model' : 'edge-failed';
+      if (missing === 'edge-failed')
+        this.#o.logger.failure('pipeline.edge_failed', error, { pipeline: this.name });
+      return { answer: null, missing, error };
+    }
+  }
+
+  #question(input: TaskInput, local: LocalOutcome, forced: 'edge' | 'cloud' | undefined): RouteQuestion {
+    return {
+      routeScore: local.answer?.routeScore ?? null,
+      ...(local.answer === null && { noLocalAnswer: local.missing }),
+      online: this.#o.uplink.online,
+      requestBytes: input.body.length + REQUEST_OVERHEAD_BYTES,
+      ...(forced && { forced }),
+    };
+  }
+
+  async #stayLocal(
+    subject: Subject,
+    input: TaskInput,
+    local: LocalOutcome,
+    route: Extract<Route, { to: 'edge' }>,
+  ): Promise<Accepted> {
+    if (local.answer === null)
+      return this.#done(subject, this.#results.failure(subject, noAnswer(local.error, route.reason)));
+    if (route.audit) await this.#audit(subject, input, local.answer);
+    return this.#done(subject, this.#results.local(subject, local.answer, route.reason));
+  }
+
+  async #askCloud(
+    subject: Subject,
+    input: TaskInput,
+    local: LocalOutcome,
+    route: Extract<Route, { to: 'cloud' }>,
+  ): Promise<Accepted> {
+    const request = this.#request(subject, input, local.answer, route.reason, false);
+    let onFirst: (result: Result) => void = () => undefined;
+    const first = new Promise<Result>((resolve) => {
+      onFirst = resolve;
+    });
+    try {
+      await this.#escalations.ask(subject, request, route.meanwhile, onFirst);
+      return { id: subject.id, first };
+    } catch (error) {
+      this.#o.logger.failure('pipeline.not_accepted', error, { pipeline: this.name });
+      this.#o.router.settle(subject.id, null);
+      const { results, answer } = { results: this.#results, answer: local.answer };
+      return this.#done(
+        subject,
+        answer ? results.local(subject, answer, 'outbox-full') : results.failure(subject, toErrorBody(error)),
+      );
+    }
+  }
+
+  /** An audit is not worth an error: without room for it, the answer stands unaudited. */
+  async #audit(subject: Subject, input: TaskInput, answer: LocalAnswer): Promise<void> {
+    try {
+      await this.#escalations.ask(
+        subject,
+        this.#request(subject, input, answer, 'audit', true),
+        'never',
+        () => undefined,
+      );
+    } catch (error) {
+      this.#o.logger.failure('pipeline.audit_not_accepted', error, { pipeline: this.name });
+      this.#o.router.settle(subject.id, null);
+    }
+  }
+
+  #request(
+    subject: Subject,
+    input: TaskInput,
+    local: LocalAnswer | null,
+    reason: OutboxRequest['reason'],
+    background: boolean,
+  ): OutboxRequest {
+    const { cloud = '', deadlineMs, expiresMs, clock } = this.#o;
+    const { id, label } = subject;
+    const acceptedAtMs = clock.nowAtMs();
+    return {
+      id,
+      pipeline: this.name,
+      task: this.task,
+      model: cloud,
+      input,
+      label,
+      reason,
+      background,
+      local,
+      acceptedAtMs,
+      deadlineMs,
+      expiresMs,
+    };
+  }
+
+  /** A Result that needs no cloud: given out, and on its way to the sinks. */
+  #done(subject: Subject, result: Result): Accepted {
+    this.#o.show(result);
+    const delivering = this.#o
+      .deliver(result)
+      .catch((error: unknown) =>
+        this.#o.logger.failure('pipeline.not_delivered', error, { pipeline: this.name }),
+      );
+    this.#delivering.add(delivering);
+    void delivering.finally(() => this.#delivering.delete(delivering));
+    return { id: subject.id, first: Promise.resolve(result) };
+  }
+}
+
+/** Routed to an edge that has no answer: say what stands in the way. */
+function noAnswer(error: AppError, reason: EdgeReason): ErrorBody {
+  if (reason === 'too-large-for-uplink')
+    return {
+      code: 'INPUT_TOO_LARGE',
+      message: 'the input is too large for the uplink, and there is no local answer',
+    };
+  return toErrorBody(error);
+}

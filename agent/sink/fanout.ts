@@ -1,0 +1,74 @@
+/**
+ * Gives each Result to every sink of its pipeline, in order, tries again with backoff, and dead-letters what a sink won't take,
+ * so that one dead sink holds up neither the others nor the outbox for ever.
+ */
+import type { Result } from '../../shared/contract/result.ts';
+import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { Sink } from '../ports.ts';
+
+export interface FanoutOptions {
+  readonly sinks: readonly Sink[];
+  /** Takes what a sink did not; the last resort is the log. */
+  readonly deadLetter: (sink: string, result: Result) => Promise<void>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** About two minutes in all: longer outages are for the dead letters, which wait on disk. */
+const ATTEMPTS = 10;
+const RETRY = { firstMs: 200, maxMs: 30_000 };
+
+export class Fanout implements Part {
+  readonly #o: FanoutOptions;
+  /** The last delivery of each sink: the next one follows it. */
+  readonly #tails = new Map<Sink, Promise<void>>();
+  readonly #stopping = new AbortController();
+
+  constructor(options: FanoutOptions) {
+    this.#o = options;
+  }
+
+  start(): void {}
+
+  /** Waiting retries end at once, into the dead letters. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all(this.#tails.values());
+  }
+
+  /** Resolves when every sink has taken the Result or it is among the dead letters. */
+  async deliver(result: Result): Promise<void> {
+    const deliveries = this.#o.sinks.map((sink) => {
+      const next = (this.#tails.get(sink) ?? Promise.resolve()).then(() => this.#deliverTo(sink, result));
+      this.#tails.set(sink, next);
+      return next;
+    });
+    await Promise.all(deliveries);
+  }
+
+  async #deliverTo(sink: Sink, result: Result): Promise<void> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      try {
+        await sink.put(result);
+        return;
+      } catch (error) {
+        this.#o.logger.failure('sink.refused', error, { sink: sink.name, requestId: result.id, attempt });
+        const delayMs = backoffDelayMs(attempt, RETRY);
+        const goOn = await this.#o.clock.sleep(delayMs, this.#stopping.signal).then(
+          () => true,
+          () => false,
+        );
+        if (!goOn) break;
+      }
+    }
+    this.#o.metrics.count('outrider_sink_dead_letters_total', { sink: sink.name });
+    await this.#o
+      .deadLetter(sink.name, result)
+      .catch((error: unknown) => this.#o.logger.failure('sink.dead_letter_lost', error, { sink: sink.name }));
+  }
+}

@@ -1,0 +1,24 @@
+/** Results on an MQTT topic of any broker, QoS 1: the broker's acknowledgement is what "taken" means. */
+import type { Result } from '../../shared/contract/result.ts';
+import type { MqttConnection } from '../../shared/mqtt/connect.ts';
+import type { Sink } from '../ports.ts';
+
+export class MqttSink implements Sink {
+  readonly name: string;
+  readonly #connection: MqttConnection;
+  readonly #topic: string;
+  readonly #qos: 0 | 1;
+
+  /** @param qos 0 for the device's own shared results, which may be missed; 1 where the topic is the product */
+  constructor(options: { readonly connection: MqttConnection; readonly topic: string; readonly qos: 0 | 1 }) {
+    this.name = `mqtt:${options.topic}`;
+    this.#connection = options.connection;
+    this.#topic = options.topic;
+    this.#qos = options.qos;
+  }
+
+  /** @throws BROKER_UNREACHABLE */
+  async put(result: Result): Promise<void> {
+    await this.#connection.publish(this.#topic, JSON.stringify(result), { qos: this.#qos });
+  }
+}

@@ -1,0 +1,95 @@
+/**
+ * Local inference of one model: holds the runner, starts it again when it ends, and answers MODEL_NOT_LOADED meanwhile.
+ * The standby slot and the switch between versions come with updates; a slot already holds exactly one version.
+ */
+import type { ModelRef } from '../../shared/contract/names.ts';
+import type { TaskInput } from '../../shared/contract/tasks.ts';
+import type { Runner, RunnerOptions, StartRunner } from '../../shared/inference/runner.ts';
+import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { LocalAnswer, LocalModel } from '../ports.ts';
+
+export interface SlotOptions {
+  readonly model: ModelRef;
+  readonly runner: RunnerOptions;
+  readonly startRunner: StartRunner;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+const RESTART = { firstMs: 500, maxMs: 60_000 };
+/** A runner that stayed up this long has earned a fresh backoff. */
+const STABLE_MS = 60_000;
+
+export class Slot implements LocalModel, Part {
+  readonly model: ModelRef;
+  readonly #o: SlotOptions;
+  readonly #stopping = new AbortController();
+  #runner: Runner | undefined;
+  #loop: Promise<void> | undefined;
+
+  constructor(options: SlotOptions) {
+    this.model = options.model;
+    this.#o = options;
+  }
+
+  /** @throws MODEL_INVALID, RUNNER_START_FAILED: a model that cannot start at all is told at once */
+  async start(): Promise<void> {
+    const first = await this.#o.startRunner(this.#o.runner);
+    this.#runner = first;
+    this.#loop = this.#keepUp(first);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#runner?.stop();
+    await this.#loop;
+  }
+
+  async infer(input: TaskInput): Promise<LocalAnswer> {
+    const runner = this.#runner;
+    if (!runner) throw new AppError('MODEL_NOT_LOADED', `the runner of ${this.model.name} is being started`);
+    return { ...(await runner.infer(input)), model: this.model };
+  }
+
+  async #keepUp(first: Runner): Promise<void> {
+    let runner: Runner | undefined = first;
+    let attempt = 0;
+    const { clock, logger, metrics } = this.#o;
+    while (!this.#stopping.signal.aborted) {
+      const upSince = clock.nowMonoMs();
+      const ending = await runner?.ended;
+      this.#runner = undefined;
+      if (this.#stopping.signal.aborted) return;
+      if (clock.nowMonoMs() - upSince > STABLE_MS) attempt = 0;
+      metrics.count('outrider_runner_restarts_total', { model: this.model.name });
+      logger.warn('slot.runner_ended', { model: this.model.name, reason: ending?.reason });
+      await clock.sleep(backoffDelayMs(attempt++, RESTART), this.#stopping.signal).catch(() => undefined);
+      runner = await this.#restart();
+    }
+  }
+
+  async #restart(): Promise<Runner | undefined> {
+    if (this.#stopping.signal.aborted) return undefined;
+    try {
+      const runner = await this.#o.startRunner(this.#o.runner);
+      if (this.#stopping.signal.aborted) await runner.stop();
+      else this.#runner = runner;
+      return runner;
+    } catch (error) {
+      this.#o.logger.failure('slot.not_started', error, { model: this.model.name });
+      return undefined;
+    }
+  }
+}
+
+/** A pipeline without a local model: everything it may ask goes to the cloud. */
+export const noLocalModel: LocalModel = {
+  model: null,
+  infer: () => Promise.reject(new AppError('MODEL_NOT_LOADED', 'this pipeline has no edge model')),
+};

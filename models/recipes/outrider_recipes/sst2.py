@@ -1,0 +1,57 @@
+"""SST-2 at sentence level: `sst2/{train,dev}.tsv`, sentence TAB 1 (positive) | 0 (negative)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .held_out import read_held_out
+
+LABELS = ["NEGATIVE", "POSITIVE"]
+HELD_OUT = 900
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """`texts[i]` belongs to `labels[i]`, i64[N] of 0 (negative) or 1 (positive)."""
+
+    texts: list[str]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def read_tsv(path: Path) -> Sentences:
+    rows = [line.rsplit("\t", 1) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return Sentences([text for text, _ in rows], np.array([int(label) for _, label in rows]))
+
+
+def load_train(data: Path) -> tuple[Sentences, Sentences]:
+    """Returns (what may be trained on, what is held out). An id is the line's number in train.tsv, from 1.
+
+    A sentence that stands twice and is held out once is dropped from the training part.
+    """
+    everything = read_tsv(data / "sst2" / "train.tsv")
+    ids = [str(number + 1) for number in range(len(everything))]
+    held_out = read_held_out("sst2", ids, HELD_OUT)
+    is_held_out = np.array([identifier in held_out for identifier in ids])
+    held_out_texts = {text for text, held in zip(everything.texts, is_held_out) if held}
+    is_train = np.array([text not in held_out_texts for text in everything.texts])
+    return _select(everything, is_train), _select(everything, is_held_out)
+
+
+def load_dev(data: Path) -> Sentences:
+    return read_tsv(data / "sst2" / "dev.tsv")
+
+
+def _select(sentences: Sentences, mask: np.ndarray) -> Sentences:
+    return Sentences([text for text, keep in zip(sentences.texts, mask) if keep], sentences.labels[mask])
+
+
+def batches_by_length(lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Index batches of sentences of like length, in random order: little padding, and no fixed order."""
+    order = np.argsort(lengths + rng.random(len(lengths)) * 3, kind="stable")
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    rng.shuffle(batches)
+    return batches

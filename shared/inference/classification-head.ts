@@ -1,0 +1,71 @@
+/** From a graph's logits to answers, as `config.json` and `outrider.json` say; the last step of every classification task. */
+import { basename } from 'node:path';
+import {
+  type ClassificationParameters,
+  classificationParameters,
+  type TaskInput,
+} from '../contract/tasks.ts';
+import { AppError } from '../runtime/errors.ts';
+import { classify, ROUTE_SCORE_FLOOR, routeScoreOf, type ScoreFunction } from './classification.ts';
+import { type ClassifierConfig, labelsInOrder } from './model-files.ts';
+import type { Answer, ModelSource } from './task-model.ts';
+
+/** Hugging Face's default for classification pipelines. */
+const DEFAULT_TOP_K = 5;
+
+/** What a row of the batch brings along. */
+export interface Row {
+  readonly parameters: ClassificationParameters;
+  /** The model saw too little of the input to be trusted, whatever its logits say. */
+  readonly isUnsure: boolean;
+}
+
+export class ClassificationHead {
+  readonly #where: string;
+  readonly #labels: readonly string[];
+  readonly #areIndependent: boolean;
+  readonly #temperature: number;
+
+  /** @throws MODEL_INVALID */
+  constructor({ folder, spec }: ModelSource, config: ClassifierConfig) {
+    this.#where = basename(folder);
+    this.#labels = labelsInOrder(folder, config);
+    // As transformers' pipelines decide it.
+    this.#areIndependent = config.problem_type === 'multi_label_classification' || this.#labels.length === 1;
+    this.#temperature = spec.calibration.labels?.temperature ?? 1;
+  }
+
+  /**
+   * @param logits f32[N,C]; N the number of rows
+   * @throws MODEL_INVALID when the graph's C is not the number of labels
+   */
+  answers(logits: { data: Float32Array; dims: readonly number[] }, rows: readonly Row[]): Answer[] {
+    const count = this.#labels.length;
+    if (logits.dims.length !== 2 || logits.dims[0] !== rows.length || logits.dims[1] !== count) {
+      throw new AppError(
+        'MODEL_INVALID',
+        `${this.#where}: the graph gives [${logits.dims}] for ${rows.length} inputs, config.json names ${count} labels`,
+      );
+    }
+    return rows.map((row, index) =>
+      this.#answer(logits.data.subarray(index * count, (index + 1) * count), row),
+    );
+  }
+
+  #answer(logits: Float32Array, { parameters, isUnsure }: Row): Answer {
+    const own: ScoreFunction = this.#areIndependent ? 'sigmoid' : 'softmax';
+    return {
+      output: classify(logits, {
+        labels: this.#labels,
+        apply: parameters.function_to_apply ?? own,
+        temperature: this.#temperature,
+        topK: parameters.top_k ?? DEFAULT_TOP_K,
+      }),
+      routeScore: isUnsure ? ROUTE_SCORE_FLOOR : routeScoreOf(logits, this.#areIndependent),
+    };
+  }
+}
+
+/** The parameters of an input that passed `checkInput`, typed. */
+export const parametersOf = (input: TaskInput): ClassificationParameters =>
+  classificationParameters.parse(input.parameters ?? {});

@@ -1,0 +1,233 @@
+/**
+ * The near side of a runner: forks `runner-main.ts`, pairs answers with calls, and ends the process when a call takes too
+ * long. Whatever happens in there, this process sees an AppError.
+ *
+ * state    | event                        -> state
+ * starting | ready                        -> up
+ * starting | failed, exit, time-out       -> ended: startRunner rejects with the runner's own code
+ * up       | a call's time-out            -> ended: RUNNER_TIMEOUT for it, RUNNER_CRASHED for the other calls
+ * up       | exit                         -> ended: RUNNER_CRASHED for every call in flight
+ * up       | stop()                       -> stopping: calls in flight finish, then exit; killed after the grace
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { TaskInput } from '../contract/tasks.ts';
+import { type Clock, systemClock } from '../runtime/clock.ts';
+import { AppError } from '../runtime/errors.ts';
+import { tsxFlags } from '../runtime/supervisor.ts';
+import { checkInput } from './input-check.ts';
+import type { Inference, Outcome, Prepared, Runner, RunnerFacts, RunnerOptions } from './runner.ts';
+import { type FromRunner, fromRunner, type ToRunner } from './runner-protocol.ts';
+
+/** Calls in flight; each may hold a picture of tens of megabytes in the channel. Queues belong to the caller. */
+const MAX_CALLS = 64;
+/** How much of the runner's stderr is kept to explain its end. */
+const LAST_WORDS_CHARS = 2_000;
+const DEFAULT_GRACE_MS = 5_000;
+
+type Answer = Extract<FromRunner, { id: number }>;
+interface Call {
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: AppError) => void;
+  readonly cancelTimeout: () => void;
+}
+
+/** Starts a runner and waits until its model is loaded and warm. @throws MODEL_INVALID, RUNNER_START_FAILED */
+export async function startRunner(options: RunnerOptions, clock: Clock = systemClock): Promise<Runner> {
+  const runner = new RunnerProcess(options, clock);
+  await runner.started;
+  return runner;
+}
+
+class RunnerProcess implements Runner {
+  readonly started: Promise<void>;
+  readonly ended: Promise<{ readonly expected: boolean; readonly reason: string }>;
+  readonly #options: RunnerOptions;
+  readonly #clock: Clock;
+  readonly #child: ChildProcess;
+  readonly #calls = new Map<number, Call>();
+  #nextId = 0;
+  #facts: RunnerFacts | undefined;
+  #lastWords = '';
+  #isStopping = false;
+  /** Why we ended the process, when we did. */
+  #verdict: string | undefined;
+  #end: { readonly expected: boolean; readonly reason: string } | undefined;
+
+  constructor(options: RunnerOptions, clock: Clock) {
+    this.#options = options;
+    this.#clock = clock;
+    this.#child = fork(fileURLToPath(new URL('./runner-main.ts', import.meta.url)), [], {
+      execArgv: tsxFlags(),
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: runnerEnv(),
+    });
+    this.#child.stderr?.on('data', (chunk: Buffer) => {
+      this.#lastWords = (this.#lastWords + chunk.toString()).slice(-LAST_WORDS_CHARS);
+    });
+    this.ended = new Promise((resolve) => {
+      const onEnd = (how: string) => {
+        if (this.#end !== undefined) return;
+        this.#end = { expected: this.#isStopping && this.#verdict === undefined, reason: this.#reason(how) };
+        this.#failCalls();
+        resolve(this.#end);
+      };
+      this.#child.once('close', (code, signal) => onEnd(signal ?? `exit ${code}`));
+      // The fork itself failed (no memory, no processes left): there is no `close`. Else it is a failed send: `close` follows.
+      this.#child.on('error', (error) => {
+        if (this.#child.pid === undefined) onEnd(error.message);
+      });
+    });
+    this.started = this.#start();
+  }
+
+  get facts(): RunnerFacts {
+    if (this.#facts === undefined)
+      throw new AppError('INVARIANT_BROKEN', 'a runner was used before it was ready');
+    return this.#facts;
+  }
+
+  async infer(input: TaskInput): Promise<Inference> {
+    checkInput(this.facts.task, input);
+    const answer = await this.#call((id) => ({ type: 'infer', id, input }));
+    if (answer.type !== 'inferred') throw this.#confused(answer);
+    return answer.value;
+  }
+
+  async prepare(input: TaskInput): Promise<Prepared> {
+    checkInput(this.facts.task, input);
+    const answer = await this.#call((id) => ({ type: 'prepare', id, input }));
+    if (answer.type !== 'prepared') throw this.#confused(answer);
+    return { handle: answer.handle, shapeKey: answer.shapeKey };
+  }
+
+  async run(handles: readonly number[]): Promise<readonly Outcome[]> {
+    const answer = await this.#call((id) => ({ type: 'run', id, handles: [...handles] }));
+    if (answer.type !== 'ran' || answer.outcomes.length !== handles.length) throw this.#confused(answer);
+    return answer.outcomes;
+  }
+
+  release(handles: readonly number[]): void {
+    if (this.#end === undefined && handles.length > 0) this.#send({ type: 'release', handles: [...handles] });
+  }
+
+  async stop(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+    this.#isStopping = true;
+    this.#send({ type: 'stop' });
+    const cancel = this.#clock.after(graceMs, () => this.#child.kill('SIGKILL'));
+    await this.ended;
+    cancel();
+  }
+
+  /** Sends `load` and waits for `ready`, the runner's own refusal, its end, or the time-out. */
+  #start(): Promise<void> {
+    const { folder, digest, threads, allowSpinning = false, maxRssBytes, startTimeoutMs } = this.#options;
+    return new Promise((resolve, reject) => {
+      const fail = (error: AppError) => {
+        cancel();
+        this.#kill(error.message);
+        reject(error);
+      };
+      const cancel = this.#clock.after(startTimeoutMs, () =>
+        fail(new AppError('RUNNER_START_FAILED', `the model was not ready within ${startTimeoutMs} ms`)),
+      );
+      void this.ended.then(({ reason }) =>
+        fail(new AppError('RUNNER_START_FAILED', `the runner ended before it was ready: ${reason}`)),
+      );
+      this.#child.on('message', (raw) => {
+        const parsed = fromRunner.safeParse(raw);
+        if (!parsed.success) return this.#kill('the runner said something that is not of the protocol');
+        const message = parsed.data;
+        switch (message.type) {
+          case 'ready': {
+            const { name, task, maxBatchSize, executionProvider } = message;
+            this.#facts = { name, task, digest, maxBatchSize, executionProvider };
+            cancel();
+            return resolve();
+          }
+          case 'failed':
+            return fail(new AppError(message.error.code, message.error.message));
+          default:
+            return this.#settle(message);
+        }
+      });
+      this.#send({ type: 'load', folder, threads, allowSpinning, maxRssBytes, parentPid: process.pid });
+    });
+  }
+
+  async #call(message: (id: number) => ToRunner): Promise<Answer> {
+    if (this.#isStopping) throw new AppError('STOPPING', 'the runner is stopping');
+    if (this.#end !== undefined || this.#verdict !== undefined) throw this.#crashed();
+    if (this.#calls.size >= MAX_CALLS) throw new AppError('QUEUE_FULL', `${MAX_CALLS} calls are in flight`);
+    const id = this.#nextId++;
+    // The runner works on one call at a time: each gets its own time and that of those before it.
+    const timeoutMs = this.#options.callTimeoutMs * (this.#calls.size + 1);
+    return new Promise((resolve, reject) => {
+      const cancelTimeout = this.#clock.after(timeoutMs, () => this.#onTimeout(id));
+      this.#calls.set(id, { resolve, reject, cancelTimeout });
+      this.#send(message(id));
+    });
+  }
+
+  #settle(answer: Answer): void {
+    const call = this.#calls.get(answer.id);
+    // An answer that crossed with the time-out: its caller has been told already.
+    if (call === undefined) return;
+    this.#calls.delete(answer.id);
+    call.cancelTimeout();
+    if (answer.type === 'refused') call.reject(new AppError(answer.error.code, answer.error.message));
+    else call.resolve(answer);
+  }
+
+  #onTimeout(id: number): void {
+    const call = this.#calls.get(id);
+    if (call === undefined) return;
+    this.#calls.delete(id);
+    const { callTimeoutMs } = this.#options;
+    call.reject(
+      new AppError('RUNNER_TIMEOUT', `the runner did not answer within ${callTimeoutMs} ms and was ended`),
+    );
+    this.#kill('a call took too long');
+  }
+
+  #failCalls(): void {
+    for (const { reject, cancelTimeout } of this.#calls.values()) {
+      cancelTimeout();
+      reject(this.#crashed());
+    }
+    this.#calls.clear();
+  }
+
+  #crashed(): AppError {
+    const reason = this.#end?.reason ?? this.#verdict;
+    return new AppError('RUNNER_CRASHED', `the runner ended: ${reason}`, {
+      details: { lastWords: this.#lastWords },
+    });
+  }
+
+  #confused(answer: Answer): AppError {
+    return new AppError('INVARIANT_BROKEN', `the runner answered with ${answer.type}`);
+  }
+
+  /** A failed send needs no handling of its own: the end of the process follows, and fails every call. */
+  #send(message: ToRunner): void {
+    if (this.#child.connected) this.#child.send(message, () => undefined);
+  }
+
+  #kill(verdict: string): void {
+    this.#verdict ??= verdict;
+    this.#child.kill('SIGKILL');
+  }
+
+  #reason(how: string): string {
+    const lastLine = this.#lastWords.trim().split('\n').at(-1);
+    return this.#verdict ?? (lastLine ? `${how}: ${lastLine}` : how);
+  }
+}
+
+/** Telemetry off, and none of our own secrets: a model is data from outside. */
+function runnerEnv(): NodeJS.ProcessEnv {
+  const env = Object.entries(process.env).filter(([name]) => !name.startsWith('OUTRIDER_'));
+  return { ...Object.fromEntries(env), ORT_DISABLE_TELEMETRY: '1' };
+}

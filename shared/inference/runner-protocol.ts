@@ -1,0 +1,64 @@
+/**
+ * What a runner and the process that started it say to each other, over the fork's channel (structured clone, so bytes
+ * travel as bytes). Both ends are of one release: no version.
+ */
+import { z } from 'zod';
+import { taskName } from '../contract/tasks.ts';
+import { ERROR_CODES } from '../runtime/errors.ts';
+
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes');
+const handle = z.int().min(0);
+const callId = z.int().min(0);
+
+const taskInput = z
+  .object({ contentType: z.string(), body: bytes, parameters: z.record(z.string(), z.unknown()).optional() })
+  // An absent key stays absent (exactOptionalPropertyTypes).
+  .transform(({ parameters, ...rest }) => (parameters === undefined ? rest : { ...rest, parameters }));
+
+export const toRunner = z.discriminatedUnion('type', [
+  /** The first message, once. */
+  z.object({
+    type: z.literal('load'),
+    folder: z.string(),
+    threads: z.int().min(1),
+    allowSpinning: z.boolean(),
+    maxRssBytes: z.number().positive(),
+    parentPid: z.int(),
+  }),
+  z.object({ type: z.literal('infer'), id: callId, input: taskInput }),
+  z.object({ type: z.literal('prepare'), id: callId, input: taskInput }),
+  z.object({ type: z.literal('run'), id: callId, handles: z.array(handle).min(1) }),
+  z.object({ type: z.literal('release'), handles: z.array(handle) }),
+  /** Finish what is running, then end. */
+  z.object({ type: z.literal('stop') }),
+]);
+export type ToRunner = z.infer<typeof toRunner>;
+
+const errorBody = z.object({ code: z.enum(ERROR_CODES), message: z.string() });
+const inference = z.object({
+  output: z.unknown(),
+  routeScore: z.number(),
+  timingsMs: z.object({ preprocess: z.number(), inference: z.number() }),
+});
+const outcome = z.discriminatedUnion('ok', [
+  z.object({ ok: z.literal(true), value: inference }),
+  z.object({ ok: z.literal(false), error: errorBody }),
+]);
+
+export const fromRunner = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('ready'),
+    name: z.string(),
+    task: taskName,
+    maxBatchSize: z.int().min(1),
+    executionProvider: z.string(),
+  }),
+  /** Loading failed; the process ends. */
+  z.object({ type: z.literal('failed'), error: errorBody }),
+  z.object({ type: z.literal('inferred'), id: callId, value: inference }),
+  z.object({ type: z.literal('prepared'), id: callId, handle, shapeKey: z.string() }),
+  z.object({ type: z.literal('ran'), id: callId, outcomes: z.array(outcome) }),
+  /** The call failed; the runner goes on. */
+  z.object({ type: z.literal('refused'), id: callId, error: errorBody }),
+]);
+export type FromRunner = z.infer<typeof fromRunner>;

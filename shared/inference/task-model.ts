@@ -1,0 +1,28 @@
+/** What a loaded task is to the runner: two halves, so that decoding overlaps with running and batches group by shape. */
+import type { TaskInput } from '../contract/tasks.ts';
+import type { ModelSpec } from '../release/model-spec.ts';
+
+export interface ModelSource {
+  readonly folder: string;
+  readonly spec: ModelSpec;
+  readonly threads: number;
+  readonly allowSpinning: boolean;
+}
+
+/** An answer before the runner adds its timings. */
+export interface Answer {
+  readonly output: unknown;
+  readonly routeScore: number;
+}
+
+export interface TaskModel<Prepared> {
+  /** 1 where batching would change answers. */
+  readonly maxBatchSize: number;
+  readonly executionProvider: string;
+  /** Decodes and preprocesses one input that passed `checkInput`. */
+  prepare(input: TaskInput): Promise<Prepared>;
+  /** Inputs with equal keys may share a batch. */
+  shapeKey(prepared: Prepared): string;
+  /** Runs one batch of one shape key; answers in its order. */
+  run(batch: readonly Prepared[]): Promise<Answer[]>;
+}

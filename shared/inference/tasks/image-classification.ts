@@ -1,0 +1,72 @@
+/** `image-classification`: a picture to labels with scores. */
+import { join } from 'node:path';
+import type { ClassificationParameters } from '../../contract/tasks.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { mixesRows } from '../batch-safety.ts';
+import { ClassificationHead, parametersOf } from '../classification-head.ts';
+import { readPicture } from '../image.ts';
+import { classifierConfig, readModelJson } from '../model-files.ts';
+import { type PictureRecipe, pictureRecipe, preprocessorConfig, writePlanes } from '../picture-recipe.ts';
+import { loadSession, type Session, type TensorSpec } from '../session.ts';
+import type { ModelSource, TaskModel } from '../task-model.ts';
+
+interface PreparedPicture {
+  /** u8[H,W,3] RGB: a quarter of the tensor, which is written into the batch's place at once. */
+  readonly pixels: Uint8Array;
+  readonly parameters: ClassificationParameters;
+}
+
+/** @throws MODEL_INVALID */
+export async function loadImageClassification(source: ModelSource): Promise<TaskModel<PreparedPicture>> {
+  const { folder, spec } = source;
+  const head = new ClassificationHead(source, await readModelJson(folder, 'config.json', classifierConfig));
+  const recipe = pictureRecipe(await readModelJson(folder, 'preprocessor_config.json', preprocessorConfig));
+  const modelPath = join(folder, spec.model);
+  const session = await loadSession({ ...source, modelPath, foldDequantize: spec.foldDequantize });
+  const input = pictureInput(session, recipe);
+  const isBatchSafe = spec.batch.safe && input.dims[0] === null && !(await mixesRows(modelPath));
+  const { widthPx, heightPx } = recipe.output;
+
+  const model: TaskModel<PreparedPicture> = {
+    maxBatchSize: isBatchSafe ? spec.batch.maxSize : 1,
+    executionProvider: session.executionProvider,
+    async prepare(task) {
+      const parameters = parametersOf(task);
+      return { pixels: await readPicture(task.body, recipe), parameters };
+    },
+    shapeKey: () => `3x${heightPx}x${widthPx}`,
+    async run(batch) {
+      const values = new Float32Array(batch.length * 3 * heightPx * widthPx);
+      for (const [index, { pixels }] of batch.entries())
+        writePlanes(pixels, recipe, values, index * pixels.length);
+      const dims = [batch.length, 3, heightPx, widthPx];
+      const logits = await session.run({ [input.name]: { type: 'float32', data: values, dims } });
+      return head.answers(
+        logits,
+        batch.map(({ parameters }) => ({ parameters, isUnsure: false })),
+      );
+    },
+  };
+  // The first run allocates, and shows whether graph, labels and preprocessing fit together.
+  await model.run([{ pixels: new Uint8Array(3 * heightPx * widthPx), parameters: {} }]);
+  return model;
+}
+
+/** The graph's one input, f32[N,3,H,W], with H and W dynamic or those of the preprocessor. */
+function pictureInput({ inputs }: Session, { output }: PictureRecipe): TensorSpec {
+  const [input] = inputs;
+  const wanted = [null, 3, output.heightPx, output.widthPx];
+  const fits = (tensor: TensorSpec): boolean =>
+    tensor.type === 'float32' &&
+    tensor.dims.length === 4 &&
+    (tensor.dims[0] === null || tensor.dims[0] === 1) &&
+    tensor.dims.slice(1).every((dim, index) => dim === null || dim === wanted[index + 1]);
+  if (input !== undefined && inputs.length === 1 && fits(input)) return input;
+  const given = inputs
+    .map(({ name, type, dims }) => `${name} ${type}[${dims.map((dim) => dim ?? '?')}]`)
+    .join(', ');
+  throw new AppError(
+    'MODEL_INVALID',
+    `the graph takes ${given}; preprocessor_config.json makes float32[?,${wanted.slice(1)}]`,
+  );
+}

@@ -1,0 +1,10 @@
+/** The version of Outrider, from the one place where it stands. */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+
+const manifest = z.object({ version: z.string() });
+
+/** As in package.json. */
+export const VERSION = manifest.parse(
+  JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')),
+).version;

@@ -1,0 +1,49 @@
+/** Small fixed things that many tests need. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import type { CloudReply, LocalAnswer, OutboxRequest } from '../../agent/ports.ts';
+import { newId } from '../../shared/runtime/ids.ts';
+
+/** A folder that goes with the test. */
+export async function temporaryFolder(t: TestContext): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'outrider-test-'));
+  t.after(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+  return folder;
+}
+
+export const EDGE_MODEL = { name: 'edge-model', version: '1', digest: 'a'.repeat(64) };
+export const CLOUD_MODEL = { name: 'cloud-model', version: '3', digest: 'b'.repeat(64) };
+
+export const localAnswer = (routeScore = 0.5, label = 'cat'): LocalAnswer => ({
+  output: [{ label, score: 0.6 }],
+  routeScore,
+  model: EDGE_MODEL,
+  timingsMs: { preprocess: 1, inference: 2 },
+});
+
+export const cloudAnswer = (label = 'cat'): CloudReply => ({
+  ok: true,
+  output: [{ label, score: 0.9 }],
+  model: CLOUD_MODEL,
+  timingsMs: { queue: 1, preprocess: 1, inference: 5, total: 7 },
+});
+
+export function outboxRequest(overrides: Partial<OutboxRequest> = {}): OutboxRequest {
+  return {
+    id: newId(),
+    pipeline: 'vision',
+    task: 'image-classification',
+    model: 'cloud-model',
+    input: { contentType: 'image/jpeg', body: Buffer.from('picture') },
+    label: 'cat.jpg',
+    reason: 'uncertain',
+    background: false,
+    local: localAnswer(),
+    acceptedAtMs: 1_000,
+    deadlineMs: 2_000,
+    expiresMs: 86_400_000,
+    ...overrides,
+  };
+}
