@@ -76,7 +76,12 @@ export class EmbeddedBroker implements Part {
     this.#aedes = aedes;
     const sessions = new BoundedSessions(aedes, (id, filter) => this.#idMaySubscribe(id, filter));
     this.#access.onRevoked((ids) => this.#cutOff(ids, sessions));
-    this.#server = await this.#listen(aedes);
+    try {
+      this.#server = await this.#listen(aedes);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
   }
 
   async stop(): Promise<void> {

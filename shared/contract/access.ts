@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { deviceId, digest } from './names.ts';
 
-export const principal = z.object({
+const principal = z.object({
   /** The user name; a device's client id is the same, a hub's starts with it. */
   id: deviceId,
   /** SHA-256 of a 256-bit random secret. */

@@ -1,0 +1,257 @@
+/** Nobody gets past the embedded broker's door with another's name, topic or oversized packet. */
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { createConnection } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { connect, connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
+import { deviceTopics, hubTopics } from '../../../shared/contract/topics.ts';
+import { startEmbeddedBroker, TEST_USERS, type TestBroker, type TestUser } from '../../support/broker.ts';
+import { connectAs, inbox, until } from '../../support/link-contract.ts';
+
+const mine = deviceTopics('gate-01');
+const theirs = deviceTopics('gate-02');
+/** A session that the broker keeps. */
+const sessionOfGate: IClientOptions = {
+  clientId: 'gate-01',
+  username: 'gate-01',
+  password: 'gate-secret',
+  protocolVersion: 4,
+  reconnectPeriod: 0,
+  clean: false,
+};
+
+describe('access to the embedded broker', () => {
+  let broker: TestBroker;
+  before(async () => {
+    broker = await startEmbeddedBroker();
+  });
+  after(() => broker.stop());
+
+  /** A client without our manners. */
+  const raw = (options: IClientOptions = {}): Promise<MqttClient> =>
+    connectAsync(
+      broker.url,
+      {
+        clientId: 'gate-01',
+        username: 'gate-01',
+        password: 'gate-secret',
+        protocolVersion: 4,
+        reconnectPeriod: 0,
+        ...options,
+      },
+      false,
+    );
+
+  for (const [what, options] of Object.entries<IClientOptions>({
+    'a wrong secret': { password: 'guessed' },
+    'an unknown id': { username: 'nobody', clientId: 'nobody' },
+    'no credential': { username: '', password: '' },
+    'the client id of another device': { clientId: 'gate-02' },
+    'the client id of the hub': { clientId: 'hub-1' },
+    'a last will to the topic of another device': {
+      will: { topic: theirs.presence, payload: Buffer.from('gone'), qos: 1, retain: true },
+    },
+    'a last will to hub presence': {
+      will: { topic: hubTopics('hub-1').presence, payload: Buffer.from('gone'), qos: 1, retain: true },
+    },
+    'a user name from Object.prototype': { username: '__proto__', clientId: '__proto__' },
+  })) {
+    it(`refuses ${what}`, async () => {
+      await assert.rejects(raw(options));
+    });
+  }
+
+  it('lets a hub add to its client id', async () => {
+    const hub = await raw({ username: 'hub-1', password: 'hub-secret', clientId: 'hub-1-second' });
+    assert.ok(hub.connected);
+    await hub.endAsync();
+  });
+
+  for (const filter of [
+    theirs.reply,
+    theirs.desired,
+    'outrider/v1/devices/+/reply',
+    'outrider/v1/devices/gate-01/#',
+    'outrider/v1/#',
+    '#',
+    '$SYS/#',
+    '+/v1/devices/gate-01/reply',
+    `$share/hub/${mine.reply}`,
+    '$share/hub/outrider/v1/devices/+/infer',
+    mine.infer,
+  ]) {
+    it(`does not grant a device the filter ${filter}`, async () => {
+      const device = await raw();
+      await assert.rejects(device.subscribeAsync(filter, { qos: 1 }));
+      assert.ok(device.connected);
+      await device.endAsync();
+    });
+  }
+
+  it('does not grant a hub a shared filter, which aedes would accept and then starve', async () => {
+    const hub = await raw({ username: 'hub-1', password: 'hub-secret', clientId: 'hub-1' });
+    await assert.rejects(hub.subscribeAsync('$share/hub/outrider/v1/devices/+/infer', { qos: 1 }));
+    await assert.rejects(hub.subscribeAsync('#', { qos: 1 }));
+    await hub.endAsync();
+  });
+
+  for (const topic of [
+    theirs.infer,
+    theirs.presence,
+    mine.reply,
+    mine.desired,
+    hubTopics('hub-1').presence,
+    'outrider/v1/devices/gate-01/infer/x',
+    '$SYS/x',
+    'x',
+  ]) {
+    it(`closes on a publish to ${topic}, retained or not, and delivers nothing`, async () => {
+      const hub = await connectAs(broker, 'hub-1');
+      const received = inbox(hub);
+      await hub.subscribe(['outrider/v1/#']);
+      await delay(20);
+      received.length = 0;
+      const device = await raw();
+      const closed = new Promise<void>((resolve) => device.once('close', () => resolve()));
+      device.on('error', () => undefined);
+      device.publish(topic, 'forged', { qos: 0, retain: true });
+      await closed;
+      await delay(20);
+      assert.deepEqual(received, []);
+      await hub.end();
+    });
+  }
+
+  it('does not queue another device’s messages for a session that asked for them beside its own', async () => {
+    const device = await raw({ clean: false });
+    await device
+      .subscribeAsync({ [mine.reply]: { qos: 1 }, [theirs.reply]: { qos: 1 } })
+      .catch(() => undefined);
+    await device.endAsync();
+    const hub = await connectAs(broker, 'hub-1');
+    await hub.publish(theirs.reply, 'secret', { qos: 1 });
+    await hub.publish(mine.reply, 'yours', { qos: 1 });
+    await hub.end();
+    const received: string[] = [];
+    const again = connect(broker.url, sessionOfGate);
+    again.on('message', (_topic, payload) => received.push(payload.toString()));
+    await until(() => received.length > 0);
+    await delay(50);
+    assert.deepEqual(received, ['yours']);
+    await again.endAsync();
+  });
+
+  it('cuts off a device that has been revoked, and says that it is offline', async () => {
+    const hub = await connectAs(broker, 'hub-1');
+    const received = inbox(hub);
+    await hub.subscribe([theirs.presence]);
+    const device = await connectAs(broker, 'gate-02', {
+      will: { topic: theirs.presence, payload: 'gone', retain: true },
+    });
+    let lost = 0;
+    device.onDisconnect(() => {
+      lost += 1;
+    });
+    const startedMs = performance.now();
+    await broker.setUsers(TEST_USERS.filter(({ id }) => id !== 'gate-02'));
+    await until(() => lost > 0);
+    assert.ok(performance.now() - startedMs < 2_000);
+    assert.equal((await until(() => received[0])).text, 'gone');
+    await assert.rejects(raw({ username: 'gate-02', clientId: 'gate-02', password: 'other-secret' }));
+    assert.ok(hub.connected, 'the others stay connected');
+    await broker.setUsers(TEST_USERS);
+    await Promise.all([device.end(), hub.end()]);
+  });
+
+  it('cuts off a device whose secret has changed', async () => {
+    const device = await connectAs(broker, 'gate-02');
+    await broker.setUsers(
+      TEST_USERS.map((user) => (user.id === 'gate-02' ? { ...user, secret: 'new' } : user)),
+    );
+    await until(() => !device.connected);
+    await device.end();
+    await broker.setUsers(TEST_USERS);
+  });
+
+  it('knows a device at once that has just been enrolled', async () => {
+    const fresh: TestUser = { id: 'fresh', secret: 'fresh-secret', role: 'device' };
+    await broker.setUsers([...TEST_USERS, fresh]);
+    const device = await raw({ username: 'fresh', clientId: 'fresh', password: 'fresh-secret' });
+    assert.ok(device.connected);
+    await device.endAsync();
+    await broker.setUsers(TEST_USERS);
+  });
+
+  it('ends a connection that announces an oversized CONNECT, before it has taken it', async () => {
+    // CONNECT, remaining length 200 MB
+    const header = Buffer.from([0x10, 0x80, 0x84, 0xaf, 0x5f]);
+    const taken = await flood(broker.port, header, Buffer.alloc(1024 * 1024), 200);
+    assert.ok(taken < 32, `took ${taken} MiB`);
+  });
+
+  it('ends a connection with an oversized PUBLISH, and keeps one below the limit', async () => {
+    const device = await raw();
+    device.on('error', () => undefined);
+    await device.publishAsync(mine.telemetry, Buffer.alloc(900 * 1024), { qos: 1 });
+    const closed = new Promise<void>((resolve) => device.once('close', () => resolve()));
+    device.publish(mine.telemetry, Buffer.alloc(1100 * 1024), { qos: 1 });
+    await closed;
+  });
+
+  it('survives 1,000 malformed packets and 300 broken sessions', async () => {
+    for (let round = 0; round < 20; round++)
+      await Promise.all(Array.from({ length: 50 }, () => spit(broker.port, malformed())));
+    for (let round = 0; round < 300; round++) {
+      const device = await raw();
+      device.on('error', () => undefined);
+      const closed = new Promise<void>((resolve) => device.once('close', () => resolve()));
+      device.stream.write(malformed());
+      device.stream.end();
+      await closed;
+    }
+    const device = await connectAs(broker, 'gate-01');
+    await device.publish(mine.telemetry, 'still here', { qos: 1 });
+    await device.end();
+  });
+});
+
+/** Random bytes, some of them behind a plausible fixed header. */
+function malformed(): Buffer {
+  const body = randomBytes(1 + Math.floor(Math.random() * 60));
+  if (Math.random() < 0.3) return body;
+  const type = Math.floor(Math.random() * 256);
+  const name =
+    Math.random() < 0.5 ? Buffer.from([0, 4, 0x4d, 0x51, 0x54, 0x54, 4, 0xc2, 0, 30]) : Buffer.alloc(0);
+  return Buffer.concat([Buffer.from([type, name.length + body.length]), name, body]);
+}
+
+/** Sends bytes on a fresh connection and hangs up. */
+function spit(port: number, bytes: Buffer): Promise<void> {
+  return new Promise((resolve) => {
+    const socket = createConnection(port, '127.0.0.1', () => socket.end(bytes));
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve());
+    socket.resume();
+  });
+}
+
+/** Writes blocks until the other side hangs up. @returns blocks that the kernel took */
+function flood(port: number, header: Buffer, block: Buffer, blocks: number): Promise<number> {
+  return new Promise((resolve) => {
+    let written = 0;
+    const socket = createConnection(port, '127.0.0.1', () => {
+      socket.write(header);
+      push();
+    });
+    const push = () => {
+      if (written >= blocks || socket.destroyed) return;
+      socket.write(block, () => {
+        written += 1;
+        setImmediate(push);
+      });
+    };
+    socket.on('error', () => undefined);
+    socket.on('close', () => resolve(written));
+  });
+}
