@@ -1,0 +1,133 @@
+/** The hub's flags, and the only reader of process.env on this side. */
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { z } from 'zod';
+import { AppError } from '../shared/runtime/errors.ts';
+
+export const HUB_HELP = `Usage: outrider hub [options]
+
+Runs a hub: answers devices over MQTT and people over HTTP, and keeps the fleet's records.
+
+Options:
+  --data DIR          data folder (default ./data)
+  --models DIR        folder with model folders; each new digest becomes its name's next version (default ./models)
+  --hub-host HOST     where to listen (default 127.0.0.1)
+  --hub-port PORT     port of the HTTP API (default 8080)
+  --mqtt URL          use this broker instead of starting one (mqtt:// or mqtts://; the hub's own name and password there
+                      in OUTRIDER_MQTT_USERNAME and OUTRIDER_MQTT_PASSWORD)
+  --mqtt-port PORT    port of the broker that it starts (default 1883)
+  --mqtt-host HOST    where that broker listens (default 127.0.0.1)
+  --mqtt-public URL   the broker's address as devices are told it at enrolment (default: the one the hub uses)
+  --max-loaded N      models kept loaded at a time (default 4)
+  --threads N         threads of each model's runner (default: cores / 2)
+  --log-level LEVEL   debug, info, warn, error (default info)
+  -h, --help          show this text
+`;
+
+export interface HubConfig {
+  /** Root of all data; the hub's own is `<dataDir>/hub`. */
+  readonly dataDir: string;
+  readonly modelsDir: string;
+  readonly host: string;
+  readonly port: number;
+  readonly mqtt: {
+    /** undefined: the hub starts a broker of its own. */
+    readonly url: string | undefined;
+    /** The embedded broker, started by somebody else: its access file is still the hub's. */
+    readonly isEmbedded: boolean;
+    readonly host: string;
+    readonly port: number;
+    readonly publicUrl: string | undefined;
+    /** The hub's own account at a broker that is not the embedded one. */
+    readonly username: string | undefined;
+    readonly password: string | undefined;
+  };
+  readonly maxLoaded: number;
+  readonly threads: number;
+  readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
+}
+
+const flags = {
+  data: { type: 'string', default: 'data' },
+  models: { type: 'string', default: 'models' },
+  'hub-host': { type: 'string', default: '127.0.0.1' },
+  'hub-port': { type: 'string', default: '8080' },
+  mqtt: { type: 'string' },
+  'mqtt-port': { type: 'string', default: '1883' },
+  'mqtt-host': { type: 'string', default: '127.0.0.1' },
+  'mqtt-public': { type: 'string' },
+  /** Of `outrider up`, which starts the embedded broker itself. */
+  'broker-apart': { type: 'boolean', default: false },
+  'max-loaded': { type: 'string', default: '4' },
+  threads: { type: 'string' },
+  'log-level': { type: 'string', default: 'info' },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const;
+
+const portNumber = z.coerce.number().int().min(0).max(65_535);
+const brokerUrl = z.url({ protocol: /^mqtts?$/, error: 'mqtt://host:port or mqtts://host:port' });
+
+const values = z.object({
+  'hub-port': portNumber,
+  'mqtt-port': portNumber,
+  mqtt: brokerUrl.optional(),
+  'mqtt-public': brokerUrl.optional(),
+  'max-loaded': z.coerce.number().int().min(1).max(64),
+  threads: z.coerce.number().int().min(1).max(256).optional(),
+  'log-level': z.enum(['debug', 'info', 'warn', 'error']),
+});
+
+/**
+ * @returns 'help' when that was asked for
+ * @throws USAGE
+ */
+export function loadConfig(
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv = process.env,
+): HubConfig | 'help' {
+  const given = readFlags(argv);
+  if (given.help) return 'help';
+  const parsed = values.safeParse(given);
+  if (!parsed.success) {
+    throw new AppError(
+      'USAGE',
+      parsed.error.issues.map((issue) => `--${issue.path.join('.')}: ${issue.message}`).join('; '),
+      { cause: parsed.error },
+    );
+  }
+  const checked = parsed.data;
+  return {
+    dataDir: resolve(given.data),
+    modelsDir: resolve(given.models),
+    host: given['hub-host'],
+    port: checked['hub-port'],
+    mqtt: {
+      url: checked.mqtt,
+      isEmbedded: checked.mqtt === undefined || given['broker-apart'],
+      host: given['mqtt-host'],
+      port: checked['mqtt-port'],
+      publicUrl: checked['mqtt-public'],
+      username: env.OUTRIDER_MQTT_USERNAME,
+      password: env.OUTRIDER_MQTT_PASSWORD,
+    },
+    maxLoaded: checked['max-loaded'],
+    threads: checked.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
+    logLevel: checked['log-level'],
+  };
+}
+
+/** The broker's folder beside the hub's. */
+export const brokerFolder = (config: HubConfig): string => join(config.dataDir, 'broker');
+
+function readFlags(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: flags, allowPositionals: false }).values;
+  } catch (error) {
+    throw new AppError(
+      'USAGE',
+      `${error instanceof Error ? error.message : String(error)}; see outrider hub --help`,
+      { cause: error },
+    );
+  }
+}
