@@ -9,7 +9,7 @@ import type {
   KeyScope,
   ModelRecord,
 } from '../shared/contract/admin.ts';
-import type { DevicePresence, EnrollRequest, ReplyError, Reported } from '../shared/contract/messages.ts';
+import type { DevicePresence, EnrollRequest, Reported } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
 
@@ -69,11 +69,6 @@ export interface UsageLine {
 export interface UsageLedger {
   record(line: UsageLine): void;
 }
-
-/** Why intake turned a request away; a value, not an error. */
-export type Admission =
-  | { readonly admitted: true }
-  | { readonly admitted: false; readonly error: ReplyError };
 
 /** Who asks over HTTP. */
 export interface KeyHolder {

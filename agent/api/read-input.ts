@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { TASKS, type TaskInput, type TaskName } from '../../shared/contract/tasks.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { tryParseJson } from '../../shared/runtime/json.ts';
 
 const jsonBody = z.object({ inputs: z.string(), parameters: z.record(z.string(), z.unknown()).optional() });
 
@@ -16,7 +17,7 @@ export function readInput(task: TaskName, body: Uint8Array, contentType: string 
   const isImage = TASKS[task].inputKind === 'image';
   const fallback = isImage ? 'application/octet-stream' : 'text/plain; charset=utf-8';
   if (body[0] === OPENING_BRACE) {
-    const json = tryJson(body);
+    const json = tryParseJson(body);
     if (json !== undefined) return fromJson(task, json, isImage, fallback);
     // A text may well begin with a brace; a picture never does.
   }
@@ -41,12 +42,4 @@ function fromJson(task: TaskName, json: unknown, isImage: boolean, contentType: 
     );
   }
   return { contentType, body, parameters: checked.data };
-}
-
-function tryJson(body: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(body).toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }

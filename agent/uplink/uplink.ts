@@ -16,6 +16,7 @@ import type { MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { LastWill } from '../../shared/mqtt/session.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS } from '../../shared/runtime/errors.ts';
+import { tryParseJson } from '../../shared/runtime/json.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -139,7 +140,7 @@ export class MqttUplink implements Uplink, Part {
   }
 
   #onHubPresence(hubId: string, payload: Uint8Array): void {
-    const presence = hubPresence.safeParse(tryJson(payload));
+    const presence = hubPresence.safeParse(tryParseJson(payload));
     if (presence.success && presence.data.online) {
       const another = this.#online && !this.#hubs.has(hubId);
       this.#hubs.add(hubId);
@@ -202,16 +203,8 @@ export class MqttUplink implements Uplink, Part {
   }
 }
 
-function tryJson(payload: Uint8Array): unknown {
-  try {
-    return JSON.parse(Buffer.from(payload).toString('utf8'));
-  } catch {
-    return undefined;
-  }
-}
-
 function parseOutput(body: Uint8Array): unknown {
-  const output = tryJson(body);
+  const output = tryParseJson(body);
   if (output === undefined) throw new AppError('MESSAGE_MALFORMED', 'the reply’s body is not JSON');
   return output;
 }

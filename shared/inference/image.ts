@@ -2,10 +2,11 @@
  * The only owner of sharp: from an encoded picture to u8[H,W,3] RGB of the model's size. Runs in a runner's process, on
  * libuv's threads, so that the next picture is decoded while the model runs.
  */
-import sharp, { type Sharp, type SharpOptions } from 'sharp';
+import sharp, { type SharpOptions } from 'sharp';
 import { AppError } from '../runtime/errors.ts';
+import { enlarge } from './enlarge.ts';
 import { type PictureFormat, pictureFormat } from './input-check.ts';
-import { type PictureRecipe, pictureSteps } from './picture-recipe.ts';
+import { type PictureRecipe, type PictureSteps, pictureSteps } from './picture-recipe.ts';
 
 /** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
 const MAX_JPEG_PX = 64_000_000;
@@ -30,33 +31,55 @@ export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Prom
     ignoreIcc: true,
   };
   try {
-    const { data, info } = await (await pipeline(body, options, recipe))
-      .flatten({ background: '#ffffff' })
-      .toColourspace('srgb')
-      .raw({ depth: 'uchar' })
-      .toBuffer({ resolveWithObject: true });
-    if (info.channels !== 3)
-      throw new AppError('INVARIANT_BROKEN', `sharp gave ${info.channels} channels for a ${format}`);
-    return data;
+    return await follow(recipe, body, options);
   } catch (error) {
     throw toPictureError(error, format);
   }
 }
 
-async function pipeline(body: Uint8Array, options: SharpOptions, recipe: PictureRecipe): Promise<Sharp> {
-  const picture = sharp(body, options).autoOrient();
-  const { resize, crop, kernel } = recipe;
+async function follow(recipe: PictureRecipe, body: Uint8Array, options: SharpOptions): Promise<Uint8Array> {
   // A warp without a crop needs no look at the source's size, which costs 0.3 ms.
-  if (resize.kind === 'warp' && crop === undefined)
-    return picture.resize(resize.widthPx, resize.heightPx, { fit: 'fill', kernel });
+  const source =
+    recipe.resize.kind === 'warp' && recipe.crop === undefined ? undefined : await sizeOf(body, options);
+  const steps = pictureSteps(recipe, source ?? recipe.output);
+  const { resize, extract, extend } = steps;
+  const mayGrow =
+    resize !== undefined &&
+    (source === undefined || source.widthPx < resize.widthPx || source.heightPx < resize.heightPx);
+
+  const picture = sharp(body, options).autoOrient();
+  if (resize !== undefined) {
+    const { kernel } = recipe;
+    picture.resize(resize.widthPx, resize.heightPx, { fit: 'fill', kernel, withoutEnlargement: true });
+  }
+  if (!mayGrow) picture.extract(extract);
+  const { data, info } = await picture
+    .flatten({ background: '#ffffff' })
+    .toColourspace('srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  if (info.channels !== 3) throw new AppError('INVARIANT_BROKEN', `sharp gave ${info.channels} channels`);
+  const from = { widthPx: info.width, heightPx: info.height };
+  const hasGrown = mayGrow && (from.widthPx !== resize.widthPx || from.heightPx !== resize.heightPx);
+  const pixels = hasGrown
+    ? enlarge(data, { from, to: resize, window: extract, kernel: recipe.kernel })
+    : data;
+  return extend.left + extend.top + extend.right + extend.bottom === 0 ? pixels : withBorder(pixels, steps);
+}
+
+async function sizeOf(
+  body: Uint8Array,
+  options: SharpOptions,
+): Promise<{ widthPx: number; heightPx: number }> {
   const { autoOrient } = await sharp(body, options).metadata();
-  const steps = pictureSteps(recipe, { widthPx: autoOrient.width, heightPx: autoOrient.height });
-  if (steps.resize !== undefined)
-    picture.resize(steps.resize.widthPx, steps.resize.heightPx, { fit: 'fill', kernel });
-  const { extract, extend } = steps;
-  picture.extract(extract);
-  const hasBorder = extend.left + extend.top + extend.right + extend.bottom > 0;
-  return hasBorder ? picture.extend({ ...extend, background: '#000000' }) : picture;
+  return { widthPx: autoOrient.width, heightPx: autoOrient.height };
+}
+
+async function withBorder(pixels: Uint8Array, { extract, extend }: PictureSteps): Promise<Uint8Array> {
+  return sharp(pixels, { raw: { width: extract.width, height: extract.height, channels: 3 } })
+    .extend({ ...extend, background: '#000000' })
+    .raw()
+    .toBuffer();
 }
 
 function toPictureError(error: unknown, format: PictureFormat): AppError {

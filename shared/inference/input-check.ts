@@ -123,8 +123,7 @@ function textStart(body: Uint8Array): string | undefined {
         stream: true,
       },
     );
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: control codes are what is looked for
-    return /[\0-\x08\x0e-\x1a\x1c-\x1f]/.test(start) ? undefined : start;
+    return /(?!\s)\p{Cc}/u.test(start) ? undefined : start;
   } catch {
     return undefined;
   }

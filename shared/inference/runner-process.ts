@@ -82,6 +82,10 @@ class RunnerProcess implements Runner {
     this.started = this.#start();
   }
 
+  get pid(): number {
+    return this.#child.pid ?? -1;
+  }
+
   get facts(): RunnerFacts {
     if (this.#facts === undefined)
       throw new AppError('INVARIANT_BROKEN', 'a runner was used before it was ready');
@@ -148,7 +152,10 @@ class RunnerProcess implements Runner {
           }
           case 'failed':
             return fail(new AppError(message.error.code, message.error.message));
-          default:
+          case 'inferred':
+          case 'prepared':
+          case 'ran':
+          case 'refused':
             return this.#settle(message);
         }
       });

@@ -37,10 +37,13 @@ export interface RunnerFacts {
 
 export interface Runner {
   readonly facts: RunnerFacts;
+  /** Its process, for metrics of memory. */
+  readonly pid: number;
   /**
    * Decodes, preprocesses, runs, postprocesses one input.
    *
-   * @throws the input's own error (IMAGE_CORRUPT, TEXT_INVALID, …), RUNNER_CRASHED, RUNNER_TIMEOUT
+   * @throws the input's own error (IMAGE_CORRUPT, TEXT_INVALID, PARAMETERS_INVALID, …), QUEUE_FULL (too many calls in
+   * flight), STOPPING, RUNNER_CRASHED, RUNNER_TIMEOUT
    */
   infer(input: TaskInput): Promise<Inference>;
   /** First half, for batches. Each handle must go to `run` or `release`. @throws as infer */
@@ -66,7 +69,7 @@ export interface RunnerOptions {
   readonly maxRssBytes: number;
   /** Loading and warming up must be done by then. */
   readonly startTimeoutMs: number;
-  /** One call must be done by then; the process is killed otherwise. */
+  /** What one call may take, not counting the calls before it; the process is killed otherwise. */
   readonly callTimeoutMs: number;
 }
 

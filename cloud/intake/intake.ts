@@ -1,0 +1,234 @@
+/**
+ * Requests of devices in, replies out. READ THIS FIRST.
+ *
+ *   frame -> decode -> admit -> once (same id, same reply) -> submit (batcher, runner) -> reply, usage line
+ *
+ * The device is taken from the topic, never from the header. Whatever a device sends, this process goes on.
+ */
+import { decodeEnvelope, encodeEnvelope } from '../../shared/contract/envelope.ts';
+import { MAX_PAYLOAD_BYTES } from '../../shared/contract/limits.ts';
+import {
+  type ReplyError,
+  type ReplyHeader,
+  type RequestHeader,
+  requestHeader,
+} from '../../shared/contract/messages.ts';
+import { TASKS, type TaskInput } from '../../shared/contract/tasks.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError, ERRORS, isAppError, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type {
+  DeviceBook,
+  DeviceLink,
+  InferenceReply,
+  Inferencer,
+  ModelCatalog,
+  UsageLedger,
+} from '../ports.ts';
+import { Once } from './once.ts';
+
+export interface IntakeOptions {
+  readonly link: DeviceLink;
+  readonly devices: Pick<DeviceBook, 'isActive'>;
+  readonly models: ModelCatalog;
+  readonly inferencer: Inferencer;
+  readonly usage: UsageLedger;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/** Requests of one device that are worked on at a time: one device cannot fill the queue. */
+const MAX_PER_DEVICE = 64;
+/** With a chunk of base64 around it, the largest frame that fits one message. */
+const MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + 20 * 1024;
+const RETRY_AFTER_MS = 500;
+
+interface Request {
+  readonly device: string;
+  readonly header: RequestHeader;
+  readonly body: Uint8Array;
+  readonly arrivedMonoMs: number;
+}
+
+export class Intake implements Part {
+  readonly #o: IntakeOptions;
+  readonly #once: Once;
+  readonly #perDevice = new Map<string, number>();
+  readonly #work = new Set<Promise<void>>();
+  #taking = false;
+
+  constructor(options: IntakeOptions) {
+    this.#o = options;
+    this.#once = new Once(options.clock);
+  }
+
+  start(): void {
+    this.#taking = true;
+    this.#o.link.onRequest((device, frame) => this.#onFrame(device, frame));
+  }
+
+  /** What is being worked on is answered first. */
+  async stop(): Promise<void> {
+    this.#taking = false;
+    await Promise.all(this.#work);
+  }
+
+  #onFrame(device: string, frame: Uint8Array): void {
+    if (!this.#taking) return;
+    this.#o.metrics.count('outrider_link_bytes_total', { direction: 'up', purpose: 'request' }, frame.length);
+    const request = this.#decode(device, frame);
+    if (!request) return;
+    const work = this.#handle(request).catch((error: unknown) =>
+      this.#o.logger.failure('intake.failed', error, { deviceId: device, requestId: request.header.id }),
+    );
+    this.#work.add(work);
+    void work.finally(() => this.#work.delete(work));
+  }
+
+  #decode(device: string, frame: Uint8Array): Request | undefined {
+    try {
+      if (frame.length > MAX_FRAME_BYTES)
+        throw new AppError(
+          'MESSAGE_MALFORMED',
+          `the message has ${frame.length} bytes, at most ${MAX_FRAME_BYTES} go`,
+        );
+      const { header, body } = decodeEnvelope(frame, requestHeader);
+      return { device, header, body, arrivedMonoMs: this.#o.clock.nowMonoMs() };
+    } catch (error) {
+      // Without an id there is nobody to answer: the device hears of it by silence, the operator here.
+      this.#o.metrics.count('outrider_requests_total', { model: '', outcome: 'malformed' });
+      this.#o.logger.failure('intake.malformed', error, { deviceId: device, bytes: frame.length });
+      return undefined;
+    }
+  }
+
+  async #handle(request: Request): Promise<void> {
+    const { device, header } = request;
+    const refused = this.#admit(request);
+    if (refused) {
+      this.#o.metrics.count('outrider_requests_total', {
+        model: this.#label(header.model),
+        outcome: 'refused',
+      });
+      return this.#send(device, encodeEnvelope(failedHeader(header.id, refused)));
+    }
+    const seen = this.#once.begin(device, header.id);
+    if (seen.state !== 'new') {
+      this.#o.metrics.count('outrider_requests_total', {
+        model: this.#label(header.model),
+        outcome: 'repeated',
+      });
+      if (seen.state === 'answered') await this.#send(device, seen.frame);
+      return;
+    }
+    this.#perDevice.set(device, (this.#perDevice.get(device) ?? 0) + 1);
+    try {
+      await this.#answer(request);
+    } finally {
+      const left = (this.#perDevice.get(device) ?? 1) - 1;
+      if (left > 0) this.#perDevice.set(device, left);
+      else this.#perDevice.delete(device);
+    }
+  }
+
+  /** @returns why the request is turned away before it costs anything; undefined when it may go on */
+  #admit({ device, header }: Request): ReplyError | undefined {
+    if (!this.#o.devices.isActive(device))
+      return { code: 'LINK_REFUSED', message: 'this device is not enrolled here, or revoked' };
+    if (header.expiresMs <= 0) return { code: 'EXPIRED', message: ERRORS.EXPIRED.meaning };
+    if ((this.#perDevice.get(device) ?? 0) >= MAX_PER_DEVICE) {
+      return {
+        code: 'QUEUE_FULL',
+        message: `${MAX_PER_DEVICE} requests of this device are being worked on`,
+        retryAfterMs: RETRY_AFTER_MS,
+      };
+    }
+    return undefined;
+  }
+
+  async #answer(request: Request): Promise<void> {
+    const { device, header, arrivedMonoMs } = request;
+    const { frame, error } = await this.#infer(request);
+    const isFinal = !error || ERRORS[error.code].retry === 'never';
+    this.#once.end(device, header.id, isFinal ? frame : undefined);
+    const model = this.#label(header.model);
+    this.#o.metrics.count('outrider_requests_total', { model, outcome: error ? 'failed' : 'answered' });
+    this.#o.metrics.observeSeconds(
+      'outrider_request_seconds',
+      { model },
+      (this.#o.clock.nowMonoMs() - arrivedMonoMs) / 1000,
+    );
+    await this.#send(device, frame);
+  }
+
+  /** The finished frame; a failure is a frame too. */
+  async #infer(request: Request): Promise<{ frame: Buffer; error?: ReplyError }> {
+    const { device, header, body, arrivedMonoMs } = request;
+    try {
+      const reply = await this.#o.inferencer.infer({
+        model: header.model,
+        input: this.#input(header, body),
+        deadlineMonoMs: arrivedMonoMs + header.deadlineMs,
+        expiresMonoMs: arrivedMonoMs + header.expiresMs,
+      });
+      this.#o.usage.record({
+        atMs: this.#o.clock.nowAtMs(),
+        who: device,
+        requestId: header.id,
+        model: reply.model,
+        inputBytes: body.length,
+        inferenceMs: reply.timingsMs.inference,
+      });
+      return {
+        frame: encodeEnvelope(
+          this.#okHeader(header.id, reply, arrivedMonoMs),
+          Buffer.from(JSON.stringify(reply.output)),
+        ),
+      };
+    } catch (thrown) {
+      const known = toAppError(thrown);
+      if (!isAppError(thrown) || ERRORS[known.code].kind !== 'caller')
+        this.#o.logger.failure('intake.not_answered', thrown, { deviceId: device, requestId: header.id });
+      const error: ReplyError = {
+        ...toErrorBody(known),
+        ...(ERRORS[known.code].retry === 'backoff' && { retryAfterMs: RETRY_AFTER_MS }),
+      };
+      return { frame: encodeEnvelope(failedHeader(header.id, error)), error };
+    }
+  }
+
+  /** @throws MODEL_UNKNOWN, BAD_REQUEST (another task), PARAMETERS_INVALID */
+  #input({ model, task, contentType, parameters }: RequestHeader, body: Uint8Array): TaskInput {
+    const known = this.#o.models.resolve(model);
+    if (known.task !== task) throw new AppError('BAD_REQUEST', `${model} does ${known.task}, not ${task}`);
+    if (!parameters) return { contentType, body };
+    const checked = TASKS[task].parameters.safeParse(parameters);
+    if (!checked.success) throw new AppError('PARAMETERS_INVALID', checked.error.issues[0]?.message);
+    return { contentType, body, parameters: checked.data };
+  }
+
+  #okHeader(id: string, { model, timingsMs }: InferenceReply, arrivedMonoMs: number): ReplyHeader {
+    const total = this.#o.clock.nowMonoMs() - arrivedMonoMs;
+    return { id, ok: true, contentType: 'application/json', model, timingsMs: { ...timingsMs, total } };
+  }
+
+  /** A reply that does not get out is asked for again, and then comes from `once`. */
+  async #send(device: string, frame: Uint8Array): Promise<void> {
+    this.#o.metrics.count('outrider_link_bytes_total', { direction: 'down', purpose: 'reply' }, frame.length);
+    await this.#o.link.reply(device, frame);
+  }
+
+  /** A metric's label must not grow with what strangers send. */
+  #label(model: string): string {
+    try {
+      return this.#o.models.resolve(model).ref.name;
+    } catch {
+      return 'unknown';
+    }
+  }
+}
+
+const failedHeader = (id: string, error: ReplyError): ReplyHeader => ({ id, ok: false, error });

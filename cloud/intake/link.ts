@@ -1,0 +1,103 @@
+/** The hub's MQTT link: its own presence, requests and state of devices in, replies out. */
+import { devicePresence, type HubPresence, reported } from '../../shared/contract/messages.ts';
+import { deviceTopics, hubFilters, hubTopics, parseTopic } from '../../shared/contract/topics.ts';
+import type { MqttConnection } from '../../shared/mqtt/connect.ts';
+import type { LastWill } from '../../shared/mqtt/session.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import { tryParseJson } from '../../shared/runtime/json.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { DeviceBook, DeviceLink } from '../ports.ts';
+
+export interface HubLinkOptions {
+  readonly hubId: string;
+  readonly connect: (will: LastWill) => Promise<MqttConnection>;
+  readonly devices: DeviceBook;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Larger state messages are nobody's. */
+const MAX_STATE_BYTES = 64 * 1024;
+
+export class HubLink implements DeviceLink, Part {
+  readonly #o: HubLinkOptions;
+  #connection: MqttConnection | undefined;
+  #take: (deviceId: string, frame: Uint8Array) => void = () => undefined;
+
+  constructor(options: HubLinkOptions) {
+    this.#o = options;
+  }
+
+  get connected(): boolean {
+    return this.#connection?.connected === true;
+  }
+
+  onRequest(handle: (deviceId: string, frame: Uint8Array) => void): void {
+    this.#take = handle;
+  }
+
+  async start(): Promise<void> {
+    const topic = hubTopics(this.#o.hubId).presence;
+    const connection = await this.#o.connect({ topic, payload: this.#presence(false), retain: true });
+    this.#connection = connection;
+    connection.onMessage((from, payload) => this.#onMessage(from, payload));
+    connection.onDisconnect((reason) => this.#o.logger.warn('link.disconnected', { reason }));
+    connection.onConnect(() => {
+      this.#o.logger.info('link.connected');
+      this.#tellPresence(true).catch((error: unknown) => this.#o.logger.failure('link.not_told', error));
+    });
+    await connection.subscribe([hubFilters.infer, hubFilters.presence, hubFilters.reported]);
+  }
+
+  async stop(): Promise<void> {
+    if (this.connected) await this.#tellPresence(false).catch(() => undefined);
+    await this.#connection?.end();
+    this.#connection = undefined;
+  }
+
+  /** Devices stop sending to a hub that is about to go. */
+  async sayGoodbye(): Promise<void> {
+    if (this.connected) await this.#tellPresence(false).catch(() => undefined);
+  }
+
+  async reply(deviceId: string, frame: Uint8Array): Promise<void> {
+    if (!this.#connection) throw new AppError('BROKER_UNREACHABLE');
+    await this.#connection.publish(deviceTopics(deviceId).reply, frame, { qos: 1 });
+  }
+
+  #onMessage(topic: string, payload: Uint8Array): void {
+    const parsed = parseTopic(topic);
+    if (parsed?.kind !== 'device') return;
+    const { deviceId, channel } = parsed;
+    if (channel === 'infer') this.#take(deviceId, payload);
+    else if (channel === 'presence')
+      this.#onState(payload, devicePresence, (state) => this.#o.devices.seen(deviceId, state));
+    else if (channel === 'reported')
+      this.#onState(payload, reported, (state) => this.#o.devices.reported(deviceId, state));
+  }
+
+  #onState<T>(
+    payload: Uint8Array,
+    schema: { safeParse(value: unknown): { success: true; data: T } | { success: false } },
+    take: (state: T) => void,
+  ): void {
+    if (payload.length === 0 || payload.length > MAX_STATE_BYTES) return;
+    const parsed = schema.safeParse(tryParseJson(payload));
+    if (parsed.success) take(parsed.data);
+    else this.#o.logger.warn('link.bad_state', { bytes: payload.length });
+  }
+
+  #presence(online: boolean): string {
+    const presence: HubPresence = { online, sinceAtMs: this.#o.clock.nowAtMs() };
+    return JSON.stringify(presence);
+  }
+
+  async #tellPresence(online: boolean): Promise<void> {
+    await this.#connection?.publish(hubTopics(this.#o.hubId).presence, this.#presence(online), {
+      qos: 1,
+      retain: true,
+    });
+  }
+}

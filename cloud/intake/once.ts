@@ -1,0 +1,88 @@
+/**
+ * The same request gets the same reply: replies by device and id, bounded by count, bytes and age, and the requests
+ * that are being worked on. A device asks again whenever it is not sure.
+ */
+import type { Clock } from '../../shared/runtime/clock.ts';
+
+export interface OnceLimits {
+  readonly maxReplies: number;
+  readonly maxBytes: number;
+  readonly maxAgeMs: number;
+}
+
+export const DEFAULT_ONCE_LIMITS: OnceLimits = {
+  maxReplies: 20_000,
+  maxBytes: 64 * 1024 * 1024,
+  maxAgeMs: 3_600_000,
+};
+
+interface Kept {
+  readonly frame: Uint8Array;
+  readonly sinceMonoMs: number;
+}
+
+/** What is known of a request that has come. */
+export type Seen =
+  | { readonly state: 'new' }
+  | { readonly state: 'in-progress' }
+  | { readonly state: 'answered'; readonly frame: Uint8Array };
+
+export class Once {
+  readonly #clock: Clock;
+  readonly #limits: OnceLimits;
+  readonly #inProgress = new Map<string, number>();
+  /** Oldest first. */
+  readonly #replies = new Map<string, Kept>();
+  #bytes = 0;
+
+  constructor(clock: Clock, limits: OnceLimits = DEFAULT_ONCE_LIMITS) {
+    this.#clock = clock;
+    this.#limits = limits;
+  }
+
+  /** Looks a request up; a new one counts as being worked on from here. */
+  begin(device: string, id: string): Seen {
+    const key = keyOf(device, id);
+    const kept = this.#replies.get(key);
+    if (kept && this.#clock.nowMonoMs() - kept.sinceMonoMs <= this.#limits.maxAgeMs)
+      return { state: 'answered', frame: kept.frame };
+    if (this.#inProgress.has(key)) return { state: 'in-progress' };
+    this.#inProgress.set(key, this.#clock.nowMonoMs());
+    return { state: 'new' };
+  }
+
+  /** Requests of this hub process that are being worked on. */
+  get inProgress(): number {
+    return this.#inProgress.size;
+  }
+
+  /** @param frame the final reply, or undefined when the device is to ask again */
+  end(device: string, id: string, frame: Uint8Array | undefined): void {
+    const key = keyOf(device, id);
+    this.#inProgress.delete(key);
+    if (!frame) return;
+    this.#drop(key);
+    this.#replies.set(key, { frame, sinceMonoMs: this.#clock.nowMonoMs() });
+    this.#bytes += frame.length;
+    this.#trim();
+  }
+
+  #trim(): void {
+    const { maxReplies, maxBytes, maxAgeMs } = this.#limits;
+    const oldestMonoMs = this.#clock.nowMonoMs() - maxAgeMs;
+    for (const [key, { sinceMonoMs }] of this.#replies) {
+      if (this.#replies.size <= maxReplies && this.#bytes <= maxBytes && sinceMonoMs >= oldestMonoMs) return;
+      this.#drop(key);
+    }
+  }
+
+  #drop(key: string): void {
+    const kept = this.#replies.get(key);
+    if (!kept) return;
+    this.#bytes -= kept.frame.length;
+    this.#replies.delete(key);
+  }
+}
+
+/** Ids of devices have no slash. */
+const keyOf = (device: string, id: string): string => `${device}/${id}`;

@@ -1,0 +1,119 @@
+/** The command line's side of the hub's HTTP API: where the hub is, which key to use, and errors as one sentence. */
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import { AppError, ERROR_CODES } from '../runtime/errors.ts';
+
+/** Options of every command that talks to a hub. */
+export interface HubOptions {
+  readonly hub?: string;
+  readonly key?: string;
+  readonly data?: string;
+}
+
+const ADDRESS_FILE = 'address.json';
+const address = z.object({ url: z.string() });
+const problem = z.object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), detail: z.string() });
+const taskError = z.object({ error: z.string() });
+const TIMEOUT_MS = 60_000;
+
+export class HubClient {
+  readonly url: string;
+  readonly #key: string | undefined;
+
+  constructor(url: string, key: string | undefined) {
+    this.url = url.replace(/\/$/, '');
+    this.#key = key;
+  }
+
+  /** `--hub`/`--key`, else OUTRIDER_HUB/OUTRIDER_KEY, else what a hub left in the data folder. */
+  static async find({ hub, key, data }: HubOptions): Promise<HubClient> {
+    const folder = join(resolve(data ?? 'data'), 'hub');
+    const url = hub ?? process.env.OUTRIDER_HUB ?? (await leftAddress(folder)) ?? 'http://127.0.0.1:8080';
+    const found =
+      key ??
+      process.env.OUTRIDER_KEY ??
+      (await readFile(join(folder, 'admin.key'), 'utf8').catch(() => undefined))?.trim();
+    return new HubClient(url, found);
+  }
+
+  async get<T>(path: string, schema: z.ZodType<T>): Promise<T> {
+    return this.#json(await this.#send(path, { method: 'GET' }), schema);
+  }
+
+  async post<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> {
+    const sent = await this.#send(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    return this.#json(sent, schema);
+  }
+
+  /** Raw bytes in, the task's output out. */
+  async infer<T>(model: string, body: Uint8Array, contentType: string, schema: z.ZodType<T>): Promise<T> {
+    const path = `/hf/models/${model.split('/').map(encodeURIComponent).join('/')}`;
+    return this.#json(
+      await this.#send(path, {
+        method: 'POST',
+        headers: { 'content-type': contentType },
+        body: new Uint8Array(body),
+      }),
+      schema,
+    );
+  }
+
+  async delete(path: string): Promise<void> {
+    await this.#send(path, { method: 'DELETE' });
+  }
+
+  /** @throws HUB_UNREACHABLE, or the hub's own code and sentence */
+  async #send(path: string, init: RequestInit): Promise<Response> {
+    const headers = {
+      ...init.headers,
+      ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
+    };
+    let response: Response;
+    try {
+      response = await fetch(`${this.url}${path}`, {
+        ...init,
+        headers,
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
+    } catch (error) {
+      throw new AppError(
+        'HUB_UNREACHABLE',
+        `no hub answers at ${this.url}; start one with \`npm start\`, or name it with --hub`,
+        { cause: error },
+      );
+    }
+    if (!response.ok) throw await toError(response, this.url);
+    return response;
+  }
+
+  async #json<T>(response: Response, schema: z.ZodType<T>): Promise<T> {
+    const parsed = schema.safeParse(await response.json().catch(() => undefined));
+    if (!parsed.success)
+      throw new AppError('HUB_FAILED', `${this.url} answered something unexpected`, { cause: parsed.error });
+    return parsed.data;
+  }
+}
+
+async function toError(response: Response, url: string): Promise<AppError> {
+  const json: unknown = await response.json().catch(() => undefined);
+  const admin = problem.safeParse(json);
+  if (admin.success) return new AppError(admin.data.code, admin.data.detail);
+  const task = taskError.safeParse(json);
+  if (task.success)
+    return new AppError(
+      response.status === 404 ? 'MODEL_UNKNOWN' : response.status === 401 ? 'UNAUTHORIZED' : 'HUB_FAILED',
+      task.data.error,
+    );
+  return new AppError('HUB_FAILED', `${url} answered ${response.status}`);
+}
+
+async function leftAddress(folder: string): Promise<string | undefined> {
+  const text = await readFile(join(folder, ADDRESS_FILE), 'utf8').catch(() => undefined);
+  const parsed = text === undefined ? undefined : address.safeParse(JSON.parse(text));
+  return parsed?.success ? parsed.data.url : undefined;
+}

@@ -1,0 +1,115 @@
+/** The `outrider` command: what it can do, and errors as one sentence with their code. Exit code 0, 1 (failed), 2 (usage). */
+import { Command, CommanderError, Option } from 'commander';
+import { ERRORS, toAppError, toErrorBody } from '../runtime/errors.ts';
+import { VERSION } from '../runtime/version.ts';
+import {
+  createKey,
+  enrollDevice,
+  listDevices,
+  listKeys,
+  listModels,
+  revokeDevice,
+  revokeKey,
+} from './commands/fleet.ts';
+import { infer } from './commands/infer.ts';
+import { up } from './commands/up.ts';
+
+/** Programs that read their own flags; started in this process, by their path. */
+const PROGRAMS = {
+  hub: ['../../cloud/main.ts', 'run a hub: models in the cloud, and a broker unless --mqtt names one'],
+  agent: ['../../agent/main.ts', 'run an agent on this device'],
+} as const;
+
+const program = new Command('outrider')
+  .description('Small models on devices, big models in the cloud, one answer.')
+  .version(VERSION)
+  .showHelpAfterError('(add --help for the options)')
+  .exitOverride();
+
+program
+  .command('up')
+  .description('run broker, hub and a demo device on this machine')
+  .option('--once', 'go through the inputs once, print the totals and end')
+  .option('--config <file>', 'pipelines of the demo device (default: the ones that ship with Outrider)')
+  .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)')
+  .addOption(port('--hub-port <port>', 'port of the hub', 8080))
+  .addOption(port('--mqtt-port <port>', 'port of the broker', 1883))
+  .addOption(port('--agent-port <port>', 'port of the agent', 8090))
+  .option('--data <dir>', 'data folder', './data')
+  .action(up);
+
+for (const [name, [path, description]] of Object.entries(PROGRAMS)) {
+  program
+    .command(name)
+    .description(`${description} (see outrider ${name} --help)`)
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .helpOption(false)
+    .action(async () => {
+      process.argv = [process.argv[0] ?? 'node', path, ...process.argv.slice(3)];
+      await import(new URL(path, import.meta.url).href);
+    });
+}
+
+asking(
+  program.command('infer <model> <input>').description('ask the hub’s model about a file or a text'),
+).action(infer);
+const models = program.command('models').description('models on the hub');
+asking(models.command('ls').description('list them')).action(listModels);
+const devices = program.command('devices').description('devices of the hub');
+asking(devices.command('ls').description('list them')).action(listDevices);
+asking(devices.command('enroll [id]').description('make a one-time token for a device')).action(enrollDevice);
+asking(devices.command('revoke <id>').description('cut a device off, at once and for good')).action(
+  revokeDevice,
+);
+const keys = program.command('keys').description('keys for the hub’s HTTP API');
+asking(keys.command('ls').description('list them')).action(listKeys);
+asking(
+  keys
+    .command('create <name>')
+    .description('make one; it is shown once')
+    .requiredOption('--scope <scope...>', 'admin, infer, metrics'),
+).action(createKey);
+asking(keys.command('revoke <id>').description('revoke one')).action(revokeKey);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.exitCode = report(error);
+}
+
+/** Options of commands that talk to a hub. */
+function asking(command: Command): Command {
+  return command
+    .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
+    .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
+    .option('--data <dir>', 'data folder in which a local hub left its key', './data')
+    .option('--json', 'print JSON');
+}
+
+function port(flags: string, description: string, standard: number): Option {
+  return new Option(flags, description).default(standard).argParser((text) => {
+    const number = Number(text);
+    if (Number.isInteger(number) && number >= 0 && number <= 65_535) return number;
+    throw new CommanderError(
+      2,
+      'usage',
+      `error: ${flags.split(' ')[0]} must be a whole number from 0 to 65535`,
+    );
+  });
+}
+
+function report(error: unknown): number {
+  // Commander has said it already, help and version included.
+  if (error instanceof CommanderError) {
+    if (error.code === 'usage') process.stderr.write(`${error.message}\n`);
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  const known = toAppError(error);
+  const { remedy } = ERRORS[known.code];
+  process.stderr.write(
+    `outrider: ${toErrorBody(known).message} (${known.code})\n${known.message === ERRORS[known.code].meaning ? `${remedy}\n` : ''}`,
+  );
+  if (process.env.OUTRIDER_DEBUG) process.stderr.write(`${known.stack}\n${String(known.cause)}\n`);
+  return known.code === 'USAGE' ? 2 : 1;
+}

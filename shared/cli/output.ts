@@ -1,0 +1,60 @@
+/** What commands print: a table on a terminal or in a pipe, JSON with `--json`. */
+import Table from 'cli-table3';
+import pc from 'picocolors';
+
+const NO_BORDERS = Object.fromEntries(
+  [
+    'top',
+    'top-mid',
+    'top-left',
+    'top-right',
+    'bottom',
+    'bottom-mid',
+    'bottom-left',
+    'bottom-right',
+    'left',
+    'left-mid',
+    'mid',
+    'mid-mid',
+    'right',
+    'right-mid',
+  ].map((part) => [part, '']),
+);
+
+/** A borderless table. */
+export function table(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  colWidths?: readonly number[],
+): string {
+  const made = new Table({
+    head: head.map((title) => pc.dim(title)),
+    chars: { ...NO_BORDERS, middle: '  ' },
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+    ...(colWidths && { colWidths: [...colWidths] }),
+  });
+  made.push(...rows.map((row) => [...row]));
+  return made.toString();
+}
+
+/** Prints the value as JSON, or as people want it. */
+export function print(json: boolean | undefined, value: unknown, text: () => string): void {
+  process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${text()}\n`);
+}
+
+/** `5.1 MB`. */
+export function bytesText(bytes: number): string {
+  if (bytes < 1e3) return `${bytes} B`;
+  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}
+
+/** `3 s ago`. */
+export function agoText(atMs: number | null, nowAtMs: number): string {
+  if (atMs === null) return 'never';
+  const seconds = Math.max(0, Math.round((nowAtMs - atMs) / 1000));
+  if (seconds < 90) return `${seconds} s ago`;
+  if (seconds < 5_400) return `${Math.round(seconds / 60)} min ago`;
+  if (seconds < 129_600) return `${Math.round(seconds / 3_600)} h ago`;
+  return `${Math.round(seconds / 86_400)} days ago`;
+}
