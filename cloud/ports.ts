@@ -1,5 +1,15 @@
 /** The interfaces between the hub's parts; types only. `main.ts` plugs them together. */
-import type { DevicePresence, Reported } from '../shared/contract/messages.ts';
+import type {
+  CreatedKey,
+  DeviceRecord,
+  EnrollmentToken,
+  EnrollmentTokenRequest,
+  KeyRecord,
+  KeyRequest,
+  KeyScope,
+  ModelRecord,
+} from '../shared/contract/admin.ts';
+import type { DevicePresence, EnrollRequest, Reported } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
 
@@ -58,4 +68,35 @@ export interface UsageLine {
 
 export interface UsageLedger {
   record(line: UsageLine): void;
+}
+
+/** Who asks over HTTP. */
+export interface KeyHolder {
+  readonly id: string;
+  readonly scopes: readonly KeyScope[];
+}
+
+/** The keys of the HTTP API. */
+export interface KeyBook {
+  /** undefined for a key that is unknown or has expired */
+  identify(key: string): KeyHolder | undefined;
+  list(): KeyRecord[];
+  create(request: KeyRequest): Promise<CreatedKey>;
+  /** @throws NOT_FOUND, CONFLICT (the last key that may administer) */
+  revoke(id: string): Promise<void>;
+}
+
+/** What an operator does with devices, and a device with its token. */
+export interface DeviceAdmin {
+  list(): DeviceRecord[];
+  createToken(request: EnrollmentTokenRequest): Promise<EnrollmentToken>;
+  /** The credential is in force when it returns. @throws ENROLLMENT_REFUSED, CONFLICT */
+  enroll(request: EnrollRequest): Promise<void>;
+  /** The device is cut off at once. @throws DEVICE_UNKNOWN */
+  revoke(id: string): Promise<void>;
+}
+
+/** The models as people see them; whether one is loaded, the engine knows. */
+export interface ModelShelf {
+  list(): Omit<ModelRecord, 'loaded'>[];
 }

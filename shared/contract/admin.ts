@@ -42,7 +42,9 @@ export const enrollmentTokenRequest = z.strictObject({
     .max(30 * 86_400_000)
     .optional(),
 });
+export type EnrollmentTokenRequest = z.infer<typeof enrollmentTokenRequest>;
 export const enrollmentToken = z.object({ token: z.string(), expiresAtMs: z.number() });
+export type EnrollmentToken = z.infer<typeof enrollmentToken>;
 
 export const keyRequest = z.strictObject({
   name: z.string().min(1).max(64),
@@ -50,6 +52,7 @@ export const keyRequest = z.strictObject({
   /** Milliseconds until it expires; never, when left out. */
   expiresMs: z.int().min(1_000).optional(),
 });
+export type KeyRequest = z.infer<typeof keyRequest>;
 export const keyRecord = z.object({
   id: z.string(),
   name: z.string(),
@@ -61,6 +64,7 @@ export type KeyRecord = z.infer<typeof keyRecord>;
 export const keyList = z.object({ keys: z.array(keyRecord) });
 /** The key itself is shown once. */
 export const createdKey = keyRecord.extend({ key: z.string() });
+export type CreatedKey = z.infer<typeof createdKey>;
 
 /** RFC 9457 problem details, with our code. */
 export const problem = z.object({

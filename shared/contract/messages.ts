@@ -85,5 +85,6 @@ export const enrollRequest = z.strictObject({
   deviceId,
   secret: z.string().min(40).max(200),
 });
+export type EnrollRequest = z.infer<typeof enrollRequest>;
 export const enrollResponse = z.object({ deviceId, hubId: deviceId, mqttUrl: z.string() });
 export type EnrollResponse = z.infer<typeof enrollResponse>;

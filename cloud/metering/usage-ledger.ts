@@ -1,0 +1,169 @@
+/**
+ * Who used what, one JSON line a request, append-only and off the reply's path: lines are gathered, written and fsynced
+ * together, so that a crash loses at most what came in the last moment. A line that was half written is cut away.
+ */
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { syncFolder } from '../../shared/runtime/atomic-file.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { UsageLedger, UsageLine } from '../ports.ts';
+
+export interface UsageLedgerOptions {
+  /** Holds `usage.ndjson` and the rotated ones beside it. */
+  readonly folder: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Size at which a file is put aside. */
+  readonly maxFileBytes?: number;
+  /** Files that are kept, the newest; older ones go. */
+  readonly maxFiles?: number;
+  /** Bytes of lines that may wait in memory when the disk takes none. */
+  readonly maxPendingBytes?: number;
+}
+
+const FILE_NAME = 'usage.ndjson';
+const ROTATED = /^usage-(\d+)\.ndjson$/;
+/** Half of the second that may be lost: an fsync takes its time too. */
+const FLUSH_EVERY_MS = 500;
+/** About 80,000 requests a file; 64 files bound the disk at 1 GiB, some five million requests. */
+const MAX_FILE_BYTES = 16 * 1024 * 1024;
+const MAX_FILES = 64;
+const MAX_PENDING_BYTES = 8 * 1024 * 1024;
+/** Longer than any line: a torn one ends within it. */
+const TAIL_BYTES = 64 * 1024;
+const NEWLINE = 0x0a;
+
+export class FileUsageLedger implements UsageLedger, Part {
+  readonly #options: Required<UsageLedgerOptions>;
+  readonly #path: string;
+  #file: FileHandle | undefined;
+  /** Bytes of the file that are known to be whole lines. */
+  #goodBytes = 0;
+  #pending: string[] = [];
+  #pendingBytes = 0;
+  #flushing: Promise<void> = Promise.resolve();
+  #cancelFlush = () => {};
+  #isFailing = false;
+  /** Lines that found no room because the disk took none, since the start. */
+  dropped = 0;
+
+  constructor(options: UsageLedgerOptions) {
+    this.#options = {
+      maxFileBytes: MAX_FILE_BYTES,
+      maxFiles: MAX_FILES,
+      maxPendingBytes: MAX_PENDING_BYTES,
+      ...options,
+    };
+    this.#path = join(options.folder, FILE_NAME);
+  }
+
+  async start(): Promise<void> {
+    await mkdir(this.#options.folder, { recursive: true });
+    await this.#open();
+    this.#schedule();
+  }
+
+  /** Writes what is left. */
+  async stop(): Promise<void> {
+    this.#cancelFlush();
+    if (!this.#file) return;
+    await this.flush();
+    await this.#file.close();
+    this.#file = undefined;
+  }
+
+  record(line: UsageLine): void {
+    const text = `${JSON.stringify(line)}\n`;
+    if (this.#pendingBytes + text.length > this.#options.maxPendingBytes) {
+      this.dropped += 1;
+      return;
+    }
+    this.#pending.push(text);
+    this.#pendingBytes += text.length;
+  }
+
+  /** On disk when it returns, unless the disk takes nothing: then the lines wait for the next time. */
+  flush(): Promise<void> {
+    this.#flushing = this.#flushing.then(() => this.#flushNow());
+    return this.#flushing;
+  }
+
+  #schedule(): void {
+    this.#cancelFlush = this.#options.clock.after(FLUSH_EVERY_MS, () => {
+      void this.flush().then(() => this.#schedule());
+    });
+  }
+
+  async #flushNow(): Promise<void> {
+    if (this.#pending.length === 0) return;
+    const lines = this.#pending;
+    const bytes = this.#pendingBytes;
+    this.#pending = [];
+    try {
+      await this.#append(Buffer.from(lines.join(''), 'utf8'));
+      this.#pendingBytes -= bytes;
+      this.#isFailing = false;
+    } catch (error) {
+      this.#pending = [...lines, ...this.#pending];
+      if (!this.#isFailing)
+        this.#options.logger.failure('metering.write_failed', error, { pending: this.#pending.length });
+      this.#isFailing = true;
+    }
+  }
+
+  async #append(bytes: Buffer): Promise<void> {
+    // Before the batch, not after it: a batch that is written must not fail any more, or it would come again.
+    if (this.#goodBytes >= this.#options.maxFileBytes) await this.#rotate();
+    const file = this.#file ?? (await this.#open());
+    try {
+      await file.writeFile(bytes);
+      await file.sync();
+    } catch (error) {
+      // Half a batch may be in the file, and the whole batch comes again.
+      await file.truncate(this.#goodBytes).catch(() => undefined);
+      throw error;
+    }
+    this.#goodBytes += bytes.length;
+  }
+
+  async #open(): Promise<FileHandle> {
+    // a+: every write goes to the end, also after a truncate.
+    const file = await open(this.#path, 'a+', 0o600);
+    this.#goodBytes = await wholeLinesBytes(file);
+    await file.truncate(this.#goodBytes);
+    this.#file = file;
+    return file;
+  }
+
+  async #rotate(): Promise<void> {
+    const { folder, clock, maxFiles, logger } = this.#options;
+    await this.#file?.close();
+    this.#file = undefined;
+    const rotated = await rotatedFiles(folder);
+    // Never over an older file, whatever the clock says.
+    const stamp = Math.max(clock.nowAtMs(), (rotated.at(-1) ?? 0) + 1);
+    await rename(this.#path, join(folder, `usage-${stamp}.ndjson`));
+    for (const old of [...rotated, stamp].slice(0, -maxFiles)) {
+      await rm(join(folder, `usage-${old}.ndjson`), { force: true });
+      logger.warn('metering.file_dropped', { file: `usage-${old}.ndjson` });
+    }
+    await syncFolder(folder);
+    await this.#open();
+  }
+}
+
+/** The stamps of the files that were put aside, oldest first. */
+async function rotatedFiles(folder: string): Promise<number[]> {
+  const stamps = (await readdir(folder)).map((name) => Number(ROTATED.exec(name)?.[1] ?? Number.NaN));
+  return stamps.filter((stamp) => !Number.isNaN(stamp)).sort((a, b) => a - b);
+}
+
+/** Where the last whole line ends. */
+async function wholeLinesBytes(file: FileHandle): Promise<number> {
+  const { size } = await file.stat();
+  const tail = Buffer.alloc(Math.min(size, TAIL_BYTES));
+  await file.read(tail, 0, tail.length, size - tail.length);
+  return size - tail.length + tail.lastIndexOf(NEWLINE) + 1;
+}

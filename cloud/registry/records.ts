@@ -1,0 +1,55 @@
+/** What the hub remembers, as it lies in `hub.json`: small records, hashes instead of secrets. */
+import { z } from 'zod';
+import { keyScope } from '../../shared/contract/admin.ts';
+import { reported } from '../../shared/contract/messages.ts';
+import { deviceId, digest, modelName } from '../../shared/contract/names.ts';
+import { taskName } from '../../shared/contract/tasks.ts';
+
+const storedDevice = z.object({
+  secretSha256: digest,
+  enrolledAtMs: z.number(),
+  lastSeenAtMs: z.number().nullable(),
+  reported: reported.nullable(),
+});
+export type StoredDevice = z.infer<typeof storedDevice>;
+
+const storedToken = z.object({
+  /** Only this device may use it; any, when null. */
+  deviceId: deviceId.nullable(),
+  expiresAtMs: z.number(),
+  /** Kept until it expires, so that a device whose answer was lost may ask again. */
+  usedBy: deviceId.nullable(),
+});
+
+const storedKey = z.object({
+  id: z.string(),
+  name: z.string(),
+  scopes: z.array(keyScope),
+  createdAtMs: z.number(),
+  expiresAtMs: z.number().nullable(),
+});
+export type StoredKey = z.infer<typeof storedKey>;
+
+const storedVersion = z.object({
+  version: z.string(),
+  digest,
+  bytes: z.int(),
+  folder: z.string(),
+  task: taskName,
+  createdAtMs: z.number(),
+});
+export type StoredVersion = z.infer<typeof storedVersion>;
+
+export const hubData = z.object({
+  schema: z.literal(1),
+  hubId: deviceId,
+  /** By device id. */
+  devices: z.record(z.string(), storedDevice),
+  /** By SHA-256 of the token. */
+  tokens: z.record(z.string(), storedToken),
+  /** By SHA-256 of the key. */
+  keys: z.record(z.string(), storedKey),
+  /** Oldest version first, by model name. */
+  models: z.record(modelName, z.array(storedVersion)),
+});
+export type HubData = z.infer<typeof hubData>;

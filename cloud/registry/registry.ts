@@ -1,0 +1,122 @@
+/**
+ * What the hub knows: its devices, keys and models, behind one file with one writer. Writes `access.json` for the broker
+ * after each change, so that a device is in, or out, when the call that asked for it returns.
+ */
+import { randomBytes } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ACCESS_FILE_NAME, type AccessFile } from '../../shared/contract/access.ts';
+import { writeFileAtomic, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { systemCode } from '../../shared/runtime/errors.ts';
+import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import { Database } from './database.ts';
+import { DeviceRegistry } from './devices.ts';
+import { KeyRegistry, newKey } from './keys.ts';
+import { ModelRegistry } from './models.ts';
+import type { HubData } from './records.ts';
+
+export interface RegistryOptions {
+  /** The hub's data folder: hub.json, admin.key, broker.secret. */
+  readonly folder: string;
+  /** Where the embedded broker looks for access.json; left out with a broker of somebody else. */
+  readonly brokerFolder?: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export const ADMIN_KEY_FILE_NAME = 'admin.key';
+const BROKER_SECRET_FILE_NAME = 'broker.secret';
+/** For secrets: nobody but the hub's own user. */
+const PRIVATE = 0o600;
+
+export class Registry implements Part {
+  readonly hubId: string;
+  /** The hub's own secret on the broker; its user name is `hubId`. */
+  readonly brokerSecret: string;
+  readonly devices: DeviceRegistry;
+  readonly keys: KeyRegistry;
+  readonly models: ModelRegistry;
+
+  private constructor(database: Database, brokerSecret: string, { clock, logger }: RegistryOptions) {
+    this.hubId = database.data.hubId;
+    this.brokerSecret = brokerSecret;
+    this.devices = new DeviceRegistry({ database, clock, logger });
+    this.keys = new KeyRegistry({ database, clock });
+    this.models = new ModelRegistry({ database, clock });
+  }
+
+  /**
+   * Reads what is there; on the first start makes the hub's id and an admin key.
+   *
+   * @throws DATA_CORRUPT, DISK_FULL
+   */
+  static async open(options: RegistryOptions): Promise<Registry> {
+    const { folder, brokerFolder, logger, clock } = options;
+    const brokerSecret = await brokerSecretIn(folder);
+    const database = await Database.open({
+      folder,
+      logger,
+      createFirst: () => firstData(folder, clock),
+      afterChange: async (data) => {
+        if (brokerFolder === undefined) return;
+        await writeJsonAtomic(join(brokerFolder, ACCESS_FILE_NAME), accessOf(data, brokerSecret), PRIVATE);
+      },
+    });
+    return new Registry(database, brokerSecret, options);
+  }
+
+  start(): void {
+    this.devices.start();
+  }
+
+  stop(): Promise<void> {
+    return this.devices.stop();
+  }
+}
+
+function accessOf(data: HubData, brokerSecret: string): AccessFile {
+  const devices = Object.entries(data.devices).map(([id, { secretSha256 }]) => ({
+    id,
+    secretSha256,
+    role: 'device' as const,
+  }));
+  const hub = { id: data.hubId, secretSha256: sha256Hex(brokerSecret), role: 'hub' as const };
+  return { version: 1, principals: [hub, ...devices] };
+}
+
+/** The key is on disk before its hash is: a crash in between makes a new one, never a hub without a key. */
+async function firstData(folder: string, clock: Clock): Promise<HubData> {
+  const { key, sha256 } = newKey();
+  await writeFileAtomic(join(folder, ADMIN_KEY_FILE_NAME), `${key}\n`, PRIVATE);
+  const admin = {
+    id: 'admin',
+    name: 'made at the first start',
+    scopes: ['admin' as const],
+    createdAtMs: clock.nowAtMs(),
+    expiresAtMs: null,
+  };
+  return {
+    schema: 1,
+    hubId: `hub-${randomBytes(6).toString('hex')}`,
+    devices: {},
+    tokens: {},
+    keys: { [sha256]: admin },
+    models: {},
+  };
+}
+
+async function brokerSecretIn(folder: string): Promise<string> {
+  const path = join(folder, BROKER_SECRET_FILE_NAME);
+  try {
+    const secret = (await readFile(path, 'utf8')).trim();
+    if (secret.length > 0) return secret;
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+  }
+  const secret = newSecret();
+  await writeFileAtomic(path, `${secret}\n`, PRIVATE);
+  return secret;
+}

@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { FileUsageLedger } from '../../../../cloud/metering/usage-ledger.ts';
+import type { UsageLine } from '../../../../cloud/ports.ts';
+import { systemClock } from '../../../../shared/runtime/clock.ts';
+import { newId } from '../../../../shared/runtime/ids.ts';
+import { silentLogger } from '../../../../shared/runtime/logger.ts';
+
+const line = (inputBytes: number): UsageLine => ({
+  atMs: 1,
+  who: 'gate-01',
+  requestId: newId(),
+  model: { name: 'tiny', version: '1', digest: 'a'.repeat(64) },
+  inputBytes,
+  inferenceMs: 2,
+});
+
+describe('the usage ledger', () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'outrider-usage-'));
+  });
+  afterEach(() => rm(folder, { recursive: true, force: true }));
+  const create = (options: Partial<ConstructorParameters<typeof FileUsageLedger>[0]> = {}) =>
+    new FileUsageLedger({ folder, clock: systemClock, logger: silentLogger, ...options });
+  const lines = async (): Promise<UsageLine[]> => {
+    const files = (await readdir(folder)).filter((name) => name.endsWith('.ndjson'));
+    const texts = await Promise.all(files.map((name) => readFile(join(folder, name), 'utf8')));
+    return texts
+      .join('')
+      .split('\n')
+      .filter((text) => text !== '')
+      .map((text) => JSON.parse(text) as UsageLine);
+  };
+
+  it('has written what it was told within a second', async () => {
+    const ledger = create();
+    await ledger.start();
+    ledger.record(line(1));
+    await delay(900);
+    assert.equal((await lines()).length, 1);
+    await ledger.stop();
+  });
+
+  it('writes the rest when it is stopped, and goes on at the next start', async () => {
+    for (let start = 0; start < 3; start++) {
+      const ledger = create();
+      await ledger.start();
+      for (let i = 0; i < 100; i++) ledger.record(line(start * 100 + i));
+      await ledger.stop();
+    }
+    assert.deepEqual(
+      (await lines()).map(({ inputBytes }) => inputBytes),
+      Array.from({ length: 300 }, (_, i) => i),
+    );
+  });
+
+  it('cuts a torn last line away', async () => {
+    const first = create();
+    await first.start();
+    first.record(line(1));
+    await first.stop();
+    await appendFile(join(folder, 'usage.ndjson'), '{"atMs":1,"wh');
+    const second = create();
+    await second.start();
+    second.record(line(2));
+    await second.stop();
+    assert.deepEqual(
+      (await lines()).map(({ inputBytes }) => inputBytes),
+      [1, 2],
+    );
+  });
+
+  it('puts full files aside and keeps the newest', async () => {
+    const ledger = create({ maxFileBytes: 1_000, maxFiles: 3 });
+    await ledger.start();
+    for (let i = 0; i < 60; i++) {
+      ledger.record(line(i));
+      await ledger.flush();
+    }
+    await ledger.stop();
+    const files = await readdir(folder);
+    assert.equal(files.filter((name) => name.startsWith('usage-')).length, 3);
+    assert.equal((await lines()).map(({ inputBytes }) => inputBytes).includes(59), true);
+  });
+
+  it('waits with bounded memory while the disk takes nothing, counts what it drops, and catches up', async () => {
+    const ledger = create({ maxPendingBytes: 2_000, maxFileBytes: 1 });
+    await ledger.start();
+    // The next rotation has no folder to put its file in.
+    await rm(folder, { recursive: true });
+    await writeFile(folder, '');
+    ledger.record(line(0));
+    await ledger.flush();
+    for (let i = 1; i < 100; i++) ledger.record(line(i));
+    await ledger.flush();
+    assert.ok(ledger.dropped > 80);
+    const kept = 100 - ledger.dropped;
+    await rm(folder);
+    await ledger.start();
+    await ledger.stop();
+    assert.ok((await lines()).length >= kept - 1);
+  });
+});
