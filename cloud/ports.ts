@@ -12,6 +12,7 @@ import type {
 import type { DevicePresence, EnrollRequest, Reported } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
+import type { Runner } from '../shared/inference/runner.ts';
 
 /** A request that has been decoded and admitted, from whichever face. */
 export interface InferenceRequest {
@@ -39,6 +40,26 @@ export interface Inferencer {
 export interface ModelCatalog {
   /** @throws MODEL_UNKNOWN */
   resolve(name: string): { readonly folder: string; readonly ref: ModelRef; readonly task: TaskName };
+}
+
+/** What runs batches: local runners, or another server behind an adapter. */
+export interface Engine {
+  /**
+   * Borrows a loaded model; loads it first where needed. Every lease must be released.
+   *
+   * @throws MODEL_UNKNOWN, MODEL_INVALID, MODEL_NOT_LOADED (no room), RUNNER_START_FAILED, STOPPING
+   */
+  lease(model: string): Promise<ModelLease>;
+}
+
+/** One model version in one process, for as long as it is borrowed. After RUNNER_CRASHED or RUNNER_TIMEOUT it is dead. */
+export interface ModelLease extends Pick<Runner, 'prepare' | 'run' | 'release'> {
+  readonly ref: ModelRef;
+  /** 1 where batching would change answers. */
+  readonly maxBatchSize: number;
+  /** Whether another version has taken the model's name since. */
+  isStale(): boolean;
+  giveBack(): void;
 }
 
 /** The link to devices, as intake sees it. */

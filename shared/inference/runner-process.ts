@@ -86,6 +86,10 @@ class RunnerProcess implements Runner {
     return this.#child.pid ?? -1;
   }
 
+  get isUp(): boolean {
+    return !this.#isStopping && this.#end === undefined && this.#verdict === undefined;
+  }
+
   get facts(): RunnerFacts {
     if (this.#facts === undefined)
       throw new AppError('INVARIANT_BROKEN', 'a runner was used before it was ready');

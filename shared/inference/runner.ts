@@ -39,6 +39,8 @@ export interface Runner {
   readonly facts: RunnerFacts;
   /** Its process, for metrics of memory. */
   readonly pid: number;
+  /** Whether it takes calls: false from the moment that its end is certain, which is before it has ended. */
+  readonly isUp: boolean;
   /**
    * Decodes, preprocesses, runs, postprocesses one input.
    *

@@ -1,0 +1,121 @@
+/**
+ * Dynamic batching in Triton's words: one queue a model, ordered by deadline, bounded; a full one refuses, and only an
+ * expiry rejects what was taken. With `maxQueueDelayMs` 0 an idle model runs whatever is there at once, so that a lone
+ * request never waits for company. What happens in a queue stands in `model-queue.ts`.
+ */
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import type { Engine, InferenceReply, InferenceRequest, Inferencer } from '../ports.ts';
+import { ModelQueue } from './model-queue.ts';
+
+export interface BatcherOptions {
+  readonly engine: Engine;
+  readonly clock: Clock;
+  /** Upper bound; a model's own is never exceeded. */
+  readonly maxBatchSize?: number;
+  readonly maxQueueDelayMs?: number;
+  /** Requests that wait, for each model. */
+  readonly maxQueueSize?: number;
+  /** Bytes of inputs that wait or run, over all models. */
+  readonly maxQueueBytes?: number;
+}
+
+/** Seconds of work for a usual model; whoever waits longer had better ask again. */
+const DEFAULT_QUEUE_SIZE = 1_000;
+const DEFAULT_QUEUE_BYTES = 512 * 1024 * 1024;
+/** Larger batches gain nothing on a CPU. */
+const DEFAULT_BATCH_SIZE = 32;
+const DEFAULT_GRACE_MS = 10_000;
+
+export class Batcher implements Inferencer {
+  readonly #options: Required<BatcherOptions>;
+  readonly #queues = new Map<string, ModelQueue>();
+  readonly #stopping = new AbortController();
+  #bytes = 0;
+  #refused = 0;
+  #open = 0;
+  #onDrained: (() => void) | undefined;
+
+  constructor(options: BatcherOptions) {
+    this.#options = {
+      maxBatchSize: DEFAULT_BATCH_SIZE,
+      maxQueueDelayMs: 0,
+      maxQueueSize: DEFAULT_QUEUE_SIZE,
+      maxQueueBytes: DEFAULT_QUEUE_BYTES,
+      ...options,
+    };
+  }
+
+  /** Requests that do not run yet, over all models. */
+  get depth(): number {
+    return [...this.#queues.values()].reduce((sum, queue) => sum + queue.depth, 0);
+  }
+
+  /** How long the oldest of them has waited. */
+  get oldestAgeMs(): number {
+    const nowMonoMs = this.#options.clock.nowMonoMs();
+    const ages = [...this.#queues.values()].map(
+      ({ oldestMonoMs }) => nowMonoMs - (oldestMonoMs ?? nowMonoMs),
+    );
+    return Math.max(0, ...ages);
+  }
+
+  /** Requests refused with QUEUE_FULL since the start. */
+  get refused(): number {
+    return this.#refused;
+  }
+
+  async infer(request: InferenceRequest): Promise<InferenceReply> {
+    const { clock, maxQueueSize, maxQueueBytes } = this.#options;
+    const { length } = request.input.body;
+    if (this.#stopping.signal.aborted) throw new AppError('STOPPING');
+    if (request.expiresMonoMs <= clock.nowMonoMs()) throw new AppError('EXPIRED');
+    const queue = this.#queueOf(request.model);
+    if (queue.depth >= maxQueueSize || this.#bytes + length > maxQueueBytes) {
+      this.#refused += 1;
+      throw new AppError('QUEUE_FULL', `the queue of ${request.model} is full`, {
+        details: { depth: queue.depth },
+      });
+    }
+    this.#bytes += length;
+    this.#open += 1;
+    try {
+      return await this.#queueOf(request.model).put(request);
+    } finally {
+      this.#bytes -= length;
+      this.#open -= 1;
+      if (this.#open === 0) this.#onDrained?.();
+    }
+  }
+
+  start(): void {
+    // Works from the first request on.
+  }
+
+  /** Takes nothing more, lets what is here finish for `graceMs`, then rejects what has not begun. */
+  async stop(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
+    this.#stopping.abort();
+    if (this.#open === 0) return;
+    const drained = new Promise<void>((resolve) => {
+      this.#onDrained = resolve;
+    });
+    const grace = new AbortController();
+    const graceOver = this.#options.clock.sleep(graceMs, grace.signal, true).catch(() => undefined);
+    await Promise.race([drained, graceOver]);
+    grace.abort(new AppError('STOPPING'));
+    for (const queue of this.#queues.values()) queue.rejectAll(new AppError('STOPPING'));
+  }
+
+  #queueOf(model: string): ModelQueue {
+    const known = this.#queues.get(model);
+    if (known !== undefined) return known;
+    const { engine, clock, maxBatchSize, maxQueueDelayMs } = this.#options;
+    // Gone when idle: strangers choose the names.
+    const onIdle = () => {
+      if (this.#queues.get(model) === queue) this.#queues.delete(model);
+    };
+    const queue: ModelQueue = new ModelQueue(model, { engine, clock, maxBatchSize, maxQueueDelayMs, onIdle });
+    this.#queues.set(model, queue);
+    return queue;
+  }
+}
