@@ -15,7 +15,7 @@ from outrider_recipes.run import Checkpoint, log, parse_arguments, save_figures,
 NAME = "cifar10-cnn"
 NORMALIZATION = cifar10.Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
 WIDTH = 24
-EPOCHS = 16
+EPOCHS = 12
 BATCH = 128
 PEAK_RATE = 0.1
 SHIFT_PX = 4

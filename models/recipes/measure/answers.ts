@@ -1,0 +1,47 @@
+/** Asks a model folder about examples through the project's own runner, as a device or the hub would. */
+import { z } from 'zod';
+import { classification, type TaskInput } from '../../../shared/contract/tasks.ts';
+import { startRunner } from '../../../shared/inference/runner-process.ts';
+import type { ModelFolder } from '../../../shared/release/model-folder.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
+
+export interface Answer {
+  /** The task's own output, best label first. */
+  readonly output: unknown;
+  readonly label: string;
+  /** Of that label, 0..1. */
+  readonly score: number;
+  readonly routeScore: number;
+  /** Preprocessing and inference, without the way to the runner and back. */
+  readonly ms: number;
+}
+
+const ranked = z.array(classification).min(1);
+
+/**
+ * One answer an input, one at a time on one thread.
+ *
+ * @throws RUNNER_START_FAILED, or what the runner says of an input
+ */
+export async function askModel(folder: ModelFolder, inputs: readonly TaskInput[]): Promise<Answer[]> {
+  const runner = await startRunner({
+    folder: folder.path,
+    digest: folder.digest,
+    threads: 1,
+    maxRssBytes: 2 * 1024 ** 3,
+    startTimeoutMs: 120_000,
+    callTimeoutMs: 60_000,
+  });
+  try {
+    const answers: Answer[] = [];
+    for (const input of inputs) {
+      const { output, routeScore, timingsMs } = await runner.infer(input);
+      const [best] = ranked.parse(output);
+      if (best === undefined) throw new AppError('INVARIANT_BROKEN', 'an answer without a label');
+      answers.push({ output, ...best, routeScore, ms: timingsMs.preprocess + timingsMs.inference });
+    }
+    return answers;
+  } finally {
+    await runner.stop();
+  }
+}
