@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Batcher } from '../../../cloud/batcher/batcher.ts';
+import { LocalEngine } from '../../../cloud/engine/local-engine.ts';
+import type { Classification, TaskInput } from '../../../shared/contract/tasks.ts';
+import { startRunner } from '../../../shared/inference/runner-process.ts';
+import { findModelFolders } from '../../../shared/release/model-folder.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
+import { silentLogger } from '../../../shared/runtime/logger.ts';
+import { bytesInput, runnerOptions, textInput } from './fixture-models.ts';
+
+/** int8 graphs differ a little from one processor to the next. */
+const SCORE_TOLERANCE = 0.02;
+
+const root = fileURLToPath(new URL('../../../models', import.meta.url));
+const folders = await findModelFolders(root, (path, error) => {
+  throw new Error(`${path} is not valid`, { cause: error });
+});
+assert.ok(folders.length > 0);
+
+const { digest: _digest, folder: _folder, ...runner } = runnerOptions('');
+const engine = new LocalEngine({
+  catalog: {
+    resolve(name) {
+      const found = folders.find(({ spec }) => spec.name === name);
+      assert.ok(found);
+      const ref = { name, version: '0', digest: found.digest };
+      return { folder: found.path, ref, task: found.spec.task };
+    },
+  },
+  clock: systemClock,
+  logger: silentLogger,
+  startRunner,
+  maxLoaded: 2,
+  runner,
+});
+const batcher = new Batcher({ engine, clock: systemClock });
+after(() => engine.stop());
+
+const ask = async (model: string, input: TaskInput): Promise<Classification[]> => {
+  const nowMonoMs = systemClock.nowMonoMs();
+  const request = { model, input, deadlineMonoMs: nowMonoMs, expiresMonoMs: nowMonoMs + 60_000 };
+  return (await batcher.infer(request)).output as Classification[];
+};
+
+for (const { spec, path } of folders) {
+  test(`${spec.name} gives its golden answers, alone and batched, as its recipe saw them`, async () => {
+    assert.ok(spec.golden.length > 0);
+    const inputs = await Promise.all(
+      spec.golden.map(async ({ input }) =>
+        'text' in input ? textInput(input.text) : bytesInput(await readFile(join(path, input.file))),
+      ),
+    );
+    const together = await Promise.all(inputs.map((input) => ask(spec.name, input)));
+    for (const [index, { output }] of spec.golden.entries()) {
+      const alone = await ask(spec.name, inputs[index] as TaskInput);
+      for (const { label, score } of output as Classification[]) {
+        for (const answer of [alone, together[index] ?? []]) {
+          const ours = answer.find((entry) => entry.label === label)?.score ?? Number.NaN;
+          assert.ok(Math.abs(ours - score) < SCORE_TOLERANCE, `${label}: ${ours}, golden ${score}`);
+        }
+      }
+      assert.equal(alone[0]?.label, together[index]?.[0]?.label);
+    }
+  });
+}
