@@ -56,9 +56,11 @@ export class HubServer implements Part {
     const server = this.#server as Server | undefined;
     if (!server?.listening) return;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeIdleConnections();
+    // A connection that is kept alive falls idle only after its answer: looked at again and again.
+    const idle = setInterval(() => server.closeIdleConnections(), 50);
     const timer = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
     await closed;
+    clearInterval(idle);
     clearTimeout(timer);
   }
 }
