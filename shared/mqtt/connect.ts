@@ -63,10 +63,13 @@ export interface MqttConnection {
 const RETRY = { firstMs: 1_000, maxMs: 60_000 };
 /** A refused credential seldom heals by itself: at least this long between two tries. */
 const REFUSED_MIN_MS = 5_000;
-/** A session that lasted this long has earned a fresh backoff; two programs with one client id never do. */
-const STABLE_MS = 10_000;
-/** The backoff after our client id was taken by another connection: up to 16 s, so that the two don't fight. */
-const TAKEN_ATTEMPT = 4;
+/**
+ * A session that lasted this long has earned a fresh backoff. Longer than the longest wait: two programs with one client id
+ * throw each other out, without a word in 3.1.1, and must slow each other down instead of starting afresh each time.
+ */
+const STABLE_MS = 2 * RETRY.maxMs;
+/** As many short sessions in a row are no chance any more. */
+const SUSPICIOUS_SESSIONS = 4;
 
 /**
  * Comes back at once and connects in the background.
@@ -100,6 +103,8 @@ class KeptConnection implements MqttConnection {
   readonly #loop: Promise<void>;
   #protocolVersion: 4 | 5;
   #attempt = 0;
+  /** Sessions in a row that did not last. */
+  #shortSessions = 0;
   /** The session of this attempt, open or not. */
   #session: MqttSession | undefined;
   #isOpen = false;
@@ -181,19 +186,30 @@ class KeptConnection implements MqttConnection {
     if (opening.outcome !== 'open') return this.#afterFailure(opening);
     const openedAtMonoMs = systemClock.nowMonoMs();
     await this.#afterOpen(session, opening);
-    const { reason, taken } = await session.closed;
+    const reason = await session.closed;
     this.#isOpen = false;
-    if (systemClock.nowMonoMs() - openedAtMonoMs >= STABLE_MS) this.#attempt = 0;
-    if (taken) {
-      this.#attempt = Math.max(this.#attempt, TAKEN_ATTEMPT);
-      this.#options.logger.warn('mqtt.client_id_taken', { clientId: this.#options.clientId });
-    }
+    this.#noteLifetime(systemClock.nowMonoMs() - openedAtMonoMs);
     if (this.connected) {
       this.connected = false;
       this.#options.logger.info('mqtt.disconnected', { broker: this.#broker, reason });
       this.#tell('disconnect', this.#onDisconnect, reason);
     }
     return this.#nextDelayMs();
+  }
+
+  #noteLifetime(livedMs: number): void {
+    if (livedMs >= STABLE_MS) {
+      this.#shortSessions = 0;
+      this.#attempt = 0;
+      return;
+    }
+    this.#attempt = this.#shortSessions++;
+    if (this.#shortSessions === SUSPICIOUS_SESSIONS)
+      this.#options.logger.warn('mqtt.unstable', {
+        broker: this.#broker,
+        clientId: this.#options.clientId,
+        hint: 'does another program use this client id?',
+      });
   }
 
   async #afterOpen(session: MqttSession, { traits }: Extract<Opening, { outcome: 'open' }>): Promise<void> {

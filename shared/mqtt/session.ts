@@ -37,12 +37,6 @@ export type Opening =
   /** `silent`: it took the connection and closed it without a CONNACK, as brokers do that don't know MQTT 5. */
   | { readonly outcome: 'failed'; readonly silent: boolean; readonly reason: string };
 
-/** Why an open session ended; `taken`: another connection with our client id. */
-export interface Closing {
-  readonly reason: string;
-  readonly taken: boolean;
-}
-
 /** A request lives at most this long, so nothing older is worth keeping for us in the broker. */
 const SESSION_EXPIRY_SECONDS = 86_400;
 /** Messages that the broker may send before we acknowledge; bounds what a burst puts into our memory. */
@@ -59,19 +53,18 @@ const GOODBYE_MS = 2_000;
 /** MQTT 3.1.1 table 3.1 and MQTT 5 table 3-1. */
 const PROTOCOL_REFUSED = new Set([1, 132]);
 const CREDENTIAL_REFUSED = new Set([2, 4, 5, 133, 134, 135, 138, 140]);
-const SESSION_TAKEN_OVER = 142;
 const NOT_AUTHORIZED = 135;
 const PACKET_TOO_LARGE = 149;
 
 export class MqttSession {
   readonly opened: Promise<Opening>;
-  readonly closed: Promise<Closing>;
+  /** Why it ended. */
+  readonly closed: Promise<string>;
   readonly #client: MqttClient;
   /** Rejects of publishes that nobody has acknowledged yet. */
   readonly #inFlight = new Set<(error: AppError) => void>();
   #maxPacketBytes = Number.POSITIVE_INFINITY;
   #lastError: (Error & { code?: unknown }) | undefined;
-  #isTaken = false;
 
   constructor(options: SessionOptions) {
     this.#client = connect(options.url, toClientOptions(options));
@@ -158,17 +151,14 @@ export class MqttSession {
     });
   }
 
-  #watchClosing(): Promise<Closing> {
-    this.#client.on('disconnect', ({ reasonCode }) => {
-      this.#isTaken = reasonCode === SESSION_TAKEN_OVER;
-    });
+  #watchClosing(): Promise<string> {
     return new Promise((resolve) => {
       this.#client.once('close', () => {
         const reason = this.#lastError?.message ?? 'the broker closed the connection';
         for (const reject of this.#inFlight) reject(unreachable('the connection was lost', this.#lastError));
         this.#inFlight.clear();
         this.#client.end(true);
-        resolve({ reason, taken: this.#isTaken });
+        resolve(reason);
       });
     });
   }

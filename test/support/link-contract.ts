@@ -199,6 +199,23 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
       await device.end();
     });
 
+    it('slows down when another program uses its client id, and says so', async () => {
+      const events: string[] = [];
+      const logger: Logger = { ...silentLogger, warn: (event) => events.push(event), child: () => logger };
+      // Waits of 0.1, 0.2, 0.4, 0.8 s …
+      const options = { logger, random: () => 0.1 };
+      const first = await connectAs(broker, 'gate-02', options);
+      let lost = 0;
+      first.onDisconnect(() => {
+        lost += 1;
+      });
+      const second = await connectAs(broker, 'gate-02', options);
+      await until(() => events.includes('mqtt.unstable'));
+      await delay(1_000);
+      assert.ok(lost >= 4 && lost <= 6, `lost ${lost} times`);
+      await Promise.all([first.end(), second.end()]);
+    });
+
     it('does not hand a device what is meant for another', async () => {
       const device = await connectAs(broker, 'gate-02');
       const hub = await connectAs(broker, 'hub-1');

@@ -142,6 +142,38 @@ describe('access to the embedded broker', () => {
     await again.endAsync();
   });
 
+  it('keeps a bounded queue for a device that is away, and none for one that was revoked', async () => {
+    const device = await raw(sessionOfGate);
+    await device.subscribeAsync(mine.reply, { qos: 1 });
+    await device.endAsync();
+    const hub = await connectAs(broker, 'hub-1');
+    for (let i = 0; i < 60; i++) await hub.publish(mine.reply, Buffer.alloc(900 * 1024, i), { qos: 1 });
+    const received: number[] = [];
+    const again = connect(broker.url, sessionOfGate);
+    again.on('message', (_topic, payload) => received.push(payload[0] ?? -1));
+    await until(() => received.length >= 36);
+    await delay(100);
+    // 32 MiB hold 36 of them: the oldest stay.
+    assert.deepEqual(
+      received,
+      Array.from({ length: 36 }, (_, i) => i),
+    );
+    await again.endAsync();
+
+    await hub.publish(mine.reply, 'for the revoked one', { qos: 1 });
+    await broker.setUsers(TEST_USERS.filter(({ id }) => id !== 'gate-01'));
+    await delay(300);
+    await broker.setUsers(TEST_USERS);
+    received.length = 0;
+    const third = await raw(sessionOfGate);
+    third.on('message', (_topic, payload) => received.push(payload[0] ?? -1));
+    await third.subscribeAsync(mine.reply, { qos: 1 });
+    await hub.publish(mine.reply, 'z', { qos: 1 });
+    await until(() => received.length > 0);
+    assert.deepEqual(received, ['z'.charCodeAt(0)]);
+    await Promise.all([third.endAsync(), hub.end()]);
+  });
+
   it('cuts off a device that has been revoked, and says that it is offline', async () => {
     const hub = await connectAs(broker, 'hub-1');
     const received = inbox(hub);

@@ -1,8 +1,45 @@
 /** The link through Mosquitto (`apt-get install mosquitto`), which speaks MQTT 5. */
 import assert from 'node:assert/strict';
-import { it } from 'node:test';
+import { describe, it } from 'node:test';
+import { deviceTopics, hubFilters } from '../../../shared/contract/topics.ts';
+import { isAppError } from '../../../shared/runtime/errors.ts';
 import { hasMosquitto, startMosquitto } from '../../support/broker.ts';
-import { linkContract } from '../../support/link-contract.ts';
+import { connectAs, inbox, linkContract, until } from '../../support/link-contract.ts';
 
-if (hasMosquitto()) linkContract('Mosquitto', () => startMosquitto(), true);
-else it('needs mosquitto on the PATH', () => assert.fail('mosquitto is not installed'));
+const { infer, telemetry } = deviceTopics('gate-01');
+
+if (hasMosquitto()) {
+  linkContract('Mosquitto', () => startMosquitto(), true);
+
+  describe('MQTT 5 on Mosquitto', () => {
+    it('spreads the requests of devices among hubs, each to one', async () => {
+      const broker = await startMosquitto();
+      const hubs = await Promise.all(
+        ['hub-1', 'hub-1-second'].map((clientId) => connectAs(broker, 'hub-1', { clientId })),
+      );
+      const inboxes = hubs.map(inbox);
+      for (const hub of hubs) await hub.subscribe([hubFilters.inferShared]);
+      const device = await connectAs(broker, 'gate-01');
+      for (let i = 0; i < 100; i++) await device.publish(infer, `${i}`, { qos: 1 });
+      await until(() => inboxes.flat().length >= 100);
+      assert.deepEqual(new Set(inboxes.flat().map(({ text }) => text)).size, 100);
+      assert.equal(inboxes.flat().length, 100);
+      assert.ok(inboxes.every((one) => one.length > 10));
+      await Promise.all([...hubs, device].map((one) => one.end()));
+      await broker.stop();
+    });
+
+    it('refuses a message over the broker’s limit before it is sent, and stays connected', async () => {
+      const broker = await startMosquitto();
+      const device = await connectAs(broker, 'gate-01');
+      assert.equal(device.maxPacketBytes, 1048576);
+      await assert.rejects(device.publish(telemetry, Buffer.alloc(1048576), { qos: 1 }), (error) =>
+        isAppError(error, 'INPUT_TOO_LARGE'),
+      );
+      await device.publish(telemetry, Buffer.alloc(1048576 - 200), { qos: 1 });
+      assert.ok(device.connected);
+      await device.end();
+      await broker.stop();
+    });
+  });
+} else it('needs mosquitto on the PATH', () => assert.fail('mosquitto is not installed'));
