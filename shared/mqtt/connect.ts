@@ -78,7 +78,7 @@ const SUSPICIOUS_SESSIONS = 4;
  */
 export async function connectMqtt(options: MqttConnectOptions): Promise<MqttConnection> {
   const url = URL.canParse(options.url) ? new URL(options.url) : undefined;
-  if (!url || !['mqtt:', 'mqtts:'].includes(url.protocol))
+  if (!url?.hostname || !['mqtt:', 'mqtts:'].includes(url.protocol))
     throw new AppError('CONFIG_INVALID', 'the MQTT address must be mqtt://host:port or mqtts://host:port');
   return new KeptConnection(options, url.host, await readCa(options.caFile));
 }
