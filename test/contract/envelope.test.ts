@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { ZodType } from 'zod';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/contract/envelope.ts';
 import { type RequestHeader, replyHeader, requestHeader } from '../../shared/contract/messages.ts';
 import { isAppError } from '../../shared/runtime/errors.ts';
@@ -24,10 +25,8 @@ for (const name of readdirSync(GOLDEN).filter((one) => one.endsWith('.bin'))) {
     const expected: unknown = JSON.parse(
       readFileSync(new URL(name.replace('.bin', '.json'), GOLDEN), 'utf8'),
     );
-    const { header, body } = decodeEnvelope(
-      readFileSync(new URL(name, GOLDEN)),
-      name.startsWith('request') ? requestHeader : replyHeader,
-    );
+    const schema: ZodType<object> = name.startsWith('request') ? requestHeader : replyHeader;
+    const { header, body } = decodeEnvelope(readFileSync(new URL(name, GOLDEN)), schema);
     assert.deepEqual({ header, body: Buffer.from(body).toString('base64') }, expected);
   });
 }
