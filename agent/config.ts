@@ -23,7 +23,8 @@ Options:
   --models DIR      folder with model folders (default: ./models)
   --device ID       this device's id (default: device of the configuration, else the host's name)
   --hub URL         the hub's address; https, or http on loopback
-  --mqtt URL        the broker's address, when it isn't the one told at enrolment
+  --mqtt URL        the broker's address, when it isn't the one told at enrolment (a broker with accounts of its own
+                    wants this device's id as the name, and its password in OUTRIDER_MQTT_PASSWORD)
   --enroll TOKEN    enrol with this one-time token (also OUTRIDER_ENROLL_TOKEN)
   --agent-host HOST where to listen (default 127.0.0.1; elsewhere OUTRIDER_AGENT_KEY is needed)
   --agent-port PORT port of the device's own API (default 8090)
@@ -140,6 +141,8 @@ export interface AgentConfig {
   readonly hubUrl: string | undefined;
   readonly mqttUrl: string | undefined;
   readonly enrollToken: string | undefined;
+  /** At a broker that has accounts of its own; the device's secret otherwise. */
+  readonly mqttPassword: string | undefined;
   /** Root of all data; the agent's own is `<dataDir>/agent`. */
   readonly dataDir: string;
   readonly modelsDir: string;
@@ -204,6 +207,7 @@ export async function loadConfig(
     hubUrl: checked.hub ?? config.hub.url,
     mqttUrl: checked.mqtt ?? config.hub.mqtt,
     enrollToken: values.enroll ?? env.OUTRIDER_ENROLL_TOKEN,
+    mqttPassword: env.OUTRIDER_MQTT_PASSWORD,
     dataDir:
       values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data),
     modelsDir: resolve(values.models ?? 'models'),

@@ -276,7 +276,7 @@ function createUplink(
         url,
         clientId: config.device,
         username: config.device,
-        password: credential.secret,
+        password: config.mqttPassword ?? credential.secret,
         will,
         logger,
       });

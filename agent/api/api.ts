@@ -8,6 +8,7 @@ import { html } from 'hono/html';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { z } from 'zod';
+import { readInput } from '../../shared/contract/http-input.ts';
 import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../shared/contract/limits.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
 import { TASKS } from '../../shared/contract/tasks.ts';
@@ -17,7 +18,6 @@ import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { PipelineFace } from '../ports.ts';
-import { readInput } from './read-input.ts';
 import type { ResultStore } from './result-store.ts';
 
 export interface AgentApiOptions {

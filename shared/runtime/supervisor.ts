@@ -136,16 +136,19 @@ export class Supervisor implements Part {
       });
       child.once('close', (code, signal) => {
         cancel();
-        reject(
-          new AppError(
-            'CHILD_FAILED',
-            `the ${name} ended (${signal ?? `exit ${code}`}) before it was up${lastWords ? `: ${lastWords.trim().split('\n').at(-1)}` : ''}`,
-          ),
-        );
+        const how = `the ${name} ended (${signal ?? `exit ${code}`}) before it was up`;
+        reject(new AppError('CHILD_FAILED', [how, ...tellingLine(lastWords)].join(': ')));
       });
     });
     return { ready, exited };
   }
+}
+
+/** Of a crash's output, the line that names the error; the rest is stack and version. */
+function tellingLine(output: string): string[] {
+  const lines = output.split('\n').map((line) => line.trim());
+  const line = lines.find((one) => /^\w*Error\b/.test(one)) ?? lines.filter(Boolean).at(-1);
+  return line === undefined ? [] : [line];
 }
 
 /** Asks a child to stop, waits, then kills it. */

@@ -1,0 +1,101 @@
+/**
+ * The hub's HTTP API. Only `/`, `/healthz`, `/readyz` and enrolment answer without a key. Every response carries a request
+ * id; no failure shows a stack, an input or a secret.
+ */
+import { type Context, Hono } from 'hono';
+import { routePath } from 'hono/route';
+import { secureHeaders } from 'hono/secure-headers';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError, toAppError } from '../../shared/runtime/errors.ts';
+import { newId } from '../../shared/runtime/ids.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { DeviceAdmin, Inferencer, KeyBook, ModelCatalog, ModelShelf, UsageLedger } from '../ports.ts';
+import { createAdminApi } from './admin.ts';
+import { BodyReader } from './body.ts';
+import { type HubEnv, huggingFaceError, problem, requireScope } from './face.ts';
+import { createHuggingFaceApi } from './hugging-face.ts';
+import { PAGE_STYLE_SOURCE, page } from './page.ts';
+import { RateBound } from './rate-bound.ts';
+
+export interface HubApiOptions {
+  readonly hubId: string;
+  /** Where devices find the broker: told at enrolment. */
+  readonly mqttUrl: string;
+  readonly keys: KeyBook;
+  readonly devices: DeviceAdmin;
+  readonly models: ModelShelf & ModelCatalog;
+  readonly inferencer: Inferencer;
+  /** Whether a runner holds the model now. */
+  readonly isLoaded: (model: string) => boolean;
+  readonly usage: UsageLedger;
+  /** Why the hub cannot answer now; undefined when it can. */
+  readonly ready: () => string | undefined;
+  readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** For a request's body to arrive, in milliseconds; 30 s when left out. */
+  readonly bodyTimeoutMs?: number;
+}
+
+export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
+  const { keys, devices, models, inferencer, usage, metrics, clock, logger, bodyTimeoutMs } = options;
+  const bodies = new BodyReader({ clock, ...(bodyTimeoutMs !== undefined && { timeoutMs: bodyTimeoutMs }) });
+  const app = new Hono<HubEnv>();
+
+  app.use(async (c, next) => {
+    const requestId = newId();
+    c.set('requestId', requestId);
+    await next();
+    c.header('x-request-id', requestId);
+    c.header('cache-control', 'no-store');
+    metrics.count('outrider_http_requests_total', {
+      route: routePath(c, -1),
+      status: String(c.res.status),
+    });
+  });
+  app.use(
+    secureHeaders({
+      contentSecurityPolicy: {
+        defaultSrc: ["'none'"],
+        styleSrc: [PAGE_STYLE_SOURCE],
+        baseUri: ["'none'"],
+        formAction: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
+      // Whoever ends TLS in front of the hub decides that.
+      strictTransportSecurity: false,
+    }),
+  );
+
+  app.get('/', (c) => c.html(page()));
+  app.get('/healthz', (c) => c.json({ status: 'ok' }));
+  app.get('/readyz', (c) => {
+    const reason = options.ready();
+    return reason === undefined ? c.json({ status: 'ready' }) : c.json({ status: 'not ready', reason }, 503);
+  });
+  app.get('/metrics', requireScope(keys, 'metrics'), async (c) =>
+    c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
+  );
+  const { hubId, mqttUrl, isLoaded } = options;
+  const enrollments = new RateBound(clock);
+  app.route(
+    '/api/v1',
+    createAdminApi({ hubId, mqttUrl, keys, devices, models, isLoaded, bodies, enrollments }),
+  );
+  app.route('/hf', createHuggingFaceApi({ keys, catalog: models, inferencer, usage, bodies, clock }));
+
+  const fail = (c: Context<HubEnv>, error: AppError) =>
+    c.req.path.startsWith('/hf/') ? huggingFaceError(c, error) : problem(c, error);
+  app.notFound((c) => fail(c, new AppError('NOT_FOUND')));
+  app.onError((error, c) => {
+    const known = toAppError(error);
+    logger.failure('api.failed', known, {
+      requestId: c.get('requestId'),
+      method: c.req.method,
+      path: c.req.path.slice(0, 200),
+    });
+    return fail(c, known);
+  });
+  return app;
+}

@@ -1,0 +1,60 @@
+/** Reads request bodies with a limit for each, one for all together, and one for the time that they take. */
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+
+/** Memory that request bodies may take together, until their answers are out: eight of the largest pictures. */
+const MAX_HELD_BYTES = 256 * 1024 * 1024;
+/** A slow sender holds memory: 32 MiB in this time is a link of 9 Mbit/s. */
+const BODY_TIMEOUT_MS = 30_000;
+
+export class BodyReader {
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  #heldBytes = 0;
+
+  constructor({ clock, timeoutMs = BODY_TIMEOUT_MS }: { clock: Clock; timeoutMs?: number }) {
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /**
+   * Reads the body and holds its memory until `use` is done with it.
+   *
+   * @throws INPUT_TOO_LARGE, QUEUE_FULL, BAD_REQUEST (too slow, or broken off)
+   */
+  async with<T>(request: Request, maxBytes: number, use: (body: Uint8Array) => Promise<T>): Promise<T> {
+    const tooLarge = () => new AppError('INPUT_TOO_LARGE', `the body is over ${maxBytes} bytes`);
+    if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge();
+    const reader = request.body?.getReader();
+    if (!reader) return use(new Uint8Array(0));
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    const giveUp = new AbortController();
+    const tooSlow = this.#clock.sleep(this.#timeoutMs, giveUp.signal).then(() => {
+      throw new AppError('BAD_REQUEST', `the body did not arrive within ${this.#timeoutMs / 1000} s`);
+    });
+    tooSlow.catch(() => undefined);
+    try {
+      for (;;) {
+        const { done, value } = await Promise.race([reader.read().catch(brokenOff), tooSlow]);
+        if (done) break;
+        bytes += value.length;
+        this.#heldBytes += value.length;
+        if (bytes > maxBytes) throw tooLarge();
+        if (this.#heldBytes > MAX_HELD_BYTES)
+          throw new AppError('QUEUE_FULL', 'too many large requests at a time');
+        chunks.push(value);
+      }
+      giveUp.abort();
+      return await use(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
+    } finally {
+      giveUp.abort();
+      this.#heldBytes -= bytes;
+      void reader.cancel().catch(() => undefined);
+    }
+  }
+}
+
+function brokenOff(error: unknown): never {
+  throw new AppError('BAD_REQUEST', 'the body broke off', { cause: error });
+}

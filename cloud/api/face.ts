@@ -1,0 +1,66 @@
+/** What all faces of the hub's HTTP API share: who asks, under which id, and what a failure looks like. */
+import type { Context, MiddlewareHandler } from 'hono';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import type { KeyScope, Problem } from '../../shared/contract/admin.ts';
+import { AppError, ERRORS, type ErrorCode, toErrorBody } from '../../shared/runtime/errors.ts';
+import type { KeyBook, KeyHolder } from '../ports.ts';
+
+export interface HubEnv {
+  Variables: { requestId: string; holder: KeyHolder };
+}
+
+/** Lets only keys with one of these scopes through; `admin` may everything. */
+export function requireScope(keys: KeyBook, ...scopes: KeyScope[]): MiddlewareHandler<HubEnv> {
+  return async (c, next) => {
+    // RFC 6750 2.1; the scheme's case does not matter, RFC 9110 11.1.
+    const key = /^Bearer +([\w.~+/=-]{1,256})$/i.exec(c.req.header('authorization') ?? '')?.[1];
+    const holder = key === undefined ? undefined : keys.identify(key);
+    if (!holder) throw new AppError('UNAUTHORIZED');
+    const isAllowed = holder.scopes.includes('admin') || scopes.some((one) => holder.scopes.includes(one));
+    if (!isAllowed) throw new AppError('FORBIDDEN', `this key lacks the scope ${scopes.join(' or ')}`);
+    c.set('holder', holder);
+    await next();
+  };
+}
+
+/** RFC 9457 problem details, with our code. */
+export function problem(c: Context<HubEnv>, error: AppError): Response {
+  const { code, message } = toErrorBody(error);
+  const { httpStatus, meaning } = ERRORS[code];
+  const body: Problem = {
+    type: `urn:outrider:error:${code}`,
+    title: meaning,
+    status: httpStatus,
+    detail: message,
+    code,
+    requestId: c.get('requestId'),
+  };
+  return c.body(JSON.stringify(body), {
+    status: httpStatus as ContentfulStatusCode,
+    headers: { 'content-type': 'application/problem+json', ...failureHeaders(error) },
+  });
+}
+
+/** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (FACTS.md). */
+export function huggingFaceError(c: Context<HubEnv>, error: AppError): Response {
+  const { code, message } = toErrorBody(error);
+  const { httpStatus } = ERRORS[code];
+  const body = { error: message, code, requestId: c.get('requestId') };
+  return c.body(JSON.stringify(body), {
+    status: (httpStatus === 503 ? 429 : httpStatus) as ContentfulStatusCode,
+    headers: { 'content-type': 'application/json', ...failureHeaders(error) },
+  });
+}
+
+/** Seconds to wait where nobody said how long. */
+const RETRY_AFTER_SECONDS = 1;
+
+function failureHeaders({ code, details }: AppError): Record<string, string> {
+  if (code === 'UNAUTHORIZED') return { 'www-authenticate': 'Bearer realm="outrider"' };
+  if (!mayRetry(code)) return {};
+  const waitMs = details?.retryAfterMs;
+  const seconds = typeof waitMs === 'number' ? Math.ceil(waitMs / 1000) : RETRY_AFTER_SECONDS;
+  return { 'retry-after': String(Math.max(1, seconds)) };
+}
+
+const mayRetry = (code: ErrorCode): boolean => ERRORS[code].retry === 'backoff';

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { isFailure, result } from '../../shared/contract/result.ts';
+import { temporaryFolder } from '../support/fixed.ts';
+import { descendants, eventually, isAlive, outrider, upFlags } from '../support/programs.ts';
+
+const PICTURES = 100;
+const SENTENCES = 60;
+
+test('up --once answers every input of the demo, says the totals, and leaves no process behind', async (t) => {
+  const data = await temporaryFolder(t);
+  const { flags } = await upFlags(data);
+  const up = outrider(t, ['up', '--once', ...flags]);
+  await up.says('vision:');
+  const started = descendants(up.process.pid!);
+  assert.ok(started.length >= 3);
+  assert.deepEqual(await up.exited, { code: 0, signal: null });
+  assert.match(
+    up.output(),
+    new RegExp(`vision: ${PICTURES} inputs, \\d+ at the edge, \\d+ by the cloud .*, 0 failed`),
+  );
+  assert.match(
+    up.output(),
+    new RegExp(`text: ${SENTENCES} inputs, \\d+ at the edge, \\d+ by the cloud .*, 0 failed`),
+  );
+  await eventually(() => started.every((pid) => !isAlive(pid)), 'a process was left behind');
+
+  for (const [name, count] of [
+    ['vision', PICTURES],
+    ['text', SENTENCES],
+  ] as const) {
+    const lines = (await readFile(join(data, 'agent', 'results', `${name}.ndjson`), 'utf8'))
+      .trim()
+      .split('\n');
+    const results = lines.map((line) => result.parse(JSON.parse(line)));
+    const final = new Map(
+      results.filter((one) => isFailure(one) || !one.provisional).map((one) => [one.id, one]),
+    );
+    assert.equal(new Set([...final.values()].map(({ input }) => input)).size, count);
+    const sources = new Set([...final.values()].map((one) => (isFailure(one) ? 'failed' : one.source)));
+    assert.deepEqual([...sources].sort(), ['cloud', 'edge'], `${name} uses both sides`);
+  }
+});
+
+test('the commands of a second terminal work, and with the hub dead the device answers and catches up', async (t) => {
+  const data = await temporaryFolder(t);
+  const { flags, hub, agent } = await upFlags(data);
+  const up = outrider(t, ['up', ...flags]);
+  await up.says(/cloud/);
+  const say = async (...args: string[]): Promise<string> => {
+    const command = outrider(t, [...args, '--data', data]);
+    await command.exited;
+    return command.output();
+  };
+  assert.match(await say('models', 'ls'), /cifar10-vit +image-classification/);
+  assert.match(await say('devices', 'ls'), /demo +online/);
+  assert.match(await say('infer', 'sst2-minilm', 'a fine film'), /POSITIVE +0\.9/);
+  const picture = new URL('../../models/demo/pictures/', import.meta.url);
+  const name = 'airplane';
+  const file = readdirSync(picture).find((one) => one.startsWith(name))!;
+  const bytes = await readFile(new URL(file, picture));
+  const asked = result.parse(
+    await (await fetch(`${agent}/v1/infer/vision`, { method: 'POST', body: bytes })).json(),
+  );
+  assert.ok(!isFailure(asked) && asked.pipeline === 'vision');
+
+  // The hub dies; the supervisor starts it again after a while.
+  const hubPid = descendants(up.process.pid!).find((pid) => commandOf(pid).includes('cloud/main.ts'))!;
+  process.kill(hubPid, 'SIGKILL');
+  await eventually(async () => !(await isUp(hub)), 'the hub did not die');
+  const offline = result.parse(
+    await (await fetch(`${agent}/v1/infer/text?route=cloud`, { method: 'POST', body: 'a fine film' })).json(),
+  );
+  assert.ok(!isFailure(offline) && offline.source === 'edge' && offline.provisional);
+  await eventually(
+    async () => {
+      const now = result.parse(await (await fetch(`${agent}/v1/results/${offline.id}`)).json());
+      return !isFailure(now) && now.source === 'cloud' && !now.provisional;
+    },
+    'what was owed never came',
+    60_000,
+  );
+
+  const all = descendants(up.process.pid!);
+  up.process.kill('SIGINT');
+  assert.equal((await up.exited).code, 0);
+  await eventually(() => all.every((pid) => !isAlive(pid)), 'a process was left behind');
+});
+
+test('when up is killed outright, everything it started ends by itself', async (t) => {
+  const data = await temporaryFolder(t);
+  const { flags } = await upFlags(data);
+  const up = outrider(t, ['up', ...flags]);
+  await up.says(/vision/);
+  const all = descendants(up.process.pid!);
+  up.process.kill('SIGKILL');
+  await eventually(() => all.every((pid) => !isAlive(pid)), 'a process lives on', 30_000);
+});
+
+test('a taken port and a data folder in use are one clear sentence each', async (t) => {
+  const data = await temporaryFolder(t);
+  const { flags, hub } = await upFlags(data);
+  const blocker = createServer().listen(Number(new URL(hub).port), '127.0.0.1');
+  t.after(() => blocker.close());
+  const blocked = outrider(t, ['up', ...flags]);
+  assert.equal((await blocked.exited).code, 1);
+  assert.match(blocked.output(), /port \d+ for the hub is taken.*--hub-port \(PORT_TAKEN\)/);
+  blocker.close();
+
+  const first = outrider(t, ['up', ...flags]);
+  await first.says(/vision|Starting/);
+  const second = outrider(t, ['up', ...(await upFlags(data)).flags]);
+  assert.equal((await second.exited).code, 1);
+  assert.match(second.output(), /in use by another Outrider program.*--data \(DATA_LOCKED\)/);
+});
+
+async function isUp(url: string): Promise<boolean> {
+  return fetch(`${url}/healthz`).then(
+    ({ ok }) => ok,
+    () => false,
+  );
+}
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,99 @@
+/** The hub's API behind a real socket: what a request object in memory cannot show. */
+import assert from 'node:assert/strict';
+import { createConnection, createServer } from 'node:net';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { HubServer } from '../../../cloud/api/server.ts';
+import { isAppError } from '../../../shared/runtime/errors.ts';
+import { freePort } from '../../support/broker.ts';
+import { LABELS, startHubApi, type TestHubApi } from '../../support/hub-api.ts';
+
+describe('the hub’s HTTP server', () => {
+  let hub: TestHubApi;
+  let server: HubServer;
+  before(async () => {
+    hub = await startHubApi({ bodyTimeoutMs: 300 });
+    server = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
+    await server.start();
+  });
+  after(async () => {
+    await server.stop();
+    await hub.stop();
+  });
+
+  const head = (path: string, length: number) =>
+    `POST ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${hub.inferKey}\r\nContent-Length: ${length}\r\n\r\n`;
+
+  /** Sends bytes and reads until the other side is silent or gone. */
+  function talk(bytes: string, waitMs: number): Promise<string> {
+    return new Promise((resolve) => {
+      let heard = '';
+      const socket = createConnection(server.port, '127.0.0.1', () => socket.write(bytes));
+      socket.on('data', (chunk) => {
+        heard += chunk.toString();
+      });
+      socket.on('error', () => undefined);
+      const timer = setTimeout(() => socket.destroy(), waitMs);
+      socket.on('close', () => {
+        clearTimeout(timer);
+        resolve(heard);
+      });
+    });
+  }
+
+  it('answers over a socket', async () => {
+    const response = await fetch(`http://127.0.0.1:${server.port}/hf/models/org/pictures`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.inferKey}` },
+      body: new Uint8Array([1, 2, 3]),
+    });
+    assert.deepEqual(await response.json(), LABELS);
+  });
+
+  it('refuses a body that announces too much without waiting for it', async () => {
+    const heard = await talk(head('/hf/models/org/pictures', 2 ** 31), 1_000);
+    assert.match(heard, /^HTTP\/1\.1 413 /);
+    assert.match(heard, /INPUT_TOO_LARGE/);
+  });
+
+  it('gives a body up that does not come', async () => {
+    const heard = await talk(`${head('/hf/models/texts', 100)}half`, 2_000);
+    assert.match(heard, /^HTTP\/1\.1 400 /);
+    assert.match(heard, /did not arrive/);
+  });
+
+  it('survives a caller who hangs up in the middle', async () => {
+    await talk(`${head('/hf/models/texts', 100)}half`, 50);
+    await delay(50);
+    assert.equal((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status, 200);
+  });
+
+  it('lets answers out when it stops', async () => {
+    const other = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
+    await other.start();
+    hub.answer = async () => {
+      await delay(300);
+      return LABELS;
+    };
+    const asked = fetch(`http://127.0.0.1:${other.port}/hf/models/texts`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.inferKey}` },
+      body: 'good',
+    });
+    await delay(100);
+    await other.stop();
+    assert.equal((await asked).status, 200);
+    await assert.rejects(fetch(`http://127.0.0.1:${other.port}/healthz`));
+  });
+
+  it('names the flag when its port is taken', async () => {
+    const port = await freePort();
+    const taken = createServer();
+    await new Promise<void>((resolve) => taken.listen(port, '127.0.0.1', resolve));
+    await assert.rejects(
+      async () => new HubServer({ app: hub.app, host: '127.0.0.1', port }).start(),
+      (error) => isAppError(error, 'PORT_TAKEN') && error.message.includes('--hub-port'),
+    );
+    taken.close();
+  });
+});

@@ -1,0 +1,97 @@
+/** The hub's HTTP API over a real registry on disk, with an inferencer that the test speaks for. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createHubApi } from '../../cloud/api/api.ts';
+import { createHubMetrics } from '../../cloud/metrics.ts';
+import type { InferenceReply, InferenceRequest, UsageLine } from '../../cloud/ports.ts';
+import { Registry } from '../../cloud/registry/registry.ts';
+import type { TaskName } from '../../shared/contract/tasks.ts';
+import { modelSpec } from '../../shared/release/model-spec.ts';
+import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
+import { sha256Hex } from '../../shared/runtime/ids.ts';
+import { silentLogger } from '../../shared/runtime/logger.ts';
+
+export const LABELS = [
+  { label: 'cat', score: 0.9 },
+  { label: 'dog', score: 0.1 },
+];
+
+export interface TestHubApi {
+  readonly app: ReturnType<typeof createHubApi>;
+  readonly registry: Registry;
+  readonly adminKey: string;
+  readonly inferKey: string;
+  readonly metricsKey: string;
+  readonly asked: InferenceRequest[];
+  readonly usage: UsageLine[];
+  /** What the next request gets: the labels, unless a test throws. */
+  answer: (request: InferenceRequest) => unknown;
+  notReady: string | undefined;
+  stop(): Promise<void>;
+}
+
+export async function startHubApi(
+  options: { clock?: Clock; bodyTimeoutMs?: number } = {},
+): Promise<TestHubApi> {
+  const { clock = systemClock, bodyTimeoutMs } = options;
+  const root = await mkdtemp(join(tmpdir(), 'outrider-api-'));
+  const registry = await Registry.open({
+    folder: join(root, 'hub'),
+    brokerFolder: join(root, 'broker'),
+    clock,
+    logger: silentLogger,
+  });
+  await takeIn(registry, 'org/pictures', 'image-classification');
+  await takeIn(registry, 'texts', 'text-classification');
+  const asked: InferenceRequest[] = [];
+  const usage: UsageLine[] = [];
+  const hub: Omit<TestHubApi, 'app'> = {
+    registry,
+    adminKey: (await readFile(join(root, 'hub', 'admin.key'), 'utf8')).trim(),
+    inferKey: (await registry.keys.create({ name: 'app', scopes: ['infer'] })).key,
+    metricsKey: (await registry.keys.create({ name: 'prometheus', scopes: ['metrics'] })).key,
+    asked,
+    usage,
+    answer: () => LABELS,
+    notReady: undefined,
+    async stop() {
+      await registry.stop();
+      await rm(root, { recursive: true, force: true });
+    },
+  };
+  const infer = async (request: InferenceRequest): Promise<InferenceReply> => {
+    asked.push(request);
+    const output = await hub.answer(request);
+    const { ref } = registry.models.resolve(request.model);
+    return { output, model: ref, timingsMs: { queue: 1, preprocess: 2, inference: 3 } };
+  };
+  const app = createHubApi({
+    hubId: registry.hubId,
+    mqttUrl: 'mqtt://127.0.0.1:1883',
+    keys: registry.keys,
+    devices: registry.devices,
+    models: registry.models,
+    inferencer: { infer },
+    isLoaded: (name) => name === 'texts',
+    usage: { record: (line) => usage.push(line) },
+    ready: () => hub.notReady,
+    metrics: createHubMetrics(),
+    clock,
+    logger: silentLogger,
+    ...(bodyTimeoutMs !== undefined && { bodyTimeoutMs }),
+  });
+  return Object.assign(hub, { app });
+}
+
+function takeIn(registry: Registry, name: string, task: TaskName): Promise<unknown> {
+  const spec = modelSpec.parse({
+    schema: 1,
+    name,
+    task,
+    model: 'onnx/model.onnx',
+    precision: 'float32',
+    files: { 'onnx/model.onnx': sha256Hex(name) },
+  });
+  return registry.models.takeIn({ path: `/models/${name}`, spec, digest: sha256Hex(name), bytes: 10 });
+}

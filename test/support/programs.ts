@@ -1,0 +1,146 @@
+/** Starts our programs as a user does, and sees what they leave behind. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { createServer } from 'node:net';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const BIN = fileURLToPath(new URL('../../bin/outrider.mjs', import.meta.url));
+
+/** A port that is free now. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() =>
+        typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port')),
+      );
+    });
+  });
+}
+
+export interface Program {
+  readonly process: ChildProcess;
+  /** Everything printed so far, both streams. */
+  output(): string;
+  readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
+  /** Waits until the output holds the text. */
+  says(text: string | RegExp, timeoutMs?: number): Promise<void>;
+}
+
+/** Runs `outrider …` in a working directory that is not the checkout. */
+export function outrider(
+  t: TestContext,
+  args: readonly string[],
+  options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {},
+): Program {
+  const child = spawn(process.execPath, [BIN, ...args], {
+    cwd: options.cwd ?? '/tmp',
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let text = '';
+  const listeners = new Set<() => void>();
+  const onData = (chunk: Buffer): void => {
+    text += chunk.toString();
+    for (const listener of listeners) listener();
+  };
+  child.stdout.on('data', onData);
+  child.stderr.on('data', onData);
+  const exited = new Promise<{ code: number | null; signal: NodeJS.Signals | null }>((resolve) =>
+    child.once('close', (code, signal) => resolve({ code, signal })),
+  );
+  t.after(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGTERM');
+    const timer = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    await exited;
+    clearTimeout(timer);
+  });
+  return {
+    process: child,
+    output: () => text,
+    exited,
+    says: (wanted, timeoutMs = 60_000) =>
+      new Promise((resolve, reject) => {
+        const has = (): boolean => (typeof wanted === 'string' ? text.includes(wanted) : wanted.test(text));
+        const end = (): void => {
+          clearTimeout(timer);
+          listeners.delete(check);
+        };
+        const check = (): void => {
+          if (!has()) return;
+          end();
+          resolve();
+        };
+        const timer = setTimeout(() => {
+          end();
+          reject(new Error(`it never said ${wanted}; it said: ${text.slice(-2_000)}`));
+        }, timeoutMs);
+        listeners.add(check);
+        void exited.then(() => {
+          if (has()) return;
+          end();
+          reject(new Error(`it ended without saying ${wanted}; it said: ${text.slice(-2_000)}`));
+        });
+        check();
+      }),
+  };
+}
+
+/** Process ids of everything that a process has started, and they in turn. */
+export function descendants(pid: number): number[] {
+  const table = execFileSync('ps', ['-eo', 'pid=,ppid='], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/).map(Number));
+  const below = (parent: number): number[] =>
+    table.filter(([, ppid]) => ppid === parent).flatMap(([child = 0]) => [child, ...below(child)]);
+  return below(pid);
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until something is true, with the clock on the wall. */
+export async function eventually(
+  what: () => boolean | Promise<boolean>,
+  why: string,
+  timeoutMs = 20_000,
+): Promise<void> {
+  const until = Date.now() + timeoutMs;
+  while (Date.now() < until) {
+    if (await what()) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  assert.fail(why);
+}
+
+/** Free ports for `outrider up`, as flags. */
+export async function upFlags(
+  data: string,
+): Promise<{ readonly flags: string[]; readonly hub: string; readonly agent: string }> {
+  const [hub, mqtt, agent] = [await freePort(), await freePort(), await freePort()];
+  return {
+    flags: [
+      '--data',
+      data,
+      '--hub-port',
+      String(hub),
+      '--mqtt-port',
+      String(mqtt),
+      '--agent-port',
+      String(agent),
+    ],
+    hub: `http://127.0.0.1:${hub}`,
+    agent: `http://127.0.0.1:${agent}`,
+  };
+}
