@@ -17,8 +17,8 @@ export interface TaskInput {
   readonly parameters?: Readonly<Record<string, unknown>>;
 }
 
-/** A label with its calibrated probability 0..1. */
-export const classification = z.object({ label: z.string(), score: z.number().min(0).max(1) });
+/** A label with its probability 0..1 (its logit with `function_to_apply: none`). */
+export const classification = z.object({ label: z.string(), score: z.number() });
 export type Classification = z.infer<typeof classification>;
 
 export const classificationParameters = z.strictObject({
