@@ -38,6 +38,8 @@ import { MqttUplink } from './uplink/uplink.ts';
 const MAX_RUNNER_RSS_BYTES = 1.5 * 1024 ** 3;
 const RUNNER_START_TIMEOUT_MS = 60_000;
 const RUNNER_CALL_TIMEOUT_MS = 30_000;
+/** Feeds start without the link after this. */
+const LINK_GRACE_MS = 2_000;
 /** With `--once`: how long to wait for what the cloud owes; the rest stays in the outbox. */
 const ONCE_WAIT_MS = 60_000;
 
@@ -179,6 +181,7 @@ async function run(
     uplink.online ? 1 : 0,
   );
 
+  await linkOrGrace(uplink);
   const feeds = createFeeds(config, { dataDir, pipelines, logger, metrics });
   await lifecycle.start('feeds', feeds);
   logger.info('agent.started', { port: server.port, pipelines: [...pipelines.keys()] });
@@ -356,6 +359,13 @@ function createFeeds(
       : [];
   });
   return new FeedRunner({ runs, clock, logger });
+}
+
+/** The first inputs of a start need not be answered as if the link were down, only because it is not up yet. */
+async function linkOrGrace(uplink: MqttUplink): Promise<void> {
+  const untilMonoMs = clock.nowMonoMs() + LINK_GRACE_MS;
+  while (uplink.isOpening && !uplink.online && clock.nowMonoMs() < untilMonoMs)
+    await clock.sleep(20, undefined, true);
 }
 
 /** With `--once`: the feeds have ended and nothing is owed; a parent ends us, alone we end ourselves. */

@@ -41,7 +41,13 @@ export class ResultMaker {
       model: local.model,
       agreement: this.#router.agreementAt(local.routeScore),
       reason,
-      timingsMs: { ...local.timingsMs, queue: null, network: null, total: this.#sinceMs(subject) },
+      timingsMs: {
+        preprocess: round(local.timingsMs.preprocess),
+        inference: round(local.timingsMs.inference),
+        queue: null,
+        network: null,
+        total: this.#sinceMs(subject),
+      },
     };
   }
 
@@ -63,7 +69,13 @@ export class ResultMaker {
       model: reply.model,
       agreement: null,
       reason,
-      timingsMs: { preprocess, inference, queue, network, total: this.#sinceMs(subject) },
+      timingsMs: {
+        preprocess: round(preprocess),
+        inference: round(inference),
+        queue: round(queue),
+        network,
+        total: this.#sinceMs(subject),
+      },
     };
   }
 

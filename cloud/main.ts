@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { Reported } from '../shared/contract/messages.ts';
 import { startRunner } from '../shared/inference/runner-process.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
 import { findModelFolders } from '../shared/release/model-folder.ts';
@@ -69,6 +70,8 @@ async function run(
     },
   });
   await lifecycle.start('engine', engine);
+  // Devices that will ask soon should not wait for their models to load.
+  void engine.preload(cloudModelsOf(registry.devices.list().map((device) => device.reported)));
   const batcher = new Batcher({ engine, clock });
   const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });
   await lifecycle.start('usage ledger', usage);
@@ -89,10 +92,7 @@ async function run(
       seen: (id, presence) => registry.devices.seen(id, presence),
       reported(id, state) {
         registry.devices.reported(id, state);
-        // A device that will ask soon should not wait for the model to load.
-        void engine.preload([
-          ...new Set(state.pipelines.map(({ cloud }) => cloud).filter((name) => name !== null)),
-        ]);
+        void engine.preload(cloudModelsOf([state]));
       },
     },
     clock,
@@ -167,6 +167,12 @@ async function takeInModels(config: HubConfig, registry: Registry, logger: Logge
     const ref = await registry.models.takeIn(folder);
     logger.info('hub.model', { model: ref.name, version: ref.version, digest: ref.digest });
   }
+}
+
+/** The cloud models that these devices say they will ask. */
+function cloudModelsOf(states: readonly (Reported | null)[]): string[] {
+  const names = states.flatMap((state) => state?.pipelines.map(({ cloud }) => cloud) ?? []);
+  return [...new Set(names.filter((name) => name !== null))];
 }
 
 /** A lone hub has the broker as its child, and they end together. @returns its address */

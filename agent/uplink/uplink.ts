@@ -64,6 +64,11 @@ export class MqttUplink implements Uplink, Part {
     return this.#online;
   }
 
+  /** The device has a credential, so that the link may come up soon. */
+  get isOpening(): boolean {
+    return this.#connection !== undefined;
+  }
+
   get maxRequestBytes(): number {
     return Math.min(MAX_PAYLOAD_BYTES, this.#connection?.maxPacketBytes ?? MAX_PAYLOAD_BYTES);
   }

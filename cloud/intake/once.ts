@@ -10,7 +10,7 @@ export interface OnceLimits {
   readonly maxAgeMs: number;
 }
 
-export const DEFAULT_ONCE_LIMITS: OnceLimits = {
+const DEFAULT_ONCE_LIMITS: OnceLimits = {
   maxReplies: 20_000,
   maxBytes: 64 * 1024 * 1024,
   maxAgeMs: 3_600_000,

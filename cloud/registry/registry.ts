@@ -27,7 +27,7 @@ export interface RegistryOptions {
   readonly logger: Logger;
 }
 
-export const ADMIN_KEY_FILE_NAME = 'admin.key';
+const ADMIN_KEY_FILE_NAME = 'admin.key';
 const BROKER_SECRET_FILE_NAME = 'broker.secret';
 /** For secrets: nobody but the hub's own user. */
 const PRIVATE = 0o600;

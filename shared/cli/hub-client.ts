@@ -17,6 +17,13 @@ const problem = z.object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), detail
 const taskError = z.object({ error: z.string() });
 const TIMEOUT_MS = 60_000;
 
+/** `fetch`'s options, as far as they are used here. */
+interface Asking {
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  readonly headers?: Record<string, string>;
+  readonly body?: string | Uint8Array<ArrayBuffer>;
+}
+
 export class HubClient {
   readonly url: string;
   readonly #key: string | undefined;
@@ -68,7 +75,7 @@ export class HubClient {
   }
 
   /** @throws HUB_UNREACHABLE, or the hub's own code and sentence */
-  async #send(path: string, init: RequestInit): Promise<Response> {
+  async #send(path: string, init: Asking): Promise<Response> {
     const headers = {
       ...init.headers,
       ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),

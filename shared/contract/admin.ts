@@ -53,7 +53,7 @@ export const keyRequest = z.strictObject({
   expiresMs: z.int().min(1_000).optional(),
 });
 export type KeyRequest = z.infer<typeof keyRequest>;
-export const keyRecord = z.object({
+const keyRecord = z.object({
   id: z.string(),
   name: z.string(),
   scopes: z.array(keyScope),

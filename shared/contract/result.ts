@@ -32,14 +32,13 @@ export const cloudReason = z.enum([
 export type CloudReason = z.infer<typeof cloudReason>;
 
 /** Milliseconds spent, null where it does not apply. `total` is from acceptance to this Result. */
-export const timingsMs = z.object({
+const timingsMs = z.object({
   preprocess: z.number().nullable(),
   inference: z.number().nullable(),
   queue: z.number().nullable(),
   network: z.number().nullable(),
   total: z.number(),
 });
-export type TimingsMs = z.infer<typeof timingsMs>;
 
 /** An answer. */
 export const answer = z.object({

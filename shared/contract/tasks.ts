@@ -17,8 +17,8 @@ export interface TaskInput {
   readonly parameters?: Readonly<Record<string, unknown>>;
 }
 
-/** A label with its calibrated probability 0..1. */
-export const classification = z.object({ label: z.string(), score: z.number().min(0).max(1) });
+/** A label with its probability 0..1 (its logit with `function_to_apply: none`). */
+export const classification = z.object({ label: z.string(), score: z.number() });
 export type Classification = z.infer<typeof classification>;
 
 export const classificationParameters = z.strictObject({
@@ -49,6 +49,3 @@ export const TASKS: Readonly<Record<TaskName, TaskContract>> = {
     output: z.array(classification),
   },
 };
-
-/** The output of any task, as a reader of the wire checks it before it knows the task. */
-export const anyOutput = z.unknown();

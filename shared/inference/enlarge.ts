@@ -23,8 +23,13 @@ export interface EnlargeOptions {
   readonly kernel: Kernel;
 }
 
-/** For each wanted pixel along one axis, the first source pixel and the weights of it and its followers. */
-type Taps = readonly { readonly first: number; readonly weights: readonly number[] }[];
+/** How each wanted pixel along one axis is made: `count` source pixels from `first[i]` on, each with its weight. */
+interface Taps {
+  readonly first: Int32Array;
+  readonly count: number;
+  /** f64[wanted,count]; 0 where a pixel needs fewer. */
+  readonly weights: Float64Array;
+}
 
 const FILTERS: Readonly<Record<Kernel, { readonly support: number; readonly at: (x: number) => number }>> = {
   nearest: { support: 0.5, at: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
@@ -50,62 +55,73 @@ const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math
 export function enlarge(pixels: Uint8Array, { from, to, window, kernel }: EnlargeOptions): Uint8Array {
   const across = tapsOf(from.widthPx, to.widthPx, window.left, window.width, kernel);
   const down = tapsOf(from.heightPx, to.heightPx, window.top, window.height, kernel);
-  const rows = new Uint8ClampedArray(from.heightPx * window.width * 3);
-  for (let y = 0; y < from.heightPx; y++)
-    sumTaps(across, {
-      source: pixels,
-      target: rows,
-      at: y * from.widthPx * 3,
-      to: y * window.width * 3,
-      step: 3,
-      lanes: 3,
-    });
-  const result = new Uint8ClampedArray(window.height * window.width * 3);
-  const rowLength = window.width * 3;
-  sumTaps(down, { source: rows, target: result, at: 0, to: 0, step: rowLength, lanes: rowLength });
-  return new Uint8Array(result.buffer);
+  return stretchDown(stretchAcross(pixels, from, across), window.width * 3, down);
 }
 
 /** Pillow, Resample.c, precompute_coeffs. */
-function tapsOf(fromPx: number, toPx: number, start: number, count: number, kernel: Kernel): Taps {
+function tapsOf(fromPx: number, toPx: number, start: number, wanted: number, kernel: Kernel): Taps {
   const { support, at } = FILTERS[kernel];
   const scale = fromPx / toPx;
-  // An axis that does not grow is only copied here: sharp has brought it to its size.
-  const stretch = Math.max(1, scale);
-  return Array.from({ length: count }, (_, index) => {
+  const count = Math.min(fromPx, Math.ceil(support) * 2 + 1);
+  const first = new Int32Array(wanted);
+  const weights = new Float64Array(wanted * count);
+  for (let index = 0; index < wanted; index++) {
     const center = (start + index + 0.5) * scale;
-    const first = Math.max(0, Math.floor(center - support * stretch + 0.5));
-    const end = Math.min(fromPx, Math.floor(center + support * stretch + 0.5));
-    const weights = Array.from({ length: end - first }, (__, tap) =>
-      at((first + tap - center + 0.5) / stretch),
-    );
-    const sum = weights.reduce((a, b) => a + b, 0);
-    return { first, weights: weights.map((weight) => weight / sum) };
-  });
+    const begin = Math.max(0, Math.floor(center - support + 0.5));
+    const end = Math.min(fromPx, Math.floor(center + support + 0.5));
+    // All `count` taps must lie within the source; those outside begin..end weigh nothing.
+    first[index] = Math.min(begin, fromPx - count);
+    let sum = 0;
+    for (let source = begin; source < end; source++) sum += at(source - center + 0.5);
+    for (let source = begin; source < end; source++)
+      weights[index * count + source - (first[index] as number)] = at(source - center + 0.5) / sum;
+  }
+  return { first, count, weights };
 }
 
-interface Pass {
-  readonly source: Uint8Array | Uint8ClampedArray;
-  /** Rounds and clips on writing, as Pillow does after each pass. */
-  readonly target: Uint8ClampedArray;
-  readonly at: number;
-  readonly to: number;
-  /** From one pixel along the axis to the next. */
-  readonly step: number;
-  /** Values that lie side by side and get the same weights. */
-  readonly lanes: number;
-}
-
-function sumTaps(taps: Taps, { source, target, at, to, step, lanes }: Pass): void {
-  for (const [index, { first, weights }] of taps.entries()) {
-    for (let lane = 0; lane < lanes; lane++) {
-      let sum = 0;
-      let from = at + first * step + lane;
-      for (const weight of weights) {
-        sum += weight * (source[from] as number);
-        from += step;
+/** u8[H,W,3] -> u8[H,w,3]; the clamped array rounds and clips, as Pillow does after each pass. */
+function stretchAcross(pixels: Uint8Array, { widthPx, heightPx }: SizePx, taps: Taps): Uint8ClampedArray {
+  const { first, count, weights } = taps;
+  const result = new Uint8ClampedArray(heightPx * first.length * 3);
+  let to = 0;
+  for (let y = 0; y < heightPx; y++) {
+    for (let index = 0; index < first.length; index++, to += 3) {
+      let from = (y * widthPx + (first[index] as number)) * 3;
+      let red = 0;
+      let green = 0;
+      let blue = 0;
+      for (let tap = index * count; tap < (index + 1) * count; tap++, from += 3) {
+        const weight = weights[tap] as number;
+        red += weight * (pixels[from] as number);
+        green += weight * (pixels[from + 1] as number);
+        blue += weight * (pixels[from + 2] as number);
       }
-      target[to + index * step + lane] = sum;
+      result[to] = red;
+      result[to + 1] = green;
+      result[to + 2] = blue;
     }
   }
+  return result;
+}
+
+/** u8[H,rowLength] -> u8[h,rowLength]; whole rows at a time, which lie side by side in memory. */
+function stretchDown(
+  rows: Uint8ClampedArray,
+  rowLength: number,
+  { first, count, weights }: Taps,
+): Uint8Array {
+  const result = new Uint8ClampedArray(first.length * rowLength);
+  const sums = new Float64Array(rowLength);
+  for (let index = 0; index < first.length; index++) {
+    sums.fill(0);
+    for (let tap = 0; tap < count; tap++) {
+      const weight = weights[index * count + tap] as number;
+      const from = ((first[index] as number) + tap) * rowLength;
+      if (weight === 0) continue;
+      for (let lane = 0; lane < rowLength; lane++)
+        sums[lane] = (sums[lane] as number) + weight * (rows[from + lane] as number);
+    }
+    result.set(sums, index * rowLength);
+  }
+  return new Uint8Array(result.buffer);
 }

@@ -37,7 +37,7 @@ export function checkInput(task: TaskName, input: TaskInput): void {
 }
 
 /** @throws PARAMETERS_INVALID naming each parameter and what was expected */
-export function checkParameters(task: TaskName, parameters: TaskInput['parameters']): void {
+function checkParameters(task: TaskName, parameters: TaskInput['parameters']): void {
   if (parameters === undefined) return;
   const parsed = TASKS[task].parameters.safeParse(parameters);
   if (parsed.success) return;

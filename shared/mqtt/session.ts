@@ -24,7 +24,7 @@ export interface SessionOptions {
 }
 
 /** What the broker said it can do. */
-export interface BrokerTraits {
+interface BrokerTraits {
   readonly sharedSubscriptions: boolean;
   /** Infinity when the broker did not say. */
   readonly maxPacketBytes: number;

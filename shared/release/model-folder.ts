@@ -57,7 +57,7 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
 }
 
 /** The digest of a version from its files' digests, byte-sorted by path. */
-export function versionDigest(hashes: ReadonlyMap<string, string>): string {
+function versionDigest(hashes: ReadonlyMap<string, string>): string {
   const lines = [...hashes]
     .sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
     .map(([file, hex]) => `${hex} ${file}\n`);

@@ -15,7 +15,7 @@ const innerPath = z
   .refine((path) => !path.split('/').includes('..'), 'must not contain ..');
 
 /** What the calibration on pairs of answers promises: made from data held out of *train*, never the reported set. */
-export const cloudCertificate = z.object({
+const cloudCertificate = z.object({
   /** The cloud model it was made with, by name and digest: the certificate holds for no other. */
   model: modelName,
   cloudDigest: digest,

@@ -4,7 +4,7 @@
  */
 
 /** Whose fault it is: decides the log level and whether asking again can help. */
-export type ErrorKind = 'caller' | 'world' | 'bug';
+type ErrorKind = 'caller' | 'world' | 'bug';
 
 interface ErrorEntry {
   readonly kind: ErrorKind;

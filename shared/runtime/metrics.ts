@@ -1,7 +1,7 @@
 /** Prometheus metrics through prom-client; one registry a program, names end in their unit. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-export type Labels = Record<string, string>;
+type Labels = Record<string, string>;
 
 export interface Metrics {
   /** Counts up by one, or by `by`. */

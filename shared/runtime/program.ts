@@ -46,7 +46,7 @@ export function untilToldToStop(): Promise<string> {
 }
 
 /** Tells the parent (or stderr) why the program cannot go on, in one sentence with its code. */
-export function reportFatal(error: unknown): void {
+function reportFatal(error: unknown): void {
   const known = toAppError(error);
   const body = isChild() ? { code: known.code, message: known.message } : toErrorBody(known);
   if (isChild()) tellParent({ type: 'failed', ...body });

@@ -122,6 +122,19 @@ test('resizing stays close to Pillow, the reference', async () => {
   }
 });
 
+test('a picture that grows along one axis and shrinks along the other keeps its place', async () => {
+  const pixels = Array.from({ length: 4 * 64 }, (_, index) =>
+    index % 4 < 2 ? [255, 0, 0] : [0, 0, 255],
+  ).flat();
+  const png = await raw(pixels, 4, 64, 3).png().toBuffer();
+  const ours = await readPicture(png, plain(16, 16));
+  assert.equal(ours.length, 16 * 16 * 3);
+  for (let y = 0; y < 16; y++) {
+    assert.deepEqual([...ours.subarray(y * 48, y * 48 + 3)], [255, 0, 0]);
+    assert.deepEqual([...ours.subarray(y * 48 + 45, y * 48 + 48)], [0, 0, 255]);
+  }
+});
+
 test('ConvNext crops below 384 px and warps from there on', () => {
   const type = { image_processor_type: 'ConvNextImageProcessor' };
   const small = recipeOf({ ...type, size: { shortest_edge: 224 }, crop_pct: 0.875 });
