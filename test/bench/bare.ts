@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import * as ort from 'onnxruntime-node';
 import sharp from 'sharp';
 import { z } from 'zod';
+import { answerParent } from './worker.ts';
 
 const job = z.discriminatedUnion('type', [
   z.object({ type: z.literal('load'), folder: z.string(), model: z.string(), threads: z.int() }),
@@ -78,13 +79,11 @@ async function load(folder: string, model: string, threads: number): Promise<Cla
 
 let classify: Classify = () => Promise.reject(new Error('not loaded'));
 
-process.on('disconnect', () => process.exit(0));
-process.on('message', async (raw) => {
+answerParent(async (raw) => {
   const message = job.parse(raw);
   if (message.type === 'load') {
     classify = await load(message.folder, message.model, message.threads);
-    process.send?.({ timesMs: [], labels: [] });
-    return;
+    return { timesMs: [], labels: [] };
   }
   const timesMs: number[] = [];
   const labels: string[] = [];
@@ -94,5 +93,5 @@ process.on('message', async (raw) => {
     timesMs.push(performance.now() - startedMonoMs);
     labels.push(best?.label ?? '');
   }
-  process.send?.({ timesMs, labels });
+  return { timesMs, labels };
 });

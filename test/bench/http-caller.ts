@@ -1,6 +1,7 @@
 /** An application on the device that asks the agent over HTTP, one request after the other on a connection that is kept. */
 import { Agent, request } from 'node:http';
 import { z } from 'zod';
+import { answerParent } from './worker.ts';
 
 const job = z.object({ url: z.url(), pictures: z.array(z.custom<Uint8Array>()) });
 const best = z.object({ output: z.array(z.object({ label: z.string() })) });
@@ -22,9 +23,8 @@ function post(url: string, body: Uint8Array): Promise<string> {
   });
 }
 
-process.on('disconnect', () => process.exit(0));
-process.on('message', async (raw) => {
-  const { url, pictures } = job.parse(raw);
+answerParent(async (message) => {
+  const { url, pictures } = job.parse(message);
   const timesMs: number[] = [];
   const labels: string[] = [];
   for (const picture of pictures) {
@@ -33,5 +33,5 @@ process.on('message', async (raw) => {
     timesMs.push(performance.now() - startedMonoMs);
     labels.push(answer.output[0]?.label ?? '');
   }
-  process.send?.({ timesMs, labels });
+  return { timesMs, labels };
 });

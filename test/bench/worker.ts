@@ -1,4 +1,4 @@
-/** A child of a bench that is given pictures and gives back its own times. */
+/** A child of a bench that is given pictures and gives back its own times: both ends. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -44,4 +44,18 @@ export class Worker implements Part {
   stop(): void {
     if (this.#child?.connected) this.#child.disconnect();
   }
+}
+
+/** The child's end: answers each message; a failure ends it, and so the bench. */
+export function answerParent(answerTo: (message: unknown) => Promise<WorkerAnswer>): void {
+  process.on('disconnect', () => process.exit(0));
+  process.on('message', (message) => {
+    answerTo(message).then(
+      (given) => process.send?.(given),
+      (error: unknown) => {
+        console.error(error);
+        process.exit(1);
+      },
+    );
+  });
 }
