@@ -200,24 +200,24 @@ async function run(
   };
 }
 
-/** The model folders that the pipelines name. @throws MODEL_UNKNOWN, or what is wrong with the folder */
+/** The model folders that the pipelines name. @throws MODEL_UNKNOWN, or what is wrong with the folder of this name */
 async function localModels(config: AgentConfig, logger: Logger): Promise<Map<string, ModelFolder>> {
   const wanted = new Set(config.pipelines.map(({ edge }) => edge).filter((name) => name !== undefined));
   if (wanted.size === 0) return new Map();
-  const invalid: string[] = [];
+  const invalid = new Map<string, unknown>();
   const found = await findModelFolders(config.modelsDir, (path, error) => {
     logger.failure('agent.model_invalid', error, { path });
-    invalid.push(error instanceof AppError ? error.message : path);
+    invalid.set(path, error);
   });
   const models = new Map<string, ModelFolder>();
   for (const name of wanted) {
     const folder = found.find(({ spec }) => spec.name === name);
-    if (folder) models.set(name, folder);
-    else
-      throw new AppError(
-        'MODEL_UNKNOWN',
-        `no usable model ${name} in ${config.modelsDir}${invalid.length > 0 ? ` (${invalid.join('; ')})` : ''}`,
+    if (!folder)
+      throw (
+        invalid.get(join(config.modelsDir, name)) ??
+        new AppError('MODEL_UNKNOWN', `there is no model ${name} in ${config.modelsDir}`)
       );
+    models.set(name, folder);
   }
   return models;
 }
