@@ -1,22 +1,22 @@
 /** Asks a model folder about examples through the project's own runner, as a device or the hub would. */
 import { z } from 'zod';
-import { classification, type TaskInput } from '../../../shared/contract/tasks.ts';
+import type { TaskInput } from '../../../shared/contract/tasks.ts';
 import { startRunner } from '../../../shared/inference/runner-process.ts';
 import type { ModelFolder } from '../../../shared/release/model-folder.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 
 export interface Answer {
-  /** The task's own output, best label first. */
-  readonly output: unknown;
+  /** The task's own output, best label first; scores 0..1 unless the input's parameters ask for logits. */
+  readonly output: readonly { readonly label: string; readonly score: number }[];
   readonly label: string;
-  /** Of that label, 0..1. */
+  /** Of that label. */
   readonly score: number;
   readonly routeScore: number;
   /** Preprocessing and inference, without the way to the runner and back. */
   readonly ms: number;
 }
 
-const ranked = z.array(classification).min(1);
+const ranked = z.array(z.object({ label: z.string(), score: z.number() })).min(1);
 
 /**
  * One answer an input, one at a time on one thread.
@@ -35,8 +35,9 @@ export async function askModel(folder: ModelFolder, inputs: readonly TaskInput[]
   try {
     const answers: Answer[] = [];
     for (const input of inputs) {
-      const { output, routeScore, timingsMs } = await runner.infer(input);
-      const [best] = ranked.parse(output);
+      const { output: raw, routeScore, timingsMs } = await runner.infer(input);
+      const output = ranked.parse(raw);
+      const [best] = output;
       if (best === undefined) throw new AppError('INVARIANT_BROKEN', 'an answer without a label');
       answers.push({ output, ...best, routeScore, ms: timingsMs.preprocess + timingsMs.inference });
     }

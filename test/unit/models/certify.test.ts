@@ -8,6 +8,7 @@ import {
   type ScoredPair,
 } from '../../../models/recipes/measure/certificate.ts';
 import { calibrationError } from '../../../models/recipes/measure/figures.ts';
+import { fitTemperature, scoresAt } from '../../../models/recipes/measure/temperature.ts';
 
 /** Scores n, n - 1, … 1; those named disagree. */
 const pairs = (n: number, ...disagreeing: number[]): ScoredPair[] =>
@@ -115,6 +116,25 @@ describe('the calibration error', () => {
       { score: 0.5, isRight: true },
     ];
     assert.ok(Math.abs(calibrationError(judged) - (2 * 0.4 + 0.5) / 3) < 1e-12);
+  });
+});
+
+describe('the temperature', () => {
+  it('finds by how much a model is too sure: logits three times too large need temperature 3', () => {
+    const random = generator(3);
+    const drawn = Array.from({ length: 20_000 }, () => {
+      const honest = [3 * random(), 3 * random(), 3 * random()];
+      const [first = 0, second = 0] = scoresAt(honest, 1);
+      const u = random();
+      const truth = u < first ? 0 : u < first + second ? 1 : 2;
+      return { logits: honest.map((logit) => 3 * logit), truth };
+    });
+    const temperature = fitTemperature(drawn);
+    assert.ok(Math.abs(temperature - 3) < 0.15, `${temperature}`);
+  });
+
+  it('stops at its lowest when every answer is right', () => {
+    assert.ok(Math.abs(fitTemperature([{ logits: [2, 0], truth: 0 }]) - 0.01) < 1e-6);
   });
 });
 
