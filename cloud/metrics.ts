@@ -35,5 +35,4 @@ export const createHubMetrics = (): Metrics =>
       help: 'Runners that ended unexpectedly',
       labels: ['model'],
     },
-    outrider_usage_lost_total: { kind: 'counter', help: 'Usage lines that could not be written', labels: [] },
   });
