@@ -29,10 +29,4 @@ export const createHubMetrics = (): Metrics =>
       help: 'HTTP requests, by route and status',
       labels: ['route', 'status'],
     },
-    outrider_batch_size_total: { kind: 'counter', help: 'Batches run, by size', labels: ['model', 'size'] },
-    outrider_runner_restarts_total: {
-      kind: 'counter',
-      help: 'Runners that ended unexpectedly',
-      labels: ['model'],
-    },
   });

@@ -174,6 +174,12 @@ export class Intake implements Part {
         deadlineMonoMs: arrivedMonoMs + header.deadlineMs,
         expiresMonoMs: arrivedMonoMs + header.expiresMs,
       });
+      const model = this.#label(header.model);
+      this.#o.metrics.observeSeconds(
+        'outrider_inference_seconds',
+        { model },
+        reply.timingsMs.inference / 1000,
+      );
       this.#o.usage.record({
         atMs: this.#o.clock.nowAtMs(),
         who: device,
