@@ -206,8 +206,8 @@ export async function loadConfig(
     device: checked.device ?? config.device ?? hostDeviceId(),
     hubUrl: checked.hub ?? config.hub.url,
     mqttUrl: checked.mqtt ?? config.hub.mqtt,
-    enrollToken: values.enroll ?? env.OUTRIDER_ENROLL_TOKEN,
-    mqttPassword: env.OUTRIDER_MQTT_PASSWORD,
+    enrollToken: values.enroll ?? (env.OUTRIDER_ENROLL_TOKEN || undefined),
+    mqttPassword: env.OUTRIDER_MQTT_PASSWORD || undefined,
     dataDir:
       values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data),
     modelsDir: resolve(values.models ?? 'models'),
