@@ -25,7 +25,7 @@ import { createAgentMetrics } from './metrics.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
 import { Pipeline } from './pipeline.ts';
-import type { LocalModel, Sink } from './ports.ts';
+import type { Sink } from './ports.ts';
 import { CertificateRouter } from './router/certificate-router.ts';
 import { Fanout } from './sink/fanout.ts';
 import { deadLetterFile, FileSink } from './sink/file-sink.ts';
@@ -84,7 +84,7 @@ async function run(
   const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, logger, limits });
   await lifecycle.start('outbox', outbox);
 
-  const slots = new Map<string, LocalModel>();
+  const slots = new Map<string, Slot>();
   for (const [name, folder] of models) {
     const slot = new Slot({
       model: { name, version: '0', digest: folder.digest },
@@ -107,6 +107,7 @@ async function run(
 
   const results = new ResultStore();
   const pipelines = new Map<string, Pipeline>();
+  const fanouts: Fanout[] = [];
   const uplink = createUplink(config, { dataDir, outbox, logger, metrics, pipelines });
   const sinksOf = new SinkMaker(dataDir, logger);
   for (const one of config.pipelines) {
@@ -117,7 +118,7 @@ async function run(
       logger,
       metrics,
     });
-    await lifecycle.start(`sinks of ${one.name}`, fanout);
+    fanouts.push(fanout);
     const show = (result: Result): void => {
       count(metrics, result);
       results.add(result);
@@ -136,7 +137,7 @@ async function run(
         outbox,
         uplink,
         show,
-        deliver: (result) => fanout.deliver(result),
+        deliver: (result, isOwed) => fanout.deliver(result, isOwed),
         clock,
         logger,
         metrics,
@@ -149,8 +150,10 @@ async function run(
   uplink.onChange((online) => {
     if (!online) for (const pipeline of pipelines.values()) pipeline.onOffline();
   });
-  for (const pipeline of pipelines.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);
+  // Stopped in reverse: waiting deliveries end, then the pipelines that wait for them, then the connections.
   await lifecycle.start('sink connections', sinksOf);
+  for (const pipeline of pipelines.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);
+  for (const fanout of fanouts) await lifecycle.start('sinks', fanout);
   await lifecycle.start('uplink', uplink);
 
   const link = () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth });
@@ -158,7 +161,7 @@ async function run(
     deviceId: config.device,
     pipelines,
     results,
-    ready: () => undefined,
+    ready: () => notReady(slots),
     link,
     key: config.key,
     metrics,
@@ -198,6 +201,12 @@ async function run(
       await lock.release();
     },
   };
+}
+
+/** Why the device cannot answer with every model now; undefined when it can. */
+function notReady(slots: ReadonlyMap<string, Slot>): string | undefined {
+  const down = [...slots].find(([, slot]) => !slot.isUp);
+  return down && `the runner of ${down[0]} is being started`;
 }
 
 /** The model folders that the pipelines name. @throws MODEL_UNKNOWN, or what is wrong with the folder */
