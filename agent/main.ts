@@ -25,11 +25,10 @@ import { createAgentMetrics } from './metrics.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
 import { Pipeline } from './pipeline.ts';
-import type { Sink } from './ports.ts';
 import { CertificateRouter } from './router/certificate-router.ts';
 import { Fanout } from './sink/fanout.ts';
-import { deadLetterFile, FileSink } from './sink/file-sink.ts';
-import { MqttSink } from './sink/mqtt-sink.ts';
+import { deadLetterFile } from './sink/file-sink.ts';
+import { SinkMaker } from './sinks.ts';
 import { noLocalModel, Slot } from './slot/slot.ts';
 import { type EnrollOptions, findCredential, waitForCredential } from './uplink/credential.ts';
 import { MqttUplink } from './uplink/uplink.ts';
@@ -305,49 +304,6 @@ function createUplink(
     logger,
     metrics,
   });
-}
-
-/** Sinks, and the MQTT connections that some of them share. */
-class SinkMaker {
-  readonly #dataDir: string;
-  readonly #logger: Logger;
-  readonly #ends: (() => Promise<void>)[] = [];
-
-  constructor(dataDir: string, logger: Logger) {
-    this.#dataDir = dataDir;
-    this.#logger = logger;
-  }
-
-  start(): void {}
-
-  async stop(): Promise<void> {
-    await Promise.all(this.#ends.map((end) => end()));
-  }
-
-  async make(pipeline: PipelineConfig, device: string): Promise<Sink[]> {
-    return Promise.all(
-      pipeline.sinks.map(async (sink, index): Promise<Sink> => {
-        if (sink.type === 'file') {
-          const file = new FileSink({
-            path: join(sink.path.startsWith('/') ? '' : this.#dataDir, sink.path),
-            ...(sink.maxBytes !== undefined && { maxBytes: sink.maxBytes }),
-          });
-          this.#ends.push(() => file.close());
-          return file;
-        }
-        const { url, username = '', password = '', topic } = sink;
-        const connection = await connectMqtt({
-          url,
-          clientId: `${device}-${pipeline.name}-${index}`,
-          username,
-          password,
-          logger: this.#logger,
-        });
-        this.#ends.push(() => connection.end());
-        return new MqttSink({ connection, topic, qos: 1 });
-      }),
-    );
-  }
 }
 
 function createFeeds(
