@@ -1,0 +1,169 @@
+/** What the benches share: samples and their figures, the table, the machine, and a folder on the disk that is measured. */
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { arch, availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+
+/** A path in the checkout. */
+export const inTree = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+
+/** Results and working folders; ignored by git. */
+export const RESULTS_FOLDER = inTree('bench-results');
+
+/** One row: a measurement in milliseconds. */
+export interface Line {
+  readonly name: string;
+  readonly medianMs: number;
+  readonly p95Ms: number;
+  readonly runs: number;
+  /** Its median over that of the line of this name in the same table. */
+  readonly ratio?: { readonly to: string; readonly value: number };
+}
+
+/** A requirement, and whether this run met it. */
+export interface Verdict {
+  readonly requirement: string;
+  readonly measured: string;
+  readonly holds: boolean;
+}
+
+export interface Table {
+  readonly title: string;
+  readonly lines: readonly Line[];
+  readonly verdicts: readonly Verdict[];
+}
+
+export interface BenchReport {
+  readonly name: string;
+  /** What was compared, and how. */
+  readonly about: string;
+  readonly tables: readonly Table[];
+}
+
+export const median = (samples: readonly number[]): number => quantile(samples, 0.5);
+
+/** @param share 0..1; the nearest rank */
+export function quantile(samples: readonly number[], share: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))] ?? Number.NaN;
+}
+
+export function line(name: string, samplesMs: readonly number[], reference?: Line): Line {
+  const medianMs = median(samplesMs);
+  return {
+    name,
+    medianMs,
+    p95Ms: quantile(samplesMs, 0.95),
+    runs: samplesMs.length,
+    ...(reference && { ratio: { to: reference.name, value: medianMs / reference.medianMs } }),
+  };
+}
+
+/** How long one call takes, in milliseconds. */
+export async function timed<T>(work: () => Promise<T>): Promise<{ ms: number; value: T }> {
+  const startedMonoMs = performance.now();
+  const value = await work();
+  return { ms: performance.now() - startedMonoMs, value };
+}
+
+/** Runs the competitors in rounds, in another order each time, so that what changes on the machine meets all of them. */
+export async function inRounds(rounds: number, competitors: readonly (() => Promise<void>)[]): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    for (let turn = 0; turn < competitors.length; turn++)
+      await competitors[(round + turn) % competitors.length]?.();
+  }
+}
+
+/** A working folder on the checkout's disk (a temporary folder may lie in memory, where fsync costs nothing). */
+export async function workFolder(): Promise<{ path: string; remove: () => Promise<void> }> {
+  await mkdir(RESULTS_FOLDER, { recursive: true });
+  const path = await mkdtemp(join(RESULTS_FOLDER, 'work-'));
+  return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) };
+}
+
+const ms = (value: number): string => `${value < 10 ? value.toFixed(2) : value.toFixed(1)} ms`;
+
+/** The tables as Markdown, which a terminal shows well enough. */
+export function toMarkdown({ name, about, tables }: BenchReport): string {
+  return [`## ${name}`, '', about, '', ...tables.flatMap(tableLines)].join('\n');
+}
+
+function tableLines({ title, lines, verdicts }: Table): string[] {
+  const rows = lines.map(({ name, medianMs, p95Ms, runs, ratio }) => [
+    name,
+    ms(medianMs),
+    ms(p95Ms),
+    ratio === undefined ? '' : `${ratio.value.toFixed(2)} × ${ratio.to}`,
+    String(runs),
+  ]);
+  return [
+    `### ${title}`,
+    '',
+    ...aligned([['', 'median', 'p95', 'ratio of medians', 'runs'], ...rows]),
+    '',
+    ...verdicts.map(
+      ({ requirement, measured, holds }) =>
+        `- ${requirement}: ${measured}, **${holds ? 'holds' : 'missed'}**`,
+    ),
+    '',
+  ];
+}
+
+function aligned(rows: readonly (readonly string[])[]): string[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const text = (row: readonly string[]): string =>
+    `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`;
+  const [head = [], ...body] = rows;
+  return [text(head), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body.map(text)];
+}
+
+const manifest = z.object({ version: z.string() });
+/** The packages whose work is in the figures. */
+const PACKAGES = ['onnxruntime-node', 'sharp', 'mqtt', 'aedes', 'hono', '@hono/node-server', 'tsx'];
+
+export interface MachineFacts {
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  readonly system: string;
+  readonly node: string;
+  readonly commit: string;
+  readonly packages: Record<string, string>;
+  /** Of the last minute, before the first bench: above a fraction of the cores, somebody else was at work. */
+  readonly loadBefore: number;
+}
+
+export async function machineFacts(): Promise<MachineFacts> {
+  const packages: Record<string, string> = {};
+  for (const name of PACKAGES) {
+    const text = await readFile(inTree(`node_modules/${name}/package.json`), 'utf8');
+    packages[name] = manifest.parse(JSON.parse(text)).version;
+  }
+  return {
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    cores: availableParallelism(),
+    memoryBytes: totalmem(),
+    system: `${process.platform} ${release()} ${arch()}`,
+    node: process.version,
+    commit:
+      git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain') === '' ? '' : ' with changes'),
+    packages,
+    loadBefore: loadavg()[0] ?? 0,
+  };
+}
+
+function git(...args: string[]): string {
+  try {
+    return execFileSync('git', args, {
+      cwd: inTree('.'),
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return 'unknown';
+  }
+}

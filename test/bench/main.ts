@@ -1,0 +1,56 @@
+/**
+ * `npm run bench -- [names] [--json FILE] [--data DIR]`: runs the benches one after the other, prints their tables and writes
+ * everything as JSON. `hybrid` (what a pair of models gives together) needs the data sets and writes its own page.
+ */
+import { spawnSync } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runTool } from '../../models/recipes/measure/command.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import { tsxFlags } from '../../shared/runtime/supervisor.ts';
+import { device } from './device.ts';
+import { type BenchReport, inTree, machineFacts, RESULTS_FOLDER, toMarkdown } from './harness.ts';
+import { roundTrip } from './round-trip.ts';
+
+const BENCHES: Record<string, () => Promise<BenchReport>> = { device, 'round-trip': roundTrip };
+const HYBRID = 'hybrid';
+
+runTool(async () => {
+  const { values, positionals } = parseArgs({
+    options: { json: { type: 'string' }, data: { type: 'string' } },
+    allowPositionals: true,
+  });
+  const names = positionals.length > 0 ? positionals : Object.keys(BENCHES);
+  const unknown = names.filter((name) => !(name in BENCHES) && name !== HYBRID);
+  if (unknown.length > 0 || (names.includes(HYBRID) && values.data === undefined))
+    throw new AppError(
+      'USAGE',
+      `usage: npm run bench -- [${Object.keys(BENCHES).join('] [')}] [${HYBRID} --data DIR] [--json FILE]`,
+    );
+
+  const machine = await machineFacts();
+  const startedAt = new Date().toISOString();
+  const reports: BenchReport[] = [];
+  for (const name of names) {
+    const report = await BENCHES[name]?.();
+    if (!report) continue;
+    console.log(toMarkdown(report));
+    reports.push(report);
+  }
+  if (names.includes(HYBRID)) measureHybrid(values.data ?? '');
+  const { cpu, cores, system, node, commit, loadBefore } = machine;
+  console.log(
+    `${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}, load before ${loadBefore.toFixed(2)}`,
+  );
+  const file = values.json ?? join(RESULTS_FOLDER, `${startedAt.replaceAll(/[:.]/g, '-')}.json`);
+  await writeFile(file, `${JSON.stringify({ startedAt, machine, reports }, null, 2)}\n`);
+  console.log(`Written to ${file}`);
+});
+
+function measureHybrid(data: string): void {
+  const run = spawnSync(process.execPath, [...tsxFlags(), inTree('test/bench/hybrid.ts'), '--data', data], {
+    stdio: 'inherit',
+  });
+  if (run.status !== 0) throw new AppError('CHILD_FAILED', 'the hybrid bench failed');
+}

@@ -1,0 +1,61 @@
+/** A child of a bench that is given pictures and gives back its own times: both ends. */
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { AppError } from '../../shared/runtime/errors.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import { tsxFlags } from '../../shared/runtime/supervisor.ts';
+
+const answer = z.object({ timesMs: z.array(z.number()), labels: z.array(z.string()) });
+export type WorkerAnswer = z.infer<typeof answer>;
+
+export class Worker implements Part {
+  readonly #file: string;
+  #child: ChildProcess | undefined;
+
+  /** @param file beside this one */
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  start(): void {
+    this.#child = fork(fileURLToPath(new URL(this.#file, import.meta.url)), [], {
+      execArgv: tsxFlags(),
+      serialization: 'advanced',
+      env: { ...process.env, ORT_DISABLE_TELEMETRY: '1' },
+    });
+  }
+
+  /** Sends one message and waits for its answer. */
+  ask(message: object): Promise<WorkerAnswer> {
+    const child = this.#child;
+    if (!child) throw new AppError('INVARIANT_BROKEN', 'the worker was not started');
+    return new Promise((resolve, reject) => {
+      const onExit = (): void => reject(new AppError('CHILD_FAILED', `${this.#file} ended`));
+      child.once('exit', onExit);
+      child.once('message', (raw) => {
+        child.off('exit', onExit);
+        resolve(answer.parse(raw));
+      });
+      child.send(message);
+    });
+  }
+
+  stop(): void {
+    if (this.#child?.connected) this.#child.disconnect();
+  }
+}
+
+/** The child's end: answers each message; a failure ends it, and so the bench. */
+export function answerParent(answerTo: (message: unknown) => Promise<WorkerAnswer>): void {
+  process.on('disconnect', () => process.exit(0));
+  process.on('message', (message) => {
+    answerTo(message).then(
+      (given) => process.send?.(given),
+      (error: unknown) => {
+        console.error(error);
+        process.exit(1);
+      },
+    );
+  });
+}
