@@ -186,7 +186,7 @@ async function startAgent(
     outbox,
     uplink: NO_UPLINK,
     show: (result) => results.add(result),
-    deliver: (result) => fanout.deliver(result),
+    deliver: (result, isOwed) => fanout.deliver(result, isOwed),
     clock,
     logger,
     metrics,
