@@ -40,7 +40,8 @@ export function table(
     ...(colAligns && { colAligns: [...colAligns] }),
   });
   made.push(...rows.map((row) => [...row]));
-  return made.toString();
+  // The last column's padding is nothing to see.
+  return made.toString().replace(/ +$/gm, '');
 }
 
 /** Prints the value as JSON, or as people want it. */

@@ -4,7 +4,7 @@
  * a program started alone stops on SIGINT and SIGTERM.
  */
 import { z } from 'zod';
-import { AppError, ERROR_CODES, toAppError, toErrorBody } from './errors.ts';
+import { AppError, ERROR_CODES, isAppError, toAppError, toErrorBody } from './errors.ts';
 
 /** What a child says to the program that started it. */
 export const childMessage = z.discriminatedUnion('type', [
@@ -77,7 +77,8 @@ export async function runProgram(
   } catch (error) {
     reportFatal(error);
     // Let the message reach the parent before the channel closes.
-    setTimeout(() => process.exit(1), 50);
+    const exitCode = isAppError(error, 'USAGE') ? 2 : 1;
+    setTimeout(() => process.exit(exitCode), 50);
   }
 }
 
