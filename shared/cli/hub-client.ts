@@ -14,7 +14,7 @@ export interface HubOptions {
 const ADDRESS_FILE = 'address.json';
 const address = z.object({ url: z.string() });
 const problem = z.object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), detail: z.string() });
-const taskError = z.object({ error: z.string() });
+const taskError = z.object({ error: z.string(), code: z.enum(ERROR_CODES).catch('HUB_FAILED') });
 const TIMEOUT_MS = 60_000;
 
 /** `fetch`'s options, as far as they are used here. */
@@ -111,11 +111,7 @@ async function toError(response: Response, url: string): Promise<AppError> {
   const admin = problem.safeParse(json);
   if (admin.success) return new AppError(admin.data.code, admin.data.detail);
   const task = taskError.safeParse(json);
-  if (task.success)
-    return new AppError(
-      response.status === 404 ? 'MODEL_UNKNOWN' : response.status === 401 ? 'UNAUTHORIZED' : 'HUB_FAILED',
-      task.data.error,
-    );
+  if (task.success) return new AppError(task.data.code, task.data.error);
   return new AppError('HUB_FAILED', `${url} answered ${response.status}`);
 }
 

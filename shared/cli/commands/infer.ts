@@ -27,17 +27,10 @@ export async function infer(
   const bytes = await fileBytes(input);
   if (wantsImage && !bytes)
     throw new AppError('FILE_UNREADABLE', `${model} takes pictures, and there is no file ${input}`);
-  // The Hugging Face face takes text as JSON, pictures as they are.
-  const body =
-    wantsImage && bytes
-      ? bytes
-      : Buffer.from(JSON.stringify({ inputs: bytes ? bytes.toString('utf8').trim() : input }));
-  const output = await hub.infer(
-    model,
-    body,
-    wantsImage ? 'application/octet-stream' : 'application/json',
-    z.unknown(),
-  );
+  // Files travel as they are, so that the hub sees what they are; a text from the command line may look like JSON.
+  const output = bytes
+    ? await hub.infer(model, bytes, 'application/octet-stream', z.unknown())
+    : await hub.infer(model, Buffer.from(JSON.stringify({ inputs: input })), 'application/json', z.unknown());
   const labels = z
     .array(classification)
     .safeParse(Array.isArray(output) && Array.isArray(output[0]) ? output[0] : output);
