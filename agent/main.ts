@@ -160,6 +160,7 @@ async function run(
     deviceId: config.device,
     pipelines,
     results,
+    isOwed: (id) => outbox.has(id),
     ready: () => notReady(slots),
     link,
     key: config.key,

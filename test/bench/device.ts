@@ -196,6 +196,7 @@ async function startAgent(
     deviceId: 'bench',
     pipelines: new Map([[pipeline.name, pipeline]]),
     results,
+    isOwed: () => false,
     ready: () => undefined,
     link: () => ({ online: false, hub: null, outbox: outbox.depth }),
     key: undefined,
