@@ -5,13 +5,13 @@
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
 import { dirname, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limits.ts';
 import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
 import { taskName } from '../shared/contract/tasks.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
+import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 
 export const AGENT_HELP = `Usage: outrider agent [options]
 
@@ -190,11 +190,11 @@ export async function loadConfig(
   argv: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<AgentConfig | 'help'> {
-  const values = readFlags(argv);
+  const values = readFlags(argv, flags, 'outrider agent');
   if (values.help) return 'help';
-  const checked = check(flagValues, values, 'USAGE', (path) => `--${path}`);
+  const checked = checkAll(flagValues, values, 'USAGE', (path) => `--${path}`);
   const path = resolve(values.config ?? 'outrider.yaml');
-  const config = check(file, await readYaml(path), 'CONFIG_INVALID', (key) => `${path}: ${key}`);
+  const config = checkAll(file, await readYaml(path), 'CONFIG_INVALID', (key) => `${path}: ${key}`);
   const baseDir = dirname(path);
   const host = values['agent-host'] ?? '127.0.0.1';
   const key = env.OUTRIDER_AGENT_KEY;
@@ -206,8 +206,8 @@ export async function loadConfig(
     device: checked.device ?? config.device ?? hostDeviceId(),
     hubUrl: checked.hub ?? config.hub.url,
     mqttUrl: checked.mqtt ?? config.hub.mqtt,
-    enrollToken: values.enroll ?? env.OUTRIDER_ENROLL_TOKEN,
-    mqttPassword: env.OUTRIDER_MQTT_PASSWORD,
+    enrollToken: values.enroll ?? (env.OUTRIDER_ENROLL_TOKEN || undefined),
+    mqttPassword: env.OUTRIDER_MQTT_PASSWORD || undefined,
     dataDir:
       values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data),
     modelsDir: resolve(values.models ?? 'models'),
@@ -231,18 +231,6 @@ const hostDeviceId = (): string =>
     .replace(/[^A-Za-z0-9_-]/g, '-')
     .slice(0, 64) || 'device';
 
-function readFlags(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options: flags, allowPositionals: false }).values;
-  } catch (error) {
-    throw new AppError(
-      'USAGE',
-      `${error instanceof Error ? error.message : String(error)}; see outrider agent --help`,
-      { cause: error },
-    );
-  }
-}
-
 async function readYaml(path: string): Promise<unknown> {
   try {
     return parseYaml(await readFile(path, 'utf8'));
@@ -252,19 +240,4 @@ async function readYaml(path: string): Promise<unknown> {
     const why = systemCode(error) === 'ENOENT' ? 'does not exist; name one with --config' : 'cannot be read';
     throw new AppError('CONFIG_INVALID', `the configuration ${path} ${why}`, { cause: error });
   }
-}
-
-/** All problems at once, each naming its key and what was expected. */
-function check<T>(
-  schema: z.ZodType<T>,
-  value: unknown,
-  code: 'USAGE' | 'CONFIG_INVALID',
-  name: (path: string) => string,
-): T {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map(
-    (issue) => `${name(issue.path.join('.') || 'top')}: ${issue.message}`,
-  );
-  throw new AppError(code, problems.join('; '), { cause: parsed.error });
 }

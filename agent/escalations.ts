@@ -28,7 +28,7 @@ export interface EscalationsOptions {
   readonly outbox: Outbox;
   readonly uplink: Uplink;
   readonly show: (result: Result) => void;
-  readonly deliver: (result: Result) => Promise<void>;
+  readonly deliver: (result: Result, isOwed: boolean) => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -148,7 +148,7 @@ export class Escalations {
     const result = this.#o.results.local(open.subject, open.request.local, reason, true);
     this.#o.show(result);
     open.onFirst(result);
-    this.#inBackground(this.#o.deliver(result));
+    this.#inBackground(this.#o.deliver(result, false));
   }
 
   async #takeReply(open: Open, reply: CloudReply, roundTripMs: number): Promise<void> {
@@ -198,7 +198,8 @@ export class Escalations {
     outcome: 'answered' | 'failed' | 'expired',
   ): Promise<void> {
     this.#count('outrider_escalations_ended_total', { outcome });
-    if (final) await this.#o.deliver(final);
+    // Not taken before a stop: the entry stays, and the next start delivers it.
+    if (final) await this.#o.deliver(final, true);
     await this.#o.outbox.close(id);
   }
 

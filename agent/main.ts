@@ -8,7 +8,7 @@ import { startRunner } from '../shared/inference/runner-process.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
 import { findModelFolders, type ModelFolder } from '../shared/release/model-folder.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
-import { AppError } from '../shared/runtime/errors.ts';
+import { AppError, toAppError } from '../shared/runtime/errors.ts';
 import { lockFolder } from '../shared/runtime/folder-lock.ts';
 import { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../shared/runtime/logger.ts';
@@ -25,11 +25,10 @@ import { createAgentMetrics } from './metrics.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
 import { Pipeline } from './pipeline.ts';
-import type { LocalModel, Sink } from './ports.ts';
 import { CertificateRouter } from './router/certificate-router.ts';
 import { Fanout } from './sink/fanout.ts';
-import { deadLetterFile, FileSink } from './sink/file-sink.ts';
-import { MqttSink } from './sink/mqtt-sink.ts';
+import { deadLetterFile } from './sink/file-sink.ts';
+import { SinkMaker } from './sinks.ts';
 import { noLocalModel, Slot } from './slot/slot.ts';
 import { type EnrollOptions, findCredential, waitForCredential } from './uplink/credential.ts';
 import { MqttUplink } from './uplink/uplink.ts';
@@ -84,7 +83,7 @@ async function run(
   const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, logger, limits });
   await lifecycle.start('outbox', outbox);
 
-  const slots = new Map<string, LocalModel>();
+  const slots = new Map<string, Slot>();
   for (const [name, folder] of models) {
     const slot = new Slot({
       model: { name, version: '0', digest: folder.digest },
@@ -107,6 +106,7 @@ async function run(
 
   const results = new ResultStore();
   const pipelines = new Map<string, Pipeline>();
+  const fanouts: Fanout[] = [];
   const uplink = createUplink(config, { dataDir, outbox, logger, metrics, pipelines });
   const sinksOf = new SinkMaker(dataDir, logger);
   for (const one of config.pipelines) {
@@ -117,7 +117,7 @@ async function run(
       logger,
       metrics,
     });
-    await lifecycle.start(`sinks of ${one.name}`, fanout);
+    fanouts.push(fanout);
     const show = (result: Result): void => {
       count(metrics, result);
       results.add(result);
@@ -136,7 +136,7 @@ async function run(
         outbox,
         uplink,
         show,
-        deliver: (result) => fanout.deliver(result),
+        deliver: (result, isOwed) => fanout.deliver(result, isOwed),
         clock,
         logger,
         metrics,
@@ -149,8 +149,10 @@ async function run(
   uplink.onChange((online) => {
     if (!online) for (const pipeline of pipelines.values()) pipeline.onOffline();
   });
-  for (const pipeline of pipelines.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);
+  // Stopped in reverse: waiting deliveries end, then the pipelines that wait for them, then the connections.
   await lifecycle.start('sink connections', sinksOf);
+  for (const pipeline of pipelines.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);
+  for (const fanout of fanouts) await lifecycle.start('sinks', fanout);
   await lifecycle.start('uplink', uplink);
 
   const link = () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth });
@@ -158,7 +160,8 @@ async function run(
     deviceId: config.device,
     pipelines,
     results,
-    ready: () => undefined,
+    isOwed: (id) => outbox.has(id),
+    ready: () => notReady(slots),
     link,
     key: config.key,
     metrics,
@@ -200,26 +203,35 @@ async function run(
   };
 }
 
+/** Why the device cannot answer with every model now; undefined when it can. */
+function notReady(slots: ReadonlyMap<string, Slot>): string | undefined {
+  const down = [...slots].find(([, slot]) => !slot.isUp);
+  return down && `the runner of ${down[0]} is being started`;
+}
+
 /** The model folders that the pipelines name. @throws MODEL_UNKNOWN, or what is wrong with the folder of this name */
 async function localModels(config: AgentConfig, logger: Logger): Promise<Map<string, ModelFolder>> {
   const wanted = new Set(config.pipelines.map(({ edge }) => edge).filter((name) => name !== undefined));
   if (wanted.size === 0) return new Map();
-  const invalid = new Map<string, unknown>();
+  const invalid = new Map<string, AppError>();
   const found = await findModelFolders(config.modelsDir, (path, error) => {
     logger.failure('agent.model_invalid', error, { path });
-    invalid.set(path, error);
+    invalid.set(path, toAppError(error));
   });
   const models = new Map<string, ModelFolder>();
   for (const name of wanted) {
     const folder = found.find(({ spec }) => spec.name === name);
-    if (!folder)
-      throw (
-        invalid.get(join(config.modelsDir, name)) ??
-        new AppError('MODEL_UNKNOWN', `there is no model ${name} in ${config.modelsDir}`)
-      );
+    if (!folder) throw invalid.get(join(config.modelsDir, name)) ?? noModel(name, config, invalid);
     models.set(name, folder);
   }
   return models;
+}
+
+/** A folder may hold a model of another name than its own: all that were passed over are told. */
+function noModel(name: string, { modelsDir }: AgentConfig, invalid: ReadonlyMap<string, AppError>): AppError {
+  const passedOver = [...invalid.values()].map(({ message }) => message).join('; ');
+  const why = passedOver === '' ? '' : ` (passed over: ${passedOver})`;
+  return new AppError('MODEL_UNKNOWN', `there is no model ${name} in ${modelsDir}${why}`);
 }
 
 function createRouter(
@@ -296,49 +308,6 @@ function createUplink(
     logger,
     metrics,
   });
-}
-
-/** Sinks, and the MQTT connections that some of them share. */
-class SinkMaker {
-  readonly #dataDir: string;
-  readonly #logger: Logger;
-  readonly #ends: (() => Promise<void>)[] = [];
-
-  constructor(dataDir: string, logger: Logger) {
-    this.#dataDir = dataDir;
-    this.#logger = logger;
-  }
-
-  start(): void {}
-
-  async stop(): Promise<void> {
-    await Promise.all(this.#ends.map((end) => end()));
-  }
-
-  async make(pipeline: PipelineConfig, device: string): Promise<Sink[]> {
-    return Promise.all(
-      pipeline.sinks.map(async (sink, index): Promise<Sink> => {
-        if (sink.type === 'file') {
-          const file = new FileSink({
-            path: join(sink.path.startsWith('/') ? '' : this.#dataDir, sink.path),
-            ...(sink.maxBytes !== undefined && { maxBytes: sink.maxBytes }),
-          });
-          this.#ends.push(() => file.close());
-          return file;
-        }
-        const { url, username = '', password = '', topic } = sink;
-        const connection = await connectMqtt({
-          url,
-          clientId: `${device}-${pipeline.name}-${index}`,
-          username,
-          password,
-          logger: this.#logger,
-        });
-        this.#ends.push(() => connection.end());
-        return new MqttSink({ connection, topic, qos: 1 });
-      }),
-    );
-  }
 }
 
 function createFeeds(

@@ -45,8 +45,8 @@ export interface PipelineOptions {
   readonly uplink: Uplink;
   /** Sees each Result at once: waiting callers, the stream, the counters. */
   readonly show: (result: Result) => void;
-  /** Resolves when every sink has the Result, or has dead-lettered it. */
-  readonly deliver: (result: Result) => Promise<void>;
+  /** Resolves when every sink has the Result, or has dead-lettered it; rejects for an owed one when it could not before a stop. */
+  readonly deliver: (result: Result, isOwed: boolean) => Promise<void>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -246,7 +246,7 @@ export class Pipeline implements Part, PipelineFace {
   #done(subject: Subject, result: Result): Accepted {
     this.#o.show(result);
     const delivering = this.#o
-      .deliver(result)
+      .deliver(result, false)
       .catch((error: unknown) =>
         this.#o.logger.failure('pipeline.not_delivered', error, { pipeline: this.name }),
       );

@@ -1,9 +1,8 @@
 /** The hub's flags, and the only reader of process.env on this side. */
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
-import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { AppError } from '../shared/runtime/errors.ts';
+import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 
 export const HUB_HELP = `Usage: outrider hub [options]
 
@@ -86,17 +85,9 @@ export function loadConfig(
   argv: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
 ): HubConfig | 'help' {
-  const given = readFlags(argv);
+  const given = readFlags(argv, flags, 'outrider hub');
   if (given.help) return 'help';
-  const parsed = values.safeParse(given);
-  if (!parsed.success) {
-    throw new AppError(
-      'USAGE',
-      parsed.error.issues.map((issue) => `--${issue.path.join('.')}: ${issue.message}`).join('; '),
-      { cause: parsed.error },
-    );
-  }
-  const checked = parsed.data;
+  const checked = checkAll(values, given, 'USAGE', (flag) => `--${flag}`);
   return {
     dataDir: resolve(given.data),
     modelsDir: resolve(given.models),
@@ -119,15 +110,3 @@ export function loadConfig(
 
 /** The broker's folder beside the hub's. */
 export const brokerFolder = (config: HubConfig): string => join(config.dataDir, 'broker');
-
-function readFlags(argv: readonly string[]) {
-  try {
-    return parseArgs({ args: [...argv], options: flags, allowPositionals: false }).values;
-  } catch (error) {
-    throw new AppError(
-      'USAGE',
-      `${error instanceof Error ? error.message : String(error)}; see outrider hub --help`,
-      { cause: error },
-    );
-  }
-}

@@ -136,6 +136,7 @@ async function run(
     'Age of the oldest waiting request',
     () => batcher.oldestAgeMs / 1000,
   );
+  metrics.gauge('outrider_usage_lost_lines', 'Usage lines that could not be written', () => usage.dropped);
   metrics.gauge('outrider_link_connected_ratio', '1 while the broker is connected', () =>
     link.connected ? 1 : 0,
   );

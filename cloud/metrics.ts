@@ -29,11 +29,4 @@ export const createHubMetrics = (): Metrics =>
       help: 'HTTP requests, by route and status',
       labels: ['route', 'status'],
     },
-    outrider_batch_size_total: { kind: 'counter', help: 'Batches run, by size', labels: ['model', 'size'] },
-    outrider_runner_restarts_total: {
-      kind: 'counter',
-      help: 'Runners that ended unexpectedly',
-      labels: ['model'],
-    },
-    outrider_usage_lost_total: { kind: 'counter', help: 'Usage lines that could not be written', labels: [] },
   });

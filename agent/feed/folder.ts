@@ -7,24 +7,20 @@ import { basename, join } from 'node:path';
 import { watch } from 'chokidar';
 import { z } from 'zod';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
-import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, systemCode } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Feed, FeedItem } from '../ports.ts';
+import { type Passes, rest, runPasses } from './passes.ts';
 
-export interface FolderFeedOptions {
+/** Without `repeatPaceMs` and `once` it watches for new files. */
+export interface FolderFeedOptions extends Passes {
   readonly path: string;
-  /** Start again when the end is reached, with this wait between two inputs; undefined: watch for new files. */
-  readonly repeatPaceMs: number | undefined;
-  /** One pass, then end. */
-  readonly once: boolean;
   readonly after: 'keep' | 'move' | 'delete';
   readonly moveTo: string;
   /** Where it remembers what it has taken. */
   readonly statePath: string;
   readonly maxBytes: number;
   readonly contentType: (name: string) => string;
-  readonly clock: Clock;
   readonly logger: Logger;
   /** A file that could not be taken, with the reason. */
   readonly onDropped: (reason: string) => void;
@@ -49,14 +45,9 @@ export class FolderFeed implements Feed {
   }
 
   async run(take: (item: FeedItem) => Promise<void>, signal: AbortSignal): Promise<void> {
-    const { repeatPaceMs, once, clock } = this.#o;
+    const { repeatPaceMs, once } = this.#o;
     if (repeatPaceMs === undefined && !once) return this.#follow(take, signal);
-    await this.#pass(take, signal, 0);
-    if (once || repeatPaceMs === undefined) return;
-    while (!signal.aborted) {
-      await clock.sleep(repeatPaceMs, signal).catch(() => undefined);
-      await this.#pass(take, signal, repeatPaceMs);
-    }
+    await runPasses(this.#o, signal, (paceMs) => this.#pass(take, signal, paceMs));
   }
 
   /** Everything that is there, in order of names. */
@@ -64,7 +55,7 @@ export class FolderFeed implements Feed {
     for (const name of await this.#list()) {
       if (signal.aborted) return;
       await this.#takeFile(name, take);
-      if (paceMs > 0) await this.#o.clock.sleep(paceMs, signal).catch(() => undefined);
+      await rest(this.#o.clock, paceMs, signal);
     }
   }
 

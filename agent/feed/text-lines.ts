@@ -1,16 +1,12 @@
 /** Lines of a text file, one input each; blank lines are passed over. Once, or again and again at a gentle pace. */
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
-import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Feed, FeedItem } from '../ports.ts';
+import { type Passes, rest, runPasses } from './passes.ts';
 
-export interface TextLinesFeedOptions {
+export interface TextLinesFeedOptions extends Passes {
   readonly path: string;
-  /** Start again when the end is reached, with this wait between two inputs; undefined: end there. */
-  readonly repeatPaceMs: number | undefined;
-  readonly once: boolean;
-  readonly clock: Clock;
 }
 
 /** Enough of a line to know it by. */
@@ -24,13 +20,7 @@ export class TextLinesFeed implements Feed {
   }
 
   async run(take: (item: FeedItem) => Promise<void>, signal: AbortSignal): Promise<void> {
-    const { repeatPaceMs, once, clock } = this.#o;
-    await this.#pass(take, signal, 0);
-    if (once || repeatPaceMs === undefined) return;
-    while (!signal.aborted) {
-      await clock.sleep(repeatPaceMs, signal).catch(() => undefined);
-      await this.#pass(take, signal, repeatPaceMs);
-    }
+    await runPasses(this.#o, signal, (paceMs) => this.#pass(take, signal, paceMs));
   }
 
   async #pass(take: (item: FeedItem) => Promise<void>, signal: AbortSignal, paceMs: number): Promise<void> {
@@ -44,7 +34,7 @@ export class TextLinesFeed implements Feed {
           input: { contentType: 'text/plain; charset=utf-8', body: Buffer.from(text, 'utf8') },
           label: labelOf(text),
         });
-        if (paceMs > 0) await this.#o.clock.sleep(paceMs, signal).catch(() => undefined);
+        await rest(this.#o.clock, paceMs, signal);
       }
     } catch (error) {
       throw error instanceof AppError

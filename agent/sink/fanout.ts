@@ -5,6 +5,7 @@
 import type { Result } from '../../shared/contract/result.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -35,23 +36,33 @@ export class Fanout implements Part {
 
   start(): void {}
 
-  /** Waiting retries end at once, into the dead letters. */
+  /** Waiting retries end at once: into the dead letters, or back to the outbox that still holds them. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all(this.#tails.values());
   }
 
-  /** Resolves when every sink has taken the Result or it is among the dead letters. */
-  async deliver(result: Result): Promise<void> {
+  /**
+   * Resolves when every sink has taken the Result or it is among the dead letters.
+   *
+   * @param isOwed the outbox holds the Result until this resolves, and gives it again after a restart
+   * @throws STOPPING for an owed Result that a sink has not taken by the stop
+   */
+  async deliver(result: Result, isOwed: boolean): Promise<void> {
     const deliveries = this.#o.sinks.map((sink) => {
-      const next = (this.#tails.get(sink) ?? Promise.resolve()).then(() => this.#deliverTo(sink, result));
-      this.#tails.set(sink, next);
+      const next = (this.#tails.get(sink) ?? Promise.resolve()).then(() =>
+        this.#deliverTo(sink, result, isOwed),
+      );
+      this.#tails.set(
+        sink,
+        next.catch(() => undefined),
+      );
       return next;
     });
     await Promise.all(deliveries);
   }
 
-  async #deliverTo(sink: Sink, result: Result): Promise<void> {
+  async #deliverTo(sink: Sink, result: Result, isOwed: boolean): Promise<void> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       try {
         await sink.put(result);
@@ -66,6 +77,7 @@ export class Fanout implements Part {
         if (!goOn) break;
       }
     }
+    if (isOwed && this.#stopping.signal.aborted) throw new AppError('STOPPING');
     this.#o.metrics.count('outrider_sink_dead_letters_total', { sink: sink.name });
     await this.#o
       .deadLetter(sink.name, result)

@@ -38,6 +38,11 @@ export class Slot implements LocalModel, Part {
     this.#o = options;
   }
 
+  /** Whether inputs are answered now. */
+  get isUp(): boolean {
+    return this.#runner?.isUp === true;
+  }
+
   /** @throws MODEL_INVALID, RUNNER_START_FAILED: a model that cannot start at all is told at once */
   async start(): Promise<void> {
     const first = await this.#o.startRunner(this.#o.runner);

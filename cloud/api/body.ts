@@ -20,7 +20,7 @@ export class BodyReader {
   /**
    * Reads the body and holds its memory until `use` is done with it.
    *
-   * @throws INPUT_TOO_LARGE, QUEUE_FULL, BAD_REQUEST (too slow, or broken off)
+   * @throws INPUT_TOO_LARGE, QUEUE_FULL, BODY_TIMEOUT, BAD_REQUEST (broken off)
    */
   async with<T>(request: Request, maxBytes: number, use: (body: Uint8Array) => Promise<T>): Promise<T> {
     const tooLarge = () => new AppError('INPUT_TOO_LARGE', `the body is over ${maxBytes} bytes`);
@@ -31,7 +31,7 @@ export class BodyReader {
     let bytes = 0;
     const giveUp = new AbortController();
     const tooSlow = this.#clock.sleep(this.#timeoutMs, giveUp.signal).then(() => {
-      throw new AppError('BAD_REQUEST', `the body did not arrive within ${this.#timeoutMs / 1000} s`);
+      throw new AppError('BODY_TIMEOUT', `the body did not arrive within ${this.#timeoutMs / 1000} s`);
     });
     tooSlow.catch(() => undefined);
     try {

@@ -1,7 +1,7 @@
 /** The broker program: its own process, so that a slow hub never stalls the link (DESIGN.md 4). */
-import { parseArgs } from 'node:util';
+import { z } from 'zod';
 import { systemClock } from '../../shared/runtime/clock.ts';
-import { AppError } from '../../shared/runtime/errors.ts';
+import { checkAll, readFlags } from '../../shared/runtime/flags.ts';
 import { lockFolder } from '../../shared/runtime/folder-lock.ts';
 import { createLogger } from '../../shared/runtime/logger.ts';
 import { runProgram } from '../../shared/runtime/program.ts';
@@ -16,29 +16,12 @@ const FLAGS = {
   logs: { type: 'string' },
 } as const;
 
-interface Flags {
-  readonly port: number;
-  readonly host: string;
-  readonly data: string;
-  readonly logs: string | undefined;
-}
-
-/** @throws USAGE */
-function readFlags(): Flags {
-  let values: { port: string; host: string; data: string; logs?: string };
-  try {
-    values = parseArgs({ options: FLAGS }).values;
-  } catch (error) {
-    throw new AppError('USAGE', error instanceof Error ? error.message : String(error), { cause: error });
-  }
-  const port = Number(values.port);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new AppError('USAGE', `--port must be a whole number from 0 to 65535, not ${values.port}`);
-  return { port, host: values.host, data: values.data, logs: values.logs };
-}
+const values = z.object({ port: z.coerce.number().int().min(0).max(65_535) });
 
 await runProgram(async () => {
-  const { port, host, data, logs } = readFlags();
+  const given = readFlags(process.argv.slice(2), FLAGS, 'the broker');
+  const { port } = checkAll(values, given, 'USAGE', (flag) => `--${flag}`);
+  const { host, data, logs } = given;
   const lock = await lockFolder(data);
   const logger = createLogger({ program: 'broker', ...(logs !== undefined && { folder: logs }) });
   const broker = new EmbeddedBroker({ host, port, folder: data, logger, clock: systemClock });

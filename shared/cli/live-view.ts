@@ -134,12 +134,13 @@ export function liveView(totals: Totals, head: readonly string[]): View {
 
 const MAX_ROWS = 200;
 const HEAD = ['input', 'answer', 'agreement', 'by', 'why', 'ms'];
+const ALIGNS = ['left', 'left', 'right', 'left', 'left', 'right'] as const;
 /** Widths of every column but the first, which gets the rest. */
 const WIDTHS = [24, 11, 7, 14, 9];
 
 function liveTable(results: readonly Result[], columns: number): string {
   const first = Math.max(16, columns - WIDTHS.reduce((sum, width) => sum + width, 0) - 2 * WIDTHS.length - 2);
-  return table(HEAD, results.map(cells), [first, ...WIDTHS]);
+  return table(HEAD, results.map(cells), { colWidths: [first, ...WIDTHS], colAligns: ALIGNS });
 }
 
 function cells(result: Result): string[] {

@@ -21,20 +21,27 @@ const NO_BORDERS = Object.fromEntries(
   ].map((part) => [part, '']),
 );
 
+export interface TableLayout {
+  readonly colWidths?: readonly number[];
+  readonly colAligns?: readonly ('left' | 'right')[];
+}
+
 /** A borderless table. */
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],
-  colWidths?: readonly number[],
+  { colWidths, colAligns }: TableLayout = {},
 ): string {
   const made = new Table({
     head: head.map((title) => pc.dim(title)),
     chars: { ...NO_BORDERS, middle: '  ' },
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
     ...(colWidths && { colWidths: [...colWidths] }),
+    ...(colAligns && { colAligns: [...colAligns] }),
   });
   made.push(...rows.map((row) => [...row]));
-  return made.toString();
+  // The last column's padding is nothing to see.
+  return made.toString().replace(/ +$/gm, '');
 }
 
 /** Prints the value as JSON, or as people want it. */

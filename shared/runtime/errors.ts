@@ -56,6 +56,7 @@ export const ERRORS = {
     'The input is over the size limit.',
     'Send a smaller input, or raise the limit in the configuration.',
   ),
+  BODY_TIMEOUT: caller(408, 'The body did not arrive in time.', 'Send it faster, or a smaller one.'),
   TEXT_INVALID: caller(422, 'The text is not valid UTF-8.', 'Send UTF-8 text.'),
   IMAGE_CORRUPT: caller(
     422,

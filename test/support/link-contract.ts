@@ -1,6 +1,6 @@
 /** What the link must do through any broker: the same tests run on the embedded one and on Mosquitto. */
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, afterEach, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deviceTopics, hubFilters, hubTopics } from '../../shared/contract/topics.ts';
 import { connectMqtt, type MqttConnection, type MqttConnectOptions } from '../../shared/mqtt/connect.ts';
@@ -59,10 +59,18 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
       broker = await start();
     });
     after(() => broker.stop());
+    /** What a failed test leaves open would throw the next one's connections out. */
+    const opened: MqttConnection[] = [];
+    const open: typeof connectAs = async (...args) => {
+      const connection = await connectAs(...args);
+      opened.push(connection);
+      return connection;
+    };
+    afterEach(() => Promise.all(opened.splice(0).map((one) => one.end())));
 
     it('carries a request to the hub and its reply to the device', async () => {
-      const hub = await connectAs(broker, 'hub-1');
-      const device = await connectAs(broker, 'gate-01');
+      const hub = await open(broker, 'hub-1');
+      const device = await open(broker, 'gate-01');
       hub.onMessage((_topic, payload) => {
         void hub.publish(gate.reply, Buffer.concat([Buffer.from('re: '), payload]), { qos: 1 });
       });
@@ -76,8 +84,8 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
     });
 
     it('sends small messages at once: no Nagle against delayed acknowledgements', async () => {
-      const hub = await connectAs(broker, 'hub-1');
-      const device = await connectAs(broker, 'gate-01');
+      const hub = await open(broker, 'hub-1');
+      const device = await open(broker, 'gate-01');
       hub.onMessage((_topic, payload) => void hub.publish(gate.reply, payload, { qos: 1 }));
       await hub.subscribe([hubFilters.infer]);
       await device.subscribe([gate.reply]);
@@ -96,7 +104,7 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
     });
 
     it('says whether the broker shares subscriptions', async () => {
-      const hub = await connectAs(broker, 'hub-1');
+      const hub = await open(broker, 'hub-1');
       assert.equal(hub.sharedSubscriptions, isVersion5);
       await hub.end();
     });
@@ -118,11 +126,11 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
 
     it('shows a retained presence to whoever comes later, and the last will of a device that vanishes', async () => {
       const wire = await startWire(broker.port);
-      const device = await connectAs(wire, 'gate-01', {
+      const device = await open(wire, 'gate-01', {
         will: { topic: gate.presence, payload: 'gone', retain: true },
       });
       await device.publish(gate.presence, 'here', { qos: 1, retain: true });
-      const hub = await connectAs(broker, 'hub-1');
+      const hub = await open(broker, 'hub-1');
       const received = inbox(hub);
       await hub.subscribe([hubFilters.presence]);
       assert.deepEqual(await until(() => received[0]), {
@@ -137,21 +145,25 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
     });
 
     it('keeps the last will back when the device says goodbye', async () => {
-      const hub = await connectAs(broker, 'hub-1');
+      const hub = await open(broker, 'hub-1');
       const received = inbox(hub);
       await hub.subscribe([deviceTopics('gate-02').presence]);
-      const device = await connectAs(broker, 'gate-02', {
+      const device = await open(broker, 'gate-02', {
         will: { topic: deviceTopics('gate-02').presence, payload: 'gone', retain: false },
       });
       await device.end();
       await delay(200);
-      assert.deepEqual(received, []);
+      // The broker may still hand the hub what earlier tests left in its session.
+      assert.deepEqual(
+        received.filter(({ topic }) => topic === deviceTopics('gate-02').presence),
+        [],
+      );
       await hub.end();
     });
 
     it('comes back after a broker restart with its subscriptions, and announces itself again', async () => {
-      const hub = await connectAs(broker, 'hub-1');
-      const device = await connectAs(broker, 'gate-01');
+      const hub = await open(broker, 'hub-1');
+      const device = await open(broker, 'gate-01');
       const announce = () =>
         void device.publish(gate.presence, 'here', { qos: 1, retain: true }).catch(() => undefined);
       device.onConnect(announce);
@@ -168,7 +180,7 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
     });
 
     it('rejects what the broker has not acknowledged when the connection is lost', async () => {
-      const device = await connectAs(broker, 'gate-01');
+      const device = await open(broker, 'gate-01');
       const sent = Promise.allSettled(
         Array.from({ length: 200 }, () => device.publish(gate.telemetry, Buffer.alloc(20_000), { qos: 1 })),
       );
@@ -204,12 +216,12 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
       const logger: Logger = { ...silentLogger, warn: (event) => events.push(event), child: () => logger };
       // Waits of 0.1, 0.2, 0.4, 0.8 s …
       const options = { logger, random: () => 0.1 };
-      const first = await connectAs(broker, 'gate-02', options);
+      const first = await open(broker, 'gate-02', options);
       let lost = 0;
       first.onDisconnect(() => {
         lost += 1;
       });
-      const second = await connectAs(broker, 'gate-02', options);
+      const second = await open(broker, 'gate-02', options);
       await until(() => events.includes('mqtt.unstable'));
       await delay(1_000);
       assert.ok(lost >= 4 && lost <= 6, `lost ${lost} times`);
@@ -217,8 +229,8 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
     });
 
     it('does not hand a device what is meant for another', async () => {
-      const device = await connectAs(broker, 'gate-02');
-      const hub = await connectAs(broker, 'hub-1');
+      const device = await open(broker, 'gate-02');
+      const hub = await open(broker, 'hub-1');
       const received = inbox(device);
       for (const filter of [gate.reply, 'outrider/v1/devices/+/reply', 'outrider/v1/#', '#', '+/+/+/+/+'])
         await device.subscribe([filter]).catch(() => undefined);

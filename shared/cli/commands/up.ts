@@ -34,7 +34,7 @@ export interface UpOptions {
 
 const ROOT = new URL('../../../', import.meta.url);
 const inRoot = (path: string): string => fileURLToPath(new URL(path, ROOT));
-/** The device of the shipped configuration. */
+/** Under `up` the agent is this device, whatever its configuration says. */
 const DEMO_DEVICE = 'demo';
 const facts = { broker: z.object({ port: z.int() }), web: z.object({ url: z.string() }) };
 
@@ -113,16 +113,17 @@ export async function up(options: UpOptions): Promise<void> {
       data,
       '--models',
       models(),
+      '--device',
+      DEMO_DEVICE,
       '--hub',
       hub,
       '--agent-port',
       String(options.agentPort),
       ...(options.once ? ['--once'] : []),
     ];
-    const device = options.config === undefined ? ['--device', DEMO_DEVICE] : [];
     const token = await tokenIfNeeded(await HubClient.find({ hub, data }), data);
     const env = token === undefined ? {} : { OUTRIDER_ENROLL_TOKEN: token };
-    return (await startChild('agent', 'agent/main.ts', [...args, ...device], facts.web, env)).url;
+    return (await startChild('agent', 'agent/main.ts', args, facts.web, env)).url;
   }
 
   function models(): string {
@@ -168,8 +169,8 @@ async function tokenIfNeeded(hub: HubClient, data: string): Promise<string | und
     () => false,
   );
   const { devices } = await hub.get('/api/v1/devices', deviceList);
-  if (hasCredential && devices.length > 0) return undefined;
-  return (await hub.post('/api/v1/enrollment-tokens', {}, enrollmentToken)).token;
+  if (hasCredential && devices.some(({ id }) => id === DEMO_DEVICE)) return undefined;
+  return (await hub.post('/api/v1/enrollment-tokens', { deviceId: DEMO_DEVICE }, enrollmentToken)).token;
 }
 
 /** The agent's stream, taken up again when the agent restarts. */

@@ -1,0 +1,34 @@
+/** Reads a program's own flags and checks values with a schema: all problems at once, each naming its key. */
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import type { ZodType } from 'zod';
+import { AppError } from './errors.ts';
+
+type Flags = NonNullable<ParseArgsConfig['options']>;
+
+/** @throws USAGE naming what is wrong and where help is */
+export function readFlags<T extends Flags>(argv: readonly string[], options: T, program: string) {
+  try {
+    return parseArgs({ args: [...argv], options, allowPositionals: false }).values;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new AppError('USAGE', `${why}; see ${program} --help`, { cause: error });
+  }
+}
+
+/**
+ * @param name makes of a key what people know it by
+ * @throws USAGE or CONFIG_INVALID
+ */
+export function checkAll<T>(
+  schema: ZodType<T>,
+  value: unknown,
+  code: 'USAGE' | 'CONFIG_INVALID',
+  name: (key: string) => string,
+): T {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(
+    (issue) => `${name(issue.path.join('.') || 'top')}: ${issue.message}`,
+  );
+  throw new AppError(code, problems.join('; '), { cause: parsed.error });
+}
