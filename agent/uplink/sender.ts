@@ -6,6 +6,7 @@
  * queued     | online and room              -> in flight
  * in flight  | final reply                  -> done
  * in flight  | reply "try again later"      -> waiting -> queued
+ * queued     | reply "try again later"      -> waiting -> queued
  * in flight  | no reply for a while         -> queued (counted as republished)
  * in flight  | link or hub lost             -> queued
  */
@@ -84,9 +85,14 @@ export class Sender {
     return flight && this.#options.clock.nowMonoMs() - flight.sentMonoMs;
   }
 
-  /** The hub cannot answer now. */
+  /** The hub cannot answer now. One that nobody waits for any more is forgotten. */
   postpone(id: string, retryAfterMs: number | undefined): void {
+    if (!this.#options.outbox.has(id)) {
+      this.replied(id);
+      return;
+    }
     this.#land(id);
+    this.#queue.delete(id);
     const attempt = this.#attempts.get(id) ?? 0;
     this.#attempts.set(id, attempt + 1);
     const { clock, random } = this.#options;
@@ -120,7 +126,7 @@ export class Sender {
       }
       const flight: Flight = { sentMonoMs: this.#options.clock.nowMonoMs(), cancelTimer: () => undefined };
       this.#flights.set(id, flight);
-      this.#send(id, flight).catch((error: unknown) => this.#failed(id, error));
+      this.#send(id, flight).catch((error: unknown) => this.#failed(id, flight, error));
     }
   }
 
@@ -171,8 +177,10 @@ export class Sender {
     this.enqueue(id);
   }
 
-  #failed(id: string, error: unknown): void {
+  #failed(id: string, flight: Flight, error: unknown): void {
     this.#options.logger.failure('uplink.not_sent', error, { requestId: id });
+    // It has been answered or published again since: that one counts.
+    if (this.#flights.get(id) !== flight) return;
     this.postpone(id, undefined);
   }
 
