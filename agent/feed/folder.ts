@@ -2,7 +2,7 @@
  * Files of a folder, by name: once, again and again at a gentle pace, or as they appear (when their size has settled).
  * It remembers what it has taken, and then keeps, moves or deletes it.
  */
-import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { watch } from 'chokidar';
 import { z } from 'zod';
@@ -75,8 +75,10 @@ export class FolderFeed implements Feed {
 
   /** New files, each once, also across restarts. */
   async #follow(take: (item: FeedItem) => Promise<void>, signal: AbortSignal): Promise<void> {
-    await this.#list();
-    this.#taken = await this.#readTaken();
+    const there = new Set(await this.#list());
+    // Files that are gone are forgotten, here and below: the memory grows no larger than the folder.
+    const taken = Object.entries(await this.#readTaken());
+    this.#taken = Object.fromEntries(taken.filter(([name]) => there.has(name)));
     const waiting: string[] = [];
     let wake: () => void = () => undefined;
     const watcher = watch(this.#o.path, {
@@ -87,6 +89,9 @@ export class FolderFeed implements Feed {
     watcher.on('add', (path) => {
       waiting.push(basename(path));
       wake();
+    });
+    watcher.on('unlink', (path) => {
+      delete this.#taken[basename(path)];
     });
     watcher.on('error', (error) => this.#o.logger.failure('feed.watch_failed', error));
     signal.addEventListener('abort', () => wake(), { once: true });
@@ -118,7 +123,7 @@ export class FolderFeed implements Feed {
     const mark = await this.#markOf(name);
     if (mark === undefined || this.#taken[name] === mark) return;
     await this.#takeFile(name, take);
-    if (this.#o.after !== 'keep') return;
+    if ((await this.#markOf(name)) === undefined) return;
     this.#taken[name] = mark;
     if (this.#o.clock.nowMonoMs() - this.#rememberedMonoMs >= REMEMBER_EVERY_MS) await this.#remember();
   }
@@ -128,10 +133,20 @@ export class FolderFeed implements Feed {
     const body = await this.#read(path);
     if (!body) return;
     await take({ input: { contentType: this.#o.contentType(name), body }, label: name });
-    if (this.#o.after === 'delete') await rm(path, { force: true });
-    if (this.#o.after === 'move') {
-      await mkdir(this.#o.moveTo, { recursive: true });
-      await rename(path, join(this.#o.moveTo, name));
+    await this.#putAway(name, path);
+  }
+
+  /** A file that cannot be put away stays; that is no reason to take it again, or to stop. */
+  async #putAway(name: string, path: string): Promise<void> {
+    const { after, moveTo, logger } = this.#o;
+    try {
+      if (after === 'delete') await rm(path, { force: true });
+      if (after === 'move') {
+        await mkdir(moveTo, { recursive: true });
+        await move(path, join(moveTo, name));
+      }
+    } catch (error) {
+      logger.warn('feed.not_put_away', { file: name, reason: systemCode(error) });
     }
   }
 
@@ -160,5 +175,16 @@ export class FolderFeed implements Feed {
       this.#o.logger.failure('feed.state_unreadable', error);
       return {};
     }
+  }
+}
+
+/** Also to another file system, where a name alone cannot go. */
+async function move(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to);
+  } catch (error) {
+    if (systemCode(error) !== 'EXDEV') throw error;
+    await copyFile(from, to);
+    await rm(from);
   }
 }

@@ -37,9 +37,9 @@ export class TextLinesFeed implements Feed {
         await rest(this.#o.clock, paceMs, signal);
       }
     } catch (error) {
-      throw error instanceof AppError
-        ? error
-        : new AppError('FILE_UNREADABLE', `the feed’s file ${this.#o.path} cannot be read`, { cause: error });
+      throw stream.errored
+        ? new AppError('FILE_UNREADABLE', `the feed’s file ${this.#o.path} cannot be read`, { cause: error })
+        : error;
     } finally {
       stream.destroy();
     }

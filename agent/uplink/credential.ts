@@ -2,13 +2,14 @@
  * Who this device is to the hub: the device makes its own secret, swaps a one-time token for its acceptance, and keeps both on
  * disk (mode 0600). Without a hub in reach it goes on trying; pipelines answer locally meanwhile.
  */
+import { rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { type enrollRequest, enrollResponse } from '../../shared/contract/messages.ts';
 import { deviceId as deviceIdSchema } from '../../shared/contract/names.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, ERROR_CODES, isAppError } from '../../shared/runtime/errors.ts';
+import { AppError, ERROR_CODES, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 
@@ -37,8 +38,8 @@ const RETRY = { firstMs: 1_000, maxMs: 60_000 };
 /**
  * The stored credential, or a new one for the token.
  *
- * @returns undefined when there is neither, or no hub in reach yet
- * @throws ENROLLMENT_REFUSED, CONFIG_INVALID (a token but no hub, or plain http off loopback)
+ * @returns undefined when there is neither, or no hub in reach that can answer now
+ * @throws ENROLLMENT_REFUSED, CONFLICT, CONFIG_INVALID (a token but no hub, or plain http off loopback)
  */
 export async function findCredential(options: EnrollOptions): Promise<Credential | undefined> {
   const { path, deviceId, token, logger } = options;
@@ -48,7 +49,7 @@ export async function findCredential(options: EnrollOptions): Promise<Credential
   try {
     return await enroll(options, token);
   } catch (error) {
-    if (!isAppError(error, 'HUB_UNREACHABLE')) throw error;
+    if (ERRORS[toAppError(error).code].retry === 'never') throw error;
     logger.failure('enroll.no_hub', error);
     return undefined;
   }
@@ -70,13 +71,27 @@ async function enroll({ path, deviceId, hubUrl }: EnrollOptions, token: string):
   if (url.protocol !== 'https:' && !['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname)) {
     throw new AppError('CONFIG_INVALID', `the secret may travel to ${url.host} by https only`);
   }
-  const secret = newSecret();
+  const secret = await secretFor(path, token);
   const request: z.input<typeof enrollRequest> = { token, deviceId, secret };
   const response = await post(new URL('/api/v1/enroll', url), request);
   const { hubId, mqttUrl } = response;
   const made: Credential = { deviceId, secret, hubId, mqttUrl, tokenSha256: sha256Hex(token) };
   await writeJsonAtomic(path, made, 0o600);
+  await rm(pendingPath(path), { force: true });
   return made;
+}
+
+const pending = z.object({ tokenSha256: z.string(), secret: z.string() });
+const pendingPath = (path: string): string => `${path}.pending`;
+
+/** On disk before the token is spent: whoever loses the hub's answer can ask again, and says the same. */
+async function secretFor(path: string, token: string): Promise<string> {
+  const tokenSha256 = sha256Hex(token);
+  const kept = await readJson(pendingPath(path), pending).catch(() => undefined);
+  if (kept?.tokenSha256 === tokenSha256) return kept.secret;
+  const secret = newSecret();
+  await writeJsonAtomic(pendingPath(path), { tokenSha256, secret }, 0o600);
+  return secret;
 }
 
 const problemCode = z.object({ code: z.enum(ERROR_CODES), detail: z.string() });

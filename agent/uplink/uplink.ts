@@ -35,6 +35,9 @@ export interface UplinkOptions {
   readonly metrics: Metrics;
 }
 
+/** How long a goodbye may take through a broker that has fallen silent. */
+const GOODBYE_MS = 1_000;
+
 export class MqttUplink implements Uplink, Part {
   readonly #options: UplinkOptions;
   readonly #topics: ReturnType<typeof deviceTopics>;
@@ -97,7 +100,8 @@ export class MqttUplink implements Uplink, Part {
     await this.#opening;
     this.#sender.stop();
     if (this.#connection?.connected) {
-      await this.#publish(this.#topics.presence, this.#presence(false), true).catch(() => undefined);
+      const said = this.#publish(this.#topics.presence, this.#presence(false), true).catch(() => undefined);
+      await Promise.race([said, this.#options.clock.sleep(GOODBYE_MS)]);
     }
     await this.#connection?.end();
     this.#connection = undefined;

@@ -1,0 +1,190 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { type EnrollOptions, findCredential, waitForCredential } from '../../../agent/uplink/credential.ts';
+import { type EnrollRequest, enrollRequest } from '../../../shared/contract/messages.ts';
+import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
+import { sha256Hex } from '../../../shared/runtime/ids.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { temporaryFolder } from '../../support/fixed.ts';
+import { eventually, freePort } from '../../support/programs.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+
+const TOKEN = 't'.repeat(43);
+const withCode = (code: ErrorCode) => (error: unknown) => isAppError(error, code);
+
+type Answer = (response: ServerResponse, request: EnrollRequest) => void;
+
+const json =
+  (status: number, body: unknown): Answer =>
+  (response) => {
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  };
+const accept: Answer = (response, { deviceId }) =>
+  json(200, { deviceId, hubId: 'hub-1', mqttUrl: 'mqtt://127.0.0.1:1883' })(response, {} as never);
+
+/** A hub that answers as it is told, one answer a request, and the last one for ever. */
+async function startHub(t: TestContext, answers: Answer[], port = 0) {
+  const asked: EnrollRequest[] = [];
+  const server = createServer(async (request, response) => {
+    let text = '';
+    for await (const chunk of request) text += String(chunk);
+    assert.equal(`${request.method} ${request.url}`, 'POST /api/v1/enroll');
+    const parsed = enrollRequest.parse(JSON.parse(text));
+    asked.push(parsed);
+    const answer = answers.length > 1 ? answers.shift() : answers[0];
+    answer?.(response, parsed);
+  });
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { asked, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+async function setUp(t: TestContext, overrides: Partial<EnrollOptions> = {}) {
+  const folder = await temporaryFolder(t);
+  const clock = new FakeClock();
+  const logger = recordingLogger();
+  const options: EnrollOptions = {
+    path: join(folder, 'credential.json'),
+    deviceId: 'gate-01',
+    hubUrl: undefined,
+    token: TOKEN,
+    clock,
+    logger,
+    ...overrides,
+  };
+  return { folder, clock, logger, options };
+}
+
+test('swaps the token for a credential that only its owner can read, once for all restarts', async (t) => {
+  const hub = await startHub(t, [accept]);
+  const { options, folder } = await setUp(t, { hubUrl: hub.url });
+  const made = await findCredential(options);
+  assert.deepEqual(made, {
+    deviceId: 'gate-01',
+    secret: hub.asked[0]?.secret,
+    hubId: 'hub-1',
+    mqttUrl: 'mqtt://127.0.0.1:1883',
+    tokenSha256: sha256Hex(TOKEN),
+  });
+  assert.ok((made?.secret.length ?? 0) >= 43, 'a secret of 256 bits');
+  assert.deepEqual(await readdir(folder), ['credential.json']);
+  assert.equal((await stat(options.path)).mode & 0o777, 0o600);
+  assert.ok(!(await readFile(options.path, 'utf8')).includes(TOKEN), 'the token is nobody’s business');
+
+  assert.deepEqual(await findCredential(options), made);
+  assert.deepEqual(await findCredential({ ...options, token: undefined, hubUrl: undefined }), made);
+  assert.equal(hub.asked.length, 1);
+});
+
+test('a new token enrols anew, with a new secret', async (t) => {
+  const hub = await startHub(t, [accept]);
+  const { options } = await setUp(t, { hubUrl: hub.url });
+  const first = await findCredential(options);
+  const second = await findCredential({ ...options, token: 'u'.repeat(43) });
+  assert.notEqual(second?.secret, first?.secret);
+  assert.equal(second?.tokenSha256, sha256Hex('u'.repeat(43)));
+});
+
+test('without token and credential there is nobody to be', async (t) => {
+  const { options } = await setUp(t, { token: undefined });
+  assert.equal(await findCredential(options), undefined);
+});
+
+test('the credential of another device is not this one’s', async (t) => {
+  const hub = await startHub(t, [accept]);
+  const { options } = await setUp(t, { hubUrl: hub.url });
+  await findCredential(options);
+  assert.equal(await findCredential({ ...options, deviceId: 'gate-02', token: undefined }), undefined);
+});
+
+test('a secret never travels by plain http off loopback, and a token needs a hub', async (t) => {
+  for (const hubUrl of ['http://hub.example.com', 'http://10.0.0.2:8080', 'http://127.0.0.1.example.com']) {
+    const { options, folder } = await setUp(t, { hubUrl });
+    await assert.rejects(findCredential(options), withCode('CONFIG_INVALID'), hubUrl);
+    assert.deepEqual(await readdir(folder), []);
+  }
+  const { options } = await setUp(t);
+  await assert.rejects(findCredential(options), withCode('CONFIG_INVALID'));
+});
+
+test('a refused token is told at once and leaves no credential', async (t) => {
+  for (const code of ['ENROLLMENT_REFUSED', 'CONFLICT'] as const) {
+    const hub = await startHub(t, [json(403, { code, detail: 'no' })]);
+    const { options } = await setUp(t, { hubUrl: hub.url });
+    await assert.rejects(findCredential(options), withCode(code));
+    assert.equal(await findCredential({ ...options, token: undefined }), undefined);
+  }
+});
+
+test('a hub that is down, busy, behind a broken proxy or no hub at all is asked again later', async (t) => {
+  const answers: [string, Answer][] = [
+    ['busy', json(429, { code: 'QUEUE_FULL', detail: 'too many attempts' })],
+    ['stopping', json(503, { code: 'STOPPING', detail: 'the program is stopping' })],
+    ['a proxy', (response) => response.writeHead(502).end('<html>Bad gateway</html>')],
+    ['another server', (response) => response.end('hello')],
+    ['cut', (response) => response.destroy()],
+  ];
+  for (const [name, answer] of answers) {
+    const hub = await startHub(t, [answer, accept]);
+    const { options, logger } = await setUp(t, { hubUrl: hub.url });
+    assert.equal(await findCredential(options), undefined, name);
+    assert.equal(logger.failures().length, 1, name);
+    assert.equal((await findCredential(options))?.hubId, 'hub-1', name);
+  }
+});
+
+test('waits for the hub, with backoff, until it is there', async (t) => {
+  const port = await freePort();
+  const { options, clock, logger } = await setUp(t, { hubUrl: `http://127.0.0.1:${port}` });
+  const waiting = waitForCredential(options, new AbortController().signal);
+  await eventually(() => logger.failures().length === 1, 'it never asked');
+  assert.deepEqual(logger.failures(), ['enroll.no_hub HUB_UNREACHABLE']);
+  await startHub(t, [accept], port);
+  await clock.advance(1_000);
+  assert.equal((await waiting).hubId, 'hub-1');
+});
+
+test('stops waiting when told to', async (t) => {
+  const { options, logger } = await setUp(t, { hubUrl: `http://127.0.0.1:${await freePort()}` });
+  const stopping = new AbortController();
+  const waiting = waitForCredential(options, stopping.signal);
+  await eventually(() => logger.failures().length === 1, 'it never asked');
+  stopping.abort(new Error('stop'));
+  await assert.rejects(waiting, /stop/);
+});
+
+test('when the hub’s answer is lost, the same token asks again with the same secret, also after a restart', async (t) => {
+  // The hub spends the token on the first secret that it sees (cloud/registry/devices.ts).
+  const spent = new Map<string, string>();
+  const spend: Answer = (response, request) => {
+    const secret = spent.get(request.token) ?? request.secret;
+    spent.set(request.token, secret);
+    if (secret === request.secret) accept(response, request);
+    else json(403, { code: 'ENROLLMENT_REFUSED', detail: 'used' })(response, request);
+  };
+  const lose: Answer = (response, request) => {
+    spent.set(request.token, request.secret);
+    response.destroy();
+  };
+  const hub = await startHub(t, [lose, spend]);
+  const { options, folder } = await setUp(t, { hubUrl: hub.url });
+  assert.equal(await findCredential(options), undefined);
+  for (const name of await readdir(folder))
+    assert.equal((await stat(join(folder, name))).mode & 0o777, 0o600, name);
+  assert.equal((await findCredential(options))?.secret, spent.get(TOKEN));
+  assert.deepEqual(await readdir(folder), ['credential.json']);
+});
+
+test('a credential file that is damaged is told, not overwritten', async (t) => {
+  const { options } = await setUp(t, { token: undefined });
+  await writeFile(options.path, '{"deviceId": "gate-01", "sec');
+  await assert.rejects(findCredential(options), withCode('DATA_CORRUPT'));
+  assert.equal(await readFile(options.path, 'utf8'), '{"deviceId": "gate-01", "sec');
+});
