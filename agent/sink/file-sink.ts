@@ -69,10 +69,13 @@ export class FileSink implements Sink {
         await appending.close();
         return open(this.#path, 'r+');
       });
+      try {
+        this.#bytes = await cutTornLine(file);
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
       this.#file = file;
-      const { size } = await file.stat();
-      this.#bytes = await endOfLastLine(file, size);
-      if (this.#bytes < size) await file.truncate(this.#bytes);
     }
     return this.#file;
   }
@@ -81,7 +84,14 @@ export class FileSink implements Sink {
 const NEWLINE = 0x0a;
 const BLOCK_BYTES = 64 * 1024;
 
-/** Behind it stands what a power cut has torn: nobody could read it, nor the line that would follow it. */
+/** What a power cut has torn nobody can read, nor the line that would follow it. @returns the length in bytes */
+async function cutTornLine(file: FileHandle): Promise<number> {
+  const { size } = await file.stat();
+  const bytes = await endOfLastLine(file, size);
+  if (bytes < size) await file.truncate(bytes);
+  return bytes;
+}
+
 async function endOfLastLine(file: FileHandle, size: number): Promise<number> {
   const block = Buffer.alloc(Math.min(size, BLOCK_BYTES));
   for (let end = size; end > 0; end -= block.length) {
