@@ -60,6 +60,9 @@ function quantity(text: string, units: Record<string, number>): number {
   return Number(number) * (units[unit] ?? 1);
 }
 
+/** Where a broker is. */
+const mqttUrl = z.url({ protocol: /^mqtts?$/ });
+
 const ratio = z.number().gt(0.5).lt(1);
 
 const repeat = z.strictObject({
@@ -83,7 +86,7 @@ const sink = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('file'), path: z.string().min(1), maxBytes: size.optional() }),
   z.strictObject({
     type: z.literal('mqtt'),
-    url: z.url({ protocol: /^mqtts?$/ }),
+    url: mqttUrl,
     topic: z
       .string()
       .min(1)
@@ -120,7 +123,7 @@ export type PipelineConfig = z.infer<typeof pipeline>;
 const file = z.strictObject({
   device: deviceId.optional(),
   hub: z
-    .strictObject({ url: z.url({ protocol: /^https?$/ }).optional(), mqtt: z.string().optional() })
+    .strictObject({ url: z.url({ protocol: /^https?$/ }).optional(), mqtt: mqttUrl.optional() })
     .default({}),
   dataDir: z.string().min(1).optional(),
   outbox: z
@@ -179,7 +182,7 @@ const flagValues = z.object({
   'log-level': z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   device: deviceId.optional(),
   hub: z.url({ protocol: /^https?$/ }).optional(),
-  mqtt: z.url({ protocol: /^mqtts?$/ }).optional(),
+  mqtt: mqttUrl.optional(),
 });
 
 /**

@@ -8,7 +8,8 @@ import type { Feed, FeedItem } from './ports.ts';
 export interface FeedRun {
   readonly name: string;
   readonly feed: Feed;
-  readonly take: (item: FeedItem) => Promise<unknown>;
+  /** @param signal aborts at the stop: the input must be safe when this resolves, its answer may be still to come */
+  readonly take: (item: FeedItem, signal: AbortSignal) => Promise<unknown>;
 }
 
 const RETRY = { firstMs: 1_000, maxMs: 60_000 };
@@ -34,7 +35,7 @@ export class FeedRunner implements Part {
     this.#running = Promise.all(this.#runs.map((run) => this.#keepRunning(run)));
   }
 
-  /** The input under way is finished first. */
+  /** The input under way is taken first; nobody waits for what the cloud owes. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#running;
@@ -49,7 +50,7 @@ export class FeedRunner implements Part {
     const { signal } = this.#stopping;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
-        await feed.run(async (item) => void (await take(item)), signal);
+        await feed.run(async (item) => void (await take(item, signal)), signal);
         return;
       } catch (error) {
         this.#logger.failure('feed.failed', error, { pipeline: name });

@@ -25,6 +25,7 @@ import { createAgentMetrics } from './metrics.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
 import { Pipeline } from './pipeline.ts';
+import type { FeedItem } from './ports.ts';
 import { CertificateRouter } from './router/certificate-router.ts';
 import { Fanout } from './sink/fanout.ts';
 import { deadLetterFile } from './sink/file-sink.ts';
@@ -324,7 +325,13 @@ function createFeeds(
     const feed = createFeed(one, { config, stateDir: join(parts.dataDir, 'feeds'), clock, logger, metrics });
     const pipeline = pipelines.get(one.name);
     return feed && pipeline
-      ? [{ name: one.name, feed, take: (item: Parameters<Pipeline['process']>[0]) => pipeline.process(item) }]
+      ? [
+          {
+            name: one.name,
+            feed,
+            take: (item: FeedItem, signal: AbortSignal) => pipeline.process(item, signal),
+          },
+        ]
       : [];
   });
   return new FeedRunner({ runs, clock, logger });

@@ -106,9 +106,16 @@ export class Pipeline implements Part, PipelineFace {
     };
   }
 
-  /** For feeds: resolves with the first Result. A bad input is a Result too, never an exception. */
-  async process(item: FeedItem): Promise<Result> {
-    return (await this.accept(item)).first;
+  /**
+   * For feeds: resolves with the first Result. A bad input is a Result too, never an exception.
+   *
+   * @param signal who is told to stop need not wait for the cloud: undefined then, and the outbox has the input
+   */
+  process(item: FeedItem): Promise<Result>;
+  process(item: FeedItem, signal: AbortSignal): Promise<Result | undefined>;
+  async process(item: FeedItem, signal?: AbortSignal): Promise<Result | undefined> {
+    const { first } = await this.accept(item);
+    return signal ? unlessAborted(first, signal) : first;
   }
 
   /** Resolves once the input is safe: answered, or on disk for the cloud. */
@@ -264,4 +271,14 @@ function noAnswer(error: AppError, reason: EdgeReason): ErrorBody {
       message: 'the input is too large for the uplink, and there is no local answer',
     };
   return toErrorBody(error);
+}
+
+/** What the promise resolves with, or undefined as soon as the signal aborts. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  return new Promise((resolve, reject) => {
+    const end = (): void => resolve(undefined);
+    if (signal.aborted) return end();
+    signal.addEventListener('abort', end, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', end));
+  });
 }

@@ -12,6 +12,8 @@ export class SinkMaker implements Part {
   readonly #dataDir: string;
   readonly #logger: Logger;
   readonly #ends: (() => Promise<void>)[] = [];
+  /** By path: two writers of one file would write over each other. */
+  readonly #files = new Map<string, FileSink>();
 
   constructor(dataDir: string, logger: Logger) {
     this.#dataDir = dataDir;
@@ -27,14 +29,7 @@ export class SinkMaker implements Part {
   async make(pipeline: PipelineConfig, device: string): Promise<Sink[]> {
     return Promise.all(
       pipeline.sinks.map(async (sink, index): Promise<Sink> => {
-        if (sink.type === 'file') {
-          const file = new FileSink({
-            path: resolve(this.#dataDir, sink.path),
-            ...(sink.maxBytes !== undefined && { maxBytes: sink.maxBytes }),
-          });
-          this.#ends.push(() => file.close());
-          return file;
-        }
+        if (sink.type === 'file') return this.#fileSink(resolve(this.#dataDir, sink.path), sink.maxBytes);
         const { url, username = '', password = '', topic } = sink;
         const connection = await connectMqtt({
           url,
@@ -47,5 +42,14 @@ export class SinkMaker implements Part {
         return new MqttSink({ connection, topic, qos: 1 });
       }),
     );
+  }
+
+  #fileSink(path: string, maxBytes: number | undefined): FileSink {
+    const known = this.#files.get(path);
+    if (known) return known;
+    const made = new FileSink({ path, ...(maxBytes !== undefined && { maxBytes }) });
+    this.#files.set(path, made);
+    this.#ends.push(() => made.close());
+    return made;
   }
 }

@@ -83,6 +83,18 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   const waiting = new Map<string, number>();
   app.post(
     '/v1/infer/:pipeline',
+    // Before the body is read: one that is on its way is held too.
+    async (c, next) => {
+      const { name } = pipelineOf(c);
+      const held = waiting.get(name) ?? 0;
+      if (held >= MAX_WAITING) throw new AppError('QUEUE_FULL', `${held} requests wait for ${name}`);
+      waiting.set(name, held + 1);
+      try {
+        await next();
+      } finally {
+        waiting.set(name, (waiting.get(name) ?? 1) - 1);
+      }
+    },
     (c, next) => {
       const maxSize =
         TASKS[pipelineOf(c).task].inputKind === 'image' ? MAX_IMAGE_BYTES * 1.4 : MAX_TEXT_BYTES * 1.4;
@@ -94,8 +106,6 @@ export function createAgentApi(options: AgentApiOptions): Hono {
     },
     async (c) => {
       const pipeline = pipelineOf(c);
-      const held = waiting.get(pipeline.name) ?? 0;
-      if (held >= MAX_WAITING) throw new AppError('QUEUE_FULL', `${held} requests wait for ${pipeline.name}`);
       const forced = routeQuery.safeParse(c.req.query('route'));
       if (!forced.success) throw new AppError('BAD_REQUEST', 'route must be edge or cloud');
       const input = readInput(
@@ -103,18 +113,13 @@ export function createAgentApi(options: AgentApiOptions): Hono {
         new Uint8Array(await c.req.arrayBuffer()),
         c.req.header('content-type'),
       );
-      waiting.set(pipeline.name, (waiting.get(pipeline.name) ?? 0) + 1);
-      try {
-        const { id, first } = await pipeline.accept({ input, label: null }, forced.data);
-        const result = await Promise.race([first, options.clock.sleep(pipeline.deadlineMs)]);
-        if (!result)
-          return c.json({ id, pipeline: pipeline.name, status: 'accepted' }, 202, {
-            location: `/v1/results/${id}`,
-          });
-        return isFailure(result) ? failed(c, result) : c.json(result);
-      } finally {
-        waiting.set(pipeline.name, (waiting.get(pipeline.name) ?? 1) - 1);
-      }
+      const { id, first } = await pipeline.accept({ input, label: null }, forced.data);
+      const result = await Promise.race([first, options.clock.sleep(pipeline.deadlineMs)]);
+      if (!result)
+        return c.json({ id, pipeline: pipeline.name, status: 'accepted' }, 202, {
+          location: `/v1/results/${id}`,
+        });
+      return isFailure(result) ? failed(c, result) : c.json(result);
     },
   );
 

@@ -4,42 +4,50 @@ import { isFailure, type Result } from '../../shared/contract/result.ts';
 /** Results that are final: the last so many. */
 const KEPT = 1_000;
 
+interface Kept {
+  readonly result: Result;
+  /** Counts up with each Result that comes. */
+  readonly sequence: number;
+}
+
 export class ResultStore {
-  /** By id, oldest change first. */
-  readonly #results = new Map<string, Result>();
+  readonly #kept: number;
+  /** By id; bounded by the outbox. */
+  readonly #open = new Map<string, Kept>();
+  /** By id, oldest first. */
+  readonly #final = new Map<string, Kept>();
   readonly #listeners = new Set<(result: Result) => void>();
+  #sequence = 0;
+
+  constructor(kept = KEPT) {
+    this.#kept = kept;
+  }
 
   add(result: Result): void {
-    this.#results.delete(result.id);
-    this.#results.set(result.id, result);
-    this.#trim();
+    const { id } = result;
+    this.#open.delete(id);
+    this.#final.delete(id);
+    const isOpen = !isFailure(result) && result.provisional;
+    (isOpen ? this.#open : this.#final).set(id, { result, sequence: this.#sequence++ });
+    const oldest = this.#final.keys().next();
+    if (this.#final.size > this.#kept && !oldest.done) this.#final.delete(oldest.value);
     for (const listener of this.#listeners) listener(result);
   }
 
   get(id: string): Result | undefined {
-    return this.#results.get(id);
+    return (this.#open.get(id) ?? this.#final.get(id))?.result;
   }
 
   /** Newest last. */
   all(): Result[] {
-    return [...this.#results.values()];
+    return [...this.#open.values(), ...this.#final.values()]
+      .sort((one, other) => one.sequence - other.sequence)
+      .map(({ result }) => result);
   }
 
   /** @returns how to end it */
   subscribe(listener: (result: Result) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
-  }
-
-  /** Provisional ones are bounded by the outbox. */
-  #trim(): void {
-    if (this.#results.size <= KEPT) return;
-    let over = this.#results.size - KEPT;
-    for (const [id, result] of this.#results) {
-      if (over <= 0) return;
-      if (!isFailure(result) && result.provisional) continue;
-      this.#results.delete(id);
-      over--;
-    }
   }
 }

@@ -23,11 +23,22 @@ export interface FanoutOptions {
 /** About two minutes in all: longer outages are for the dead letters, which wait on disk. */
 const ATTEMPTS = 10;
 const RETRY = { firstMs: 200, maxMs: 30_000 };
+/** Behind a Result that its sink refuses; more would only fill the memory. */
+const MAX_WAITING = 1_000;
+
+/** What goes to one sink. */
+interface Line {
+  /** The last delivery: the next one follows it. */
+  tail: Promise<void>;
+  /** Deliveries that have not ended. */
+  length: number;
+  /** The sink did not take what it was last given. */
+  isRefusing: boolean;
+}
 
 export class Fanout implements Part {
   readonly #o: FanoutOptions;
-  /** The last delivery of each sink: the next one follows it. */
-  readonly #tails = new Map<Sink, Promise<void>>();
+  readonly #lines = new Map<Sink, Line>();
   readonly #stopping = new AbortController();
 
   constructor(options: FanoutOptions) {
@@ -39,7 +50,7 @@ export class Fanout implements Part {
   /** Waiting retries end at once: into the dead letters, or back to the outbox that still holds them. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all(this.#tails.values());
+    await Promise.all([...this.#lines.values()].map(({ tail }) => tail));
   }
 
   /**
@@ -49,25 +60,31 @@ export class Fanout implements Part {
    * @throws STOPPING for an owed Result that a sink has not taken by the stop
    */
   async deliver(result: Result, isOwed: boolean): Promise<void> {
-    const deliveries = this.#o.sinks.map((sink) => {
-      const next = (this.#tails.get(sink) ?? Promise.resolve()).then(() =>
-        this.#deliverTo(sink, result, isOwed),
-      );
-      this.#tails.set(
-        sink,
-        next.catch(() => undefined),
-      );
-      return next;
-    });
-    await Promise.all(deliveries);
+    await Promise.all(this.#o.sinks.map((sink) => this.#queue(sink, result, isOwed)));
   }
 
-  async #deliverTo(sink: Sink, result: Result, isOwed: boolean): Promise<void> {
+  #queue(sink: Sink, result: Result, isOwed: boolean): Promise<void> {
+    const line = this.#lines.get(sink) ?? { tail: Promise.resolve(), length: 0, isRefusing: false };
+    this.#lines.set(sink, line);
+    if (line.isRefusing && line.length >= MAX_WAITING) return this.#giveUp(sink, result);
+    line.length++;
+    const delivery = line.tail
+      .then(() => this.#deliverTo(sink, line, result, isOwed))
+      .finally(() => {
+        line.length--;
+      });
+    line.tail = delivery.catch(() => undefined);
+    return delivery;
+  }
+
+  async #deliverTo(sink: Sink, line: Line, result: Result, isOwed: boolean): Promise<void> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       try {
         await sink.put(result);
+        line.isRefusing = false;
         return;
       } catch (error) {
+        line.isRefusing = true;
         this.#o.logger.failure('sink.refused', error, { sink: sink.name, requestId: result.id, attempt });
         const delayMs = backoffDelayMs(attempt, RETRY);
         const goOn = await this.#o.clock.sleep(delayMs, this.#stopping.signal).then(
@@ -78,6 +95,10 @@ export class Fanout implements Part {
       }
     }
     if (isOwed && this.#stopping.signal.aborted) throw new AppError('STOPPING');
+    await this.#giveUp(sink, result);
+  }
+
+  async #giveUp(sink: Sink, result: Result): Promise<void> {
     this.#o.metrics.count('outrider_sink_dead_letters_total', { sink: sink.name });
     await this.#o
       .deadLetter(sink.name, result)

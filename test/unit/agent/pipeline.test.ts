@@ -269,3 +269,20 @@ test('without a local answer nothing is shown until the cloud’s comes', async 
   assert.deepEqual(isFailure(result) ? undefined : result.model, CLOUD_MODEL);
   await stop();
 });
+
+test('a feed that is told to stop does not wait for the cloud: the outbox has its input', async (t) => {
+  const local = localModel(() => Promise.reject(new AppError('RUNNER_CRASHED')));
+  const { pipeline, outbox, stop } = await setUp(t, {
+    local,
+    route: { to: 'cloud', reason: 'edge-failed', meanwhile: 'at-deadline' },
+  });
+  const stopping = new AbortController();
+  const processing = pipeline.process(ITEM, stopping.signal);
+  await until(() => outbox.depth.entries === 1);
+  stopping.abort();
+  assert.equal(await processing, undefined);
+  // One that is taken in after the stop began is on disk before it is let go.
+  assert.equal(await pipeline.process(ITEM, stopping.signal), undefined);
+  assert.equal(outbox.depth.entries, 2);
+  await stop();
+});

@@ -1,0 +1,56 @@
+/** The agent program, started and stopped as an installer does. */
+import assert from 'node:assert/strict';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { temporaryFolder } from '../../support/fixed.ts';
+import { eventually, freePort, outrider } from '../../support/programs.ts';
+
+interface Setup {
+  readonly pipeline: string;
+  readonly sentences?: string;
+}
+
+/** An agent without a hub, and without local models. */
+async function startAgent(t: TestContext, folder: string, { pipeline, sentences = 'one\ntwo\n' }: Setup) {
+  const port = await freePort();
+  const api = `http://127.0.0.1:${port}`;
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, 'sentences.txt'), sentences);
+  await writeFile(join(folder, 'outrider.yaml'), `pipelines:\n  - ${pipeline}\n`);
+  const agent = outrider(t, [
+    'agent',
+    ...['--config', join(folder, 'outrider.yaml'), '--data', join(folder, 'data')],
+    ...['--device', 'gate-01', '--agent-port', String(port)],
+  ]);
+  await agent.says('agent gate-01:');
+  const outbox = async (): Promise<number> => {
+    const response = await fetch(`${api}/v1/pipelines`);
+    return ((await response.json()) as { link: { outbox: { entries: number } } }).link.outbox.entries;
+  };
+  /** @returns how long it took, in milliseconds */
+  const stop = async (): Promise<{ code: number | null; ms: number }> => {
+    const sinceMs = performance.now();
+    agent.process.kill('SIGTERM');
+    const { code } = await agent.exited;
+    return { code, ms: performance.now() - sinceMs };
+  };
+  const log = (): Promise<string> => readFile(join(folder, 'data', 'logs', 'agent.log'), 'utf8');
+  return { agent, api, outbox, stop, log };
+}
+
+test('an agent whose feed waits for the cloud stops at once and in order, and owes the answer after a restart', async (t) => {
+  const folder = await temporaryFolder(t);
+  const pipeline =
+    '{ name: text, task: text-classification, cloud: big, feed: { type: text-lines, path: sentences.txt } }';
+  const first = await startAgent(t, folder, { pipeline });
+  await eventually(async () => (await first.outbox()) === 1, 'the first line never got to the outbox');
+  const { code, ms } = await first.stop();
+  assert.equal(code, 0, first.agent.output());
+  assert.ok(ms < 5_000, `it took ${Math.round(ms)} ms`);
+  assert.match(await first.log(), /agent\.stopped/);
+
+  const second = await startAgent(t, folder, { pipeline });
+  await eventually(async () => (await second.outbox()) === 2, 'what was accepted is gone');
+  assert.equal((await second.stop()).code, 0);
+});

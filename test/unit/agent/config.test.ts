@@ -1,0 +1,294 @@
+import assert from 'node:assert/strict';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { AGENT_HELP, type AgentConfig, loadConfig } from '../../../agent/config.ts';
+import { deviceId } from '../../../shared/contract/names.ts';
+import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
+import { temporaryFolder } from '../../support/fixed.ts';
+
+const PIPELINE = '{ name: gate, task: image-classification, edge: small, cloud: big }';
+const MINIMAL = `pipelines: [${PIPELINE}]`;
+
+async function configFile(t: TestContext, yaml: string): Promise<string> {
+  const path = join(await temporaryFolder(t), 'conf', 'outrider.yaml');
+  await mkdir(dirname(path));
+  await writeFile(path, yaml);
+  return path;
+}
+
+async function load(
+  t: TestContext,
+  yaml: string,
+  flags: readonly string[] = [],
+  env: NodeJS.ProcessEnv = {},
+): Promise<AgentConfig> {
+  const loaded = await loadConfig(['--config', await configFile(t, yaml), ...flags], env);
+  assert.ok(loaded !== 'help');
+  return loaded;
+}
+
+/** Loads what must not load. @returns what the user is told */
+async function problem(
+  t: TestContext,
+  yaml: string,
+  flags: readonly string[] = [],
+  code: ErrorCode = 'CONFIG_INVALID',
+): Promise<string> {
+  const path = await configFile(t, yaml);
+  try {
+    await loadConfig(['--config', path, ...flags], {});
+  } catch (error) {
+    assert.ok(isAppError(error, code), String(error));
+    return error.message.replaceAll(`${path}: `, '');
+  }
+  return assert.fail(`it was accepted: ${yaml}`);
+}
+
+test('the example of the design loads, as far as this version goes', async (t) => {
+  const config = await load(
+    t,
+    `
+device: gate-01
+hub: { url: "https://hub.example.com" }
+dataDir: ./data
+pipelines:
+  - name: gate
+    feed: { type: folder, path: pictures }
+    task: image-classification
+    edge: efficientnet-lite0
+    cloud: vit-base
+    route: { agreement: 0.98, confidence: 0.95, deadline: 2s, expires: 24h, whenOffline: both }
+    sinks: [ { type: mqtt, url: "mqtt://10.0.0.2", topic: "home/gate" }, { type: file, path: gate.ndjson } ]
+    share: results
+`,
+  );
+  assert.equal(config.device, 'gate-01');
+  assert.equal(config.hubUrl, 'https://hub.example.com');
+  assert.equal(config.dataDir, join(config.baseDir, 'data'));
+  const [pipeline] = config.pipelines;
+  assert.deepEqual(pipeline, {
+    name: 'gate',
+    feed: { type: 'folder', path: 'pictures', after: 'keep' },
+    task: 'image-classification',
+    edge: 'efficientnet-lite0',
+    cloud: 'vit-base',
+    route: {
+      agreement: 0.98,
+      confidence: 0.95,
+      start: 'certificate',
+      deadline: 2_000,
+      expires: 86_400_000,
+      whenOffline: 'both',
+    },
+    sinks: [
+      { type: 'mqtt', url: 'mqtt://10.0.0.2', topic: 'home/gate' },
+      { type: 'file', path: 'gate.ndjson' },
+    ],
+    share: 'results',
+  });
+});
+
+test('what is left out has the default of the design: closed, private, patient', async (t) => {
+  const config = await load(t, MINIMAL);
+  assert.equal(config.host, '127.0.0.1');
+  assert.equal(config.port, 8090);
+  assert.equal(config.key, undefined);
+  assert.equal(config.once, false);
+  assert.equal(config.logLevel, 'info');
+  assert.ok(deviceId.safeParse(config.device).success, 'the host’s name, as a topic level');
+  const [pipeline] = config.pipelines;
+  assert.equal(pipeline?.share, 'none');
+  assert.deepEqual(pipeline?.sinks, []);
+  assert.deepEqual(pipeline?.route, {
+    agreement: 0.98,
+    confidence: 0.95,
+    start: 'certificate',
+    deadline: 2_000,
+    expires: 86_400_000,
+    whenOffline: 'both',
+  });
+});
+
+test('all problems are told at once, each with its key', async (t) => {
+  const told = await problem(
+    t,
+    `
+devise: gate-01
+hub: { url: "ftp://hub.example.com", mqtt: "hub.example.com:1883" }
+pipelines:
+  - name: "a gate"
+    task: object-detection
+    edge: ../small
+    route: { agreement: 1.5, deadline: soon }
+    feed: { type: folder }
+    sinks: [ { type: mqtt, url: "http://10.0.0.2", topic: "home/#" }, { type: webhook, url: "https://x" } ]
+`,
+  );
+  const keys = told.split('; ').map((one) => one.split(': ')[0]);
+  assert.deepEqual(keys.sort(), [
+    'hub.mqtt',
+    'hub.url',
+    'pipelines.0.edge',
+    'pipelines.0.edge',
+    'pipelines.0.feed.path',
+    'pipelines.0.name',
+    'pipelines.0.route.agreement',
+    'pipelines.0.route.deadline',
+    'pipelines.0.sinks.0.topic',
+    'pipelines.0.sinks.0.url',
+    'pipelines.0.sinks.1.type',
+    'pipelines.0.task',
+    'top',
+  ]);
+  assert.match(told, /top: .*"devise"/);
+  assert.match(told, /a duration such as 500ms, 2s, 5m, 24h/);
+  assert.match(told, /a topic without wildcards/);
+});
+
+test('pipelines need different names, and a model to ask', async (t) => {
+  assert.match(await problem(t, 'pipelines: []'), /pipelines: at least one pipeline/);
+  assert.match(await problem(t, 'device: gate-01'), /^pipelines: /);
+  assert.match(await problem(t, `pipelines: [${PIPELINE}, ${PIPELINE}]`), /names must differ/);
+  assert.match(
+    await problem(t, 'pipelines: [{ name: gate, task: image-classification }]'),
+    /each needs an edge model, a cloud model or both/,
+  );
+});
+
+test('durations and sizes are read with their units', async (t) => {
+  const route = (deadline: string): string =>
+    `pipelines: [{ name: gate, task: image-classification, edge: small, route: { deadline: ${deadline} } }]`;
+  for (const [text, ms] of [
+    ['500ms', 500],
+    ['2s', 2_000],
+    ['1.5s', 1_500],
+    ['5m', 300_000],
+    ['24h', 86_400_000],
+    ['7d', 604_800_000],
+  ] as const)
+    assert.equal((await load(t, route(text))).pipelines[0]?.route.deadline, ms, text);
+  for (const text of ['2', '"2 s"', '-2s', '2w', 's', '1.s', '""'])
+    assert.match(await problem(t, route(text)), /pipelines\.0\.route\.deadline/, text);
+
+  const outbox = (size: string): string => `outbox: { maxBytes: ${size} }\n${MINIMAL}`;
+  for (const [text, bytes] of [
+    ['512B', 512],
+    ['64KB', 64_000],
+    ['64KiB', 65_536],
+    ['50MB', 50_000_000],
+    ['1.5GiB', 1.5 * 1024 ** 3],
+  ] as const)
+    assert.equal((await load(t, outbox(text))).outbox.maxBytes, bytes, text);
+  for (const text of ['64', '64kb', '64TB', '-1MB'])
+    assert.match(await problem(t, outbox(text)), /outbox\.maxBytes/, text);
+  assert.match(await problem(t, `outbox: { maxEntries: 0 }\n${MINIMAL}`), /outbox\.maxEntries/);
+});
+
+test('flags go over the file', async (t) => {
+  const file = `device: from-file\nhub: { url: "https://file.example.com", mqtt: "mqtt://file" }\ndataDir: files\n${MINIMAL}`;
+  const config = await load(t, file, [
+    ...['--device', 'from-flag', '--hub', 'http://127.0.0.1:8080', '--mqtt', 'mqtts://flag:8883'],
+    ...['--data', '/tmp/flag-data', '--models', '/tmp/flag-models', '--agent-port', '0', '--once'],
+    ...['--log-level', 'debug', '--enroll', 'token-from-flag'],
+  ]);
+  assert.deepEqual(
+    [config.device, config.hubUrl, config.mqttUrl, config.dataDir, config.modelsDir, config.port],
+    ['from-flag', 'http://127.0.0.1:8080', 'mqtts://flag:8883', '/tmp/flag-data', '/tmp/flag-models', 0],
+  );
+  assert.deepEqual([config.once, config.logLevel, config.enrollToken], [true, 'debug', 'token-from-flag']);
+  const without = await load(t, file);
+  assert.deepEqual(
+    [without.device, without.hubUrl, without.mqttUrl],
+    ['from-file', 'https://file.example.com', 'mqtt://file'],
+  );
+});
+
+test('the data folder of the file starts beside the file, and the default where the agent was started', async (t) => {
+  const named = await load(t, `dataDir: ./there\n${MINIMAL}`);
+  assert.equal(named.dataDir, join(named.baseDir, 'there'));
+  assert.equal((await load(t, MINIMAL)).dataDir, join(process.cwd(), 'data'));
+});
+
+test('secrets come from the environment, and an empty one is none', async (t) => {
+  const config = await load(t, MINIMAL, [], {
+    OUTRIDER_ENROLL_TOKEN: 'token',
+    OUTRIDER_MQTT_PASSWORD: 'password',
+  });
+  assert.deepEqual([config.enrollToken, config.mqttPassword], ['token', 'password']);
+  const empty = await load(t, MINIMAL, [], { OUTRIDER_ENROLL_TOKEN: '', OUTRIDER_MQTT_PASSWORD: '' });
+  assert.deepEqual([empty.enrollToken, empty.mqttPassword], [undefined, undefined]);
+  const flag = await load(t, MINIMAL, ['--enroll', 'flag'], { OUTRIDER_ENROLL_TOKEN: 'token' });
+  assert.equal(flag.enrollToken, 'flag');
+});
+
+test('off loopback a key is needed; on loopback none is used', async (t) => {
+  for (const host of ['0.0.0.0', '192.168.1.5', '::', 'gate-01.local']) {
+    assert.match(await problem(t, MINIMAL, ['--agent-host', host]), /OUTRIDER_AGENT_KEY/, host);
+    const config = await load(t, MINIMAL, ['--agent-host', host], { OUTRIDER_AGENT_KEY: 'secret' });
+    assert.deepEqual([config.host, config.key], [host, 'secret']);
+  }
+  for (const host of ['127.0.0.1', '::1', 'localhost']) {
+    const config = await load(t, MINIMAL, ['--agent-host', host], { OUTRIDER_AGENT_KEY: 'secret' });
+    assert.equal(config.key, undefined, host);
+  }
+});
+
+test('flags that are unknown or wrong are usage errors, each with its name, all at once', async (t) => {
+  assert.match(await problem(t, MINIMAL, ['--devise', 'x'], 'USAGE'), /--devise.*see outrider agent --help/s);
+  assert.match(await problem(t, MINIMAL, ['x'], 'USAGE'), /see outrider agent --help/);
+  assert.match(await problem(t, MINIMAL, ['--device'], 'USAGE'), /--device/);
+  const told = await problem(
+    t,
+    MINIMAL,
+    ['--agent-port', '70000', '--log-level', 'loud', '--device', 'a/b', '--hub', 'hub', '--mqtt', 'http://x'],
+    'USAGE',
+  );
+  assert.deepEqual(
+    told.split('; ').map((one) => one.split(': ')[0]),
+    ['--agent-port', '--log-level', '--device', '--hub', '--mqtt'],
+  );
+});
+
+test('a file that is missing, no YAML or empty is told with its path', async (t) => {
+  const folder = await temporaryFolder(t);
+  await assert.rejects(
+    loadConfig(['--config', join(folder, 'nothing.yaml')], {}),
+    (error) =>
+      isAppError(error, 'CONFIG_INVALID') && /nothing\.yaml does not exist.*--config/.test(error.message),
+  );
+  await assert.rejects(
+    loadConfig(['--config', folder], {}),
+    (error) => isAppError(error, 'CONFIG_INVALID') && /cannot be read/.test(error.message),
+  );
+  assert.match(await problem(t, 'pipelines: [ { name: gate'), /outrider\.yaml is not YAML/);
+  assert.match(await problem(t, `device: a\ndevice: b\n${MINIMAL}`), /is not YAML.*unique/);
+  assert.match(await problem(t, ''), /top: /);
+});
+
+test('threads are shared among the runners of different models', async (t) => {
+  const two = `pipelines:
+  - { name: a, task: image-classification, edge: small }
+  - { name: b, task: image-classification, edge: small }
+  - { name: c, task: image-classification, edge: other }`;
+  assert.equal((await load(t, MINIMAL)).threads, availableParallelism());
+  assert.equal((await load(t, two)).threads, Math.max(1, Math.floor(availableParallelism() / 2)));
+});
+
+test('asked for help it asks for nothing else, and the help names every flag', async () => {
+  assert.equal(await loadConfig(['--help', '--config', '/nowhere']), 'help');
+  assert.equal(await loadConfig(['-h']), 'help');
+  const named = [...AGENT_HELP.matchAll(/--([a-z-]+)/g)].map(([, name]) => name);
+  for (const flag of ['config', 'data', 'models', 'device', 'hub', 'mqtt', 'enroll', 'once', 'log-level'])
+    assert.ok(named.includes(flag), flag);
+  for (const name of new Set(named)) {
+    if (name === 'help') continue;
+    // An unknown one would be told first.
+    await assert.rejects(
+      loadConfig([`--${name}`, ...(name === 'once' ? [] : ['x']), '--config', '/nowhere'], {}),
+      (error) => !(isAppError(error, 'USAGE') && /Unknown option/.test(error.message)),
+      `--${name} stands in the help, and does not exist`,
+    );
+  }
+});
