@@ -8,7 +8,7 @@ import { startRunner } from '../shared/inference/runner-process.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
 import { findModelFolders, type ModelFolder } from '../shared/release/model-folder.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
-import { AppError } from '../shared/runtime/errors.ts';
+import { AppError, toAppError } from '../shared/runtime/errors.ts';
 import { lockFolder } from '../shared/runtime/folder-lock.ts';
 import { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../shared/runtime/logger.ts';
@@ -161,6 +161,7 @@ async function run(
     deviceId: config.device,
     pipelines,
     results,
+    isOwed: (id) => outbox.has(id),
     ready: () => notReady(slots),
     link,
     key: config.key,
@@ -209,26 +210,29 @@ function notReady(slots: ReadonlyMap<string, Slot>): string | undefined {
   return down && `the runner of ${down[0]} is being started`;
 }
 
-/** The model folders that the pipelines name. @throws MODEL_UNKNOWN, or what is wrong with the folder */
+/** The model folders that the pipelines name. @throws MODEL_UNKNOWN, or what is wrong with the folder of this name */
 async function localModels(config: AgentConfig, logger: Logger): Promise<Map<string, ModelFolder>> {
   const wanted = new Set(config.pipelines.map(({ edge }) => edge).filter((name) => name !== undefined));
   if (wanted.size === 0) return new Map();
-  const invalid: string[] = [];
+  const invalid = new Map<string, AppError>();
   const found = await findModelFolders(config.modelsDir, (path, error) => {
     logger.failure('agent.model_invalid', error, { path });
-    invalid.push(error instanceof AppError ? error.message : path);
+    invalid.set(path, toAppError(error));
   });
   const models = new Map<string, ModelFolder>();
   for (const name of wanted) {
     const folder = found.find(({ spec }) => spec.name === name);
-    if (folder) models.set(name, folder);
-    else
-      throw new AppError(
-        'MODEL_UNKNOWN',
-        `no usable model ${name} in ${config.modelsDir}${invalid.length > 0 ? ` (${invalid.join('; ')})` : ''}`,
-      );
+    if (!folder) throw invalid.get(join(config.modelsDir, name)) ?? noModel(name, config, invalid);
+    models.set(name, folder);
   }
   return models;
+}
+
+/** A folder may hold a model of another name than its own: all that were passed over are told. */
+function noModel(name: string, { modelsDir }: AgentConfig, invalid: ReadonlyMap<string, AppError>): AppError {
+  const passedOver = [...invalid.values()].map(({ message }) => message).join('; ');
+  const why = passedOver === '' ? '' : ` (passed over: ${passedOver})`;
+  return new AppError('MODEL_UNKNOWN', `there is no model ${name} in ${modelsDir}${why}`);
 }
 
 function createRouter(

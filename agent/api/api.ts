@@ -24,6 +24,8 @@ export interface AgentApiOptions {
   readonly deviceId: string;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
   readonly results: ResultStore;
+  /** Whether the cloud owes an answer to this request. */
+  readonly isOwed: (id: string) => boolean;
   /** Whether every part is up; the reason when not. */
   readonly ready: () => string | undefined;
   readonly link: () => {
@@ -123,9 +125,11 @@ export function createAgentApi(options: AgentApiOptions): Hono {
 
   app.get('/v1/results', (c) => stream(c, results));
   app.get('/v1/results/:id', (c) => {
-    const result = results.get(c.req.param('id'));
-    if (!result) throw new AppError('RESULT_UNKNOWN');
-    return c.json(result);
+    const id = c.req.param('id');
+    const result = results.get(id);
+    if (result) return c.json(result);
+    if (options.isOwed(id)) return c.json({ id, status: 'accepted' }, 202);
+    throw new AppError('RESULT_UNKNOWN');
   });
 
   app.get('/', (c) => c.html(page(options)));

@@ -6,7 +6,7 @@
  * The device is taken from the topic, never from the header. Whatever a device sends, this process goes on.
  */
 import { decodeEnvelope, encodeEnvelope } from '../../shared/contract/envelope.ts';
-import { MAX_PAYLOAD_BYTES } from '../../shared/contract/limits.ts';
+import { MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES } from '../../shared/contract/limits.ts';
 import {
   type ReplyError,
   type ReplyHeader,
@@ -42,8 +42,8 @@ export interface IntakeOptions {
 
 /** Requests of one device that are worked on at a time: one device cannot fill the queue. */
 const MAX_PER_DEVICE = 64;
-/** With a chunk of base64 around it, the largest frame that fits one message. */
-const MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + 20 * 1024;
+/** A device counts the input alone; the header comes on top. */
+const MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + MAX_HEADER_BYTES;
 const RETRY_AFTER_MS = 500;
 
 interface Request {

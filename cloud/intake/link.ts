@@ -43,7 +43,9 @@ export class HubLink implements DeviceLink, Part {
     const connection = await this.#o.connect({ topic, payload: this.#presence(false), retain: true });
     this.#connection = connection;
     connection.onMessage((from, payload) => this.#onMessage(from, payload));
-    connection.onDisconnect((reason) => this.#o.logger.warn('link.disconnected', { reason }));
+    connection.onDisconnect((reason) => {
+      if (this.#connection) this.#o.logger.warn('link.disconnected', { reason });
+    });
     connection.onConnect(() => {
       this.#o.logger.info('link.connected');
       this.#tellPresence(true).catch((error: unknown) => this.#o.logger.failure('link.not_told', error));
@@ -52,9 +54,10 @@ export class HubLink implements DeviceLink, Part {
   }
 
   async stop(): Promise<void> {
-    if (this.connected) await this.#tellPresence(false).catch(() => undefined);
-    await this.#connection?.end();
+    await this.sayGoodbye();
+    const connection = this.#connection;
     this.#connection = undefined;
+    await connection?.end();
   }
 
   /** Devices stop sending to a hub that is about to go. */

@@ -105,14 +105,14 @@ async function hashFile(path: string): Promise<{ hex: string; bytes: number }> {
 
 /**
  * Finds the model folders below a directory (each with an outrider.json, at most two levels down), by name.
- * A folder that is not valid is reported, never the reason to miss the others.
+ * A folder that is not valid is reported, never the reason to miss the others; so is a model of Hugging Face's without our file.
  */
 export async function findModelFolders(
   root: string,
   onInvalid: (path: string, error: unknown) => void,
 ): Promise<ModelFolder[]> {
   const found: ModelFolder[] = [];
-  for (const path of await specFolders(root, 2)) {
+  for (const path of await specFolders(root, MAX_DEPTH)) {
     try {
       found.push(await openModelFolder(path));
     } catch (error) {
@@ -122,11 +122,16 @@ export async function findModelFolders(
   return found.sort((a, b) => a.spec.name.localeCompare(b.spec.name));
 }
 
+/** `org/name`, as on Hugging Face. */
+const MAX_DEPTH = 2;
+const HUGGING_FACE_FILE = 'config.json';
+
 async function specFolders(root: string, depth: number): Promise<string[]> {
   const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {
     throw new AppError('FILE_UNREADABLE', `the models folder ${root} cannot be read`, { cause: error });
   });
-  if (entries.some((entry) => entry.name === SPEC_FILE)) return [root];
+  const has = (name: string): boolean => entries.some((entry) => entry.name === name);
+  if (has(SPEC_FILE) || (depth < MAX_DEPTH && has(HUGGING_FACE_FILE))) return [root];
   if (depth === 0) return [];
   const below = entries
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))

@@ -74,7 +74,6 @@ export const ERRORS = {
     'The input is of the wrong kind for this task.',
     'Send pictures to picture tasks and text to text tasks.',
   ),
-  TASK_UNSUPPORTED: caller(400, 'This task is not supported here.', 'See docs/protocol.md for the tasks.'),
   PIPELINE_UNKNOWN: caller(404, 'There is no pipeline of this name.', 'List them with GET /v1/pipelines.'),
   MODEL_UNKNOWN: caller(404, 'There is no model of this name.', 'List them with `outrider models ls`.'),
   RESULT_UNKNOWN: caller(

@@ -3,6 +3,7 @@
  * Never a payload, never a secret. `warn` is one operation, `error` a part that is down.
  */
 import { mkdirSync } from 'node:fs';
+import type { Writable } from 'node:stream';
 import { type LevelWithSilent, pino } from 'pino';
 import { createStream } from 'rotating-file-stream';
 import { ERRORS, toAppError } from './errors.ts';
@@ -27,14 +28,36 @@ export interface LoggerOptions {
 /** Per program: at most 5 rotated files of 5 MB, so that logs cannot fill a device's disk. */
 const MAX_FILE = '5M';
 const MAX_FILES = 5;
+const REOPEN_MS = 1_000;
 
 export function createLogger({ program, folder, level = 'info' }: LoggerOptions): Logger {
   if (folder === undefined) return wrap(pino({ name: program, level }, process.stderr));
   mkdirSync(folder, { recursive: true });
-  const stream = createStream(`${program}.log`, { path: folder, size: MAX_FILE, maxFiles: MAX_FILES });
-  // A full disk must not take the program down with its log.
-  stream.on('error', () => undefined);
-  return wrap(pino({ name: program, level }, stream));
+  const open = () => createStream(`${program}.log`, { path: folder, size: MAX_FILE, maxFiles: MAX_FILES });
+  return wrap(pino({ name: program, level }, reopened(open)));
+}
+
+/**
+ * A full disk must not take the program down with its log, nor end the log for good: a stream that fails is over, so the next
+ * line after a while gets a new one. Lines in between are lost.
+ */
+function reopened(open: () => Writable): { write(line: string): void } {
+  let stream: Writable | undefined;
+  let retryMonoMs = 0;
+  return {
+    write(line) {
+      if (stream === undefined) {
+        if (performance.now() < retryMonoMs) return;
+        const opened = open();
+        opened.on('error', () => {
+          if (stream === opened) stream = undefined;
+          retryMonoMs = performance.now() + REOPEN_MS;
+        });
+        stream = opened;
+      }
+      stream.write(line);
+    },
+  };
 }
 
 /** A logger that says nothing, for tests and short commands. */

@@ -1,7 +1,7 @@
 /** What the benches share: samples and their figures, the table, the machine, and a folder on the disk that is measured. */
 import { execFileSync } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { arch, availableParallelism, cpus, loadavg, release, totalmem } from 'node:os';
+import { arch, availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -40,6 +40,46 @@ export interface BenchReport {
   /** What was compared, and how. */
   readonly about: string;
   readonly tables: readonly Table[];
+}
+
+/** A report with when it was made, and how much other programs took meanwhile. */
+export interface Measured extends BenchReport {
+  readonly startedAt: string;
+  /** 0..1 of all cores; null where the system does not say. Figures of a run with much of it are of no use. */
+  readonly othersShare: number | null;
+}
+
+/** Runs one bench, with an eye on who else uses the machine. */
+export async function watched(bench: () => Promise<BenchReport>): Promise<Measured> {
+  const startedAt = new Date().toISOString();
+  const before = await cpuTicks();
+  const report = await bench();
+  const after = await cpuTicks();
+  const othersShare =
+    before && after
+      ? Math.max(0, after.busy - before.busy - (after.own - before.own)) / (after.all - before.all)
+      : null;
+  return { ...report, startedAt, othersShare };
+}
+
+/** Linux: clock ticks of all cores since the start, those that were busy, and those of this program and its ended children. */
+async function cpuTicks(): Promise<{ all: number; busy: number; own: number } | undefined> {
+  try {
+    const [first = ''] = (await readFile('/proc/stat', 'utf8')).split('\n');
+    // proc_stat(5): user, nice, system, idle, iowait, irq, softirq, steal
+    const ticks = first.trim().split(/\s+/).slice(1, 9).map(Number);
+    const all = ticks.reduce((sum, one) => sum + one, 0);
+    const idle = (ticks[3] ?? 0) + (ticks[4] ?? 0);
+    // proc_pid_stat(5): utime, stime, cutime and cstime are fields 14 to 17; the name before them may hold blanks.
+    const rest = (await readFile('/proc/self/stat', 'utf8')).split(') ').at(-1)?.split(' ') ?? [];
+    const own = rest
+      .slice(11, 15)
+      .map(Number)
+      .reduce((sum, one) => sum + one, 0);
+    return { all, busy: all - idle, own };
+  } catch {
+    return undefined;
+  }
 }
 
 export const median = (samples: readonly number[]): number => quantile(samples, 0.5);
@@ -86,8 +126,20 @@ export async function workFolder(): Promise<{ path: string; remove: () => Promis
 const ms = (value: number): string => `${value < 10 ? value.toFixed(2) : value.toFixed(1)} ms`;
 
 /** The tables as Markdown, which a terminal shows well enough. */
-export function toMarkdown({ name, about, tables }: BenchReport): string {
-  return [`## ${name}`, '', about, '', ...tables.flatMap(tableLines)].join('\n');
+export function toMarkdown({ name, about, tables, startedAt, othersShare }: Measured): string {
+  const others =
+    othersShare === null
+      ? ''
+      : `; other programs took ${(100 * othersShare).toFixed(0)} % of the cores meanwhile`;
+  return [
+    `## ${name}`,
+    '',
+    about,
+    '',
+    `Run at ${startedAt}${others}.`,
+    '',
+    ...tables.flatMap(tableLines),
+  ].join('\n');
 }
 
 function tableLines({ title, lines, verdicts }: Table): string[] {
@@ -133,8 +185,6 @@ export interface MachineFacts {
   readonly node: string;
   readonly commit: string;
   readonly packages: Record<string, string>;
-  /** Of the last minute, before the first bench: above a fraction of the cores, somebody else was at work. */
-  readonly loadBefore: number;
 }
 
 export async function machineFacts(): Promise<MachineFacts> {
@@ -152,7 +202,6 @@ export async function machineFacts(): Promise<MachineFacts> {
     commit:
       git('rev-parse', '--short', 'HEAD') + (git('status', '--porcelain') === '' ? '' : ' with changes'),
     packages,
-    loadBefore: loadavg()[0] ?? 0,
   };
 }
 

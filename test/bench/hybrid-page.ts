@@ -14,8 +14,6 @@ export interface PairFigures {
   readonly curve: readonly Point[];
 }
 
-const percent = (ratio: number): string => `${(100 * ratio).toFixed(1)} %`;
-
 export function hybridPage(pairs: readonly PairFigures[]): string {
   return `# Edge, cloud, and both
 
@@ -30,62 +28,76 @@ where \`DATA\` is the folder that \`models/recipes/README.md\` describes; the sc
 
 ![Accuracy against the share of requests escalated, for both pairs](hybrid.svg)
 
-A request whose route score is below the threshold goes to the cloud, the others stay. *Agreement* is the share of all
+A request whose route score is below the threshold goes to the cloud, the others stay. _Agreement_ is the share of all
 requests that get the cloud's answer, whichever side gives it: what the certificate promises. The thresholds were found
-on other data, held out of training (\`calibration.cloud\` in the edge model's \`outrider.json\`); nothing was chosen on
-the examples below. Audit samples come on top of the share escalated.
+on other data, held out of training (\`calibration.cloud\` in the edge model's \`outrider.json\`), each to keep its promise
+with 95 % confidence; nothing was chosen on the examples below. Audit samples come on top of the share escalated.
 
 ${pairs.map(section).join('\n')}`;
 }
 
 function section(pair: PairFigures): string {
   const { edge, cloud, examples, n, edgeOnly, cloudOnly, certified, curve } = pair;
-  const standardError = Math.sqrt((cloudOnly.accuracy * (1 - cloudOnly.accuracy)) / n);
+  const figures = ({ threshold, escalated, accuracy, agreement }: Point): string[] => [
+    Number.isFinite(threshold) ? threshold.toFixed(2) : '',
+    percent(escalated),
+    percent(accuracy),
+    percent(agreement),
+  ];
+  const named = [
+    ['edge only', ...figures(edgeOnly)],
+    ...certified.map(({ promised, point }) => [`certificate, ${promise(promised)}`, ...figures(point)]),
+    ['cloud only', ...figures(cloudOnly)],
+  ];
   return `## ${edge} with ${cloud}
 
-${n.toLocaleString('en')} ${examples}; the standard error of an accuracy here is ${(100 * standardError).toFixed(1)} points.
+${n.toLocaleString('en')} ${examples}; the standard error of an accuracy here is ${points(standardError(cloudOnly.accuracy, n))}.
 
-| | threshold | escalated | accuracy | agreement |
-|---|---|---|---|---|
-${[
-  row('edge only', edgeOnly),
-  ...certified.map(({ promised, point }) =>
-    row(`certificate, ${(100 * promised).toFixed(0)} % promised`, point),
-  ),
-  row('cloud only', cloudOnly),
-].join('\n')}
+${table([['', ...COLUMNS], ...named])}
 
 ${summary(pair)}
 
 Along the range of thresholds:
 
-| escalated | threshold | accuracy | agreement |
-|---|---|---|---|
-${curve.map(({ escalated, threshold, accuracy, agreement }) => `| ${percent(escalated)} | ${score(threshold)} | ${percent(accuracy)} | ${percent(agreement)} |`).join('\n')}
+${table([COLUMNS, ...curve.map(figures)])}
 `;
 }
 
-const row = (name: string, { threshold, escalated, accuracy, agreement }: Point): string =>
-  `| ${name} | ${score(threshold)} | ${percent(escalated)} | ${percent(accuracy)} | ${percent(agreement)} |`;
+const COLUMNS = ['threshold', 'escalated', 'accuracy', 'agreement'];
 
-const score = (threshold: number): string => (Number.isFinite(threshold) ? threshold.toFixed(2) : '');
+/** A Markdown table as the formatter writes it; the first row is the head. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${widths.map((width, column) => cells[column]?.padEnd(width)).join(' | ')} |`;
+  const [head = [], ...body] = rows;
+  return [line(head), line(widths.map((width) => '-'.repeat(width))), ...body.map(line)].join('\n');
+}
 
 /** What the table says, in words that follow from its figures. */
-function summary({ certified, cloudOnly, edgeOnly }: PairFigures): string {
-  const broken = certified.filter(({ promised, point }) => point.agreement < promised);
-  const held =
-    broken.length === 0
-      ? 'Each certificate held on these examples'
-      : `${broken.map(({ promised }) => `${(100 * promised).toFixed(0)} %`).join(', ')} did not hold on these examples`;
+function summary({ certified, cloudOnly, edgeOnly, n }: PairFigures): string {
+  const missed = certified.filter(({ promised, point }) => point.agreement < promised);
+  const promises = missed.map(
+    ({ promised, point }) =>
+      `The promise of ${promise(promised)} is missed by ${points(promised - point.agreement)} on these examples, with a standard ` +
+      `error of ${points(standardError(point.agreement, n))}. `,
+  );
+  const kept = `${missed.length === 0 ? 'Every promise' : 'Every other promise'} is kept.`;
   const usual = certified.find(({ promised }) => promised === 0.98);
-  if (usual === undefined) return `${held}. No threshold is certified for 98 %.`;
+  if (usual === undefined) return `${promises.join('')}${kept} No threshold is certified for 98 %.`;
   const { escalated, accuracy } = usual.point;
   return (
-    `${held}. At 98 % the device answers ${percent(1 - escalated)} of the requests itself; the accuracy is ` +
-    `${percent(accuracy)}, ${points(accuracy - cloudOnly.accuracy)} than the cloud alone and ` +
-    `${points(accuracy - edgeOnly.accuracy)} than the device alone.`
+    `${promises.join('')}${kept} At 98 % the device answers ${percent(1 - escalated)} of the requests itself, and the ` +
+    `accuracy is ${percent(accuracy)}: ${compared(accuracy - cloudOnly.accuracy)} than the cloud alone, ` +
+    `${compared(accuracy - edgeOnly.accuracy)} than the device alone.`
   );
 }
 
-const points = (difference: number): string =>
-  `${Math.abs(100 * difference).toFixed(1)} points ${difference < 0 ? 'lower' : 'higher'}`;
+const standardError = (ratio: number, n: number): number => Math.sqrt((ratio * (1 - ratio)) / n);
+const percent = (ratio: number): string => `${(100 * ratio).toFixed(1)} %`;
+const promise = (agreement: number): string => `${Math.round(100 * agreement)} %`;
+const points = (ratio: number): string => `${(100 * ratio).toFixed(1)} points`;
+const compared = (difference: number): string =>
+  `${points(Math.abs(difference))} ${difference < 0 ? 'lower' : 'higher'}`;

@@ -10,7 +10,15 @@ import { runTool } from '../../models/recipes/measure/command.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { tsxFlags } from '../../shared/runtime/supervisor.ts';
 import { device } from './device.ts';
-import { type BenchReport, inTree, machineFacts, RESULTS_FOLDER, toMarkdown } from './harness.ts';
+import {
+  type BenchReport,
+  inTree,
+  type Measured,
+  machineFacts,
+  RESULTS_FOLDER,
+  toMarkdown,
+  watched,
+} from './harness.ts';
 import { roundTrip } from './round-trip.ts';
 
 const BENCHES: Record<string, () => Promise<BenchReport>> = { device, 'round-trip': roundTrip };
@@ -31,18 +39,17 @@ runTool(async () => {
 
   const machine = await machineFacts();
   const startedAt = new Date().toISOString();
-  const reports: BenchReport[] = [];
+  const reports: Measured[] = [];
   for (const name of names) {
-    const report = await BENCHES[name]?.();
-    if (!report) continue;
+    const bench = BENCHES[name];
+    if (!bench) continue;
+    const report = await watched(bench);
     console.log(toMarkdown(report));
     reports.push(report);
   }
   if (names.includes(HYBRID)) measureHybrid(values.data ?? '');
-  const { cpu, cores, system, node, commit, loadBefore } = machine;
-  console.log(
-    `${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}, load before ${loadBefore.toFixed(2)}`,
-  );
+  const { cpu, cores, system, node, commit } = machine;
+  console.log(`${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}`);
   const file = values.json ?? join(RESULTS_FOLDER, `${startedAt.replaceAll(/[:.]/g, '-')}.json`);
   await writeFile(file, `${JSON.stringify({ startedAt, machine, reports }, null, 2)}\n`);
   console.log(`Written to ${file}`);

@@ -89,6 +89,8 @@ test('bad input gets one clear error at every door, and good input its answer', 
   const infer = { authorization: `Bearer ${await keyFor('infer')}` };
   const metricsKey = { authorization: `Bearer ${await keyFor('metrics')}` };
   await allGood();
+  // Broker, hub, agent, and two runners of each side; that of the model without labels has come and gone.
+  await eventually(() => descendants(up.process.pid!).length === 7, 'there are more or fewer processes');
   const running = descendants(up.process.pid!);
 
   await t.test('the agent’s API', async (agentTest) => {
@@ -402,6 +404,7 @@ function send(
       });
     });
     // Whoever refuses a large body need not read it: what cannot be sent any more is no failure once there is an answer.
+    asking.on('socket', (socket) => socket.on('error', () => undefined));
     asking.on('error', (error) => {
       if (!isAnswered) reject(error);
     });

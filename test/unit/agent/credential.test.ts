@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { createServer, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -29,7 +29,7 @@ const accept: Answer = (response, { deviceId }) =>
 /** A hub that answers as it is told, one answer a request, and the last one for ever. */
 async function startHub(t: TestContext, answers: Answer[], port = 0) {
   const asked: EnrollRequest[] = [];
-  const server = createServer(async (request, response) => {
+  const answerNext = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     let text = '';
     for await (const chunk of request) text += String(chunk);
     assert.equal(`${request.method} ${request.url}`, 'POST /api/v1/enroll');
@@ -37,6 +37,9 @@ async function startHub(t: TestContext, answers: Answer[], port = 0) {
     asked.push(parsed);
     const answer = answers.length > 1 ? answers.shift() : answers[0];
     answer?.(response, parsed);
+  };
+  const server = createServer((request, response) => {
+    answerNext(request, response).catch((error: unknown) => response.destroy(error as Error));
   });
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   t.after(() => {
