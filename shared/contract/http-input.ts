@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { AppError } from '../runtime/errors.ts';
 import { tryParseJson } from '../runtime/json.ts';
+import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
 import { TASKS, type TaskInput, type TaskName } from './tasks.ts';
 
 const jsonBody = z.object({ inputs: z.string(), parameters: z.record(z.string(), z.unknown()).optional() });
@@ -25,7 +26,7 @@ export function readInput(task: TaskName, body: Uint8Array, contentType: string 
     // A text may well begin with a brace; a picture never does.
   }
   const honest = isImage && contentType?.startsWith('image/') ? contentType : fallback;
-  return { contentType: honest, body };
+  return { contentType: honest.length <= MAX_CONTENT_TYPE_CHARACTERS ? honest : fallback, body };
 }
 
 function fromJson(task: TaskName, json: unknown, isImage: boolean, contentType: string): TaskInput {

@@ -4,6 +4,8 @@
 export const MAX_PAYLOAD_BYTES = 120 * 1024;
 /** Largest JSON header of an envelope. */
 export const MAX_HEADER_BYTES = 16 * 1024;
+/** Longest content type that an envelope carries. */
+export const MAX_CONTENT_TYPE_CHARACTERS = 255;
 /** Largest picture file that anybody takes in. */
 export const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
 /** Largest text that anybody takes in; models cut at their own length, this only stops abuse. */

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
+import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
 import { deviceId, modelName, modelRef, pipelineName, requestId } from './names.ts';
 import { taskName } from './tasks.ts';
 
@@ -13,7 +14,7 @@ export const requestHeader = z.object({
   pipeline: pipelineName,
   model: modelName,
   task: taskName,
-  contentType: z.string().min(1).max(255),
+  contentType: z.string().min(1).max(MAX_CONTENT_TYPE_CHARACTERS),
   parameters: z.record(z.string(), z.unknown()).optional(),
   /** Milliseconds until the asker takes the local answer; negative when that has passed. */
   deadlineMs: z.number(),
