@@ -44,7 +44,8 @@ export class Worker implements Part {
   async stop(): Promise<void> {
     const child = this.#child;
     if (!child?.connected) return;
-    const gone = new Promise((resolve) => child.once('close', resolve));
+    // Not `close`, which Node does not always tell where the parent disconnects.
+    const gone = new Promise((resolve) => child.once('exit', resolve));
     child.disconnect();
     await gone;
   }
