@@ -41,8 +41,12 @@ export class Worker implements Part {
     });
   }
 
-  stop(): void {
-    if (this.#child?.connected) this.#child.disconnect();
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (!child?.connected) return;
+    const gone = new Promise((resolve) => child.once('close', resolve));
+    child.disconnect();
+    await gone;
   }
 }
 
