@@ -19,7 +19,7 @@ import { newId, newSecret } from '../../shared/runtime/ids.ts';
 import { silentLogger } from '../../shared/runtime/logger.ts';
 import { corruptJpeg, goodPicture, heic, hugePng, longText, notUtf8, svg } from '../support/bad-inputs.ts';
 import { temporaryFolder } from '../support/fixed.ts';
-import { descendants, eventually, isAlive, outrider, upFlags } from '../support/programs.ts';
+import { commandOf, descendants, eventually, isAlive, outrider, upFlags } from '../support/programs.ts';
 
 const FIXTURES = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 const GOOD_TEXT = 'a fine film';
@@ -90,8 +90,11 @@ test('bad input gets one clear error at every door, and good input its answer', 
   const metricsKey = { authorization: `Bearer ${await keyFor('metrics')}` };
   await allGood();
   // Broker, hub, agent, and two runners of each side; that of the model without labels has come and gone.
-  await eventually(() => descendants(up.process.pid!).length === 7, 'there are more or fewer processes');
-  const running = descendants(up.process.pid!);
+  let running: number[] = [];
+  await eventually(() => {
+    running = descendants(up.process.pid!);
+    return running.length === 7;
+  }, 'there are more or fewer processes').catch(() => assert.fail(running.map(commandOf).join('\n')));
 
   await t.test('the agent’s API', async (agentTest) => {
     const local: Case[] = [

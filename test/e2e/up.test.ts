@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isFailure, result } from '../../shared/contract/result.ts';
 import { temporaryFolder } from '../support/fixed.ts';
-import { descendants, eventually, isAlive, outrider, upFlags } from '../support/programs.ts';
+import { commandOf, descendants, eventually, isAlive, outrider, upFlags } from '../support/programs.ts';
 
 const PICTURES = 100;
 const SENTENCES = 60;
@@ -123,12 +123,4 @@ async function isUp(url: string): Promise<boolean> {
     ({ ok }) => ok,
     () => false,
   );
-}
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-  } catch {
-    return '';
-  }
 }

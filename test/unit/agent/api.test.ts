@@ -94,6 +94,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
   const text = new TestPipeline('text', 'text-classification');
   const vision = new TestPipeline('vision', 'image-classification');
   const metrics = createAgentMetrics();
+  const owed = new Set<string>();
   const app = createAgentApi({
     deviceId: 'gate-01',
     pipelines: new Map([
@@ -101,6 +102,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
       ['vision', vision],
     ]),
     results,
+    isOwed: (id) => owed.has(id),
     ready: () => options.notReady,
     link: () => ({ online: true, hub: 'https://hub.example.com', outbox: { entries: 3, bytes: 300 } }),
     key: options.key,
@@ -121,7 +123,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
       body: body as never,
       ...(body instanceof ReadableStream && { duplex: 'half' }),
     });
-  return { clock, logger, results, text, vision, app, get, post };
+  return { clock, logger, results, owed, text, vision, app, get, post };
 }
 
 /** @returns status, code of the error and Retry-After */
@@ -211,7 +213,7 @@ test('refuses what is no input before the pipeline sees it', async () => {
 });
 
 test('without an answer by the deadline it says where one will be', async () => {
-  const { post, get, text, clock, results } = setUp();
+  const { post, get, text, clock, results, owed } = setUp();
   text.next = undefined;
   const asking = post('/v1/infer/text');
   await clock.advance(DEADLINE_MS - 1);
@@ -229,6 +231,8 @@ test('without an answer by the deadline it says where one will be', async () => 
   const location = response.headers.get('location') ?? '';
   assert.equal(location, `/v1/results/${body.id}`);
   assert.deepEqual(await refusal(get(location)), [404, 'RESULT_UNKNOWN', null]);
+  owed.add(body.id);
+  assert.equal((await get(location)).status, 202, 'while the cloud owes it');
   results.add(answer(body.id));
   assert.deepEqual(await (await get(location)).json(), answer(body.id));
 });

@@ -127,21 +127,24 @@ pipelines:
 `,
   );
   const keys = told.split('; ').map((one) => one.split(': ')[0]);
-  assert.deepEqual(keys.sort(), [
-    'hub.mqtt',
-    'hub.url',
-    'pipelines.0.edge',
-    'pipelines.0.edge',
-    'pipelines.0.feed.path',
-    'pipelines.0.name',
-    'pipelines.0.route.agreement',
-    'pipelines.0.route.deadline',
-    'pipelines.0.sinks.0.topic',
-    'pipelines.0.sinks.0.url',
-    'pipelines.0.sinks.1.type',
-    'pipelines.0.task',
-    'top',
-  ]);
+  assert.deepEqual(
+    keys.toSorted((one, other) => (one ?? '').localeCompare(other ?? '')),
+    [
+      'hub.mqtt',
+      'hub.url',
+      'pipelines.0.edge',
+      'pipelines.0.edge',
+      'pipelines.0.feed.path',
+      'pipelines.0.name',
+      'pipelines.0.route.agreement',
+      'pipelines.0.route.deadline',
+      'pipelines.0.sinks.0.topic',
+      'pipelines.0.sinks.0.url',
+      'pipelines.0.sinks.1.type',
+      'pipelines.0.task',
+      'top',
+    ],
+  );
   assert.match(told, /top: .*"devise"/);
   assert.match(told, /a duration such as 500ms, 2s, 5m, 24h/);
   assert.match(told, /a topic without wildcards/);
