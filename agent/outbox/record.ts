@@ -31,6 +31,7 @@ const putRecord = z.object({
   label: z.string().nullable(),
   reason: cloudReason,
   background: z.boolean(),
+  mayAnswerLocally: z.boolean().default(true),
   local: localAnswer.nullable(),
   acceptedAtMs: z.number(),
   /** On the agent's running-time clock. */
