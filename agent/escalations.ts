@@ -4,7 +4,7 @@
  *
  * escalation        | event                      -> state (Result given out)
  * asked             | reply                      -> done (final)
- * asked             | deadline, or link lost     -> provisional (local, `late` or `offline`), where there is a local answer
+ * asked             | deadline, or link lost     -> provisional (local, `late` or `offline`), where a local answer may be given
  * asked             | expiry                     -> done (EXPIRED)
  * provisional       | reply                      -> done (final)
  * provisional       | expiry                     -> done (EXPIRED)
@@ -142,7 +142,7 @@ export class Escalations {
   }
 
   #showLocal(open: Open, reason: 'late' | 'offline'): void {
-    if (open.shown || !open.request.local) return;
+    if (open.shown || !open.request.local || !open.request.mayAnswerLocally) return;
     open.shown = true;
     open.cancelDeadline();
     const result = this.#o.results.local(open.subject, open.request.local, reason, true);

@@ -22,6 +22,7 @@ import { AGENT_HELP, type AgentConfig, loadConfig, type PipelineConfig } from '.
 import { FeedRunner } from './feed-runner.ts';
 import { createFeed } from './feeds.ts';
 import { createAgentMetrics } from './metrics.ts';
+import { Orphans } from './orphans.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
 import { Pipeline } from './pipeline.ts';
@@ -154,6 +155,8 @@ async function run(
   await lifecycle.start('sink connections', sinksOf);
   for (const pipeline of pipelines.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);
   for (const fanout of fanouts) await lifecycle.start('sinks', fanout);
+  const orphans = new Orphans({ pipelines: new Set(pipelines.keys()), outbox, clock, logger, metrics });
+  await lifecycle.start('orphans', orphans);
   await lifecycle.start('uplink', uplink);
 
   const link = () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth });

@@ -189,7 +189,11 @@ export class Pipeline implements Part, PipelineFace {
     local: LocalOutcome,
     route: Extract<Route, { to: 'cloud' }>,
   ): Promise<Accepted> {
-    const request = this.#request(subject, input, local.answer, route.reason, false);
+    const request = this.#request(subject, input, local.answer, {
+      reason: route.reason,
+      background: false,
+      mayAnswerLocally: route.meanwhile !== 'never',
+    });
     let onFirst: (result: Result) => void = () => undefined;
     const first = new Promise<Result>((resolve) => {
       onFirst = resolve;
@@ -213,7 +217,7 @@ export class Pipeline implements Part, PipelineFace {
     try {
       await this.#escalations.ask(
         subject,
-        this.#request(subject, input, answer, 'audit', true),
+        this.#request(subject, input, answer, { reason: 'audit', background: true, mayAnswerLocally: false }),
         'never',
         () => undefined,
       );
@@ -227,8 +231,7 @@ export class Pipeline implements Part, PipelineFace {
     subject: Subject,
     input: TaskInput,
     local: LocalAnswer | null,
-    reason: OutboxRequest['reason'],
-    background: boolean,
+    how: Pick<OutboxRequest, 'reason' | 'background' | 'mayAnswerLocally'>,
   ): OutboxRequest {
     const { cloud = '', deadlineMs, expiresMs, clock } = this.#o;
     const { id, label } = subject;
@@ -240,8 +243,7 @@ export class Pipeline implements Part, PipelineFace {
       model: cloud,
       input,
       label,
-      reason,
-      background,
+      ...how,
       local,
       acceptedAtMs,
       deadlineMs,

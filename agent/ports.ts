@@ -101,6 +101,8 @@ export interface OutboxRequest {
   readonly reason: CloudReason;
   /** Whether the local answer already stands and only a different reply counts. */
   readonly background: boolean;
+  /** False: there is no answer until the cloud's comes (`whenOffline: queue`). */
+  readonly mayAnswerLocally: boolean;
   readonly local: LocalAnswer | null;
   readonly acceptedAtMs: number;
   readonly deadlineMs: number;

@@ -124,7 +124,8 @@ export class DiskOutbox implements Outbox, Part {
     const held = this.#held.get(id);
     if (!held) return;
     await this.#log.append(encodeRecord({ type: 'close', id }), true);
-    this.#release(held);
+    // Closed twice at once: it goes once.
+    if (this.#held.get(id) === held) this.#release(held);
     await this.#tidy();
   }
 
@@ -198,6 +199,8 @@ export class DiskOutbox implements Outbox, Part {
   }
 
   #setAnswer(held: Held, position: Position): void {
+    // Closed while its reply was written: its segments no longer count it.
+    if (this.#held.get(held.id) !== held) return;
     if (held.answer) this.#countSegment(held.answer.segment, -1);
     held.answer = position;
     this.#countSegment(position.segment, 1);

@@ -10,6 +10,7 @@ import { modelRef, requestId } from '../../shared/contract/names.ts';
 import { cloudReason } from '../../shared/contract/result.ts';
 import { taskName } from '../../shared/contract/tasks.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { tryParseJson } from '../../shared/runtime/json.ts';
 
 const localAnswer = z.object({
   output: z.unknown(),
@@ -30,6 +31,7 @@ const putRecord = z.object({
   label: z.string().nullable(),
   reason: cloudReason,
   background: z.boolean(),
+  mayAnswerLocally: z.boolean().default(true),
   local: localAnswer.nullable(),
   acceptedAtMs: z.number(),
   /** On the agent's running-time clock. */
@@ -71,16 +73,23 @@ export function encodeRecord(record: LogRecord, body: Uint8Array = new Uint8Arra
   return frame;
 }
 
+/** Whether the frame is as it was written. */
+export const isWhole = (frame: Buffer): boolean =>
+  frame.length > FRAME_BYTES && digestOf(frame.subarray(FRAME_BYTES)).equals(frame.subarray(4, FRAME_BYTES));
+
+/** @returns undefined for a whole frame of a form that this version does not know */
+export function parseRecord(frame: Buffer): { record: LogRecord; body: Buffer } | undefined {
+  const payload = frame.subarray(FRAME_BYTES);
+  const jsonBytes = payload.readUInt32BE(0);
+  const parsed = logRecord.safeParse(tryParseJson(payload.subarray(4, 4 + jsonBytes)));
+  return parsed.success ? { record: parsed.data, body: payload.subarray(4 + jsonBytes) } : undefined;
+}
+
 /** @throws DATA_CORRUPT */
 export function decodeRecord(frame: Buffer): { record: LogRecord; body: Buffer } {
-  const payload = frame.subarray(FRAME_BYTES);
-  if (!digestOf(payload).equals(frame.subarray(4, FRAME_BYTES)))
-    throw new AppError('DATA_CORRUPT', 'an outbox record does not match its digest');
-  const jsonBytes = payload.readUInt32BE(0);
-  const parsed = logRecord.safeParse(JSON.parse(payload.toString('utf8', 4, 4 + jsonBytes)));
-  if (!parsed.success)
-    throw new AppError('DATA_CORRUPT', 'an outbox record is of an unknown form', { cause: parsed.error });
-  return { record: parsed.data, body: payload.subarray(4 + jsonBytes) };
+  const parsed = isWhole(frame) ? parseRecord(frame) : undefined;
+  if (!parsed) throw new AppError('DATA_CORRUPT', 'an outbox record is damaged or of an unknown form');
+  return parsed;
 }
 
 /**

@@ -3,12 +3,12 @@
  * fsync, and a lone append goes at once. Segments are deleted whole, the oldest first, so that a `close` never vanishes
  * before the `put` that it closes. A torn tail (power cut) is cut off on open; a damaged segment is set aside, never deleted.
  */
-import { type FileHandle, mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { copyFile, type FileHandle, mkdir, open, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncFolder } from '../../shared/runtime/atomic-file.ts';
 import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import { decodeRecord, FRAME_BYTES, frameLength, type LogRecord } from './record.ts';
+import { decodeRecord, frameLength, isWhole, type LogRecord, parseRecord } from './record.ts';
 
 /** Where a record lies. */
 export interface Position {
@@ -180,9 +180,10 @@ export class SegmentLog {
     for (const append of group.filter((one) => one.essential)) {
       try {
         await this.#write([append]);
-      } catch {
-        await this.#giveReserve();
-        await this.#write([append]).catch((error: unknown) => append.failed(asDiskFull(error)));
+      } catch (error) {
+        await this.#giveReserve()
+          .then(() => this.#write([append]))
+          .catch(() => append.failed(asDiskFull(error)));
       }
     }
     for (const append of group.filter((one) => !one.essential)) append.failed(asDiskFull(cause));
@@ -231,9 +232,11 @@ export class SegmentLog {
         const frame = length === undefined ? undefined : Buffer.allocUnsafe(length);
         if (frame === undefined) break;
         await file.read(frame, 0, frame.length, offset);
-        const decoded = tryDecode(frame);
-        if (decoded === undefined) break;
-        replay(decoded.record, { segment, offset, length: frame.length });
+        if (!isWhole(frame)) break;
+        const parsed = parseRecord(frame);
+        if (parsed) replay(parsed.record, { segment, offset, length: frame.length });
+        // Written by a newer version that was rolled back: what follows it is still ours.
+        else this.#logger.warn('outbox.unknown_record', { segment, offset });
         offset += frame.length;
       }
       damaged = offset < size;
@@ -249,28 +252,29 @@ export class SegmentLog {
     if (damaged && !isLast) await this.#setAside(segment, path, offset);
   }
 
-  /** What follows the damage cannot be framed. A copy is kept for people; the readable part stays in use. */
+  /** What follows the damage cannot be framed. A copy of all is kept for people, then the readable part stays in use. */
   async #setAside(segment: number, path: string, readableBytes: number): Promise<void> {
     const aside = `${path}.damaged`;
     this.#logger.error('outbox.damaged_segment', { segment, readableBytes, kept: aside });
-    const file = await open(path, 'r');
-    const readable = Buffer.alloc(readableBytes);
     try {
-      await file.read(readable, 0, readableBytes, 0);
-    } finally {
-      await file.close();
+      await copyFile(path, aside);
+      await syncFile(aside);
+      await syncFolder(this.#folder);
+      await truncate(path, readableBytes);
+    } catch (error) {
+      // No room for the copy: it stays as it is, and is read as far as it goes at each start.
+      this.#logger.failure('outbox.not_set_aside', error, { segment });
+      await rm(aside, { force: true }).catch(() => undefined);
     }
-    await rename(path, aside);
-    await writeFile(path, readable, { flush: true });
-    await syncFolder(this.#folder);
   }
 }
 
-function tryDecode(frame: Buffer): { record: LogRecord } | undefined {
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
   try {
-    return frame.length > FRAME_BYTES ? decodeRecord(frame) : undefined;
-  } catch {
-    return undefined;
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }
 

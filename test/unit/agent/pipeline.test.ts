@@ -286,3 +286,19 @@ test('a feed that is told to stop does not wait for the cloud: the outbox has it
   assert.equal(outbox.depth.entries, 2);
   await stop();
 });
+
+test('a pipeline that waits for the cloud gives no local answer meanwhile, whatever the link and the agent do', async (t) => {
+  const route: Route = { to: 'cloud', reason: 'uncertain', meanwhile: 'never' };
+  const before = await setUp(t, { route });
+  const { id } = await before.pipeline.accept(ITEM);
+  before.pipeline.onOffline();
+  await before.clock.advance(5_000);
+  await before.stop();
+  const after = await setUp(t, { route, folder: before.folder });
+  after.pipeline.onOffline();
+  assert.deepEqual([...before.shown, ...after.shown], []);
+  after.pipeline.onReply(id, cloudAnswer('dog'), 5);
+  await until(() => after.outbox.depth.entries === 0);
+  assert.deepEqual(after.shown.map(brief), [['cloud', 'uncertain', 'final', 'dog']]);
+  await after.stop();
+});

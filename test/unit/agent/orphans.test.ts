@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createAgentMetrics } from '../../../agent/metrics.ts';
+import { Orphans } from '../../../agent/orphans.ts';
+import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
+import { silentLogger } from '../../../shared/runtime/logger.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { outboxRequest, temporaryFolder } from '../../support/fixed.ts';
+import { eventually } from '../../support/programs.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+
+test('what a pipeline owes that is no longer configured waits for it until its expiry, and then goes', async (t) => {
+  const clock = new FakeClock();
+  const outbox = new DiskOutbox({
+    folder: await temporaryFolder(t),
+    time: { nowRunMs: () => clock.nowMonoMs() },
+    logger: silentLogger,
+  });
+  await outbox.start();
+  t.after(() => outbox.stop());
+  const [orphan, answered, kept] = [
+    outboxRequest({ pipeline: 'gone', expiresMs: 90_000 }),
+    outboxRequest({ pipeline: 'gone', expiresMs: 300_000 }),
+    outboxRequest({ pipeline: 'vision', expiresMs: 90_000 }),
+  ];
+  for (const request of [orphan, answered, kept]) await outbox.put(request);
+  const logger = recordingLogger();
+  const metrics = createAgentMetrics();
+  const orphans = new Orphans({ pipelines: new Set(['vision']), outbox, clock, logger, metrics });
+  orphans.start();
+  await clock.advance(60_000);
+  assert.equal(outbox.depth.entries, 3);
+  await clock.advance(60_000);
+  await eventually(() => !outbox.has(orphan.id), 'it was never given up');
+  assert.ok(
+    outbox.has(answered.id) && outbox.has(kept.id),
+    'its own pipeline gives that one up, with a result',
+  );
+  await eventually(async () => {
+    await clock.advance(60_000);
+    return !outbox.has(answered.id);
+  }, 'it was never given up');
+  await orphans.stop();
+  assert.match(
+    await metrics.text(),
+    /outrider_escalations_ended_total\{pipeline="gone",outcome="expired"\} 2/,
+  );
+  assert.deepEqual(
+    logger.lines.map(({ event, facts }) => [event, facts.entries ?? facts.requestId]),
+    [
+      ['orphans.found', 2],
+      ['orphans.expired', orphan.id],
+      ['orphans.expired', answered.id],
+    ],
+  );
+});
