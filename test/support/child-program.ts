@@ -24,7 +24,7 @@ else
         facts: { pid: process.pid },
         stop: async () => {
           leave('stopping');
-          if (how === 'stuck') await new Promise(() => undefined);
+          if (how === 'stuck' || how === 'endless') await new Promise(() => undefined);
           clearInterval(timer);
           leave('stopped');
         },
