@@ -13,6 +13,7 @@ import {
   type RequestHeader,
   requestHeader,
 } from '../../shared/contract/messages.ts';
+import { requestId } from '../../shared/contract/names.ts';
 import { TASKS, type TaskInput } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, isAppError, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
@@ -80,9 +81,12 @@ export class Intake implements Part {
     if (!this.#taking) return;
     this.#o.metrics.count('outrider_link_bytes_total', { direction: 'up', purpose: 'request' }, frame.length);
     const request = this.#decode(device, frame);
-    if (!request) return;
-    const work = this.#handle(request).catch((error: unknown) =>
-      this.#o.logger.failure('intake.failed', error, { deviceId: device, requestId: request.header.id }),
+    if (request) this.#watch(this.#handle(request), device, request.header.id);
+  }
+
+  #watch(handling: Promise<void>, deviceId: string, requestId: string): void {
+    const work = handling.catch((error: unknown) =>
+      this.#o.logger.failure('intake.failed', error, { deviceId, requestId }),
     );
     this.#work.add(work);
     void work.finally(() => this.#work.delete(work));
@@ -98,11 +102,19 @@ export class Intake implements Part {
       const { header, body } = decodeEnvelope(frame, requestHeader);
       return { device, header, body, arrivedMonoMs: this.#o.clock.nowMonoMs() };
     } catch (error) {
-      // Without an id there is nobody to answer: the device hears of it by silence, the operator here.
       this.#o.metrics.count('outrider_requests_total', { model: '', outcome: 'malformed' });
       this.#o.logger.failure('intake.malformed', error, { deviceId: device, bytes: frame.length });
+      this.#refuseMalformed(device, error);
       return undefined;
     }
+  }
+
+  /** Without an id there is nobody to answer: the device hears of it by silence. With one it would ask until the expiry. */
+  #refuseMalformed(device: string, error: unknown): void {
+    const id = requestId.safeParse(isAppError(error) ? error.details?.id : undefined);
+    if (!id.success || !this.#o.devices.isActive(device)) return;
+    const reply = encodeEnvelope(failedHeader(id.data, toErrorBody(error)));
+    this.#watch(this.#send(device, reply), device, id.data);
   }
 
   async #handle(request: Request): Promise<void> {

@@ -20,6 +20,8 @@ export interface HubLinkOptions {
 
 /** Larger state messages are nobody's. */
 const MAX_STATE_BYTES = 64 * 1024;
+/** How long a goodbye may take through a broker that has fallen silent. */
+const GOODBYE_MS = 1_000;
 
 export class HubLink implements DeviceLink, Part {
   readonly #o: HubLinkOptions;
@@ -62,7 +64,9 @@ export class HubLink implements DeviceLink, Part {
 
   /** Devices stop sending to a hub that is about to go. */
   async sayGoodbye(): Promise<void> {
-    if (this.connected) await this.#tellPresence(false).catch(() => undefined);
+    if (!this.connected) return;
+    const said = this.#tellPresence(false).catch(() => undefined);
+    await Promise.race([said, this.#o.clock.sleep(GOODBYE_MS)]);
   }
 
   async reply(deviceId: string, frame: Uint8Array): Promise<void> {

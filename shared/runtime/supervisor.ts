@@ -113,6 +113,10 @@ export class Supervisor implements Part {
     child.stderr?.on('data', (chunk: Buffer) => {
       lastWords = (lastWords + chunk.toString()).slice(-2_000);
     });
+    // A process that could not be made closes like one that has ended; without a listener it would take us down.
+    child.on('error', (error) => {
+      lastWords += `${error.message}\n`;
+    });
     const exited = new Promise<void>((resolve) => child.once('close', () => resolve()));
     const ready = new Promise<void>((resolve, reject) => {
       const cancel = clock.after(startTimeoutMs, () =>
