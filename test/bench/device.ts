@@ -74,9 +74,9 @@ export async function device(): Promise<BenchReport> {
     return {
       name: 'device',
       about:
-        `From JPEG bytes to the answer, one at a time: \`${folder.spec.name}\`, ${THREADS} thread, no spinning. *Bare script* is ` +
-        'sharp and `session.run` in one process; *pipeline* is the agent’s pipeline with its runner, a router that keeps ' +
-        'everything and no sinks; *HTTP* is the agent’s API, seen by a caller in a process of its own.',
+        `From JPEG bytes to the answer, one at a time: \`${folder.spec.name}\`, ${THREADS} thread, no spinning. _Bare script_ is ` +
+        'sharp and `session.run` in one process; _pipeline_ is the agent’s pipeline with its runner, a router that keeps ' +
+        'everything and no sinks; _HTTP_ is the agent’s API, seen by a caller in a process of its own.',
       tables: [
         await compare('The 100 demo pictures, 32 x 32 px', competitors, await demoPictures()),
         await compare('A picture of 1920 x 1080 px', competitors, await largePictures()),

@@ -170,7 +170,7 @@ function aligned(rows: readonly (readonly string[])[]): string[] {
   const text = (row: readonly string[]): string =>
     `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`;
   const [head = [], ...body] = rows;
-  return [text(head), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...body.map(text)];
+  return [text(head), text(widths.map((width) => '-'.repeat(width))), ...body.map(text)];
 }
 
 const manifest = z.object({ version: z.string() });

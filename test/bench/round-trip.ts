@@ -75,10 +75,10 @@ export async function roundTrip(): Promise<BenchReport> {
   return {
     name: 'round-trip',
     about:
-      'One escalation at a time on loopback, from `outbox.put` to the cloud’s Result given out. *Inference* is what the hub’s ' +
-      'runner reports for the model’s run alone: decoding, tokenizing, queue and the way to the runner stay in *the rest*. ' +
-      '*write+fsync* appends a record of the same size to a file in the outbox’s folder (`fdatasync`, as the outbox does); ' +
-      '*MQTT there and back* sends as many bytes through a broker of the same kind to a process that sends them back, QoS 1.',
+      'One escalation at a time on loopback, from `outbox.put` to the cloud’s Result given out. _Inference_ is what the hub’s ' +
+      'runner reports for the model’s run alone: decoding, tokenizing, queue and the way to the runner stay in _the rest_. ' +
+      '_write+fsync_ appends a record of the same size to a file in the outbox’s folder (`fdatasync`, as the outbox does); ' +
+      '_MQTT there and back_ sends as many bytes through a broker of the same kind to a process that sends them back, QoS 1.',
     tables,
   };
 }

@@ -92,6 +92,9 @@ test('a full disk turns new requests away, and loses nothing that was accepted',
     'with the disk full a new request gets the local answer, or DISK_FULL where there is none',
     async () => {
       fill(join(disk, 'filler'));
+      // What still fits into the last page of the log is accepted, and owed.
+      for (let first = await ask(url, 'both'); first.provisional; first = await ask(url, 'both'))
+        owed.push(first.id);
       for (let index = 0; index < 3; index++) {
         const local = await ask(url, 'both');
         assert.deepEqual([local.source, local.reason, local.provisional], ['edge', 'outbox-full', false]);
@@ -101,7 +104,8 @@ test('a full disk turns new requests away, and loses nothing that was accepted',
         assert.equal(refused.status, 507);
         assert.equal(refused.headers.get('retry-after'), '1');
       }
-      assert.equal((await state()).outbox.entries, ACCEPTED);
+      assert.ok(owed.length < 2 * ACCEPTED, 'the disk is not full');
+      assert.equal((await state()).outbox.entries, owed.length);
     },
   );
 
