@@ -6,7 +6,8 @@ import sharp, { type SharpOptions } from 'sharp';
 import { AppError } from '../runtime/errors.ts';
 import { enlarge } from './enlarge.ts';
 import { type PictureFormat, pictureFormat } from './input-check.ts';
-import { type PictureRecipe, type PictureSteps, pictureSteps } from './picture-recipe.ts';
+import { jpegSize } from './jpeg-size.ts';
+import { type PictureRecipe, type PictureSteps, pictureSteps, type SizePx } from './picture-recipe.ts';
 
 /** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
 const MAX_JPEG_PX = 64_000_000;
@@ -31,16 +32,23 @@ export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Prom
     ignoreIcc: true,
   };
   try {
-    return await follow(recipe, body, options);
+    return await follow(recipe, body, options, format === 'jpeg' ? jpegSize(body) : undefined);
   } catch (error) {
     throw toPictureError(error, format);
   }
 }
 
-async function follow(recipe: PictureRecipe, body: Uint8Array, options: SharpOptions): Promise<Uint8Array> {
-  // A warp without a crop needs no look at the source's size, which costs 0.3 ms.
+async function follow(
+  recipe: PictureRecipe,
+  body: Uint8Array,
+  options: SharpOptions,
+  known: SizePx | undefined,
+): Promise<Uint8Array> {
+  // A warp without a crop needs no look at the source's size, which costs 0.4 ms.
   const source =
-    recipe.resize.kind === 'warp' && recipe.crop === undefined ? undefined : await sizeOf(body, options);
+    recipe.resize.kind === 'warp' && recipe.crop === undefined
+      ? undefined
+      : (known ?? (await sizeOf(body, options)));
   const steps = pictureSteps(recipe, source ?? recipe.output);
   const { resize, extract, extend } = steps;
   const mayGrow =
@@ -67,10 +75,7 @@ async function follow(recipe: PictureRecipe, body: Uint8Array, options: SharpOpt
   return extend.left + extend.top + extend.right + extend.bottom === 0 ? pixels : withBorder(pixels, steps);
 }
 
-async function sizeOf(
-  body: Uint8Array,
-  options: SharpOptions,
-): Promise<{ widthPx: number; heightPx: number }> {
+async function sizeOf(body: Uint8Array, options: SharpOptions): Promise<SizePx> {
   const { autoOrient } = await sharp(body, options).metadata();
   return { widthPx: autoOrient.width, heightPx: autoOrient.height };
 }

@@ -33,7 +33,7 @@ export const preprocessorConfig = z.object({
 export type PreprocessorConfig = z.infer<typeof preprocessorConfig>;
 
 export type Kernel = 'nearest' | 'linear' | 'cubic' | 'lanczos3';
-interface SizePx {
+export interface SizePx {
   readonly widthPx: number;
   readonly heightPx: number;
 }

@@ -41,8 +41,13 @@ export class Worker implements Part {
     });
   }
 
-  stop(): void {
-    if (this.#child?.connected) this.#child.disconnect();
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (!child?.connected) return;
+    // Not `close`, which Node does not always tell where the parent disconnects.
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.disconnect();
+    await gone;
   }
 }
 

@@ -105,7 +105,7 @@ export function descendants(pid: number): number[] {
 /** With which a process was started; empty when it has ended. Linux. */
 export function commandOf(pid: number): string {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
   } catch {
     return '';
   }
