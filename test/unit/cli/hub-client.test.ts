@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -16,8 +16,10 @@ const withCode =
   (error: unknown): boolean =>
     isAppError(error, code) && message.test(error.message);
 
-async function startHub(t: TestContext, listener: RequestListener): Promise<string> {
-  const server = createServer(listener);
+type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
+
+async function startHub(t: TestContext, answer: Answer): Promise<string> {
+  const server = createServer((request, response) => void answer(request, response));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   t.after(() => {
     server.closeAllConnections();
@@ -27,7 +29,7 @@ async function startHub(t: TestContext, listener: RequestListener): Promise<stri
 }
 
 const answering =
-  (status: number, body: string, contentType = 'application/json'): RequestListener =>
+  (status: number, body: string, contentType = 'application/json'): Answer =>
   (_request, response) => {
     response.writeHead(status, { 'content-type': contentType }).end(body);
   };
@@ -100,7 +102,7 @@ test('where nobody answers it says where it asked, and what to do', async (t) =>
     (error) =>
       withCode('HUB_UNREACHABLE', /npm start.*--hub/)(error) && (error as Error).message.includes(url),
   );
-  const cut = await startHub(t, (_request, response) => response.destroy());
+  const cut = await startHub(t, (_request, response) => void response.destroy());
   await assert.rejects(new HubClient(cut, 'k').get('/', anything), withCode('HUB_UNREACHABLE'));
 });
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { plainView, Totals } from '../../../shared/cli/live-view.ts';
 import { agoText, bytesText, table } from '../../../shared/cli/output.ts';
 import type { Answer, Failure } from '../../../shared/contract/result.ts';
@@ -107,8 +108,7 @@ test('tables have no borders and no trailing blanks; sizes and ages are for peop
       ['larger', bytesText(5_100_000)],
     ],
   );
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: the head is dimmed on a terminal
-  const plain = rows.replace(/\u001b\[\d+m/g, '');
+  const plain = stripVTControlCharacters(rows);
   assert.deepEqual(plain.split('\n'), ['name    size', 'small   999 B', 'larger  5.1 MB']);
   assert.equal(bytesText(1_000), '1.0 kB');
   const nowMs = 1e12;

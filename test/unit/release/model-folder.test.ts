@@ -188,7 +188,10 @@ async function find(root: string) {
   const found = await findModelFolders(root, (path, error) => {
     passedOver.push([path.slice(root.length + 1), isAppError(error) ? error.code : String(error)]);
   });
-  return { names: found.map(({ spec: { name } }) => name), passedOver: passedOver.sort() };
+  return {
+    names: found.map(({ spec: { name } }) => name),
+    passedOver: passedOver.sort(([one], [other]) => one.localeCompare(other)),
+  };
 }
 
 test('one bad folder does not hide the others, and each is told once', async (t) => {
