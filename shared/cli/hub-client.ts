@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError, ERROR_CODES } from '../runtime/errors.ts';
+import { tryParseJson } from '../runtime/json.ts';
 
 /** Options of every command that talks to a hub. */
 export interface HubOptions {
@@ -116,7 +117,7 @@ async function toError(response: Response, url: string): Promise<AppError> {
 }
 
 async function leftAddress(folder: string): Promise<string | undefined> {
-  const text = await readFile(join(folder, ADDRESS_FILE), 'utf8').catch(() => undefined);
-  const parsed = text === undefined ? undefined : address.safeParse(JSON.parse(text));
-  return parsed?.success ? parsed.data.url : undefined;
+  const bytes = await readFile(join(folder, ADDRESS_FILE)).catch(() => undefined);
+  const parsed = address.safeParse(bytes && tryParseJson(bytes));
+  return parsed.success ? parsed.data.url : undefined;
 }

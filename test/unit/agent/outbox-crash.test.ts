@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { DEFAULT_LIMITS, DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { encodeRecord, FRAME_BYTES } from '../../../agent/outbox/record.ts';
@@ -228,12 +228,24 @@ async function snapshot(from: string, to: string): Promise<void> {
 test('whatever goes on beside each other, a power cut at any moment loses nothing that was accepted', async (t) => {
   const root = await quickFolder(t);
   const step = fc.record({
-    what: fc.constantFrom('put', 'put', 'answer', 'close', 'close', 'wait', 'cut'),
+    what: fc.constantFrom(
+      'put',
+      'put',
+      'put',
+      'answer',
+      'close',
+      'close',
+      'close',
+      'read',
+      'read',
+      'wait',
+      'cut',
+    ),
     which: fc.nat(50),
   });
   let run = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 80, size: 'max' }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { minLength: 40, maxLength: 160, size: 'max' }), async (steps) => {
       const folder = join(root, String(run++));
       const outbox = await open(folder, 1_200);
       const accepted = new Set<string>();
@@ -251,6 +263,8 @@ test('whatever goes on beside each other, a power cut at any moment loses nothin
         } else if (what === 'close' && id !== undefined) {
           closing.add(id);
           work.push(outbox.close(id));
+        } else if (what === 'read' && id !== undefined) {
+          work.push(outbox.read(id).then((entry) => assert.ok(closing.has(id) || entry?.request.id === id)));
         } else if (what === 'wait') {
           await new Promise((resolve) => setTimeout(resolve, which % 4));
         } else if (what === 'cut') {
@@ -276,9 +290,16 @@ test('whatever goes on beside each other, a power cut at any moment loses nothin
   );
 });
 
-test('an entry closed while it is moved out of an old segment takes no other with it', async (t) => {
+/**
+ * An outbox that is about to move its oldest entry: `meanwhile` happens so many turns of the event loop after the move was set off.
+ * At which turn it falls between two writes is a matter of the disk: every turn is tried.
+ */
+async function duringMove(
+  t: TestContext,
+  meanwhile: (outbox: DiskOutbox, moved: string) => Promise<void>,
+  check: (outbox: DiskOutbox, moved: string, neighbour: string, turns: number) => Promise<void>,
+): Promise<void> {
   const root = await quickFolder(t);
-  // At which turn the close falls between the two writes of the move is a matter of the disk: every turn is tried.
   for (let turns = 0; turns < 60; turns++) {
     const folder = join(root, String(turns));
     const [moved, neighbour] = [small(), small()];
@@ -295,18 +316,38 @@ test('an entry closed while it is moved out of an old segment takes no other wit
     await Promise.all(rest.map(({ id }) => outbox.close(id)));
     const trigger = outbox.close(last!.id);
     for (let i = 0; i < turns; i++) await new Promise<void>((resolve) => setImmediate(resolve));
-    await Promise.all([trigger, outbox.close(moved.id)]);
+    await Promise.all([trigger, meanwhile(outbox, moved.id)]);
     for (let i = 0; i < 3; i++) {
       const another = small();
       await outbox.put(another);
       await outbox.close(another.id);
     }
-    assert.deepEqual(await contents(outbox), { [neighbour.id]: null }, `closed after ${turns} turns`);
+    await check(outbox, moved.id, neighbour.id, turns);
     await outbox.stop();
     const again = await open(folder);
-    assert.deepEqual(await contents(again), { [neighbour.id]: null });
+    await check(again, moved.id, neighbour.id, turns);
     await again.stop();
   }
+}
+
+test('an entry closed while it is moved out of an old segment takes no other with it', async (t) => {
+  await duringMove(
+    t,
+    (outbox, moved) => outbox.close(moved),
+    async (outbox, _moved, neighbour, turns) =>
+      assert.deepEqual(await contents(outbox), { [neighbour]: null }, `closed after ${turns} turns`),
+  );
+});
+
+test('an entry read while it is moved out of an old segment is found', async (t) => {
+  await duringMove(
+    t,
+    async (outbox, moved) => {
+      for (let i = 0; i < 3; i++) assert.equal((await outbox.read(moved))?.request.id, moved);
+    },
+    async (outbox, moved, neighbour, turns) =>
+      assert.deepEqual(await contents(outbox), { [moved]: 'dog', [neighbour]: null }, `after ${turns} turns`),
+  );
 });
 
 test('an entry closed twice at once takes no other with it', async (t) => {

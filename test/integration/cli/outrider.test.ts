@@ -1,0 +1,75 @@
+/** The `outrider` command as a user runs it, from a folder that is not the checkout: what it prints and how it exits. */
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { VERSION } from '../../../shared/runtime/version.ts';
+import { temporaryFolder } from '../../support/fixed.ts';
+import { freePort, outrider } from '../../support/programs.ts';
+
+/** Runs to the end. */
+async function run(t: TestContext, ...args: string[]): Promise<{ code: number | null; output: string }> {
+  const program = outrider(t, args, { cwd: await temporaryFolder(t) });
+  const { code } = await program.exited;
+  return { code, output: program.output() };
+}
+
+test('says its version and what it can do', async (t) => {
+  const [version, help] = await Promise.all([run(t, '--version'), run(t, '--help')]);
+  assert.deepEqual(version, { code: 0, output: `${VERSION}\n` });
+  assert.equal(help.code, 0);
+  for (const command of ['up', 'hub', 'agent', 'infer', 'models', 'devices', 'keys'])
+    assert.match(help.output, new RegExp(`^  ${command}\\b`, 'm'), command);
+});
+
+test('the programs say their own flags', async (t) => {
+  const [hub, agent] = await Promise.all([run(t, 'hub', '--help'), run(t, 'agent', '--help')]);
+  assert.deepEqual([hub.code, agent.code], [0, 0]);
+  assert.match(hub.output, /^Usage: outrider hub \[options\][\s\S]*--hub-port/);
+  assert.match(agent.output, /^Usage: outrider agent \[options\][\s\S]*--agent-port/);
+});
+
+test('what it does not understand is a usage error: exit code 2, and where help is', async (t) => {
+  const port = String(await freePort());
+  const cases: [string[], RegExp][] = [
+    [['fly'], /unknown command 'fly'/],
+    [['up', '--sideways'], /unknown option '--sideways'/],
+    [['up', '--hub-port', 'high'], /--hub-port must be a whole number/],
+    [['up', '--hub-port', '70000'], /--hub-port must be a whole number/],
+    [['infer'], /missing required argument 'model'/],
+    [['models', 'fly'], /unknown command 'fly'|too many arguments/],
+    [['keys', 'create', 'ci', '--scope', 'everything', '--hub', `http://127.0.0.1:${port}`], /USAGE/],
+    [['devices', 'enroll', 'a/b', '--hub', `http://127.0.0.1:${port}`], /USAGE/],
+    [['hub', '--sideways'], /--sideways.*see outrider hub --help.*USAGE/s],
+    [['agent', '--sideways'], /--sideways.*see outrider agent --help.*USAGE/s],
+    [['agent', '--agent-port', 'high'], /--agent-port.*USAGE/s],
+  ];
+  const results = await Promise.all(cases.map(([args]) => run(t, ...args)));
+  for (const [i, { code, output }] of results.entries()) {
+    const [args, said] = cases[i]!;
+    assert.match(output, said, args.join(' '));
+    assert.equal(code, 2, `${args.join(' ')}: ${output}`);
+  }
+});
+
+test('what fails is one sentence with its code: exit code 1, no stack', async (t) => {
+  const folder = await temporaryFolder(t);
+  await writeFile(join(folder, 'outrider.yaml'), 'pipelines: 1');
+  const nobody = `http://127.0.0.1:${await freePort()}`;
+  const cases: [string[], RegExp][] = [
+    [['models', 'ls', '--hub', nobody], /^outrider: no hub answers at .*--hub \(HUB_UNREACHABLE\)\n$/],
+    [['infer', '../x', 'text', '--hub', nobody], /MODEL_UNKNOWN/],
+    [
+      ['agent', '--config', join(folder, 'nothing.yaml')],
+      /^outrider: .*nothing\.yaml.* \(CONFIG_INVALID\)\n$/,
+    ],
+    [['agent', '--config', join(folder, 'outrider.yaml')], /pipelines: .*\(CONFIG_INVALID\)/],
+  ];
+  const results = await Promise.all(cases.map(([args]) => run(t, ...args)));
+  for (const [i, { code, output }] of results.entries()) {
+    const [args, said] = cases[i]!;
+    assert.match(output, said, args.join(' '));
+    assert.doesNotMatch(output, /\n\s+at /, args.join(' '));
+    assert.equal(code, 1, args.join(' '));
+  }
+});
