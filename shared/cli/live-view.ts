@@ -1,8 +1,8 @@
 /** The Results of an agent as people watch them: a live table on a terminal, plain lines elsewhere, and totals. */
 import { createLogUpdate } from 'log-update';
-import pc from 'picocolors';
 import { type Answer, isFailure, type Result } from '../contract/result.ts';
 import { classification } from '../contract/tasks.ts';
+import { colors } from './colors.ts';
 import { table } from './output.ts';
 
 /** Everything that has come, counted once per input. */
@@ -110,7 +110,7 @@ export function liveView(totals: Totals, head: readonly string[]): View {
         liveTable(shown, process.stdout.columns ?? 100),
         '',
         ...totals.lines(),
-        pc.dim('Ctrl-C stops everything.'),
+        colors.dim('Ctrl-C stops everything.'),
       ].join('\n'),
     );
   };
@@ -145,13 +145,13 @@ function liveTable(results: readonly Result[], columns: number): string {
 
 function cells(result: Result): string[] {
   const name = `${result.pipeline}: ${result.input ?? 'HTTP'}`;
-  if (isFailure(result)) return [name, pc.red(result.error.code), '', '', '', ''];
+  if (isFailure(result)) return [name, colors.red(result.error.code), '', '', '', ''];
   const { source, reason, agreement, provisional, timingsMs } = result;
   return [
     name,
     `${topLabel(result)}${provisional ? ' …' : ''}`,
     agreement === null ? '' : agreement.toFixed(3),
-    source === 'cloud' ? pc.magenta('cloud') : pc.green('edge'),
+    source === 'cloud' ? colors.magenta('cloud') : colors.green('edge'),
     reason,
     timingsMs.total.toFixed(1),
   ];

@@ -1,6 +1,6 @@
 /** What commands print: a table on a terminal or in a pipe, JSON with `--json`. */
 import Table from 'cli-table3';
-import pc from 'picocolors';
+import { colors } from './colors.ts';
 
 const NO_BORDERS = Object.fromEntries(
   [
@@ -33,7 +33,7 @@ export function table(
   { colWidths, colAligns }: TableLayout = {},
 ): string {
   const made = new Table({
-    head: head.map((title) => pc.dim(title)),
+    head: head.map((title) => colors.dim(title)),
     chars: { ...NO_BORDERS, middle: '  ' },
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
     ...(colWidths && { colWidths: [...colWidths] }),

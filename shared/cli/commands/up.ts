@@ -7,7 +7,6 @@ import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createParser } from 'eventsource-parser';
-import pc from 'picocolors';
 import { z } from 'zod';
 import { deviceList, enrollmentToken } from '../../contract/admin.ts';
 import { result as resultSchema } from '../../contract/result.ts';
@@ -19,6 +18,7 @@ import { Lifecycle } from '../../runtime/lifecycle.ts';
 import { createLogger } from '../../runtime/logger.ts';
 import { untilToldToStop } from '../../runtime/program.ts';
 import { Supervisor } from '../../runtime/supervisor.ts';
+import { colors } from '../colors.ts';
 import { HubClient } from '../hub-client.ts';
 import { liveView, plainView, Totals, type View } from '../live-view.ts';
 
@@ -61,7 +61,7 @@ export async function up(options: UpOptions): Promise<void> {
   clearLine();
 
   const head = [
-    `${pc.bold('Outrider')}  hub ${pc.cyan(hubUrl)}  agent ${pc.cyan(agentUrl)}  data ${options.data}`,
+    `${colors.bold('Outrider')}  hub ${colors.cyan(hubUrl)}  agent ${colors.cyan(agentUrl)}  data ${options.data}`,
   ];
   const view = process.stdout.isTTY ? liveView(new Totals(), head) : plainView(new Totals(), head);
   const following = follow(agentUrl, view, ending.signal);
