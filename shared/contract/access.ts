@@ -8,6 +8,8 @@ const principal = z.object({
   /** SHA-256 of a 256-bit random secret. */
   secretSha256: digest,
   role: z.enum(['device', 'hub']),
+  /** By the hub's clock; missing: never. */
+  expiresAtMs: z.number().optional(),
 });
 export type Principal = z.infer<typeof principal>;
 

@@ -1,13 +1,19 @@
 /** Every size and count that both sides must agree on. Bytes are plain numbers of bytes. */
 
-/** Largest envelope that goes out in one MQTT message; larger ones must travel in chunks. */
+/** Largest input that goes out in one MQTT message; larger ones travel in chunks. */
 export const MAX_PAYLOAD_BYTES = 120 * 1024;
 /** Largest JSON header of an envelope. */
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Longest content type that an envelope carries. */
 export const MAX_CONTENT_TYPE_CHARACTERS = 255;
+/** Largest input that travels to the hub, in chunks; nobody takes in anything larger. */
+export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
+/** Body of every chunk of a large request but the last: with its header it fits one message. */
+export const CHUNK_BYTES = 120 * 1024;
+/** Chunks that may be on their way unacknowledged (LINK.md 2). */
+export const CHUNK_WINDOW = 8;
 /** Largest picture file that anybody takes in. */
-export const MAX_IMAGE_BYTES = 32 * 1024 * 1024;
+export const MAX_IMAGE_BYTES = MAX_REQUEST_BYTES;
 /** Largest text that anybody takes in; models cut at their own length, this only stops abuse. */
 export const MAX_TEXT_BYTES = 1024 * 1024;
 /** When a request may be given up, unless the pipeline says otherwise: 24 h. */

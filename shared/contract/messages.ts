@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
-import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
-import { deviceId, modelName, modelRef, pipelineName, requestId } from './names.ts';
+import { CHUNK_BYTES, MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
+import { deviceId, digest, modelName, modelRef, pipelineName, requestId } from './names.ts';
 import { taskName } from './tasks.ts';
 
 /** Device -> hub, on `infer`. Times are milliseconds left, not a time of day: device clocks lie. */
@@ -21,8 +21,34 @@ export const requestHeader = z.object({
   /** Milliseconds until the request may be given up. */
   expiresMs: z.number(),
   traceparent: z.string().max(64).optional(),
+  /** The body is the first chunk of a large request; the rest goes to the hub that answers on `chunk`. */
+  chunk: z
+    .object({
+      count: z
+        .int()
+        .min(2)
+        .max(Math.ceil(MAX_REQUEST_BYTES / CHUNK_BYTES)),
+      /** Of the whole body. */
+      bytes: z.int().positive().max(MAX_REQUEST_BYTES),
+      sha256: digest,
+    })
+    .optional(),
 });
 export type RequestHeader = z.infer<typeof requestHeader>;
+
+/**
+ * Device -> that hub process, on `hubs/{hubId}/chunk/{id}`: chunk `index` (from 1; the body), or, with `resume`, no body and the
+ * question where to go on after a reconnect.
+ */
+export const chunkHeader = z.union([
+  z.object({ id: requestId, index: z.int().positive() }),
+  z.object({ id: requestId, resume: z.literal(true) }),
+]);
+export type ChunkHeader = z.infer<typeof chunkHeader>;
+
+/** Hub -> device, on `chunk`, without a body: every chunk below `next` has come. 0: unknown or broken, send it all again. */
+export const chunkAck = z.object({ id: requestId, hubId: deviceId, next: z.int().nonnegative() });
+export type ChunkAck = z.infer<typeof chunkAck>;
 
 /** What the hub spent; `queue` includes waiting for a batch. */
 export const replyTimingsMs = z.object({
@@ -59,16 +85,66 @@ export const devicePresence = z.object({
   online: z.boolean(),
   sinceAtMs: z.number(),
   agentVersion: z.string().optional(),
+  /** Made at each start of the agent: two of them in turn are two programs with one id. */
+  instance: z.string().max(64).optional(),
 });
 export type DevicePresence = z.infer<typeof devicePresence>;
 
 /** Birth and last will of a hub, retained. Devices take "no hub present" for offline. */
-export const hubPresence = z.object({ online: z.boolean(), sinceAtMs: z.number() });
+export const hubPresence = z.object({
+  online: z.boolean(),
+  sinceAtMs: z.number(),
+  /** Made at each start of the hub: a new one has forgotten what was under way. */
+  instance: z.string().max(64).optional(),
+});
 export type HubPresence = z.infer<typeof hubPresence>;
+
+/** A picture larger than this is no use to the model, in pixels: the shorter side may be brought down to `shortestEdge`. */
+export const pictureNeed = z.object({ shortestEdge: z.int().positive() });
+export type PictureNeed = z.infer<typeof pictureNeed>;
+
+/** What the hub wants of a device, and what it should know; retained, and read over HTTP at each sync. */
+export const desired = z.object({
+  /** Counts up with each change; `reported` says which one the device has taken. */
+  version: z.int().nonnegative(),
+  /** The cloud models that the device's pipelines ask, as the hub runs them now. */
+  cloudModels: z.array(z.object({ model: modelRef, task: taskName, picture: pictureNeed.nullable() })),
+});
+export type Desired = z.infer<typeof desired>;
+
+/** What went over the link on one day, in payload bytes; `pipeline` null: not for one of them. */
+export const linkUse = z.object({
+  pipeline: pipelineName.nullable(),
+  purpose: z.enum(['request', 'reply', 'update', 'presence', 'telemetry', 'results', 'overhead']),
+  upBytes: z.number().nonnegative(),
+  downBytes: z.number().nonnegative(),
+});
+export type LinkUse = z.infer<typeof linkUse>;
+export type LinkPurpose = LinkUse['purpose'];
+
+/** Counters of a device, on `telemetry`, once a minute, QoS 0. */
+export const telemetry = z.object({
+  atMs: z.number(),
+  outbox: z.object({
+    entries: z.int().nonnegative(),
+    bytes: z.number().nonnegative(),
+    deadLetters: z.int().nonnegative(),
+  }),
+  link: z.object({
+    /** YYYY-MM-DD, UTC, by the device's clock. */
+    day: z.string().max(10),
+    /** undefined: no cap. */
+    capBytes: z.number().positive().optional(),
+    use: z.array(linkUse).max(1_000),
+  }),
+});
+export type Telemetry = z.infer<typeof telemetry>;
 
 /** What a device says it has, retained. */
 export const reported = z.object({
   agentVersion: z.string(),
+  /** Of the `desired` that it has taken; null before the first. */
+  desiredVersion: z.int().nonnegative().nullable().optional(),
   pipelines: z.array(
     z.object({
       name: pipelineName,
@@ -87,5 +163,17 @@ export const enrollRequest = z.strictObject({
   secret: z.string().min(40).max(200),
 });
 export type EnrollRequest = z.infer<typeof enrollRequest>;
-export const enrollResponse = z.object({ deviceId, hubId: deviceId, mqttUrl: z.string() });
+export const enrollResponse = z.object({
+  deviceId,
+  hubId: deviceId,
+  mqttUrl: z.string(),
+  /** When the credential ends unless it is renewed before, by the hub's clock; null or missing: never. */
+  expiresInMs: z.number().positive().nullable().optional(),
+  /** PEM of the hub's own authority, where it has one: it vouches for hub and broker. */
+  ca: z.string().max(16_384).optional(),
+});
 export type EnrollResponse = z.infer<typeof enrollResponse>;
+
+/** A device swaps its secret for a new one that it has made, with the old one as Bearer; answered as enrolment is. */
+export const renewRequest = z.strictObject({ secret: z.string().min(40).max(200) });
+export type RenewRequest = z.infer<typeof renewRequest>;

@@ -14,7 +14,13 @@ export const deviceTopics = (id: string) => ({
   telemetry: `${ROOT}/devices/${id}/telemetry`,
 });
 
-export const hubTopics = (id: string) => ({ presence: `${ROOT}/hubs/${id}/presence` });
+export const hubTopics = (id: string) => ({
+  presence: `${ROOT}/hubs/${id}/presence`,
+  /** Chunks of this device's large requests, to the one hub process that took the first. */
+  chunk: (device: string) => `${ROOT}/hubs/${id}/chunk/${device}`,
+  /** The same for all devices. */
+  chunkFilter: `${ROOT}/hubs/${id}/chunk/+`,
+});
 
 /** What a hub subscribes to. `infer` is shared among hubs where the broker can (MQTT 5, `$share`). */
 export const hubFilters = {
@@ -36,11 +42,18 @@ export type ParsedTopic =
       readonly deviceId: string;
       readonly channel: keyof ReturnType<typeof deviceTopics>;
     }
-  | { readonly kind: 'hub'; readonly hubId: string; readonly channel: 'presence' };
+  | { readonly kind: 'hub'; readonly hubId: string; readonly channel: 'presence' }
+  | {
+      readonly kind: 'hub';
+      readonly hubId: string;
+      readonly channel: 'chunk';
+      /** Who sends. */
+      readonly deviceId: string;
+    };
 
 const DEVICE_CHANNELS = new Set<string>(Object.keys(deviceTopics('x')));
 const DEVICE = new RegExp(`^${ROOT}/devices/([A-Za-z0-9_-]{1,64})/([a-z]+)$`);
-const HUB = new RegExp(`^${ROOT}/hubs/([A-Za-z0-9_-]{1,64})/presence$`);
+const HUB = new RegExp(`^${ROOT}/hubs/([A-Za-z0-9_-]{1,64})/(?:presence|chunk/([A-Za-z0-9_-]{1,64}))$`);
 
 /** @returns undefined for a topic that is not ours */
 export function parseTopic(topic: string): ParsedTopic | undefined {
@@ -53,16 +66,22 @@ export function parseTopic(topic: string): ParsedTopic | undefined {
     };
   }
   const hub = HUB.exec(topic);
-  return hub?.[1] === undefined ? undefined : { kind: 'hub', hubId: hub[1], channel: 'presence' };
+  if (hub?.[1] === undefined) return undefined;
+  return hub[2] === undefined
+    ? { kind: 'hub', hubId: hub[1], channel: 'presence' }
+    : { kind: 'hub', hubId: hub[1], channel: 'chunk', deviceId: hub[2] };
 }
 
-/** What a device may do with a topic or filter: exactly its own topics, and hub presence. The broker asks this. */
+/** What a device may do with a topic or filter: exactly its own, and hub presence. The broker asks this. */
 const DEVICE_WRITES = ['infer', 'reported', 'presence', 'results', 'telemetry'] as const;
 const DEVICE_READS = ['reply', 'chunk', 'desired'] as const;
 
-/** Whether this device may publish to the topic. */
-export const deviceMayPublish = (id: string, topic: string): boolean =>
-  DEVICE_WRITES.some((channel) => deviceTopics(id)[channel] === topic);
+/** Whether this device may publish to the topic: its own channels, and its own chunks to any hub. */
+export function deviceMayPublish(id: string, topic: string): boolean {
+  const parsed = parseTopic(topic);
+  if (parsed?.kind === 'hub') return parsed.channel === 'chunk' && parsed.deviceId === id;
+  return DEVICE_WRITES.some((channel) => deviceTopics(id)[channel] === topic);
+}
 
 /** Whether this device may subscribe to the filter, compared as text: no wildcard but hub presence. */
 export const deviceMaySubscribe = (id: string, filter: string): boolean =>

@@ -58,6 +58,11 @@ export const ERRORS = {
   ),
   BODY_TIMEOUT: caller(408, 'The body did not arrive in time.', 'Send it faster, or a smaller one.'),
   TEXT_INVALID: caller(422, 'The text is not valid UTF-8.', 'Send UTF-8 text.'),
+  INPUT_POISONOUS: caller(
+    422,
+    'The input ended the model’s runner each time that it was tried.',
+    'It was set aside on the hub; look at it there, and report it.',
+  ),
   IMAGE_CORRUPT: caller(
     422,
     'The picture cannot be decoded.',
@@ -101,6 +106,11 @@ export const ERRORS = {
     'The enrolment token is unknown, used or expired.',
     'Make a new one with `outrider devices enroll`.',
   ),
+  HUB_UNTRUSTED: world(
+    502,
+    'The hub’s certificate is not vouched for by an authority that is trusted here.',
+    'Give its authority with --ca, or enrol again with a new token.',
+  ),
   LINK_REFUSED: world(403, 'The broker refuses this device’s credential.', 'Enrol the device again.'),
   DEVICE_UNKNOWN: caller(404, 'There is no device of this name.', 'List them with `outrider devices ls`.'),
 
@@ -112,6 +122,12 @@ export const ERRORS = {
     'Wait for the link, or raise outbox.maxBytes.',
   ),
   DISK_FULL: busy(507, 'The disk is full.', 'Free some space; what was accepted is safe.'),
+  RATE_LIMITED: busy(429, 'Too many requests in a short time.', 'Ask again after the time in Retry-After.'),
+  OVER_BUDGET: busy(
+    429,
+    'The byte budget of the day is used up, and there is no local answer.',
+    'Raise `bytesPerDay`, or wait for the next day.',
+  ),
   EXPIRED: world(
     504,
     'The request passed its expiry without an answer.',
