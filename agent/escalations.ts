@@ -44,6 +44,8 @@ interface Open {
   cancelDeadline: () => void;
 }
 
+type Outcome = 'answered' | 'failed' | 'expired';
+const EXPIRED: CloudReply = { ok: false, error: { code: 'EXPIRED', message: ERRORS.EXPIRED.meaning } };
 const SWEEP_EVERY_MS = 1_000;
 const ASK_AGAIN_MS = 10_000;
 const nothing = (): void => undefined;
@@ -167,23 +169,31 @@ export class Escalations {
       open.cancelDeadline = this.#o.clock.after(ASK_AGAIN_MS, () => this.#o.uplink.enqueue(id));
       throw error;
     }
-    await this.#end(id, final, reply.ok ? 'answered' : 'failed');
+    await this.#end(id, final, outcomeOf(reply));
   }
 
   async #deliverReply(open: Open, reply: CloudReply, roundTripMs: number | null): Promise<void> {
     this.#forget(open);
     const final = this.#finalResult(open, reply, roundTripMs);
     this.#showFinal(open, final);
-    await this.#end(open.request.id, final, reply.ok ? 'answered' : 'failed');
+    await this.#end(open.request.id, final, outcomeOf(reply));
   }
 
+  /**
+   * On disk before anybody hears of it, as a reply is: after a crash the running time is up to a minute behind, the request would
+   * be asked again, and a sink that has had EXPIRED would get the cloud's answer too.
+   */
   async #expire(open: Open): Promise<void> {
+    const { id } = open.request;
     this.#forget(open);
-    this.#o.router.settle(open.request.id, null);
-    const error = { code: 'EXPIRED', message: ERRORS.EXPIRED.meaning } as const;
-    const final = open.request.background ? undefined : this.#o.results.failure(open.subject, error);
-    this.#showFinal(open, final);
-    await this.#end(open.request.id, final, 'expired');
+    try {
+      await this.#o.outbox.answer(id, EXPIRED);
+    } catch (error) {
+      this.#o.clock.after(ASK_AGAIN_MS, () => this.#open.set(id, open));
+      throw error;
+    }
+    this.#o.router.settle(id, null);
+    await this.#deliverReply(open, EXPIRED, null);
   }
 
   #showFinal(open: Open, final: Result | undefined): void {
@@ -192,11 +202,7 @@ export class Escalations {
     open.onFirst(final);
   }
 
-  async #end(
-    id: string,
-    final: Result | undefined,
-    outcome: 'answered' | 'failed' | 'expired',
-  ): Promise<void> {
+  async #end(id: string, final: Result | undefined, outcome: Outcome): Promise<void> {
     this.#count('outrider_escalations_ended_total', { outcome });
     // Not taken before a stop: the entry stays, and the next start delivers it.
     if (final) await this.#o.deliver(final, true);
@@ -227,6 +233,7 @@ export class Escalations {
       return results.cloud(subject, reply, reason, roundTripMs);
     }
     if (background) return undefined;
+    if (reply.error.code === 'EXPIRED') return results.failure(subject, reply.error);
     return local ? results.local(subject, local, 'cloud-failed') : results.failure(subject, reply.error);
   }
 
@@ -258,4 +265,9 @@ export class Escalations {
   #count(name: string, labels: Record<string, string>): void {
     this.#o.metrics.count(name, { pipeline: this.#o.pipeline, ...labels });
   }
+}
+
+function outcomeOf(reply: CloudReply): Outcome {
+  if (reply.ok) return 'answered';
+  return reply.error.code === 'EXPIRED' ? 'expired' : 'failed';
 }
