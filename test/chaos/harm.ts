@@ -124,11 +124,9 @@ export class Harm {
 
   /** What was killed, or has ended by itself, is started again after a while; at the end at once. */
   async #keepUp(program: KeptProgram, random: Random): Promise<void> {
-    for (;;) {
-      const goesOn = await this.#goesOn(random.between(DOWN_MS.from, DOWN_MS.to));
+    while (await this.#goesOn(random.between(DOWN_MS.from, DOWN_MS.to)))
       if (!program.isRunning) await program.start();
-      if (!goesOn) return;
-    }
+    for (; !program.isRunning; await delay(AGAIN_MS)) await program.start();
   }
 
   async #trouble(proxy: ChaosProxy, random: Random): Promise<void> {

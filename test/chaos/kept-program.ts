@@ -78,13 +78,17 @@ export class KeptProgram {
       });
     });
     this.#gone = new Promise((resolve) => {
-      // `exit`, not `close`: a runner that was left behind holds the pipe a moment longer.
-      child.once('exit', (code, signal) => {
-        const how = signal ?? `exit ${code}`;
+      const onEnd = (how: string): void => {
         this.#isUp = false;
         this.#child = undefined;
         if (!this.#isExpected) this.deaths.push({ program: name, how, lastWords: lastWords.trim() });
         resolve(how);
+      };
+      // `exit`, not `close`: a runner that was left behind holds the pipe a moment longer.
+      child.once('exit', (code, signal) => onEnd(signal ?? `exit ${code}`));
+      // The process could not be made; later ones are failed sends, which an exit follows.
+      child.on('error', (error) => {
+        if (child.pid === undefined) onEnd(error.message);
       });
     });
     const timeout = new AbortController();

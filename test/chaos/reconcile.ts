@@ -60,7 +60,7 @@ export function reconcile(ledger: Ledger, left: Left): Counts {
   };
   let [answered, expired, failed, deadLettered, lost, contradicted] = [0, 0, 0, 0, 0, 0];
   for (const { id, given } of ledger.accepted) {
-    const [final] = finals.get(id) ?? [];
+    const final = finals.get(id)?.find((one) => !isAudit(one));
     const shown = given && isFinal(given) ? given : undefined;
     if (final && shown && !sameAnswer(final, shown) && suspect('contradicted', id)) contradicted++;
     // One that stayed local is owed to nobody: the caller has it, whatever became of the sinks.
@@ -84,7 +84,8 @@ export function reconcile(ledger: Ledger, left: Left): Counts {
   const escalated = ledger.accepted.filter(({ given }) => isEscalated(given));
   const isLarge = ({ bytes }: { bytes: number }): boolean => bytes > LARGE_BYTES;
   let [duplicated, repeated] = [0, 0];
-  for (const [id, [first, ...others]] of finals) {
+  for (const [id, all] of finals) {
+    const [first, ...others] = all.filter((one) => !isAudit(one));
     if (!first || others.length === 0) continue;
     if (others.every((one) => sameAnswer(one, first))) repeated++;
     else if (suspect('duplicated', id)) duplicated++;
@@ -116,6 +117,9 @@ function finalsById(results: readonly Result[]): Map<string, Result[]> {
   for (const one of results.filter(isFinal)) finals.set(one.id, [...(finals.get(one.id) ?? []), one]);
   return finals;
 }
+
+/** A second word on an answer that stood already, and only where the cloud disagreed: no answer to the request. */
+const isAudit = (one: Result): boolean => !isFailure(one) && one.reason === 'audit';
 
 const isFinal = (one: Result): boolean => isFailure(one) || !one.provisional;
 

@@ -98,6 +98,15 @@ test('the same final answer twice is a repetition, another one a duplicate', () 
   assert.deepEqual([counts.repeated, counts.duplicated], [1, 2]);
 });
 
+test('an audit that disagrees is no second answer', () => {
+  const id = newId();
+  const kept = answerOf(id, { source: 'edge', reason: 'confident' });
+  const audit = answerOf(id, { reason: 'audit', output: [{ label: 'dog', score: 0.9 }] });
+  const { duplicated, contradicted, answered } = count([acceptedOf(id, kept)], [kept, audit]);
+  assert.deepEqual({ duplicated, contradicted, answered }, { duplicated: 0, contradicted: 0, answered: 1 });
+  assert.equal(count([acceptedOf(id, kept)], [audit]).answered, 1, 'the caller has it, the sink missed it');
+});
+
 test('a caller who was told something else than the sinks is contradicted', () => {
   const id = newId();
   const given = answerOf(id, { output: [{ label: 'dog', score: 0.9 }] });
