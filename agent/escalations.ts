@@ -45,6 +45,8 @@ interface Waiting {
 }
 
 type Outcome = 'answered' | 'failed' | 'expired' | 'dropped';
+/** What we gave up ourselves. */
+const OUTCOMES = { EXPIRED: 'expired', DROPPED: 'dropped' } as const;
 
 const ASK_AGAIN_MS = 10_000;
 /**
@@ -113,12 +115,12 @@ export class Escalations {
 
   /** It has passed its expiry. */
   expire(id: string): void {
-    if (this.#isAsked(id)) this.#inBackground(this.#giveUp(id, 'EXPIRED', 'expired'));
+    if (this.#isAsked(id)) this.#inBackground(this.#giveUp(id, 'EXPIRED'));
   }
 
   /** A person wants no answer any more. */
   async drop(id: string): Promise<void> {
-    if (this.#isAsked(id)) await this.#giveUp(id, 'DROPPED', 'dropped');
+    if (this.#isAsked(id)) await this.#giveUp(id, 'DROPPED');
   }
 
   /** The local Result that was given while the cloud is asked; made again, since there may be very many. */
@@ -152,6 +154,8 @@ export class Escalations {
         else await this.#resumeAsked(id, ageMs);
       } catch (error) {
         this.#o.logger.failure('escalations.unreadable', error, { requestId: id });
+        // One that waits passes its expiry in time; of this one nothing is left that could be given to anybody.
+        if (answered) await this.#end(id, undefined, 'failed', undefined);
       }
     }
   }
@@ -172,9 +176,7 @@ export class Escalations {
     const { reply } = entry;
     const final = this.#finalResult(this.#subjectOf(ask), ask, reply, null);
     this.#inBackground(
-      this.#end(id, final, reply.ok ? 'answered' : 'failed', asDeadLetter(ask, reply)).finally(() =>
-        this.#ending.delete(id),
-      ),
+      this.#end(id, final, outcomeOf(reply), asDeadLetter(ask, reply)).finally(() => this.#ending.delete(id)),
     );
   }
 
@@ -198,24 +200,29 @@ export class Escalations {
       // People see it now; sinks get it once it is on disk, so that no restart can give them another one.
       this.#showFinal(id, final);
       await this.#o.outbox.answer(id, reply).catch((error: unknown) => this.#askAgainLater(id, error));
-      await this.#end(id, final, reply.ok ? 'answered' : 'failed', asDeadLetter(ask, reply));
+      await this.#end(id, final, outcomeOf(reply), asDeadLetter(ask, reply));
     } finally {
       this.#ending.delete(id);
     }
   }
 
-  async #giveUp(id: string, code: 'EXPIRED' | 'DROPPED', outcome: Outcome): Promise<void> {
+  /**
+   * On disk before anybody hears of it, as a reply is: after a crash the running time is up to a minute behind, the request would
+   * be asked again, and a sink that has had EXPIRED would get the cloud's answer too.
+   */
+  async #giveUp(id: string, code: 'EXPIRED' | 'DROPPED'): Promise<void> {
     this.#ending.add(id);
     try {
       const error = { code, message: ERRORS[code].meaning };
       const known = await this.#known(id).catch(() => undefined);
-      this.#o.router.settle(id, null);
       const isAudit = known?.ask.background === true;
       const subject = known?.subject ?? this.#subjectOf({ id, label: null });
       const final = isAudit ? undefined : this.#o.results.failure(subject, error);
-      const letter = isAudit || outcome === 'dropped' ? undefined : error;
+      await this.#o.outbox.answer(id, { ok: false, error });
+      this.#o.router.settle(id, null);
       this.#showFinal(id, final);
-      await this.#end(id, final, outcome, letter);
+      const letter = isAudit || code === 'DROPPED' ? undefined : error;
+      await this.#end(id, final, OUTCOMES[code], letter);
     } finally {
       this.#ending.delete(id);
     }
@@ -287,6 +294,7 @@ export class Escalations {
       return results.cloud(subject, reply, reason, roundTripMs);
     }
     if (background) return undefined;
+    if (reply.error.code in OUTCOMES) return results.failure(subject, reply.error);
     return local ? results.local(subject, local, 'cloud-failed') : results.failure(subject, reply.error);
   }
 
@@ -305,5 +313,12 @@ export class Escalations {
 
 /** What the hub has refused for good is kept for people; of an audit nobody waits for. */
 function asDeadLetter({ background }: OutboxAsk, reply: CloudReply): ErrorBody | undefined {
-  return reply.ok || background ? undefined : { code: reply.error.code, message: reply.error.message };
+  if (reply.ok || background || reply.error.code === 'DROPPED') return undefined;
+  return { code: reply.error.code, message: reply.error.message };
+}
+
+function outcomeOf(reply: CloudReply): Outcome {
+  if (reply.ok) return 'answered';
+  const { code } = reply.error;
+  return code === 'EXPIRED' || code === 'DROPPED' ? OUTCOMES[code] : 'failed';
 }

@@ -1,6 +1,7 @@
 /**
  * Who used what, one JSON line a request, append-only and off the reply's path: lines are gathered, written and fsynced
- * together, so that a crash loses at most what came in the last moment. A line that was half written is cut away.
+ * together, so that a crash loses at most what came in the last moment. A line that was half written is cut away, and a request
+ * that is in the ledger already gets no second one.
  */
 import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { UsageLedger, UsageLine } from '../ports.ts';
+import { Counted } from './counted.ts';
 
 export interface UsageLedgerOptions {
   /** Holds `usage.ndjson` and the rotated ones beside it. */
@@ -25,11 +27,14 @@ export interface UsageLedgerOptions {
 
 const FILE_NAME = 'usage.ndjson';
 const ROTATED = /^usage-(\d+)\.ndjson$/;
+const rotatedName = (stamp: number): string => `usage-${stamp}.ndjson`;
 /** Half of the second that may be lost: an fsync takes its time too. */
 const FLUSH_EVERY_MS = 500;
 /** About 80,000 requests a file; 64 files bound the disk at 1 GiB, some five million requests. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 const MAX_FILES = 64;
+/** As many as the hub keeps replies (`intake/once.ts`), and more: a device may ask again after a day. About 5 MB. */
+const MAX_COUNTED = 50_000;
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 /** Longer than any line: a torn one ends within it. */
 const TAIL_BYTES = 64 * 1024;
@@ -38,6 +43,7 @@ const NEWLINE = 0x0a;
 export class FileUsageLedger implements UsageLedger, Part {
   readonly #options: Required<UsageLedgerOptions>;
   readonly #path: string;
+  readonly #counted = new Counted(MAX_COUNTED);
   #file: FileHandle | undefined;
   /** Bytes of the file that are known to be whole lines. */
   #goodBytes = 0;
@@ -62,6 +68,9 @@ export class FileUsageLedger implements UsageLedger, Part {
   async start(): Promise<void> {
     await mkdir(this.#options.folder, { recursive: true });
     await this.#open();
+    const { folder } = this.#options;
+    const rotated = (await rotatedFiles(folder)).map((stamp) => join(folder, rotatedName(stamp)));
+    await this.#counted.readBack([this.#path, ...rotated.reverse()]);
     this.#schedule();
   }
 
@@ -74,12 +83,15 @@ export class FileUsageLedger implements UsageLedger, Part {
     this.#file = undefined;
   }
 
+  /** A request is counted once, whoever asks again. */
   record(line: UsageLine): void {
+    if (this.#counted.has(line)) return;
     const text = `${JSON.stringify(line)}\n`;
     if (this.#pendingBytes + text.length > this.#options.maxPendingBytes) {
       this.dropped += 1;
       return;
     }
+    this.#counted.add(line);
     this.#pending.push(text);
     this.#pendingBytes += text.length;
   }
@@ -144,10 +156,10 @@ export class FileUsageLedger implements UsageLedger, Part {
     const rotated = await rotatedFiles(folder);
     // Never over an older file, whatever the clock says.
     const stamp = Math.max(clock.nowAtMs(), (rotated.at(-1) ?? 0) + 1);
-    await rename(this.#path, join(folder, `usage-${stamp}.ndjson`));
+    await rename(this.#path, join(folder, rotatedName(stamp)));
     for (const old of [...rotated, stamp].slice(0, -maxFiles)) {
-      await rm(join(folder, `usage-${old}.ndjson`), { force: true });
-      logger.warn('metering.file_dropped', { file: `usage-${old}.ndjson` });
+      await rm(join(folder, rotatedName(old)), { force: true });
+      logger.warn('metering.file_dropped', { file: rotatedName(old) });
     }
     await syncFolder(folder);
     await this.#open();

@@ -118,7 +118,7 @@ export async function startMosquitto(users: readonly TestUser[] = TEST_USERS): P
   };
 }
 
-const mosquittoConf = (folder: string, port: number): string =>
+export const mosquittoConf = (folder: string, port: number): string =>
   [
     `listener ${port} 127.0.0.1`,
     'allow_anonymous false',
@@ -132,7 +132,7 @@ const mosquittoConf = (folder: string, port: number): string =>
     '',
   ].join('\n');
 
-async function writeMosquittoUsers(folder: string, users: readonly TestUser[]): Promise<void> {
+export async function writeMosquittoUsers(folder: string, users: readonly TestUser[]): Promise<void> {
   const passwords = join(folder, 'passwords');
   await writeFile(passwords, users.map(({ id, secret }) => `${id}:${secret}\n`).join(''), { mode: 0o600 });
   const hashed = spawnSync('mosquitto_passwd', ['-U', passwords]);
@@ -197,7 +197,7 @@ export function freePort(): Promise<number> {
   });
 }
 
-async function untilListening(port: number): Promise<void> {
+export async function untilListening(port: number): Promise<void> {
   for (let tries = 0; tries < 100; tries++) {
     const isUp = await new Promise<boolean>((resolve) => {
       const socket = createConnection(port, '127.0.0.1', () => {

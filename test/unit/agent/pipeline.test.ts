@@ -36,6 +36,8 @@ interface Setup {
   readonly cloud?: string;
   readonly folder?: string;
   readonly maxEntries?: number;
+  /** After the sinks have the Result. */
+  readonly afterDelivery?: () => Promise<void>;
 }
 
 const localModel = (infer: LocalModel['infer'] = async () => localAnswer()): LocalModel => ({
@@ -90,7 +92,10 @@ async function setUp(t: TestContext, setup: Setup = {}) {
     meter: { mayAccept: () => true },
     shrinking: () => undefined,
     show: (result) => shown.push(result),
-    deliver: async (result) => void delivered.push(result),
+    deliver: async (result) => {
+      delivered.push(result);
+      await setup.afterDelivery?.();
+    },
     clock,
     logger: silentLogger,
     metrics: createAgentMetrics(),
@@ -223,6 +228,31 @@ test('past its expiry a request ends as EXPIRED, and teaches nothing', async (t)
   await until(() => outbox.depth.entries === 0);
   assert.deepEqual(shown.map(brief), [['edge', 'late', 'provisional', 'cat'], 'EXPIRED']);
   assert.deepEqual(settled, [[id, null]]);
+  await stop();
+});
+
+test('one that a sink has had as EXPIRED stays expired, also when a crash sets the running time back', async (t) => {
+  const before = await setUp(t, { afterDelivery: () => Promise.reject(new AppError('STOPPING')) });
+  const { id } = await before.pipeline.accept(ITEM);
+  await before.clock.advance(61_000);
+  await until(() => before.delivered.map(brief).includes('EXPIRED'));
+  // The entry was not closed: as far as the disk knows, the agent ended here.
+  await before.stop();
+
+  const after = await setUp(t, { folder: before.folder });
+  await until(() => after.outbox.depth.entries === 0);
+  after.pipeline.onReply(id, cloudAnswer('dog'), 50);
+  assert.deepEqual(after.delivered.map(brief), ['EXPIRED']);
+  assert.deepEqual(after.uplink.asked, []);
+  await after.stop();
+});
+
+test('a hub that finds a request expired ends it as the agent would', async (t) => {
+  const { pipeline, outbox, delivered, stop } = await setUp(t);
+  const { id } = await pipeline.accept(ITEM);
+  pipeline.onReply(id, { ok: false, error: { code: 'EXPIRED', message: 'too late' } }, 5);
+  await until(() => outbox.depth.entries === 0);
+  assert.deepEqual(delivered.map(brief), ['EXPIRED']);
   await stop();
 });
 

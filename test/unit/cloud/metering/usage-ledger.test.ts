@@ -59,6 +59,28 @@ describe('the usage ledger', () => {
     );
   });
 
+  it('counts a request once, also across a restart and a rotation, and that of another device for itself', async () => {
+    const again = line(7);
+    const small = { maxFileBytes: 1_000 };
+    const first = create(small);
+    await first.start();
+    first.record(again);
+    first.record(again);
+    for (let i = 0; i < 10; i++) {
+      first.record(line(i));
+      await first.flush();
+    }
+    await first.stop();
+    assert.ok((await readdir(folder)).length > 1, 'the file was rotated');
+    const second = create(small);
+    await second.start();
+    second.record(again);
+    second.record({ ...again, who: 'gate-02' });
+    await second.stop();
+    const counted = (await lines()).filter(({ requestId }) => requestId === again.requestId);
+    assert.deepEqual(counted.map(({ who }) => who).sort(), ['gate-01', 'gate-02']);
+  });
+
   it('cuts a torn last line away', async () => {
     const first = create();
     await first.start();

@@ -1,0 +1,181 @@
+/**
+ * A TCP proxy of our own that makes a link as bad as links get: late, slow, lossy, damaged, half open, cut, reset; each switched
+ * while it runs and for each direction. It stands between a program of ours and the broker, because netem isn't in every kernel.
+ */
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { systemCode } from '../../../shared/runtime/errors.ts';
+import { Channel, type Faults, NO_FAULTS } from './channel.ts';
+import type { Random } from './random.ts';
+
+/** `up` is from who connects to whom it connects to. */
+export type Direction = 'up' | 'down';
+
+export interface ChaosProxyOptions {
+  readonly targetPort: number;
+  readonly random: Random;
+  /** 0, the default: any free one. */
+  readonly port?: number;
+}
+
+interface Connection {
+  readonly near: Socket;
+  readonly far: Socket;
+  readonly channels: Readonly<Record<Direction, Channel>>;
+}
+
+const DIRECTIONS: readonly Direction[] = ['up', 'down'];
+const HOST = '127.0.0.1';
+const RELISTEN_MS = 50;
+
+export class ChaosProxy {
+  readonly #options: ChaosProxyOptions;
+  readonly #connections = new Set<Connection>();
+  readonly #faults: Record<Direction, Faults> = { up: NO_FAULTS, down: NO_FAULTS };
+  #server: Server | undefined;
+  #port = 0;
+  #isRefusing = false;
+  /** Delivered so far. */
+  readonly bytes: Record<Direction, number> = { up: 0, down: 0 };
+
+  constructor(options: ChaosProxyOptions) {
+    this.#options = options;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  get url(): string {
+    return `mqtt://${HOST}:${this.#port}`;
+  }
+
+  /** Open now, half-open ones included. */
+  get connections(): number {
+    return this.#connections.size;
+  }
+
+  async start(): Promise<void> {
+    await this.#listen(this.#options.port ?? 0);
+  }
+
+  async stop(): Promise<void> {
+    this.#isRefusing = true;
+    const closed = this.#close();
+    this.#endAll((socket) => socket.destroy());
+    await closed;
+  }
+
+  /** What these directions suffer from now on; what is not named is well. */
+  set(where: Direction | 'both', faults: Partial<Faults>): void {
+    for (const direction of where === 'both' ? DIRECTIONS : [where]) {
+      const next = { ...NO_FAULTS, ...faults };
+      this.#faults[direction] = next;
+      for (const { channels } of this.#connections) channels[direction].set(next);
+    }
+  }
+
+  /** Ends every connection and refuses new ones, until `heal`. */
+  async cut(): Promise<void> {
+    this.#isRefusing = true;
+    const closed = this.#close();
+    this.#endAll((socket) => socket.destroy());
+    await closed;
+  }
+
+  /** Ends every connection with a RST; new ones go. */
+  reset(): void {
+    this.#endAll((socket) => socket.resetAndDestroy());
+  }
+
+  /** A good link again. A connection of which bytes have vanished stays half open until an end of it gives up. */
+  async heal(): Promise<void> {
+    this.set('both', {});
+    if (!this.#isRefusing) return;
+    this.#isRefusing = false;
+    await this.#listen(this.#port);
+  }
+
+  async #listen(port: number): Promise<void> {
+    for (;;) {
+      try {
+        this.#server = await listen(port, (near) => this.#connect(near));
+        const address = this.#server.address();
+        this.#port = typeof address === 'object' && address ? address.port : port;
+        return;
+      } catch (error) {
+        // While we refused, somebody's outgoing connection may have been given our port.
+        if (port === 0 || systemCode(error) !== 'EADDRINUSE') throw error;
+        await delay(RELISTEN_MS);
+      }
+    }
+  }
+
+  #close(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    return new Promise((resolve) => (server ? server.close(() => resolve()) : resolve()));
+  }
+
+  #endAll(end: (socket: Socket) => void): void {
+    for (const { near, far } of this.#connections) {
+      end(near);
+      end(far);
+    }
+  }
+
+  #connect(near: Socket): void {
+    if (this.#isRefusing) {
+      near.destroy();
+      return;
+    }
+    const far = createConnection({
+      host: HOST,
+      port: this.#options.targetPort,
+      noDelay: true,
+      allowHalfOpen: true,
+    });
+    const channel = (direction: Direction, from: Socket, to: Socket): Channel =>
+      new Channel({
+        from,
+        to,
+        faults: this.#faults[direction],
+        random: this.#options.random,
+        onBytes: (count) => {
+          this.bytes[direction] += count;
+        },
+      });
+    const channels = { up: channel('up', near, far), down: channel('down', far, near) };
+    const connection: Connection = { near, far, channels };
+    this.#connections.add(connection);
+    for (const [direction, socket, other] of [
+      ['up', near, far],
+      ['down', far, near],
+    ] as const) {
+      // What goes wrong shows as a close.
+      socket.on('error', () => undefined);
+      socket.once('end', () => {
+        // Nothing will ever be written to it again, so that it would never close.
+        if (channels[direction === 'up' ? 'down' : 'up'].isDead) socket.destroy();
+      });
+      socket.once('close', (hadError) => {
+        // The news of it vanishes too: the other end finds out by itself.
+        if (!channels[direction].isDead && (hadError || !socket.readableEnded)) other.resetAndDestroy();
+        if (near.destroyed && far.destroyed) this.#forget(connection);
+      });
+    }
+  }
+
+  #forget(connection: Connection): void {
+    for (const direction of DIRECTIONS) connection.channels[direction].destroy();
+    this.#connections.delete(connection);
+  }
+}
+
+function listen(port: number, onConnection: (socket: Socket) => void): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = createServer({ noDelay: true, allowHalfOpen: true }, onConnection);
+    server.once('error', reject);
+    server.listen(port, HOST, () => resolve(server));
+  });
+}
