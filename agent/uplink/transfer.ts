@@ -72,7 +72,8 @@ export class Transfer {
   /** @returns 'over' when the hub does not know it, or got it broken: it must be offered again */
   onAck({ hubId, next }: ChunkAck): 'on' | 'over' {
     if (this.#hubId !== undefined && hubId !== this.#hubId) return 'on';
-    if (next === 0) return 'over';
+    // Before the first one is acknowledged it can only be about chunks of an earlier try.
+    if (next === 0) return this.#hubId === undefined ? 'on' : 'over';
     this.#hubId = hubId;
     this.#adaptWindow(next - 1);
     this.#next = Math.max(this.#next, Math.min(next, this.#count));

@@ -21,7 +21,7 @@ export interface TransferLimits {
   readonly maxBytesPerDevice: number;
   /** Of all devices together. */
   readonly maxBytes: number;
-  /** Without a chunk after this it is given up. */
+  /** Without a word about it after this it is given up. */
   readonly idleMs: number;
 }
 
@@ -90,6 +90,7 @@ export class Transfers {
     };
     this.#coming.set(keyOf(device, header.id), coming);
     this.#add(coming, first);
+    this.#armIdle(coming);
     return undefined;
   }
 
@@ -97,6 +98,7 @@ export class Transfers {
   take(device: string, chunk: ChunkHeader, body: Uint8Array): { next: number; arrived?: Arrived } {
     const coming = this.#coming.get(keyOf(device, chunk.id));
     if (!coming) return { next: 0 };
+    this.#armIdle(coming);
     if (!('index' in chunk) || chunk.index !== coming.parts.length) return { next: coming.parts.length };
     this.#add(coming, body);
     const { count, bytes, sha256 } = coming.chunk;
@@ -140,6 +142,9 @@ export class Transfers {
     coming.parts.push(Uint8Array.from(body));
     coming.bytes += body.length;
     coming.hash.update(body);
+  }
+
+  #armIdle(coming: Coming): void {
     coming.cancelIdle();
     const key = keyOf(coming.device, coming.header.id);
     coming.cancelIdle = this.#clock.after(this.#limits.idleMs, () => this.#forget(key));
