@@ -33,6 +33,7 @@ import { deadLetterFile } from './sink/file-sink.ts';
 import { SinkMaker } from './sinks.ts';
 import { noLocalModel, Slot } from './slot/slot.ts';
 import { type EnrollOptions, findCredential, waitForCredential } from './uplink/credential.ts';
+import { Renewal } from './uplink/renewal.ts';
 import { MqttUplink } from './uplink/uplink.ts';
 
 /** A runner of a small model: far above what the starter models take, far below what hurts a device. */
@@ -290,15 +291,18 @@ function createUplink(
     agentVersion: VERSION,
     connect: async (will, signal) => {
       const credential = await waitForCredential(identity, signal);
-      const url = config.mqttUrl ?? credential.mqttUrl;
-      return connectMqtt({
-        url,
+      const { path, hubUrl } = identity;
+      const renewal = new Renewal({ path, hubUrl, credential, clock, logger });
+      const connection = await connectMqtt({
+        url: config.mqttUrl ?? credential.mqttUrl,
         clientId: config.device,
         username: config.device,
-        password: config.mqttPassword ?? credential.secret,
+        password: config.mqttPassword ?? (() => renewal.secret),
         will,
         logger,
       });
+      renewal.start(connection, signal);
+      return connection;
     },
     outbox,
     reported: () => ({

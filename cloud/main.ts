@@ -19,6 +19,7 @@ import { Supervisor } from '../shared/runtime/supervisor.ts';
 import { createHubApi } from './api/api.ts';
 import { HubServer } from './api/server.ts';
 import { Batcher } from './batcher/batcher.ts';
+import { DynsecAccess, type DynsecAccessOptions } from './broker-access/dynsec.ts';
 import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts';
 import { LocalEngine } from './engine/local-engine.ts';
 import { Intake } from './intake/intake.ts';
@@ -45,14 +46,27 @@ async function run(
   const metrics = createHubMetrics();
   const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
 
-  const { isEmbedded } = config.mqtt;
-  const registry = await Registry.open({
+  const { access } = config.mqtt;
+  let dynsec: DynsecAccess | undefined;
+  const createAccess = (hubId: string, hubSecret: string): DynsecAccess => {
+    dynsec = createDynsecAccess(config, {
+      hubId,
+      hubSecret,
+      logger,
+      onReady: () => registry.devices.reconcile(),
+    });
+    return dynsec;
+  };
+  const registry: Registry = await Registry.open({
     folder,
     clock,
     logger,
-    ...(isEmbedded && { brokerFolder: brokerFolder(config) }),
+    ...(access === 'embedded' && { brokerFolder: brokerFolder(config) }),
+    ...(access === 'dynsec' && { createAccess }),
+    ...(config.credentialLifeMs !== undefined && { credentialLifeMs: config.credentialLifeMs }),
   });
   await lifecycle.start('registry', registry);
+  if (dynsec) await lifecycle.start('broker access', dynsec);
   await takeInModels(config, registry, logger);
 
   const mqttUrl = config.mqtt.url ?? (await startBroker(config, lifecycle, logger));
@@ -82,8 +96,9 @@ async function run(
       connectMqtt({
         url: mqttUrl,
         clientId: registry.hubId,
-        username: config.mqtt.username ?? registry.hubId,
-        password: config.mqtt.password ?? registry.brokerSecret,
+        // With dynsec the hub has made itself an account that may do less than the plugin's admin.
+        username: (access === 'external' ? config.mqtt.username : undefined) ?? registry.hubId,
+        password: (access === 'external' ? config.mqtt.password : undefined) ?? registry.brokerSecret,
         will,
         logger,
       }),
@@ -157,6 +172,19 @@ async function run(
       await lock.release();
     },
   };
+}
+
+/** The hub as the admin of Mosquitto's dynamic-security plugin. */
+function createDynsecAccess(
+  { mqtt: { url = '', username = '', password = '' } }: HubConfig,
+  parts: Pick<DynsecAccessOptions, 'hubId' | 'hubSecret' | 'onReady' | 'logger'>,
+): DynsecAccess {
+  const clientId = `${parts.hubId}-access`;
+  return new DynsecAccess({
+    ...parts,
+    connect: () => connectMqtt({ url, clientId, username, password, logger: parts.logger }),
+    clock,
+  });
 }
 
 /** Each folder whose digest is not known becomes its name's next version; one that is not valid is told and passed over. */
