@@ -12,6 +12,7 @@ import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
 import { taskName } from '../shared/contract/tasks.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
+import { isCron } from '../shared/runtime/schedule.ts';
 
 export const AGENT_HELP = `Usage: outrider agent [options]
 
@@ -63,6 +64,17 @@ function quantity(text: string, units: Record<string, number>): number {
 /** Where a broker is. */
 const mqttUrl = z.url({ protocol: /^mqtts?$/ });
 
+/** Every quarter of an hour. */
+const DEFAULT_SYNC = '*/15 * * * *';
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: name }) !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 const ratio = z.number().gt(0.5).lt(1);
 
 const repeat = z.strictObject({
@@ -105,6 +117,7 @@ const route = z
     deadline: duration.default(DEFAULT_DEADLINE_MS),
     expires: duration.default(DEFAULT_EXPIRES_MS),
     whenOffline: z.enum(['answer', 'queue', 'both']).default('both'),
+    budget: z.strictObject({ bytesPerDay: size.optional() }).default({}),
   })
   .prefault({});
 
@@ -117,6 +130,15 @@ const pipeline = z.strictObject({
   route,
   sinks: z.array(sink).default([]),
   share: z.enum(['none', 'results', 'inputs']).default('none'),
+  /** Pictures go to the cloud as they came, instead of as large as its model can use. */
+  original: z.boolean().default(false),
+  /** How a picture is encoded that is brought to that size. */
+  picture: z
+    .strictObject({
+      format: z.enum(['webp', 'jpeg']).default('webp'),
+      quality: z.int().min(1).max(100).default(90),
+    })
+    .prefault({}),
 });
 export type PipelineConfig = z.infer<typeof pipeline>;
 
@@ -126,8 +148,20 @@ const file = z.strictObject({
     .strictObject({ url: z.url({ protocol: /^https?$/ }).optional(), mqtt: mqttUrl.optional() })
     .default({}),
   dataDir: z.string().min(1).optional(),
+  /** Up and down together, all of it; reached, requests wait for the next day (UTC). */
+  link: z.strictObject({ bytesPerDay: size.optional() }).default({}),
+  sync: z
+    .strictObject({
+      schedule: z.string().refine(isCron, 'a cron expression such as "*/15 * * * *"').default(DEFAULT_SYNC),
+      timeZone: z.string().refine(isTimeZone, 'a time zone such as Europe/Berlin').optional(),
+    })
+    .prefault({}),
   outbox: z
-    .strictObject({ maxBytes: size.optional(), maxEntries: z.int().positive().optional() })
+    .strictObject({
+      maxBytes: size.optional(),
+      maxEntries: z.int().positive().optional(),
+      deadLetterBytes: size.optional(),
+    })
     .default({}),
   pipelines: z
     .array(pipeline)
@@ -151,7 +185,14 @@ export interface AgentConfig {
   readonly modelsDir: string;
   /** Relative paths of feeds start here. */
   readonly baseDir: string;
-  readonly outbox: { readonly maxBytes?: number | undefined; readonly maxEntries?: number | undefined };
+  readonly outbox: {
+    readonly maxBytes?: number | undefined;
+    readonly maxEntries?: number | undefined;
+    readonly deadLetterBytes?: number | undefined;
+  };
+  /** Of the whole link, a day; undefined: no cap. */
+  readonly linkBytesPerDay: number | undefined;
+  readonly sync: { readonly schedule: string; readonly timeZone?: string | undefined };
   readonly host: string;
   readonly port: number;
   readonly key: string | undefined;
@@ -216,6 +257,8 @@ export async function loadConfig(
     modelsDir: resolve(values.models ?? 'models'),
     baseDir,
     outbox: config.outbox,
+    linkBytesPerDay: config.link.bytesPerDay,
+    sync: config.sync,
     host,
     port: checked['agent-port'],
     key: isLoopback(host) ? undefined : key,

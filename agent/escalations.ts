@@ -1,23 +1,25 @@
 /**
  * What one pipeline has asked the cloud and not had answered yet: deadlines, replies, expiry, and taking it all up again after a
- * restart. Inputs stay in the outbox; here stands only what the next Result needs.
+ * restart. The outbox holds it; in memory stands only what somebody still waits for.
  *
  * escalation        | event                      -> state (Result given out)
  * asked             | reply                      -> done (final)
  * asked             | deadline, or link lost     -> provisional (local, `late` or `offline`), where a local answer may be given
- * asked             | expiry                     -> done (EXPIRED)
+ * asked             | expiry, dropped            -> done (EXPIRED, DROPPED)
  * provisional       | reply                      -> done (final)
- * provisional       | expiry                     -> done (EXPIRED)
+ * provisional       | expiry, dropped            -> done (EXPIRED, DROPPED)
  * background audit  | reply that disagrees       -> done (final); any other reply, or expiry -> done (nothing)
+ *
+ * What ends without an answer is kept among the outbox's dead letters, unless it was an audit or a person dropped it.
  */
 import type { Result } from '../shared/contract/result.ts';
 import type { TaskName } from '../shared/contract/tasks.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
-import { ERRORS } from '../shared/runtime/errors.ts';
+import { AppError, ERRORS, type ErrorBody } from '../shared/runtime/errors.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
 import { lossOf } from './loss.ts';
-import type { CloudReply, Outbox, OutboxEntry, OutboxRequest, Route, Router, Uplink } from './ports.ts';
+import type { CloudReply, Outbox, OutboxAsk, OutboxRequest, Route, Router, Uplink } from './ports.ts';
 import type { ResultMaker, Subject } from './results.ts';
 
 export interface EscalationsOptions {
@@ -34,51 +36,49 @@ export interface EscalationsOptions {
   readonly metrics: Metrics;
 }
 
-/** An open escalation. */
-interface Open {
+/** Nobody has had a Result for it yet. */
+interface Waiting {
   readonly subject: Subject;
-  readonly request: Omit<OutboxRequest, 'input'>;
-  /** A first Result has been given out, or none is owed. */
-  shown: boolean;
+  readonly ask: OutboxAsk;
   readonly onFirst: (result: Result) => void;
   cancelDeadline: () => void;
 }
 
-type Outcome = 'answered' | 'failed' | 'expired';
-const EXPIRED: CloudReply = { ok: false, error: { code: 'EXPIRED', message: ERRORS.EXPIRED.meaning } };
-const SWEEP_EVERY_MS = 1_000;
+type Outcome = 'answered' | 'failed' | 'expired' | 'dropped';
+/** What we gave up ourselves. */
+const OUTCOMES = { EXPIRED: 'expired', DROPPED: 'dropped' } as const;
+
 const ASK_AGAIN_MS = 10_000;
+/**
+ * After a crash the running time may be a minute behind. What is older than its deadline and this has had its local answer;
+ * what is younger may not have had it, and gets it again.
+ */
+const MAYBE_UNSHOWN_MS = 90_000;
 const nothing = (): void => undefined;
 
 export class Escalations {
   readonly #o: EscalationsOptions;
-  readonly #open = new Map<string, Open>();
+  readonly #waiting = new Map<string, Waiting>();
+  /** Ids whose end is under way: a second reply of the same moment changes nothing. */
+  readonly #ending = new Set<string>();
   readonly #work = new Set<Promise<void>>();
-  #cancelSweep = nothing;
+  readonly #stopping = new AbortController();
 
   constructor(options: EscalationsOptions) {
     this.#o = options;
   }
 
   /** Takes up what an earlier run of the agent owes. */
-  async start(): Promise<void> {
-    for (const { id, pipeline } of [...this.#o.outbox.open()]) {
-      if (pipeline === this.#o.pipeline) await this.#resume(id);
-    }
-    this.#sweep();
+  start(): void {
+    const mine = [...this.#o.outbox.open()].filter(({ pipeline }) => pipeline === this.#o.pipeline);
+    for (const { id, answered } of mine) if (!answered) this.#o.uplink.enqueue(id);
+    this.#inBackground(this.#resume(mine));
   }
 
   async stop(): Promise<void> {
-    this.#cancelSweep();
-    for (const { cancelDeadline } of this.#open.values()) cancelDeadline();
+    this.#stopping.abort();
+    for (const { cancelDeadline } of this.#waiting.values()) cancelDeadline();
     await Promise.all(this.#work);
-  }
-
-  /** Entries that the cloud owes an answer, or whose answer a sink has not taken yet. */
-  get owed(): number {
-    let count = 0;
-    for (const { pipeline } of this.#o.outbox.open()) if (pipeline === this.#o.pipeline) count++;
-    return count;
   }
 
   /**
@@ -95,163 +95,207 @@ export class Escalations {
   ): Promise<void> {
     await this.#o.outbox.put(request);
     this.#count('outrider_escalations_total', { reason: request.reason });
-    const open = this.#hold(subject, request, onFirst);
+    const { input: _stays, ...ask } = request;
+    if (!request.background)
+      this.#waiting.set(request.id, { subject, ask, onFirst, cancelDeadline: nothing });
     this.#o.uplink.enqueue(request.id);
-    if (meanwhile === 'now') this.#showLocal(open, 'offline');
-    if (meanwhile === 'at-deadline') {
-      const leftMs = request.deadlineMs - (this.#o.clock.nowMonoMs() - subject.startMonoMs);
-      open.cancelDeadline = this.#o.clock.after(Math.max(0, leftMs), () => this.#showLocal(open, 'late'));
-    }
+    if (meanwhile === 'now') this.#showLocal(request.id, 'offline');
+    if (meanwhile === 'at-deadline') this.#showLocalAtDeadline(subject, request);
   }
 
   /** A final reply of the hub, whenever it comes; one for another pipeline is not ours. */
   onReply(id: string, reply: CloudReply, roundTripMs: number): void {
-    const open = this.#open.get(id);
-    if (open) this.#inBackground(this.#takeReply(open, reply, roundTripMs));
+    if (this.#isAsked(id)) this.#inBackground(this.#takeReply(id, reply, roundTripMs));
   }
 
   /** The link was lost: nobody waits for it. */
   onOffline(): void {
-    for (const open of this.#open.values()) this.#showLocal(open, 'offline');
+    for (const id of [...this.#waiting.keys()]) this.#showLocal(id, 'offline');
   }
 
-  #hold(
-    subject: Subject,
-    { input: _stays, ...request }: OutboxRequest,
-    onFirst: (result: Result) => void,
-  ): Open {
-    const open: Open = { subject, request, shown: request.background, onFirst, cancelDeadline: nothing };
-    this.#open.set(request.id, open);
-    return open;
+  /** It has passed its expiry. */
+  expire(id: string): void {
+    if (this.#isAsked(id)) this.#inBackground(this.#giveUp(id, 'EXPIRED'));
   }
 
-  async #resume(id: string): Promise<void> {
-    const entry = await this.#read(id);
-    if (!entry) return;
-    const { request, reply } = entry;
-    const open = this.#hold(
-      { id, label: request.label, startMonoMs: this.#o.clock.nowMonoMs() },
-      request,
-      nothing,
-    );
-    if (reply) {
-      this.#inBackground(this.#deliverReply(open, reply, null));
-      return;
+  /** A person wants no answer any more. */
+  async drop(id: string): Promise<void> {
+    if (this.#isAsked(id)) await this.#giveUp(id, 'DROPPED');
+  }
+
+  /** The local Result that was given while the cloud is asked; made again, since there may be very many. */
+  async provisional(id: string): Promise<Result | undefined> {
+    if (!this.#isAsked(id) || this.#waiting.has(id)) return undefined;
+    const ask = await this.#o.outbox.readAsk(id);
+    if (!ask?.local || (!ask.background && !ask.mayAnswerLocally)) return undefined;
+    const subject = this.#subjectOf(ask);
+    return this.#o.results.local(subject, ask.local, ask.background ? 'confident' : 'late', !ask.background);
+  }
+
+  /** An open one of this pipeline that no reply has come for. */
+  #isAsked(id: string): boolean {
+    const entry = this.#o.outbox.find(id);
+    return entry?.pipeline === this.#o.pipeline && !entry.answered && !this.#ending.has(id);
+  }
+
+  #showLocalAtDeadline({ startMonoMs }: Subject, { id, deadlineMs }: OutboxRequest): void {
+    const waiting = this.#waiting.get(id);
+    const leftMs = deadlineMs - (this.#o.clock.nowMonoMs() - startMonoMs);
+    if (waiting)
+      waiting.cancelDeadline = this.#o.clock.after(Math.max(0, leftMs), () => this.#showLocal(id, 'late'));
+  }
+
+  /** One by one: there may be very many. */
+  async #resume(entries: readonly { id: string; ageMs: number; answered: boolean }[]): Promise<void> {
+    for (const { id, ageMs, answered } of entries) {
+      if (this.#stopping.signal.aborted) return;
+      try {
+        if (answered) await this.#deliverReply(id);
+        else await this.#resumeAsked(id, ageMs);
+      } catch (error) {
+        this.#o.logger.failure('escalations.unreadable', error, { requestId: id });
+        // One that waits passes its expiry in time; of this one nothing is left that could be given to anybody.
+        if (answered) await this.#end(id, undefined, 'failed', undefined);
+      }
     }
-    // The provisional answer may or may not have reached the sinks: it is given again.
-    this.#showLocal(open, 'late');
-    this.#o.uplink.enqueue(id);
   }
 
-  #showLocal(open: Open, reason: 'late' | 'offline'): void {
-    if (open.shown || !open.request.local || !open.request.mayAnswerLocally) return;
-    open.shown = true;
-    open.cancelDeadline();
-    const result = this.#o.results.local(open.subject, open.request.local, reason, true);
+  async #resumeAsked(id: string, ageMs: number): Promise<void> {
+    const ask = await this.#o.outbox.readAsk(id);
+    // Answered while the disk was read, or its audit's local Result stands.
+    if (!ask || ask.background || !this.#isAsked(id) || ageMs > ask.deadlineMs + MAYBE_UNSHOWN_MS) return;
+    this.#waiting.set(id, { subject: this.#subjectOf(ask), ask, onFirst: nothing, cancelDeadline: nothing });
+    this.#showLocal(id, 'late');
+  }
+
+  async #deliverReply(id: string): Promise<void> {
+    const entry = await this.#o.outbox.read(id);
+    if (!entry?.reply) return;
+    this.#ending.add(id);
+    const { input: _stays, ...ask } = entry.request;
+    const { reply } = entry;
+    const final = this.#finalResult(this.#subjectOf(ask), ask, reply, null);
+    this.#inBackground(
+      this.#end(id, final, outcomeOf(reply), asDeadLetter(ask, reply)).finally(() => this.#ending.delete(id)),
+    );
+  }
+
+  #showLocal(id: string, reason: 'late' | 'offline'): void {
+    const waiting = this.#waiting.get(id);
+    if (!waiting?.ask.local || !waiting.ask.mayAnswerLocally) return;
+    this.#waiting.delete(id);
+    waiting.cancelDeadline();
+    const result = this.#o.results.local(waiting.subject, waiting.ask.local, reason, true);
     this.#o.show(result);
-    open.onFirst(result);
+    waiting.onFirst(result);
     this.#inBackground(this.#o.deliver(result, false));
   }
 
-  async #takeReply(open: Open, reply: CloudReply, roundTripMs: number): Promise<void> {
-    const { id } = open.request;
-    this.#learn(open, reply);
-    // People see it now; sinks get it once it is on disk, so that no restart can give them another one.
-    this.#forget(open);
-    const final = this.#finalResult(open, reply, roundTripMs);
-    this.#showFinal(open, final);
+  async #takeReply(id: string, reply: CloudReply, roundTripMs: number): Promise<void> {
+    this.#ending.add(id);
     try {
-      await this.#o.outbox.answer(id, reply);
-    } catch (error) {
-      // Not on disk (no space left even in reserve): the entry stays owed, and the hub is asked again later.
-      this.#open.set(id, open);
-      open.shown = true;
-      open.cancelDeadline = this.#o.clock.after(ASK_AGAIN_MS, () => this.#o.uplink.enqueue(id));
-      throw error;
+      const { subject, ask } = await this.#known(id);
+      this.#learn(ask, reply);
+      const final = this.#finalResult(subject, ask, reply, roundTripMs);
+      // People see it now; sinks get it once it is on disk, so that no restart can give them another one.
+      this.#showFinal(id, final);
+      await this.#o.outbox.answer(id, reply).catch((error: unknown) => this.#askAgainLater(id, error));
+      await this.#end(id, final, outcomeOf(reply), asDeadLetter(ask, reply));
+    } finally {
+      this.#ending.delete(id);
     }
-    await this.#end(id, final, outcomeOf(reply));
-  }
-
-  async #deliverReply(open: Open, reply: CloudReply, roundTripMs: number | null): Promise<void> {
-    this.#forget(open);
-    const final = this.#finalResult(open, reply, roundTripMs);
-    this.#showFinal(open, final);
-    await this.#end(open.request.id, final, outcomeOf(reply));
   }
 
   /**
    * On disk before anybody hears of it, as a reply is: after a crash the running time is up to a minute behind, the request would
    * be asked again, and a sink that has had EXPIRED would get the cloud's answer too.
    */
-  async #expire(open: Open): Promise<void> {
-    const { id } = open.request;
-    this.#forget(open);
+  async #giveUp(id: string, code: 'EXPIRED' | 'DROPPED'): Promise<void> {
+    this.#ending.add(id);
     try {
-      await this.#o.outbox.answer(id, EXPIRED);
-    } catch (error) {
-      this.#o.clock.after(ASK_AGAIN_MS, () => this.#open.set(id, open));
-      throw error;
+      const error = { code, message: ERRORS[code].meaning };
+      const known = await this.#known(id).catch(() => undefined);
+      const isAudit = known?.ask.background === true;
+      const subject = known?.subject ?? this.#subjectOf({ id, label: null });
+      const final = isAudit ? undefined : this.#o.results.failure(subject, error);
+      await this.#o.outbox.answer(id, { ok: false, error });
+      this.#o.router.settle(id, null);
+      this.#showFinal(id, final);
+      const letter = isAudit || code === 'DROPPED' ? undefined : error;
+      await this.#end(id, final, OUTCOMES[code], letter);
+    } finally {
+      this.#ending.delete(id);
     }
-    this.#o.router.settle(id, null);
-    await this.#deliverReply(open, EXPIRED, null);
   }
 
-  #showFinal(open: Open, final: Result | undefined): void {
+  /** No space for the reply, not even in reserve: the entry stays owed. */
+  #askAgainLater(id: string, error: unknown): never {
+    const asking = this.#o.clock
+      .sleep(ASK_AGAIN_MS, this.#stopping.signal)
+      .then(() => this.#o.uplink.enqueue(id), nothing);
+    this.#inBackground(asking);
+    throw error;
+  }
+
+  #showFinal(id: string, final: Result | undefined): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    waiting?.cancelDeadline();
     if (!final) return;
     this.#o.show(final);
-    open.onFirst(final);
+    waiting?.onFirst(final);
   }
 
-  async #end(id: string, final: Result | undefined, outcome: Outcome): Promise<void> {
+  /** From memory while somebody waits, else from disk. @throws DATA_CORRUPT */
+  async #known(id: string): Promise<{ readonly subject: Subject; readonly ask: OutboxAsk }> {
+    const waiting = this.#waiting.get(id);
+    if (waiting) return waiting;
+    const ask = await this.#o.outbox.readAsk(id);
+    if (!ask) throw new AppError('INVARIANT_BROKEN', 'an open request has left the outbox');
+    return { subject: this.#subjectOf(ask), ask };
+  }
+
+  /** @param letter keep the request among the dead letters, for this reason */
+  async #end(
+    id: string,
+    final: Result | undefined,
+    outcome: Outcome,
+    letter: ErrorBody | undefined,
+  ): Promise<void> {
     this.#count('outrider_escalations_ended_total', { outcome });
     // Not taken before a stop: the entry stays, and the next start delivers it.
     if (final) await this.#o.deliver(final, true);
-    await this.#o.outbox.close(id);
+    if (letter) await this.#o.outbox.bury(id, letter);
+    else await this.#o.outbox.close(id);
   }
 
-  #forget(open: Open): void {
-    this.#open.delete(open.request.id);
-    open.cancelDeadline();
+  /** As if it had been accepted now, less the time that it has waited. */
+  #subjectOf({ id, label }: Pick<OutboxAsk, 'id' | 'label'>): Subject {
+    const ageMs = this.#o.outbox.find(id)?.ageMs ?? 0;
+    return { id, label, startMonoMs: this.#o.clock.nowMonoMs() - ageMs };
   }
 
-  #learn({ request }: Open, reply: CloudReply): void {
+  #learn(ask: OutboxAsk, reply: CloudReply): void {
     if (reply.ok) this.#o.router.cloudModelSeen(reply.model);
-    const loss = reply.ok && request.local ? lossOf(request.task, request.local.output, reply.output) : null;
-    this.#o.router.settle(request.id, loss);
+    const loss = reply.ok && ask.local ? lossOf(ask.task, ask.local.output, reply.output) : null;
+    this.#o.router.settle(ask.id, loss);
   }
 
   /** @returns undefined where nothing new is to be said: an audit that agreed or failed */
   #finalResult(
-    { subject, request }: Open,
+    subject: Subject,
+    { local, background, reason, task }: OutboxAsk,
     reply: CloudReply,
     roundTripMs: number | null,
   ): Result | undefined {
     const { results } = this.#o;
-    const { local, background, reason, task } = request;
     if (reply.ok) {
       if (background && local && lossOf(task, local.output, reply.output) === 0) return undefined;
       return results.cloud(subject, reply, reason, roundTripMs);
     }
     if (background) return undefined;
-    if (reply.error.code === 'EXPIRED') return results.failure(subject, reply.error);
+    if (reply.error.code in OUTCOMES) return results.failure(subject, reply.error);
     return local ? results.local(subject, local, 'cloud-failed') : results.failure(subject, reply.error);
-  }
-
-  /** Gives up what has passed its expiry. */
-  #sweep(): void {
-    for (const open of [...this.#open.values()]) {
-      if ((this.#o.outbox.msUntilExpiry(open.request.id) ?? 0) <= 0) this.#inBackground(this.#expire(open));
-    }
-    this.#cancelSweep = this.#o.clock.after(SWEEP_EVERY_MS, () => this.#sweep());
-  }
-
-  async #read(id: string): Promise<OutboxEntry | undefined> {
-    try {
-      return await this.#o.outbox.read(id);
-    } catch (error) {
-      this.#o.logger.failure('escalations.unreadable', error, { requestId: id });
-      return undefined;
-    }
   }
 
   #inBackground(work: Promise<void>): void {
@@ -267,7 +311,14 @@ export class Escalations {
   }
 }
 
+/** What the hub has refused for good is kept for people; of an audit nobody waits for. */
+function asDeadLetter({ background }: OutboxAsk, reply: CloudReply): ErrorBody | undefined {
+  if (reply.ok || background || reply.error.code === 'DROPPED') return undefined;
+  return { code: reply.error.code, message: reply.error.message };
+}
+
 function outcomeOf(reply: CloudReply): Outcome {
   if (reply.ok) return 'answered';
-  return reply.error.code === 'EXPIRED' ? 'expired' : 'failed';
+  const { code } = reply.error;
+  return code === 'EXPIRED' || code === 'DROPPED' ? OUTCOMES[code] : 'failed';
 }

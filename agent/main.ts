@@ -3,9 +3,10 @@
  * what an input goes through stands in pipeline.ts.
  */
 import { join } from 'node:path';
+import type { Desired } from '../shared/contract/messages.ts';
 import { isFailure, type Result } from '../shared/contract/result.ts';
+import type { Shrinking } from '../shared/inference/runner.ts';
 import { startRunner } from '../shared/inference/runner-process.ts';
-import { connectMqtt } from '../shared/mqtt/connect.ts';
 import { findModelFolders, type ModelFolder } from '../shared/release/model-folder.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../shared/runtime/errors.ts';
@@ -14,15 +15,16 @@ import { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../shared/runtime/logger.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
 import { isChild, runProgram, tellParent } from '../shared/runtime/program.ts';
-import { VERSION } from '../shared/runtime/version.ts';
 import { createAgentApi } from './api/api.ts';
 import { ResultStore } from './api/result-store.ts';
 import { ApiServer } from './api/server.ts';
 import { AGENT_HELP, type AgentConfig, loadConfig, type PipelineConfig } from './config.ts';
+import { Expiries } from './expiries.ts';
 import { FeedRunner } from './feed-runner.ts';
 import { createFeed } from './feeds.ts';
+import { createLink, identityOf } from './link.ts';
 import { createAgentMetrics } from './metrics.ts';
-import { Orphans } from './orphans.ts';
+import { DEFAULT_DEAD_LETTER_LIMITS } from './outbox/dead-letters.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
 import { Pipeline } from './pipeline.ts';
@@ -32,8 +34,8 @@ import { Fanout } from './sink/fanout.ts';
 import { deadLetterFile } from './sink/file-sink.ts';
 import { SinkMaker } from './sinks.ts';
 import { noLocalModel, Slot } from './slot/slot.ts';
-import { type EnrollOptions, findCredential, waitForCredential } from './uplink/credential.ts';
-import { MqttUplink } from './uplink/uplink.ts';
+import { findCredential } from './uplink/credential.ts';
+import type { MqttUplink } from './uplink/uplink.ts';
 
 /** A runner of a small model: far above what the starter models take, far below what hurts a device. */
 const MAX_RUNNER_RSS_BYTES = 1.5 * 1024 ** 3;
@@ -73,7 +75,7 @@ async function run(
   );
 
   // A refused token is told at once, not in a background loop.
-  await findCredential(identityOf(config, dataDir, logger));
+  await findCredential(identityOf(config, dataDir, clock, logger));
   const models = await localModels(config, logger);
   const time = new StoredRunningTime({ path: join(dataDir, 'running-time.json'), clock, logger });
   await lifecycle.start('running time', time);
@@ -81,8 +83,12 @@ async function run(
     ...DEFAULT_LIMITS,
     ...(config.outbox.maxBytes !== undefined && { maxBytes: config.outbox.maxBytes }),
     ...(config.outbox.maxEntries !== undefined && { maxEntries: config.outbox.maxEntries }),
+    deadLetters: {
+      ...DEFAULT_DEAD_LETTER_LIMITS,
+      ...(config.outbox.deadLetterBytes !== undefined && { maxBytes: config.outbox.deadLetterBytes }),
+    },
   };
-  const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, logger, limits });
+  const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, clock, logger, metrics, limits });
   await lifecycle.start('outbox', outbox);
 
   const slots = new Map<string, Slot>();
@@ -108,8 +114,13 @@ async function run(
 
   const results = new ResultStore();
   const pipelines = new Map<string, Pipeline>();
+  /** What the hub says about its models goes to the routers of the pipelines that ask them. */
+  const routers = new Map<string, CertificateRouter[]>();
   const fanouts: Fanout[] = [];
-  const uplink = createUplink(config, { dataDir, outbox, logger, metrics, pipelines });
+  const link = createLink(config, { dataDir, outbox, clock, logger, metrics, pipelines });
+  const { uplink, meter, desired } = link;
+  await lifecycle.start('link ledger', meter);
+  await lifecycle.start('desired state', desired);
   const sinksOf = new SinkMaker(dataDir, logger);
   for (const one of config.pipelines) {
     const fanout = new Fanout({
@@ -125,6 +136,8 @@ async function run(
       results.add(result);
       if (one.share !== 'none') uplink.share(result);
     };
+    const router = createRouter(one, models, uplink);
+    if (one.cloud !== undefined) routers.set(one.cloud, [...(routers.get(one.cloud) ?? []), router]);
     pipelines.set(
       one.name,
       new Pipeline({
@@ -134,9 +147,11 @@ async function run(
         deadlineMs: one.route.deadline,
         expiresMs: one.route.expires,
         local: (one.edge === undefined ? undefined : slots.get(one.edge)) ?? noLocalModel,
-        router: createRouter(one, models, uplink),
+        router,
         outbox,
         uplink,
+        meter,
+        shrinking: () => shrinkingOf(one, desired.current),
         show,
         deliver: (result, isOwed) => fanout.deliver(result, isOwed),
         clock,
@@ -145,6 +160,11 @@ async function run(
       }),
     );
   }
+  desired.onChange(({ cloudModels }) => {
+    for (const { model } of cloudModels)
+      for (const router of routers.get(model.name) ?? []) router.cloudModelSeen(model);
+    uplink.announce();
+  });
   uplink.onReply((id, reply, roundTripMs) => {
     for (const pipeline of pipelines.values()) pipeline.onReply(id, reply, roundTripMs);
   });
@@ -155,18 +175,19 @@ async function run(
   await lifecycle.start('sink connections', sinksOf);
   for (const pipeline of pipelines.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);
   for (const fanout of fanouts) await lifecycle.start('sinks', fanout);
-  const orphans = new Orphans({ pipelines: new Set(pipelines.keys()), outbox, clock, logger, metrics });
-  await lifecycle.start('orphans', orphans);
+  await lifecycle.start('expiries', new Expiries({ pipelines, outbox, clock, logger, metrics }));
   await lifecycle.start('uplink', uplink);
+  await lifecycle.start('sync', link.sync);
 
-  const link = () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth });
   const app = createAgentApi({
     deviceId: config.device,
     pipelines,
     results,
-    isOwed: (id) => outbox.has(id),
+    outbox,
+    hurry: (id) => uplink.hurry(id),
+    meter,
     ready: () => notReady(slots),
-    link,
+    link: () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth }),
     key: config.key,
     metrics,
     clock,
@@ -179,6 +200,11 @@ async function run(
     'outrider_outbox_bytes',
     'Bytes of requests that wait for the cloud',
     () => outbox.depth.bytes,
+  );
+  metrics.gauge(
+    'outrider_outbox_dead_letters',
+    'Requests that were given up and are kept',
+    () => outbox.depth.deadLetters,
   );
   metrics.gauge('outrider_outbox_oldest_age_seconds', 'Age of the oldest waiting request', () => {
     const { oldestAtMs } = outbox.depth;
@@ -260,59 +286,18 @@ function createRouter(
   );
 }
 
+/** undefined where pictures go as they came: asked for, or nobody knows yet what the cloud's model can use. */
+function shrinkingOf(
+  { cloud, original, picture }: PipelineConfig,
+  wanted: Desired | undefined,
+): Shrinking | undefined {
+  if (original) return undefined;
+  const need = wanted?.cloudModels.find(({ model }) => model.name === cloud)?.picture;
+  return need ? { ...picture, shortestEdge: need.shortestEdge } : undefined;
+}
+
 /** Audits are drawn by a lot that a caller cannot guess. */
 const randomFraction = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;
-
-const identityOf = (config: AgentConfig, dataDir: string, logger: Logger): EnrollOptions => ({
-  path: join(dataDir, 'credential.json'),
-  deviceId: config.device,
-  hubUrl: config.hubUrl,
-  token: config.enrollToken,
-  clock,
-  logger,
-});
-
-interface UplinkParts {
-  readonly dataDir: string;
-  readonly outbox: DiskOutbox;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-  readonly pipelines: ReadonlyMap<string, Pipeline>;
-}
-
-function createUplink(
-  config: AgentConfig,
-  { dataDir, outbox, logger, metrics, pipelines }: UplinkParts,
-): MqttUplink {
-  const identity = identityOf(config, dataDir, logger);
-  return new MqttUplink({
-    deviceId: config.device,
-    agentVersion: VERSION,
-    connect: async (will, signal) => {
-      const credential = await waitForCredential(identity, signal);
-      const url = config.mqttUrl ?? credential.mqttUrl;
-      return connectMqtt({
-        url,
-        clientId: config.device,
-        username: config.device,
-        password: config.mqttPassword ?? credential.secret,
-        will,
-        logger,
-      });
-    },
-    outbox,
-    reported: () => ({
-      agentVersion: VERSION,
-      pipelines: [...pipelines.values()].map((one) => {
-        const { name, task, edge, cloud } = one.status();
-        return { name, task, edge, cloud };
-      }),
-    }),
-    clock,
-    logger,
-    metrics,
-  });
-}
 
 function createFeeds(
   config: AgentConfig,

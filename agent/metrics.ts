@@ -30,19 +30,34 @@ export const createAgentMetrics = (): Metrics =>
     },
     outrider_escalations_ended_total: {
       kind: 'counter',
-      help: 'How requests for the cloud ended: answered, failed, expired',
+      help: 'How requests for the cloud ended: answered, failed, expired, dropped',
       labels: ['pipeline', 'outcome'],
     },
     outrider_round_trip_seconds: { kind: 'histogram', help: 'From publish to reply', labels: [] },
     outrider_uplink_bytes_total: {
       kind: 'counter',
-      help: 'Payload bytes over the link, by direction and purpose',
-      labels: ['direction', 'purpose'],
+      help: 'Bytes over the link: payloads by pipeline and purpose, and what the transport took besides as overhead',
+      labels: ['direction', 'purpose', 'pipeline'],
+    },
+    outrider_shrunk_bytes_total: {
+      kind: 'counter',
+      help: 'Bytes saved by bringing pictures to what the cloud model can use',
+      labels: PIPELINE,
     },
     outrider_uplink_republished_total: {
       kind: 'counter',
       help: 'Requests published again for want of a reply',
       labels: [],
+    },
+    outrider_dead_letters_total: {
+      kind: 'counter',
+      help: 'Requests that were given up and kept, by error code',
+      labels: ['pipeline', 'code'],
+    },
+    outrider_dead_letters_dropped_total: {
+      kind: 'counter',
+      help: 'Dead letters that are no longer kept: over the cap, or no room on the disk',
+      labels: ['reason'],
     },
     outrider_feed_dropped_total: {
       kind: 'counter',

@@ -8,23 +8,28 @@
  * exactly one final one with the same id. What was accepted for the cloud ends in a reply or in its expiry, also across restarts.
  */
 import type { EdgeReason, Result } from '../shared/contract/result.ts';
-import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
+import { TASKS, type TaskInput, type TaskName } from '../shared/contract/tasks.ts';
+import type { Shrinking } from '../shared/inference/runner.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
-import { type AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../shared/runtime/errors.ts';
+import { AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../shared/runtime/errors.ts';
 import { newId } from '../shared/runtime/ids.ts';
 import type { Part } from '../shared/runtime/lifecycle.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
 import { Escalations } from './escalations.ts';
 import type {
+  Asked,
   CloudReply,
+  DeadLetter,
   FeedItem,
+  LinkMeter,
   LocalAnswer,
   LocalModel,
   Outbox,
   OutboxRequest,
   PipelineFace,
   PipelineStatus,
+  Priority,
   Route,
   RouteQuestion,
   Router,
@@ -43,6 +48,9 @@ export interface PipelineOptions {
   readonly router: Router;
   readonly outbox: Outbox;
   readonly uplink: Uplink;
+  readonly meter: Pick<LinkMeter, 'mayAccept'>;
+  /** What the cloud model can use of a picture; undefined: inputs go as they came. */
+  readonly shrinking: () => Shrinking | undefined;
   /** Sees each Result at once: waiting callers, the stream, the counters. */
   readonly show: (result: Result) => void;
   /** Resolves when every sink has the Result, or has dead-lettered it; rejects for an owed one when it could not before a stop. */
@@ -59,13 +67,13 @@ export interface Accepted {
   readonly first: Promise<Result>;
 }
 
+/** Below this there is little to be saved, and decoding costs time. */
+const MIN_SHRINK_BYTES = 16 * 1024;
+
 /** The local model has answered, or there is a reason why not. */
 type LocalOutcome =
   | { readonly answer: LocalAnswer }
   | { readonly answer: null; readonly missing: 'no-edge-model' | 'edge-failed'; readonly error: AppError };
-
-/** Header and frame around an input, generously. */
-const REQUEST_OVERHEAD_BYTES = 1024;
 
 export class Pipeline implements Part, PipelineFace {
   readonly name: string;
@@ -85,8 +93,8 @@ export class Pipeline implements Part, PipelineFace {
     this.#escalations = new Escalations({ ...options, pipeline: options.name, results: this.#results });
   }
 
-  start(): Promise<void> {
-    return this.#escalations.start();
+  start(): void {
+    this.#escalations.start();
   }
 
   async stop(): Promise<void> {
@@ -102,7 +110,7 @@ export class Pipeline implements Part, PipelineFace {
       edge: local.model,
       cloud,
       router: router.status(),
-      owed: this.#escalations.owed,
+      owed: this.#o.outbox.waiting(this.name).entries,
     };
   }
 
@@ -114,12 +122,13 @@ export class Pipeline implements Part, PipelineFace {
   process(item: FeedItem): Promise<Result>;
   process(item: FeedItem, signal: AbortSignal): Promise<Result | undefined>;
   async process(item: FeedItem, signal?: AbortSignal): Promise<Result | undefined> {
-    const { first } = await this.accept(item);
+    const { first } = await this.accept(item, { priority: 'feed' });
     return signal ? unlessAborted(first, signal) : first;
   }
 
   /** Resolves once the input is safe: answered, or on disk for the cloud. */
-  async accept(item: FeedItem, forced?: 'edge' | 'cloud'): Promise<Accepted> {
+  async accept(item: FeedItem, asked: Asked = {}): Promise<Accepted> {
+    const { forced, priority = 'interactive' } = asked;
     const subject: Subject = { id: newId(), label: item.label, startMonoMs: this.#o.clock.nowMonoMs() };
     this.#o.metrics.count('outrider_inputs_total', { pipeline: this.name });
     const local = await this.#askLocal(item.input);
@@ -129,7 +138,30 @@ export class Pipeline implements Part, PipelineFace {
     const route = this.#o.router.choose(subject.id, this.#question(item.input, local, forced));
     return route.to === 'edge'
       ? this.#stayLocal(subject, item.input, local, route)
-      : this.#askCloud(subject, item.input, local, route);
+      : this.#askCloud(subject, item.input, local, { ...route, priority });
+  }
+
+  /** Asks the cloud again about a request that was given up, under a new id: the old one has its final Result. @throws OUTBOX_FULL, DISK_FULL */
+  async retry({ request }: DeadLetter): Promise<string> {
+    const { clock, expiresMs } = this.#o;
+    const subject: Subject = { id: newId(), label: request.label, startMonoMs: clock.nowMonoMs() };
+    const again = { ...request, id: subject.id, acceptedAtMs: clock.nowAtMs(), expiresMs };
+    await this.#escalations.ask(subject, again, 'never', () => undefined);
+    return subject.id;
+  }
+
+  provisional(id: string): Promise<Result | undefined> {
+    return this.#escalations.provisional(id);
+  }
+
+  /** Ends an open request without an answer, because a person says so. */
+  drop(id: string): Promise<void> {
+    return this.#escalations.drop(id);
+  }
+
+  /** Its expiry has passed. */
+  expire(id: string): void {
+    this.#escalations.expire(id);
   }
 
   /** A reply of the hub; one for another pipeline is ignored. */
@@ -166,7 +198,8 @@ export class Pipeline implements Part, PipelineFace {
       routeScore: local.answer?.routeScore ?? null,
       ...(local.answer === null && { noLocalAnswer: local.missing }),
       online: this.#o.uplink.online,
-      requestBytes: input.body.length + REQUEST_OVERHEAD_BYTES,
+      requestBytes: input.body.length,
+      isOverBudget: !this.#o.meter.mayAccept(this.name, input.body.length),
       ...(forced && { forced }),
     };
   }
@@ -187,11 +220,12 @@ export class Pipeline implements Part, PipelineFace {
     subject: Subject,
     input: TaskInput,
     local: LocalOutcome,
-    route: Extract<Route, { to: 'cloud' }>,
+    route: Extract<Route, { to: 'cloud' }> & { readonly priority: Priority },
   ): Promise<Accepted> {
-    const request = this.#request(subject, input, local.answer, {
+    const request = this.#request(subject, await this.#forTheCloud(input), local.answer, {
       reason: route.reason,
       background: false,
+      priority: route.priority,
       mayAnswerLocally: route.meanwhile !== 'never',
     });
     let onFirst: (result: Result) => void = () => undefined;
@@ -212,12 +246,36 @@ export class Pipeline implements Part, PipelineFace {
     }
   }
 
+  /** No larger than the cloud's model can use; as it came where that cannot be had. */
+  async #forTheCloud(input: TaskInput): Promise<TaskInput> {
+    const to = this.#o.shrinking();
+    if (!to || TASKS[this.task].inputKind !== 'image' || input.body.length < MIN_SHRINK_BYTES) return input;
+    try {
+      const shrunk = await this.#o.local.shrink(input, to);
+      this.#o.metrics.count(
+        'outrider_shrunk_bytes_total',
+        { pipeline: this.name },
+        input.body.length - shrunk.body.length,
+      );
+      return shrunk;
+    } catch (error) {
+      // The cloud says what is wrong with it.
+      this.#o.logger.failure('pipeline.not_shrunk', error, { pipeline: this.name });
+      return input;
+    }
+  }
+
   /** An audit is not worth an error: without room for it, the answer stands unaudited. */
   async #audit(subject: Subject, input: TaskInput, answer: LocalAnswer): Promise<void> {
     try {
       await this.#escalations.ask(
         subject,
-        this.#request(subject, input, answer, { reason: 'audit', background: true, mayAnswerLocally: false }),
+        this.#request(subject, await this.#forTheCloud(input), answer, {
+          reason: 'audit',
+          background: true,
+          priority: 'background',
+          mayAnswerLocally: false,
+        }),
         'never',
         () => undefined,
       );
@@ -231,7 +289,7 @@ export class Pipeline implements Part, PipelineFace {
     subject: Subject,
     input: TaskInput,
     local: LocalAnswer | null,
-    how: Pick<OutboxRequest, 'reason' | 'background' | 'mayAnswerLocally'>,
+    how: Pick<OutboxRequest, 'reason' | 'background' | 'priority' | 'mayAnswerLocally'>,
   ): OutboxRequest {
     const { cloud = '', deadlineMs, expiresMs, clock } = this.#o;
     const { id, label } = subject;
@@ -272,6 +330,7 @@ function noAnswer(error: AppError, reason: EdgeReason): ErrorBody {
       code: 'INPUT_TOO_LARGE',
       message: 'the input is too large for the uplink, and there is no local answer',
     };
+  if (reason === 'over-budget') return toErrorBody(new AppError('OVER_BUDGET'));
   return toErrorBody(error);
 }
 

@@ -1,9 +1,11 @@
 /** The interfaces between the agent's parts; types only. `main.ts` plugs them together, `pipeline.ts` speaks to them. */
 
-import type { ReplyError, ReplyTimingsMs } from '../shared/contract/messages.ts';
+import type { LinkPurpose, LinkUse, ReplyError, ReplyTimingsMs } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
+import type { Shrinking } from '../shared/inference/runner.ts';
+import type { ErrorBody } from '../shared/runtime/errors.ts';
 
 /** One input as a feed yields it. */
 export interface FeedItem {
@@ -24,6 +26,8 @@ export interface LocalModel {
   readonly model: ModelRef | null;
   /** @throws the input's own error, MODEL_NOT_LOADED, RUNNER_CRASHED, RUNNER_TIMEOUT */
   infer(input: TaskInput): Promise<LocalAnswer>;
+  /** Brings a picture to a size; one that would grow by it stays as it is. @throws the picture's own error, MODEL_NOT_LOADED, RUNNER_* */
+  shrink(input: TaskInput, to: Shrinking): Promise<TaskInput>;
 }
 
 export interface LocalAnswer {
@@ -40,9 +44,11 @@ export interface RouteQuestion {
   readonly routeScore: number | null;
   readonly noLocalAnswer?: 'no-edge-model' | 'edge-failed' | 'too-large-for-edge';
   readonly online: boolean;
-  /** Size of the request on the wire. */
+  /** Size of the input. */
   readonly requestBytes: number;
   readonly forced?: 'edge' | 'cloud';
+  /** The bytes of the day are used up. */
+  readonly isOverBudget?: boolean;
 }
 
 /**
@@ -89,6 +95,9 @@ export interface RouterStatus {
   readonly disagreed: number;
 }
 
+/** Who is asked for first: a caller that waits, a feed, an audit in the background. */
+export type Priority = 'interactive' | 'feed' | 'background';
+
 /** Everything that must survive a power cut between accepting a request and answering it. */
 export interface OutboxRequest {
   readonly id: string;
@@ -101,6 +110,7 @@ export interface OutboxRequest {
   readonly reason: CloudReason;
   /** Whether the local answer already stands and only a different reply counts. */
   readonly background: boolean;
+  readonly priority: Priority;
   /** False: there is no answer until the cloud's comes (`whenOffline: queue`). */
   readonly mayAnswerLocally: boolean;
   readonly local: LocalAnswer | null;
@@ -108,6 +118,9 @@ export interface OutboxRequest {
   readonly deadlineMs: number;
   readonly expiresMs: number;
 }
+
+/** A request without its input. */
+export type OutboxAsk = Omit<OutboxRequest, 'input'>;
 
 /** The hub's answer, as it is kept. */
 export type CloudReply =
@@ -130,9 +143,29 @@ export interface OutboxEntry {
 export interface OpenEntry {
   readonly id: string;
   readonly pipeline: string;
+  readonly priority: Priority;
+  /** Of the input. */
+  readonly bodyBytes: number;
   readonly answered: boolean;
-  readonly deadlineMs: number;
   readonly acceptedAtMs: number;
+  /** Milliseconds of the agent's running time since it was accepted. */
+  readonly ageMs: number;
+  /** Milliseconds of the agent's running time until it may be given up; negative when it may. */
+  readonly expiresMs: number;
+}
+
+/** A request that was given up, with the reason. */
+export interface DeadLetter {
+  readonly request: OutboxRequest;
+  readonly error: ErrorBody;
+  readonly atMs: number;
+}
+
+/** The same without its input. */
+export interface DeadLetterNote extends Omit<DeadLetter, 'request'> {
+  readonly ask: OutboxAsk;
+  /** Of the input. */
+  readonly bodyBytes: number;
 }
 
 /** Durable waiting room: what it has accepted is on disk. */
@@ -143,13 +176,27 @@ export interface Outbox {
   answer(id: string, reply: CloudReply): Promise<boolean>;
   /** The results have been taken by every sink, or nothing more is owed: the entry goes. */
   close(id: string): Promise<void>;
+  /** Closes it as well, and keeps the request among the dead letters. */
+  bury(id: string, error: ErrorBody): Promise<void>;
   /** Reads an open entry back. @throws DATA_CORRUPT */
   read(id: string): Promise<OutboxEntry | undefined>;
+  /** Reads it without its input, however large that is. @throws DATA_CORRUPT */
+  readAsk(id: string): Promise<OutboxAsk | undefined>;
+  /** undefined when it is not open. */
+  find(id: string): OpenEntry | undefined;
   /** All open entries, oldest first. */
   open(): Iterable<OpenEntry>;
   has(id: string): boolean;
-  /** Milliseconds of the agent's running time until the request expires; negative when it has; undefined when not open. */
-  msUntilExpiry(id: string): number | undefined;
+  /** Open entries of a pipeline, and the bytes of their inputs. */
+  waiting(pipeline: string): { readonly entries: number; readonly bytes: number };
+  /** Ids of the requests that were given up, oldest first. */
+  deadLetters(): readonly string[];
+  /** @throws DATA_CORRUPT */
+  describeDeadLetter(id: string): Promise<DeadLetterNote | undefined>;
+  /** @throws DATA_CORRUPT */
+  readDeadLetter(id: string): Promise<DeadLetter | undefined>;
+  /** @returns false when there is none of this id */
+  dropDeadLetter(id: string): Promise<boolean>;
   readonly depth: OutboxDepth;
 }
 
@@ -157,16 +204,31 @@ export interface OutboxDepth {
   readonly entries: number;
   readonly bytes: number;
   readonly oldestAtMs: number | null;
+  readonly deadLetters: number;
+}
+
+/** What went over the link, and whether more may. */
+export interface LinkMeter {
+  /** @param pipeline null: for none of them */
+  count(pipeline: string | null, purpose: LinkPurpose, direction: 'up' | 'down', bytes: number): void;
+  /** False once the day's cap for the whole link is reached. */
+  mayTransmit(): boolean;
+  /** Whether a request of this size is within the day's caps of the link and of its pipeline. */
+  mayAccept(pipeline: string, bytes: number): boolean;
+  /** The day's use so far. */
+  today(): { readonly day: string; readonly capBytes: number | undefined; readonly use: readonly LinkUse[] };
 }
 
 /** The link to the hub. */
 export interface Uplink {
   /** A broker is connected and a hub is present. */
   readonly online: boolean;
-  /** The largest request that the link takes in one message. */
+  /** The largest input that the link takes, in one message or in chunks. */
   readonly maxRequestBytes: number;
   /** Sends, or sends again, as soon as the link allows; returns at once. */
   enqueue(id: string): void;
+  /** Sends it at once, however long it should have waited before the next try. */
+  hurry(id: string): void;
   /** A final reply has come (possibly once more); `roundTripMs` from the last publish. */
   onReply(take: (id: string, reply: CloudReply, roundTripMs: number) => void): void;
   /** `online` has changed. */
@@ -180,16 +242,26 @@ export interface Sink {
   put(result: Result): Promise<void>;
 }
 
+/** How an input is to be treated. */
+export interface Asked {
+  readonly forced?: 'edge' | 'cloud';
+  /** Interactive when left out. */
+  readonly priority?: Priority;
+}
+
 /** A pipeline as the device's own API sees it. */
 export interface PipelineFace {
   readonly name: string;
   readonly task: TaskName;
   readonly deadlineMs: number;
-  accept(
-    item: FeedItem,
-    forced?: 'edge' | 'cloud',
-  ): Promise<{ readonly id: string; readonly first: Promise<Result> }>;
+  accept(item: FeedItem, asked?: Asked): Promise<{ readonly id: string; readonly first: Promise<Result> }>;
   status(): PipelineStatus;
+  /** The Result that has been given for an open request meanwhile; undefined where there was none. */
+  provisional(id: string): Promise<Result | undefined>;
+  /** Asks again about a dead letter. @returns its new id @throws OUTBOX_FULL, DISK_FULL */
+  retry(letter: DeadLetter): Promise<string>;
+  /** Ends an open request without an answer. */
+  drop(id: string): Promise<void>;
 }
 
 export interface PipelineStatus {

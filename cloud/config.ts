@@ -18,6 +18,7 @@ Options:
   --mqtt-port PORT    port of the broker that it starts (default 1883)
   --mqtt-host HOST    where that broker listens (default 127.0.0.1)
   --mqtt-public URL   the broker's address as devices are told it at enrolment (default: the one the hub uses)
+  --intake-only       answer devices beside other hubs on the broker of --mqtt; no records, no HTTP API but /healthz, /readyz
   --max-loaded N      models kept loaded at a time (default 4)
   --threads N         threads of each model's runner (default: cores / 2)
   --log-level LEVEL   debug, info, warn, error (default info)
@@ -42,6 +43,8 @@ export interface HubConfig {
     readonly username: string | undefined;
     readonly password: string | undefined;
   };
+  /** Answers devices, and keeps no records: another hub does. */
+  readonly intakeOnly: boolean;
   readonly maxLoaded: number;
   readonly threads: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -58,6 +61,7 @@ const flags = {
   'mqtt-public': { type: 'string' },
   /** Of `outrider up`, which starts the embedded broker itself. */
   'broker-apart': { type: 'boolean', default: false },
+  'intake-only': { type: 'boolean', default: false },
   'max-loaded': { type: 'string', default: '4' },
   threads: { type: 'string' },
   'log-level': { type: 'string', default: 'info' },
@@ -102,6 +106,7 @@ export function loadConfig(
       username: env.OUTRIDER_MQTT_USERNAME,
       password: env.OUTRIDER_MQTT_PASSWORD,
     },
+    intakeOnly: given['intake-only'],
     maxLoaded: checked['max-loaded'],
     threads: checked.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
     logLevel: checked['log-level'],

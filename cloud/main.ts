@@ -5,8 +5,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Reported } from '../shared/contract/messages.ts';
-import { startRunner } from '../shared/inference/runner-process.ts';
-import { connectMqtt } from '../shared/mqtt/connect.ts';
+import { pictureNeedOf } from '../shared/inference/picture-need.ts';
 import { findModelFolders } from '../shared/release/model-folder.ts';
 import { writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
@@ -16,21 +15,16 @@ import { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../shared/runtime/logger.ts';
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { Supervisor } from '../shared/runtime/supervisor.ts';
+import { startAnswering } from './answering.ts';
 import { createHubApi } from './api/api.ts';
 import { HubServer } from './api/server.ts';
-import { Batcher } from './batcher/batcher.ts';
 import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts';
-import { LocalEngine } from './engine/local-engine.ts';
-import { Intake } from './intake/intake.ts';
-import { HubLink } from './intake/link.ts';
-import { FileUsageLedger } from './metering/usage-ledger.ts';
+import type { LocalEngine } from './engine/local-engine.ts';
+import type { HubLink } from './intake/link.ts';
+import { runIntakeOnly } from './intake-only.ts';
 import { createHubMetrics } from './metrics.ts';
+import type { DeviceBook } from './ports.ts';
 import { Registry } from './registry/registry.ts';
-
-/** A runner of a Transformer model. */
-const MAX_RUNNER_RSS_BYTES = 4 * 1024 ** 3;
-const RUNNER_START_TIMEOUT_MS = 120_000;
-const RUNNER_CALL_TIMEOUT_MS = 60_000;
 
 async function run(
   config: HubConfig,
@@ -56,60 +50,28 @@ async function run(
   await takeInModels(config, registry, logger);
 
   const mqttUrl = config.mqtt.url ?? (await startBroker(config, lifecycle, logger));
-  const engine = new LocalEngine({
-    catalog: registry.models,
-    startRunner,
-    clock,
-    logger,
-    maxLoaded: config.maxLoaded,
-    runner: {
-      threads: config.threads,
-      maxRssBytes: MAX_RUNNER_RSS_BYTES,
-      startTimeoutMs: RUNNER_START_TIMEOUT_MS,
-      callTimeoutMs: RUNNER_CALL_TIMEOUT_MS,
-    },
-  });
-  await lifecycle.start('engine', engine);
-  // Devices that will ask soon should not wait for their models to load.
-  void engine.preload(cloudModelsOf(registry.devices.list().map((device) => device.reported)));
-  const batcher = new Batcher({ engine, clock });
-  const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });
-  await lifecycle.start('usage ledger', usage);
-
-  const link = new HubLink({
-    hubId: registry.hubId,
-    connect: (will) =>
-      connectMqtt({
+  const answering = await startAnswering(
+    {
+      config,
+      folder,
+      hubId: registry.hubId,
+      mqtt: {
         url: mqttUrl,
-        clientId: registry.hubId,
         username: config.mqtt.username ?? registry.hubId,
         password: config.mqtt.password ?? registry.brokerSecret,
-        will,
-        logger,
-      }),
-    devices: {
-      isActive: (id) => registry.devices.isActive(id),
-      seen: (id, presence) => registry.devices.seen(id, presence),
-      reported(id, state) {
-        registry.devices.reported(id, state);
-        void engine.preload(cloudModelsOf([state]));
       },
+      models: registry.models,
+      devices: registry.devices,
+      lifecycle,
+      clock,
+      logger,
+      metrics,
     },
-    clock,
-    logger,
-  });
-  const intake = new Intake({
-    link,
-    devices: registry.devices,
-    models: registry.models,
-    inferencer: batcher,
-    usage,
-    clock,
-    logger,
-    metrics,
-  });
-  await lifecycle.start('intake', intake);
-  await lifecycle.start('link', link);
+    (engine, link) => bookOf(registry, engine, link, logger),
+  );
+  const { engine, batcher, usage, link } = answering;
+  // Devices that will ask soon should not wait for their models to load.
+  void engine.preload(cloudModelsOf(registry.devices.list().map((device) => device.reported)));
 
   const app = createHubApi({
     keys: registry.keys,
@@ -118,6 +80,7 @@ async function run(
     isLoaded: (name) => engine.loaded(name),
     inferencer: batcher,
     usage,
+    desired: registry.desired,
     hubId: registry.hubId,
     mqttUrl: config.mqtt.publicUrl ?? mqttUrl,
     ready: () => (link.connected ? undefined : 'the MQTT broker is not connected'),
@@ -130,16 +93,6 @@ async function run(
   const url = `http://${config.host}:${server.port}`;
   // Where the command line finds this hub.
   await writeJsonAtomic(join(folder, 'address.json'), { url });
-  metrics.gauge('outrider_queue_requests', 'Requests that wait for a batch', () => batcher.depth);
-  metrics.gauge(
-    'outrider_queue_oldest_age_seconds',
-    'Age of the oldest waiting request',
-    () => batcher.oldestAgeMs / 1000,
-  );
-  metrics.gauge('outrider_usage_lost_lines', 'Usage lines that could not be written', () => usage.dropped);
-  metrics.gauge('outrider_link_connected_ratio', '1 while the broker is connected', () =>
-    link.connected ? 1 : 0,
-  );
   logger.info('hub.started', { url, mqttUrl, hubId: registry.hubId });
   if (!isChild())
     process.stderr.write(
@@ -148,13 +101,29 @@ async function run(
   return {
     facts: { url },
     stop: async () => {
-      // Devices stop sending, what is being worked on is answered, then everything goes.
-      await link.sayGoodbye();
-      await intake.stop();
-      await batcher.stop();
+      await answering.drain();
       await lifecycle.stop();
       logger.info('hub.stopped');
       await lock.release();
+    },
+  };
+}
+
+/** What devices say goes to the registry; their models are loaded before they ask, and they are told what is wanted of them. */
+function bookOf(registry: Registry, engine: LocalEngine, link: () => HubLink, logger: Logger): DeviceBook {
+  const { devices, desired } = registry;
+  return {
+    isActive: (id) => devices.isActive(id),
+    seen: (id, presence) => devices.seen(id, presence),
+    counted: (id, counters) => devices.counted(id, counters),
+    reported(id, state) {
+      devices.reported(id, state);
+      void engine.preload(cloudModelsOf([state]));
+      const wanted = desired.of(id);
+      if (wanted)
+        link()
+          .want(id, wanted)
+          .catch((error: unknown) => logger.failure('link.not_told', error, { deviceId: id }));
     },
   };
 }
@@ -165,7 +134,7 @@ async function takeInModels(config: HubConfig, registry: Registry, logger: Logge
     logger.failure('hub.model_invalid', error, { path }),
   );
   for (const folder of folders) {
-    const ref = await registry.models.takeIn(folder);
+    const ref = await registry.models.takeIn(folder, await pictureNeedOf(folder));
     logger.info('hub.model', { model: ref.name, version: ref.version, digest: ref.digest });
   }
 }
@@ -211,5 +180,5 @@ await runProgram(async () => {
     process.stdout.write(HUB_HELP);
     process.exit(0);
   }
-  return run(config);
+  return config.intakeOnly ? runIntakeOnly(config) : run(config);
 });

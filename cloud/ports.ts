@@ -9,7 +9,13 @@ import type {
   KeyScope,
   ModelRecord,
 } from '../shared/contract/admin.ts';
-import type { DevicePresence, EnrollRequest, Reported } from '../shared/contract/messages.ts';
+import type {
+  Desired,
+  DevicePresence,
+  EnrollRequest,
+  Reported,
+  Telemetry,
+} from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
 import type { Runner } from '../shared/inference/runner.ts';
@@ -65,8 +71,12 @@ export interface ModelLease extends Pick<Runner, 'prepare' | 'run' | 'release'> 
 /** The link to devices, as intake sees it. */
 export interface DeviceLink {
   onRequest(handle: (deviceId: string, frame: Uint8Array) => void): void;
+  /** Chunks of large requests, to this hub process alone. */
+  onChunk(handle: (deviceId: string, frame: Uint8Array) => void): void;
   /** Resolves when the broker has it. @throws BROKER_UNREACHABLE */
   reply(deviceId: string, frame: Uint8Array): Promise<void>;
+  /** Says how much of a large request has come. @throws BROKER_UNREACHABLE */
+  acknowledge(deviceId: string, id: string, next: number): Promise<void>;
 }
 
 /** What the hub remembers of its devices. */
@@ -74,6 +84,7 @@ export interface DeviceBook {
   isActive(deviceId: string): boolean;
   seen(deviceId: string, presence: DevicePresence): void;
   reported(deviceId: string, state: Reported): void;
+  counted(deviceId: string, counters: Telemetry): void;
 }
 
 /** One line of the usage ledger; a request is counted once, whoever asks again. */
@@ -115,6 +126,12 @@ export interface DeviceAdmin {
   enroll(request: EnrollRequest): Promise<void>;
   /** The device is cut off at once. @throws DEVICE_UNKNOWN */
   revoke(id: string): Promise<void>;
+}
+
+/** What the hub wants of a device, and tells it. */
+export interface DesiredBook {
+  /** undefined for a device that is unknown or has not reported yet */
+  of(deviceId: string): Desired | undefined;
 }
 
 /** The models as people see them; whether one is loaded, the engine knows. */

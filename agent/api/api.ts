@@ -17,21 +17,24 @@ import { AppError, ERRORS, toAppError, toErrorBody } from '../../shared/runtime/
 import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import type { PipelineFace } from '../ports.ts';
+import type { LinkMeter, Outbox, OutboxDepth, PipelineFace } from '../ports.ts';
+import { createOutboxApi } from './outbox.ts';
 import type { ResultStore } from './result-store.ts';
 
 export interface AgentApiOptions {
   readonly deviceId: string;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
   readonly results: ResultStore;
-  /** Whether the cloud owes an answer to this request. */
-  readonly isOwed: (id: string) => boolean;
+  readonly outbox: Outbox;
+  /** Sends a waiting request at once. */
+  readonly hurry: (id: string) => void;
+  readonly meter: Pick<LinkMeter, 'today'>;
   /** Whether every part is up; the reason when not. */
   readonly ready: () => string | undefined;
   readonly link: () => {
     readonly online: boolean;
     readonly hub: string | null;
-    readonly outbox: { readonly entries: number; readonly bytes: number };
+    readonly outbox: OutboxDepth;
   };
   /** Needed off loopback. */
   readonly key: string | undefined;
@@ -75,7 +78,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   app.get('/v1/pipelines', (c) =>
     c.json({
       device: options.deviceId,
-      link: options.link(),
+      link: { ...options.link(), today: options.meter.today() },
       pipelines: [...pipelines.values()].map((one) => one.status()),
     }),
   );
@@ -113,7 +116,10 @@ export function createAgentApi(options: AgentApiOptions): Hono {
         new Uint8Array(await c.req.arrayBuffer()),
         c.req.header('content-type'),
       );
-      const { id, first } = await pipeline.accept({ input, label: null }, forced.data);
+      const { id, first } = await pipeline.accept(
+        { input, label: null },
+        { ...(forced.data && { forced: forced.data }) },
+      );
       const result = await Promise.race([first, options.clock.sleep(pipeline.deadlineMs)]);
       if (!result)
         return c.json({ id, pipeline: pipeline.name, status: 'accepted' }, 202, {
@@ -124,14 +130,18 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   );
 
   app.get('/v1/results', (c) => stream(c, results));
-  app.get('/v1/results/:id', (c) => {
+  app.get('/v1/results/:id', async (c) => {
     const id = c.req.param('id');
     const result = results.get(id);
     if (result) return c.json(result);
-    if (options.isOwed(id)) return c.json({ id, status: 'accepted' }, 202);
+    const provisional = await pipelines.get(options.outbox.find(id)?.pipeline ?? '')?.provisional(id);
+    if (provisional) return c.json(provisional);
+    if (options.outbox.has(id)) return c.json({ id, status: 'accepted' }, 202);
     throw new AppError('RESULT_UNKNOWN');
   });
 
+  const { outbox, hurry } = options;
+  app.route('/v1/outbox', createOutboxApi({ outbox, pipelines, hurry }));
   app.get('/', (c) => c.html(page(options)));
 
   function pipelineOf(c: Context): PipelineFace {
@@ -215,17 +225,24 @@ const retryHeader = (code: keyof typeof ERRORS): Record<string, string> =>
   ERRORS[code].retry === 'backoff' ? { 'retry-after': '1' } : {};
 
 /** A plain page until the live one comes: what runs here, and where to ask. */
-function page({ deviceId, pipelines, link }: AgentApiOptions): ReturnType<typeof html> {
+function page({ deviceId, pipelines, link, meter }: AgentApiOptions): ReturnType<typeof html> {
   const { online, outbox, hub } = link();
   const rows = [...pipelines.values()].map((one) => {
     const { name, task, edge, cloud, owed } = one.status();
     return html`<tr><td>${name}</td><td>${task}</td><td>${edge?.name ?? '–'}</td><td>${cloud ?? '–'}</td><td>${owed}</td></tr>`;
   });
+  const today = meter.today();
+  const use = today.use.map(
+    ({ pipeline, purpose, upBytes, downBytes }) =>
+      html`<tr><td>${pipeline ?? '–'}</td><td>${purpose}</td><td>${upBytes}</td><td>${downBytes}</td></tr>`,
+  );
   return html`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Outrider agent ${deviceId}</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:50rem}td,th{padding:.3rem 1rem .3rem 0;text-align:left}</style></head><body>
 <h1>Outrider agent <code>${deviceId}</code></h1>
-<p>Hub ${hub ?? 'none'}: ${online ? 'online' : 'offline'}. Outbox: ${outbox.entries} requests, ${outbox.bytes} bytes.</p>
+<p>Hub ${hub ?? 'none'}: ${online ? 'online' : 'offline'}. Outbox: ${outbox.entries} requests, ${outbox.bytes} bytes, ${outbox.deadLetters} given up.</p>
 <table><tr><th>pipeline</th><th>task</th><th>edge</th><th>cloud</th><th>owed</th></tr>${rows}</table>
+<h2>Link today (${today.day}${today.capBytes === undefined ? '' : `, cap ${today.capBytes} bytes`})</h2>
+<table><tr><th>pipeline</th><th>purpose</th><th>bytes up</th><th>bytes down</th></tr>${use}</table>
 <p>Ask: <code>POST /v1/infer/{pipeline}</code>. Watch: <code>GET /v1/results</code>. <a href="/v1/pipelines">pipelines</a> · <a href="/metrics">metrics</a></p>
 </body></html>`;
 }

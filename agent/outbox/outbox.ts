@@ -5,22 +5,39 @@
  * entry    | event             -> state
  * (none)   | put               -> waiting
  * waiting  | answer            -> answered (a second answer is ignored)
- * waiting  | close (expired)   -> (none)
- * answered | close             -> (none)
+ * waiting  | close, bury       -> (none)
+ * answered | close, bury       -> (none)
+ *
+ * `bury` leaves the request among the dead letters.
  */
 import { join } from 'node:path';
-import { AppError } from '../../shared/runtime/errors.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError, type ErrorBody } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { CloudReply, OpenEntry, Outbox, OutboxDepth, OutboxEntry, OutboxRequest } from '../ports.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type {
+  CloudReply,
+  DeadLetter,
+  DeadLetterNote,
+  OpenEntry,
+  Outbox,
+  OutboxAsk,
+  OutboxDepth,
+  OutboxEntry,
+  OutboxRequest,
+} from '../ports.ts';
+import { DEFAULT_DEAD_LETTER_LIMITS, type DeadLetterLimits, DeadLetters } from './dead-letters.ts';
+import { Entries, type Held, heldOf, toOpenEntry } from './entries.ts';
 import { encodeRecord, type LogRecord, type PutRecord } from './record.ts';
-import { type Position, SegmentLog } from './segment-log.ts';
+import { SegmentLog } from './segment-log.ts';
 
 export interface OutboxLimits {
   readonly maxEntries: number;
   /** Bytes of open entries. */
   readonly maxBytes: number;
   readonly segmentBytes: number;
+  readonly deadLetters?: DeadLetterLimits;
 }
 
 /** 8 MiB: small enough to be given back soon, large enough that few files exist. */
@@ -29,53 +46,50 @@ export const DEFAULT_LIMITS: OutboxLimits = {
   maxEntries: 100_000,
   maxBytes: 1024 ** 3,
   segmentBytes: SEGMENT_BYTES,
+  deadLetters: DEFAULT_DEAD_LETTER_LIMITS,
 };
-
-interface Held {
-  readonly id: string;
-  readonly pipeline: string;
-  readonly deadlineMs: number;
-  readonly acceptedAtMs: number;
-  /** On the running-time clock. */
-  readonly expiresRunMs: number;
-  put: Position;
-  answer: Position | undefined;
-  /** A reply is being written: another one of the same moment is ignored. */
-  answering: boolean;
-}
 
 /** The agent's running time, which no clock jump and no time switched off can move. */
 export interface RunningTime {
   nowRunMs(): number;
 }
 
+export interface OutboxOptions {
+  readonly folder: string;
+  readonly time: RunningTime;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly limits?: OutboxLimits;
+}
+
 export class DiskOutbox implements Outbox, Part {
   readonly #log: SegmentLog;
+  readonly #dead: DeadLetters;
   readonly #limits: OutboxLimits;
   readonly #time: RunningTime;
-  readonly #held = new Map<string, Held>();
-  /** Records of open entries in each segment. */
-  readonly #live = new Map<number, number>();
-  #bytes = 0;
+  readonly #clock: Clock;
+  readonly #entries = new Entries();
   #reserved = { entries: 0, bytes: 0 };
   #tidying: Promise<void> | undefined;
 
-  constructor(options: {
-    readonly folder: string;
-    readonly time: RunningTime;
-    readonly logger: Logger;
-    readonly limits?: OutboxLimits;
-  }) {
-    this.#limits = options.limits ?? DEFAULT_LIMITS;
-    this.#time = options.time;
-    this.#log = new SegmentLog(join(options.folder, 'log'), {
-      segmentBytes: this.#limits.segmentBytes,
-      logger: options.logger,
+  constructor({ folder, time, clock, logger, metrics, limits = DEFAULT_LIMITS }: OutboxOptions) {
+    this.#limits = limits;
+    this.#time = time;
+    this.#clock = clock;
+    this.#log = new SegmentLog(join(folder, 'log'), { segmentBytes: limits.segmentBytes, logger });
+    this.#dead = new DeadLetters({
+      folder: join(folder, 'dead'),
+      logger,
+      metrics,
+      ...(limits.deadLetters && { limits: limits.deadLetters }),
     });
   }
 
   async start(): Promise<void> {
-    await this.#log.open((record, position) => this.#replay(record, position));
+    await this.#log.open((record, position, bodyBytes) => this.#entries.replay(record, position, bodyBytes));
+    this.#entries.sort();
+    await this.#dead.open();
     await this.#tidy();
   }
 
@@ -86,22 +100,14 @@ export class DiskOutbox implements Outbox, Part {
 
   async put(request: OutboxRequest): Promise<void> {
     const acceptedRunMs = this.#time.nowRunMs();
-    const frame = encodeRecord(toPutRecord(request, acceptedRunMs), request.input.body);
-    const { maxEntries, maxBytes } = this.#limits;
-    if (
-      this.#held.size + this.#reserved.entries >= maxEntries ||
-      this.#bytes + this.#reserved.bytes + frame.length > maxBytes
-    ) {
-      throw new AppError(
-        'OUTBOX_FULL',
-        `the outbox holds ${this.#held.size} requests (${this.#bytes} bytes), its cap is ${maxEntries} (${maxBytes} bytes)`,
-      );
-    }
+    const { body } = request.input;
+    const frame = encodeRecord(toPutRecord(request, acceptedRunMs), body);
+    this.#admit(frame.length);
     this.#reserved.entries++;
     this.#reserved.bytes += frame.length;
     try {
       const position = await this.#log.append(frame, false);
-      this.#hold(heldOf(request, acceptedRunMs, position));
+      this.#entries.add(heldOf(request, acceptedRunMs, position, body.length));
     } finally {
       this.#reserved.entries--;
       this.#reserved.bytes -= frame.length;
@@ -109,11 +115,12 @@ export class DiskOutbox implements Outbox, Part {
   }
 
   async answer(id: string, reply: CloudReply): Promise<boolean> {
-    const held = this.#held.get(id);
+    const held = this.#entries.get(id);
     if (!held || held.answer || held.answering) return false;
     held.answering = true;
     try {
-      this.#setAnswer(held, await this.#log.append(encodeRecord({ type: 'answer', id, reply }), true));
+      const position = await this.#log.append(encodeRecord({ type: 'answer', id, reply }), true);
+      this.#entries.setAnswer(held, position);
     } finally {
       held.answering = false;
     }
@@ -121,41 +128,102 @@ export class DiskOutbox implements Outbox, Part {
   }
 
   async close(id: string): Promise<void> {
-    const held = this.#held.get(id);
+    const held = this.#entries.get(id);
     if (!held) return;
     await this.#log.append(encodeRecord({ type: 'close', id }), true);
-    // Closed twice at once: it goes once.
-    if (this.#held.get(id) === held) this.#release(held);
+    this.#entries.remove(held);
     await this.#tidy();
   }
 
+  async bury(id: string, error: ErrorBody): Promise<void> {
+    const held = this.#entries.get(id);
+    if (!held) return;
+    // An entry that cannot be read any more has nothing to keep.
+    const letter = await this.#readPut(held).catch(() => undefined);
+    if (letter) await this.#dead.put(letter.record, letter.body, error, this.#clock.nowAtMs());
+    await this.close(id);
+  }
+
   async read(id: string): Promise<OutboxEntry | undefined> {
-    const held = this.#held.get(id);
+    const held = this.#entries.get(id);
     if (!held) return undefined;
-    const { record, body } = await this.#log.read(held.put);
-    if (record.type !== 'put')
-      throw new AppError('INVARIANT_BROKEN', `the outbox record of ${id} is a ${record.type}`);
+    const { record, body } = await this.#readPut(held);
     return { request: toRequest(record, body), reply: await this.#readReply(held) };
   }
 
+  async readAsk(id: string): Promise<OutboxAsk | undefined> {
+    const held = this.#entries.get(id);
+    if (!held) return undefined;
+    return toAsk(asPut(await this.#log.readHead(held.put)));
+  }
+
+  find(id: string): OpenEntry | undefined {
+    const held = this.#entries.get(id);
+    return held && toOpenEntry(held, this.#time.nowRunMs());
+  }
+
   *open(): Iterable<OpenEntry> {
-    for (const { id, pipeline, answer, deadlineMs, acceptedAtMs } of this.#held.values()) {
-      yield { id, pipeline, answered: answer !== undefined, deadlineMs, acceptedAtMs };
-    }
+    const nowRunMs = this.#time.nowRunMs();
+    for (const held of this.#entries.all()) yield toOpenEntry(held, nowRunMs);
   }
 
   has(id: string): boolean {
-    return this.#held.has(id);
+    return this.#entries.get(id) !== undefined;
   }
 
-  msUntilExpiry(id: string): number | undefined {
-    const held = this.#held.get(id);
-    return held && held.expiresRunMs - this.#time.nowRunMs();
+  deadLetters(): readonly string[] {
+    return this.#dead.ids();
+  }
+
+  async describeDeadLetter(id: string): Promise<DeadLetterNote | undefined> {
+    const found = await this.#dead.describe(id);
+    if (!found) return undefined;
+    const { put, error, atMs } = found.record;
+    return { ask: toAsk(put), error, atMs, bodyBytes: found.bytes };
+  }
+
+  async readDeadLetter(id: string): Promise<DeadLetter | undefined> {
+    const found = await this.#dead.read(id);
+    if (!found) return undefined;
+    const { put, error, atMs } = found.record;
+    return { request: toRequest(put, found.body), error, atMs };
+  }
+
+  async dropDeadLetter(id: string): Promise<boolean> {
+    if (!this.#dead.has(id)) return false;
+    await this.#dead.remove(id);
+    return true;
+  }
+
+  waiting(pipeline: string): { readonly entries: number; readonly bytes: number } {
+    return this.#entries.of(pipeline);
   }
 
   get depth(): OutboxDepth {
-    const oldest = this.#held.values().next().value;
-    return { entries: this.#held.size, bytes: this.#bytes, oldestAtMs: oldest?.acceptedAtMs ?? null };
+    const { size, bytes, oldest } = this.#entries;
+    return {
+      entries: size,
+      bytes,
+      oldestAtMs: oldest?.acceptedAtMs ?? null,
+      deadLetters: this.#dead.count,
+    };
+  }
+
+  /** @throws OUTBOX_FULL */
+  #admit(frameBytes: number): void {
+    const { maxEntries, maxBytes } = this.#limits;
+    const { size, bytes } = this.#entries;
+    if (size + this.#reserved.entries < maxEntries && bytes + this.#reserved.bytes + frameBytes <= maxBytes)
+      return;
+    throw new AppError(
+      'OUTBOX_FULL',
+      `the outbox holds ${size} requests (${bytes} bytes), its cap is ${maxEntries} (${maxBytes} bytes)`,
+    );
+  }
+
+  async #readPut(held: Held): Promise<{ record: PutRecord; body: Buffer }> {
+    const { record, body } = await this.#log.read(held.put);
+    return { record: asPut(record), body };
   }
 
   async #readReply(held: Held): Promise<CloudReply | undefined> {
@@ -164,56 +232,6 @@ export class DiskOutbox implements Outbox, Part {
     if (record.type !== 'answer')
       throw new AppError('INVARIANT_BROKEN', `the reply record of ${held.id} is a ${record.type}`);
     return record.reply;
-  }
-
-  #replay(record: LogRecord, position: Position): void {
-    const held = this.#held.get(record.id);
-    switch (record.type) {
-      case 'put':
-        this.#hold(heldOf(record, record.acceptedRunMs, position));
-        // A copy made by compaction: the newer place counts, the reply stays.
-        if (held) this.#moved(held);
-        break;
-      case 'answer':
-        if (held) this.#setAnswer(held, position);
-        break;
-      case 'close':
-        if (held) this.#release(held);
-    }
-  }
-
-  #moved(from: Held): void {
-    const to = this.#held.get(from.id);
-    this.#count(from, -1);
-    if (to && from.answer) this.#setAnswer(to, from.answer);
-  }
-
-  #hold(held: Held): void {
-    this.#held.set(held.id, held);
-    this.#count(held, 1);
-  }
-
-  #release(held: Held): void {
-    this.#held.delete(held.id);
-    this.#count(held, -1);
-  }
-
-  #setAnswer(held: Held, position: Position): void {
-    // Closed while its reply was written: its segments no longer count it.
-    if (this.#held.get(held.id) !== held) return;
-    if (held.answer) this.#countSegment(held.answer.segment, -1);
-    held.answer = position;
-    this.#countSegment(position.segment, 1);
-  }
-
-  #count(held: Held, by: 1 | -1): void {
-    this.#bytes += by * held.put.length;
-    this.#countSegment(held.put.segment, by);
-    if (held.answer) this.#countSegment(held.answer.segment, by);
-  }
-
-  #countSegment(segment: number, by: 1 | -1): void {
-    this.#live.set(segment, (this.#live.get(segment) ?? 0) + by);
   }
 
   /** Gives dead segments back, and moves the last few entries out of an old one that holds up the rest. One at a time. */
@@ -228,57 +246,35 @@ export class DiskOutbox implements Outbox, Part {
     for (;;) {
       const oldest = this.#log.oldestSegment;
       if (oldest === this.#log.activeSegment) return;
-      if ((this.#live.get(oldest) ?? 0) > 0) {
+      if (this.#entries.isNeeded(oldest)) {
         // Worth copying only when most of the log is dead.
-        if (this.#log.bytes < 4 * this.#bytes + 2 * this.#limits.segmentBytes) return;
+        if (this.#log.bytes < 4 * this.#entries.bytes + 2 * this.#limits.segmentBytes) return;
         await this.#moveOut(oldest);
       }
-      this.#live.delete(oldest);
+      this.#entries.forgetSegment(oldest);
       await this.#log.drop(oldest);
     }
   }
 
   async #moveOut(segment: number): Promise<void> {
-    const inside = [...this.#held.values()].filter(
+    const inside = [...this.#entries.all()].filter(
       (held) => held.put.segment === segment || held.answer?.segment === segment,
     );
     for (const held of inside) {
-      const { record, body } = await this.#log.read(held.put);
+      const { record, body } = await this.#readPut(held);
       const reply = await this.#readReply(held);
       const position = await this.#log.append(encodeRecord(record, body), true);
-      if (!this.#held.has(held.id)) {
+      if (!this.has(held.id)) {
         // It was closed meanwhile, before the copy in the log: close the copy too.
         await this.#log.append(encodeRecord({ type: 'close', id: held.id }), true);
         continue;
       }
-      this.#count(held, -1);
-      held.put = position;
-      this.#count(held, 1);
-      if (reply)
-        this.#setAnswer(
-          held,
-          await this.#log.append(encodeRecord({ type: 'answer', id: held.id, reply }), true),
-        );
+      this.#entries.move(held, position);
+      if (!reply) continue;
+      const answer = encodeRecord({ type: 'answer', id: held.id, reply });
+      this.#entries.setAnswer(held, await this.#log.append(answer, true));
     }
   }
-}
-
-function heldOf(
-  request: Pick<OutboxRequest, 'id' | 'pipeline' | 'deadlineMs' | 'acceptedAtMs' | 'expiresMs'>,
-  acceptedRunMs: number,
-  put: Position,
-): Held {
-  const { id, pipeline, deadlineMs, acceptedAtMs, expiresMs } = request;
-  return {
-    id,
-    pipeline,
-    deadlineMs,
-    acceptedAtMs,
-    expiresRunMs: acceptedRunMs + expiresMs,
-    put,
-    answer: undefined,
-    answering: false,
-  };
 }
 
 function toPutRecord({ input, ...request }: OutboxRequest, acceptedRunMs: number): PutRecord {
@@ -286,7 +282,23 @@ function toPutRecord({ input, ...request }: OutboxRequest, acceptedRunMs: number
   return { type: 'put', ...request, contentType, acceptedRunMs, ...(parameters && { parameters }) };
 }
 
+function asPut(record: LogRecord): PutRecord {
+  if (record.type === 'put') return record;
+  throw new AppError('INVARIANT_BROKEN', `the outbox record of ${record.id} is a ${record.type}`);
+}
+
+function toAsk(record: PutRecord): OutboxAsk {
+  const {
+    type: _type,
+    contentType: _contentType,
+    parameters: _parameters,
+    acceptedRunMs: _runMs,
+    ...ask
+  } = record;
+  return ask;
+}
+
 function toRequest(record: PutRecord, body: Uint8Array): OutboxRequest {
-  const { type: _type, contentType, parameters, acceptedRunMs: _runMs, ...request } = record;
-  return { ...request, input: { contentType, body, ...(parameters && { parameters }) } };
+  const { contentType, parameters } = record;
+  return { ...toAsk(record), input: { contentType, body, ...(parameters && { parameters }) } };
 }

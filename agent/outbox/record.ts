@@ -9,7 +9,7 @@ import { replyError, replyTimingsMs } from '../../shared/contract/messages.ts';
 import { modelRef, requestId } from '../../shared/contract/names.ts';
 import { cloudReason } from '../../shared/contract/result.ts';
 import { taskName } from '../../shared/contract/tasks.ts';
-import { AppError } from '../../shared/runtime/errors.ts';
+import { AppError, ERROR_CODES } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
 
 const localAnswer = z.object({
@@ -31,6 +31,7 @@ const putRecord = z.object({
   label: z.string().nullable(),
   reason: cloudReason,
   background: z.boolean(),
+  priority: z.enum(['interactive', 'feed', 'background']).default('feed'),
   mayAnswerLocally: z.boolean().default(true),
   local: localAnswer.nullable(),
   acceptedAtMs: z.number(),
@@ -53,6 +54,15 @@ const logRecord = z.discriminatedUnion('type', [
 export type LogRecord = z.infer<typeof logRecord>;
 export type PutRecord = z.infer<typeof putRecord>;
 
+/** A request that was given up, with its input; a file of its own, not a record of the log. */
+const deadRecord = z.object({
+  type: z.literal('dead'),
+  put: putRecord,
+  error: z.object({ code: z.enum(ERROR_CODES), message: z.string() }),
+  atMs: z.number(),
+});
+export type DeadRecord = z.infer<typeof deadRecord>;
+
 const DIGEST_BYTES = 16;
 export const FRAME_BYTES = 4 + DIGEST_BYTES;
 /** Larger lengths are damage: no input that is accepted comes near it. */
@@ -61,7 +71,7 @@ const MAX_PAYLOAD_BYTES = 256 * 1024 * 1024;
 const digestOf = (payload: Uint8Array): Buffer =>
   createHash('sha256').update(payload).digest().subarray(0, DIGEST_BYTES);
 
-export function encodeRecord(record: LogRecord, body: Uint8Array = new Uint8Array(0)): Buffer {
+export function encodeRecord(record: LogRecord | DeadRecord, body: Uint8Array = new Uint8Array(0)): Buffer {
   const json = Buffer.from(JSON.stringify(record), 'utf8');
   const frame = Buffer.allocUnsafe(FRAME_BYTES + 4 + json.length + body.length);
   const payload = frame.subarray(FRAME_BYTES);
@@ -79,10 +89,42 @@ export const isWhole = (frame: Buffer): boolean =>
 
 /** @returns undefined for a whole frame of a form that this version does not know */
 export function parseRecord(frame: Buffer): { record: LogRecord; body: Buffer } | undefined {
+  const { json, body } = splitFrame(frame);
+  const parsed = logRecord.safeParse(json);
+  return parsed.success ? { record: parsed.data, body } : undefined;
+}
+
+function splitFrame(frame: Buffer): { json: unknown; body: Buffer } {
   const payload = frame.subarray(FRAME_BYTES);
   const jsonBytes = payload.readUInt32BE(0);
-  const parsed = logRecord.safeParse(tryParseJson(payload.subarray(4, 4 + jsonBytes)));
-  return parsed.success ? { record: parsed.data, body: payload.subarray(4 + jsonBytes) } : undefined;
+  return { json: tryParseJson(payload.subarray(4, 4 + jsonBytes)), body: payload.subarray(4 + jsonBytes) };
+}
+
+/** @throws DATA_CORRUPT */
+export function decodeDeadRecord(frame: Buffer): { record: DeadRecord; body: Buffer } {
+  const { json, body } = isWhole(frame) ? splitFrame(frame) : { json: undefined, body: frame };
+  const parsed = deadRecord.safeParse(json);
+  if (!parsed.success) throw new AppError('DATA_CORRUPT', 'a dead letter is damaged or of an unknown form');
+  return { record: parsed.data, body };
+}
+
+/** Bytes of the frame before the body, from its first `HEAD_BYTES`. */
+export const headLength = (start: Buffer): number => FRAME_BYTES + 4 + start.readUInt32BE(FRAME_BYTES);
+export const HEAD_BYTES = FRAME_BYTES + 4;
+
+/** @throws DATA_CORRUPT */
+export function decodeDeadHead(start: Buffer): DeadRecord {
+  const parsed = deadRecord.safeParse(splitFrame(start).json);
+  if (!parsed.success) throw new AppError('DATA_CORRUPT', 'a dead letter is damaged or of an unknown form');
+  return parsed.data;
+}
+
+/** The record alone, from a frame that may lack its body; nothing but its form says that it is right. @throws DATA_CORRUPT */
+export function decodeHead(start: Buffer): LogRecord {
+  const parsed = logRecord.safeParse(splitFrame(start).json);
+  if (!parsed.success)
+    throw new AppError('DATA_CORRUPT', 'an outbox record is damaged or of an unknown form');
+  return parsed.data;
 }
 
 /** @throws DATA_CORRUPT */

@@ -8,7 +8,8 @@ import { join } from 'node:path';
 import { syncFolder } from '../../shared/runtime/atomic-file.ts';
 import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import { decodeRecord, frameLength, isWhole, type LogRecord, parseRecord } from './record.ts';
+import { readHead } from './read-head.ts';
+import { decodeHead, decodeRecord, frameLength, isWhole, type LogRecord, parseRecord } from './record.ts';
 
 /** Where a record lies. */
 export interface Position {
@@ -16,6 +17,9 @@ export interface Position {
   readonly offset: number;
   readonly length: number;
 }
+
+/** Takes up one record of the log. */
+type Replay = (record: LogRecord, position: Position, bodyBytes: number) => void;
 
 interface Append {
   readonly frame: Buffer;
@@ -30,6 +34,8 @@ const GROUP_BYTES = 4 * 1024 * 1024;
 /** Kept free so that acknowledgements still go when the disk is full (LINK.md 2). */
 const RESERVE_BYTES = 256 * 1024;
 const RESERVE_FILE = 'reserve';
+/** Up to this a record is read whole, and its digest checked, also where only its head is wanted. */
+const WHOLE_READ_BYTES = 64 * 1024;
 const SEGMENT_NAME = /^(\d{10})\.log$/;
 const segmentName = (segment: number): string => `${String(segment).padStart(10, '0')}.log`;
 
@@ -66,7 +72,7 @@ export class SegmentLog {
   }
 
   /** Reads every record back, oldest first, then opens a fresh segment for writing. */
-  async open(replay: (record: LogRecord, position: Position) => void): Promise<void> {
+  async open(replay: Replay): Promise<void> {
     await mkdir(this.#folder, { recursive: true });
     const segments = (await readdir(this.#folder))
       .map((name) => SEGMENT_NAME.exec(name)?.[1])
@@ -103,6 +109,13 @@ export class SegmentLog {
     } finally {
       await file.close();
     }
+  }
+
+  /** Reads one record back without its body, however large that is. @throws DATA_CORRUPT */
+  async readHead(position: Position): Promise<LogRecord> {
+    if (position.length <= WHOLE_READ_BYTES) return (await this.read(position)).record;
+    const { segment, offset, length } = position;
+    return decodeHead(await readHead(join(this.#folder, segmentName(segment)), offset, length));
   }
 
   /** Deletes a segment that no open entry needs; only the oldest may go. */
@@ -214,11 +227,7 @@ export class SegmentLog {
     await rm(join(this.#folder, RESERVE_FILE), { force: true });
   }
 
-  async #replaySegment(
-    segment: number,
-    isLast: boolean,
-    replay: (record: LogRecord, position: Position) => void,
-  ): Promise<void> {
+  async #replaySegment(segment: number, isLast: boolean, replay: Replay): Promise<void> {
     const path = join(this.#folder, segmentName(segment));
     const file = await open(path, 'r+');
     let offset = 0;
@@ -234,7 +243,7 @@ export class SegmentLog {
         await file.read(frame, 0, frame.length, offset);
         if (!isWhole(frame)) break;
         const parsed = parseRecord(frame);
-        if (parsed) replay(parsed.record, { segment, offset, length: frame.length });
+        if (parsed) replay(parsed.record, { segment, offset, length: frame.length }, parsed.body.length);
         // Written by a newer version that was rolled back: what follows it is still ours.
         else this.#logger.warn('outbox.unknown_record', { segment, offset });
         offset += frame.length;

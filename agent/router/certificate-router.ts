@@ -45,6 +45,7 @@ export class CertificateRouter implements Router {
     if (!this.#goal.mayEscalate) return local('no-cloud-model');
     if (requestBytes > (this.#goal.maxRequestBytes?.() ?? MAX_PAYLOAD_BYTES))
       return local('too-large-for-uplink');
+    if (question.isOverBudget) return local('over-budget');
     if (forced === 'cloud') return this.#ask('forced-cloud', online);
     if (routeScore === null) return this.#ask(question.noLocalAnswer ?? 'no-edge-model', online);
     const threshold = this.#threshold();

@@ -4,7 +4,7 @@
  */
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { TaskInput } from '../../shared/contract/tasks.ts';
-import type { Runner, RunnerOptions, StartRunner } from '../../shared/inference/runner.ts';
+import type { Runner, RunnerOptions, Shrinking, StartRunner } from '../../shared/inference/runner.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -62,6 +62,12 @@ export class Slot implements LocalModel, Part {
     return { ...(await runner.infer(input)), model: this.model };
   }
 
+  async shrink(input: TaskInput, to: Shrinking): Promise<TaskInput> {
+    if (!this.#runner) throw new AppError('MODEL_NOT_LOADED', 'the runner is being started');
+    const body = await this.#runner.shrink(input.body, to);
+    return body.length < input.body.length ? { ...input, contentType: `image/${to.format}`, body } : input;
+  }
+
   async #keepUp(first: Runner): Promise<void> {
     let runner: Runner | undefined = first;
     let attempt = 0;
@@ -97,4 +103,6 @@ export class Slot implements LocalModel, Part {
 export const noLocalModel: LocalModel = {
   model: null,
   infer: () => Promise.reject(new AppError('MODEL_NOT_LOADED', 'this pipeline has no edge model')),
+  // Nothing here can decode it.
+  shrink: (input) => Promise.resolve(input),
 };

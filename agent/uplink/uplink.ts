@@ -1,17 +1,22 @@
 /**
- * The agent's MQTT link: presence, what it has (reported), requests up, replies down. It never publishes while disconnected;
- * what waits is in the outbox. "Online" means that a broker is connected and a hub says that it is there.
+ * The agent's MQTT link: presence, what it has (reported), what the hub wants (desired), requests up, replies down. It never
+ * publishes while disconnected; what waits is in the outbox. "Online" means that a broker is connected and a hub says that it is there.
  */
 import { decodeEnvelope } from '../../shared/contract/envelope.ts';
-import { MAX_PAYLOAD_BYTES } from '../../shared/contract/limits.ts';
+import { MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_REQUEST_BYTES } from '../../shared/contract/limits.ts';
 import {
+  chunkAck,
+  type Desired,
   type DevicePresence,
+  desired,
   hubPresence,
+  type LinkPurpose,
   type Reported,
   replyHeader,
+  type Telemetry,
 } from '../../shared/contract/messages.ts';
 import type { Result } from '../../shared/contract/result.ts';
-import { deviceTopics, HUB_PRESENCE_FILTER, parseTopic } from '../../shared/contract/topics.ts';
+import { deviceTopics, HUB_PRESENCE_FILTER, hubTopics, parseTopic } from '../../shared/contract/topics.ts';
 import type { MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { LastWill } from '../../shared/mqtt/session.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -20,16 +25,21 @@ import { tryParseJson } from '../../shared/runtime/json.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import type { CloudReply, Outbox, Uplink } from '../ports.ts';
+import type { CloudReply, LinkMeter, Outbox, Uplink } from '../ports.ts';
 import { Sender } from './sender.ts';
 
 export interface UplinkOptions {
   readonly deviceId: string;
   readonly agentVersion: string;
+  /** What this run of the agent calls itself: two of one device are two programs. */
+  readonly instance: string;
   /** Connects with this last will as soon as the device has a credential; rejects when there will never be one. */
   readonly connect: (will: LastWill, signal: AbortSignal) => Promise<MqttConnection>;
   readonly outbox: Outbox;
   readonly reported: () => Reported;
+  readonly telemetry: () => Telemetry;
+  readonly onDesired: (wanted: Desired) => void;
+  readonly meter: LinkMeter;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -37,11 +47,13 @@ export interface UplinkOptions {
 
 /** How long a goodbye may take through a broker that has fallen silent. */
 const GOODBYE_MS = 1_000;
+const TELEMETRY_EVERY_MS = 60_000;
 
 export class MqttUplink implements Uplink, Part {
-  readonly #options: UplinkOptions;
+  readonly #o: UplinkOptions;
   readonly #topics: ReturnType<typeof deviceTopics>;
-  readonly #hubs = new Set<string>();
+  /** What their present runs call themselves, by hub id. */
+  readonly #hubs = new Map<string, string | undefined>();
   readonly #sender: Sender;
   #connection: MqttConnection | undefined;
   readonly #stopping = new AbortController();
@@ -51,15 +63,18 @@ export class MqttUplink implements Uplink, Part {
   readonly #takeChange: ((online: boolean) => void)[] = [];
 
   constructor(options: UplinkOptions) {
-    this.#options = options;
+    this.#o = options;
     this.#topics = deviceTopics(options.deviceId);
-    const { outbox, clock, logger, metrics } = options;
+    const { outbox, meter, clock, logger, metrics } = options;
     this.#sender = new Sender({
       outbox,
+      meter,
       clock,
       logger,
       metrics,
+      maxMessageBytes: () => this.#maxMessageBytes(),
       publish: (frame) => this.#publish(this.#topics.infer, frame, false),
+      publishChunk: (hubId, frame) => this.#publish(hubTopics(hubId).chunk(options.deviceId), frame, false),
     });
   }
 
@@ -73,11 +88,15 @@ export class MqttUplink implements Uplink, Part {
   }
 
   get maxRequestBytes(): number {
-    return Math.min(MAX_PAYLOAD_BYTES, this.#connection?.maxPacketBytes ?? MAX_PAYLOAD_BYTES);
+    return MAX_REQUEST_BYTES;
   }
 
   enqueue(id: string): void {
     this.#sender.enqueue(id);
+  }
+
+  hurry(id: string): void {
+    this.#sender.hurry(id);
   }
 
   onReply(take: (id: string, reply: CloudReply, roundTripMs: number) => void): void {
@@ -91,8 +110,9 @@ export class MqttUplink implements Uplink, Part {
   /** Returns at once: a device without a link works. */
   start(): void {
     this.#opening = this.#open().catch((error: unknown) => {
-      if (!this.#stopping.signal.aborted) this.#options.logger.failure('uplink.not_opened', error);
+      if (!this.#stopping.signal.aborted) this.#o.logger.failure('uplink.not_opened', error);
     });
+    this.#keepTelling().catch((error: unknown) => this.#o.logger.failure('uplink.telemetry_failed', error));
   }
 
   async stop(): Promise<void> {
@@ -100,8 +120,8 @@ export class MqttUplink implements Uplink, Part {
     await this.#opening;
     this.#sender.stop();
     if (this.#connection?.connected) {
-      const said = this.#publish(this.#topics.presence, this.#presence(false), true).catch(() => undefined);
-      await Promise.race([said, this.#options.clock.sleep(GOODBYE_MS)]);
+      const said = this.#tellPresence(false).catch(() => undefined);
+      await Promise.race([said, this.#o.clock.sleep(GOODBYE_MS)]);
     }
     await this.#connection?.end();
     this.#connection = undefined;
@@ -109,106 +129,153 @@ export class MqttUplink implements Uplink, Part {
 
   /** Passes a Result on to the hub, if it is there: these may be missed. */
   share(result: Result): void {
-    if (!this.#online) return;
-    this.#connection
-      ?.publish(this.#topics.results, JSON.stringify(result), { qos: 0 })
-      .catch((error: unknown) => this.#options.logger.failure('uplink.not_shared', error));
+    if (this.#online) this.#pass(this.#topics.results, 'results', JSON.stringify(result), result.pipeline);
   }
 
   /** Says again what this device has, when that has changed. */
   announce(): void {
     if (!this.#connection?.connected) return;
-    this.#tell(this.#topics.reported, JSON.stringify(this.#options.reported()));
+    this.#tellReported().catch((error: unknown) => this.#o.logger.failure('uplink.not_told', error));
   }
 
   async #open(): Promise<void> {
     const will = { topic: this.#topics.presence, payload: this.#presence(false), retain: true };
-    const connection = await this.#options.connect(will, this.#stopping.signal);
+    const connection = await this.#o.connect(will, this.#stopping.signal);
     this.#connection = connection;
     connection.onMessage((topic, payload) => this.#onMessage(topic, payload));
     connection.onDisconnect((reason) => {
-      this.#options.logger.info('uplink.disconnected', { reason });
+      this.#o.logger.info('uplink.disconnected', { reason });
       this.#hubs.clear();
       this.#update();
     });
     connection.onConnect(() => this.#onConnect());
-    await connection.subscribe([this.#topics.reply, HUB_PRESENCE_FILTER]);
+    const { reply, chunk, desired: wanted } = this.#topics;
+    await connection.subscribe([reply, chunk, wanted, HUB_PRESENCE_FILTER]);
   }
 
   #onConnect(): void {
-    this.#options.logger.info('uplink.connected');
-    this.#tell(this.#topics.presence, this.#presence(true));
+    this.#o.logger.info('uplink.connected');
+    this.#tellPresence(true).catch((error: unknown) => this.#o.logger.failure('uplink.not_told', error));
     this.announce();
     this.#update();
   }
 
   #onMessage(topic: string, payload: Uint8Array): void {
     const parsed = parseTopic(topic);
-    if (parsed?.kind === 'hub') this.#onHubPresence(parsed.hubId, payload);
-    else if (topic === this.#topics.reply) this.#onReplyFrame(payload);
+    if (parsed?.kind === 'hub' && parsed.channel === 'presence') this.#onHubPresence(parsed.hubId, payload);
+    else if (topic === this.#topics.reply) this.#read(() => this.#onReplyFrame(payload));
+    else if (topic === this.#topics.chunk) this.#read(() => this.#onChunkAck(payload));
+    else if (topic === this.#topics.desired) this.#onDesired(payload);
   }
 
   #onHubPresence(hubId: string, payload: Uint8Array): void {
+    this.#o.meter.count(null, 'presence', 'down', payload.length);
     const presence = hubPresence.safeParse(tryParseJson(payload));
-    if (presence.success && presence.data.online) {
-      const another = this.#online && !this.#hubs.has(hubId);
-      this.#hubs.add(hubId);
-      this.#update();
-      if (another) this.#sender.resend();
-    } else {
-      this.#hubs.delete(hubId);
-      this.#update();
+    if (presence.success && presence.data.online) this.#hubs.set(hubId, presence.data.instance);
+    else this.#hubs.delete(hubId);
+    this.#update();
+  }
+
+  #onDesired(payload: Uint8Array): void {
+    this.#o.meter.count(null, 'update', 'down', payload.length);
+    const wanted = desired.safeParse(tryParseJson(payload));
+    if (wanted.success) this.#o.onDesired(wanted.data);
+    else if (payload.length > 0) this.#o.logger.warn('uplink.bad_desired', { bytes: payload.length });
+  }
+
+  /** What it does not understand is asked again; a hub that keeps answering nonsense shows in the log. */
+  #read(take: () => void): void {
+    try {
+      take();
+    } catch (error) {
+      this.#o.logger.failure('uplink.bad_reply', error);
     }
+  }
+
+  #onChunkAck(frame: Uint8Array): void {
+    const { header } = decodeEnvelope(frame, chunkAck);
+    this.#countReply(header.id, frame);
+    this.#sender.acknowledged(header);
   }
 
   #onReplyFrame(frame: Uint8Array): void {
-    const { metrics, logger } = this.#options;
-    metrics.count('outrider_uplink_bytes_total', { direction: 'down', purpose: 'reply' }, frame.length);
-    try {
-      const { header, body } = decodeEnvelope(frame, replyHeader);
-      if (!header.ok && ERRORS[header.error.code].retry === 'backoff') {
-        logger.info('uplink.later', { requestId: header.id, code: header.error.code });
-        this.#sender.postpone(header.id, header.error.retryAfterMs);
-        return;
-      }
-      const reply: CloudReply = header.ok
-        ? { ok: true, output: parseOutput(body), model: header.model, timingsMs: header.timingsMs }
-        : { ok: false, error: header.error };
-      const roundTripMs = this.#sender.replied(header.id);
-      if (roundTripMs !== undefined)
-        metrics.observeSeconds('outrider_round_trip_seconds', {}, roundTripMs / 1000);
-      this.#takeReply(header.id, reply, roundTripMs ?? 0);
-    } catch (error) {
-      // It will be asked again; a hub that keeps answering nonsense shows in the log.
-      logger.failure('uplink.bad_reply', error);
+    const { metrics, logger } = this.#o;
+    const { header, body } = decodeEnvelope(frame, replyHeader);
+    this.#countReply(header.id, frame);
+    if (!header.ok && ERRORS[header.error.code].retry === 'backoff') {
+      logger.info('uplink.later', { requestId: header.id, code: header.error.code });
+      this.#sender.postpone(header.id, header.error.retryAfterMs);
+      return;
     }
+    const reply: CloudReply = header.ok
+      ? { ok: true, output: parseOutput(body), model: header.model, timingsMs: header.timingsMs }
+      : { ok: false, error: header.error };
+    const roundTripMs = this.#sender.replied(header.id);
+    if (roundTripMs !== undefined)
+      metrics.observeSeconds('outrider_round_trip_seconds', {}, roundTripMs / 1000);
+    this.#takeReply(header.id, reply, roundTripMs ?? 0);
+  }
+
+  #countReply(id: string, frame: Uint8Array): void {
+    this.#o.meter.count(this.#o.outbox.find(id)?.pipeline ?? null, 'reply', 'down', frame.length);
   }
 
   #update(): void {
-    const online = this.#connection?.connected === true && this.#hubs.size > 0;
+    const isUp = this.#connection?.connected === true;
+    this.#sender.setHubs(isUp ? this.#hubs : new Map());
+    const online = isUp && this.#hubs.size > 0;
     if (online === this.#online) return;
     this.#online = online;
-    this.#options.logger.info(online ? 'uplink.online' : 'uplink.offline');
-    this.#sender.setOnline(online);
+    this.#o.logger.info(online ? 'uplink.online' : 'uplink.offline');
     for (const take of this.#takeChange) take(online);
   }
 
   #presence(online: boolean): string {
-    const { agentVersion, clock } = this.#options;
-    const presence: DevicePresence = { online, sinceAtMs: clock.nowAtMs(), agentVersion };
+    const { agentVersion, clock, instance } = this.#o;
+    const presence: DevicePresence = { online, sinceAtMs: clock.nowAtMs(), agentVersion, instance };
     return JSON.stringify(presence);
   }
 
-  /** For messages that the next connect says again anyway. */
-  #tell(topic: string, payload: string): void {
-    this.#publish(topic, payload, true).catch((error: unknown) =>
-      this.#options.logger.failure('uplink.not_told', error, { topic }),
-    );
+  #tellPresence(online: boolean): Promise<void> {
+    return this.#tell(this.#topics.presence, this.#presence(online));
+  }
+
+  #tellReported(): Promise<void> {
+    return this.#tell(this.#topics.reported, JSON.stringify(this.#o.reported()));
+  }
+
+  /** Retained; the next connect says it again anyway. */
+  async #tell(topic: string, payload: string): Promise<void> {
+    this.#o.meter.count(null, 'presence', 'up', Buffer.byteLength(payload));
+    await this.#publish(topic, payload, true);
+  }
+
+  /** Counters go up once a minute. */
+  async #keepTelling(): Promise<void> {
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await this.#o.clock.sleep(TELEMETRY_EVERY_MS, signal).catch(() => undefined);
+      if (this.#online && !signal.aborted)
+        this.#pass(this.#topics.telemetry, 'telemetry', JSON.stringify(this.#o.telemetry()), null);
+    }
+  }
+
+  #pass(topic: string, purpose: LinkPurpose, payload: string, pipeline: string | null): void {
+    this.#o.meter.count(pipeline, purpose, 'up', Buffer.byteLength(payload));
+    this.#connection
+      ?.publish(topic, payload, { qos: 0 })
+      .catch((error: unknown) => this.#o.logger.failure('uplink.not_passed', error, { topic }));
   }
 
   async #publish(topic: string, payload: string | Uint8Array, retain: boolean): Promise<void> {
     if (!this.#connection) throw new AppError('BROKER_UNREACHABLE');
     await this.#connection.publish(topic, payload, { qos: 1, retain });
+  }
+
+  /** The input that fits one message, header and all. */
+  #maxMessageBytes(): number {
+    const brokerBytes = this.#connection?.maxPacketBytes ?? Number.POSITIVE_INFINITY;
+    return Math.max(1_024, Math.min(MAX_PAYLOAD_BYTES, brokerBytes - MAX_HEADER_BYTES - 1_024));
   }
 }
 

@@ -10,10 +10,19 @@ import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import type { DeviceAdmin, Inferencer, KeyBook, ModelCatalog, ModelShelf, UsageLedger } from '../ports.ts';
+import type {
+  DesiredBook,
+  DeviceAdmin,
+  Inferencer,
+  KeyBook,
+  ModelCatalog,
+  ModelShelf,
+  UsageLedger,
+} from '../ports.ts';
 import { createAdminApi } from './admin.ts';
 import { BodyReader } from './body.ts';
 import { type HubEnv, huggingFaceError, problem, requireScope } from './face.ts';
+import { createHealthApi } from './health.ts';
 import { createHuggingFaceApi } from './hugging-face.ts';
 import { PAGE_STYLE_SOURCE, page } from './page.ts';
 import { RateBound } from './rate-bound.ts';
@@ -29,6 +38,7 @@ export interface HubApiOptions {
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;
   readonly usage: UsageLedger;
+  readonly desired: DesiredBook;
   /** Why the hub cannot answer now; undefined when it can. */
   readonly ready: () => string | undefined;
   readonly metrics: Metrics;
@@ -69,11 +79,7 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
   );
 
   app.get('/', (c) => c.html(page()));
-  app.get('/healthz', (c) => c.json({ status: 'ok' }));
-  app.get('/readyz', (c) => {
-    const reason = options.ready();
-    return reason === undefined ? c.json({ status: 'ready' }) : c.json({ status: 'not ready', reason }, 503);
-  });
+  app.route('/', createHealthApi(options.ready));
   app.get('/metrics', requireScope(keys, 'metrics'), async (c) =>
     c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
   );

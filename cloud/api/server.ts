@@ -7,7 +7,7 @@ import { toListenError } from '../../shared/runtime/program.ts';
 import type { HubEnv } from './face.ts';
 
 export interface HubServerOptions {
-  readonly app: Hono<HubEnv>;
+  readonly app: Pick<Hono<HubEnv>, 'fetch'>;
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;

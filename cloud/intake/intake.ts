@@ -2,12 +2,15 @@
  * Requests of devices in, replies out. READ THIS FIRST.
  *
  *   frame -> decode -> admit -> once (same id, same reply) -> submit (batcher, runner) -> reply, usage line
+ *   first chunk -> decode -> admit -> transfers.ts <- more chunks; whole -> once -> …
  *
  * The device is taken from the topic, never from the header. Whatever a device sends, this process goes on.
  */
 import { decodeEnvelope, encodeEnvelope } from '../../shared/contract/envelope.ts';
 import { MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES } from '../../shared/contract/limits.ts';
 import {
+  type ChunkHeader,
+  chunkHeader,
   type ReplyError,
   type ReplyHeader,
   type RequestHeader,
@@ -27,8 +30,14 @@ import type {
   Inferencer,
   ModelCatalog,
   UsageLedger,
+  UsageLine,
 } from '../ports.ts';
-import { Once } from './once.ts';
+import { DEFAULT_ONCE_LIMITS, Once, type ReplyLog, type Seen } from './once.ts';
+import { Rate, type RateLimits } from './rate.ts';
+import type { KeptReply } from './reply-journal.ts';
+import type { SetAside } from './set-aside.ts';
+import { Strikes } from './strikes.ts';
+import { type TransferLimits, Transfers } from './transfers.ts';
 
 export interface IntakeOptions {
   readonly link: DeviceLink;
@@ -36,6 +45,11 @@ export interface IntakeOptions {
   readonly models: ModelCatalog;
   readonly inferencer: Inferencer;
   readonly usage: UsageLedger;
+  /** Keeps replies over a restart; undefined: they are remembered in memory only. */
+  readonly replies?: ReplyLog;
+  readonly setAside?: Pick<SetAside, 'put'>;
+  readonly transferLimits?: TransferLimits;
+  readonly rate?: RateLimits;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -46,6 +60,8 @@ const MAX_PER_DEVICE = 64;
 /** A device counts the input alone; the header comes on top. */
 const MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + MAX_HEADER_BYTES;
 const RETRY_AFTER_MS = 500;
+/** As an acknowledgement: whatever their number, they have all come. */
+const ALL_CHUNKS = 65_536;
 
 interface Request {
   readonly device: string;
@@ -57,23 +73,41 @@ interface Request {
 export class Intake implements Part {
   readonly #o: IntakeOptions;
   readonly #once: Once;
+  readonly #transfers: Transfers;
+  readonly #rate: Rate;
+  readonly #strikes = new Strikes();
   readonly #perDevice = new Map<string, number>();
   readonly #work = new Set<Promise<void>>();
   #taking = false;
 
   constructor(options: IntakeOptions) {
     this.#o = options;
-    this.#once = new Once(options.clock);
+    const { clock, replies, rate, transferLimits } = options;
+    this.#once = new Once(clock, DEFAULT_ONCE_LIMITS, replies);
+    this.#transfers = new Transfers(clock, transferLimits);
+    this.#rate = new Rate(clock, rate);
+  }
+
+  /** What an earlier run has answered, oldest first. */
+  restore(replies: readonly KeptReply[]): void {
+    this.#once.restore(replies);
+  }
+
+  /** Large requests that are on their way in. */
+  get transfers(): { readonly count: number; readonly bytes: number } {
+    return this.#transfers;
   }
 
   start(): void {
     this.#taking = true;
     this.#o.link.onRequest((device, frame) => this.#onFrame(device, frame));
+    this.#o.link.onChunk((device, frame) => this.#onChunk(device, frame));
   }
 
   /** What is being worked on is answered first. */
   async stop(): Promise<void> {
     this.#taking = false;
+    this.#transfers.stop();
     await Promise.all(this.#work);
   }
 
@@ -81,7 +115,56 @@ export class Intake implements Part {
     if (!this.#taking) return;
     this.#o.metrics.count('outrider_link_bytes_total', { direction: 'up', purpose: 'request' }, frame.length);
     const request = this.#decode(device, frame);
-    if (request) this.#watch(this.#handle(request), device, request.header.id);
+    if (!request) return;
+    const handling = request.header.chunk ? this.#begin(request) : this.#handle(request);
+    this.#watch(handling, device, request.header.id);
+  }
+
+  #onChunk(device: string, frame: Uint8Array): void {
+    // Who may not ask may not send chunks either: silence, as its first chunk was refused with a word.
+    if (!this.#taking || !this.#o.devices.isActive(device)) return;
+    this.#o.metrics.count('outrider_link_bytes_total', { direction: 'up', purpose: 'request' }, frame.length);
+    try {
+      const { header, body } = decodeEnvelope(frame, chunkHeader);
+      this.#watch(this.#takeChunk(device, header, body), device, header.id);
+    } catch (error) {
+      this.#o.logger.failure('intake.malformed', error, { deviceId: device, bytes: frame.length });
+    }
+  }
+
+  /** The first chunk of a large request. */
+  async #begin(request: Request): Promise<void> {
+    const { device, header, body } = request;
+    const refused = this.#admit(request);
+    if (refused) return this.#refuse(request, refused);
+    const seen = this.#once.look(device, header.id);
+    if (seen.state !== 'new') return this.#repeat(device, header.id, seen);
+    const full = this.#transfers.begin(device, header, body);
+    if (full) return this.#refuse(request, full);
+    await this.#o.link.acknowledge(device, header.id, 1);
+  }
+
+  async #takeChunk(device: string, chunk: ChunkHeader, body: Uint8Array): Promise<void> {
+    const seen = this.#once.look(device, chunk.id);
+    if (seen.state !== 'new') return this.#repeat(device, chunk.id, seen);
+    const { next, arrived } = this.#transfers.take(device, chunk, body);
+    const acknowledged = this.#o.link.acknowledge(device, chunk.id, next);
+    if (arrived) await this.#answerOnce({ device, ...arrived });
+    await acknowledged;
+  }
+
+  /** It has been answered, or is being worked on: that is said again. */
+  async #repeat(device: string, id: string, seen: Exclude<Seen, { state: 'new' }>): Promise<void> {
+    if (seen.state === 'answered') await this.#send(device, seen.frame);
+    else await this.#o.link.acknowledge(device, id, ALL_CHUNKS);
+  }
+
+  #refuse({ device, header }: Request, refused: ReplyError): Promise<void> {
+    this.#o.metrics.count('outrider_requests_total', {
+      model: this.#label(header.model),
+      outcome: 'refused',
+    });
+    return this.#send(device, encodeEnvelope(failedHeader(header.id, refused)));
   }
 
   #watch(handling: Promise<void>, deviceId: string, requestId: string): void {
@@ -104,6 +187,7 @@ export class Intake implements Part {
     } catch (error) {
       this.#o.metrics.count('outrider_requests_total', { model: '', outcome: 'malformed' });
       this.#o.logger.failure('intake.malformed', error, { deviceId: device, bytes: frame.length });
+      if (this.#o.devices.isActive(device)) this.#o.setAside?.put('malformed', device, frame);
       this.#refuseMalformed(device, error);
       return undefined;
     }
@@ -118,15 +202,13 @@ export class Intake implements Part {
   }
 
   async #handle(request: Request): Promise<void> {
-    const { device, header } = request;
     const refused = this.#admit(request);
-    if (refused) {
-      this.#o.metrics.count('outrider_requests_total', {
-        model: this.#label(header.model),
-        outcome: 'refused',
-      });
-      return this.#send(device, encodeEnvelope(failedHeader(header.id, refused)));
-    }
+    return refused ? this.#refuse(request, refused) : this.#answerOnce(request);
+  }
+
+  /** Admitted, and here as a whole. */
+  async #answerOnce(request: Request): Promise<void> {
+    const { device, header } = request;
     const seen = this.#once.begin(device, header.id);
     if (seen.state !== 'new') {
       this.#o.metrics.count('outrider_requests_total', {
@@ -151,6 +233,13 @@ export class Intake implements Part {
     if (!this.#o.devices.isActive(device))
       return { code: 'LINK_REFUSED', message: 'this device is not enrolled here, or revoked' };
     if (header.expiresMs <= 0) return { code: 'EXPIRED', message: ERRORS.EXPIRED.meaning };
+    const waitMs = this.#rate.take(device);
+    if (waitMs > 0)
+      return {
+        code: 'RATE_LIMITED',
+        message: 'this device asks too often',
+        retryAfterMs: waitMs,
+      };
     if ((this.#perDevice.get(device) ?? 0) >= MAX_PER_DEVICE) {
       return {
         code: 'QUEUE_FULL',
@@ -163,9 +252,12 @@ export class Intake implements Part {
 
   async #answer(request: Request): Promise<void> {
     const { device, header, arrivedMonoMs } = request;
-    const { frame, error } = await this.#infer(request);
+    const { frame, error, usage } = await this.#infer(request);
     const isFinal = !error || ERRORS[error.code].retry === 'never';
-    this.#once.end(device, header.id, isFinal ? frame : undefined);
+    // Counted once the reply outlives this process: whoever asks again later is answered from it, and not counted again.
+    this.#once.end(device, header.id, isFinal ? frame : undefined, () => {
+      if (usage) this.#o.usage.record(usage);
+    });
     const model = this.#label(header.model);
     this.#o.metrics.count('outrider_requests_total', { model, outcome: error ? 'failed' : 'answered' });
     this.#o.metrics.observeSeconds(
@@ -177,7 +269,7 @@ export class Intake implements Part {
   }
 
   /** The finished frame; a failure is a frame too. */
-  async #infer(request: Request): Promise<{ frame: Buffer; error?: ReplyError }> {
+  async #infer(request: Request): Promise<{ frame: Buffer; error?: ReplyError; usage?: UsageLine }> {
     const { device, header, body, arrivedMonoMs } = request;
     try {
       const reply = await this.#o.inferencer.infer({
@@ -192,30 +284,40 @@ export class Intake implements Part {
         { model },
         reply.timingsMs.inference / 1000,
       );
-      this.#o.usage.record({
+      const usage: UsageLine = {
         atMs: this.#o.clock.nowAtMs(),
         who: device,
         requestId: header.id,
         model: reply.model,
         inputBytes: body.length,
         inferenceMs: reply.timingsMs.inference,
-      });
+      };
       return {
+        usage,
         frame: encodeEnvelope(
           this.#okHeader(header.id, reply, arrivedMonoMs),
           Buffer.from(JSON.stringify(reply.output)),
         ),
       };
     } catch (thrown) {
-      const known = toAppError(thrown);
+      const known = this.#judged(toAppError(thrown), device, header.id);
       if (!isAppError(thrown) || ERRORS[known.code].kind !== 'caller')
         this.#o.logger.failure('intake.not_answered', thrown, { deviceId: device, requestId: header.id });
+      if (known.code === 'INPUT_POISONOUS')
+        this.#o.setAside?.put('poisonous', device, encodeEnvelope(header, body));
       const error: ReplyError = {
         ...toErrorBody(known),
         ...(ERRORS[known.code].retry === 'backoff' && { retryAfterMs: RETRY_AFTER_MS }),
       };
       return { frame: encodeEnvelope(failedHeader(header.id, error)), error };
     }
+  }
+
+  /** A runner may end by accident; an input that ends one after another is not tried for ever. */
+  #judged(error: AppError, device: string, id: string): AppError {
+    const endedRunner = error.code === 'RUNNER_CRASHED' || error.code === 'RUNNER_TIMEOUT';
+    if (!endedRunner || !this.#strikes.isOut(device, id)) return error;
+    return new AppError('INPUT_POISONOUS', undefined, { cause: error });
   }
 
   /** @throws MODEL_UNKNOWN, BAD_REQUEST (another task), PARAMETERS_INVALID */

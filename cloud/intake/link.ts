@@ -1,6 +1,14 @@
 /** The hub's MQTT link: its own presence, requests and state of devices in, replies out. */
-import { devicePresence, type HubPresence, reported } from '../../shared/contract/messages.ts';
-import { deviceTopics, hubFilters, hubTopics, parseTopic } from '../../shared/contract/topics.ts';
+import { encodeEnvelope } from '../../shared/contract/envelope.ts';
+import {
+  type ChunkAck,
+  type Desired,
+  devicePresence,
+  type HubPresence,
+  reported,
+  telemetry,
+} from '../../shared/contract/messages.ts';
+import { deviceTopics, HUB_GROUP, hubFilters, hubTopics, parseTopic } from '../../shared/contract/topics.ts';
 import type { MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { LastWill } from '../../shared/mqtt/session.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -12,8 +20,11 @@ import type { DeviceBook, DeviceLink } from '../ports.ts';
 
 export interface HubLinkOptions {
   readonly hubId: string;
+  /** What this run of the hub calls itself: another one has forgotten what was under way. */
+  readonly instance: string;
   readonly connect: (will: LastWill) => Promise<MqttConnection>;
-  readonly devices: DeviceBook;
+  /** undefined: another hub keeps the records, this one answers only. */
+  readonly devices: DeviceBook | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -27,6 +38,7 @@ export class HubLink implements DeviceLink, Part {
   readonly #o: HubLinkOptions;
   #connection: MqttConnection | undefined;
   #take: (deviceId: string, frame: Uint8Array) => void = () => undefined;
+  #takeChunk: (deviceId: string, frame: Uint8Array) => void = () => undefined;
 
   constructor(options: HubLinkOptions) {
     this.#o = options;
@@ -38,6 +50,10 @@ export class HubLink implements DeviceLink, Part {
 
   onRequest(handle: (deviceId: string, frame: Uint8Array) => void): void {
     this.#take = handle;
+  }
+
+  onChunk(handle: (deviceId: string, frame: Uint8Array) => void): void {
+    this.#takeChunk = handle;
   }
 
   async start(): Promise<void> {
@@ -52,7 +68,12 @@ export class HubLink implements DeviceLink, Part {
       this.#o.logger.info('link.connected');
       this.#tellPresence(true).catch((error: unknown) => this.#o.logger.failure('link.not_told', error));
     });
-    await connection.subscribe([hubFilters.infer, hubFilters.presence, hubFilters.reported]);
+    const { presence, reported: state, telemetry: counters } = hubFilters;
+    await connection.subscribe([
+      { filter: hubFilters.infer, group: HUB_GROUP },
+      hubTopics(this.#o.hubId).chunkFilter,
+      ...(this.#o.devices ? [presence, state, counters] : []),
+    ]);
   }
 
   async stop(): Promise<void> {
@@ -74,15 +95,32 @@ export class HubLink implements DeviceLink, Part {
     await this.#connection.publish(deviceTopics(deviceId).reply, frame, { qos: 1 });
   }
 
+  async acknowledge(deviceId: string, id: string, next: number): Promise<void> {
+    if (!this.#connection) throw new AppError('BROKER_UNREACHABLE');
+    const ack: ChunkAck = { id, hubId: this.#o.hubId, next };
+    await this.#connection.publish(deviceTopics(deviceId).chunk, encodeEnvelope(ack), { qos: 1 });
+  }
+
+  /** Retained, so that a device that is away finds it. @throws BROKER_UNREACHABLE */
+  async want(deviceId: string, wanted: Desired): Promise<void> {
+    if (!this.#connection) throw new AppError('BROKER_UNREACHABLE');
+    const topic = deviceTopics(deviceId).desired;
+    await this.#connection.publish(topic, JSON.stringify(wanted), { qos: 1, retain: true });
+  }
+
   #onMessage(topic: string, payload: Uint8Array): void {
     const parsed = parseTopic(topic);
+    if (parsed?.kind === 'hub' && parsed.channel === 'chunk') this.#takeChunk(parsed.deviceId, payload);
     if (parsed?.kind !== 'device') return;
     const { deviceId, channel } = parsed;
+    const { devices } = this.#o;
     if (channel === 'infer') this.#take(deviceId, payload);
     else if (channel === 'presence')
-      this.#onState(payload, devicePresence, (state) => this.#o.devices.seen(deviceId, state));
+      this.#onState(payload, devicePresence, (state) => devices?.seen(deviceId, state));
     else if (channel === 'reported')
-      this.#onState(payload, reported, (state) => this.#o.devices.reported(deviceId, state));
+      this.#onState(payload, reported, (state) => devices?.reported(deviceId, state));
+    else if (channel === 'telemetry')
+      this.#onState(payload, telemetry, (state) => devices?.counted(deviceId, state));
   }
 
   #onState<T>(
@@ -97,7 +135,8 @@ export class HubLink implements DeviceLink, Part {
   }
 
   #presence(online: boolean): string {
-    const presence: HubPresence = { online, sinceAtMs: this.#o.clock.nowAtMs() };
+    const { clock, instance } = this.#o;
+    const presence: HubPresence = { online, sinceAtMs: clock.nowAtMs(), instance };
     return JSON.stringify(presence);
   }
 

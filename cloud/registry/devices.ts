@@ -3,7 +3,7 @@
  * returns; presence and reports change all the time and are written now and then.
  */
 import type { DeviceRecord, EnrollmentToken, EnrollmentTokenRequest } from '../../shared/contract/admin.ts';
-import type { DevicePresence, EnrollRequest, Reported } from '../../shared/contract/messages.ts';
+import type { DevicePresence, EnrollRequest, Reported, Telemetry } from '../../shared/contract/messages.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
@@ -23,6 +23,8 @@ interface Heard {
   readonly online: boolean;
   readonly lastSeenAtMs: number;
   readonly reported: Reported | null;
+  /** Not kept over a restart: the next comes within a minute. */
+  readonly telemetry: Telemetry | null;
 }
 
 export class DeviceRegistry implements DeviceBook, DeviceAdmin {
@@ -62,6 +64,10 @@ export class DeviceRegistry implements DeviceBook, DeviceAdmin {
     this.#hear(deviceId, { reported: state });
   }
 
+  counted(deviceId: string, counters: Telemetry): void {
+    this.#hear(deviceId, { telemetry: counters });
+  }
+
   list(): DeviceRecord[] {
     return Object.entries(this.#database.data.devices)
       .map(([id, stored]) => {
@@ -72,9 +78,15 @@ export class DeviceRegistry implements DeviceBook, DeviceAdmin {
           lastSeenAtMs: heard?.lastSeenAtMs ?? stored.lastSeenAtMs,
           enrolledAtMs: stored.enrolledAtMs,
           reported: heard?.reported ?? stored.reported,
+          telemetry: heard?.telemetry ?? null,
         };
       })
       .sort((a, b) => a.id.localeCompare(b.id));
+  }
+
+  /** What the device last said that it has; null when it never did, undefined when it is unknown. */
+  reportOf(deviceId: string): Reported | null | undefined {
+    return this.#heard.get(deviceId)?.reported ?? own(this.#database.data.devices, deviceId)?.reported;
   }
 
   async createToken(request: EnrollmentTokenRequest): Promise<EnrollmentToken> {
@@ -137,7 +149,7 @@ export class DeviceRegistry implements DeviceBook, DeviceAdmin {
     const stored = own(this.#database.data.devices, deviceId);
     // Bounds the map: only devices that exist can be heard.
     if (!stored) return;
-    const before = this.#heard.get(deviceId) ?? { online: false, reported: stored.reported };
+    const before = this.#heard.get(deviceId) ?? { online: false, reported: stored.reported, telemetry: null };
     this.#heard.set(deviceId, { ...before, ...news, lastSeenAtMs: this.#clock.nowAtMs() });
     this.#isDirty = true;
   }

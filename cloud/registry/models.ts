@@ -1,5 +1,6 @@
 /** The models: a name and immutable versions, numbered by the hub. The same digest is the same version, wherever its folder lies. */
 import type { ModelRecord } from '../../shared/contract/admin.ts';
+import type { PictureNeed } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { TaskName } from '../../shared/contract/tasks.ts';
 import type { ModelFolder } from '../../shared/release/model-folder.ts';
@@ -23,18 +24,19 @@ export class ModelRegistry implements ModelCatalog, ModelShelf {
   /**
    * Takes a checked folder in: a known digest keeps its number, an unknown one gets the next.
    *
+   * @param picture what pictures its task can use; null for other tasks
    * @throws MODEL_INVALID (the name), DISK_FULL
    */
-  async takeIn(folder: ModelFolder): Promise<ModelRef> {
+  async takeIn(folder: ModelFolder, picture: PictureNeed | null = null): Promise<ModelRef> {
     const { spec, digest, bytes, path } = folder;
     const { name, task } = spec;
     if (name === '__proto__') throw new AppError('MODEL_INVALID', 'this model name is reserved');
     await this.#database.change((data) => {
       const versions = own(data.models, name) ?? [];
       const known = versions.find((one) => one.digest === digest);
-      if (known?.folder === path) return data;
+      if (known?.folder === path && known.picture?.shortestEdge === picture?.shortestEdge) return data;
       const next = known
-        ? versions.map((one) => (one === known ? { ...one, folder: path } : one))
+        ? versions.map((one) => (one === known ? { ...one, folder: path, picture } : one))
         : [
             ...versions,
             {
@@ -43,21 +45,28 @@ export class ModelRegistry implements ModelCatalog, ModelShelf {
               bytes,
               folder: path,
               task,
+              picture,
               createdAtMs: this.#clock.nowAtMs(),
             },
           ];
-      return { ...data, models: { ...data.models, [name]: next } };
+      const desiredVersion = data.desiredVersion + 1;
+      return { ...data, desiredVersion, models: { ...data.models, [name]: next } };
     });
     this.#present.add(`${name} ${digest}`);
     const { version } = this.#versionOf(name, digest);
     return { name, version, digest };
   }
 
-  resolve(name: string): { folder: string; ref: ModelRef; task: TaskName } {
+  resolve(name: string): {
+    folder: string;
+    ref: ModelRef;
+    task: TaskName;
+    picture: PictureNeed | null;
+  } {
     const newest = this.#presentVersions(name).at(-1);
     if (!newest) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
-    const { version, digest, folder, task } = newest;
-    return { folder, ref: { name, version, digest }, task };
+    const { version, digest, folder, task, picture } = newest;
+    return { folder, ref: { name, version, digest }, task, picture };
   }
 
   list(): Omit<ModelRecord, 'loaded'>[] {

@@ -1,7 +1,7 @@
 /** What the hub remembers, as it lies in `hub.json`: small records, hashes instead of secrets. */
 import { z } from 'zod';
 import { keyScope } from '../../shared/contract/admin.ts';
-import { reported } from '../../shared/contract/messages.ts';
+import { pictureNeed, reported } from '../../shared/contract/messages.ts';
 import { deviceId, digest, modelName } from '../../shared/contract/names.ts';
 import { taskName } from '../../shared/contract/tasks.ts';
 
@@ -36,6 +36,7 @@ const storedVersion = z.object({
   bytes: z.int(),
   folder: z.string(),
   task: taskName,
+  picture: pictureNeed.nullable().default(null),
   createdAtMs: z.number(),
 });
 export type StoredVersion = z.infer<typeof storedVersion>;
@@ -43,6 +44,8 @@ export type StoredVersion = z.infer<typeof storedVersion>;
 export const hubData = z.object({
   schema: z.literal(1),
   hubId: deviceId,
+  /** Of what devices are told: counts up whenever that may have changed. */
+  desiredVersion: z.int().nonnegative().default(1),
   /** By device id. */
   devices: z.record(z.string(), storedDevice),
   /** By SHA-256 of the token. */

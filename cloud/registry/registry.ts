@@ -13,6 +13,7 @@ import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { Database } from './database.ts';
+import { DesiredRegistry } from './desired.ts';
 import { DeviceRegistry } from './devices.ts';
 import { KeyRegistry, newKey } from './keys.ts';
 import { ModelRegistry } from './models.ts';
@@ -39,6 +40,7 @@ export class Registry implements Part {
   readonly devices: DeviceRegistry;
   readonly keys: KeyRegistry;
   readonly models: ModelRegistry;
+  readonly desired: DesiredRegistry;
 
   private constructor(database: Database, brokerSecret: string, { clock, logger }: RegistryOptions) {
     this.hubId = database.data.hubId;
@@ -46,6 +48,7 @@ export class Registry implements Part {
     this.devices = new DeviceRegistry({ database, clock, logger });
     this.keys = new KeyRegistry({ database, clock });
     this.models = new ModelRegistry({ database, clock });
+    this.desired = new DesiredRegistry({ database, devices: this.devices, models: this.models });
   }
 
   /**
@@ -101,6 +104,7 @@ async function firstData(folder: string, clock: Clock): Promise<HubData> {
   return {
     schema: 1,
     hubId: `hub-${randomBytes(6).toString('hex')}`,
+    desiredVersion: 1,
     devices: {},
     tokens: {},
     keys: { [sha256]: admin },

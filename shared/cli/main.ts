@@ -12,6 +12,7 @@ import {
   revokeKey,
 } from './commands/fleet.ts';
 import { infer } from './commands/infer.ts';
+import { dropOutbox, listOutbox, retryOutbox, showOutbox } from './commands/outbox.ts';
 import { up } from './commands/up.ts';
 
 /** Programs that read their own flags; started in this process, by their path. */
@@ -71,6 +72,18 @@ asking(
     .requiredOption('--scope <scope...>', 'admin, infer, metrics'),
 ).action(createKey);
 asking(keys.command('revoke <id>').description('revoke one')).action(revokeKey);
+const outbox = program.command('outbox').description('what an agent owes, and what it has given up');
+askingAgent(outbox.command('ls').description('list it, oldest first'))
+  .option('--dead', 'only what was given up')
+  .option('--limit <n>', 'at most so many', '100')
+  .action(listOutbox);
+askingAgent(outbox.command('show <id>').description('show one request'))
+  .option('--out <file>', 'write its input to this file')
+  .action(showOutbox);
+askingAgent(outbox.command('retry <id>').description('send it now, or ask again what was given up')).action(
+  retryOutbox,
+);
+askingAgent(outbox.command('drop <id>').description('give it up without an answer')).action(dropOutbox);
 
 try {
   await program.parseAsync();
@@ -84,6 +97,14 @@ function asking(command: Command): Command {
     .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
     .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
     .option('--data <dir>', 'data folder in which a local hub left its key', './data')
+    .option('--json', 'print JSON');
+}
+
+/** Options of commands that talk to an agent. */
+function askingAgent(command: Command): Command {
+  return command
+    .option('--agent <url>', 'the agent’s address (or OUTRIDER_AGENT; default http://127.0.0.1:8090)')
+    .option('--agent-key <key>', 'its key, off loopback (or OUTRIDER_AGENT_KEY)')
     .option('--json', 'print JSON');
 }
 

@@ -59,9 +59,14 @@ export function bytesText(bytes: number): string {
 /** `3 s ago`. */
 export function agoText(atMs: number | null, nowAtMs: number): string {
   if (atMs === null) return 'never';
-  const seconds = Math.max(0, Math.round((nowAtMs - atMs) / 1000));
-  if (seconds < 90) return `${seconds} s ago`;
-  if (seconds < 5_400) return `${Math.round(seconds / 60)} min ago`;
-  if (seconds < 129_600) return `${Math.round(seconds / 3_600)} h ago`;
-  return `${Math.round(seconds / 86_400)} days ago`;
+  return `${spanText(nowAtMs - atMs)} ago`;
+}
+
+/** `3 s`, `20 min`, `23 h`. */
+export function spanText(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < 90) return `${seconds} s`;
+  if (seconds < 5_400) return `${Math.round(seconds / 60)} min`;
+  if (seconds < 129_600) return `${Math.round(seconds / 3_600)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
 }

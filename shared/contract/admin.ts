@@ -1,6 +1,6 @@
 /** The admin HTTP API's records: the hub answers with them, the command line reads them. */
 import { z } from 'zod';
-import { reported } from './messages.ts';
+import { reported, telemetry } from './messages.ts';
 import { deviceId, digest, modelName } from './names.ts';
 import { taskName } from './tasks.ts';
 
@@ -28,6 +28,8 @@ export const deviceRecord = z.object({
   lastSeenAtMs: z.number().nullable(),
   enrolledAtMs: z.number(),
   reported: reported.nullable(),
+  /** Its counters of the last minute; null before the first. */
+  telemetry: telemetry.nullable(),
 });
 export type DeviceRecord = z.infer<typeof deviceRecord>;
 export const deviceList = z.object({ devices: z.array(deviceRecord) });

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
-import { CHUNK_BYTES, MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
+import { MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
 import { deviceId, digest, modelName, modelRef, pipelineName, requestId } from './names.ts';
 import { taskName } from './tasks.ts';
 
@@ -24,10 +24,7 @@ export const requestHeader = z.object({
   /** The body is the first chunk of a large request; the rest goes to the hub that answers on `chunk`. */
   chunk: z
     .object({
-      count: z
-        .int()
-        .min(2)
-        .max(Math.ceil(MAX_REQUEST_BYTES / CHUNK_BYTES)),
+      count: z.int().min(2).max(65_536),
       /** Of the whole body. */
       bytes: z.int().positive().max(MAX_REQUEST_BYTES),
       sha256: digest,

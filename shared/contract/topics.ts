@@ -22,15 +22,17 @@ export const hubTopics = (id: string) => ({
   chunkFilter: `${ROOT}/hubs/${id}/chunk/+`,
 });
 
-/** What a hub subscribes to. `infer` is shared among hubs where the broker can (MQTT 5, `$share`). */
+/** What a hub subscribes to. */
 export const hubFilters = {
   infer: `${ROOT}/devices/+/infer`,
-  inferShared: `$share/hub/${ROOT}/devices/+/infer`,
   presence: `${ROOT}/devices/+/presence`,
   reported: `${ROOT}/devices/+/reported`,
   results: `${ROOT}/devices/+/results`,
   telemetry: `${ROOT}/devices/+/telemetry`,
 } as const;
+
+/** The group in which hubs share `infer`, where the broker can (MQTT 5, `$share`). */
+export const HUB_GROUP = 'hub';
 
 /** The filter by which devices see whether a hub is there. */
 export const HUB_PRESENCE_FILTER = `${ROOT}/hubs/+/presence`;

@@ -8,6 +8,7 @@ import { enlarge } from './enlarge.ts';
 import { type PictureFormat, pictureFormat } from './input-check.ts';
 import { jpegSize } from './jpeg-size.ts';
 import { type PictureRecipe, type PictureSteps, pictureSteps, type SizePx } from './picture-recipe.ts';
+import type { Shrinking } from './runner.ts';
 
 /** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
 const MAX_JPEG_PX = 64_000_000;
@@ -35,6 +36,35 @@ export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Prom
     return await follow(recipe, body, options, format === 'jpeg' ? jpegSize(body) : undefined);
   } catch (error) {
     throw toPictureError(error, format);
+  }
+}
+
+/**
+ * Encodes a picture again, no larger than is of use: orientation applied, alpha on white, sRGB, nothing of its metadata.
+ * One that is no larger already stays as it is.
+ *
+ * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
+ */
+export async function shrinkPicture(
+  body: Uint8Array,
+  { shortestEdge, format, quality }: Shrinking,
+): Promise<Uint8Array> {
+  const from = pictureFormat(body);
+  const limitInputPixels = from === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
+  const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
+  try {
+    const { widthPx, heightPx } =
+      (from === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
+    if (Math.min(widthPx, heightPx) <= shortestEdge) return body;
+    return await sharp(body, options)
+      .autoOrient()
+      .resize(shortestEdge, shortestEdge, { fit: 'outside', withoutEnlargement: true, kernel: 'lanczos3' })
+      .flatten({ background: '#ffffff' })
+      .toColourspace('srgb')
+      .toFormat(format, { quality })
+      .toBuffer();
+  } catch (error) {
+    throw toPictureError(error, from);
   }
 }
 

@@ -14,6 +14,7 @@ import { performance } from 'node:perf_hooks';
 import { SPEC_FILE } from '../release/model-folder.ts';
 import { modelSpec } from '../release/model-spec.ts';
 import { AppError, type ErrorBody, toAppError } from '../runtime/errors.ts';
+import { shrinkPicture } from './image.ts';
 import { readModelJson } from './model-files.ts';
 import type { Inference, Outcome } from './runner.ts';
 import { type FromRunner, type ToRunner, toRunner } from './runner-protocol.ts';
@@ -136,6 +137,8 @@ function serve<P>(model: TaskModel<P>): Serve {
         const outcomes = values.map((value): Outcome => ({ ok: true, value }));
         return { type: 'ran', id: message.id, outcomes };
       }
+      case 'shrink':
+        return { type: 'shrunk', id: message.id, body: await shrinkPicture(message.body, message) };
       case 'release':
         for (const handle of message.handles) waiting.delete(handle);
         return undefined;

@@ -16,7 +16,15 @@ import { type Clock, systemClock } from '../runtime/clock.ts';
 import { AppError } from '../runtime/errors.ts';
 import { tsxFlags } from '../runtime/supervisor.ts';
 import { checkInput } from './input-check.ts';
-import type { Inference, Outcome, Prepared, Runner, RunnerFacts, RunnerOptions } from './runner.ts';
+import type {
+  Inference,
+  Outcome,
+  Prepared,
+  Runner,
+  RunnerFacts,
+  RunnerOptions,
+  Shrinking,
+} from './runner.ts';
 import { type FromRunner, fromRunner, type ToRunner } from './runner-protocol.ts';
 
 /** Calls in flight; each may hold a picture of tens of megabytes in the channel. Queues belong to the caller. */
@@ -120,6 +128,12 @@ class RunnerProcess implements Runner {
     if (this.#end === undefined && handles.length > 0) this.#send({ type: 'release', handles: [...handles] });
   }
 
+  async shrink(body: Uint8Array, { shortestEdge, format, quality }: Shrinking): Promise<Uint8Array> {
+    const answer = await this.#call((id) => ({ type: 'shrink', id, body, shortestEdge, format, quality }));
+    if (answer.type !== 'shrunk') throw this.#confused(answer);
+    return answer.body;
+  }
+
   async stop(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
     this.#isStopping = true;
     this.#send({ type: 'stop' });
@@ -159,6 +173,7 @@ class RunnerProcess implements Runner {
           case 'inferred':
           case 'prepared':
           case 'ran':
+          case 'shrunk':
           case 'refused':
             return this.#settle(message);
         }

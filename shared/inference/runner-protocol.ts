@@ -29,6 +29,14 @@ export const toRunner = z.discriminatedUnion('type', [
   z.object({ type: z.literal('prepare'), id: callId, input: taskInput }),
   z.object({ type: z.literal('run'), id: callId, handles: z.array(handle).min(1) }),
   z.object({ type: z.literal('release'), handles: z.array(handle) }),
+  z.object({
+    type: z.literal('shrink'),
+    id: callId,
+    body: bytes,
+    shortestEdge: z.int().positive(),
+    format: z.enum(['webp', 'jpeg']),
+    quality: z.int().min(1).max(100),
+  }),
   /** Finish what is running, then end. */
   z.object({ type: z.literal('stop') }),
 ]);
@@ -58,6 +66,7 @@ export const fromRunner = z.discriminatedUnion('type', [
   z.object({ type: z.literal('inferred'), id: callId, value: inference }),
   z.object({ type: z.literal('prepared'), id: callId, handle, shapeKey: z.string() }),
   z.object({ type: z.literal('ran'), id: callId, outcomes: z.array(outcome) }),
+  z.object({ type: z.literal('shrunk'), id: callId, body: bytes }),
   /** The call failed; the runner goes on. */
   z.object({ type: z.literal('refused'), id: callId, error: errorBody }),
 ]);

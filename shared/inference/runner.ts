@@ -26,6 +26,15 @@ export interface Prepared {
   readonly shapeKey: string;
 }
 
+/** How a picture is to be made smaller. */
+export interface Shrinking {
+  /** The shorter side is brought down to this, in px; a smaller picture keeps its size. */
+  readonly shortestEdge: number;
+  readonly format: 'webp' | 'jpeg';
+  /** 1..100, as libvips means it. */
+  readonly quality: number;
+}
+
 export interface RunnerFacts {
   readonly name: string;
   readonly task: TaskName;
@@ -53,6 +62,8 @@ export interface Runner {
   /** Second half: one batch of one shapeKey, answers in order. @throws RUNNER_CRASHED, RUNNER_TIMEOUT */
   run(handles: readonly number[]): Promise<readonly Outcome[]>;
   release(handles: readonly number[]): void;
+  /** Encodes a picture again, no larger than is of use. @throws the picture's own error, as infer */
+  shrink(body: Uint8Array, to: Shrinking): Promise<Uint8Array>;
   /** Resolves when the process has ended, for whatever reason. */
   readonly ended: Promise<{ readonly expected: boolean; readonly reason: string }>;
   /** Lets running work finish for `graceMs`, then kills. */

@@ -33,6 +33,12 @@ export interface MqttConnectOptions {
   readonly random?: () => number;
 }
 
+/** A filter whose messages a group of subscribers shares, where the broker can; each gets them all where it cannot. */
+export interface SharedFilter {
+  readonly filter: string;
+  readonly group: string;
+}
+
 export interface MqttConnection {
   readonly connected: boolean;
   /** Whether the broker spreads a `$share` filter among subscribers; false until it has said so. */
@@ -48,7 +54,7 @@ export interface MqttConnection {
    *
    * @throws LINK_REFUSED (and forgets the filters)
    */
-  subscribe(filters: readonly string[]): Promise<void>;
+  subscribe(filters: readonly (string | SharedFilter)[]): Promise<void>;
   /**
    * Resolves when the broker has it (QoS 1) or when it is written (QoS 0); never queues.
    *
@@ -95,7 +101,7 @@ class KeptConnection implements MqttConnection {
   /** host:port, for people; never the user info of the URL. */
   readonly #broker: string;
   readonly #ca: Buffer | undefined;
-  readonly #filters = new Set<string>();
+  readonly #filters = new Set<string | SharedFilter>();
   readonly #onConnect: (() => void)[] = [];
   readonly #onDisconnect: ((reason: string) => void)[] = [];
   readonly #onMessage: ((topic: string, payload: Uint8Array, retained: boolean) => void)[] = [];
@@ -134,11 +140,11 @@ class KeptConnection implements MqttConnection {
     this.#onMessage.push(run);
   }
 
-  async subscribe(filters: readonly string[]): Promise<void> {
+  async subscribe(filters: readonly (string | SharedFilter)[]): Promise<void> {
     for (const filter of filters) this.#filters.add(filter);
     if (!this.#isOpen) return;
     try {
-      await this.#session?.subscribe(filters);
+      await this.#session?.subscribe(this.#toFilters(filters));
     } catch (error) {
       if (isAppError(error, 'BROKER_UNREACHABLE')) return;
       for (const filter of filters) this.#filters.delete(filter);
@@ -197,6 +203,13 @@ class KeptConnection implements MqttConnection {
     return this.#nextDelayMs();
   }
 
+  #toFilters(filters: Iterable<string | SharedFilter>): string[] {
+    return Array.from(filters, (one) => {
+      if (typeof one === 'string') return one;
+      return this.sharedSubscriptions ? `$share/${one.group}/${one.filter}` : one.filter;
+    });
+  }
+
   #noteLifetime(livedMs: number): void {
     if (livedMs >= STABLE_MS) {
       this.#shortSessions = 0;
@@ -219,7 +232,7 @@ class KeptConnection implements MqttConnection {
     this.maxPacketBytes = traits.maxPacketBytes;
     this.#reported.clear();
     try {
-      await session.subscribe([...this.#filters]);
+      await session.subscribe(this.#toFilters(this.#filters));
     } catch (error) {
       if (isAppError(error, 'BROKER_UNREACHABLE')) return;
       this.#reportOnce('mqtt.subscription_refused', error);

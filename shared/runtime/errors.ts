@@ -133,6 +133,11 @@ export const ERRORS = {
     'The request passed its expiry without an answer.',
     'Raise `expires`, or look at the link.',
   ),
+  DROPPED: world(
+    410,
+    'An operator dropped the request from the outbox.',
+    'Ask again; nothing of it is left.',
+  ),
   STOPPING: busy(503, 'The program is stopping.', 'Ask again after it has started.'),
 
   // Models and runners
@@ -193,6 +198,11 @@ export const ERRORS = {
     503,
     'The hub does not answer.',
     'Check --hub / OUTRIDER_HUB and whether the hub runs.',
+  ),
+  AGENT_UNREACHABLE: busy(
+    503,
+    'The agent does not answer.',
+    'Check --agent / OUTRIDER_AGENT and whether the agent runs.',
   ),
   HUB_FAILED: busy(502, 'The hub answered with something unexpected.', 'Look at the hub’s log.'),
   BROKER_UNREACHABLE: busy(

@@ -48,6 +48,7 @@ export function outboxRequest(overrides: Partial<OutboxRequest> = {}): OutboxReq
     label: 'cat.jpg',
     reason: 'uncertain',
     background: false,
+    priority: 'feed',
     mayAnswerLocally: true,
     local: localAnswer(),
     acceptedAtMs: 1_000,

@@ -75,6 +75,7 @@ export async function startHubApi(
     inferencer: { infer },
     isLoaded: (name) => name === 'texts',
     usage: { record: (line) => usage.push(line) },
+    desired: registry.desired,
     ready: () => hub.notReady,
     metrics: createHubMetrics(),
     clock,

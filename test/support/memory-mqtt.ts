@@ -3,7 +3,7 @@
  * passes on only what was subscribed to, and fails what nobody acknowledged before it says that the link is gone.
  * The test plays the broker.
  */
-import type { MqttConnection } from '../../shared/mqtt/connect.ts';
+import type { MqttConnection, SharedFilter } from '../../shared/mqtt/connect.ts';
 import type { PublishOptions } from '../../shared/mqtt/session.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 
@@ -39,8 +39,9 @@ export class MemoryMqtt implements MqttConnection {
     this.#onMessage.push(run);
   }
 
-  async subscribe(filters: readonly string[]): Promise<void> {
-    for (const filter of filters) this.filters.add(filter);
+  async subscribe(filters: readonly (string | SharedFilter)[]): Promise<void> {
+    // It shares with nobody, as a broker that cannot.
+    for (const one of filters) this.filters.add(typeof one === 'string' ? one : one.filter);
   }
 
   async publish(topic: string, payload: Uint8Array | string, options: PublishOptions): Promise<void> {

@@ -1,7 +1,7 @@
 /** The link through Mosquitto (`apt-get install mosquitto`), which speaks MQTT 5. */
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { deviceTopics, hubFilters } from '../../../shared/contract/topics.ts';
+import { deviceTopics, HUB_GROUP, hubFilters } from '../../../shared/contract/topics.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { hasMosquitto, startMosquitto } from '../../support/broker.ts';
 import { connectAs, inbox, linkContract, until } from '../../support/link-contract.ts';
@@ -18,7 +18,7 @@ if (hasMosquitto()) {
         ['hub-1', 'hub-1-second'].map((clientId) => connectAs(broker, 'hub-1', { clientId })),
       );
       const inboxes = hubs.map(inbox);
-      for (const hub of hubs) await hub.subscribe([hubFilters.inferShared]);
+      for (const hub of hubs) await hub.subscribe([`$share/${HUB_GROUP}/${hubFilters.infer}`]);
       const device = await connectAs(broker, 'gate-01');
       for (let i = 0; i < 100; i++) await device.publish(infer, `${i}`, { qos: 1 });
       await until(() => inboxes.flat().length >= 100);

@@ -4,7 +4,7 @@ import { createAgentApi } from '../../../agent/api/api.ts';
 import { ResultStore } from '../../../agent/api/result-store.ts';
 import { ApiServer } from '../../../agent/api/server.ts';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
-import type { FeedItem, PipelineFace } from '../../../agent/ports.ts';
+import type { Asked, DeadLetter, FeedItem, Outbox, PipelineFace } from '../../../agent/ports.ts';
 import { MAX_TEXT_BYTES } from '../../../shared/contract/limits.ts';
 import type { Answer, Result } from '../../../shared/contract/result.ts';
 import type { TaskName } from '../../../shared/contract/tasks.ts';
@@ -56,7 +56,7 @@ class TestPipeline implements PipelineFace {
     this.task = task;
   }
 
-  async accept(item: FeedItem, forced?: 'edge' | 'cloud') {
+  async accept(item: FeedItem, { forced }: Asked = {}) {
     this.accepted.push({ item, forced });
     const { next } = this;
     if (next instanceof AppError) throw next;
@@ -65,6 +65,21 @@ class TestPipeline implements PipelineFace {
       ? Promise.resolve(next)
       : new Promise<Result>((resolve) => this.waiting.push((result) => resolve({ ...result, id })));
     return { id, first };
+  }
+
+  readonly dropped: string[] = [];
+  async drop(id: string): Promise<void> {
+    this.dropped.push(id);
+  }
+
+  readonly retried: DeadLetter[] = [];
+  async retry(letter: DeadLetter): Promise<string> {
+    this.retried.push(letter);
+    return newId();
+  }
+
+  provisional(): Promise<Result | undefined> {
+    return Promise.resolve(undefined);
   }
 
   status() {
@@ -102,9 +117,15 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
       ['vision', vision],
     ]),
     results,
-    isOwed: (id) => owed.has(id),
+    outbox: { has: (id: string) => owed.has(id), find: () => undefined } as unknown as Outbox,
+    hurry: () => undefined,
+    meter: { today: () => ({ day: '2026-01-01', capBytes: undefined, use: [] }) },
     ready: () => options.notReady,
-    link: () => ({ online: true, hub: 'https://hub.example.com', outbox: { entries: 3, bytes: 300 } }),
+    link: () => ({
+      online: true,
+      hub: 'https://hub.example.com',
+      outbox: { entries: 3, bytes: 300, oldestAtMs: null, deadLetters: 0 },
+    }),
     key: options.key,
     metrics,
     clock,
@@ -309,7 +330,8 @@ test('says whether it lives and whether it is ready, what runs, and what it coun
   assert.deepEqual(pipelines.link, {
     online: true,
     hub: 'https://hub.example.com',
-    outbox: { entries: 3, bytes: 300 },
+    outbox: { entries: 3, bytes: 300, oldestAtMs: null, deadLetters: 0 },
+    today: { day: '2026-01-01', use: [] },
   });
   assert.deepEqual(
     pipelines.pipelines.map(({ name, owed }) => [name, owed]),

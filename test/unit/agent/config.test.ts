@@ -81,12 +81,15 @@ pipelines:
       deadline: 2_000,
       expires: 86_400_000,
       whenOffline: 'both',
+      budget: {},
     },
     sinks: [
       { type: 'mqtt', url: 'mqtt://10.0.0.2', topic: 'home/gate' },
       { type: 'file', path: 'gate.ndjson' },
     ],
     share: 'results',
+    original: false,
+    picture: { format: 'webp', quality: 90 },
   });
 });
 
@@ -108,6 +111,7 @@ test('what is left out has the default of the design: closed, private, patient',
     deadline: 2_000,
     expires: 86_400_000,
     whenOffline: 'both',
+    budget: {},
   });
 });
 

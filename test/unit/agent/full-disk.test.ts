@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { existsSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { FileSink } from '../../../agent/sink/file-sink.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { outboxRequest, temporaryFolder } from '../../support/fixed.ts';
@@ -17,7 +19,14 @@ test('a request that the disk has no room for is refused, and nothing of it stay
   const folder = await temporaryFolder(t);
   // Each record gets a segment of its own.
   const limits = { ...DEFAULT_LIMITS, segmentBytes: 1 };
-  const outbox = new DiskOutbox({ folder, time: { nowRunMs: () => 0 }, logger: silentLogger, limits });
+  const outbox = new DiskOutbox({
+    clock: systemClock,
+    metrics: createAgentMetrics(),
+    folder,
+    time: { nowRunMs: () => 0 },
+    logger: silentLogger,
+    limits,
+  });
   await outbox.start();
   const [first, second] = [outboxRequest(), outboxRequest()];
   await outbox.put(first);

@@ -5,9 +5,11 @@ import { copyFile, mkdir, readdir, readFile, rm, symlink, writeFile } from 'node
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
+import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { encodeRecord, FRAME_BYTES } from '../../../agent/outbox/record.ts';
 import type { OutboxRequest } from '../../../agent/ports.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import type { Logger } from '../../../shared/runtime/logger.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
@@ -19,6 +21,8 @@ const small = (): OutboxRequest =>
 
 async function open(folder: string, segmentBytes = 1e6, logger: Logger = silentLogger): Promise<DiskOutbox> {
   const outbox = new DiskOutbox({
+    clock: systemClock,
+    metrics: createAgentMetrics(),
     folder,
     time: { nowRunMs: () => 0 },
     logger,

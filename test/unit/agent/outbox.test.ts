@@ -3,7 +3,9 @@ import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DEFAULT_LIMITS, DiskOutbox, type OutboxLimits } from '../../../agent/outbox/outbox.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { cloudAnswer, outboxRequest, temporaryFolder } from '../../support/fixed.ts';
@@ -14,6 +16,8 @@ async function openOutbox(
   nowRunMs = () => 0,
 ): Promise<DiskOutbox> {
   const outbox = new DiskOutbox({
+    clock: systemClock,
+    metrics: createAgentMetrics(),
     folder,
     time: { nowRunMs },
     logger: silentLogger,
@@ -130,7 +134,7 @@ test('expiry counts the running time, not the time of day', async (t) => {
   const request = outboxRequest({ expiresMs: 1_000 });
   await outbox.put(request);
   runMs = 1_400;
-  assert.equal(outbox.msUntilExpiry(request.id), 100);
+  assert.equal(outbox.find(request.id)?.expiresMs, 100);
 });
 
 test('closed segments are given back, and one old entry does not hold the others', async (t) => {

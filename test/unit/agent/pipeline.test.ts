@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { Expiries } from '../../../agent/expiries.ts';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { Pipeline } from '../../../agent/pipeline.ts';
 import type { CloudReply, FeedItem, LocalModel, Route, Router, Uplink } from '../../../agent/ports.ts';
 import { isFailure, type Result } from '../../../shared/contract/result.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
@@ -20,6 +22,7 @@ class TestUplink implements Uplink {
   online = true;
   maxRequestBytes = 120_000;
   readonly asked: string[] = [];
+  hurry(): void {}
   enqueue(id: string): void {
     this.asked.push(id);
   }
@@ -40,6 +43,7 @@ interface Setup {
 const localModel = (infer: LocalModel['infer'] = async () => localAnswer()): LocalModel => ({
   model: EDGE_MODEL,
   infer,
+  shrink: (input) => Promise.resolve(input),
 });
 const TO_CLOUD: Route = { to: 'cloud', reason: 'uncertain', meanwhile: 'at-deadline' };
 
@@ -48,6 +52,8 @@ async function setUp(t: TestContext, setup: Setup = {}) {
   const folder = setup.folder ?? (await temporaryFolder(t));
   const limits = { maxEntries: setup.maxEntries ?? 100, maxBytes: 1e6, segmentBytes: 1e5 };
   const outbox = new DiskOutbox({
+    clock: systemClock,
+    metrics: createAgentMetrics(),
     folder,
     time: { nowRunMs: () => clock.nowMonoMs() },
     logger: silentLogger,
@@ -83,6 +89,8 @@ async function setUp(t: TestContext, setup: Setup = {}) {
     router,
     outbox,
     uplink,
+    meter: { mayAccept: () => true },
+    shrinking: () => undefined,
     show: (result) => shown.push(result),
     deliver: async (result) => {
       delivered.push(result);
@@ -92,8 +100,17 @@ async function setUp(t: TestContext, setup: Setup = {}) {
     logger: silentLogger,
     metrics: createAgentMetrics(),
   });
-  await pipeline.start();
+  pipeline.start();
+  const expiries = new Expiries({
+    pipelines: new Map([['vision', pipeline]]),
+    outbox,
+    clock,
+    logger: silentLogger,
+    metrics: createAgentMetrics(),
+  });
+  expiries.start();
   const stop = async (): Promise<void> => {
+    await expiries.stop();
     await pipeline.stop();
     await outbox.stop();
   };
@@ -182,6 +199,7 @@ test('what the cloud owes survives a restart, and is asked again', async (t) => 
 
   const after = await setUp(t, { folder: before.folder });
   assert.deepEqual(after.uplink.asked, [id]);
+  await until(() => after.shown.length > 0);
   assert.deepEqual(after.shown.map(brief), [['edge', 'late', 'provisional', 'cat']]);
   after.pipeline.onReply(id, cloudAnswer('dog'), 50);
   await until(() => after.outbox.depth.entries === 0);

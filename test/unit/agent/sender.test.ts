@@ -17,6 +17,16 @@ const SILENCE_MS = 30_000;
 const DEADLINE_MS = 2_000;
 const EXPIRES_MS = 86_400_000;
 
+let runs = 0;
+/** A hub is there, the same as before. */
+const online = (sender: Sender): void => sender.setHubs(new Map([['hub-1', `run-${runs}`]]));
+const offline = (sender: Sender): void => sender.setHubs(new Map());
+/** The hub was started again: it has forgotten what was under way. */
+const anotherRun = (sender: Sender): void => {
+  runs++;
+  online(sender);
+};
+
 interface Publish {
   readonly header: RequestHeader;
   readonly body: string;
@@ -43,12 +53,20 @@ function setUp(options: { readonly random?: () => number; readonly ackByHand?: b
         await blockReads;
         return open.get(id);
       },
-      has: (id) => open.has(id),
-      msUntilExpiry: (id) => {
+      find: (id) => {
         const entry = open.get(id);
-        return entry && entry.expiresAtMs - clock.nowMonoMs();
+        if (!entry) return undefined;
+        const { pipeline, priority, acceptedAtMs, input, expiresMs } = entry.request;
+        const leftMs = entry.expiresAtMs - clock.nowMonoMs();
+        return {
+          ...{ id, pipeline, priority, acceptedAtMs, bodyBytes: input.body.length },
+          ...{ ageMs: expiresMs - leftMs, expiresMs: leftMs, answered: entry.reply !== undefined },
+        };
       },
     },
+    publishChunk: () => Promise.reject(new AppError('INVARIANT_BROKEN', 'nothing here is large')),
+    maxMessageBytes: () => 120 * 1024,
+    meter: { count: () => undefined, mayTransmit: () => true },
     publish: (frame) => {
       const { header, body } = decodeEnvelope(frame, requestHeader);
       published.push({ header, body: Buffer.from(body).toString(), atMs: clock.nowMonoMs() });
@@ -103,7 +121,7 @@ function setUp(options: { readonly random?: () => number; readonly ackByHand?: b
 
 test('sends what was accepted in its order, as one frame each', async () => {
   const { ask, sender, sent, published } = setUp();
-  sender.setOnline(true);
+  online(sender);
   const ids = [ask(), ask({ input: { contentType: 'text/plain', body: Buffer.from('héllo') } }), ask()];
   await settle();
   assert.deepEqual(sent(), ids);
@@ -118,7 +136,7 @@ test('says in the header how much time is left, and only passes on parameters th
   const body = Buffer.from('x');
   ask({ input: { contentType: 'image/png', body, parameters: { top_k: 2 } }, expiresMs: 60_000 });
   await clock.advance(5_000);
-  sender.setOnline(true);
+  online(sender);
   ask({ expiresMs: 60_000 });
   await settle();
   const [late, fresh] = published.map(({ header }) => header);
@@ -134,7 +152,7 @@ test('says in the header how much time is left, and only passes on parameters th
 
 test('keeps a window under way, and fills it as replies come', async () => {
   const { ask, sender, sent, answer } = setUp();
-  sender.setOnline(true);
+  online(sender);
   const ids = Array.from({ length: WINDOW + 3 }, () => ask());
   await settle();
   assert.deepEqual(sent(), ids.slice(0, WINDOW));
@@ -152,7 +170,7 @@ test('publishes nothing while it is offline, and everything once it is online', 
   const ids = [ask(), ask()];
   await clock.advance(10 * SILENCE_MS);
   assert.deepEqual(sent(), []);
-  sender.setOnline(true);
+  online(sender);
   await settle();
   assert.deepEqual(sent(), ids);
 });
@@ -161,7 +179,7 @@ test('asked twice for the same request it sends it once', async () => {
   const { ask, sender, sent } = setUp();
   const id = ask();
   sender.enqueue(id);
-  sender.setOnline(true);
+  online(sender);
   sender.enqueue(id);
   await settle();
   sender.enqueue(id);
@@ -171,13 +189,13 @@ test('asked twice for the same request it sends it once', async () => {
 
 test('going offline puts what was under way back in front of what waits, in order', async () => {
   const { ask, sender, sent, published } = setUp();
-  sender.setOnline(true);
+  online(sender);
   const ids = Array.from({ length: WINDOW + 2 }, () => ask());
   await settle();
-  sender.setOnline(false);
+  offline(sender);
   const later = ask();
   published.length = 0;
-  sender.setOnline(true);
+  online(sender);
   await settle();
   assert.deepEqual(sent(), ids.slice(0, WINDOW));
   for (const id of ids.slice(0, WINDOW)) sender.replied(id);
@@ -187,31 +205,31 @@ test('going offline puts what was under way back in front of what waits, in orde
 
 test('a link that is lost while the disk is read loses the request nothing and sends it once', async () => {
   const { ask, sender, sent, slowDisk } = setUp();
-  sender.setOnline(true);
+  online(sender);
   const release = slowDisk();
   const id = ask();
-  sender.setOnline(false);
+  offline(sender);
   release();
   await settle();
   assert.deepEqual(sent(), []);
-  sender.setOnline(true);
+  online(sender);
   await settle();
   assert.deepEqual(sent(), [id]);
 });
 
 test('a second hub is asked everything that is under way', async () => {
   const { ask, sender, sent } = setUp();
-  sender.setOnline(true);
+  online(sender);
   const ids = [ask(), ask()];
   await settle();
-  sender.resend();
+  anotherRun(sender);
   await settle();
   assert.deepEqual(sent(), [...ids, ...ids]);
 });
 
 test('tells how long the last publish took to be answered, and nothing for what was never asked', async () => {
   const { ask, sender, answer, clock } = setUp();
-  sender.setOnline(true);
+  online(sender);
   const id = ask();
   await clock.advance(120);
   assert.equal(answer(id), 120);
@@ -221,7 +239,7 @@ test('tells how long the last publish took to be answered, and nothing for what 
 
 test('a hub that says “later” is asked again no sooner than it said, and others go meanwhile', async () => {
   const { ask, sender, sent, clock } = setUp({ random: () => 0.5 });
-  sender.setOnline(true);
+  online(sender);
   const ids = Array.from({ length: WINDOW + 1 }, () => ask());
   await settle();
   const postponed = ids[0]!;
@@ -238,7 +256,7 @@ test('a hub that says “later” is asked again no sooner than it said, and oth
 
 test('each “later” widens the jitter, up to a minute, and asking for it by hand does not shorten the wait', async () => {
   const { ask, sender, published, clock } = setUp({ random: () => 0.999_999 });
-  sender.setOnline(true);
+  online(sender);
   const id = ask();
   await settle();
   const waits: number[] = [];
@@ -259,7 +277,7 @@ test('each “later” widens the jitter, up to a minute, and asking for it by h
 
 test('a final reply that comes during the wait ends it', async () => {
   const { ask, sender, sent, answer, clock } = setUp();
-  sender.setOnline(true);
+  online(sender);
   const id = ask();
   await settle();
   sender.postpone(id, 1_000);
@@ -270,12 +288,12 @@ test('a final reply that comes during the wait ends it', async () => {
 
 test('“later” for a request that is queued again waits too', async () => {
   const { ask, sender, sent, clock } = setUp();
-  sender.setOnline(true);
+  online(sender);
   const id = ask();
   await settle();
-  sender.setOnline(false);
+  offline(sender);
   sender.postpone(id, 5_000);
-  sender.setOnline(true);
+  online(sender);
   await clock.advance(4_999);
   assert.deepEqual(sent(), [id]);
   await clock.advance(1);
@@ -290,7 +308,7 @@ test('“later” for a request that nobody waits for sets no alarm', async () =
     alarms.push(delayMs);
     return after.call(clock, delayMs, run);
   };
-  sender.setOnline(true);
+  online(sender);
   for (let i = 0; i < 100; i++) sender.postpone(newId(), 86_400_000);
   assert.deepEqual(alarms, []);
 });
@@ -301,7 +319,7 @@ test('silence for the longer of 30 s and twice the deadline asks again, with a w
     [40_000, 80_000],
   ] as const) {
     const { ask, sender, published, clock, metrics } = setUp();
-    sender.setOnline(true);
+    online(sender);
     ask({ deadlineMs });
     await settle();
     await clock.advance(firstMs - 1);
@@ -324,7 +342,7 @@ test('what has been answered, closed or has expired is not sent', async () => {
   sender.enqueue(answered);
   ask({ expiresMs: 1_000 });
   await clock.advance(1_000);
-  sender.setOnline(true);
+  online(sender);
   const alive = ask();
   await settle();
   assert.deepEqual(sent(), [alive]);
@@ -335,14 +353,14 @@ test('what is not sent gives its place in the window back', async () => {
   for (let i = 0; i < 2 * WINDOW; i++) ask({ expiresMs: 1_000 });
   const alive = ask();
   await clock.advance(1_000);
-  sender.setOnline(true);
+  online(sender);
   await settle();
   assert.deepEqual(sent(), [alive]);
 });
 
 test('a publish that the broker did not take is tried again after a while', async () => {
   const { ask, sender, sent, acks, clock, logger } = setUp({ ackByHand: true, random: () => 0.5 });
-  sender.setOnline(true);
+  online(sender);
   const id = ask();
   await settle();
   acks[0]!.lost();
@@ -355,10 +373,10 @@ test('a publish that the broker did not take is tried again after a while', asyn
 
 test('a publish that fails late does not touch the one that followed it', async () => {
   const { ask, sender, sent, acks, clock } = setUp({ ackByHand: true });
-  sender.setOnline(true);
+  online(sender);
   const id = ask();
   await settle();
-  sender.resend();
+  anotherRun(sender);
   await settle();
   assert.deepEqual(sent(), [id, id]);
   acks[0]!.lost();
@@ -371,7 +389,7 @@ test('a publish that fails late does not touch the one that followed it', async 
 
 test('a publish that fails after its reply has come is over', async () => {
   const { ask, sender, sent, acks, clock } = setUp({ ackByHand: true });
-  sender.setOnline(true);
+  online(sender);
   const id = ask();
   await settle();
   // The entry stays open while a slow sink takes the answer.
@@ -383,7 +401,7 @@ test('a publish that fails after its reply has come is over', async () => {
 
 test('stopped, it publishes and waits no more', async () => {
   const { ask, sender, sent, acks, clock } = setUp({ ackByHand: true });
-  sender.setOnline(true);
+  online(sender);
   const ids = [ask(), ask(), ask()];
   await settle();
   sender.postpone(ids[1]!, 1_000);
@@ -429,14 +447,14 @@ test('whatever happens: nothing offline, nothing twice without a reason, the win
   await fc.assert(
     fc.asyncProperty(fc.array(event, { maxLength: 60, size: 'max' }), async (events) => {
       const { sender, clock, published, acks, open, ask, sent } = setUp({ ackByHand: true });
-      let online = true;
-      sender.setOnline(true);
+      let isOnline = true;
+      online(sender);
       /** Published, and nothing has happened since that allows to publish it again. */
       const underWay = new Map<string, number>();
       let checked = 0;
       const check = (): void => {
         for (const { header, atMs } of published.slice(checked)) {
-          assert.ok(online, 'published while offline');
+          assert.ok(isOnline, 'published while offline');
           const sinceMs = underWay.get(header.id);
           if (sinceMs !== undefined)
             assert.ok(atMs - sinceMs >= SILENCE_MS, `published again after ${atMs - sinceMs} ms`);
@@ -452,17 +470,17 @@ test('whatever happens: nothing offline, nothing twice without a reason, the win
             ask();
             break;
           case 'offline':
-            online = false;
-            sender.setOnline(false);
+            isOnline = false;
+            offline(sender);
             underWay.clear();
             break;
           case 'online':
-            online = true;
-            sender.setOnline(true);
+            isOnline = true;
+            online(sender);
             break;
           case 'another-hub':
-            if (!online) break;
-            sender.resend();
+            if (!isOnline) break;
+            anotherRun(sender);
             underWay.clear();
             break;
           case 'answer': {

@@ -54,6 +54,7 @@ class TestRunner implements Runner {
   prepare = never;
   run = never;
   release = never;
+  shrink = never;
 }
 
 function setUp(start: () => Promise<Runner> = async () => new TestRunner()) {

@@ -4,8 +4,13 @@ import { createAgentMetrics } from '../../../agent/metrics.ts';
 import type { CloudReply, Outbox, OutboxRequest } from '../../../agent/ports.ts';
 import { MqttUplink } from '../../../agent/uplink/uplink.ts';
 import { decodeEnvelope, encodeEnvelope } from '../../../shared/contract/envelope.ts';
-import { MAX_PAYLOAD_BYTES } from '../../../shared/contract/limits.ts';
-import { devicePresence, type ReplyError, requestHeader } from '../../../shared/contract/messages.ts';
+import {
+  type Desired,
+  devicePresence,
+  type ReplyError,
+  requestHeader,
+  type Telemetry,
+} from '../../../shared/contract/messages.ts';
 import { deviceTopics, HUB_PRESENCE_FILTER, hubTopics } from '../../../shared/contract/topics.ts';
 import type { MqttConnection } from '../../../shared/mqtt/connect.ts';
 import type { LastWill } from '../../../shared/mqtt/session.ts';
@@ -18,6 +23,11 @@ import { recordingLogger } from '../../support/recording-logger.ts';
 const TOPICS = deviceTopics('gate-01');
 const SILENCE_MS = 30_000;
 const REPORTED = { agentVersion: '9.9.9', pipelines: [] };
+const TELEMETRY: Telemetry = {
+  atMs: 1,
+  outbox: { entries: 0, bytes: 0, deadLetters: 0 },
+  link: { day: '2026-01-01', use: [] },
+};
 
 function setUp(options: { connect?: (will: LastWill, signal: AbortSignal) => Promise<MqttConnection> } = {}) {
   const clock = new FakeClock();
@@ -30,12 +40,24 @@ function setUp(options: { connect?: (will: LastWill, signal: AbortSignal) => Pro
       const request = held.get(id);
       return request && { request, reply: undefined };
     },
-    has: (id: string) => held.has(id),
-    msUntilExpiry: (id: string) => held.get(id)?.expiresMs,
+    find: (id: string) => {
+      const request = held.get(id);
+      return (
+        request && {
+          ...request,
+          bodyBytes: request.input.body.length,
+          answered: false,
+          ageMs: 0,
+        }
+      );
+    },
   } as unknown as Outbox;
+  const desired: Desired[] = [];
+  const counted: [string | null, string, string, number][] = [];
   const uplink = new MqttUplink({
     deviceId: 'gate-01',
     agentVersion: '9.9.9',
+    instance: 'run-1',
     connect:
       options.connect ??
       (async (will) => {
@@ -44,6 +66,14 @@ function setUp(options: { connect?: (will: LastWill, signal: AbortSignal) => Pro
       }),
     outbox,
     reported: () => REPORTED,
+    telemetry: () => TELEMETRY,
+    onDesired: (wanted) => desired.push(wanted),
+    meter: {
+      count: (pipeline, purpose, direction, bytes) => counted.push([pipeline, purpose, direction, bytes]),
+      mayTransmit: () => true,
+      mayAccept: () => true,
+      today: () => ({ day: '2026-01-01', capBytes: undefined, use: [] }),
+    },
     clock,
     logger,
     metrics: createAgentMetrics(),
@@ -71,7 +101,22 @@ function setUp(options: { connect?: (will: LastWill, signal: AbortSignal) => Pro
     link.connect();
     await settle();
   };
-  return { clock, logger, link, wills, held, uplink, replies, changes, ask, hub, asked, start };
+  return {
+    clock,
+    logger,
+    link,
+    wills,
+    held,
+    uplink,
+    replies,
+    changes,
+    ask,
+    hub,
+    asked,
+    start,
+    desired,
+    counted,
+  };
 }
 
 const okFrame = (id: string, output: unknown = [{ label: 'dog', score: 0.9 }]): Buffer =>
@@ -97,6 +142,7 @@ test('says at each connect that it is there and what it has, and leaves a last w
     online: false,
     sinceAtMs: 1_000_000,
     agentVersion: '9.9.9',
+    instance: 'run-1',
   });
   for (const times of [1, 2]) {
     assert.deepEqual(
@@ -117,7 +163,8 @@ test('says at each connect that it is there and what it has, and leaves a last w
 test('listens to its own replies and to the presence of hubs, and to nothing else', async () => {
   const { start, link } = setUp();
   await start();
-  assert.deepEqual([...link.filters].sort(), [HUB_PRESENCE_FILTER, TOPICS.reply].sort());
+  const { reply, chunk, desired } = TOPICS;
+  assert.deepEqual([...link.filters].sort(), [HUB_PRESENCE_FILTER, reply, chunk, desired].sort());
 });
 
 test('is online when a broker and a hub are there, and asks only then', async () => {
@@ -306,15 +353,6 @@ test('results are shared while it is online, and missed otherwise', async () => 
     [[0, JSON.stringify(result)]],
   );
   assert.deepEqual(logger.failures(), []);
-});
-
-test('knows the largest request that the link takes', async () => {
-  const { start, uplink, link } = setUp();
-  assert.equal(uplink.maxRequestBytes, MAX_PAYLOAD_BYTES);
-  await start();
-  assert.equal(uplink.maxRequestBytes, MAX_PAYLOAD_BYTES, 'of a broker without a limit');
-  link.maxPacketBytes = 1_000;
-  assert.equal(uplink.maxRequestBytes, 1_000);
 });
 
 test('stopped, it says goodbye and closes the link', async () => {

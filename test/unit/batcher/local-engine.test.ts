@@ -23,6 +23,7 @@ function fakeRunner({ digest }: RunnerOptions): FakeRunner {
     prepare: () => Promise.resolve({ handle: 0, shapeKey: '' }),
     run: () => Promise.resolve([]),
     release: () => undefined,
+    shrink: (body) => Promise.resolve(body),
     ended: new Promise((resolve) => {
       end = resolve;
     }),

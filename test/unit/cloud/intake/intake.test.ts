@@ -49,11 +49,20 @@ function setUp() {
   const inferences: Inference[] = [];
   const replies: { readonly device: string; readonly frame: Buffer }[] = [];
   const broker = { isUp: true };
+  const acks: [device: string, id: string, next: number][] = [];
+  let receiveChunk = (_device: string, _frame: Uint8Array): void => assert.fail('it does not listen');
   let receive = (_device: string, _frame: Uint8Array): void => assert.fail('it does not listen');
   const intake = new Intake({
     link: {
       onRequest: (handle) => {
         receive = handle;
+      },
+      onChunk: (handle) => {
+        receiveChunk = handle;
+      },
+      acknowledge: async (device, id, next) => {
+        if (!broker.isUp) throw new AppError('BROKER_UNREACHABLE');
+        acks.push([device, id, next]);
       },
       reply: async (device, frame) => {
         if (!broker.isUp) throw new AppError('BROKER_UNREACHABLE');
@@ -101,6 +110,7 @@ function setUp() {
   return {
     ...{ clock, logger, metrics, active, usage, inferences, replies, broker, intake, send, told, outcomes },
     ...{ counted, receive: (device: string, frame: Uint8Array) => receive(device, frame) },
+    ...{ acks, receiveChunk: (device: string, frame: Uint8Array) => receiveChunk(device, frame) },
   };
 }
 

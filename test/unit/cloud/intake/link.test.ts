@@ -21,6 +21,7 @@ function setUp() {
   const requests: [string, string][] = [];
   const link = new HubLink({
     hubId: 'hub-1',
+    instance: 'run-1',
     connect: async (will) => {
       wills.push(will);
       return mqtt;
@@ -29,6 +30,7 @@ function setUp() {
       isActive: () => true,
       seen: (id, presence) => heard.push([id, presence]),
       reported: (id, state) => heard.push([id, state]),
+      counted: (id, counters) => heard.push([id, counters]),
     },
     clock,
     logger,
@@ -50,7 +52,13 @@ test('says at each connect that it is there, and leaves a last will that says th
   assert.equal(hubPresence.parse(JSON.parse(String(wills[0]?.payload))).online, false);
   assert.deepEqual(
     [...mqtt.filters].sort(),
-    [hubFilters.infer, hubFilters.presence, hubFilters.reported].sort(),
+    [
+      hubFilters.infer,
+      hubFilters.presence,
+      hubFilters.reported,
+      hubFilters.telemetry,
+      hubTopics('hub-1').chunkFilter,
+    ].sort(),
   );
   assert.equal(link.connected, true);
   mqtt.disconnect();

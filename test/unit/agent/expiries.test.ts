@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Expiries } from '../../../agent/expiries.ts';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
-import { Orphans } from '../../../agent/orphans.ts';
 import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { outboxRequest, temporaryFolder } from '../../support/fixed.ts';
@@ -12,6 +13,8 @@ import { recordingLogger } from '../../support/recording-logger.ts';
 test('what a pipeline owes that is no longer configured waits for it until its expiry, and then goes', async (t) => {
   const clock = new FakeClock();
   const outbox = new DiskOutbox({
+    clock: systemClock,
+    metrics: createAgentMetrics(),
     folder: await temporaryFolder(t),
     time: { nowRunMs: () => clock.nowMonoMs() },
     logger: silentLogger,
@@ -26,8 +29,10 @@ test('what a pipeline owes that is no longer configured waits for it until its e
   for (const request of [orphan, answered, kept]) await outbox.put(request);
   const logger = recordingLogger();
   const metrics = createAgentMetrics();
-  const orphans = new Orphans({ pipelines: new Set(['vision']), outbox, clock, logger, metrics });
-  orphans.start();
+  const expired = new Set<string>();
+  const pipelines = new Map([['vision', { expire: (id: string) => expired.add(id) }]]);
+  const expiries = new Expiries({ pipelines, outbox, clock, logger, metrics });
+  expiries.start();
   await clock.advance(60_000);
   assert.equal(outbox.depth.entries, 3);
   await clock.advance(60_000);
@@ -36,11 +41,12 @@ test('what a pipeline owes that is no longer configured waits for it until its e
     outbox.has(answered.id) && outbox.has(kept.id),
     'its own pipeline gives that one up, with a result',
   );
+  assert.deepEqual([...expired], [kept.id]);
   await eventually(async () => {
     await clock.advance(60_000);
     return !outbox.has(answered.id);
   }, 'it was never given up');
-  await orphans.stop();
+  await expiries.stop();
   assert.match(
     await metrics.text(),
     /outrider_escalations_ended_total\{pipeline="gone",outcome="expired"\} 2/,
@@ -48,9 +54,9 @@ test('what a pipeline owes that is no longer configured waits for it until its e
   assert.deepEqual(
     logger.lines.map(({ event, facts }) => [event, facts.entries ?? facts.requestId]),
     [
-      ['orphans.found', 2],
-      ['orphans.expired', orphan.id],
-      ['orphans.expired', answered.id],
+      ['expiries.orphans_found', 2],
+      ['expiries.orphan_expired', orphan.id],
+      ['expiries.orphan_expired', answered.id],
     ],
   );
 });

@@ -1,0 +1,143 @@
+/** Puts together what keeps the agent in touch with its hub: uplink, credential, byte ledger, desired state, sync. */
+import { join } from 'node:path';
+import { connectMqtt } from '../shared/mqtt/connect.ts';
+import type { Clock } from '../shared/runtime/clock.ts';
+import { newId } from '../shared/runtime/ids.ts';
+import type { Part } from '../shared/runtime/lifecycle.ts';
+import type { Logger } from '../shared/runtime/logger.ts';
+import type { Metrics } from '../shared/runtime/metrics.ts';
+import { Schedule } from '../shared/runtime/schedule.ts';
+import { VERSION } from '../shared/runtime/version.ts';
+import type { AgentConfig } from './config.ts';
+import type { Outbox, PipelineFace } from './ports.ts';
+import { type EnrollOptions, findCredential, waitForCredential } from './uplink/credential.ts';
+import { DesiredState } from './uplink/desired.ts';
+import { fetchDesired } from './uplink/hub-http.ts';
+import { LinkLedger } from './uplink/link-ledger.ts';
+import { MqttUplink } from './uplink/uplink.ts';
+
+export interface LinkParts {
+  /** The agent's own folder. */
+  readonly dataDir: string;
+  readonly outbox: Outbox;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly pipelines: ReadonlyMap<string, PipelineFace>;
+}
+
+export interface Link {
+  readonly uplink: MqttUplink;
+  readonly meter: LinkLedger;
+  readonly desired: DesiredState;
+  readonly sync: Part;
+}
+
+/** A fleet does not come in the same second. */
+const SYNC_JITTER_MS = 30_000;
+
+export function createLink(config: AgentConfig, parts: LinkParts): Link {
+  const { dataDir, outbox, clock, logger, metrics, pipelines } = parts;
+  const identity = identityOf(config, dataDir, clock, logger);
+  const meter = new LinkLedger({
+    path: join(dataDir, 'link-use.json'),
+    capBytes: config.linkBytesPerDay,
+    pipelineCapBytes: new Map(
+      config.pipelines.flatMap(({ name, route }) =>
+        route.budget.bytesPerDay === undefined ? [] : [[name, route.budget.bytesPerDay]],
+      ),
+    ),
+    waitingBytes: (pipeline) => outbox.waiting(pipeline).bytes,
+    wireBytes: () => undefined,
+    clock,
+    logger,
+    metrics,
+  });
+  const desired = new DesiredState({
+    folder: dataDir,
+    fetch: async () => {
+      const credential = await findCredential(identity);
+      return credential && config.hubUrl !== undefined
+        ? fetchDesired(config.hubUrl, credential.secret)
+        : undefined;
+    },
+    logger,
+  });
+  const uplink = new MqttUplink({
+    deviceId: config.device,
+    agentVersion: VERSION,
+    instance: newId(),
+    connect: async (will, signal) => {
+      const credential = await waitForCredential(identity, signal);
+      return connectMqtt({
+        url: config.mqttUrl ?? credential.mqttUrl,
+        clientId: config.device,
+        username: config.device,
+        password: config.mqttPassword ?? credential.secret,
+        will,
+        logger,
+      });
+    },
+    outbox,
+    reported: () => ({
+      agentVersion: VERSION,
+      desiredVersion: desired.version,
+      pipelines: [...pipelines.values()].map((one) => {
+        const { name, task, edge, cloud } = one.status();
+        return { name, task, edge, cloud };
+      }),
+    }),
+    telemetry: () => {
+      const { entries, bytes, deadLetters } = outbox.depth;
+      const { day, capBytes, use } = meter.today();
+      return {
+        atMs: clock.nowAtMs(),
+        outbox: { entries, bytes, deadLetters },
+        link: { day, use: [...use], ...(capBytes !== undefined && { capBytes }) },
+      };
+    },
+    onDesired: (wanted) => desired.onMessage(wanted),
+    meter,
+    clock,
+    logger,
+    metrics,
+  });
+  return { uplink, meter, desired, sync: syncOf(config, desired, logger) };
+}
+
+export const identityOf = (
+  config: AgentConfig,
+  dataDir: string,
+  clock: Clock,
+  logger: Logger,
+): EnrollOptions => ({
+  path: join(dataDir, 'credential.json'),
+  deviceId: config.device,
+  hubUrl: config.hubUrl,
+  token: config.enrollToken,
+  clock,
+  logger,
+});
+
+/** Once at the start, which makes up for what was missed while the device was off, and then by the schedule. */
+function syncOf({ sync }: AgentConfig, desired: DesiredState, logger: Logger): Part {
+  const schedule = new Schedule({
+    name: 'sync',
+    cron: sync.schedule,
+    ...(sync.timeZone !== undefined && { timeZone: sync.timeZone }),
+    jitterMs: SYNC_JITTER_MS,
+    run: () => desired.sync(),
+    logger,
+  });
+  let first: Promise<void> = Promise.resolve();
+  return {
+    start: async () => {
+      await schedule.start();
+      first = desired.sync();
+    },
+    stop: async () => {
+      await schedule.stop();
+      await first;
+    },
+  };
+}

@@ -1,0 +1,89 @@
+/** A hub that answers devices beside others: no records, no people, one broker with them. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { deviceId } from '../shared/contract/names.ts';
+import { findModelFolders } from '../shared/release/model-folder.ts';
+import { readJson, writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
+import { systemClock as clock } from '../shared/runtime/clock.ts';
+import { AppError } from '../shared/runtime/errors.ts';
+import { lockFolder } from '../shared/runtime/folder-lock.ts';
+import { Lifecycle } from '../shared/runtime/lifecycle.ts';
+import { createLogger } from '../shared/runtime/logger.ts';
+import { isChild } from '../shared/runtime/program.ts';
+import { startAnswering } from './answering.ts';
+import { createHealthApi } from './api/health.ts';
+import { HubServer } from './api/server.ts';
+import type { HubConfig } from './config.ts';
+import { createHubMetrics } from './metrics.ts';
+import { FolderCatalog } from './registry/folder-catalog.ts';
+
+/** @throws USAGE, DATA_LOCKED, PORT_TAKEN */
+export async function runIntakeOnly(
+  config: HubConfig,
+): Promise<{ facts: Record<string, unknown>; stop: () => Promise<void> }> {
+  const { url: mqttUrl, username, password } = config.mqtt;
+  if (mqttUrl === undefined || username === undefined || password === undefined)
+    throw new AppError(
+      'USAGE',
+      '--intake-only needs --mqtt with the broker that it shares, and its account there in OUTRIDER_MQTT_USERNAME and OUTRIDER_MQTT_PASSWORD',
+    );
+  const folder = join(config.dataDir, 'hub');
+  const lock = await lockFolder(folder);
+  const logger = createLogger({
+    program: 'hub',
+    folder: join(config.dataDir, 'logs'),
+    level: config.logLevel,
+  });
+  const metrics = createHubMetrics();
+  const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
+  const hubId = await ownId(folder);
+  const found = await findModelFolders(config.modelsDir, (path, error) =>
+    logger.failure('hub.model_invalid', error, { path }),
+  );
+  const answering = await startAnswering(
+    {
+      config,
+      folder,
+      hubId,
+      mqtt: { url: mqttUrl, username, password },
+      models: new FolderCatalog(found),
+      // The broker lets nobody publish for another device, and the hub with the records revokes at the broker.
+      devices: { isActive: () => true },
+      lifecycle,
+      clock,
+      logger,
+      metrics,
+    },
+    undefined,
+  );
+  const app = createHealthApi(() =>
+    answering.link.connected ? undefined : 'the MQTT broker is not connected',
+  );
+  const server = new HubServer({ app, host: config.host, port: config.port });
+  await lifecycle.start('api', server);
+  const url = `http://${config.host}:${server.port}`;
+  logger.info('hub.started', { url, mqttUrl, hubId, intakeOnly: true });
+  if (!isChild()) process.stderr.write(`hub ${hubId} (intake only): ${url}, broker ${mqttUrl}\n`);
+  return {
+    facts: { url },
+    stop: async () => {
+      await answering.drain();
+      await lifecycle.stop();
+      logger.info('hub.stopped');
+      await lock.release();
+    },
+  };
+}
+
+const intakeIdentity = z.object({ hubId: deviceId });
+
+/** The same after a restart: else each start would leave a retained presence on the broker. */
+async function ownId(folder: string): Promise<string> {
+  const path = join(folder, 'intake.json');
+  const known = await readJson(path, intakeIdentity);
+  if (known) return known.hubId;
+  const hubId = `hub-${randomBytes(6).toString('hex')}`;
+  await writeJsonAtomic(path, { hubId });
+  return hubId;
+}

@@ -1,0 +1,21 @@
+/** The models of a folder and nothing more: for a hub that answers devices and keeps no records. */
+import type { ModelRef } from '../../shared/contract/names.ts';
+import type { TaskName } from '../../shared/contract/tasks.ts';
+import type { ModelFolder } from '../../shared/release/model-folder.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import type { ModelCatalog } from '../ports.ts';
+
+export class FolderCatalog implements ModelCatalog {
+  readonly #folders: ReadonlyMap<string, ModelFolder>;
+
+  constructor(folders: readonly ModelFolder[]) {
+    this.#folders = new Map(folders.map((folder) => [folder.spec.name, folder]));
+  }
+
+  resolve(name: string): { folder: string; ref: ModelRef; task: TaskName } {
+    const found = this.#folders.get(name);
+    if (!found) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
+    // Versions are numbered by the hub that keeps the records; the digest says which one it is.
+    return { folder: found.path, ref: { name, version: '0', digest: found.digest }, task: found.spec.task };
+  }
+}

@@ -1,0 +1,52 @@
+/** Work at times that people write as cron expressions. The only owner of node-cron. */
+import { createTask, type ScheduledTask, validate } from 'node-cron';
+import type { Part } from './lifecycle.ts';
+import type { Logger } from './logger.ts';
+
+export interface ScheduleOptions {
+  /** For the log. */
+  readonly name: string;
+  /** Five fields, or six with seconds first. */
+  readonly cron: string;
+  /** IANA name; the machine's own when left out. */
+  readonly timeZone?: string;
+  /** Each run starts up to this much later, by chance, so that a fleet does not come at once. */
+  readonly jitterMs?: number;
+  readonly run: () => Promise<void>;
+  readonly logger: Logger;
+}
+
+/** Whether node-cron understands the expression. */
+export const isCron = (cron: string): boolean => validate(cron);
+
+/** A run that is still going when the next is due lets that one pass; one that fails is told and does not end the schedule. */
+export class Schedule implements Part {
+  readonly #task: ScheduledTask;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor({ name, cron, timeZone, jitterMs = 0, run, logger }: ScheduleOptions) {
+    const runOnce = (): Promise<void> => {
+      this.#running = run().catch((error: unknown) =>
+        logger.failure('schedule.failed', error, { schedule: name }),
+      );
+      return this.#running;
+    };
+    this.#task = createTask(cron, runOnce, {
+      name,
+      noOverlap: true,
+      maxRandomDelay: jitterMs,
+      unref: true,
+      suppressMissedWarning: true,
+      ...(timeZone !== undefined && { timezone: timeZone }),
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.#task.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#task.destroy();
+    await this.#running;
+  }
+}
