@@ -48,7 +48,7 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
       ),
     ),
     waitingBytes: (pipeline) => outbox.waiting(pipeline).bytes,
-    wireBytes: () => undefined,
+    wireBytes: () => uplink.wireBytes,
     clock,
     logger,
     metrics,
@@ -63,7 +63,7 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
     },
     logger,
   });
-  const uplink = new MqttUplink({
+  const uplink: MqttUplink = new MqttUplink({
     deviceId: config.device,
     agentVersion: VERSION,
     instance: newId(),

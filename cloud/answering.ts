@@ -77,7 +77,7 @@ export async function startAnswering(
   const link: HubLink = new HubLink({
     hubId,
     instance: newId(),
-    connect: (will) => connectMqtt({ ...mqtt, clientId: hubId, will, logger }),
+    connect: (will) => connectMqtt({ ...mqtt, clientId: hubId, cleanSession: true, will, logger }),
     devices: book?.(engine, () => link),
     clock,
     logger,

@@ -87,6 +87,11 @@ export class MqttUplink implements Uplink, Part {
     return this.#connection !== undefined;
   }
 
+  /** Of the transport since the start; undefined before the first connection. */
+  get wireBytes(): { readonly up: number; readonly down: number } | undefined {
+    return this.#connection?.wireBytes;
+  }
+
   get maxRequestBytes(): number {
     return MAX_REQUEST_BYTES;
   }

@@ -3,6 +3,8 @@
  * what is in `shared/contract/topics.ts`, and nothing larger than our own messages gets past the packet guard.
  */
 import { createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createServer as createSecureServer, Server as SecureServer } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client } from 'aedes';
 import type { Principal } from '../../shared/contract/access.ts';
 import {
@@ -11,19 +13,25 @@ import {
   HUB_PRESENCE_FILTER,
   parseTopic,
 } from '../../shared/contract/topics.ts';
+import type { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { toListenError } from '../../shared/runtime/program.ts';
 import { AccessBook } from './access.ts';
-import { guardReads, PacketGuard } from './packet-guard.ts';
+import { guardReads, MAX_PACKET_BYTES, MAX_UNAUTHENTICATED_BYTES, PacketGuard } from './packet-guard.ts';
 import { BoundedSessions } from './sessions.ts';
+import { createWebSocketDoor } from './web-socket.ts';
 
 export interface BrokerOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** MQTT over WebSocket as well; 0: any free one. */
+  readonly webSocketPort?: number;
+  /** Both listen with TLS; somebody else starts and stops it. */
+  readonly certificate?: CertificateFiles;
   /** Holds `access.json`. */
   readonly folder: string;
   readonly logger: Logger;
@@ -48,12 +56,14 @@ export class EmbeddedBroker implements Part {
   readonly #access: AccessBook;
   readonly #principals = new WeakMap<Client, Principal>();
   readonly #wills = new WeakMap<Client, string>();
-  readonly #guards = new WeakMap<object, PacketGuard>();
+  /** By connection: what lets a client in that is known. */
+  readonly #trust = new WeakMap<object, () => void>();
   /** By client id. */
   readonly #clients = new Map<string, Client>();
   readonly #sockets = new Set<Socket>();
   #aedes: Aedes | undefined;
   #server: Server | undefined;
+  #webSocketServer: Server | undefined;
   #refusals = { untilMonoMs: 0, suppressed: 0 };
 
   constructor(options: BrokerOptions) {
@@ -63,10 +73,12 @@ export class EmbeddedBroker implements Part {
 
   /** The port in use. @throws INVARIANT_BROKEN before start */
   get port(): number {
-    const address = this.#server?.address();
-    if (!address || typeof address === 'string')
-      throw new AppError('INVARIANT_BROKEN', 'the broker is not up');
-    return address.port;
+    return portOf(this.#server);
+  }
+
+  /** The same for WebSocket. @throws INVARIANT_BROKEN before start, and without one */
+  get webSocketPort(): number {
+    return portOf(this.#webSocketServer);
   }
 
   /** @throws PORT_TAKEN, CHILD_FAILED, DATA_CORRUPT */
@@ -77,7 +89,7 @@ export class EmbeddedBroker implements Part {
     const sessions = new BoundedSessions(aedes, (id, filter) => this.#idMaySubscribe(id, filter));
     this.#access.onRevoked((ids) => this.#cutOff(ids, sessions));
     try {
-      this.#server = await this.#listen(aedes);
+      await this.#listen(aedes);
     } catch (error) {
       await this.stop();
       throw error;
@@ -86,8 +98,10 @@ export class EmbeddedBroker implements Part {
 
   async stop(): Promise<void> {
     this.#access.stop();
-    const server = this.#server;
-    const closed = new Promise<void>((resolve) => (server ? server.close(() => resolve()) : resolve()));
+    const servers = [this.#server, this.#webSocketServer].filter((one) => one !== undefined);
+    const closed = Promise.all(
+      servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve()))),
+    );
     const aedes = this.#aedes;
     if (aedes) await new Promise<void>((resolve) => aedes.close(() => resolve()));
     for (const socket of this.#sockets) socket.destroy();
@@ -153,7 +167,7 @@ export class EmbeddedBroker implements Part {
       this.#noteRefusal(client, `last will to ${will.slice(0, 200)}`);
       return false;
     }
-    this.#guards.get(client.conn)?.trust();
+    this.#trust.get(client.conn)?.();
     return true;
   }
 
@@ -211,27 +225,62 @@ export class EmbeddedBroker implements Part {
     this.#options.logger.warn('broker.refused', { clientId: client?.id?.slice(0, 64), what, suppressed });
   }
 
-  #listen(aedes: Aedes): Promise<Server> {
-    const { host, port } = this.#options;
-    const server = createServer({ noDelay: true }, (socket) => {
+  async #listen(aedes: Aedes): Promise<void> {
+    const { port, webSocketPort, certificate } = this.#options;
+    const tls = certificate?.current;
+    const take = (stream: Duplex) => this.#take(aedes, stream);
+    const server = tls
+      ? createSecureServer({ ...tls, noDelay: true, handshakeTimeout: CONNECT_TIMEOUT_MS }, take)
+      : createServer({ noDelay: true }, take);
+    this.#server = await this.#open(server, port, '--mqtt-port');
+    if (webSocketPort === undefined) return;
+    const limits = { maxUnknownBytes: MAX_UNAUTHENTICATED_BYTES, maxBytes: MAX_PACKET_BYTES };
+    const door = createWebSocketDoor({ tls, timeoutMs: CONNECT_TIMEOUT_MS, ...limits }, (stream, trust) =>
+      this.#take(aedes, stream, trust),
+    );
+    this.#webSocketServer = await this.#open(door, webSocketPort, '--ws-port');
+  }
+
+  /** A new connection, whatever it came through. */
+  #take(aedes: Aedes, stream: Duplex, trust: () => void = () => undefined): void {
+    const guard = new PacketGuard();
+    this.#trust.set(stream, () => {
+      guard.trust();
+      trust();
+    });
+    guardReads(stream, guard);
+    aedes.handle(stream);
+  }
+
+  #open(server: Server, port: number, flag: string): Promise<Server> {
+    const { host, certificate, logger } = this.#options;
+    const remember = (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
-      const guard = new PacketGuard();
-      this.#guards.set(socket, guard);
-      guardReads(socket, guard);
-      aedes.handle(socket);
-    });
+    };
+    server.on('connection', remember);
+    if (server instanceof SecureServer) {
+      server.on('secureConnection', remember);
+      server.on('tlsClientError', (error) =>
+        logger.debug('broker.connection_error', { reason: error.message }),
+      );
+      certificate?.onChange((pair) => server.setSecureContext(pair));
+    }
     return new Promise((resolve, reject) => {
-      server.once('error', (error) => reject(toListenError(error, 'MQTT broker', port, '--mqtt-port')));
+      server.once('error', (error) => reject(toListenError(error, 'MQTT broker', port, flag)));
       server.listen({ host, port, backlog: LISTEN_BACKLOG }, () => {
         // Out of file descriptors, say: one connection is lost, not the broker.
-        server.on('error', (error) =>
-          this.#options.logger.warn('broker.accept_failed', { reason: error.message }),
-        );
+        server.on('error', (error) => logger.warn('broker.accept_failed', { reason: error.message }));
         resolve(server);
       });
     });
   }
+}
+
+function portOf(server: Server | undefined): number {
+  const address = server?.address();
+  if (!address || typeof address === 'string') throw new AppError('INVARIANT_BROKEN', 'the broker is not up');
+  return address.port;
 }
 
 /** A second connection with the same client id throws the first one out: nobody may take another's. */

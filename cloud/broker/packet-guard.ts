@@ -3,7 +3,7 @@
  * (measured: docs/decisions, LINK.md 2). Reads only the fixed headers, [MQTT-2.2], and ends the connection at the first
  * packet that announces too much, before a byte of it is kept.
  */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { AppError } from '../../shared/runtime/errors.ts';
 
 /** Eight of our largest messages; holds for everything, hub included. */
@@ -59,15 +59,15 @@ export class PacketGuard {
 }
 
 /**
- * Lets the guard see each chunk that is read from the socket. `read` is the one way in which aedes takes bytes;
+ * Lets the guard see each chunk that is read from the connection. `read` is the one way in which aedes takes bytes;
  * a stream in between would cost a copy of each connection's buffers.
  */
-export function guardReads(socket: Socket, guard: PacketGuard): void {
-  const read = socket.read.bind(socket);
-  socket.read = (size?: number) => {
+export function guardReads(stream: Duplex, guard: PacketGuard): void {
+  const read = stream.read.bind(stream);
+  stream.read = (size?: number) => {
     const chunk: unknown = read(size);
     if (!(chunk instanceof Uint8Array) || guard.accepts(chunk)) return chunk;
-    socket.destroy(new AppError('INPUT_TOO_LARGE', 'a packet is over the size limit'));
+    stream.destroy(new AppError('INPUT_TOO_LARGE', 'a packet is over the size limit'));
     return null;
   };
 }

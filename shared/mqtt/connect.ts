@@ -5,20 +5,21 @@
  * state      | event                          -> state
  * connecting | CONNACK, filters renewed       -> connected
  * connecting | MQTT 5 refused, protocol auto  -> connecting at once with 3.1.1
- * connecting | refused, unreachable           -> waiting
- * connected  | closed                         -> waiting
+ * connecting | refused, unreachable, untrusted -> waiting
+ * connected  | closed, taken over             -> waiting
  * waiting    | backoff over                   -> connecting
  * any        | end()                          -> ended
  */
-import { readFile } from 'node:fs/promises';
 import { backoffDelayMs } from '../runtime/backoff.ts';
 import { systemClock } from '../runtime/clock.ts';
 import { AppError, isAppError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/logger.ts';
+import type { Trust } from '../runtime/trust.ts';
 import { type LastWill, MqttSession, type Opening, type PublishOptions, unreachable } from './session.ts';
+import type { WireBytes } from './wire.ts';
 
 export interface MqttConnectOptions {
-  /** `mqtt://host:port` or `mqtts://host:port`. */
+  /** `mqtt`, `mqtts`, `ws` or `wss`; the latter two with the path `/mqtt` unless another is given. */
   readonly url: string;
   readonly clientId: string;
   readonly username: string;
@@ -26,8 +27,10 @@ export interface MqttConnectOptions {
   readonly will?: LastWill;
   /** `auto` (the default): 5, and 3.1.1 (written 4, as on the wire) where 5 is refused. */
   readonly protocol?: 'auto' | 4 | 5;
-  /** PEM of the authorities that are trusted for `mqtts`; the system's, when left out. */
-  readonly caFile?: string;
+  /** For `mqtts` and `wss`: whom to believe, asked at each connect; the system's authorities, when left out. */
+  readonly trust?: () => Trust;
+  /** The broker keeps neither subscriptions nor messages for this client while it is away; false when left out. */
+  readonly cleanSession?: boolean;
   readonly logger: Logger;
   /** Uniform in [0, 1). */
   readonly random?: () => number;
@@ -45,6 +48,8 @@ export interface MqttConnection {
   readonly sharedSubscriptions: boolean;
   /** The broker's limit for one packet, Infinity when unknown. */
   readonly maxPacketBytes: number;
+  /** What has gone over the sockets of all its sessions, with TLS and WebSocket where they are. */
+  readonly wireBytes: WireBytes;
   /** Each time, after the filters have been renewed. */
   onConnect(run: () => void): void;
   onDisconnect(run: (reason: string) => void): void;
@@ -74,33 +79,35 @@ const REFUSED_MIN_MS = 5_000;
  * throw each other out, without a word in 3.1.1, and must slow each other down instead of starting afresh each time.
  */
 const STABLE_MS = 2 * RETRY.maxMs;
+/** Who has been thrown out waits at least this long: never fight. */
+const TAKEN_OVER_MIN_MS = 60_000;
+/** A session that outlived the longest wait of the other program has ended the quarrel. */
+const PEACE_MS = 2 * (TAKEN_OVER_MIN_MS + RETRY.maxMs);
 /** As many short sessions in a row are no chance any more. */
 const SUSPICIOUS_SESSIONS = 4;
 
 /**
  * Comes back at once and connects in the background.
  *
- * @throws CONFIG_INVALID (the URL), FILE_UNREADABLE (`caFile`)
+ * @throws CONFIG_INVALID (the URL)
  */
 export async function connectMqtt(options: MqttConnectOptions): Promise<MqttConnection> {
   const url = URL.canParse(options.url) ? new URL(options.url) : undefined;
-  if (!url?.hostname || !['mqtt:', 'mqtts:'].includes(url.protocol))
-    throw new AppError('CONFIG_INVALID', 'the MQTT address must be mqtt://host:port or mqtts://host:port');
-  return new KeptConnection(options, url.host, await readCa(options.caFile));
+  if (!url?.hostname || !PROTOCOLS.includes(url.protocol))
+    throw new AppError(
+      'CONFIG_INVALID',
+      'the MQTT address must be mqtt://host:port, mqtts://host:port, ws://host:port/path or wss://host:port/path',
+    );
+  return new KeptConnection(options, url);
 }
 
-async function readCa(path: string | undefined): Promise<Buffer | undefined> {
-  if (path === undefined) return undefined;
-  return readFile(path).catch((error: unknown) => {
-    throw new AppError('FILE_UNREADABLE', `the certificate file ${path} cannot be read`, { cause: error });
-  });
-}
+const PROTOCOLS = ['mqtt:', 'mqtts:', 'ws:', 'wss:'];
 
 class KeptConnection implements MqttConnection {
   readonly #options: MqttConnectOptions;
   /** host:port, for people; never the user info of the URL. */
   readonly #broker: string;
-  readonly #ca: Buffer | undefined;
+  readonly #url: URL;
   readonly #filters = new Set<string | SharedFilter>();
   readonly #onConnect: (() => void)[] = [];
   readonly #onDisconnect: ((reason: string) => void)[] = [];
@@ -111,6 +118,9 @@ class KeptConnection implements MqttConnection {
   #attempt = 0;
   /** Sessions in a row that did not last. */
   #shortSessions = 0;
+  #isTakenOver = false;
+  /** Of the sessions before this one. */
+  #pastBytes: WireBytes = { up: 0, down: 0 };
   /** The session of this attempt, open or not. */
   #session: MqttSession | undefined;
   #isOpen = false;
@@ -120,12 +130,17 @@ class KeptConnection implements MqttConnection {
   sharedSubscriptions = false;
   maxPacketBytes = Number.POSITIVE_INFINITY;
 
-  constructor(options: MqttConnectOptions, broker: string, ca: Buffer | undefined) {
+  constructor(options: MqttConnectOptions, url: URL) {
     this.#options = options;
-    this.#broker = broker;
-    this.#ca = ca;
+    this.#url = url;
+    this.#broker = url.host;
     this.#protocolVersion = options.protocol === 4 ? 4 : 5;
     this.#loop = this.#keepUp();
+  }
+
+  get wireBytes(): WireBytes {
+    const { up, down } = this.#session?.wireBytes ?? { up: 0, down: 0 };
+    return { up: this.#pastBytes.up + up, down: this.#pastBytes.down + down };
   }
 
   onConnect(run: () => void): void {
@@ -176,14 +191,16 @@ class KeptConnection implements MqttConnection {
 
   /** One session from CONNECT to close. @returns how long to wait before the next, in milliseconds */
   async #liveOnce(): Promise<number> {
+    this.#pastBytes = this.wireBytes;
     const session = new MqttSession({
-      url: this.#options.url,
+      url: this.#url,
       clientId: this.#options.clientId,
       username: this.#options.username,
       password: this.#options.password,
       will: this.#options.will,
       protocolVersion: this.#protocolVersion,
-      ca: this.#ca,
+      cleanSession: this.#options.cleanSession ?? false,
+      trust: this.#options.trust?.() ?? {},
       onMessage: (topic, payload, retained) =>
         this.#tell('message', this.#onMessage, topic, payload, retained),
     });
@@ -192,15 +209,15 @@ class KeptConnection implements MqttConnection {
     if (opening.outcome !== 'open') return this.#afterFailure(opening);
     const openedAtMonoMs = systemClock.nowMonoMs();
     await this.#afterOpen(session, opening);
-    const reason = await session.closed;
+    const { reason, isTakenOver } = await session.closed;
     this.#isOpen = false;
-    this.#noteLifetime(systemClock.nowMonoMs() - openedAtMonoMs);
+    this.#noteLifetime(systemClock.nowMonoMs() - openedAtMonoMs, isTakenOver);
     if (this.connected) {
       this.connected = false;
       this.#options.logger.info('mqtt.disconnected', { broker: this.#broker, reason });
       this.#tell('disconnect', this.#onDisconnect, reason);
     }
-    return this.#nextDelayMs();
+    return isTakenOver ? TAKEN_OVER_MIN_MS + this.#nextDelayMs() : this.#nextDelayMs();
   }
 
   #toFilters(filters: Iterable<string | SharedFilter>): string[] {
@@ -210,12 +227,14 @@ class KeptConnection implements MqttConnection {
     });
   }
 
-  #noteLifetime(livedMs: number): void {
+  #noteLifetime(livedMs: number, isTakenOver: boolean): void {
+    if (livedMs >= PEACE_MS) this.#isTakenOver = false;
     if (livedMs >= STABLE_MS) {
       this.#shortSessions = 0;
       this.#attempt = 0;
-      return;
     }
+    if (isTakenOver) this.#noteTakeover();
+    if (isTakenOver || livedMs >= STABLE_MS) return;
     this.#attempt = this.#shortSessions++;
     if (this.#shortSessions === SUSPICIOUS_SESSIONS)
       this.#options.logger.warn('mqtt.unstable', {
@@ -223,6 +242,16 @@ class KeptConnection implements MqttConnection {
         clientId: this.#options.clientId,
         hint: 'does another program use this client id?',
       });
+  }
+
+  #noteTakeover(): void {
+    if (this.#isTakenOver) return;
+    this.#isTakenOver = true;
+    this.#options.logger.warn('mqtt.taken_over', {
+      broker: this.#broker,
+      clientId: this.#options.clientId,
+      hint: 'another program uses this device’s id',
+    });
   }
 
   async #afterOpen(session: MqttSession, { traits }: Extract<Opening, { outcome: 'open' }>): Promise<void> {
@@ -257,6 +286,16 @@ class KeptConnection implements MqttConnection {
         new AppError(
           'LINK_REFUSED',
           `the broker ${this.#broker} refuses the ${what} of ${this.#options.clientId}: ${opening.reason}`,
+        ),
+      );
+      return REFUSED_MIN_MS + this.#nextDelayMs();
+    }
+    if (opening.outcome === 'untrusted') {
+      this.#reportOnce(
+        'mqtt.untrusted',
+        new AppError(
+          'HUB_UNTRUSTED',
+          `the certificate of the broker ${this.#broker} is not trusted: ${opening.reason}`,
         ),
       );
       return REFUSED_MIN_MS + this.#nextDelayMs();

@@ -2,8 +2,12 @@
  * One connection to a broker, from CONNECT to close. It never reconnects and never sends again: `connect.ts` opens the
  * next one, and what was not acknowledged belongs to the outbox. The only file that speaks to mqtt.js; its errors become ours here.
  */
+import type { ClientRequest } from 'node:http';
+import type { Socket } from 'node:net';
 import { connect, type IClientOptions, type ISubscriptionGrant, type MqttClient } from 'mqtt';
 import { AppError } from '../runtime/errors.ts';
+import { isUntrusted, type Trust, toTlsOptions } from '../runtime/trust.ts';
+import { Wire, type WireBytes } from './wire.ts';
 
 export interface LastWill {
   readonly topic: string;
@@ -12,14 +16,16 @@ export interface LastWill {
 }
 
 export interface SessionOptions {
-  readonly url: string;
+  readonly url: URL;
   readonly clientId: string;
   readonly username: string;
   readonly password: string;
   readonly will: LastWill | undefined;
   readonly protocolVersion: 4 | 5;
-  /** PEM of the only authorities that are trusted; the system's, when undefined. */
-  readonly ca: Buffer | undefined;
+  /** The broker keeps nothing of this client when it is away. */
+  readonly cleanSession: boolean;
+  /** For `mqtts` and `wss`. */
+  readonly trust: Trust;
   readonly onMessage: (topic: string, payload: Uint8Array, retained: boolean) => void;
 }
 
@@ -34,8 +40,17 @@ interface BrokerTraits {
 export type Opening =
   | { readonly outcome: 'open'; readonly traits: BrokerTraits }
   | { readonly outcome: 'refused'; readonly why: 'protocol' | 'credential'; readonly reason: string }
+  /** The certificate that the broker shows is not believed. */
+  | { readonly outcome: 'untrusted'; readonly reason: string }
   /** `silent`: it took the connection and closed it without a CONNACK, as brokers do that don't know MQTT 5. */
   | { readonly outcome: 'failed'; readonly silent: boolean; readonly reason: string };
+
+/** How a session ended. */
+export interface Ending {
+  readonly reason: string;
+  /** Another connection with the same client id has taken its place; only MQTT 5 tells. */
+  readonly isTakenOver: boolean;
+}
 
 /** A request lives at most this long, so nothing older is worth keeping for us in the broker. */
 const SESSION_EXPIRY_SECONDS = 86_400;
@@ -55,25 +70,38 @@ const PROTOCOL_REFUSED = new Set([1, 132]);
 const CREDENTIAL_REFUSED = new Set([2, 4, 5, 133, 134, 135, 138, 140]);
 const NOT_AUTHORIZED = 135;
 const PACKET_TOO_LARGE = 149;
+/** MQTT 5 4.13, DISCONNECT */
+const SESSION_TAKEN_OVER = 142;
+/** [MQTT-6.0.0] names no path; this is what brokers listen on. */
+const WEB_SOCKET_PATH = '/mqtt';
 
 export class MqttSession {
   readonly opened: Promise<Opening>;
-  /** Why it ended. */
-  readonly closed: Promise<string>;
+  readonly closed: Promise<Ending>;
   readonly #client: MqttClient;
+  readonly #wire = new Wire();
   /** Rejects of publishes that nobody has acknowledged yet. */
   readonly #inFlight = new Set<(error: AppError) => void>();
   #maxPacketBytes = Number.POSITIVE_INFINITY;
   #lastError: (Error & { code?: unknown }) | undefined;
+  /** Of the DISCONNECT that the broker sent, MQTT 5. */
+  #goodbyeCode: number | undefined;
 
   constructor(options: SessionOptions) {
-    this.#client = connect(options.url, toClientOptions(options));
-    // Measured: 44 ms a round trip without it, 0.1 ms with it (LINK.md 1). Node keeps the wish until the socket is up.
-    const { stream } = this.#client;
-    if ('setNoDelay' in stream && typeof stream.setNoDelay === 'function') stream.setNoDelay(true);
+    const { url } = options;
+    this.#client = connect(url.href, {
+      ...toClientOptions(options),
+      ...toTransportOptions(options, this.#wire),
+    });
+    if (!isWebSocket(url)) this.#wire.takeSocket(this.#client.stream as Socket, url.protocol === 'mqtts:');
     this.opened = this.#watchOpening();
     this.closed = this.#watchClosing();
     this.#client.on('message', (topic, payload, packet) => options.onMessage(topic, payload, packet.retain));
+  }
+
+  /** What has gone over its socket, so far or in all. */
+  get wireBytes(): WireBytes {
+    return this.#wire.bytes;
   }
 
   /** @throws LINK_REFUSED when the broker does not grant one of them, BROKER_UNREACHABLE */
@@ -125,9 +153,12 @@ export class MqttSession {
 
   #watchOpening(): Promise<Opening> {
     const client = this.#client;
-    let isSocketUp = false;
-    client.stream.once('connect', () => {
-      isSocketUp = true;
+    // mqtt.js says nothing of errors without a code, such as an HTTP answer to the upgrade.
+    client.stream.on('error', (error) => {
+      this.#lastError ??= error;
+    });
+    client.on('disconnect', ({ reasonCode }) => {
+      this.#goodbyeCode = reasonCode;
     });
     client.on('error', (error) => {
       this.#lastError = error;
@@ -147,18 +178,18 @@ export class MqttSession {
           },
         });
       });
-      client.once('close', () => resolve(toOpening(this.#lastError, isSocketUp)));
+      client.once('close', () => resolve(toOpening(this.#lastError, this.#wire.isUp)));
     });
   }
 
-  #watchClosing(): Promise<string> {
+  #watchClosing(): Promise<Ending> {
     return new Promise((resolve) => {
       this.#client.once('close', () => {
-        const reason = this.#lastError?.message ?? 'the broker closed the connection';
+        const ending = toEnding(this.#lastError, this.#goodbyeCode);
         for (const reject of this.#inFlight) reject(unreachable('the connection was lost', this.#lastError));
         this.#inFlight.clear();
         this.#client.end(true);
-        resolve(reason);
+        resolve(ending);
       });
     });
   }
@@ -170,26 +201,25 @@ export interface PublishOptions {
 }
 
 function toClientOptions(options: SessionOptions): IClientOptions {
-  const { will, protocolVersion, ca } = options;
+  const { will, protocolVersion, cleanSession } = options;
   return {
     clientId: options.clientId,
     username: options.username,
     password: options.password,
     protocolVersion,
-    clean: false,
+    clean: cleanSession,
     // One session is one connection: the fixed period of mqtt.js would bring a fleet back in one wave.
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
     keepalive: KEEPALIVE_SECONDS,
     connectTimeout: CONNECT_TIMEOUT_MS,
-    ...(ca && { ca }),
     ...(will && {
       will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 1 as const, retain: will.retain },
     }),
     ...(protocolVersion === 5 && {
       properties: {
-        sessionExpiryInterval: SESSION_EXPIRY_SECONDS,
+        ...(!cleanSession && { sessionExpiryInterval: SESSION_EXPIRY_SECONDS }),
         receiveMaximum: RECEIVE_MAXIMUM,
         maximumPacketSize: MAX_INCOMING_BYTES,
       },
@@ -197,9 +227,43 @@ function toClientOptions(options: SessionOptions): IClientOptions {
   };
 }
 
+const isWebSocket = ({ protocol }: URL): boolean => protocol === 'ws:' || protocol === 'wss:';
+
+/** What lies under MQTT. */
+function toTransportOptions({ url, trust }: SessionOptions, wire: Wire): IClientOptions {
+  if (!isWebSocket(url)) return toTlsOptions(trust) as IClientOptions;
+  const target = new URL(url);
+  if (target.pathname === '/') target.pathname = WEB_SOCKET_PATH;
+  target.username = '';
+  target.password = '';
+  return {
+    // mqtt.js loses the brackets of an IPv6 host.
+    transformWsUrl: () => target.href,
+    wsOptions: {
+      ...toTlsOptions(trust),
+      perMessageDeflate: false,
+      // A frame may hold several packets; none that large is ours.
+      maxPayload: 2 * MAX_INCOMING_BYTES,
+      handshakeTimeout: CONNECT_TIMEOUT_MS,
+      finishRequest(request: ClientRequest) {
+        wire.takeRequest(request);
+        request.end();
+      },
+    },
+  };
+}
+
+function toEnding(error: Error | undefined, goodbyeCode: number | undefined): Ending {
+  const isTakenOver = goodbyeCode === SESSION_TAKEN_OVER;
+  if (isTakenOver) return { reason: 'another program uses this device’s id', isTakenOver };
+  const said = goodbyeCode === undefined ? '' : ` (reason code ${goodbyeCode})`;
+  return { reason: error?.message ?? `the broker closed the connection${said}`, isTakenOver };
+}
+
 function toOpening(error: (Error & { code?: unknown }) | undefined, isSocketUp: boolean): Opening {
   const code = error?.code;
   const reason = error?.message ?? 'the broker closed the connection';
+  if (isUntrusted(error)) return { outcome: 'untrusted', reason };
   if (typeof code === 'number' && PROTOCOL_REFUSED.has(code))
     return { outcome: 'refused', why: 'protocol', reason };
   if (typeof code === 'number' && CREDENTIAL_REFUSED.has(code))

@@ -9,10 +9,14 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EmbeddedBroker } from '../../cloud/broker/broker.ts';
 import { ACCESS_FILE_NAME, type AccessFile } from '../../shared/contract/access.ts';
+import type { WireBytes } from '../../shared/mqtt/wire.ts';
 import { writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
+import { Authority } from '../../shared/runtime/authority.ts';
+import { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { type Logger, silentLogger } from '../../shared/runtime/logger.ts';
+import type { Trust } from '../../shared/runtime/trust.ts';
 
 export interface TestUser {
   readonly id: string;
@@ -23,6 +27,8 @@ export interface TestUser {
 export interface TestBroker {
   readonly url: string;
   readonly port: number;
+  /** By which `mqtts` and `wss` are believed. */
+  readonly trust?: () => Trust;
   /** Holds access.json (embedded) or the configuration (Mosquitto). */
   readonly folder: string;
   /** Replaces the users; those that vanish are cut off by the embedded broker. */
@@ -39,10 +45,14 @@ export const TEST_USERS: readonly TestUser[] = [
   { id: 'gate-02', secret: 'other-secret', role: 'device' },
 ];
 
-/** Starts the embedded broker in this process. */
+/** What MQTT travels on. */
+export type Transport = 'mqtt' | 'mqtts' | 'ws' | 'wss';
+
+/** Starts the embedded broker in this process; with TLS it has an authority of its own in `<folder>/tls`. */
 export async function startEmbeddedBroker(
   users: readonly TestUser[] = TEST_USERS,
   logger: Logger = silentLogger,
+  transport: Transport = 'mqtt',
 ): Promise<TestBroker> {
   const folder = await mkdtemp(join(tmpdir(), 'outrider-broker-'));
   const setUsers = (next: readonly TestUser[]) => {
@@ -53,15 +63,31 @@ export async function startEmbeddedBroker(
     return writeJsonAtomic(join(folder, ACCESS_FILE_NAME), file, 0o600);
   };
   await setUsers(users);
+  const isWebSocket = transport === 'ws' || transport === 'wss';
+  const common = { logger, clock: systemClock };
+  const authority =
+    transport === 'mqtts' || transport === 'wss'
+      ? await Authority.open({ folder: join(folder, 'tls'), names: [], ...common })
+      : undefined;
+  const certificate = authority && (await CertificateFiles.open(authority, common));
+  certificate?.start();
   const create = (port: number) =>
-    new EmbeddedBroker({ host: '127.0.0.1', port, folder, logger, clock: systemClock });
+    new EmbeddedBroker({
+      host: '127.0.0.1',
+      port: isWebSocket ? 0 : port,
+      ...(isWebSocket && { webSocketPort: port }),
+      ...(certificate && { certificate }),
+      folder,
+      ...common,
+    });
   let broker = create(0);
   await broker.start();
-  const { port } = broker;
+  const port = isWebSocket ? broker.webSocketPort : broker.port;
   return {
-    url: `mqtt://127.0.0.1:${port}`,
+    url: `${transport}://127.0.0.1:${port}`,
     port,
     folder,
+    ...(authority && { trust: () => ({ ca: authority.pem }) }),
     setUsers,
     async restart(downMs = 0) {
       await broker.stop();
@@ -70,6 +96,7 @@ export async function startEmbeddedBroker(
       await broker.start();
     },
     async stop() {
+      certificate?.stop();
       await broker.stop();
       await rm(folder, { recursive: true, force: true });
     },
@@ -150,10 +177,15 @@ export async function writeMosquittoUsers(folder: string, users: readonly TestUs
   await writeFile(join(folder, 'acl'), acl.join('\n'), { mode: 0o600 });
 }
 
-/** A wire that can be cut: connections to `url` reach `targetPort` until `cut` ends them all without a goodbye. */
-export async function startWire(
-  targetPort: number,
-): Promise<{ url: string; cut(): void; stop(): Promise<void> }> {
+/** A wire that can be cut: connections to `url` reach the broker until `cut` ends them all without a goodbye. */
+export async function startWire({ url, port: targetPort }: Pick<TestBroker, 'url' | 'port'>): Promise<{
+  url: string;
+  /** What has gone through it. */
+  readonly bytes: WireBytes;
+  cut(): void;
+  stop(): Promise<void>;
+}> {
+  const bytes = { up: 0, down: 0 };
   const sockets = new Set<Socket>();
   const server = createServer({ noDelay: true }, (near) => {
     const far = createConnection({ port: targetPort, host: '127.0.0.1', noDelay: true });
@@ -166,6 +198,12 @@ export async function startWire(
         far.destroy();
       });
     }
+    near.on('data', (chunk: Buffer) => {
+      bytes.up += chunk.length;
+    });
+    far.on('data', (chunk: Buffer) => {
+      bytes.down += chunk.length;
+    });
     near.pipe(far).pipe(near);
   });
   const port = await freePort();
@@ -174,7 +212,8 @@ export async function startWire(
     for (const socket of sockets) socket.destroy();
   };
   return {
-    url: `mqtt://127.0.0.1:${port}`,
+    url: url.replace(/\d+$/, String(port)),
+    bytes,
     cut,
     stop: () =>
       new Promise((resolve) => {

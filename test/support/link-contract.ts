@@ -21,13 +21,14 @@ export async function until<T>(read: () => T | undefined | false, limitMs = 10_0
 
 /** Connects one of the test users; waits until it is connected. */
 export async function connectAs(
-  broker: Pick<TestBroker, 'url'>,
+  broker: Pick<TestBroker, 'url' | 'trust'>,
   id: string,
   options: Partial<MqttConnectOptions> = {},
 ): Promise<MqttConnection> {
   const user = TEST_USERS.find((one) => one.id === id);
   const connection = await connectMqtt({
     url: broker.url,
+    ...(broker.trust && { trust: broker.trust }),
     clientId: id,
     username: id,
     password: user?.secret ?? '',
@@ -83,26 +84,6 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
       await Promise.all([hub.end(), device.end()]);
     });
 
-    it('sends small messages at once: no Nagle against delayed acknowledgements', async () => {
-      const hub = await open(broker, 'hub-1');
-      const device = await open(broker, 'gate-01');
-      hub.onMessage((_topic, payload) => void hub.publish(gate.reply, payload, { qos: 1 }));
-      await hub.subscribe([hubFilters.infer]);
-      await device.subscribe([gate.reply]);
-      const spansMs: number[] = [];
-      for (let i = 0; i < 30; i++) {
-        const startedMs = performance.now();
-        const answered = new Promise<void>((resolve) => device.onMessage(() => resolve()));
-        await device.publish(gate.infer, Buffer.alloc(1024, i), { qos: 1 });
-        await answered;
-        spansMs.push(performance.now() - startedMs);
-      }
-      const medianMs = spansMs.sort((a, b) => a - b)[15] ?? Number.NaN;
-      // Measured: 44 ms with Nagle, below 1 ms without (LINK.md 1); 20 leaves room for a busy machine.
-      assert.ok(medianMs < 20, `the median round trip took ${medianMs.toFixed(1)} ms`);
-      await Promise.all([hub.end(), device.end()]);
-    });
-
     it('says whether the broker shares subscriptions', async () => {
       const hub = await open(broker, 'hub-1');
       assert.equal(hub.sharedSubscriptions, isVersion5);
@@ -125,8 +106,8 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
     });
 
     it('shows a retained presence to whoever comes later, and the last will of a device that vanishes', async () => {
-      const wire = await startWire(broker.port);
-      const device = await open(wire, 'gate-01', {
+      const wire = await startWire(broker);
+      const device = await open({ ...broker, url: wire.url }, 'gate-01', {
         will: { topic: gate.presence, payload: 'gone', retain: true },
       });
       await device.publish(gate.presence, 'here', { qos: 1, retain: true });
@@ -199,6 +180,7 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
       };
       const device = await connectMqtt({
         url: broker.url,
+        ...(broker.trust && { trust: broker.trust }),
         clientId: 'gate-01',
         username: 'gate-01',
         password: 'wrong',
@@ -211,20 +193,23 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
       await device.end();
     });
 
-    it('slows down when another program uses its client id, and says so', async () => {
+    it('never fights another program that uses its client id, and says so', async () => {
       const events: string[] = [];
       const logger: Logger = { ...silentLogger, warn: (event) => events.push(event), child: () => logger };
       // Waits of 0.1, 0.2, 0.4, 0.8 s …
       const options = { logger, random: () => 0.1 };
       const first = await open(broker, 'gate-02', options);
-      let lost = 0;
-      first.onDisconnect(() => {
-        lost += 1;
-      });
+      const losses: string[] = [];
+      first.onDisconnect((reason) => losses.push(reason));
       const second = await open(broker, 'gate-02', options);
-      await until(() => events.includes('mqtt.unstable'));
+      // Brokers that speak MQTT 5 may tell (Mosquitto 2.0.11 does not yet, measured), and then nobody has to guess.
+      const said = await until(() => events[0]);
       await delay(1_000);
-      assert.ok(lost >= 4 && lost <= 6, `lost ${lost} times`);
+      if (said === 'mqtt.taken_over') {
+        assert.deepEqual(losses, ['another program uses this device’s id']);
+        assert.deepEqual([first.connected, second.connected], [false, true]);
+      } else assert.ok(losses.length >= 4 && losses.length <= 6, `lost ${losses.length} times`);
+      assert.ok(events.every((event) => event === said));
       await Promise.all([first.end(), second.end()]);
     });
 

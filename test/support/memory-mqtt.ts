@@ -17,6 +17,7 @@ export class MemoryMqtt implements MqttConnection {
   connected = false;
   sharedSubscriptions = false;
   maxPacketBytes = Number.POSITIVE_INFINITY;
+  readonly wireBytes = { up: 0, down: 0 };
   ended = false;
   /** False: publishes wait for `acknowledge`. */
   acknowledges = true;
