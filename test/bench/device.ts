@@ -35,7 +35,7 @@ import {
   type Verdict,
   workFolder,
 } from './harness.ts';
-import { Worker, type WorkerAnswer } from './worker.ts';
+import { Worker, type WorkerAnswer, workerAnswer } from './worker.ts';
 
 /** As a device with two pipelines on two cores gives each runner. */
 const THREADS = 1;
@@ -52,9 +52,9 @@ export async function device(): Promise<BenchReport> {
   const lifecycle = new Lifecycle((name, error) => console.error(`${name} did not stop`, error));
   try {
     const { pipeline, url } = await startAgent(folder, work.path, lifecycle);
-    const bare = new Worker('./bare.ts');
+    const bare = new Worker('./bare.ts', workerAnswer);
     await lifecycle.start('bare script', bare);
-    const caller = new Worker('./http-caller.ts');
+    const caller = new Worker('./http-caller.ts', workerAnswer);
     await lifecycle.start('caller', caller);
     await bare.ask({ type: 'load', folder: folder.path, model: folder.spec.model, threads: THREADS });
     const competitors: Competitors = {

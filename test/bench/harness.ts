@@ -29,9 +29,17 @@ export interface Verdict {
   readonly holds: boolean;
 }
 
+/** A figure that is no time. */
+export interface Fact {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: 'bytes' | 'MB' | 'per second' | '';
+}
+
 export interface Table {
   readonly title: string;
   readonly lines: readonly Line[];
+  readonly facts?: readonly Fact[];
   readonly verdicts: readonly Verdict[];
 }
 
@@ -142,7 +150,7 @@ export function toMarkdown({ name, about, tables, startedAt, othersShare }: Meas
   ].join('\n');
 }
 
-function tableLines({ title, lines, verdicts }: Table): string[] {
+function tableLines({ title, lines, facts = [], verdicts }: Table): string[] {
   const rows = lines.map(({ name, medianMs, p95Ms, runs, ratio }) => [
     name,
     ms(medianMs),
@@ -153,8 +161,10 @@ function tableLines({ title, lines, verdicts }: Table): string[] {
   return [
     `### ${title}`,
     '',
-    ...aligned([['', 'median', 'p95', 'ratio of medians', 'runs'], ...rows]),
-    '',
+    ...(rows.length > 0
+      ? [...aligned([['', 'median', 'p95', 'ratio of medians', 'runs'], ...rows]), '']
+      : []),
+    ...(facts.length > 0 ? [...aligned([['', 'figure'], ...facts.map(factRow)]), ''] : []),
     ...verdicts.map(
       ({ requirement, measured, holds }) =>
         `- ${requirement}: ${measured}, **${holds ? 'holds' : 'missed'}**`,
@@ -162,6 +172,11 @@ function tableLines({ title, lines, verdicts }: Table): string[] {
     '',
   ];
 }
+
+const factRow = ({ name, value, unit }: Fact): string[] => [
+  name,
+  `${Number.isInteger(value) || value >= 100 ? Math.round(value).toLocaleString('en') : value.toFixed(2)} ${unit}`.trim(),
+];
 
 function aligned(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, column) =>

@@ -5,7 +5,7 @@
  * kind of broker.
  */
 import { existsSync } from 'node:fs';
-import { mkdir, open, readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
@@ -31,18 +31,10 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
-import { Supervisor } from '../../shared/runtime/supervisor.ts';
 import { hasMosquitto, startMosquitto, type TestUser } from '../support/broker.ts';
-import {
-  type BenchReport,
-  inTree,
-  line,
-  median,
-  type Table,
-  timed,
-  type Verdict,
-  workFolder,
-} from './harness.ts';
+import { Disk } from './disk.ts';
+import { type BenchReport, inTree, line, median, type Table, type Verdict, workFolder } from './harness.ts';
+import { Program, until } from './program.ts';
 
 const RUNS = 300;
 /** The first ones load the model and fill caches. */
@@ -226,24 +218,6 @@ async function startLink(through: Through, { data, lifecycle }: Place): Promise<
   return { url };
 }
 
-/** A program of ours as a child, with what it said of itself. */
-class Program extends Supervisor {
-  readonly #told: { facts: unknown };
-
-  constructor(entry: URL, { args, env }: { args: string[]; env?: NodeJS.ProcessEnv }) {
-    const told: { facts: unknown } = { facts: undefined };
-    const onReady = (facts: Record<string, unknown>): void => {
-      told.facts = facts;
-    };
-    super({ name: entry.pathname, entry, args, onReady, ...(env && { env }), ...usual });
-    this.#told = told;
-  }
-
-  get facts(): unknown {
-    return this.#told.facts;
-  }
-}
-
 interface Escalated {
   readonly wholeMs: number;
   readonly inferenceMs: number;
@@ -356,37 +330,6 @@ function timingsOf(result: Result): { preprocess: number; inference: number; que
   return { preprocess, inference, queue };
 }
 
-/** Appends as the outbox does: write, then fdatasync. */
-class Disk {
-  readonly #file: Awaited<ReturnType<typeof open>>;
-  #bytes = 0;
-
-  private constructor(file: Awaited<ReturnType<typeof open>>) {
-    this.#file = file;
-  }
-
-  static async open(path: string): Promise<Disk> {
-    return new Disk(await open(path, 'w'));
-  }
-
-  start(): void {}
-
-  /** @returns milliseconds */
-  async write(bytes: number): Promise<number> {
-    const record = Buffer.alloc(bytes, this.#bytes % 251);
-    const { ms } = await timed(async () => {
-      await this.#file.write(record, 0, bytes, this.#bytes);
-      await this.#file.datasync();
-    });
-    this.#bytes += bytes;
-    return ms;
-  }
-
-  stop(): Promise<void> {
-    return this.#file.close();
-  }
-}
-
 /** The device's end of the link that sends everything back. */
 class Echo {
   readonly #connection: MqttConnection;
@@ -424,13 +367,5 @@ class Echo {
 
   stop(): Promise<void> {
     return this.#connection.end();
-  }
-}
-
-async function until(what: () => boolean, why: string): Promise<void> {
-  const giveUpMonoMs = clock.nowMonoMs() + 60_000;
-  while (!what()) {
-    if (clock.nowMonoMs() > giveUpMonoMs) throw new AppError('HUB_UNREACHABLE', why);
-    await clock.sleep(1, undefined, true);
   }
 }

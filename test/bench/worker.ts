@@ -1,4 +1,4 @@
-/** A child of a bench that is given pictures and gives back its own times: both ends. */
+/** A child of a bench that is given a task and gives back its own times: both ends. */
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -6,16 +6,18 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import { tsxFlags } from '../../shared/runtime/supervisor.ts';
 
-const answer = z.object({ timesMs: z.array(z.number()), labels: z.array(z.string()) });
-export type WorkerAnswer = z.infer<typeof answer>;
+export const workerAnswer = z.object({ timesMs: z.array(z.number()), labels: z.array(z.string()) });
+export type WorkerAnswer = z.infer<typeof workerAnswer>;
 
-export class Worker implements Part {
+export class Worker<Answer> implements Part {
   readonly #file: string;
+  readonly #schema: z.ZodType<Answer>;
   #child: ChildProcess | undefined;
 
-  /** @param file beside this one */
-  constructor(file: string) {
+  /** @param file from here */
+  constructor(file: string, schema: z.ZodType<Answer>) {
     this.#file = file;
+    this.#schema = schema;
   }
 
   start(): void {
@@ -27,7 +29,7 @@ export class Worker implements Part {
   }
 
   /** Sends one message and waits for its answer. */
-  ask(message: object): Promise<WorkerAnswer> {
+  ask(message: object): Promise<Answer> {
     const child = this.#child;
     if (!child) throw new AppError('INVARIANT_BROKEN', 'the worker was not started');
     return new Promise((resolve, reject) => {
@@ -35,7 +37,7 @@ export class Worker implements Part {
       child.once('exit', onExit);
       child.once('message', (raw) => {
         child.off('exit', onExit);
-        resolve(answer.parse(raw));
+        resolve(this.#schema.parse(raw));
       });
       child.send(message);
     });
@@ -52,7 +54,7 @@ export class Worker implements Part {
 }
 
 /** The child's end: answers each message; a failure ends it, and so the bench. */
-export function answerParent(answerTo: (message: unknown) => Promise<WorkerAnswer>): void {
+export function answerParent(answerTo: (message: unknown) => Promise<object>): void {
   process.on('disconnect', () => process.exit(0));
   process.on('message', (message) => {
     answerTo(message).then(

@@ -2,6 +2,7 @@
  * One chaos run: start everything, load and harm it for a while, heal it, wait until nothing is owed any more, and hold what was
  * accepted against what was answered.
  */
+import { rmSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -67,8 +68,12 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const endNow = (): void => {
     for (const part of owned) if (part instanceof KeptProgram) part.endNow();
   };
+  const onExit = (): void => {
+    endNow();
+    if (signal.aborted) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  };
   // Whatever ends this process, nothing of it stays.
-  process.on('exit', endNow);
+  process.on('exit', onExit);
   try {
     const inputs = await loadInputs(random.fork('noise'));
     onProgress('starting …');
@@ -126,7 +131,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   } finally {
     endNow();
     for (const part of owned) if (!(part instanceof KeptProgram)) await part.stop();
-    process.off('exit', endNow);
+    process.off('exit', onExit);
   }
 }
 

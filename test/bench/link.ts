@@ -1,0 +1,61 @@
+/**
+ * `npm run bench:link -- [names] [--json FILE] [--quick]`: what the durable link costs and carries. `--quick` is for a look
+ * whether it works: its figures mean nothing.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { runTool } from '../../models/recipes/measure/command.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import { hasMosquitto } from '../support/broker.ts';
+import {
+  type BenchReport,
+  type Measured,
+  machineFacts,
+  RESULTS_FOLDER,
+  toMarkdown,
+  watched,
+} from './harness.ts';
+import { accepting } from './link/accepting.ts';
+import { fleet } from './link/fleet.ts';
+import { memory } from './link/memory.ts';
+import { mixed } from './link/mixed.ts';
+import { roundTrips } from './link/round-trips.ts';
+
+const BENCHES: Record<string, (isQuick: boolean) => Promise<BenchReport>> = {
+  'round-trips': roundTrips,
+  accepting,
+  memory,
+  fleet,
+  mixed,
+};
+
+runTool(async () => {
+  const { values, positionals } = parseArgs({
+    options: { json: { type: 'string' }, quick: { type: 'boolean', default: false } },
+    allowPositionals: true,
+  });
+  const names = positionals.length > 0 ? positionals : Object.keys(BENCHES);
+  if (names.some((name) => !(name in BENCHES)))
+    throw new AppError(
+      'USAGE',
+      `usage: npm run bench:link -- [${Object.keys(BENCHES).join('] [')}] [--json FILE] [--quick]`,
+    );
+  if (!hasMosquitto()) console.log('Mosquitto is not installed: its tables are left out.');
+  const machine = await machineFacts();
+  const startedAt = new Date().toISOString();
+  const reports: Measured[] = [];
+  for (const name of names) {
+    const bench = BENCHES[name];
+    if (!bench) continue;
+    const report = await watched(() => bench(values.quick));
+    console.log(toMarkdown(report));
+    reports.push(report);
+  }
+  const { cpu, cores, system, node, commit } = machine;
+  console.log(`${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}`);
+  await mkdir(RESULTS_FOLDER, { recursive: true });
+  const file = values.json ?? join(RESULTS_FOLDER, `link-${startedAt.replaceAll(/[:.]/g, '-')}.json`);
+  await writeFile(file, `${JSON.stringify({ startedAt, machine, reports }, null, 2)}\n`);
+  console.log(`Written to ${file}`);
+});
