@@ -2,6 +2,7 @@
  * From the bytes of a picture to its Result through the agent's pipeline (this process and its runner), and through the agent's
  * HTTP API (a caller in a process of its own), against a bare script with sharp and ONNX Runtime in one process.
  */
+
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -24,6 +25,7 @@ import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
+import { freeMeter } from '../support/fixed.ts';
 import {
   type BenchReport,
   inRounds,
@@ -148,7 +150,7 @@ async function startAgent(
 ): Promise<{ pipeline: Pipeline; url: string }> {
   const metrics = createAgentMetrics();
   const time = { nowRunMs: () => clock.nowMonoMs() };
-  const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, logger });
+  const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, clock, logger, metrics });
   await lifecycle.start('outbox', outbox);
   const slot = new Slot({
     model: { name: folder.spec.name, version: '0', digest: folder.digest },
@@ -185,6 +187,8 @@ async function startAgent(
     router: new CertificateRouter(goal, undefined, Math.random),
     outbox,
     uplink: NO_UPLINK,
+    meter: freeMeter,
+    shrinking: () => undefined,
     show: (result) => results.add(result),
     deliver: (result, isOwed) => fanout.deliver(result, isOwed),
     clock,
@@ -196,7 +200,9 @@ async function startAgent(
     deviceId: 'bench',
     pipelines: new Map([[pipeline.name, pipeline]]),
     results,
-    isOwed: () => false,
+    outbox,
+    hurry: () => undefined,
+    meter: freeMeter,
     ready: () => undefined,
     link: () => ({ online: false, hub: null, outbox: outbox.depth }),
     key: undefined,
@@ -213,6 +219,7 @@ const NO_UPLINK: Uplink = {
   online: false,
   maxRequestBytes: 0,
   enqueue: () => undefined,
+  hurry: () => undefined,
   onReply: () => undefined,
   onChange: () => undefined,
 };

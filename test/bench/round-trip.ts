@@ -4,6 +4,7 @@
  * write+fsync of a record of the same size in the same folder, and a message of the same size there and back through the same
  * kind of broker.
  */
+
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -32,6 +33,7 @@ import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
 import { hasMosquitto, startMosquitto, type TestUser } from '../support/broker.ts';
+import { freeMeter, TELEMETRY } from '../support/fixed.ts';
 import { Disk } from './disk.ts';
 import { type BenchReport, inTree, line, median, type Table, type Verdict, workFolder } from './harness.ts';
 import { Program, until } from './program.ts';
@@ -247,11 +249,15 @@ async function startAgent(
 
   const time = new StoredRunningTime({ path: join(data, 'running-time.json'), ...usual });
   await lifecycle.start('running time', time);
-  const outbox = new DiskOutbox({ folder: join(data, 'outbox'), time, logger });
+  const outbox = new DiskOutbox({ folder: join(data, 'outbox'), time, metrics, ...usual });
   await lifecycle.start('outbox', outbox);
   const uplink = new MqttUplink({
     deviceId: DEVICE.id,
     agentVersion: 'bench',
+    instance: 'bench',
+    telemetry: () => TELEMETRY,
+    onDesired: () => undefined,
+    meter: freeMeter,
     connect: (will) =>
       connectMqtt({
         url: hub.mqtt?.url ?? credential.mqttUrl,
@@ -301,6 +307,8 @@ async function startAgent(
     router: new CertificateRouter(goal, undefined, Math.random),
     outbox: watched,
     uplink,
+    meter: freeMeter,
+    shrinking: () => undefined,
     show: () => {
       shownMonoMs = performance.now();
     },

@@ -1,4 +1,5 @@
 /** A device's link, put together of the agent's own parts as in agent/main.ts; everything is escalated. */
+
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ResultStore } from '../../../agent/api/result-store.ts';
@@ -17,6 +18,7 @@ import { AppError } from '../../../shared/runtime/errors.ts';
 import { Lifecycle } from '../../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../../shared/runtime/logger.ts';
 import type { TestUser } from '../../support/broker.ts';
+import { freeMeter, TELEMETRY } from '../../support/fixed.ts';
 import { until } from '../program.ts';
 
 /** Milliseconds from `outbox.put`. */
@@ -57,7 +59,8 @@ export class BenchDevice {
     this.outbox = new DiskOutbox({
       folder: join(options.folder, 'outbox'),
       time: { nowRunMs: () => clock.nowMonoMs() },
-      logger,
+      metrics,
+      ...usual,
     });
     // Offline nothing is timed, and what is remembered here would count as the device's memory.
     const watched = url === undefined ? this.outbox : this.#watched(this.outbox);
@@ -65,6 +68,10 @@ export class BenchDevice {
     this.#uplink = new MqttUplink({
       deviceId: user.id,
       agentVersion: 'bench',
+      instance: 'bench',
+      telemetry: () => TELEMETRY,
+      onDesired: () => undefined,
+      meter: freeMeter,
       connect: (will) =>
         url === undefined
           ? Promise.reject(new AppError('BROKER_UNREACHABLE'))
@@ -92,6 +99,8 @@ export class BenchDevice {
       router: new CertificateRouter(goal, undefined, Math.random),
       outbox: watched,
       uplink: this.#uplink,
+      meter: freeMeter,
+      shrinking: () => undefined,
       show: (result) => results.add(result),
       deliver: () => Promise.resolve(),
       metrics,

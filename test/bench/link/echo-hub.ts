@@ -18,11 +18,17 @@ const ref = { name: 'echo', version: '1', digest: 'e'.repeat(64) };
 const RAW_REPLY = Buffer.alloc(400, 1);
 
 await runProgram(async () => {
-  const devices = { isActive: () => true, seen: () => undefined, reported: () => undefined };
+  const devices = {
+    isActive: () => true,
+    seen: () => undefined,
+    reported: () => undefined,
+    counted: () => undefined,
+  };
   const usage = new FileUsageLedger({ folder, clock, logger });
   await usage.start();
   const link = new HubLink({
     hubId: id,
+    instance: 'bench',
     connect: (will) => connectMqtt({ url, clientId: id, username: id, password, will, logger }),
     devices,
     clock,
