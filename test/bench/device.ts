@@ -35,6 +35,7 @@ import {
   type Verdict,
   workFolder,
 } from './harness.ts';
+import { uncappedMeter } from './meter.ts';
 import { Worker, type WorkerAnswer, workerAnswer } from './worker.ts';
 
 /** As a device with two pipelines on two cores gives each runner. */
@@ -148,8 +149,10 @@ async function startAgent(
 ): Promise<{ pipeline: Pipeline; url: string }> {
   const metrics = createAgentMetrics();
   const time = { nowRunMs: () => clock.nowMonoMs() };
-  const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, logger });
+  const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, clock, logger, metrics });
   await lifecycle.start('outbox', outbox);
+  const meter = uncappedMeter({ folder: dataDir, outbox, metrics });
+  await lifecycle.start('link ledger', meter);
   const slot = new Slot({
     model: { name: folder.spec.name, version: '0', digest: folder.digest },
     runner: {
@@ -185,6 +188,8 @@ async function startAgent(
     router: new CertificateRouter(goal, undefined, Math.random),
     outbox,
     uplink: NO_UPLINK,
+    meter,
+    shrinking: () => undefined,
     show: (result) => results.add(result),
     deliver: (result, isOwed) => fanout.deliver(result, isOwed),
     clock,
@@ -196,7 +201,9 @@ async function startAgent(
     deviceId: 'bench',
     pipelines: new Map([[pipeline.name, pipeline]]),
     results,
-    isOwed: () => false,
+    outbox,
+    hurry: () => undefined,
+    meter,
     ready: () => undefined,
     link: () => ({ online: false, hub: null, outbox: outbox.depth }),
     key: undefined,
@@ -213,6 +220,7 @@ const NO_UPLINK: Uplink = {
   online: false,
   maxRequestBytes: 0,
   enqueue: () => undefined,
+  hurry: () => undefined,
   onReply: () => undefined,
   onChange: () => undefined,
 };

@@ -171,6 +171,7 @@ export async function writeMosquittoUsers(folder: string, users: readonly TestUs
       (channel) => `pattern write outrider/v1/devices/%u/${channel}`,
     ),
     ...['reply', 'chunk', 'desired'].map((channel) => `pattern read outrider/v1/devices/%u/${channel}`),
+    'pattern write outrider/v1/hubs/+/chunk/%u',
     'pattern read outrider/v1/hubs/+/presence',
     '',
   ];

@@ -1,6 +1,7 @@
 /** How fast the outbox accepts, and how much it writes for it: puts of 1 KB, one at a time and 32 at a time. */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { systemClock as clock } from '../../../shared/runtime/clock.ts';
 import { silentLogger as logger } from '../../../shared/runtime/logger.ts';
@@ -29,7 +30,9 @@ async function measure(atATime: number, count: number): Promise<Table> {
   const outbox = new DiskOutbox({
     folder: join(work.path, 'outbox'),
     time: { nowRunMs: () => clock.nowMonoMs() },
+    clock,
     logger,
+    metrics: createAgentMetrics(),
   });
   const disk = await Disk.open(join(work.path, 'fsync'));
   try {

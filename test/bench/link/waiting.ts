@@ -19,6 +19,7 @@ const local: LocalModel = {
     ...localAnswer(),
     output: Array.from({ length: LABELS }, (_, at) => ({ label: `label-${at}`, score: Math.random() })),
   }),
+  shrink: async (input) => input,
 };
 
 const device = new BenchDevice({
