@@ -14,6 +14,7 @@ import { type EnrollOptions, findCredential, waitForCredential } from './uplink/
 import { DesiredState } from './uplink/desired.ts';
 import { fetchDesired } from './uplink/hub-http.ts';
 import { LinkLedger } from './uplink/link-ledger.ts';
+import { Renewal } from './uplink/renewal.ts';
 import { MqttUplink } from './uplink/uplink.ts';
 
 export interface LinkParts {
@@ -69,14 +70,18 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
     instance: newId(),
     connect: async (will, signal) => {
       const credential = await waitForCredential(identity, signal);
-      return connectMqtt({
+      const { path, hubUrl } = identity;
+      const renewal = new Renewal({ path, hubUrl, credential, clock, logger });
+      const connection = await connectMqtt({
         url: config.mqttUrl ?? credential.mqttUrl,
         clientId: config.device,
         username: config.device,
-        password: config.mqttPassword ?? credential.secret,
+        password: config.mqttPassword ?? (() => renewal.secret),
         will,
         logger,
       });
+      renewal.start(connection, signal);
+      return connection;
     },
     outbox,
     reported: () => ({

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Reported } from '../shared/contract/messages.ts';
 import { pictureNeedOf } from '../shared/inference/picture-need.ts';
+import { connectMqtt } from '../shared/mqtt/connect.ts';
 import { findModelFolders } from '../shared/release/model-folder.ts';
 import { writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
@@ -18,6 +19,7 @@ import { Supervisor } from '../shared/runtime/supervisor.ts';
 import { startAnswering } from './answering.ts';
 import { createHubApi } from './api/api.ts';
 import { HubServer } from './api/server.ts';
+import { DynsecAccess, type DynsecAccessOptions } from './broker-access/dynsec.ts';
 import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts';
 import type { LocalEngine } from './engine/local-engine.ts';
 import type { HubLink } from './intake/link.ts';
@@ -39,14 +41,27 @@ async function run(
   const metrics = createHubMetrics();
   const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
 
-  const { isEmbedded } = config.mqtt;
-  const registry = await Registry.open({
+  const { access } = config.mqtt;
+  let dynsec: DynsecAccess | undefined;
+  const createAccess = (hubId: string, hubSecret: string): DynsecAccess => {
+    dynsec = createDynsecAccess(config, {
+      hubId,
+      hubSecret,
+      logger,
+      onReady: () => registry.devices.reconcile(),
+    });
+    return dynsec;
+  };
+  const registry: Registry = await Registry.open({
     folder,
     clock,
     logger,
-    ...(isEmbedded && { brokerFolder: brokerFolder(config) }),
+    ...(access === 'embedded' && { brokerFolder: brokerFolder(config) }),
+    ...(access === 'dynsec' && { createAccess }),
+    ...(config.credentialLifeMs !== undefined && { credentialLifeMs: config.credentialLifeMs }),
   });
   await lifecycle.start('registry', registry);
+  if (dynsec) await lifecycle.start('broker access', dynsec);
   await takeInModels(config, registry, logger);
 
   const mqttUrl = config.mqtt.url ?? (await startBroker(config, lifecycle, logger));
@@ -57,8 +72,9 @@ async function run(
       hubId: registry.hubId,
       mqtt: {
         url: mqttUrl,
-        username: config.mqtt.username ?? registry.hubId,
-        password: config.mqtt.password ?? registry.brokerSecret,
+        // With dynsec the hub has made itself an account that may do less than the plugin's admin.
+        username: (access === 'external' ? config.mqtt.username : undefined) ?? registry.hubId,
+        password: (access === 'external' ? config.mqtt.password : undefined) ?? registry.brokerSecret,
       },
       models: registry.models,
       devices: registry.devices,
@@ -126,6 +142,19 @@ function bookOf(registry: Registry, engine: LocalEngine, link: () => HubLink, lo
           .catch((error: unknown) => logger.failure('link.not_told', error, { deviceId: id }));
     },
   };
+}
+
+/** The hub as the admin of Mosquitto's dynamic-security plugin. */
+function createDynsecAccess(
+  { mqtt: { url = '', username = '', password = '' } }: HubConfig,
+  parts: Pick<DynsecAccessOptions, 'hubId' | 'hubSecret' | 'onReady' | 'logger'>,
+): DynsecAccess {
+  const clientId = `${parts.hubId}-access`;
+  return new DynsecAccess({
+    ...parts,
+    connect: () => connectMqtt({ url, clientId, username, password, logger: parts.logger }),
+    clock,
+  });
 }
 
 /** Each folder whose digest is not known becomes its name's next version; one that is not valid is told and passed over. */

@@ -118,13 +118,27 @@ export interface KeyBook {
   revoke(id: string): Promise<void>;
 }
 
+/** What a device is granted with its credential. */
+export interface CredentialGrant {
+  /** null: the credential does not end. */
+  readonly expiresInMs: number | null;
+}
+
 /** What an operator does with devices, and a device with its token. */
 export interface DeviceAdmin {
   list(): DeviceRecord[];
   createToken(request: EnrollmentTokenRequest): Promise<EnrollmentToken>;
-  /** The credential is in force when it returns. @throws ENROLLMENT_REFUSED, CONFLICT */
-  enroll(request: EnrollRequest): Promise<void>;
-  /** The device is cut off at once. @throws DEVICE_UNKNOWN */
+  /**
+   * The credential is in force when it returns.
+   *
+   * @throws ENROLLMENT_REFUSED, CONFLICT, PARAMETERS_INVALID, BROKER_UNREACHABLE (then nothing is recorded)
+   */
+  enroll(request: EnrollRequest): Promise<CredentialGrant>;
+  /**
+   * The device is cut off at once.
+   *
+   * @throws DEVICE_UNKNOWN, BROKER_UNREACHABLE (revoked here; the broker is told when it is back)
+   */
   revoke(id: string): Promise<void>;
 }
 
@@ -132,6 +146,36 @@ export interface DeviceAdmin {
 export interface DesiredBook {
   /** undefined for a device that is unknown or has not reported yet */
   of(deviceId: string): Desired | undefined;
+}
+
+/** What a device does with its own credential. */
+export interface DeviceCredentials {
+  /** Whose secret this is; undefined for one that is unknown or has ended. Using a renewed one ends the one before it. */
+  authenticate(secret: string): Promise<string | undefined>;
+  /**
+   * Asked twice for the same secret it grants it once: the first answer may have been lost.
+   *
+   * @param bearer the secret that the device has shown
+   * @throws UNAUTHORIZED, PARAMETERS_INVALID, BROKER_UNREACHABLE (then nothing is recorded)
+   */
+  renew(deviceId: string, bearer: string, secret: string): Promise<CredentialGrant>;
+  /** Gives a broker that has forgotten the device its account back. @throws UNAUTHORIZED, CONFLICT, BROKER_UNREACHABLE */
+  link(deviceId: string, bearer: string): Promise<CredentialGrant>;
+}
+
+/** The accounts of a broker that wants to know plain secrets: Mosquitto with its dynamic-security plugin. */
+export interface BrokerAccess {
+  /** In force when it returns; an account that is there gets this secret. @throws BROKER_UNREACHABLE, CONFLICT (a foreign account) */
+  allow(deviceId: string, secret: string): Promise<void>;
+  /** Cut off when it returns. @throws BROKER_UNREACHABLE */
+  forbid(deviceId: string): Promise<void>;
+  /**
+   * Removes our accounts of devices that are not wanted when it comes to them, and mends the rights of the others.
+   *
+   * @returns the wanted that have no account: only their secrets can bring them back
+   * @throws BROKER_UNREACHABLE, CONFIG_INVALID (the broker lets everybody in)
+   */
+  sync(wanted: () => ReadonlySet<string>): Promise<string[]>;
 }
 
 /** The models as people see them; whether one is loaded, the engine knows. */

@@ -4,7 +4,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { z } from 'zod';
-import { type enrollRequest, enrollResponse } from '../../shared/contract/messages.ts';
+import { type EnrollResponse, type enrollRequest, enrollResponse } from '../../shared/contract/messages.ts';
 import { deviceId as deviceIdSchema } from '../../shared/contract/names.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
@@ -20,6 +20,8 @@ const credential = z.object({
   mqttUrl: z.string(),
   /** Hash of the token that it came by, so that a restart with the same flags does not use it again. */
   tokenSha256: z.string(),
+  /** How long it was good when it was granted; missing: it does not end. */
+  lifeMs: z.number().positive().optional(),
 });
 export type Credential = z.infer<typeof credential>;
 
@@ -67,18 +69,32 @@ export async function waitForCredential(options: EnrollOptions, signal: AbortSig
 async function enroll({ path, deviceId, hubUrl }: EnrollOptions, token: string): Promise<Credential> {
   if (hubUrl === undefined)
     throw new AppError('CONFIG_INVALID', 'an enrolment token needs the hub’s address: give --hub');
-  const url = new URL(hubUrl);
-  if (url.protocol !== 'https:' && !['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname)) {
-    throw new AppError('CONFIG_INVALID', `the secret may travel to ${url.host} by https only`);
-  }
+  const url = secretUrl(hubUrl, '/api/v1/enroll');
   const secret = await secretFor(path, token);
   const request: z.input<typeof enrollRequest> = { token, deviceId, secret };
-  const response = await post(new URL('/api/v1/enroll', url), request);
-  const { hubId, mqttUrl } = response;
-  const made: Credential = { deviceId, secret, hubId, mqttUrl, tokenSha256: sha256Hex(token) };
-  await writeJsonAtomic(path, made, 0o600);
+  const { hubId, mqttUrl, expiresInMs } = await post(url, request);
+  const made: Credential = {
+    deviceId,
+    secret,
+    hubId,
+    mqttUrl,
+    tokenSha256: sha256Hex(token),
+    ...(expiresInMs && { lifeMs: expiresInMs }),
+  };
+  await storeCredential(path, made);
   await rm(pendingPath(path), { force: true });
   return made;
+}
+
+export const storeCredential = (path: string, made: Credential): Promise<void> =>
+  writeJsonAtomic(path, made, 0o600);
+
+/** An address of the hub to which a secret may travel. @throws CONFIG_INVALID (plain http off loopback) */
+export function secretUrl(hubUrl: string, path: string): URL {
+  const url = new URL(path, hubUrl);
+  if (url.protocol !== 'https:' && !['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname))
+    throw new AppError('CONFIG_INVALID', `the secret may travel to ${url.host} by https only`);
+  return url;
 }
 
 const pending = z.object({ tokenSha256: z.string(), secret: z.string() });
@@ -96,12 +112,16 @@ async function secretFor(path: string, token: string): Promise<string> {
 
 const problemCode = z.object({ code: z.enum(ERROR_CODES), detail: z.string() });
 
-async function post(url: URL, body: object): Promise<z.infer<typeof enrollResponse>> {
+/** Asks the hub for what it answers with a credential. @throws HUB_UNREACHABLE, HUB_FAILED, or the hub's code */
+export async function post(url: URL, body: object, bearer?: string): Promise<EnrollResponse> {
   let response: Response;
   try {
     response = await fetch(url, {
       method: 'POST',
-      headers: { 'content-type': 'application/json' },
+      headers: {
+        'content-type': 'application/json',
+        ...(bearer !== undefined && { authorization: `Bearer ${bearer}` }),
+      },
       body: JSON.stringify(body),
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });

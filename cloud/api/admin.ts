@@ -1,34 +1,27 @@
 /** What operators do with models, devices and keys, and how a device enrols: `/api/v1/…`. */
 import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
-import type { z } from 'zod';
 import { enrollmentTokenRequest, keyRequest } from '../../shared/contract/admin.ts';
 import { type EnrollResponse, enrollRequest } from '../../shared/contract/messages.ts';
-import { AppError } from '../../shared/runtime/errors.ts';
-import { tryParseJson } from '../../shared/runtime/json.ts';
-import type { DeviceAdmin, KeyBook, ModelShelf } from '../ports.ts';
+import type { CredentialGrant, DeviceAdmin, KeyBook, ModelShelf } from '../ports.ts';
 import type { BodyReader } from './body.ts';
 import { type HubEnv, requireScope } from './face.ts';
 import type { RateBound } from './rate-bound.ts';
 
 export interface AdminOptions {
-  readonly hubId: string;
-  /** Where devices find the broker. */
-  readonly mqttUrl: string;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin;
   readonly models: ModelShelf;
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;
+  /** What a device is told with its credential. */
+  readonly welcome: (deviceId: string, grant: CredentialGrant) => EnrollResponse;
   readonly bodies: BodyReader;
   readonly enrollments: RateBound;
 }
 
-/** No admin request is larger by far. */
-const MAX_BODY_BYTES = 64 * 1024;
-
 export function createAdminApi(options: AdminOptions): Hono<HubEnv> {
-  const { keys, devices, models } = options;
+  const { keys, devices, models, bodies } = options;
   const app = new Hono<HubEnv>();
   const admin = requireScope(keys, 'admin');
 
@@ -43,33 +36,24 @@ export function createAdminApi(options: AdminOptions): Hono<HubEnv> {
   });
 
   app.post('/enrollment-tokens', admin, async (c) =>
-    c.json(await devices.createToken(await bodyOf(c, enrollmentTokenRequest)), 201),
+    c.json(await devices.createToken(await bodies.json(c.req.raw, enrollmentTokenRequest)), 201),
   );
   // The token is the credential: the device has no key yet.
   app.post('/enroll', async (c) => {
     options.enrollments.take(remoteAddress(c));
-    const request = await bodyOf(c, enrollRequest);
-    await devices.enroll(request);
-    const { hubId, mqttUrl } = options;
-    return c.json({ deviceId: request.deviceId, hubId, mqttUrl } satisfies EnrollResponse, 201);
+    const request = await bodies.json(c.req.raw, enrollRequest);
+    const grant = await devices.enroll(request);
+    return c.json(options.welcome(request.deviceId, grant), 201);
   });
 
   app.get('/keys', admin, (c) => c.json({ keys: keys.list() }));
-  app.post('/keys', admin, async (c) => c.json(await keys.create(await bodyOf(c, keyRequest)), 201));
+  app.post('/keys', admin, async (c) =>
+    c.json(await keys.create(await bodies.json(c.req.raw, keyRequest)), 201),
+  );
   app.delete('/keys/:id', admin, async (c) => {
     await keys.revoke(c.req.param('id'));
     return c.body(null, 204);
   });
-
-  /** @throws BAD_REQUEST, naming the field */
-  function bodyOf<T>(c: Context<HubEnv>, schema: z.ZodType<T>): Promise<T> {
-    return options.bodies.with(c.req.raw, MAX_BODY_BYTES, async (bytes) => {
-      const parsed = schema.safeParse(tryParseJson(bytes));
-      if (parsed.success) return parsed.data;
-      const issue = parsed.error.issues[0];
-      throw new AppError('BAD_REQUEST', `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);
-    });
-  }
 
   return app;
 }

@@ -5,14 +5,17 @@
 import { type Context, Hono } from 'hono';
 import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
+import type { EnrollResponse } from '../../shared/contract/messages.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type {
+  CredentialGrant,
   DesiredBook,
   DeviceAdmin,
+  DeviceCredentials,
   Inferencer,
   KeyBook,
   ModelCatalog,
@@ -21,6 +24,7 @@ import type {
 } from '../ports.ts';
 import { createAdminApi } from './admin.ts';
 import { BodyReader } from './body.ts';
+import { createDeviceApi } from './device.ts';
 import { type HubEnv, huggingFaceError, problem, requireScope } from './face.ts';
 import { createHealthApi } from './health.ts';
 import { createHuggingFaceApi } from './hugging-face.ts';
@@ -32,7 +36,7 @@ export interface HubApiOptions {
   /** Where devices find the broker: told at enrolment. */
   readonly mqttUrl: string;
   readonly keys: KeyBook;
-  readonly devices: DeviceAdmin;
+  readonly devices: DeviceAdmin & DeviceCredentials;
   readonly models: ModelShelf & ModelCatalog;
   readonly inferencer: Inferencer;
   /** Whether a runner holds the model now. */
@@ -85,10 +89,17 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
   );
   const { hubId, mqttUrl, isLoaded } = options;
   const enrollments = new RateBound(clock);
+  const welcome = (deviceId: string, { expiresInMs }: CredentialGrant): EnrollResponse => ({
+    deviceId,
+    hubId,
+    mqttUrl,
+    expiresInMs,
+  });
   app.route(
-    '/api/v1',
-    createAdminApi({ hubId, mqttUrl, keys, devices, models, isLoaded, bodies, enrollments }),
+    '/api/v1/devices/self',
+    createDeviceApi({ devices, desired: options.desired, welcome, bodies, attempts: new RateBound(clock) }),
   );
+  app.route('/api/v1', createAdminApi({ keys, devices, models, isLoaded, welcome, bodies, enrollments }));
   app.route('/hf', createHuggingFaceApi({ keys, catalog: models, inferencer, usage, bodies, clock }));
 
   const fail = (c: Context<HubEnv>, error: AppError) =>

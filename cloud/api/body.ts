@@ -1,11 +1,15 @@
 /** Reads request bodies with a limit for each, one for all together, and one for the time that they take. */
+import type { z } from 'zod';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { tryParseJson } from '../../shared/runtime/json.ts';
 
 /** Memory that request bodies may take together, until their answers are out: eight of the largest pictures. */
 const MAX_HELD_BYTES = 256 * 1024 * 1024;
 /** A slow sender holds memory: 32 MiB in this time is a link of 9 Mbit/s. */
 const BODY_TIMEOUT_MS = 30_000;
+/** No request of an operator or a device is larger by far. */
+const MAX_JSON_BYTES = 64 * 1024;
 
 export class BodyReader {
   readonly #clock: Clock;
@@ -15,6 +19,16 @@ export class BodyReader {
   constructor({ clock, timeoutMs = BODY_TIMEOUT_MS }: { clock: Clock; timeoutMs?: number }) {
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
+  }
+
+  /** A small JSON body. @throws BAD_REQUEST, naming the field, and what `with` throws */
+  json<T>(request: Request, schema: z.ZodType<T>): Promise<T> {
+    return this.with(request, MAX_JSON_BYTES, async (bytes) => {
+      const parsed = schema.safeParse(tryParseJson(bytes));
+      if (parsed.success) return parsed.data;
+      const issue = parsed.error.issues[0];
+      throw new AppError('BAD_REQUEST', `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);
+    });
   }
 
   /**

@@ -3,22 +3,43 @@ import type { Context, MiddlewareHandler } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { KeyScope, Problem } from '../../shared/contract/admin.ts';
 import { AppError, ERRORS, type ErrorCode, toErrorBody } from '../../shared/runtime/errors.ts';
-import type { KeyBook, KeyHolder } from '../ports.ts';
+import type { DeviceCredentials, KeyBook, KeyHolder } from '../ports.ts';
 
 export interface HubEnv {
-  Variables: { requestId: string; holder: KeyHolder };
+  Variables: {
+    requestId: string;
+    /** Behind `requireScope`. */
+    holder: KeyHolder;
+    /** Behind `requireDevice`, with the secret that it has shown. */
+    device: { readonly id: string; readonly secret: string };
+  };
 }
+
+/** RFC 6750 2.1; the scheme's case does not matter, RFC 9110 11.1. */
+const bearerOf = (c: Context): string | undefined =>
+  /^Bearer +([\w.~+/=-]{1,256})$/i.exec(c.req.header('authorization') ?? '')?.[1];
 
 /** Lets only keys with one of these scopes through; `admin` may everything. */
 export function requireScope(keys: KeyBook, ...scopes: KeyScope[]): MiddlewareHandler<HubEnv> {
   return async (c, next) => {
-    // RFC 6750 2.1; the scheme's case does not matter, RFC 9110 11.1.
-    const key = /^Bearer +([\w.~+/=-]{1,256})$/i.exec(c.req.header('authorization') ?? '')?.[1];
+    const key = bearerOf(c);
     const holder = key === undefined ? undefined : keys.identify(key);
     if (!holder) throw new AppError('UNAUTHORIZED');
     const isAllowed = holder.scopes.includes('admin') || scopes.some((one) => holder.scopes.includes(one));
     if (!isAllowed) throw new AppError('FORBIDDEN', `this key lacks the scope ${scopes.join(' or ')}`);
     c.set('holder', holder);
+    await next();
+  };
+}
+
+/** Lets only a device with its own credential through. */
+export function requireDevice(devices: DeviceCredentials): MiddlewareHandler<HubEnv> {
+  return async (c, next) => {
+    const secret = bearerOf(c);
+    const id = secret === undefined ? undefined : await devices.authenticate(secret);
+    if (secret === undefined || id === undefined)
+      throw new AppError('UNAUTHORIZED', 'a device’s own valid credential is needed');
+    c.set('device', { id, secret });
     await next();
   };
 }

@@ -1,4 +1,4 @@
-/** A token bucket for each address: who asks without a key may do so often, not for ever. */
+/** A token bucket for each address or device: who asks for what costs something may do so often, not for ever. */
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 
@@ -6,7 +6,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 const BURST = 30;
 const PER_SECOND = 1;
 /** Bounds the memory; past it everybody starts afresh. */
-const MAX_ADDRESSES = 10_000;
+const MAX_BUCKETS = 10_000;
 
 interface Bucket {
   left: number;
@@ -21,17 +21,17 @@ export class RateBound {
     this.#clock = clock;
   }
 
-  /** @throws QUEUE_FULL, with the time to wait */
-  take(address: string): void {
+  /** @throws RATE_LIMITED, with the time to wait */
+  take(who: string): void {
     const nowMonoMs = this.#clock.nowMonoMs();
-    if (this.#buckets.size >= MAX_ADDRESSES) this.#buckets.clear();
-    const bucket = this.#buckets.get(address) ?? { left: BURST, atMonoMs: nowMonoMs };
+    if (this.#buckets.size >= MAX_BUCKETS) this.#buckets.clear();
+    const bucket = this.#buckets.get(who) ?? { left: BURST, atMonoMs: nowMonoMs };
     const refilled = bucket.left + ((nowMonoMs - bucket.atMonoMs) / 1000) * PER_SECOND;
     const left = Math.min(BURST, refilled) - 1;
     if (left < 0) {
       const retryAfterMs = (-left / PER_SECOND) * 1000;
-      throw new AppError('QUEUE_FULL', 'too many attempts from this address', { details: { retryAfterMs } });
+      throw new AppError('RATE_LIMITED', 'too many attempts from here', { details: { retryAfterMs } });
     }
-    this.#buckets.set(address, { left, atMonoMs: nowMonoMs });
+    this.#buckets.set(who, { left, atMonoMs: nowMonoMs });
   }
 }

@@ -6,7 +6,6 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer as createSecureServer, Server as SecureServer } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client } from 'aedes';
-import type { Principal } from '../../shared/contract/access.ts';
 import {
   deviceMayPublish,
   deviceMaySubscribe,
@@ -19,7 +18,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { toListenError } from '../../shared/runtime/program.ts';
-import { AccessBook } from './access.ts';
+import { AccessBook, type AccessChange, type Admission } from './access.ts';
 import { guardReads, MAX_PACKET_BYTES, MAX_UNAUTHENTICATED_BYTES, PacketGuard } from './packet-guard.ts';
 import { BoundedSessions } from './sessions.ts';
 import { createWebSocketDoor } from './web-socket.ts';
@@ -54,7 +53,7 @@ const NOT_AUTHORIZED = 5;
 export class EmbeddedBroker implements Part {
   readonly #options: BrokerOptions;
   readonly #access: AccessBook;
-  readonly #principals = new WeakMap<Client, Principal>();
+  readonly #principals = new WeakMap<Client, Admission>();
   readonly #wills = new WeakMap<Client, string>();
   /** By connection: what lets a client in that is known. */
   readonly #trust = new WeakMap<object, () => void>();
@@ -87,7 +86,7 @@ export class EmbeddedBroker implements Part {
     const aedes = await this.#createAedes();
     this.#aedes = aedes;
     const sessions = new BoundedSessions(aedes, (id, filter) => this.#idMaySubscribe(id, filter));
-    this.#access.onRevoked((ids) => this.#cutOff(ids, sessions));
+    this.#access.onChange((change) => this.#cutOff(change, sessions));
     try {
       await this.#listen(aedes);
     } catch (error) {
@@ -140,8 +139,15 @@ export class EmbeddedBroker implements Part {
       },
       authorizeForward: (client, packet) => (this.#mayRead(client, packet.topic) ? packet : null),
     });
-    aedes.on('client', (client) => this.#clients.set(client.id, client));
-    aedes.on('clientDisconnect', (client) => this.#clients.delete(client.id));
+    aedes.on('client', (client) => {
+      this.#clients.set(client.id, client);
+      // The file may have changed while it was being let in.
+      const principal = this.#principals.get(client);
+      if (!principal || !this.#access.holds(principal)) client.close();
+    });
+    aedes.on('clientDisconnect', (client) => {
+      if (this.#clients.get(client.id) === client) this.#clients.delete(client.id);
+    });
     aedes.on('clientError', (client, error) =>
       this.#options.logger.debug('broker.client_error', { clientId: client.id, reason: error.message }),
     );
@@ -196,18 +202,20 @@ export class EmbeddedBroker implements Part {
     const principal = this.#principals.get(client);
     if (!principal) return false;
     if (principal.role === 'hub') return topic.startsWith(HUB_PREFIX);
-    const asFilter = parseTopic(topic)?.kind === 'hub' ? HUB_PRESENCE_FILTER : topic;
+    const parsed = parseTopic(topic);
+    const isHubPresence = parsed?.kind === 'hub' && parsed.channel === 'presence';
+    const asFilter = isHubPresence ? HUB_PRESENCE_FILTER : topic;
     return deviceMaySubscribe(principal.id, asFilter);
   }
 
-  #cutOff(ids: ReadonlySet<string>, sessions: BoundedSessions): void {
+  #cutOff({ ids, gone }: AccessChange, sessions: BoundedSessions): void {
     for (const client of this.#clients.values()) {
       const principal = this.#principals.get(client);
-      if (!principal || !ids.has(principal.id)) continue;
+      if (!principal || !ids.has(principal.id) || this.#access.holds(principal)) continue;
       this.#options.logger.warn('broker.cut_off', { clientId: client.id });
       client.close();
     }
-    for (const id of ids) {
+    for (const id of gone) {
       sessions.forget(id).catch((error: unknown) => {
         this.#options.logger.failure('broker.forget_failed', error, { clientId: id });
       });
@@ -284,7 +292,7 @@ function portOf(server: Server | undefined): number {
 }
 
 /** A second connection with the same client id throws the first one out: nobody may take another's. */
-function ownsClientId({ id, role }: Principal, clientId: string): boolean {
+function ownsClientId({ id, role }: Admission, clientId: string): boolean {
   return role === 'hub' ? clientId.startsWith(id) : clientId === id;
 }
 

@@ -7,6 +7,13 @@ import { taskName } from '../../shared/contract/tasks.ts';
 
 const storedDevice = z.object({
   secretSha256: digest,
+  /** null: the credential does not end. */
+  expiresAtMs: z.number().nullable().default(null),
+  /** What it is being renewed to (credential.ts). */
+  next: z
+    .object({ secretSha256: digest, expiresAtMs: z.number().nullable(), sinceAtMs: z.number() })
+    .nullable()
+    .default(null),
   enrolledAtMs: z.number(),
   lastSeenAtMs: z.number().nullable(),
   reported: reported.nullable(),

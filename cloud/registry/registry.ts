@@ -12,6 +12,8 @@ import { systemCode } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import type { BrokerAccess } from '../ports.ts';
+import { principalOf } from './credential.ts';
 import { Database } from './database.ts';
 import { DesiredRegistry } from './desired.ts';
 import { DeviceRegistry } from './devices.ts';
@@ -24,6 +26,10 @@ export interface RegistryOptions {
   readonly folder: string;
   /** Where the embedded broker looks for access.json; left out with a broker of somebody else. */
   readonly brokerFolder?: string;
+  /** The accounts at such a broker, when they are made here; the hub's own id and secret come in. */
+  readonly createAccess?: (hubId: string, secret: string) => BrokerAccess;
+  /** How long a device's credential is good; for ever, when left out. */
+  readonly credentialLifeMs?: number;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -42,10 +48,12 @@ export class Registry implements Part {
   readonly models: ModelRegistry;
   readonly desired: DesiredRegistry;
 
-  private constructor(database: Database, brokerSecret: string, { clock, logger }: RegistryOptions) {
+  private constructor(database: Database, brokerSecret: string, options: RegistryOptions) {
+    const { clock, logger, credentialLifeMs } = options;
+    const access = options.createAccess?.(database.data.hubId, brokerSecret);
     this.hubId = database.data.hubId;
     this.brokerSecret = brokerSecret;
-    this.devices = new DeviceRegistry({ database, clock, logger });
+    this.devices = new DeviceRegistry({ database, clock, logger, access, credentialLifeMs });
     this.keys = new KeyRegistry({ database, clock });
     this.models = new ModelRegistry({ database, clock });
     this.desired = new DesiredRegistry({ database, devices: this.devices, models: this.models });
@@ -81,11 +89,7 @@ export class Registry implements Part {
 }
 
 function accessOf(data: HubData, brokerSecret: string): AccessFile {
-  const devices = Object.entries(data.devices).map(([id, { secretSha256 }]) => ({
-    id,
-    secretSha256,
-    role: 'device' as const,
-  }));
+  const devices = Object.entries(data.devices).map(([id, device]) => principalOf(id, device));
   const hub = { id: data.hubId, secretSha256: sha256Hex(brokerSecret), role: 'hub' as const };
   return { version: 1, principals: [hub, ...devices] };
 }

@@ -10,6 +10,8 @@ const principal = z.object({
   role: z.enum(['device', 'hub']),
   /** By the hub's clock; missing: never. */
   expiresAtMs: z.number().optional(),
+  /** The secret before a renewal: good until this time, or until the new one has been used. */
+  before: z.object({ secretSha256: digest, untilAtMs: z.number() }).optional(),
 });
 export type Principal = z.infer<typeof principal>;
 

@@ -27,6 +27,10 @@ export const deviceRecord = z.object({
   /** When it was last heard of; null when never. */
   lastSeenAtMs: z.number().nullable(),
   enrolledAtMs: z.number(),
+  /** When its credential ends unless it is renewed before; null: never. */
+  expiresAtMs: z.number().nullable(),
+  /** When two programs were last seen to use this id in turn; null when not in the last hour. */
+  contestedAtMs: z.number().nullable(),
   reported: reported.nullable(),
   /** Its counters of the last minute; null before the first. */
   telemetry: telemetry.nullable(),

@@ -23,7 +23,8 @@ export interface MqttConnectOptions {
   readonly url: string;
   readonly clientId: string;
   readonly username: string;
-  readonly password: string;
+  /** A function is asked at each connect: credentials are renewed. */
+  readonly password: string | (() => string);
   readonly will?: LastWill;
   /** `auto` (the default): 5, and 3.1.1 (written 4, as on the wire) where 5 is refused. */
   readonly protocol?: 'auto' | 4 | 5;
@@ -53,6 +54,8 @@ export interface MqttConnection {
   /** Each time, after the filters have been renewed. */
   onConnect(run: () => void): void;
   onDisconnect(run: (reason: string) => void): void;
+  /** Each time that the broker refuses the credential. */
+  onRefused(run: () => void): void;
   onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void;
   /**
    * QoS 1, remembered and renewed on each connect; while not connected it is only remembered.
@@ -111,6 +114,7 @@ class KeptConnection implements MqttConnection {
   readonly #filters = new Set<string | SharedFilter>();
   readonly #onConnect: (() => void)[] = [];
   readonly #onDisconnect: ((reason: string) => void)[] = [];
+  readonly #onRefused: (() => void)[] = [];
   readonly #onMessage: ((topic: string, payload: Uint8Array, retained: boolean) => void)[] = [];
   readonly #ending = new AbortController();
   readonly #loop: Promise<void>;
@@ -149,6 +153,10 @@ class KeptConnection implements MqttConnection {
 
   onDisconnect(run: (reason: string) => void): void {
     this.#onDisconnect.push(run);
+  }
+
+  onRefused(run: () => void): void {
+    this.#onRefused.push(run);
   }
 
   onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void {
@@ -192,11 +200,12 @@ class KeptConnection implements MqttConnection {
   /** One session from CONNECT to close. @returns how long to wait before the next, in milliseconds */
   async #liveOnce(): Promise<number> {
     this.#pastBytes = this.wireBytes;
+    const { password } = this.#options;
     const session = new MqttSession({
       url: this.#url,
       clientId: this.#options.clientId,
       username: this.#options.username,
-      password: this.#options.password,
+      password: typeof password === 'string' ? password : password(),
       will: this.#options.will,
       protocolVersion: this.#protocolVersion,
       cleanSession: this.#options.cleanSession ?? false,
@@ -288,6 +297,7 @@ class KeptConnection implements MqttConnection {
           `the broker ${this.#broker} refuses the ${what} of ${this.#options.clientId}: ${opening.reason}`,
         ),
       );
+      if (opening.why === 'credential') this.#tell('refused', this.#onRefused);
       return REFUSED_MIN_MS + this.#nextDelayMs();
     }
     if (opening.outcome === 'untrusted') {

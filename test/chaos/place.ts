@@ -12,6 +12,7 @@ import { tsxFlags } from '../../shared/runtime/supervisor.ts';
 import {
   freePort,
   mosquittoConf,
+  passwordAccess,
   type TestUser,
   untilListening,
   writeMosquittoUsers,
@@ -190,7 +191,7 @@ function embeddedBroker(data: string, port: number): KeptProgram {
 async function mosquitto(folder: string, port: number, users: readonly TestUser[]): Promise<KeptProgram> {
   await mkdir(folder, { recursive: true });
   await writeMosquittoUsers(folder, users);
-  await writeFile(join(folder, 'mosquitto.conf'), mosquittoConf(folder, port));
+  await writeFile(join(folder, 'mosquitto.conf'), mosquittoConf(port, passwordAccess(folder)));
   return new KeptProgram({
     name: 'broker',
     command: ['mosquitto', '-c', join(folder, 'mosquitto.conf')],

@@ -2,13 +2,17 @@
  * Real brokers for tests, each on a free loopback port with its own users: the embedded one, and Mosquitto where it is installed.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EmbeddedBroker } from '../../cloud/broker/broker.ts';
+import { DynsecAccess } from '../../cloud/broker-access/dynsec.ts';
 import { ACCESS_FILE_NAME, type AccessFile } from '../../shared/contract/access.ts';
+import { deviceRights, HUB_FILTER } from '../../shared/contract/topics.ts';
+import { connectMqtt } from '../../shared/mqtt/connect.ts';
 import type { WireBytes } from '../../shared/mqtt/wire.ts';
 import { writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { Authority } from '../../shared/runtime/authority.ts';
@@ -22,6 +26,8 @@ export interface TestUser {
   readonly id: string;
   readonly secret: string;
   readonly role: 'device' | 'hub';
+  /** Only the embedded broker knows ends. */
+  readonly expiresAtMs?: number;
 }
 
 export interface TestBroker {
@@ -58,7 +64,7 @@ export async function startEmbeddedBroker(
   const setUsers = (next: readonly TestUser[]) => {
     const file: AccessFile = {
       version: 1,
-      principals: next.map(({ id, secret, role }) => ({ id, secretSha256: sha256Hex(secret), role })),
+      principals: next.map(({ secret, ...rest }) => ({ ...rest, secretSha256: sha256Hex(secret) })),
     };
     return writeJsonAtomic(join(folder, ACCESS_FILE_NAME), file, 0o600);
   };
@@ -109,48 +115,151 @@ export const hasMosquitto = (): boolean => spawnSync('mosquitto', ['-h']).error 
 /** Starts Mosquitto with a password file and an access list made for these users. */
 export async function startMosquitto(users: readonly TestUser[] = TEST_USERS): Promise<TestBroker> {
   const folder = await mkdtemp(join(tmpdir(), 'outrider-mosquitto-'));
-  const port = await freePort();
-  const setUsers = async (next: readonly TestUser[]) => {
-    await writeMosquittoUsers(folder, next);
-    child?.kill('SIGHUP');
-  };
-  let child: ChildProcess | undefined;
-  await setUsers(users);
-  await writeFile(join(folder, 'mosquitto.conf'), mosquittoConf(folder, port));
-  const start = async () => {
-    child = spawn('mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'ignore' });
-    await untilListening(port);
-  };
-  const end = async () => {
-    if (!child || child.exitCode !== null) return;
-    const gone = new Promise((resolve) => child?.once('exit', resolve));
-    child.kill('SIGTERM');
-    await gone;
-  };
-  await start();
-  return {
-    url: `mqtt://127.0.0.1:${port}`,
-    port,
-    folder,
-    setUsers,
-    async restart(downMs = 0) {
-      await end();
-      await delay(downMs);
-      await start();
+  await writeMosquittoUsers(folder, users);
+  const program = await MosquittoProgram.start(folder, passwordAccess(folder));
+  return Object.assign(program, {
+    async setUsers(next: readonly TestUser[]) {
+      await writeMosquittoUsers(folder, next);
+      program.reload();
     },
-    async stop() {
-      await end();
-      await rm(folder, { recursive: true, force: true });
-    },
-  };
+  });
 }
 
-export const mosquittoConf = (folder: string, port: number): string =>
+/** What `writeMosquittoUsers` has written. */
+export const passwordAccess = (folder: string): string[] => [
+  `password_file ${join(folder, 'passwords')}`,
+  `acl_file ${join(folder, 'acl')}`,
+  // Whoever knows one password could take any client id otherwise, and throw its owner out.
+  'use_username_as_clientid true',
+];
+
+export interface DynsecBroker extends TestBroker {
+  /** What the hub drives the plugin with. */
+  readonly admin: { readonly username: string; readonly password: string };
+  readonly access: DynsecAccess;
+}
+
+/** Starts Mosquitto with its dynamic-security plugin, and makes these users through the hub's own code. */
+export async function startDynsecMosquitto(
+  users: readonly TestUser[] = TEST_USERS,
+  logger: Logger = silentLogger,
+): Promise<DynsecBroker> {
+  const folder = await mkdtemp(join(tmpdir(), 'outrider-dynsec-'));
+  const admin = { username: 'admin', password: 'admin-secret' };
+  const file = join(folder, 'dynamic-security.json');
+  const init = spawnSync('mosquitto_ctrl', ['dynsec', 'init', file, admin.username, admin.password]);
+  if (init.status !== 0) throw new Error(`mosquitto_ctrl failed: ${init.stderr}`);
+  const program = await MosquittoProgram.start(folder, [
+    `plugin ${dynsecPlugin()}`,
+    `plugin_opt_config_file ${file}`,
+  ]);
+  const hub = users.find(({ role }) => role === 'hub');
+  let onReady = (): void => undefined;
+  const ready = new Promise<void>((resolve) => {
+    onReady = resolve;
+  });
+  const access = new DynsecAccess({
+    connect: () =>
+      connectMqtt({ url: program.url, clientId: 'hub-access', ...admin, logger, random: () => 0 }),
+    hubId: hub?.id ?? 'hub-1',
+    hubSecret: hub?.secret ?? 'hub-secret',
+    onReady: async () => onReady(),
+    clock: systemClock,
+    logger,
+  });
+  await access.start();
+  await ready;
+  let before: readonly TestUser[] = [];
+  const setUsers = async (next: readonly TestUser[]) => {
+    const devices = next.filter(({ role }) => role === 'device');
+    for (const { id } of before) if (!devices.some((one) => one.id === id)) await access.forbid(id);
+    for (const { id, secret } of devices)
+      if (!before.some((one) => one.id === id && one.secret === secret)) await access.allow(id, secret);
+    before = devices;
+  };
+  await setUsers(users);
+  return Object.assign(program, {
+    admin,
+    access,
+    setUsers,
+    async stop() {
+      await access.stop();
+      await program.end();
+    },
+  });
+}
+
+/** Where distributions put it. */
+function dynsecPlugin(): string {
+  const found = [
+    `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu`,
+    '/usr/lib',
+    '/usr/local/lib',
+  ].map((folder) => join(folder, 'mosquitto_dynamic_security.so'));
+  return found.find(existsSync) ?? 'mosquitto_dynamic_security.so';
+}
+
+/** A Mosquitto of our own on a free port; it goes with its folder. */
+class MosquittoProgram {
+  readonly folder: string;
+  readonly port: number;
+  #child: ChildProcess | undefined;
+
+  private constructor(folder: string, port: number) {
+    this.folder = folder;
+    this.port = port;
+  }
+
+  get url(): string {
+    return `mqtt://127.0.0.1:${this.port}`;
+  }
+
+  static async start(folder: string, access: readonly string[]): Promise<MosquittoProgram> {
+    const program = new MosquittoProgram(folder, await freePort());
+    await writeFile(join(folder, 'mosquitto.conf'), mosquittoConf(program.port, access));
+    await program.#start();
+    return program;
+  }
+
+  async restart(downMs = 0): Promise<void> {
+    await this.#kill();
+    await delay(downMs);
+    await this.#start();
+  }
+
+  reload(): void {
+    this.#child?.kill('SIGHUP');
+  }
+
+  async end(): Promise<void> {
+    await this.#kill();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  stop(): Promise<void> {
+    return this.end();
+  }
+
+  async #start(): Promise<void> {
+    this.#child = spawn('mosquitto', ['-c', join(this.folder, 'mosquitto.conf')], { stdio: 'ignore' });
+    await untilListening(this.port);
+  }
+
+  async #kill(): Promise<void> {
+    const child = this.#child;
+    if (!child || child.exitCode !== null) return;
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await gone;
+  }
+}
+
+/** @param access how users are known */
+export const mosquittoConf = (port: number, access: readonly string[]): string =>
   [
     `listener ${port} 127.0.0.1`,
     'allow_anonymous false',
-    `password_file ${join(folder, 'passwords')}`,
-    `acl_file ${join(folder, 'acl')}`,
+    ...access,
     'set_tcp_nodelay true',
     'max_packet_size 1048576',
     'persistence false',
@@ -166,13 +275,9 @@ export async function writeMosquittoUsers(folder: string, users: readonly TestUs
   if (hashed.status !== 0) throw new Error(`mosquitto_passwd failed: ${hashed.stderr}`);
   const hubs = users.filter(({ role }) => role === 'hub');
   const acl = [
-    ...hubs.flatMap(({ id }) => [`user ${id}`, 'topic readwrite outrider/v1/#']),
-    ...['infer', 'reported', 'presence', 'results', 'telemetry'].map(
-      (channel) => `pattern write outrider/v1/devices/%u/${channel}`,
-    ),
-    ...['reply', 'chunk', 'desired'].map((channel) => `pattern read outrider/v1/devices/%u/${channel}`),
-    'pattern write outrider/v1/hubs/+/chunk/%u',
-    'pattern read outrider/v1/hubs/+/presence',
+    ...hubs.flatMap(({ id }) => [`user ${id}`, `topic readwrite ${HUB_FILTER}`]),
+    ...deviceRights('%u').writes.map((topic) => `pattern write ${topic}`),
+    ...deviceRights('%u').reads.map((filter) => `pattern read ${filter}`),
     '',
   ];
   await writeFile(join(folder, 'acl'), acl.join('\n'), { mode: 0o600 });

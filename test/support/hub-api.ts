@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHubApi } from '../../cloud/api/api.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
-import type { InferenceReply, InferenceRequest, UsageLine } from '../../cloud/ports.ts';
+import type { BrokerAccess, InferenceReply, InferenceRequest, UsageLine } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import type { TaskName } from '../../shared/contract/tasks.ts';
 import { modelSpec } from '../../shared/release/model-spec.ts';
@@ -20,6 +20,8 @@ export const LABELS = [
 export interface TestHubApi {
   readonly app: ReturnType<typeof createHubApi>;
   readonly registry: Registry;
+  /** Holds access.json. */
+  readonly brokerFolder: string;
   readonly adminKey: string;
   readonly inferKey: string;
   readonly metricsKey: string;
@@ -32,15 +34,23 @@ export interface TestHubApi {
 }
 
 export async function startHubApi(
-  options: { clock?: Clock; bodyTimeoutMs?: number } = {},
+  options: {
+    clock?: Clock;
+    bodyTimeoutMs?: number;
+    credentialLifeMs?: number;
+    createAccess?: () => BrokerAccess;
+  } = {},
 ): Promise<TestHubApi> {
-  const { clock = systemClock, bodyTimeoutMs } = options;
+  const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
   const root = await mkdtemp(join(tmpdir(), 'outrider-api-'));
+  const brokerFolder = join(root, 'broker');
   const registry = await Registry.open({
     folder: join(root, 'hub'),
-    brokerFolder: join(root, 'broker'),
+    brokerFolder,
     clock,
     logger: silentLogger,
+    ...(credentialLifeMs !== undefined && { credentialLifeMs }),
+    ...(createAccess && { createAccess }),
   });
   await takeIn(registry, 'org/pictures', 'image-classification');
   await takeIn(registry, 'texts', 'text-classification');
@@ -48,6 +58,7 @@ export async function startHubApi(
   const usage: UsageLine[] = [];
   const hub: Omit<TestHubApi, 'app'> = {
     registry,
+    brokerFolder,
     adminKey: (await readFile(join(root, 'hub', 'admin.key'), 'utf8')).trim(),
     inferKey: (await registry.keys.create({ name: 'app', scopes: ['infer'] })).key,
     metricsKey: (await registry.keys.create({ name: 'prometheus', scopes: ['metrics'] })).key,
@@ -57,7 +68,7 @@ export async function startHubApi(
     notReady: undefined,
     async stop() {
       await registry.stop();
-      await rm(root, { recursive: true, force: true });
+      await rm(root, { recursive: true, force: true, maxRetries: 5 });
     },
   };
   const infer = async (request: InferenceRequest): Promise<InferenceReply> => {

@@ -26,6 +26,7 @@ export class MemoryMqtt implements MqttConnection {
   readonly #waiting = new Set<{ readonly resolve: () => void; readonly reject: (error: AppError) => void }>();
   readonly #onConnect: (() => void)[] = [];
   readonly #onDisconnect: ((reason: string) => void)[] = [];
+  readonly #onRefused: (() => void)[] = [];
   readonly #onMessage: ((topic: string, payload: Uint8Array, retained: boolean) => void)[] = [];
 
   onConnect(run: () => void): void {
@@ -34,6 +35,10 @@ export class MemoryMqtt implements MqttConnection {
 
   onDisconnect(run: (reason: string) => void): void {
     this.#onDisconnect.push(run);
+  }
+
+  onRefused(run: () => void): void {
+    this.#onRefused.push(run);
   }
 
   onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void {
@@ -62,6 +67,11 @@ export class MemoryMqtt implements MqttConnection {
   connect(): void {
     this.connected = true;
     for (const run of this.#onConnect) run();
+  }
+
+  /** The broker does not take the credential. */
+  refuse(): void {
+    for (const run of this.#onRefused) run();
   }
 
   disconnect(reason = 'cut'): void {

@@ -37,9 +37,13 @@ export async function listDevices(options: Options): Promise<void> {
   print(options.json, found, () =>
     table(
       ['device', 'state', 'last seen', 'agent', 'pipelines'],
-      found.devices.map(({ id, online, lastSeenAtMs, reported }) => [
+      found.devices.map(({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, reported }) => [
         id,
-        online ? 'online' : 'offline',
+        [
+          online ? 'online' : 'offline',
+          ...(contestedAtMs === null ? [] : ['two programs use this id']),
+          ...(expiresAtMs !== null && expiresAtMs <= now ? ['credential ended'] : []),
+        ].join(', '),
         agoText(lastSeenAtMs, now),
         reported?.agentVersion ?? '–',
         reported?.pipelines

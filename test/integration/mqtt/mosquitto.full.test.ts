@@ -3,20 +3,29 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { deviceTopics, HUB_GROUP, hubFilters } from '../../../shared/contract/topics.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
-import { hasMosquitto, startMosquitto } from '../../support/broker.ts';
+import {
+  hasMosquitto,
+  startDynsecMosquitto,
+  startMosquitto,
+  TEST_USERS,
+  type TestUser,
+} from '../../support/broker.ts';
 import { connectAs, inbox, linkContract, until } from '../../support/link-contract.ts';
 
 const { infer, telemetry } = deviceTopics('gate-01');
 
 if (hasMosquitto()) {
   linkContract('Mosquitto', () => startMosquitto(), true);
+  linkContract('Mosquitto with dynamic security', () => startDynsecMosquitto(), true);
 
   describe('MQTT 5 on Mosquitto', () => {
     it('spreads the requests of devices among hubs, each to one', async () => {
-      const broker = await startMosquitto();
-      const hubs = await Promise.all(
-        ['hub-1', 'hub-1-second'].map((clientId) => connectAs(broker, 'hub-1', { clientId })),
-      );
+      const second: TestUser = { id: 'hub-2', secret: 'second-secret', role: 'hub' };
+      const broker = await startMosquitto([...TEST_USERS, second]);
+      const hubs = await Promise.all([
+        connectAs(broker, 'hub-1'),
+        connectAs(broker, second.id, { password: second.secret }),
+      ]);
       const inboxes = hubs.map(inbox);
       for (const hub of hubs) await hub.subscribe([`$share/${HUB_GROUP}/${hubFilters.infer}`]);
       const device = await connectAs(broker, 'gate-01');

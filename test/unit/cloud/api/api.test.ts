@@ -151,6 +151,7 @@ describe('the hub’s HTTP API', () => {
         deviceId: 'gate-01',
         hubId: hub.registry.hubId,
         mqttUrl: 'mqtt://127.0.0.1:1883',
+        expiresInMs: null,
       });
       const { devices } = deviceList.parse(await (await ask('GET', '/api/v1/devices')).json());
       assert.deepEqual(
@@ -180,7 +181,7 @@ describe('the hub’s HTTP API', () => {
       for (let i = 0; i < 30; i++) await enroll(body);
       const response = await enroll(body);
       assert.equal(response.headers.get('retry-after'), '1');
-      await assertProblem(response, 429, 'QUEUE_FULL');
+      await assertProblem(response, 429, 'RATE_LIMITED');
       nowMonoMs += 2_000;
       await assertProblem(await enroll(body), 403, 'ENROLLMENT_REFUSED');
     });

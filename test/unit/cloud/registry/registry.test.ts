@@ -143,6 +143,8 @@ describe('the registry', () => {
         online: true,
         lastSeenAtMs: nowAtMs,
         enrolledAtMs: nowAtMs - 1_000,
+        expiresAtMs: null,
+        contestedAtMs: null,
         reported: state,
       },
     ]);

@@ -1,0 +1,126 @@
+/**
+ * What is seen of the devices on the link: presence, reports, two programs with one id. It changes all the time and is written
+ * now and then.
+ */
+import type { DevicePresence, Reported, Telemetry } from '../../shared/contract/messages.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import { Contest } from './contest.ts';
+import { type Database, own } from './database.ts';
+import type { HubData, StoredDevice } from './records.ts';
+
+/** Presence and reports are on the broker too: losing the last half minute of them costs nothing. */
+const SAVE_EVERY_MS = 30_000;
+
+/** What has been heard since the last writing. */
+interface Heard {
+  readonly online: boolean;
+  readonly lastSeenAtMs: number;
+  readonly reported: Reported | null;
+  readonly contest: Contest;
+  /** Not kept over a restart: the next comes within a minute. */
+  readonly telemetry: Telemetry | null;
+}
+
+/** What is known of one device. */
+export interface Sighting {
+  readonly online: boolean;
+  readonly lastSeenAtMs: number | null;
+  readonly contestedAtMs: number | null;
+  readonly reported: Reported | null;
+  readonly telemetry: Telemetry | null;
+}
+
+export class Sightings {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #heard = new Map<string, Heard>();
+  #isDirty = false;
+  #cancelSave = () => {};
+
+  constructor({ database, clock, logger }: { database: Database; clock: Clock; logger: Logger }) {
+    this.#database = database;
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  start(): void {
+    this.#cancelSave = this.#clock.after(SAVE_EVERY_MS, () => {
+      void this.#save().then(() => this.start());
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#cancelSave();
+    await this.#save();
+  }
+
+  seen(deviceId: string, { online, instance }: DevicePresence): void {
+    const contest = this.#hear(deviceId, { online })?.contest;
+    if (!online || instance === undefined) return;
+    if (contest?.born(instance)) this.#logger.warn('registry.contested', { deviceId });
+  }
+
+  reported(deviceId: string, state: Reported): void {
+    this.#hear(deviceId, { reported: state });
+  }
+
+  counted(deviceId: string, counters: Telemetry): void {
+    this.#hear(deviceId, { telemetry: counters });
+  }
+
+  of(id: string, stored: StoredDevice): Sighting {
+    const heard = this.#heard.get(id);
+    return {
+      online: heard?.online ?? false,
+      lastSeenAtMs: heard?.lastSeenAtMs ?? stored.lastSeenAtMs,
+      contestedAtMs: heard?.contest.noticedAtMs ?? null,
+      reported: heard?.reported ?? stored.reported,
+      telemetry: heard?.telemetry ?? null,
+    };
+  }
+
+  forget(id: string): void {
+    this.#heard.delete(id);
+  }
+
+  #hear(deviceId: string, news: Partial<Heard>): Heard | undefined {
+    const stored = own(this.#database.data.devices, deviceId);
+    // Bounds the map: only devices that exist can be heard.
+    if (!stored) return undefined;
+    const before = this.#heard.get(deviceId) ?? {
+      online: false,
+      reported: stored.reported,
+      contest: new Contest(this.#clock),
+      telemetry: null,
+    };
+    const heard = { ...before, ...news, lastSeenAtMs: this.#clock.nowAtMs() };
+    this.#heard.set(deviceId, heard);
+    this.#isDirty = true;
+    return heard;
+  }
+
+  async #save(): Promise<void> {
+    if (!this.#isDirty) return;
+    this.#isDirty = false;
+    try {
+      await this.#database.change((data) => ({ ...data, devices: this.#withHeard(data.devices) }));
+    } catch (error) {
+      this.#isDirty = true;
+      this.#logger.failure('registry.save_failed', error);
+    }
+  }
+
+  #withHeard(devices: HubData['devices']): HubData['devices'] {
+    return Object.fromEntries(
+      Object.entries(devices).map(([id, stored]) => {
+        const heard = this.#heard.get(id);
+        return [
+          id,
+          heard ? { ...stored, lastSeenAtMs: heard.lastSeenAtMs, reported: heard.reported } : stored,
+        ];
+      }),
+    );
+  }
+}
