@@ -2,7 +2,6 @@
  * From the bytes of a picture to its Result through the agent's pipeline (this process and its runner), and through the agent's
  * HTTP API (a caller in a process of its own), against a bare script with sharp and ONNX Runtime in one process.
  */
-
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -25,7 +24,6 @@ import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
-import { freeMeter } from '../support/fixed.ts';
 import {
   type BenchReport,
   inRounds,
@@ -37,6 +35,7 @@ import {
   type Verdict,
   workFolder,
 } from './harness.ts';
+import { uncappedMeter } from './meter.ts';
 import { Worker, type WorkerAnswer, workerAnswer } from './worker.ts';
 
 /** As a device with two pipelines on two cores gives each runner. */
@@ -152,6 +151,8 @@ async function startAgent(
   const time = { nowRunMs: () => clock.nowMonoMs() };
   const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, clock, logger, metrics });
   await lifecycle.start('outbox', outbox);
+  const meter = uncappedMeter({ folder: dataDir, outbox, metrics });
+  await lifecycle.start('link ledger', meter);
   const slot = new Slot({
     model: { name: folder.spec.name, version: '0', digest: folder.digest },
     runner: {
@@ -187,7 +188,7 @@ async function startAgent(
     router: new CertificateRouter(goal, undefined, Math.random),
     outbox,
     uplink: NO_UPLINK,
-    meter: freeMeter,
+    meter,
     shrinking: () => undefined,
     show: (result) => results.add(result),
     deliver: (result, isOwed) => fanout.deliver(result, isOwed),
@@ -202,7 +203,7 @@ async function startAgent(
     results,
     outbox,
     hurry: () => undefined,
-    meter: freeMeter,
+    meter,
     ready: () => undefined,
     link: () => ({ online: false, hub: null, outbox: outbox.depth }),
     key: undefined,

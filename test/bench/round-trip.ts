@@ -4,7 +4,6 @@
  * write+fsync of a record of the same size in the same folder, and a message of the same size there and back through the same
  * kind of broker.
  */
-
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -29,13 +28,13 @@ import { connectMqtt, type MqttConnection } from '../../shared/mqtt/connect.ts';
 import { writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
+import { newId, newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
 import { hasMosquitto, startMosquitto, type TestUser } from '../support/broker.ts';
-import { freeMeter, TELEMETRY } from '../support/fixed.ts';
 import { Disk } from './disk.ts';
 import { type BenchReport, inTree, line, median, type Table, type Verdict, workFolder } from './harness.ts';
+import { uncappedMeter } from './meter.ts';
 import { Program, until } from './program.ts';
 
 const RUNS = 300;
@@ -251,13 +250,12 @@ async function startAgent(
   await lifecycle.start('running time', time);
   const outbox = new DiskOutbox({ folder: join(data, 'outbox'), time, metrics, ...usual });
   await lifecycle.start('outbox', outbox);
-  const uplink = new MqttUplink({
+  const meter = uncappedMeter({ folder: data, outbox, wireBytes: () => uplink.wireBytes, metrics });
+  await lifecycle.start('link ledger', meter);
+  const uplink: MqttUplink = new MqttUplink({
     deviceId: DEVICE.id,
     agentVersion: 'bench',
-    instance: 'bench',
-    telemetry: () => TELEMETRY,
-    onDesired: () => undefined,
-    meter: freeMeter,
+    instance: newId(),
     connect: (will) =>
       connectMqtt({
         url: hub.mqtt?.url ?? credential.mqttUrl,
@@ -272,6 +270,9 @@ async function startAgent(
       agentVersion: 'bench',
       pipelines: [{ name: 'bench', task, edge: null, cloud: model }],
     }),
+    telemetry: () => ({ atMs: clock.nowAtMs(), outbox: outbox.depth, link: { day: '', use: [] } }),
+    onDesired: () => undefined,
+    meter,
     metrics,
     ...usual,
   });
@@ -307,7 +308,7 @@ async function startAgent(
     router: new CertificateRouter(goal, undefined, Math.random),
     outbox: watched,
     uplink,
-    meter: freeMeter,
+    meter,
     shrinking: () => undefined,
     show: () => {
       shownMonoMs = performance.now();

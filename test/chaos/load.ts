@@ -47,7 +47,7 @@ export interface Inputs {
 const LARGE = [
   { sidePx: 316, share: 0.04 },
   { sidePx: 816, share: 0.015 },
-  { sidePx: 1_826, share: 0.005 },
+  { sidePx: 1_826, share: 0.01 },
 ];
 /** Requests that this side holds open for one device: below the 32 per pipeline at which the agent refuses. */
 const MAX_OPEN = 48;

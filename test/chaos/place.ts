@@ -44,9 +44,13 @@ export interface Place {
   readonly devices: readonly Device[];
 }
 
-/** Asked over HTTP: the weights are shares of the load. `brief` is there for what expires. */
+/**
+ * Asked over HTTP: the weights are shares of the load. `originals` sends pictures as they are, the large ones in chunks, where
+ * `pictures` brings them to the model's size first; `brief` is there for what expires.
+ */
 export const ASKED = [
-  { name: 'pictures', kind: 'picture', weight: 4 },
+  { name: 'pictures', kind: 'picture', weight: 3 },
+  { name: 'originals', kind: 'picture', weight: 1 },
   { name: 'far', kind: 'text', weight: 3 },
   { name: 'brief', kind: 'text', weight: 2 },
 ] as const;
@@ -67,6 +71,13 @@ pipelines:
     cloud: cifar10-vit
     route: { deadline: 1s, expires: 24h }
     sinks: ${SINK('pictures')}
+  - name: originals
+    task: image-classification
+    edge: cifar10-cnn
+    cloud: cifar10-vit
+    original: true
+    route: { deadline: 1s, expires: 24h }
+    sinks: ${SINK('originals')}
   - name: far
     task: text-classification
     cloud: sst2-minilm
@@ -95,7 +106,7 @@ pipelines:
 `;
 
 /** Pipelines that leave a results file. */
-export const PIPELINES = ['pictures', 'far', 'brief', 'folder', 'lines'] as const;
+export const PIPELINES = ['pictures', 'originals', 'far', 'brief', 'folder', 'lines'] as const;
 
 const outrider = (...args: string[]): [string, ...string[]] => [
   process.execPath,

@@ -12,7 +12,7 @@ export function toText(report: ChaosReport): string {
     table(report),
     `usage: ${report.usageLines} lines, ${usageTwice.length} requests counted twice`,
     `HTTP: ${report.refused} refused, ${report.unknown} cut off, ${report.unheard} with nobody there`,
-    `drained in ${(report.drainMs / 1_000).toFixed(1)} s, ${report.owed} still owed`,
+    `drained in ${(report.drainMs / 1_000).toFixed(1)} s, ${report.owed} still owed, ${report.buried} given up and kept`,
     ...suspects.slice(0, MAX_TOLD),
     ...usageTwice.slice(0, MAX_TOLD).map((key) => `counted twice ${key}`),
     ...deaths.map(({ program, how, lastWords }) => `${program} ended by itself: ${how} ${lastWords}`),

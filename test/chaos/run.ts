@@ -48,6 +48,8 @@ export interface ChaosReport extends Pick<ChaosOptions, 'broker' | 'minutes' | '
   /** Outbox entries that were still there when the wait was over. */
   readonly owed: number;
   readonly drainMs: number;
+  /** Requests that the devices have given up, and keep. */
+  readonly buried: number;
   /** Programs that ended though nobody had killed them, or did not stop as they should. */
   readonly deaths: readonly Death[];
   /** Where everything lies; undefined when it has been removed. */
@@ -109,6 +111,8 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     );
     const drainMs = Math.round(performance.now() - healedMonoMs);
     await delay(SETTLE_MS, undefined, { signal });
+    const links = await Promise.all(place.devices.map(linkOf));
+    const buried = links.reduce((total, link) => total + (link?.outbox.deadLetters ?? 0), 0);
     const deaths = await stopAll(place);
     const counts: Record<string, Counts> = {};
     for (const [at, device] of place.devices.entries()) {
@@ -119,7 +123,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const sum = (of: 'refused' | 'unknown' | 'unheard'): number =>
       loads.reduce((total, { ledger }) => total + ledger[of], 0);
     const report = {
-      ...{ broker, minutes, seed, devices: options.devices, counts, owed, drainMs, deaths },
+      ...{ broker, minutes, seed, devices: options.devices, counts, owed, drainMs, buried, deaths },
       ...{ kills: harm.kills, faults: harm.faults },
       ...{ refused: sum('refused'), unknown: sum('unknown'), unheard: sum('unheard') },
       usageLines: usage.length,
@@ -163,7 +167,7 @@ function progress(place: Place, harm: Harm, loads: readonly Load[], what: string
 }
 
 const pipelines = z.object({
-  link: z.object({ online: z.boolean(), outbox: z.object({ entries: z.int() }) }),
+  link: z.object({ online: z.boolean(), outbox: z.object({ entries: z.int(), deadLetters: z.int() }) }),
 });
 
 async function linkOf(device: Device): Promise<z.infer<typeof pipelines>['link'] | undefined> {

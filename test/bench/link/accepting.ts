@@ -1,5 +1,4 @@
 /** How fast the outbox accepts, and how much it writes for it: puts of 1 KB, one at a time and 32 at a time. */
-
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
@@ -32,8 +31,8 @@ async function measure(atATime: number, count: number): Promise<Table> {
     folder: join(work.path, 'outbox'),
     time: { nowRunMs: () => clock.nowMonoMs() },
     clock,
-    metrics: createAgentMetrics(),
     logger,
+    metrics: createAgentMetrics(),
   });
   const disk = await Disk.open(join(work.path, 'fsync'));
   try {

@@ -1,5 +1,4 @@
 /** A device's link, put together of the agent's own parts as in agent/main.ts; everything is escalated. */
-
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ResultStore } from '../../../agent/api/result-store.ts';
@@ -9,16 +8,18 @@ import { Pipeline } from '../../../agent/pipeline.ts';
 import type { LocalModel, Outbox } from '../../../agent/ports.ts';
 import { CertificateRouter } from '../../../agent/router/certificate-router.ts';
 import { noLocalModel } from '../../../agent/slot/slot.ts';
+import type { LinkLedger } from '../../../agent/uplink/link-ledger.ts';
 import { MqttUplink } from '../../../agent/uplink/uplink.ts';
 import { isFailure } from '../../../shared/contract/result.ts';
 import { deviceTopics } from '../../../shared/contract/topics.ts';
 import { connectMqtt, type MqttConnection } from '../../../shared/mqtt/connect.ts';
 import { systemClock as clock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import { newId } from '../../../shared/runtime/ids.ts';
 import { Lifecycle } from '../../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../../shared/runtime/logger.ts';
 import type { TestUser } from '../../support/broker.ts';
-import { freeMeter, TELEMETRY } from '../../support/fixed.ts';
+import { uncappedMeter } from '../meter.ts';
 import { until } from '../program.ts';
 
 /** Milliseconds from `outbox.put`. */
@@ -46,6 +47,7 @@ export interface BenchDeviceOptions {
 
 export class BenchDevice {
   readonly outbox: DiskOutbox;
+  readonly #meter: LinkLedger;
   readonly #uplink: MqttUplink;
   readonly #pipeline: Pipeline;
   readonly #folder: string;
@@ -65,19 +67,25 @@ export class BenchDevice {
     // Offline nothing is timed, and what is remembered here would count as the device's memory.
     const watched = url === undefined ? this.outbox : this.#watched(this.outbox);
     const results = new ResultStore();
+    this.#meter = uncappedMeter({
+      folder: options.folder,
+      outbox: this.outbox,
+      wireBytes: () => this.#uplink.wireBytes,
+      metrics,
+    });
     this.#uplink = new MqttUplink({
       deviceId: user.id,
       agentVersion: 'bench',
-      instance: 'bench',
-      telemetry: () => TELEMETRY,
-      onDesired: () => undefined,
-      meter: freeMeter,
+      instance: newId(),
       connect: (will) =>
         url === undefined
           ? Promise.reject(new AppError('BROKER_UNREACHABLE'))
           : connectMqtt({ url, clientId: user.id, username: user.id, password: user.secret, will, logger }),
       outbox: watched,
       reported: () => ({ agentVersion: 'bench', pipelines: [] }),
+      telemetry: () => ({ atMs: clock.nowAtMs(), outbox: this.outbox.depth, link: { day: '', use: [] } }),
+      onDesired: () => undefined,
+      meter: this.#meter,
       metrics,
       ...usual,
     });
@@ -99,7 +107,7 @@ export class BenchDevice {
       router: new CertificateRouter(goal, undefined, Math.random),
       outbox: watched,
       uplink: this.#uplink,
-      meter: freeMeter,
+      meter: this.#meter,
       shrinking: () => undefined,
       show: (result) => results.add(result),
       deliver: () => Promise.resolve(),
@@ -112,6 +120,7 @@ export class BenchDevice {
   async start(): Promise<void> {
     await mkdir(this.#folder, { recursive: true });
     await this.#lifecycle.start('outbox', this.outbox);
+    await this.#lifecycle.start('link ledger', this.#meter);
     await this.#lifecycle.start('pipeline', this.#pipeline);
     await this.#lifecycle.start('uplink', this.#uplink);
   }

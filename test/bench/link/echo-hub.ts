@@ -2,13 +2,17 @@
  * A hub with the real link, intake and usage ledger, and an engine that answers at once; and beside it, with an account of its
  * own, a bare MQTT program that answers each message of a device's `results` with one of a reply's size. Started by place.ts.
  */
+import { join } from 'node:path';
 import { Intake } from '../../../cloud/intake/intake.ts';
 import { HubLink } from '../../../cloud/intake/link.ts';
+import { DEFAULT_ONCE_LIMITS } from '../../../cloud/intake/once.ts';
+import { ReplyJournal } from '../../../cloud/intake/reply-journal.ts';
 import { FileUsageLedger } from '../../../cloud/metering/usage-ledger.ts';
 import { createHubMetrics } from '../../../cloud/metrics.ts';
 import { deviceTopics, hubFilters, parseTopic } from '../../../shared/contract/topics.ts';
 import { connectMqtt } from '../../../shared/mqtt/connect.ts';
 import { systemClock as clock } from '../../../shared/runtime/clock.ts';
+import { newId } from '../../../shared/runtime/ids.ts';
 import { silentLogger as logger } from '../../../shared/runtime/logger.ts';
 import { runProgram } from '../../../shared/runtime/program.ts';
 
@@ -18,18 +22,18 @@ const ref = { name: 'echo', version: '1', digest: 'e'.repeat(64) };
 const RAW_REPLY = Buffer.alloc(400, 1);
 
 await runProgram(async () => {
-  const devices = {
-    isActive: () => true,
-    seen: () => undefined,
-    reported: () => undefined,
-    counted: () => undefined,
-  };
-  const usage = new FileUsageLedger({ folder, clock, logger });
+  const nothing = (): void => undefined;
+  const devices = { isActive: () => true, seen: nothing, reported: nothing, counted: nothing };
+  const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });
   await usage.start();
+  const { maxAgeMs } = DEFAULT_ONCE_LIMITS;
+  const replies = new ReplyJournal({ folder: join(folder, 'replies'), maxAgeMs, clock, logger });
+  await replies.start();
   const link = new HubLink({
     hubId: id,
-    instance: 'bench',
-    connect: (will) => connectMqtt({ url, clientId: id, username: id, password, will, logger }),
+    instance: newId(),
+    connect: (will) =>
+      connectMqtt({ url, clientId: id, username: id, password, cleanSession: true, will, logger }),
     devices,
     clock,
     logger,
@@ -46,6 +50,9 @@ await runProgram(async () => {
       }),
     },
     usage,
+    replies,
+    // What one device may ask is not what is measured.
+    rate: { perSecond: 1e9, burst: 1e9 },
     clock,
     logger,
     metrics: createHubMetrics(),
@@ -64,7 +71,7 @@ await runProgram(async () => {
     stop: async () => {
       await Promise.all([raw.end(), intake.stop()]);
       await link.stop();
-      await usage.stop();
+      await Promise.all([usage.stop(), replies.stop()]);
     },
   };
 });

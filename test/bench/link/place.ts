@@ -48,7 +48,7 @@ export async function withLink<T>(
       join(work.path, 'broker'),
       lifecycle,
     );
-    const args = [broker.url, HUB.id, HUB.secret, RAW_HUB.id, RAW_HUB.secret, join(work.path, 'usage')];
+    const args = [broker.url, HUB.id, HUB.secret, RAW_HUB.id, RAW_HUB.secret, join(work.path, 'hub')];
     const hub = new Program(HUB_ENTRY, { args });
     await lifecycle.start('echo hub', hub);
     return await use({ ...broker, hubPid: hub.pid, folder: work.path, lifecycle });

@@ -15,11 +15,11 @@ const AT_A_TIME = 256;
 const LABELS = 10;
 const local: LocalModel = {
   model: EDGE_MODEL,
-  shrink: (input) => Promise.resolve(input),
   infer: async () => ({
     ...localAnswer(),
     output: Array.from({ length: LABELS }, (_, at) => ({ label: `label-${at}`, score: Math.random() })),
   }),
+  shrink: async (input) => input,
 };
 
 const device = new BenchDevice({
