@@ -32,7 +32,12 @@ import { Fanout } from './sink/fanout.ts';
 import { deadLetterFile } from './sink/file-sink.ts';
 import { SinkMaker } from './sinks.ts';
 import { noLocalModel, Slot } from './slot/slot.ts';
-import { type EnrollOptions, findCredential, waitForCredential } from './uplink/credential.ts';
+import {
+  type EnrollOptions,
+  findCredential,
+  refusePlainText,
+  waitForCredential,
+} from './uplink/credential.ts';
 import { MqttUplink } from './uplink/uplink.ts';
 
 /** A runner of a small model: far above what the starter models take, far below what hurts a device. */
@@ -73,7 +78,8 @@ async function run(
   );
 
   // A refused token is told at once, not in a background loop.
-  await findCredential(identityOf(config, dataDir, logger));
+  const known = await findCredential(identityOf(config, dataDir, logger));
+  if (known) refusePlainText(config.mqttUrl ?? known.mqttUrl, config.insecurePlainText);
   const models = await localModels(config, logger);
   const time = new StoredRunningTime({ path: join(dataDir, 'running-time.json'), clock, logger });
   await lifecycle.start('running time', time);
@@ -268,6 +274,8 @@ const identityOf = (config: AgentConfig, dataDir: string, logger: Logger): Enrol
   deviceId: config.device,
   hubUrl: config.hubUrl,
   token: config.enrollToken,
+  ca: config.hubCa,
+  insecurePlainText: config.insecurePlainText,
   clock,
   logger,
 });
@@ -291,11 +299,14 @@ function createUplink(
     connect: async (will, signal) => {
       const credential = await waitForCredential(identity, signal);
       const url = config.mqttUrl ?? credential.mqttUrl;
+      refusePlainText(url, config.insecurePlainText);
+      const ca = config.hubCa ?? credential.ca;
       return connectMqtt({
         url,
         clientId: config.device,
         username: config.device,
         password: config.mqttPassword ?? credential.secret,
+        trust: () => (ca === undefined ? {} : { ca }),
         will,
         logger,
       });

@@ -3,18 +3,21 @@ import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import type { z } from 'zod';
 import { enrollmentTokenRequest, keyRequest } from '../../shared/contract/admin.ts';
+import { joinEnrolToken } from '../../shared/contract/enrol-token.ts';
 import { type EnrollResponse, enrollRequest } from '../../shared/contract/messages.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
-import type { DeviceAdmin, KeyBook, ModelShelf } from '../ports.ts';
+import { isWildcard } from '../../shared/runtime/loopback.ts';
+import type { DeviceAdmin, HubAuthority, KeyBook, ModelShelf } from '../ports.ts';
 import type { BodyReader } from './body.ts';
 import { type HubEnv, requireScope } from './face.ts';
 import type { RateBound } from './rate-bound.ts';
 
 export interface AdminOptions {
   readonly hubId: string;
-  /** Where devices find the broker. */
+  /** Where devices find the broker; a host of 0.0.0.0 or [::] is the one by which they have reached the hub. */
   readonly mqttUrl: string;
+  readonly authority: HubAuthority | undefined;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin;
   readonly models: ModelShelf;
@@ -42,17 +45,29 @@ export function createAdminApi(options: AdminOptions): Hono<HubEnv> {
     return c.body(null, 204);
   });
 
-  app.post('/enrollment-tokens', admin, async (c) =>
-    c.json(await devices.createToken(await bodyOf(c, enrollmentTokenRequest)), 201),
-  );
+  app.post('/enrollment-tokens', admin, async (c) => {
+    const made = await devices.createToken(await bodyOf(c, enrollmentTokenRequest));
+    const token = joinEnrolToken({ secret: made.token, fingerprint: options.authority?.fingerprint });
+    return c.json({ ...made, token }, 201);
+  });
   // The token is the credential: the device has no key yet.
   app.post('/enroll', async (c) => {
     options.enrollments.take(remoteAddress(c));
     const request = await bodyOf(c, enrollRequest);
     await devices.enroll(request);
-    const { hubId, mqttUrl } = options;
-    return c.json({ deviceId: request.deviceId, hubId, mqttUrl } satisfies EnrollResponse, 201);
+    return c.json(welcome(c, request.deviceId), 201);
   });
+
+  /** What a device is told that the hub has taken. */
+  function welcome(c: Context<HubEnv>, deviceId: string): EnrollResponse {
+    const { hubId, mqttUrl, authority } = options;
+    return {
+      deviceId,
+      hubId,
+      mqttUrl: asReached(mqttUrl, c.req.header('host')),
+      ...(authority && { ca: authority.bundle }),
+    };
+  }
 
   app.get('/keys', admin, (c) => c.json({ keys: keys.list() }));
   app.post('/keys', admin, async (c) => c.json(await keys.create(await bodyOf(c, keyRequest)), 201));
@@ -72,6 +87,14 @@ export function createAdminApi(options: AdminOptions): Hono<HubEnv> {
   }
 
   return app;
+}
+
+/** A broker on every address is reached by the name by which its hub was. */
+function asReached(url: string, hostHeader: string | undefined): string {
+  const at = `http://${hostHeader}`;
+  if (!isWildcard(new URL(url).hostname) || hostHeader === undefined || !URL.canParse(at)) return url;
+  const { protocol, port } = new URL(url);
+  return `${protocol}//${new URL(at).hostname}${port === '' ? '' : `:${port}`}`;
 }
 
 /** undefined where there is no socket, as in tests: then everybody is the same. */

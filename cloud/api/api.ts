@@ -1,5 +1,5 @@
 /**
- * The hub's HTTP API. Only `/`, `/healthz`, `/readyz` and enrolment answer without a key. Every response carries a request
+ * The hub's HTTP API. Only `/`, `/healthz`, `/readyz`, `/ca.pem` and enrolment answer without a key. Every response carries a request
  * id; no failure shows a stack, an input or a secret.
  */
 import { type Context, Hono } from 'hono';
@@ -10,7 +10,15 @@ import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import type { DeviceAdmin, Inferencer, KeyBook, ModelCatalog, ModelShelf, UsageLedger } from '../ports.ts';
+import type {
+  DeviceAdmin,
+  HubAuthority,
+  Inferencer,
+  KeyBook,
+  ModelCatalog,
+  ModelShelf,
+  UsageLedger,
+} from '../ports.ts';
 import { createAdminApi } from './admin.ts';
 import { BodyReader } from './body.ts';
 import { type HubEnv, huggingFaceError, problem, requireScope } from './face.ts';
@@ -22,6 +30,8 @@ export interface HubApiOptions {
   readonly hubId: string;
   /** Where devices find the broker: told at enrolment. */
   readonly mqttUrl: string;
+  /** The hub's own, where it has one. */
+  readonly authority?: HubAuthority;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin;
   readonly models: ModelShelf & ModelCatalog;
@@ -74,14 +84,20 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
     const reason = options.ready();
     return reason === undefined ? c.json({ status: 'ready' }) : c.json({ status: 'not ready', reason }, 503);
   });
+  // Fetched by a device that cannot trust yet: it compares the fingerprint with that in its token.
+  app.get('/ca.pem', (c) =>
+    options.authority
+      ? c.body(options.authority.pem, 200, { 'content-type': 'application/x-pem-file' })
+      : c.notFound(),
+  );
   app.get('/metrics', requireScope(keys, 'metrics'), async (c) =>
     c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
   );
-  const { hubId, mqttUrl, isLoaded } = options;
+  const { hubId, mqttUrl, authority, isLoaded } = options;
   const enrollments = new RateBound(clock);
   app.route(
     '/api/v1',
-    createAdminApi({ hubId, mqttUrl, keys, devices, models, isLoaded, bodies, enrollments }),
+    createAdminApi({ hubId, mqttUrl, authority, keys, devices, models, isLoaded, bodies, enrollments }),
   );
   app.route('/hf', createHuggingFaceApi({ keys, catalog: models, inferencer, usage, bodies, clock }));
 

@@ -25,9 +25,9 @@ import {
 import { writeFileAtomic } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
 import { AppError, systemCode } from './errors.ts';
-import { sha256Hex } from './ids.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
+import { certificateFingerprint } from './trust.ts';
 
 export interface AuthorityOptions {
   readonly folder: string;
@@ -123,9 +123,6 @@ export class Authority implements Part {
     logger.info('tls.certificate_made', { why, names, notAfter: new X509Certificate(issued.pem).validTo });
   }
 }
-
-/** SHA-256 of a certificate's DER, 64 hex digits. @throws what Node says of text that is no certificate */
-const certificateFingerprint = (pem: string): string => sha256Hex(new X509Certificate(pem).raw);
 
 async function findRoot({ folder, clock, logger }: AuthorityOptions): Promise<Issued> {
   const [certFile, keyFile] = [join(folder, 'ca.pem'), join(folder, 'ca.key')];
