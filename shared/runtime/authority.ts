@@ -192,7 +192,7 @@ async function issueRoot(nowAtMs: number): Promise<Issued> {
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  return { pem: certificate.toString('pem'), key: await toPem(keys.privateKey) };
+  return { pem: `${certificate.toString('pem')}\n`, key: await toPem(keys.privateKey) };
 }
 
 async function issueServer(root: Issued, names: readonly string[], nowAtMs: number): Promise<Issued> {
@@ -219,7 +219,7 @@ async function issueServer(root: Issued, names: readonly string[], nowAtMs: numb
       await AuthorityKeyIdentifierExtension.create(issuer),
     ],
   });
-  return { pem: certificate.toString('pem'), key: await toPem(keys.privateKey) };
+  return { pem: `${certificate.toString('pem')}\n`, key: await toPem(keys.privateKey) };
 }
 
 const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>

@@ -72,7 +72,10 @@ test('everything over TLS, from the first word', async (t) => {
   await t.test('a command elsewhere trusts it only by its authority', async () => {
     const args = ['devices', 'ls', '--hub', hubUrl, '--data', join(root, 'nowhere'), '--key', 'x'];
     const without = await run(args);
-    assert.match(without.output(), /certificate of https:\/\/localhost:\d+ is not trusted.*\(HUB_UNTRUSTED\)/);
+    assert.match(
+      without.output(),
+      /certificate of https:\/\/localhost:\d+ is not trusted.*\(HUB_UNTRUSTED\)/,
+    );
     const ca = join(hubData, 'hub', 'tls', 'ca.pem');
     assert.match((await run([...args, '--ca', ca])).output(), /\(UNAUTHORIZED\)/);
     assert.match((await run(args, { OUTRIDER_CA: ca })).output(), /\(UNAUTHORIZED\)/);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHubApi } from '../../cloud/api/api.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
-import type { InferenceReply, InferenceRequest, UsageLine } from '../../cloud/ports.ts';
+import type { HubAuthority, InferenceReply, InferenceRequest, UsageLine } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import type { TaskName } from '../../shared/contract/tasks.ts';
 import { modelSpec } from '../../shared/release/model-spec.ts';
@@ -32,9 +32,9 @@ export interface TestHubApi {
 }
 
 export async function startHubApi(
-  options: { clock?: Clock; bodyTimeoutMs?: number } = {},
+  options: { clock?: Clock; bodyTimeoutMs?: number; mqttUrl?: string; authority?: HubAuthority } = {},
 ): Promise<TestHubApi> {
-  const { clock = systemClock, bodyTimeoutMs } = options;
+  const { clock = systemClock, bodyTimeoutMs, mqttUrl = 'mqtt://127.0.0.1:1883', authority } = options;
   const root = await mkdtemp(join(tmpdir(), 'outrider-api-'));
   const registry = await Registry.open({
     folder: join(root, 'hub'),
@@ -68,7 +68,8 @@ export async function startHubApi(
   };
   const app = createHubApi({
     hubId: registry.hubId,
-    mqttUrl: 'mqtt://127.0.0.1:1883',
+    mqttUrl,
+    ...(authority && { authority }),
     keys: registry.keys,
     devices: registry.devices,
     models: registry.models,
