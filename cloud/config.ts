@@ -35,7 +35,7 @@ Options:
 `;
 
 /** Whose certificate the hub and the broker that it starts show. */
-export type TlsConfig =
+type TlsConfig =
   | { readonly kind: 'off' }
   /** The own authority's, with these names besides those that it finds itself. */
   | { readonly kind: 'own'; readonly names: readonly string[] }

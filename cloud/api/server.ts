@@ -44,7 +44,7 @@ export class HubServer implements Part {
       fetch: app.fetch,
       ...(certificate && { createServer: createSecureServer }),
       serverOptions: {
-        ...certificate?.current,
+        ...(certificate && { ...certificate.current, handshakeTimeout: HEADERS_TIMEOUT_MS }),
         requestTimeout: REQUEST_TIMEOUT_MS,
         headersTimeout: HEADERS_TIMEOUT_MS,
         connectionsCheckingInterval: 5_000,

@@ -80,15 +80,17 @@ export class HubClient {
     await this.#send(path, { method: 'DELETE' });
   }
 
-  /** @throws HUB_UNREACHABLE, or the hub's own code and sentence */
+  /** @throws USAGE, HUB_UNREACHABLE, HUB_UNTRUSTED, or the hub's own code and sentence */
   async #send(path: string, init: Asking): Promise<Response> {
     const headers = {
       ...init.headers,
       ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
     };
+    const url = `${this.url}${path}`;
+    if (!URL.canParse(url)) throw new AppError('USAGE', `“${this.url}” is no address of a hub`);
     let response: Response;
     try {
-      response = await httpsFetch(new URL(`${this.url}${path}`), {
+      response = await httpsFetch(new URL(url), {
         ...init,
         headers,
         trust: this.#trust,

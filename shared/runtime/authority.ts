@@ -63,6 +63,7 @@ export class Authority implements Part {
   readonly #options: AuthorityOptions;
   readonly #root: Issued;
   #cancelCheck = () => {};
+  #isStopped = false;
   #renewing: Promise<void> | undefined;
   /** PEM of the root. */
   readonly pem: string;
@@ -95,11 +96,14 @@ export class Authority implements Part {
     this.#cancelCheck = this.#options.clock.after(CHECK_EVERY_MS, () => {
       this.renewIfDue()
         .catch((error: unknown) => this.#options.logger.failure('tls.renewal_failed', error))
-        .finally(() => this.start());
+        .finally(() => {
+          if (!this.#isStopped) this.start();
+        });
     });
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.#cancelCheck();
   }
 

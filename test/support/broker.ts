@@ -48,6 +48,9 @@ export const TEST_USERS: readonly TestUser[] = [
 /** What MQTT travels on. */
 export type Transport = 'mqtt' | 'mqtts' | 'ws' | 'wss';
 
+const isSecure = (transport: Transport): boolean => transport === 'mqtts' || transport === 'wss';
+const isWebSocket = (transport: Transport): boolean => transport === 'ws' || transport === 'wss';
+
 /** Starts the embedded broker in this process; with TLS it has an authority of its own in `<folder>/tls`. */
 export async function startEmbeddedBroker(
   users: readonly TestUser[] = TEST_USERS,
@@ -63,26 +66,24 @@ export async function startEmbeddedBroker(
     return writeJsonAtomic(join(folder, ACCESS_FILE_NAME), file, 0o600);
   };
   await setUsers(users);
-  const isWebSocket = transport === 'ws' || transport === 'wss';
   const common = { logger, clock: systemClock };
-  const authority =
-    transport === 'mqtts' || transport === 'wss'
-      ? await Authority.open({ folder: join(folder, 'tls'), names: [], ...common })
-      : undefined;
+  const authority = isSecure(transport)
+    ? await Authority.open({ folder: join(folder, 'tls'), names: [], ...common })
+    : undefined;
   const certificate = authority && (await CertificateFiles.open(authority, common));
   certificate?.start();
   const create = (port: number) =>
     new EmbeddedBroker({
       host: '127.0.0.1',
-      port: isWebSocket ? 0 : port,
-      ...(isWebSocket && { webSocketPort: port }),
+      port: isWebSocket(transport) ? 0 : port,
+      ...(isWebSocket(transport) && { webSocketPort: port }),
       ...(certificate && { certificate }),
       folder,
       ...common,
     });
   let broker = create(0);
   await broker.start();
-  const port = isWebSocket ? broker.webSocketPort : broker.port;
+  const port = isWebSocket(transport) ? broker.webSocketPort : broker.port;
   return {
     url: `${transport}://127.0.0.1:${port}`,
     port,
@@ -107,8 +108,15 @@ export async function startEmbeddedBroker(
 export const hasMosquitto = (): boolean => spawnSync('mosquitto', ['-h']).error === undefined;
 
 /** Starts Mosquitto with a password file and an access list made for these users. */
-export async function startMosquitto(users: readonly TestUser[] = TEST_USERS): Promise<TestBroker> {
+export async function startMosquitto(
+  users: readonly TestUser[] = TEST_USERS,
+  transport: Transport = 'mqtt',
+): Promise<TestBroker> {
   const folder = await mkdtemp(join(tmpdir(), 'outrider-mosquitto-'));
+  const parts = { logger: silentLogger, clock: systemClock };
+  const authority = isSecure(transport)
+    ? await Authority.open({ folder: join(folder, 'tls'), names: [], ...parts })
+    : undefined;
   const port = await freePort();
   const setUsers = async (next: readonly TestUser[]) => {
     await writeMosquittoUsers(folder, next);
@@ -116,7 +124,10 @@ export async function startMosquitto(users: readonly TestUser[] = TEST_USERS): P
   };
   let child: ChildProcess | undefined;
   await setUsers(users);
-  await writeFile(join(folder, 'mosquitto.conf'), mosquittoConf(folder, port));
+  await writeFile(
+    join(folder, 'mosquitto.conf'),
+    mosquittoConf(folder, port, await listenerConf(transport, authority)),
+  );
   const start = async () => {
     child = spawn('mosquitto', ['-c', join(folder, 'mosquitto.conf')], { stdio: 'ignore' });
     await untilListening(port);
@@ -129,9 +140,10 @@ export async function startMosquitto(users: readonly TestUser[] = TEST_USERS): P
   };
   await start();
   return {
-    url: `mqtt://127.0.0.1:${port}`,
+    url: `${transport}://127.0.0.1:${port}`,
     port,
     folder,
+    ...(authority && { trust: () => ({ ca: authority.pem }) }),
     setUsers,
     async restart(downMs = 0) {
       await end();
@@ -145,9 +157,19 @@ export async function startMosquitto(users: readonly TestUser[] = TEST_USERS): P
   };
 }
 
-const mosquittoConf = (folder: string, port: number): string =>
+/** What a listener for this transport wants besides its port. */
+async function listenerConf(transport: Transport, authority: Authority | undefined): Promise<string[]> {
+  return [
+    ...(authority ? [`certfile ${authority.certFile}`, `keyfile ${authority.keyFile}`] : []),
+    // With nothing but WebSocket listeners Mosquitto 2.0.11 ends at once: one more, that nobody uses.
+    ...(isWebSocket(transport) ? ['protocol websockets', `listener ${await freePort()} 127.0.0.1`] : []),
+  ];
+}
+
+const mosquittoConf = (folder: string, port: number, listener: readonly string[]): string =>
   [
     `listener ${port} 127.0.0.1`,
+    ...listener,
     'allow_anonymous false',
     `password_file ${join(folder, 'passwords')}`,
     `acl_file ${join(folder, 'acl')}`,
