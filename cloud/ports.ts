@@ -182,3 +182,12 @@ export interface BrokerAccess {
 export interface ModelShelf {
   list(): Omit<ModelRecord, 'loaded'>[];
 }
+
+/** The hub's own certificate authority, as others see it. */
+export interface HubAuthority {
+  readonly pem: string;
+  /** SHA-256 of its DER, 64 hex digits: what a device's token names it by. */
+  readonly fingerprint: string;
+  /** PEM of all that a device of this hub should believe: this one, and the authorities of a broker that is not the hub's. */
+  readonly bundle: string;
+}

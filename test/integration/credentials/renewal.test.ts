@@ -73,7 +73,14 @@ async function setUp(
   const first = await credential();
   /** The agent as after a start: with what is on disk. */
   const renewal = async () =>
-    new Renewal({ path, credential: await credential(), hubUrl, clock, logger, random: () => 0.5 });
+    new Renewal({
+      path,
+      credential: await credential(),
+      hub: { url: hubUrl },
+      clock,
+      logger,
+      random: () => 0.5,
+    });
   const isGood = async (secret: string) => (await hub.registry.devices.authenticate(secret)) !== undefined;
   return { clock, hub, asked, fates, folder, logger, stopping, first, credential, renewal, isGood };
 }

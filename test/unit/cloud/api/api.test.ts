@@ -8,6 +8,7 @@ import {
   modelList,
   problem,
 } from '../../../../shared/contract/admin.ts';
+import { splitEnrolToken } from '../../../../shared/contract/enrol-token.ts';
 import { MAX_TEXT_BYTES } from '../../../../shared/contract/limits.ts';
 import { enrollResponse } from '../../../../shared/contract/messages.ts';
 import { type Clock, systemClock } from '../../../../shared/runtime/clock.ts';
@@ -354,5 +355,62 @@ describe('the hub’s HTTP API', () => {
       await assertError(await post('org/pictures', 'no picture'), 422, 'IMAGE_CORRUPT');
       assert.deepEqual(hub.usage, []);
     });
+  });
+});
+
+describe('a hub with an authority of its own', () => {
+  const authority = { pem: 'own', fingerprint: 'ab'.repeat(32), bundle: 'own and the broker’s' };
+
+  /** A device that reaches the hub by this name. */
+  async function enrol(hub: TestHubApi, host: string | undefined) {
+    const made = await hub.app.request('/api/v1/enrollment-tokens', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.adminKey}` },
+      body: '{}',
+    });
+    const { token } = enrollmentToken.parse(await made.json());
+    const { fingerprint, secret } = splitEnrolToken(token);
+    const enrolled = await hub.app.request('/api/v1/enroll', {
+      method: 'POST',
+      headers: host === undefined ? {} : { host },
+      body: JSON.stringify({
+        token: secret,
+        deviceId: `gate-${Math.random()}`.replace('.', ''),
+        secret: newSecret(),
+      }),
+    });
+    return { fingerprint, ...enrollResponse.parse(await enrolled.json()) };
+  }
+
+  it('shows it to everybody, names it in its tokens, and tells a device all that it should believe', async (t) => {
+    const hub = await startHubApi({ authority });
+    t.after(() => hub.stop());
+    const shown = await hub.app.request('/ca.pem');
+    assert.deepEqual([shown.status, await shown.text()], [200, 'own']);
+    const { fingerprint, ca } = await enrol(hub, undefined);
+    assert.deepEqual([fingerprint, ca], [authority.fingerprint, authority.bundle]);
+  });
+
+  it('without one there is nothing to show, and tokens are as they were', async (t) => {
+    const hub = await startHubApi();
+    t.after(() => hub.stop());
+    assert.equal((await hub.app.request('/ca.pem')).status, 404);
+    const { fingerprint, ca } = await enrol(hub, undefined);
+    assert.deepEqual([fingerprint, ca], [undefined, undefined]);
+  });
+
+  it('a broker on every address is told by the name by which the device has reached the hub', async (t) => {
+    const everywhere = await startHubApi({ mqttUrl: 'mqtts://0.0.0.0:8883' });
+    const somewhere = await startHubApi({ mqttUrl: 'mqtts://broker.lan:8883' });
+    t.after(() => Promise.all([everywhere.stop(), somewhere.stop()]));
+    for (const [hub, host, wanted] of [
+      [everywhere, 'hub.lan:8080', 'mqtts://hub.lan:8883'],
+      [everywhere, '10.0.0.2', 'mqtts://10.0.0.2:8883'],
+      [everywhere, '[fd00::2]:8080', 'mqtts://[fd00::2]:8883'],
+      [everywhere, undefined, 'mqtts://0.0.0.0:8883'],
+      [everywhere, 'a b', 'mqtts://0.0.0.0:8883'],
+      [somewhere, 'hub.lan:8080', 'mqtts://broker.lan:8883'],
+    ] as const)
+      assert.equal((await enrol(hub, host)).mqttUrl, wanted, `${host}`);
   });
 });
