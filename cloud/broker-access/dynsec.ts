@@ -203,7 +203,7 @@ export class DynsecAccess implements BrokerAccess, Part {
     if (open.length > 0)
       throw new AppError(
         'CONFIG_INVALID',
-        `the broker allows ${open.join(' and ')} to everybody: mosquitto_ctrl dynsec setDefaultACLAccess … deny`,
+        `the broker allows ${open.join(' and ')} to everybody by default; deny it (docs/operating.md)`,
       );
   }
 
