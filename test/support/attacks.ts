@@ -218,7 +218,7 @@ export function attacks({ name, start, versions, expire, endsHalfConnects }: Att
       );
       await scene.assertUntouched();
       await hangUp(await scene.raw());
-      const ended = sockets.map((socket) => socket.destroyed || once(socket, 'close'));
+      const ended = sockets.map((socket) => (socket.destroyed ? Promise.resolve() : once(socket, 'close')));
       if (!endsHalfConnects) for (const socket of sockets) socket.destroy();
       await Promise.all(ended);
     });
