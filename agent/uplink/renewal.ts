@@ -144,7 +144,7 @@ export class Renewal {
 
   async #relink(): Promise<void> {
     await post(this.#url('link'), {}, this.secret);
-    this.#o.logger.info('credential.linked');
+    this.#o.logger.debug('credential.linked');
   }
 
   #ask(bearer: string, secret: string): Promise<EnrollResponse> {

@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { DynsecAccess } from '../../../cloud/broker-access/dynsec.ts';
-import { deviceTopics } from '../../../shared/contract/topics.ts';
+import { deviceTopics, hubFilters } from '../../../shared/contract/topics.ts';
 import { connectMqtt } from '../../../shared/mqtt/connect.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { type DynsecBroker, hasMosquitto, startDynsecMosquitto, TEST_USERS } from '../../support/broker.ts';
 import { startHubApi } from '../../support/hub-api.ts';
-import { connectAs, until } from '../../support/link-contract.ts';
+import { connectAs, inbox, until } from '../../support/link-contract.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
 const withCode = (code: ErrorCode) => (error: unknown) => isAppError(error, code);
@@ -70,6 +70,16 @@ describe('accounts at Mosquitto', () => {
     const next = await connect(t, 'renewed', 'n'.repeat(43));
     await until(() => next.connection.connected);
     await broker.access.forbid('renewed');
+  });
+
+  it('let a hub share its requests with others', async () => {
+    const hub = await connectAs(broker, 'hub-1');
+    const received = inbox(hub);
+    await hub.subscribe([hubFilters.inferShared]);
+    const device = await connectAs(broker, 'gate-01');
+    await device.publish(deviceTopics('gate-01').infer, 'to one of them', { qos: 1 });
+    await until(() => received.some(({ text }) => text === 'to one of them'));
+    await Promise.all([hub.end(), device.end()]);
   });
 
   it('that were disabled by hand come back when they are allowed again', async (t) => {
@@ -136,7 +146,11 @@ describe('accounts at Mosquitto', () => {
       broker.access.sync(() => new Set()),
       (error) => isAppError(error, 'CONFIG_INVALID') && error.message.includes('publishClientSend'),
     );
+    await assert.rejects(broker.access.allow('gate-10', SECRET), withCode('CONFIG_INVALID'));
     await set(false);
+    await broker.access.sync(() => new Set(['gate-01', 'gate-02']));
+    await broker.access.allow('gate-10', SECRET);
+    await broker.access.forbid('gate-10');
     await admin.end();
   });
 
