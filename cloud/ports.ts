@@ -165,7 +165,7 @@ export interface DeviceCredentials {
 
 /** The accounts of a broker that wants to know plain secrets: Mosquitto with its dynamic-security plugin. */
 export interface BrokerAccess {
-  /** In force when it returns; an account that is there gets this secret. @throws BROKER_UNREACHABLE, CONFLICT (a foreign account) */
+  /** In force when it returns; an account that is there gets this secret. @throws BROKER_UNREACHABLE, CONFLICT (a foreign account), CONFIG_INVALID */
   allow(deviceId: string, secret: string): Promise<void>;
   /** Cut off when it returns. @throws BROKER_UNREACHABLE */
   forbid(deviceId: string): Promise<void>;

@@ -147,7 +147,7 @@ export class Renewal {
 
   async #relink(): Promise<void> {
     await askHub(this.#hub(), `${SELF}/link`, enrollResponse, { bearer: this.secret, body: {} });
-    this.#o.logger.info('credential.linked');
+    this.#o.logger.debug('credential.linked');
   }
 
   #ask(bearer: string, secret: string): Promise<EnrollResponse> {

@@ -187,6 +187,35 @@ describe('the hub’s HTTP API', () => {
       await assertProblem(await enroll(body), 403, 'ENROLLMENT_REFUSED');
     });
 
+    it('renew their credential with the old one, and ask for their account, and nobody else does', async () => {
+      const { token } = await hub.registry.devices.createToken({});
+      const [secret, renewed] = [newSecret(), newSecret()];
+      await hub.registry.devices.enroll({ token, deviceId: 'gate-07', secret });
+      const self = '/api/v1/devices/self';
+      for (const path of [`${self}/credential`, `${self}/link`])
+        for (const bearer of [undefined, 'guessed', hub.adminKey, '', 'x'.repeat(300)])
+          await assertProblem(await ask('POST', path, { secret: renewed }, bearer), 401, 'UNAUTHORIZED');
+      await assertProblem(await ask('GET', '/api/v1/devices', undefined, secret), 401, 'UNAUTHORIZED');
+      for (const body of [undefined, {}, { secret: 'short' }, { secret: renewed, deviceId: 'gate-01' }])
+        await assertProblem(await ask('POST', `${self}/credential`, body, secret), 400, 'BAD_REQUEST');
+      const answered = await ask('POST', `${self}/credential`, { secret: renewed }, secret);
+      assert.equal(answered.status, 200);
+      const welcome = { hubId: hub.registry.hubId, mqttUrl: 'mqtt://127.0.0.1:1883', expiresInMs: null };
+      assert.deepEqual(enrollResponse.parse(await answered.json()), { deviceId: 'gate-07', ...welcome });
+      const linked = await ask('POST', `${self}/link`, {}, renewed);
+      assert.deepEqual(enrollResponse.parse(await linked.json()), { deviceId: 'gate-07', ...welcome });
+      await assertProblem(await ask('POST', `${self}/link`, {}, secret), 401, 'UNAUTHORIZED');
+    });
+
+    it('may not renew without end', async () => {
+      const { token } = await hub.registry.devices.createToken({});
+      const secret = newSecret();
+      await hub.registry.devices.enroll({ token, deviceId: 'gate-08', secret });
+      const link = () => ask('POST', '/api/v1/devices/self/link', {}, secret);
+      for (let i = 0; i < 30; i++) assert.equal((await link()).status, 200);
+      await assertProblem(await link(), 429, 'RATE_LIMITED');
+    });
+
     it('take names apart from paths', async () => {
       for (const id of ['..%2f..%2fetc', '%00', '__proto__', 'a%2Fb'])
         await assertProblem(await ask('DELETE', `/api/v1/devices/${id}`), 404, 'DEVICE_UNKNOWN');
