@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { DynsecAccess } from '../../../cloud/broker-access/dynsec.ts';
-import { deviceTopics, hubFilters } from '../../../shared/contract/topics.ts';
+import { deviceTopics, HUB_GROUP, hubFilters } from '../../../shared/contract/topics.ts';
 import { connectMqtt } from '../../../shared/mqtt/connect.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
@@ -75,7 +75,7 @@ describe('accounts at Mosquitto', () => {
   it('let a hub share its requests with others', async () => {
     const hub = await connectAs(broker, 'hub-1');
     const received = inbox(hub);
-    await hub.subscribe([hubFilters.inferShared]);
+    await hub.subscribe([`$share/${HUB_GROUP}/${hubFilters.infer}`]);
     const device = await connectAs(broker, 'gate-01');
     await device.publish(deviceTopics('gate-01').infer, 'to one of them', { qos: 1 });
     await until(() => received.some(({ text }) => text === 'to one of them'));
