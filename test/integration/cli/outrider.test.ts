@@ -18,7 +18,7 @@ test('says its version and what it can do', async (t) => {
   const [version, help] = await Promise.all([run(t, '--version'), run(t, '--help')]);
   assert.deepEqual(version, { code: 0, output: `${VERSION}\n` });
   assert.equal(help.code, 0);
-  for (const command of ['up', 'hub', 'agent', 'infer', 'models', 'devices', 'keys'])
+  for (const command of ['up', 'hub', 'agent', 'infer', 'models', 'devices', 'keys', 'outbox'])
     assert.match(help.output, new RegExp(`^  ${command}\\b`, 'm'), command);
 });
 
@@ -37,6 +37,8 @@ test('what it does not understand is a usage error: exit code 2, and where help 
     [['up', '--hub-port', 'high'], /--hub-port must be a whole number/],
     [['up', '--hub-port', '70000'], /--hub-port must be a whole number/],
     [['infer'], /missing required argument 'model'/],
+    [['outbox', 'show'], /missing required argument 'id'/],
+    [['outbox', 'ls', '--limit', 'all'], /--limit.*USAGE/s],
     [['models', 'fly'], /unknown command 'fly'|too many arguments/],
     [['keys', 'create', 'ci', '--scope', 'everything', '--hub', `http://127.0.0.1:${port}`], /USAGE/],
     [['devices', 'enroll', 'a/b', '--hub', `http://127.0.0.1:${port}`], /USAGE/],
@@ -58,6 +60,11 @@ test('what fails is one sentence with its code: exit code 1, no stack', async (t
   const nobody = `http://127.0.0.1:${await freePort()}`;
   const cases: [string[], RegExp][] = [
     [['models', 'ls', '--hub', nobody], /^outrider: no hub answers at .*--hub \(HUB_UNREACHABLE\)\n$/],
+    [
+      ['outbox', 'ls', '--agent', nobody],
+      /^outrider: no agent answers at .*--agent \(AGENT_UNREACHABLE\)\n$/,
+    ],
+    [['hub', '--intake-only', '--mqtt', 'mqtt://127.0.0.1:1'], /OUTRIDER_MQTT_USERNAME/],
     [['infer', '../x', 'text', '--hub', nobody], /MODEL_UNKNOWN/],
     [
       ['agent', '--config', join(folder, 'nothing.yaml')],
