@@ -10,8 +10,10 @@ import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limits.ts';
 import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
 import { taskName } from '../shared/contract/tasks.ts';
+import { readPem } from '../shared/runtime/certificate-files.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
+import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { isCron } from '../shared/runtime/schedule.ts';
 
 export const AGENT_HELP = `Usage: outrider agent [options]
@@ -26,6 +28,8 @@ Options:
   --hub URL         the hub's address; https, or http on loopback
   --mqtt URL        the broker's address, when it isn't the one told at enrolment (a broker with accounts of its own
                     wants this device's id as the name, and its password in OUTRIDER_MQTT_PASSWORD)
+  --hub-ca FILE     authority that vouches for hub and broker (PEM; default: the one pinned at enrolment, else the system's)
+  --insecure-plain-text  talk to hub and broker in plain text off loopback
   --enroll TOKEN    enrol with this one-time token (also OUTRIDER_ENROLL_TOKEN)
   --agent-host HOST where to listen (default 127.0.0.1; elsewhere OUTRIDER_AGENT_KEY is needed)
   --agent-port PORT port of the device's own API (default 8090)
@@ -62,14 +66,15 @@ function quantity(text: string, units: Record<string, number>): number {
 }
 
 /** Where a broker is. */
-const mqttUrl = z.url({ protocol: /^mqtts?$/ });
+const mqttUrl = z.url({ protocol: /^(mqtts?|wss?)$/ });
 
 /** Every quarter of an hour. */
 const DEFAULT_SYNC = '*/15 * * * *';
 
 function isTimeZone(name: string): boolean {
   try {
-    return new Intl.DateTimeFormat('en', { timeZone: name }) !== undefined;
+    new Intl.DateTimeFormat('en', { timeZone: name }).format();
+    return true;
   } catch {
     return false;
   }
@@ -145,8 +150,14 @@ export type PipelineConfig = z.infer<typeof pipeline>;
 const file = z.strictObject({
   device: deviceId.optional(),
   hub: z
-    .strictObject({ url: z.url({ protocol: /^https?$/ }).optional(), mqtt: mqttUrl.optional() })
-    .default({}),
+    .strictObject({
+      url: z.url({ protocol: /^https?$/ }).optional(),
+      mqtt: mqttUrl.optional(),
+      /** PEM file, beside the configuration unless absolute. */
+      ca: z.string().min(1).optional(),
+      insecurePlainText: z.boolean().default(false),
+    })
+    .prefault({}),
   dataDir: z.string().min(1).optional(),
   /** Up and down together, all of it; reached, requests wait for the next day (UTC). */
   link: z.strictObject({ bytesPerDay: size.optional() }).default({}),
@@ -177,6 +188,9 @@ export interface AgentConfig {
   readonly device: string;
   readonly hubUrl: string | undefined;
   readonly mqttUrl: string | undefined;
+  /** PEM of the authorities that vouch for hub and broker, given by hand. */
+  readonly hubCa: string | undefined;
+  readonly insecurePlainText: boolean;
   readonly enrollToken: string | undefined;
   /** At a broker that has accounts of its own; the device's secret otherwise. */
   readonly mqttPassword: string | undefined;
@@ -210,6 +224,8 @@ const flags = {
   device: { type: 'string' },
   hub: { type: 'string' },
   mqtt: { type: 'string' },
+  'hub-ca': { type: 'string' },
+  'insecure-plain-text': { type: 'boolean' },
   enroll: { type: 'string' },
   'agent-host': { type: 'string' },
   'agent-port': { type: 'string' },
@@ -245,11 +261,20 @@ export async function loadConfig(
   if (!isLoopback(host) && !key) {
     throw new AppError('CONFIG_INVALID', `listening on ${host} needs a key: set OUTRIDER_AGENT_KEY`);
   }
+  const hubUrl = checked.hub ?? config.hub.url;
+  const mqttUrl = checked.mqtt ?? config.hub.mqtt;
+  const insecurePlainText = values['insecure-plain-text'] ?? config.hub.insecurePlainText;
+  for (const url of [hubUrl, mqttUrl]) {
+    const problem = url === undefined || insecurePlainText ? undefined : plainTextProblem(url);
+    if (problem !== undefined) throw new AppError('CONFIG_INVALID', problem);
+  }
   const runners = new Set(config.pipelines.map(({ edge }) => edge).filter((edge) => edge !== undefined)).size;
   return {
     device: checked.device ?? config.device ?? hostDeviceId(),
-    hubUrl: checked.hub ?? config.hub.url,
-    mqttUrl: checked.mqtt ?? config.hub.mqtt,
+    hubUrl,
+    mqttUrl,
+    hubCa: await caIn(values['hub-ca'], config.hub.ca, baseDir),
+    insecurePlainText,
     enrollToken: values.enroll ?? (env.OUTRIDER_ENROLL_TOKEN || undefined),
     mqttPassword: env.OUTRIDER_MQTT_PASSWORD || undefined,
     dataDir:
@@ -269,7 +294,11 @@ export async function loadConfig(
   };
 }
 
-const isLoopback = (host: string): boolean => ['127.0.0.1', '::1', 'localhost'].includes(host);
+/** @throws FILE_UNREADABLE */
+async function caIn(flag: string | undefined, key: string | undefined, baseDir: string) {
+  if (flag !== undefined) return readPem(resolve(flag));
+  return key === undefined ? undefined : readPem(resolve(baseDir, key));
+}
 
 /** The host's name, brought to what a topic level may hold. */
 const hostDeviceId = (): string =>

@@ -1,5 +1,6 @@
 /** Puts together what keeps the agent in touch with its hub: uplink, credential, byte ledger, desired state, sync. */
 import { join } from 'node:path';
+import { desired as desiredSchema } from '../shared/contract/messages.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import { newId } from '../shared/runtime/ids.ts';
@@ -10,9 +11,9 @@ import { Schedule } from '../shared/runtime/schedule.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { AgentConfig } from './config.ts';
 import type { Outbox, PipelineFace } from './ports.ts';
-import { type EnrollOptions, findCredential, waitForCredential } from './uplink/credential.ts';
+import { type EnrollOptions, findCredential, hubOf, waitForCredential } from './uplink/credential.ts';
 import { DesiredState } from './uplink/desired.ts';
-import { fetchDesired } from './uplink/hub-http.ts';
+import { askHub, refusePlainText } from './uplink/hub-http.ts';
 import { LinkLedger } from './uplink/link-ledger.ts';
 import { Renewal } from './uplink/renewal.ts';
 import { MqttUplink } from './uplink/uplink.ts';
@@ -58,9 +59,9 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
     folder: dataDir,
     fetch: async () => {
       const credential = await findCredential(identity);
-      return credential && config.hubUrl !== undefined
-        ? fetchDesired(config.hubUrl, credential.secret)
-        : undefined;
+      if (!credential || config.hubUrl === undefined) return undefined;
+      const hub = hubOf(identity, config.hubUrl, credential);
+      return askHub(hub, '/api/v1/devices/self/desired', desiredSchema, { bearer: credential.secret });
     },
     logger,
   });
@@ -71,9 +72,14 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
     connect: async (will, signal) => {
       const credential = await waitForCredential(identity, signal);
       const { path, hubUrl } = identity;
-      const renewal = new Renewal({ path, hubUrl, credential, clock, logger });
+      const hub = hubUrl === undefined ? undefined : hubOf(identity, hubUrl, credential);
+      const renewal = new Renewal({ path, hub, credential, clock, logger });
+      const url = config.mqttUrl ?? credential.mqttUrl;
+      refusePlainText(url, config.insecurePlainText);
+      const ca = config.hubCa ?? credential.ca;
       const connection = await connectMqtt({
-        url: config.mqttUrl ?? credential.mqttUrl,
+        url,
+        trust: () => (ca === undefined ? {} : { ca }),
         clientId: config.device,
         username: config.device,
         password: config.mqttPassword ?? (() => renewal.secret),
@@ -120,6 +126,8 @@ export const identityOf = (
   deviceId: config.device,
   hubUrl: config.hubUrl,
   token: config.enrollToken,
+  ca: config.hubCa,
+  insecurePlainText: config.insecurePlainText,
   clock,
   logger,
 });

@@ -35,6 +35,7 @@ import { deadLetterFile } from './sink/file-sink.ts';
 import { SinkMaker } from './sinks.ts';
 import { noLocalModel, Slot } from './slot/slot.ts';
 import { findCredential } from './uplink/credential.ts';
+import { refusePlainText } from './uplink/hub-http.ts';
 import type { MqttUplink } from './uplink/uplink.ts';
 
 /** A runner of a small model: far above what the starter models take, far below what hurts a device. */
@@ -75,7 +76,8 @@ async function run(
   );
 
   // A refused token is told at once, not in a background loop.
-  await findCredential(identityOf(config, dataDir, clock, logger));
+  const known = await findCredential(identityOf(config, dataDir, clock, logger));
+  if (known) refusePlainText(config.mqttUrl ?? known.mqttUrl, config.insecurePlainText);
   const models = await localModels(config, logger);
   const time = new StoredRunningTime({ path: join(dataDir, 'running-time.json'), clock, logger });
   await lifecycle.start('running time', time);

@@ -1,7 +1,7 @@
 /** Puts together what answers devices: engine, batcher, usage ledger, link, intake. The same in a full hub and in one that only answers. */
 import { join } from 'node:path';
 import { startRunner } from '../shared/inference/runner-process.ts';
-import { connectMqtt } from '../shared/mqtt/connect.ts';
+import { connectMqtt, type MqttConnectOptions } from '../shared/mqtt/connect.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import { newId } from '../shared/runtime/ids.ts';
 import type { Lifecycle } from '../shared/runtime/lifecycle.ts';
@@ -28,7 +28,7 @@ export interface AnsweringParts {
   /** The hub's own folder. */
   readonly folder: string;
   readonly hubId: string;
-  readonly mqtt: { readonly url: string; readonly username: string; readonly password: string };
+  readonly mqtt: Pick<MqttConnectOptions, 'url' | 'username' | 'password' | 'trust'>;
   readonly models: ModelCatalog;
   readonly devices: Pick<DeviceBook, 'isActive'>;
   readonly lifecycle: Lifecycle;

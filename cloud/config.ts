@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
+import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 
 export const HUB_HELP = `Usage: outrider hub [options]
 
@@ -14,7 +15,7 @@ Options:
   --models DIR        folder with model folders; each new digest becomes its name's next version (default ./models)
   --hub-host HOST     where to listen (default 127.0.0.1)
   --hub-port PORT     port of the HTTP API (default 8080)
-  --mqtt URL          use this broker instead of starting one (mqtt:// or mqtts://; the hub's own name and password there
+  --mqtt URL          use this broker instead of starting one (mqtts://, wss://; the hub's own name and password there
                       in OUTRIDER_MQTT_USERNAME and OUTRIDER_MQTT_PASSWORD)
   --mqtt-port PORT    port of the broker that it starts (default 1883)
   --mqtt-host HOST    where that broker listens (default 127.0.0.1)
@@ -25,11 +26,26 @@ Options:
                       Mosquitto's dynamic-security plugin; the plugin's admin in OUTRIDER_MQTT_USERNAME and
                       OUTRIDER_MQTT_PASSWORD)
   --credential-days N a device's credential ends after so many days; devices renew theirs in time (default: never)
+  --mqtt-ca FILE      authorities of the broker that --mqtt names (PEM; default: the system's)
+  --ws-port PORT      MQTT over WebSocket on this port as well, with the broker that it starts
+  --tls own|off       certificates of the hub's own authority for HTTP and broker, or none (default: own when it listens
+                      off loopback, else off)
+  --tls-cert FILE     use this certificate (PEM, with its chain) instead of the own authority's; read again when it changes
+  --tls-key FILE      its key
+  --tls-name NAME     another name or address for the own authority's certificate; may be given again
+  --insecure-plain-text  send and take secrets in plain text off loopback
   --max-loaded N      models kept loaded at a time (default 4)
   --threads N         threads of each model's runner (default: cores / 2)
   --log-level LEVEL   debug, info, warn, error (default info)
   -h, --help          show this text
 `;
+
+/** Whose certificate the hub and the broker that it starts show. */
+type TlsConfig =
+  | { readonly kind: 'off' }
+  /** The own authority's, with these names besides those that it finds itself. */
+  | { readonly kind: 'own'; readonly names: readonly string[] }
+  | { readonly kind: 'given'; readonly certFile: string; readonly keyFile: string };
 
 export interface HubConfig {
   /** Root of all data; the hub's own is `<dataDir>/hub`. */
@@ -45,6 +61,10 @@ export interface HubConfig {
     readonly host: string;
     readonly port: number;
     readonly publicUrl: string | undefined;
+    /** PEM file of the authorities of a broker that is not the hub's own. */
+    readonly caFile: string | undefined;
+    /** MQTT over WebSocket, of the broker that the hub starts. */
+    readonly webSocketPort: number | undefined;
     /** The hub's own account at an external broker; the plugin's admin with dynsec. */
     readonly username: string | undefined;
     readonly password: string | undefined;
@@ -53,6 +73,7 @@ export interface HubConfig {
   readonly intakeOnly: boolean;
   /** How long a device's credential is good; undefined: for ever. */
   readonly credentialLifeMs: number | undefined;
+  readonly tls: TlsConfig;
   readonly maxLoaded: number;
   readonly threads: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -67,6 +88,13 @@ const flags = {
   'mqtt-port': { type: 'string', default: '1883' },
   'mqtt-host': { type: 'string', default: '127.0.0.1' },
   'mqtt-public': { type: 'string' },
+  'mqtt-ca': { type: 'string' },
+  'ws-port': { type: 'string' },
+  tls: { type: 'string' },
+  'tls-cert': { type: 'string' },
+  'tls-key': { type: 'string' },
+  'tls-name': { type: 'string', multiple: true },
+  'insecure-plain-text': { type: 'boolean', default: false },
   /** Of `outrider up`, which starts the embedded broker itself. */
   'broker-apart': { type: 'boolean', default: false },
   'intake-only': { type: 'boolean', default: false },
@@ -79,7 +107,10 @@ const flags = {
 } as const;
 
 const portNumber = z.coerce.number().int().min(0).max(65_535);
-const brokerUrl = z.url({ protocol: /^mqtts?$/, error: 'mqtt://host:port or mqtts://host:port' });
+const brokerUrl = z.url({
+  protocol: /^(mqtts?|wss?)$/,
+  error: 'mqtts://host:port, wss://host:port/path, mqtt:// or ws://',
+});
 
 const values = z.object({
   'hub-port': portNumber,
@@ -89,6 +120,9 @@ const values = z.object({
   'mqtt-access': z.enum(['embedded', 'external', 'dynsec']).optional(),
   // Parts of a day are for trying it out.
   'credential-days': z.coerce.number().positive().max(3_650).optional(),
+  'ws-port': portNumber.optional(),
+  tls: z.enum(['own', 'off']).optional(),
+  'tls-name': z.array(z.string().regex(/^[A-Za-z0-9.:-]+$/, 'a host name or an address')).default([]),
   'max-loaded': z.coerce.number().int().min(1).max(64),
   threads: z.coerce.number().int().min(1).max(256).optional(),
   'log-level': z.enum(['debug', 'info', 'warn', 'error']),
@@ -116,6 +150,12 @@ export function loadConfig(
       '--mqtt-access dynsec needs the plugin’s admin: set OUTRIDER_MQTT_USERNAME and OUTRIDER_MQTT_PASSWORD',
     );
   const days = checked['credential-days'];
+  const isOpen = given['insecure-plain-text'];
+  for (const flag of ['mqtt', 'mqtt-public'] as const) {
+    const problem = checked[flag] === undefined ? undefined : plainTextProblem(checked[flag]);
+    if (problem !== undefined && !isOpen) throw new AppError('USAGE', `--${flag}: ${problem}`);
+  }
+  const ownBrokerHosts = checked.mqtt === undefined ? [given['mqtt-host']] : [];
   return {
     dataDir: resolve(given.data),
     modelsDir: resolve(given.models),
@@ -127,15 +167,59 @@ export function loadConfig(
       host: given['mqtt-host'],
       port: checked['mqtt-port'],
       publicUrl: checked['mqtt-public'],
+      caFile: given['mqtt-ca'],
+      webSocketPort: checked['ws-port'],
       username,
       password,
     },
     intakeOnly: given['intake-only'],
     credentialLifeMs: days === undefined ? undefined : days * 86_400_000,
+    tls: tlsOf({
+      kind: checked.tls,
+      certFile: given['tls-cert'],
+      keyFile: given['tls-key'],
+      names: checked['tls-name'],
+      hosts: [given['hub-host'], ...ownBrokerHosts],
+      publicUrl: checked.mqtt === undefined ? checked['mqtt-public'] : undefined,
+      isOpen,
+    }),
     maxLoaded: checked['max-loaded'],
     threads: checked.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
     logLevel: checked['log-level'],
   };
+}
+
+interface TlsFlags {
+  readonly kind: 'own' | 'off' | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+  readonly names: readonly string[];
+  /** Where the hub, and the broker that it starts, listen. */
+  readonly hosts: readonly string[];
+  /** Of the broker that it starts. */
+  readonly publicUrl: string | undefined;
+  /** Plain text off loopback was asked for. */
+  readonly isOpen: boolean;
+}
+
+/** @throws USAGE */
+function tlsOf({ kind, certFile, keyFile, names, hosts, publicUrl, isOpen }: TlsFlags): TlsConfig {
+  if ((certFile === undefined) !== (keyFile === undefined))
+    throw new AppError('USAGE', '--tls-cert and --tls-key go together');
+  if (certFile !== undefined && keyFile !== undefined) {
+    if (kind !== undefined) throw new AppError('USAGE', `--tls ${kind} and --tls-cert exclude each other`);
+    return { kind: 'given', certFile: resolve(certFile), keyFile: resolve(keyFile) };
+  }
+  const abroad = hosts.find((host) => !isLoopback(host));
+  if (abroad !== undefined && kind === 'off' && !isOpen)
+    throw new AppError(
+      'USAGE',
+      `--tls off: secrets would travel to ${abroad} in plain text: use --tls own, or ask for it with --insecure-plain-text`,
+    );
+  const isOwn = kind === 'own' || (kind === undefined && abroad !== undefined && !isOpen);
+  if (!isOwn) return { kind: 'off' };
+  const publicHost = publicUrl === undefined ? [] : [new URL(publicUrl).hostname.replace(/^\[(.*)\]$/, '$1')];
+  return { kind: 'own', names: [...names, ...hosts, ...publicHost] };
 }
 
 /** The broker's folder beside the hub's. */

@@ -14,6 +14,7 @@ import { AppError } from '../shared/runtime/errors.ts';
 import { lockFolder } from '../shared/runtime/folder-lock.ts';
 import { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../shared/runtime/logger.ts';
+import { isWildcard, urlHost } from '../shared/runtime/loopback.ts';
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { Supervisor } from '../shared/runtime/supervisor.ts';
 import { startAnswering } from './answering.ts';
@@ -27,6 +28,7 @@ import { runIntakeOnly } from './intake-only.ts';
 import { createHubMetrics } from './metrics.ts';
 import type { DeviceBook } from './ports.ts';
 import { Registry } from './registry/registry.ts';
+import { type HubTls, localHost, startTls } from './tls.ts';
 
 async function run(
   config: HubConfig,
@@ -64,7 +66,10 @@ async function run(
   if (dynsec) await lifecycle.start('broker access', dynsec);
   await takeInModels(config, registry, logger);
 
-  const mqttUrl = config.mqtt.url ?? (await startBroker(config, lifecycle, logger));
+  const tls = await startTls(config, { folder, lifecycle, clock, logger });
+  const broker =
+    config.mqtt.url === undefined ? await startBroker(config, tls, { lifecycle, logger }) : undefined;
+  const mqttUrl = config.mqtt.url ?? broker?.url ?? '';
   const answering = await startAnswering(
     {
       config,
@@ -75,6 +80,7 @@ async function run(
         // With dynsec the hub has made itself an account that may do less than the plugin's admin.
         username: (access === 'external' ? config.mqtt.username : undefined) ?? registry.hubId,
         password: (access === 'external' ? config.mqtt.password : undefined) ?? registry.brokerSecret,
+        trust: tls.brokerTrust,
       },
       models: registry.models,
       devices: registry.devices,
@@ -98,15 +104,17 @@ async function run(
     usage,
     desired: registry.desired,
     hubId: registry.hubId,
-    mqttUrl: config.mqtt.publicUrl ?? mqttUrl,
+    mqttUrl: config.mqtt.publicUrl ?? broker?.publicUrl ?? mqttUrl,
+    ...(tls.authority && { authority: tls.authority }),
     ready: () => (link.connected ? undefined : 'the MQTT broker is not connected'),
     metrics,
     clock,
     logger,
   });
-  const server = new HubServer({ app, host: config.host, port: config.port });
+  const server = new HubServer({ app, host: config.host, port: config.port, certificate: tls.certificate });
   await lifecycle.start('api', server);
-  const url = `http://${config.host}:${server.port}`;
+  const scheme = tls.certificate ? 'https' : 'http';
+  const url = `${scheme}://${localHost(config.host, tls.certificate)}:${server.port}`;
   // Where the command line finds this hub.
   await writeJsonAtomic(join(folder, 'address.json'), { url });
   logger.info('hub.started', { url, mqttUrl, hubId: registry.hubId });
@@ -174,9 +182,13 @@ function cloudModelsOf(states: readonly (Reported | null)[]): string[] {
   return [...new Set(names.filter((name) => name !== null))];
 }
 
-/** A lone hub has the broker as its child, and they end together. @returns its address */
-async function startBroker(config: HubConfig, lifecycle: Lifecycle, logger: Logger): Promise<string> {
-  const { host, port } = config.mqtt;
+/** A lone hub has the broker as its child, and they end together. @returns where the hub finds it, and where others do */
+async function startBroker(
+  config: HubConfig,
+  { certificate }: HubTls,
+  { lifecycle, logger }: { lifecycle: Lifecycle; logger: Logger },
+): Promise<{ url: string; publicUrl: string }> {
+  const { host, port, webSocketPort } = config.mqtt;
   let said: unknown;
   const broker = new Supervisor({
     name: 'broker',
@@ -186,6 +198,10 @@ async function startBroker(config: HubConfig, lifecycle: Lifecycle, logger: Logg
       host,
       '--port',
       String(port),
+      ...(webSocketPort === undefined ? [] : ['--ws-port', String(webSocketPort)]),
+      ...(certificate
+        ? ['--tls-cert', certificate.paths.certFile, '--tls-key', certificate.paths.keyFile]
+        : []),
       '--data',
       brokerFolder(config),
       '--logs',
@@ -200,7 +216,9 @@ async function startBroker(config: HubConfig, lifecycle: Lifecycle, logger: Logg
   await lifecycle.start('broker', broker);
   const parsed = z.object({ port: z.int() }).safeParse(said);
   if (!parsed.success) throw new AppError('INVARIANT_BROKEN', 'the broker came up without saying where');
-  return `mqtt://${host === '0.0.0.0' ? '127.0.0.1' : host}:${parsed.data.port}`;
+  const at = (name: string): string =>
+    `${certificate ? 'mqtts' : 'mqtt'}://${urlHost(name)}:${parsed.data.port}`;
+  return { url: at(isWildcard(host) ? '127.0.0.1' : host), publicUrl: at(host) };
 }
 
 await runProgram(async () => {

@@ -165,7 +165,7 @@ export interface DeviceCredentials {
 
 /** The accounts of a broker that wants to know plain secrets: Mosquitto with its dynamic-security plugin. */
 export interface BrokerAccess {
-  /** In force when it returns; an account that is there gets this secret. @throws BROKER_UNREACHABLE, CONFLICT (a foreign account) */
+  /** In force when it returns; an account that is there gets this secret. @throws BROKER_UNREACHABLE, CONFLICT (a foreign account), CONFIG_INVALID */
   allow(deviceId: string, secret: string): Promise<void>;
   /** Cut off when it returns. @throws BROKER_UNREACHABLE */
   forbid(deviceId: string): Promise<void>;
@@ -181,4 +181,13 @@ export interface BrokerAccess {
 /** The models as people see them; whether one is loaded, the engine knows. */
 export interface ModelShelf {
   list(): Omit<ModelRecord, 'loaded'>[];
+}
+
+/** The hub's own certificate authority, as others see it. */
+export interface HubAuthority {
+  readonly pem: string;
+  /** SHA-256 of its DER, 64 hex digits: what a device's token names it by. */
+  readonly fingerprint: string;
+  /** PEM of all that a device of this hub should believe: this one, and the authorities of a broker that is not the hub's. */
+  readonly bundle: string;
 }

@@ -4,20 +4,26 @@
  */
 import { rm } from 'node:fs/promises';
 import { z } from 'zod';
-import { type EnrollResponse, type enrollRequest, enrollResponse } from '../../shared/contract/messages.ts';
+import { splitEnrolToken } from '../../shared/contract/enrol-token.ts';
+import { type enrollRequest, enrollResponse } from '../../shared/contract/messages.ts';
 import { deviceId as deviceIdSchema } from '../../shared/contract/names.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, ERROR_CODES, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
+import { AppError, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
+import { httpsFetch } from '../../shared/runtime/https-fetch.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { certificateFingerprint, toSinglePem } from '../../shared/runtime/trust.ts';
+import { askHub, type HubAddress, refusePlainText } from './hub-http.ts';
 
 const credential = z.object({
   deviceId: deviceIdSchema,
   secret: z.string(),
   hubId: deviceIdSchema,
   mqttUrl: z.string(),
+  /** PEM of the only authorities that vouch for hub and broker; missing: the system's do. */
+  ca: z.string().optional(),
   /** Hash of the token that it came by, so that a restart with the same flags does not use it again. */
   tokenSha256: z.string(),
   /** How long it was good when it was granted; missing: it does not end. */
@@ -30,18 +36,24 @@ export interface EnrollOptions {
   readonly deviceId: string;
   readonly hubUrl: string | undefined;
   readonly token: string | undefined;
+  /** PEM of the hub's authority, given by hand. */
+  readonly ca?: string | undefined;
+  /** Plain text off loopback was asked for. */
+  readonly insecurePlainText?: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 const TIMEOUT_MS = 10_000;
+const MAX_CA_BYTES = 16 * 1024;
 const RETRY = { firstMs: 1_000, maxMs: 60_000 };
 
 /**
  * The stored credential, or a new one for the token.
  *
  * @returns undefined when there is neither, or no hub in reach that can answer now
- * @throws ENROLLMENT_REFUSED, CONFLICT, CONFIG_INVALID (a token but no hub, or plain http off loopback)
+ * @throws ENROLLMENT_REFUSED, CONFLICT, CONFIG_INVALID (a token but no hub, or plain text off loopback),
+ * HUB_UNTRUSTED (not the hub of the token)
  */
 export async function findCredential(options: EnrollOptions): Promise<Credential | undefined> {
   const { path, deviceId, token, logger } = options;
@@ -66,18 +78,25 @@ export async function waitForCredential(options: EnrollOptions, signal: AbortSig
   }
 }
 
-async function enroll({ path, deviceId, hubUrl }: EnrollOptions, token: string): Promise<Credential> {
+async function enroll(options: EnrollOptions, token: string): Promise<Credential> {
+  const { path, deviceId, hubUrl } = options;
   if (hubUrl === undefined)
     throw new AppError('CONFIG_INVALID', 'an enrolment token needs the hub’s address: give --hub');
-  const url = secretUrl(hubUrl, '/api/v1/enroll');
+  refusePlainText(hubUrl, options.insecurePlainText);
+  const { fingerprint, secret: oneTimeSecret } = splitEnrolToken(token);
+  const pinned = fingerprint === undefined ? undefined : await fetchAuthority(new URL(hubUrl), fingerprint);
   const secret = await secretFor(path, token);
-  const request: z.input<typeof enrollRequest> = { token, deviceId, secret };
-  const { hubId, mqttUrl, expiresInMs } = await post(url, request);
+  const request: z.input<typeof enrollRequest> = { token: oneTimeSecret, deviceId, secret };
+  const hub = { ...hubOf(options, hubUrl), ca: options.ca ?? pinned };
+  const response = await askHub(hub, '/api/v1/enroll', enrollResponse, { body: request });
+  const { hubId, mqttUrl, expiresInMs } = response;
+  const ca = response.ca ?? pinned;
   const made: Credential = {
     deviceId,
     secret,
     hubId,
     mqttUrl,
+    ...(ca !== undefined && { ca }),
     tokenSha256: sha256Hex(token),
     ...(expiresInMs && { lifeMs: expiresInMs }),
   };
@@ -89,12 +108,34 @@ async function enroll({ path, deviceId, hubUrl }: EnrollOptions, token: string):
 export const storeCredential = (path: string, made: Credential): Promise<void> =>
   writeJsonAtomic(path, made, 0o600);
 
-/** An address of the hub to which a secret may travel. @throws CONFIG_INVALID (plain http off loopback) */
-export function secretUrl(hubUrl: string, path: string): URL {
-  const url = new URL(path, hubUrl);
-  if (url.protocol !== 'https:' && !['127.0.0.1', 'localhost', '[::1]'].includes(url.hostname))
-    throw new AppError('CONFIG_INVALID', `the secret may travel to ${url.host} by https only`);
-  return url;
+/** The hub as this device knows it; its authority by hand, else the one that came with the credential. */
+export const hubOf = (
+  { ca, insecurePlainText }: Pick<EnrollOptions, 'ca' | 'insecurePlainText'>,
+  url: string,
+  known?: Pick<Credential, 'ca'>,
+): HubAddress => ({ url, ca: ca ?? known?.ca, insecurePlainText });
+
+/**
+ * The hub's own authority, from whoever answers: the fingerprint in the token says whether it is the right one.
+ *
+ * @throws HUB_UNTRUSTED, HUB_UNREACHABLE, HUB_FAILED
+ */
+async function fetchAuthority(hub: URL, fingerprint: string): Promise<string> {
+  const response = await httpsFetch(new URL('/ca.pem', hub), {
+    trust: 'anyone',
+    timeoutMs: TIMEOUT_MS,
+    maxBytes: MAX_CA_BYTES,
+  });
+  if (response.status >= 500)
+    throw new AppError('HUB_FAILED', `the hub at ${hub.origin} answered ${response.status}`);
+  const shown = await response.text();
+  try {
+    // What follows the first certificate is vouched for by nobody.
+    if (certificateFingerprint(shown) === fingerprint) return toSinglePem(shown);
+  } catch {
+    // No certificate at all.
+  }
+  throw new AppError('HUB_UNTRUSTED', `the hub at ${hub.origin} is not the one that made the token`);
 }
 
 const pending = z.object({ tokenSha256: z.string(), secret: z.string() });
@@ -108,33 +149,4 @@ async function secretFor(path: string, token: string): Promise<string> {
   const secret = newSecret();
   await writeJsonAtomic(pendingPath(path), { tokenSha256, secret }, 0o600);
   return secret;
-}
-
-const problemCode = z.object({ code: z.enum(ERROR_CODES), detail: z.string() });
-
-/** Asks the hub for what it answers with a credential. @throws HUB_UNREACHABLE, HUB_FAILED, or the hub's code */
-export async function post(url: URL, body: object, bearer?: string): Promise<EnrollResponse> {
-  let response: Response;
-  try {
-    response = await fetch(url, {
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(bearer !== undefined && { authorization: `Bearer ${bearer}` }),
-      },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-  } catch (error) {
-    throw new AppError('HUB_UNREACHABLE', `the hub at ${url.origin} does not answer`, { cause: error });
-  }
-  const json: unknown = await response.json().catch(() => undefined);
-  if (response.ok) {
-    const parsed = enrollResponse.safeParse(json);
-    if (parsed.success) return parsed.data;
-    throw new AppError('HUB_FAILED', `${url.origin} is no Outrider hub`, { cause: parsed.error });
-  }
-  const problem = problemCode.safeParse(json);
-  if (problem.success) throw new AppError(problem.data.code, problem.data.detail);
-  throw new AppError('HUB_FAILED', `the hub at ${url.origin} answered ${response.status}`);
 }

@@ -16,7 +16,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { z } from 'zod';
-import type { EnrollResponse, RenewRequest } from '../../shared/contract/messages.ts';
+import { type EnrollResponse, enrollResponse, type RenewRequest } from '../../shared/contract/messages.ts';
 import type { MqttConnection } from '../../shared/mqtt/connect.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
@@ -24,13 +24,14 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import { type Credential, post, secretUrl, storeCredential } from './credential.ts';
+import { type Credential, storeCredential } from './credential.ts';
+import { askHub, type HubAddress } from './hub-http.ts';
 
 export interface RenewalOptions {
   /** Of the credential; the pending secret lies beside it. */
   readonly path: string;
   readonly credential: Credential;
-  readonly hubUrl: string | undefined;
+  readonly hub: HubAddress | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** Uniform in [0, 1). */
@@ -45,6 +46,8 @@ const SPREAD_RATIO = 0.02;
 const ASK_EVERY_MS = 86_400_000;
 /** Renewal has a third of a life to succeed, and a hub that is back should not meet its fleet at once. */
 const RETRY = { firstMs: 5_000, maxMs: 600_000 };
+
+const SELF = '/api/v1/devices/self';
 
 const pending = z.object({ ofSha256: z.string(), secret: z.string() });
 
@@ -143,22 +146,22 @@ export class Renewal {
   }
 
   async #relink(): Promise<void> {
-    await post(this.#url('link'), {}, this.secret);
-    this.#o.logger.info('credential.linked');
+    await askHub(this.#hub(), `${SELF}/link`, enrollResponse, { bearer: this.secret, body: {} });
+    this.#o.logger.debug('credential.linked');
   }
 
   #ask(bearer: string, secret: string): Promise<EnrollResponse> {
-    return post(this.#url('credential'), { secret } satisfies RenewRequest, bearer);
+    const body: RenewRequest = { secret };
+    return askHub(this.#hub(), `${SELF}/credential`, enrollResponse, { bearer, body });
   }
 
-  #url(what: 'credential' | 'link'): URL {
-    const { hubUrl } = this.#o;
-    if (hubUrl === undefined)
-      throw new AppError(
-        'CONFIG_INVALID',
-        'to renew a credential the agent needs the hub’s address: give --hub',
-      );
-    return secretUrl(hubUrl, `/api/v1/devices/self/${what}`);
+  #hub(): HubAddress {
+    const { hub } = this.#o;
+    if (hub) return hub;
+    throw new AppError(
+      'CONFIG_INVALID',
+      'to renew a credential the agent needs the hub’s address: give --hub',
+    );
   }
 
   /** A secret that the hub may or may not have heard of; one that belongs to an earlier enrolment is worth nothing. */

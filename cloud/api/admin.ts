@@ -2,20 +2,22 @@
 import type { HttpBindings } from '@hono/node-server';
 import { type Context, Hono } from 'hono';
 import { enrollmentTokenRequest, keyRequest } from '../../shared/contract/admin.ts';
-import { type EnrollResponse, enrollRequest } from '../../shared/contract/messages.ts';
-import type { CredentialGrant, DeviceAdmin, KeyBook, ModelShelf } from '../ports.ts';
+import { joinEnrolToken } from '../../shared/contract/enrol-token.ts';
+import { enrollRequest } from '../../shared/contract/messages.ts';
+import type { DeviceAdmin, HubAuthority, KeyBook, ModelShelf } from '../ports.ts';
 import type { BodyReader } from './body.ts';
-import { type HubEnv, requireScope } from './face.ts';
+import { type HubEnv, requireScope, type Welcome } from './face.ts';
 import type { RateBound } from './rate-bound.ts';
 
 export interface AdminOptions {
+  readonly authority: HubAuthority | undefined;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin;
   readonly models: ModelShelf;
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;
   /** What a device is told with its credential. */
-  readonly welcome: (deviceId: string, grant: CredentialGrant) => EnrollResponse;
+  readonly welcome: Welcome;
   readonly bodies: BodyReader;
   readonly enrollments: RateBound;
 }
@@ -35,15 +37,17 @@ export function createAdminApi(options: AdminOptions): Hono<HubEnv> {
     return c.body(null, 204);
   });
 
-  app.post('/enrollment-tokens', admin, async (c) =>
-    c.json(await devices.createToken(await bodies.json(c.req.raw, enrollmentTokenRequest)), 201),
-  );
+  app.post('/enrollment-tokens', admin, async (c) => {
+    const made = await devices.createToken(await bodies.json(c.req.raw, enrollmentTokenRequest));
+    const token = joinEnrolToken({ secret: made.token, fingerprint: options.authority?.fingerprint });
+    return c.json({ ...made, token }, 201);
+  });
   // The token is the credential: the device has no key yet.
   app.post('/enroll', async (c) => {
     options.enrollments.take(remoteAddress(c));
     const request = await bodies.json(c.req.raw, enrollRequest);
     const grant = await devices.enroll(request);
-    return c.json(options.welcome(request.deviceId, grant), 201);
+    return c.json(options.welcome(c, request.deviceId, grant), 201);
   });
 
   app.get('/keys', admin, (c) => c.json({ keys: keys.list() }));

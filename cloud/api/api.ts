@@ -1,21 +1,21 @@
 /**
- * The hub's HTTP API. Only `/`, `/healthz`, `/readyz` and enrolment answer without a key. Every response carries a request
+ * The hub's HTTP API. Only `/`, `/healthz`, `/readyz`, `/ca.pem` and enrolment answer without a key. Every response carries a request
  * id; no failure shows a stack, an input or a secret.
  */
 import { type Context, Hono } from 'hono';
 import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
-import type { EnrollResponse } from '../../shared/contract/messages.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { isWildcard } from '../../shared/runtime/loopback.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type {
-  CredentialGrant,
   DesiredBook,
   DeviceAdmin,
   DeviceCredentials,
+  HubAuthority,
   Inferencer,
   KeyBook,
   ModelCatalog,
@@ -25,7 +25,7 @@ import type {
 import { createAdminApi } from './admin.ts';
 import { BodyReader } from './body.ts';
 import { createDeviceApi } from './device.ts';
-import { type HubEnv, huggingFaceError, problem, requireScope } from './face.ts';
+import { type HubEnv, huggingFaceError, problem, requireScope, type Welcome } from './face.ts';
 import { createHealthApi } from './health.ts';
 import { createHuggingFaceApi } from './hugging-face.ts';
 import { PAGE_STYLE_SOURCE, page } from './page.ts';
@@ -35,6 +35,8 @@ export interface HubApiOptions {
   readonly hubId: string;
   /** Where devices find the broker: told at enrolment. */
   readonly mqttUrl: string;
+  /** The hub's own, where it has one. */
+  readonly authority?: HubAuthority;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin & DeviceCredentials;
   readonly models: ModelShelf & ModelCatalog;
@@ -84,22 +86,32 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
 
   app.get('/', (c) => c.html(page()));
   app.route('/', createHealthApi(options.ready));
+  // Fetched by a device that cannot trust yet: it compares the fingerprint with that in its token.
+  app.get('/ca.pem', (c) =>
+    options.authority
+      ? c.body(options.authority.pem, 200, { 'content-type': 'application/x-pem-file' })
+      : c.notFound(),
+  );
   app.get('/metrics', requireScope(keys, 'metrics'), async (c) =>
     c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
   );
-  const { hubId, mqttUrl, isLoaded } = options;
+  const { hubId, mqttUrl, authority, isLoaded } = options;
   const enrollments = new RateBound(clock);
-  const welcome = (deviceId: string, { expiresInMs }: CredentialGrant): EnrollResponse => ({
+  const welcome: Welcome = (c, deviceId, { expiresInMs }) => ({
     deviceId,
     hubId,
-    mqttUrl,
+    mqttUrl: asReached(mqttUrl, c.req.header('host')),
     expiresInMs,
+    ...(authority && { ca: authority.bundle }),
   });
   app.route(
     '/api/v1/devices/self',
     createDeviceApi({ devices, desired: options.desired, welcome, bodies, attempts: new RateBound(clock) }),
   );
-  app.route('/api/v1', createAdminApi({ keys, devices, models, isLoaded, welcome, bodies, enrollments }));
+  app.route(
+    '/api/v1',
+    createAdminApi({ authority, keys, devices, models, isLoaded, welcome, bodies, enrollments }),
+  );
   app.route('/hf', createHuggingFaceApi({ keys, catalog: models, inferencer, usage, bodies, clock }));
 
   const fail = (c: Context<HubEnv>, error: AppError) =>
@@ -115,4 +127,12 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
     return fail(c, known);
   });
   return app;
+}
+
+/** A broker on every address is reached by the name by which its hub was. */
+function asReached(url: string, hostHeader: string | undefined): string {
+  const at = `http://${hostHeader}`;
+  if (!isWildcard(new URL(url).hostname) || hostHeader === undefined || !URL.canParse(at)) return url;
+  const { protocol, port } = new URL(url);
+  return `${protocol}//${new URL(at).hostname}${port === '' ? '' : `:${port}`}`;
 }

@@ -1,17 +1,16 @@
 /** What a device asks for itself, with its own credential as Bearer: `/api/v1/devices/self/…`. */
 import { Hono } from 'hono';
-import { type EnrollResponse, renewRequest } from '../../shared/contract/messages.ts';
+import { renewRequest } from '../../shared/contract/messages.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import type { CredentialGrant, DesiredBook, DeviceCredentials } from '../ports.ts';
+import type { DesiredBook, DeviceCredentials } from '../ports.ts';
 import type { BodyReader } from './body.ts';
-import { type HubEnv, requireDevice } from './face.ts';
+import { type HubEnv, requireDevice, type Welcome } from './face.ts';
 import type { RateBound } from './rate-bound.ts';
 
 export interface DeviceApiOptions {
   readonly devices: DeviceCredentials;
   readonly desired: DesiredBook;
-  /** What a device is told with its credential. */
-  readonly welcome: (deviceId: string, grant: CredentialGrant) => EnrollResponse;
+  readonly welcome: Welcome;
   readonly bodies: BodyReader;
   /** By device: each of these may cost a writing here and at the broker. */
   readonly attempts: RateBound;
@@ -31,7 +30,7 @@ export function createDeviceApi({
     const { id, secret } = c.get('device');
     attempts.take(id);
     const request = await bodies.json(c.req.raw, renewRequest);
-    return c.json(welcome(id, await devices.renew(id, secret, request.secret)));
+    return c.json(welcome(c, id, await devices.renew(id, secret, request.secret)));
   });
 
   app.get('/desired', device, (c) => {
@@ -43,7 +42,7 @@ export function createDeviceApi({
   app.post('/link', device, async (c) => {
     const { id, secret } = c.get('device');
     attempts.take(id);
-    return c.json(welcome(id, await devices.link(id, secret)));
+    return c.json(welcome(c, id, await devices.link(id, secret)));
   });
 
   return app;

@@ -2,8 +2,9 @@
 import type { Context, MiddlewareHandler } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import type { KeyScope, Problem } from '../../shared/contract/admin.ts';
+import type { EnrollResponse } from '../../shared/contract/messages.ts';
 import { AppError, ERRORS, type ErrorCode, toErrorBody } from '../../shared/runtime/errors.ts';
-import type { DeviceCredentials, KeyBook, KeyHolder } from '../ports.ts';
+import type { CredentialGrant, DeviceCredentials, KeyBook, KeyHolder } from '../ports.ts';
 
 export interface HubEnv {
   Variables: {
@@ -85,3 +86,6 @@ function failureHeaders({ code, details }: AppError): Record<string, string> {
 }
 
 const mayRetry = (code: ErrorCode): boolean => ERRORS[code].retry === 'backoff';
+
+/** What a device is told with its credential. */
+export type Welcome = (c: Context<HubEnv>, deviceId: string, grant: CredentialGrant) => EnrollResponse;

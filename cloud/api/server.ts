@@ -1,7 +1,9 @@
 /** The HTTP server around the hub's API, with its time-outs. */
 import type { Server } from 'node:http';
+import { createServer as createSecureServer, Server as SecureServer } from 'node:https';
 import { createAdaptorServer, type ServerType } from '@hono/node-server';
 import type { Hono } from 'hono';
+import type { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import { toListenError } from '../../shared/runtime/program.ts';
 import type { HubEnv } from './face.ts';
@@ -11,6 +13,8 @@ export interface HubServerOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
+  /** HTTPS with this; plain HTTP when undefined. */
+  readonly certificate?: CertificateFiles | undefined;
 }
 
 /** Longer than a body may take, so that the API's own answer comes first. */
@@ -35,15 +39,18 @@ export class HubServer implements Part {
 
   /** @throws PORT_TAKEN, CHILD_FAILED */
   async start(): Promise<void> {
-    const { app, host, port } = this.#options;
+    const { app, host, port, certificate } = this.#options;
     const server = createAdaptorServer({
       fetch: app.fetch,
+      ...(certificate && { createServer: createSecureServer }),
       serverOptions: {
+        ...(certificate && { ...certificate.current, handshakeTimeout: HEADERS_TIMEOUT_MS }),
         requestTimeout: REQUEST_TIMEOUT_MS,
         headersTimeout: HEADERS_TIMEOUT_MS,
         connectionsCheckingInterval: 5_000,
       },
     });
+    if (server instanceof SecureServer) certificate?.onChange((pair) => server.setSecureContext(pair));
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => reject(toListenError(error, 'hub', port, '--hub-port')));
       server.listen({ host, port }, () => resolve());

@@ -77,6 +77,10 @@ export class DynsecAccess implements BrokerAccess, Part {
   #cancelAgain = () => {};
   /** Its password is set once a start: each time would throw the link out. */
   #isHubKnown = false;
+  /** Why no account is made here: the broker lets everybody do what only its account should allow. */
+  #refusal: AppError | undefined;
+  /** What has been said in this episode of failures: once, not at each try. */
+  #told: string | undefined;
 
   constructor(options: DynsecAccessOptions) {
     this.#o = options;
@@ -104,6 +108,7 @@ export class DynsecAccess implements BrokerAccess, Part {
   }
 
   async allow(deviceId: string, secret: string): Promise<void> {
+    if (this.#refusal) throw this.#refusal;
     const rights = aclsOf(deviceRights(deviceId));
     await this.#put({ username: deviceId, password: secret, rolename: this.#roleOf(deviceId), acls: rights });
   }
@@ -152,8 +157,11 @@ export class DynsecAccess implements BrokerAccess, Part {
     try {
       await this.#putHub();
       await this.#o.onReady();
+      this.#told = undefined;
     } catch (error) {
-      this.#o.logger.failure('access.not_settled', error);
+      const { code } = toAppError(error);
+      if (this.#told !== code) this.#o.logger.failure('access.not_settled', error);
+      this.#told = code;
       if (this.#connection?.connected)
         this.#cancelAgain = this.#o.clock.after(AGAIN_MS, () => void this.#settle());
     }
@@ -203,11 +211,14 @@ export class DynsecAccess implements BrokerAccess, Part {
     const [found] = await this.#ask([{ command: 'getDefaultACLAccess' }]);
     const parsed = defaults.safeParse(found?.data);
     const open = parsed.success ? parsed.data.acls.filter(isOpen).map(({ acltype }) => acltype) : [];
-    if (open.length > 0)
-      throw new AppError(
-        'CONFIG_INVALID',
-        `the broker allows ${open.join(' and ')} to everybody: mosquitto_ctrl dynsec setDefaultACLAccess … deny`,
-      );
+    this.#refusal =
+      open.length === 0
+        ? undefined
+        : new AppError(
+            'CONFIG_INVALID',
+            `the broker allows ${open.join(' and ')} to everybody by default; deny it (docs/operating.md)`,
+          );
+    if (this.#refusal) throw this.#refusal;
   }
 
   async #eachBatch<T>(items: readonly T[], commandsFor: (item: T) => Command[]): Promise<void> {

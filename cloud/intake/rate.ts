@@ -9,7 +9,7 @@ export interface RateLimits {
 }
 
 /** Four thousand an hour for each of a thousand cameras is far below; a runaway loop is far above. */
-export const DEFAULT_RATE: RateLimits = { perSecond: 200, burst: 2_000 };
+const DEFAULT_RATE: RateLimits = { perSecond: 200, burst: 2_000 };
 
 interface Bucket {
   tokens: number;

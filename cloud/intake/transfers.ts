@@ -25,7 +25,7 @@ export interface TransferLimits {
   readonly idleMs: number;
 }
 
-export const DEFAULT_TRANSFER_LIMITS: TransferLimits = {
+const DEFAULT_TRANSFER_LIMITS: TransferLimits = {
   maxPerDevice: 4,
   maxBytesPerDevice: 128 * 1024 * 1024,
   maxBytes: 512 * 1024 * 1024,

@@ -1,15 +1,21 @@
 /** The command line's side of the hub's HTTP API: where the hub is, which key to use, and errors as one sentence. */
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { rootCertificates } from 'node:tls';
 import { z } from 'zod';
-import { AppError, ERROR_CODES } from '../runtime/errors.ts';
+import { MAX_REQUEST_BYTES } from '../contract/limits.ts';
+import { readPem } from '../runtime/certificate-files.ts';
+import { AppError, ERROR_CODES, isAppError } from '../runtime/errors.ts';
+import { type HttpsFetchOptions, httpsFetch } from '../runtime/https-fetch.ts';
 import { tryParseJson } from '../runtime/json.ts';
+import type { Trust } from '../runtime/trust.ts';
 
 /** Options of every command that talks to a hub. */
 export interface HubOptions {
   readonly hub?: string;
   readonly key?: string;
   readonly data?: string;
+  readonly ca?: string;
 }
 
 const ADDRESS_FILE = 'address.json';
@@ -17,32 +23,31 @@ const address = z.object({ url: z.string() });
 const problem = z.object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), detail: z.string() });
 const taskError = z.object({ error: z.string(), code: z.enum(ERROR_CODES).catch('HUB_FAILED') });
 const TIMEOUT_MS = 60_000;
+/** No answer is larger than the largest input. */
+const MAX_ANSWER_BYTES = MAX_REQUEST_BYTES;
 
-/** `fetch`'s options, as far as they are used here. */
-interface Asking {
-  readonly method: 'GET' | 'POST' | 'DELETE';
-  readonly headers?: Record<string, string>;
-  readonly body?: string | Uint8Array<ArrayBuffer>;
-}
+type Asking = Pick<HttpsFetchOptions, 'method' | 'headers' | 'body'>;
 
 export class HubClient {
   readonly url: string;
   readonly #key: string | undefined;
+  readonly #trust: Trust;
 
-  constructor(url: string, key: string | undefined) {
+  constructor(url: string, key: string | undefined, trust: Trust = {}) {
+    this.#trust = trust;
     this.url = url.replace(/\/$/, '');
     this.#key = key;
   }
 
-  /** `--hub`/`--key`, else OUTRIDER_HUB/OUTRIDER_KEY, else what a hub left in the data folder. */
-  static async find({ hub, key, data }: HubOptions): Promise<HubClient> {
+  /** `--hub`/`--key`/`--ca`, else OUTRIDER_HUB/_KEY/_CA, else what a hub left in the data folder. @throws FILE_UNREADABLE */
+  static async find({ hub, key, data, ca }: HubOptions): Promise<HubClient> {
     const folder = join(resolve(data ?? 'data'), 'hub');
     const url = hub ?? process.env.OUTRIDER_HUB ?? (await leftAddress(folder)) ?? 'http://127.0.0.1:8080';
     const found =
       key ??
       process.env.OUTRIDER_KEY ??
       (await readFile(join(folder, 'admin.key'), 'utf8').catch(() => undefined))?.trim();
-    return new HubClient(url, found);
+    return new HubClient(url, found, await trustIn(folder, ca ?? process.env.OUTRIDER_CA));
   }
 
   async get<T>(path: string, schema: z.ZodType<T>): Promise<T> {
@@ -65,7 +70,7 @@ export class HubClient {
       await this.#send(path, {
         method: 'POST',
         headers: { 'content-type': contentType },
-        body: new Uint8Array(body),
+        body,
       }),
       schema,
     );
@@ -75,24 +80,29 @@ export class HubClient {
     await this.#send(path, { method: 'DELETE' });
   }
 
-  /** @throws HUB_UNREACHABLE, or the hub's own code and sentence */
+  /** @throws USAGE, HUB_UNREACHABLE, HUB_UNTRUSTED, or the hub's own code and sentence */
   async #send(path: string, init: Asking): Promise<Response> {
     const headers = {
       ...init.headers,
       ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
     };
+    const url = `${this.url}${path}`;
+    if (!URL.canParse(url)) throw new AppError('USAGE', `“${this.url}” is no address of a hub`);
     let response: Response;
     try {
-      response = await fetch(`${this.url}${path}`, {
+      response = await httpsFetch(new URL(url), {
         ...init,
         headers,
-        signal: AbortSignal.timeout(TIMEOUT_MS),
+        trust: this.#trust,
+        timeoutMs: TIMEOUT_MS,
+        maxBytes: MAX_ANSWER_BYTES,
       });
     } catch (error) {
+      if (!isAppError(error, 'HUB_UNREACHABLE')) throw error;
       throw new AppError(
         'HUB_UNREACHABLE',
         `no hub answers at ${this.url}; start one with \`npm start\`, or name it with --hub`,
-        { cause: error },
+        { cause: error.cause },
       );
     }
     if (!response.ok) throw await toError(response, this.url);
@@ -114,6 +124,13 @@ async function toError(response: Response, url: string): Promise<AppError> {
   const task = taskError.safeParse(json);
   if (task.success) return new AppError(task.data.code, task.data.error);
   return new AppError('HUB_FAILED', `${url} answered ${response.status}`);
+}
+
+/** A local hub's own authority besides the system's: the hub that is asked may be another one. */
+async function trustIn(folder: string, caFile: string | undefined): Promise<Trust> {
+  if (caFile !== undefined && caFile !== '') return { ca: await readPem(resolve(caFile)) };
+  const left = await readFile(join(folder, 'tls', 'ca.pem'), 'utf8').catch(() => undefined);
+  return left === undefined ? {} : { ca: [...rootCertificates, left].join('\n') };
 }
 
 async function leftAddress(folder: string): Promise<string | undefined> {

@@ -96,6 +96,10 @@ function asking(command: Command): Command {
   return command
     .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
     .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
+    .option(
+      '--ca <file>',
+      'PEM of the hub’s authority (or OUTRIDER_CA; default: a local hub’s own, and the system’s)',
+    )
     .option('--data <dir>', 'data folder in which a local hub left its key', './data')
     .option('--json', 'print JSON');
 }

@@ -8,12 +8,10 @@ export const MAX_HEADER_BYTES = 16 * 1024;
 export const MAX_CONTENT_TYPE_CHARACTERS = 255;
 /** Largest input that travels to the hub, in chunks; nobody takes in anything larger. */
 export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
-/** Body of every chunk of a large request but the last: with its header it fits one message. */
-export const CHUNK_BYTES = 120 * 1024;
 /** Chunks that may be on their way unacknowledged (LINK.md 2). */
 export const CHUNK_WINDOW = 8;
 /** Largest picture file that anybody takes in. */
-export const MAX_IMAGE_BYTES = MAX_REQUEST_BYTES;
+export const MAX_IMAGE_BYTES = 64 * 1024 * 1024;
 /** Largest text that anybody takes in; models cut at their own length, this only stops abuse. */
 export const MAX_TEXT_BYTES = 1024 * 1024;
 /** When a request may be given up, unless the pipeline says otherwise: 24 h. */

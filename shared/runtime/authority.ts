@@ -25,9 +25,9 @@ import {
 import { writeFileAtomic } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
 import { AppError, systemCode } from './errors.ts';
-import { sha256Hex } from './ids.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
+import { certificateFingerprint } from './trust.ts';
 
 export interface AuthorityOptions {
   readonly folder: string;
@@ -63,6 +63,7 @@ export class Authority implements Part {
   readonly #options: AuthorityOptions;
   readonly #root: Issued;
   #cancelCheck = () => {};
+  #isStopped = false;
   #renewing: Promise<void> | undefined;
   /** PEM of the root. */
   readonly pem: string;
@@ -95,11 +96,14 @@ export class Authority implements Part {
     this.#cancelCheck = this.#options.clock.after(CHECK_EVERY_MS, () => {
       this.renewIfDue()
         .catch((error: unknown) => this.#options.logger.failure('tls.renewal_failed', error))
-        .finally(() => this.start());
+        .finally(() => {
+          if (!this.#isStopped) this.start();
+        });
     });
   }
 
   stop(): void {
+    this.#isStopped = true;
     this.#cancelCheck();
   }
 
@@ -123,9 +127,6 @@ export class Authority implements Part {
     logger.info('tls.certificate_made', { why, names, notAfter: new X509Certificate(issued.pem).validTo });
   }
 }
-
-/** SHA-256 of a certificate's DER, 64 hex digits. @throws what Node says of text that is no certificate */
-const certificateFingerprint = (pem: string): string => sha256Hex(new X509Certificate(pem).raw);
 
 async function findRoot({ folder, clock, logger }: AuthorityOptions): Promise<Issued> {
   const [certFile, keyFile] = [join(folder, 'ca.pem'), join(folder, 'ca.key')];
@@ -195,7 +196,7 @@ async function issueRoot(nowAtMs: number): Promise<Issued> {
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  return { pem: certificate.toString('pem'), key: await toPem(keys.privateKey) };
+  return { pem: `${certificate.toString('pem')}\n`, key: await toPem(keys.privateKey) };
 }
 
 async function issueServer(root: Issued, names: readonly string[], nowAtMs: number): Promise<Issued> {
@@ -222,7 +223,7 @@ async function issueServer(root: Issued, names: readonly string[], nowAtMs: numb
       await AuthorityKeyIdentifierExtension.create(issuer),
     ],
   });
-  return { pem: certificate.toString('pem'), key: await toPem(keys.privateKey) };
+  return { pem: `${certificate.toString('pem')}\n`, key: await toPem(keys.privateKey) };
 }
 
 const newKeys = (): Promise<webcrypto.CryptoKeyPair> =>

@@ -40,6 +40,8 @@ export class CertificateFiles implements Part {
   #current: CertificatePair;
   #cancelPoll = () => {};
   #isStopped = false;
+  #isDue = false;
+  #reading: Promise<void> | undefined;
   /** What is wrong with the files now is told once. */
   #reported: string | undefined;
 
@@ -95,7 +97,23 @@ export class CertificateFiles implements Part {
     });
   }
 
-  async #reread(): Promise<void> {
+  /** One reading at a time, and one more when something has changed meanwhile: an old one must not end after a new one. */
+  #reread(): Promise<void> {
+    this.#isDue = true;
+    this.#reading ??= this.#readWhileDue().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
+  }
+
+  async #readWhileDue(): Promise<void> {
+    while (this.#isDue) {
+      this.#isDue = false;
+      await this.#readOnce();
+    }
+  }
+
+  async #readOnce(): Promise<void> {
     try {
       const pair = await readPair(this.paths);
       this.#reported = undefined;

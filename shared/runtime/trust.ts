@@ -1,5 +1,7 @@
 /** Whom a TLS client believes, and how to tell that it did not. */
+import { X509Certificate } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
+import { sha256Hex } from './ids.ts';
 
 export interface Trust {
   /** PEM of the only authorities that are believed; the system's, when left out. */
@@ -11,9 +13,20 @@ export interface Trust {
 /** The same for Node's TLS. */
 export function toTlsOptions({ ca, certificate }: Trust): ConnectionOptions {
   if (certificate !== undefined)
-    return { ca: certificate, allowPartialTrustChain: true, checkServerIdentity: () => undefined };
+    // Only itself: what follows it in the file has signed for others too.
+    return {
+      ca: toSinglePem(certificate),
+      allowPartialTrustChain: true,
+      checkServerIdentity: () => undefined,
+    };
   return ca === undefined ? {} : { ca };
 }
+
+/** The first certificate of a PEM text and nothing of what follows. @throws what Node says of text that is no certificate */
+export const toSinglePem = (pem: string): string => new X509Certificate(pem).toString();
+
+/** SHA-256 of the DER of the first certificate, 64 hex digits. @throws as `toSinglePem` */
+export const certificateFingerprint = (pem: string): string => sha256Hex(new X509Certificate(pem).raw);
 
 /** What OpenSSL's verification and Node's check of the name say no with (nodejs.org/api/tls.html#x509-certificate-error-codes). */
 const UNTRUSTED = new Set([

@@ -54,6 +54,9 @@ export const TEST_USERS: readonly TestUser[] = [
 /** What MQTT travels on. */
 export type Transport = 'mqtt' | 'mqtts' | 'ws' | 'wss';
 
+const isSecure = (transport: Transport): boolean => transport === 'mqtts' || transport === 'wss';
+const isWebSocket = (transport: Transport): boolean => transport === 'ws' || transport === 'wss';
+
 /** Starts the embedded broker in this process; with TLS it has an authority of its own in `<folder>/tls`. */
 export async function startEmbeddedBroker(
   users: readonly TestUser[] = TEST_USERS,
@@ -69,26 +72,24 @@ export async function startEmbeddedBroker(
     return writeJsonAtomic(join(folder, ACCESS_FILE_NAME), file, 0o600);
   };
   await setUsers(users);
-  const isWebSocket = transport === 'ws' || transport === 'wss';
   const common = { logger, clock: systemClock };
-  const authority =
-    transport === 'mqtts' || transport === 'wss'
-      ? await Authority.open({ folder: join(folder, 'tls'), names: [], ...common })
-      : undefined;
+  const authority = isSecure(transport)
+    ? await Authority.open({ folder: join(folder, 'tls'), names: [], ...common })
+    : undefined;
   const certificate = authority && (await CertificateFiles.open(authority, common));
   certificate?.start();
   const create = (port: number) =>
     new EmbeddedBroker({
       host: '127.0.0.1',
-      port: isWebSocket ? 0 : port,
-      ...(isWebSocket && { webSocketPort: port }),
+      port: isWebSocket(transport) ? 0 : port,
+      ...(isWebSocket(transport) && { webSocketPort: port }),
       ...(certificate && { certificate }),
       folder,
       ...common,
     });
   let broker = create(0);
   await broker.start();
-  const port = isWebSocket ? broker.webSocketPort : broker.port;
+  const port = isWebSocket(transport) ? broker.webSocketPort : broker.port;
   return {
     url: `${transport}://127.0.0.1:${port}`,
     port,
@@ -113,11 +114,20 @@ export async function startEmbeddedBroker(
 export const hasMosquitto = (): boolean => spawnSync('mosquitto', ['-h']).error === undefined;
 
 /** Starts Mosquitto with a password file and an access list made for these users. */
-export async function startMosquitto(users: readonly TestUser[] = TEST_USERS): Promise<TestBroker> {
+export async function startMosquitto(
+  users: readonly TestUser[] = TEST_USERS,
+  transport: Transport = 'mqtt',
+): Promise<TestBroker> {
   const folder = await mkdtemp(join(tmpdir(), 'outrider-mosquitto-'));
   await writeMosquittoUsers(folder, users);
-  const program = await MosquittoProgram.start(folder, passwordAccess(folder));
+  const parts = { logger: silentLogger, clock: systemClock };
+  const authority = isSecure(transport)
+    ? await Authority.open({ folder: join(folder, 'tls'), names: [], ...parts })
+    : undefined;
+  const listener = await listenerConf(transport, authority);
+  const program = await MosquittoProgram.start(folder, passwordAccess(folder), { transport, listener });
   return Object.assign(program, {
+    ...(authority && { trust: () => ({ ca: authority.pem }) }),
     async setUsers(next: readonly TestUser[]) {
       await writeMosquittoUsers(folder, next);
       program.reload();
@@ -203,20 +213,26 @@ function dynsecPlugin(): string {
 class MosquittoProgram {
   readonly folder: string;
   readonly port: number;
+  readonly #transport: Transport;
   #child: ChildProcess | undefined;
 
-  private constructor(folder: string, port: number) {
+  private constructor(folder: string, port: number, transport: Transport) {
     this.folder = folder;
     this.port = port;
+    this.#transport = transport;
   }
 
   get url(): string {
-    return `mqtt://127.0.0.1:${this.port}`;
+    return `${this.#transport}://127.0.0.1:${this.port}`;
   }
 
-  static async start(folder: string, access: readonly string[]): Promise<MosquittoProgram> {
-    const program = new MosquittoProgram(folder, await freePort());
-    await writeFile(join(folder, 'mosquitto.conf'), mosquittoConf(program.port, access));
+  static async start(
+    folder: string,
+    access: readonly string[],
+    { transport = 'mqtt', listener = [] }: { transport?: Transport; listener?: readonly string[] } = {},
+  ): Promise<MosquittoProgram> {
+    const program = new MosquittoProgram(folder, await freePort(), transport);
+    await writeFile(join(folder, 'mosquitto.conf'), mosquittoConf(program.port, access, listener));
     await program.#start();
     return program;
   }
@@ -254,10 +270,27 @@ class MosquittoProgram {
   }
 }
 
-/** @param access how users are known */
-export const mosquittoConf = (port: number, access: readonly string[]): string =>
+/** What a listener for this transport wants besides its port. */
+async function listenerConf(transport: Transport, authority: Authority | undefined): Promise<string[]> {
+  return [
+    ...(authority ? [`certfile ${authority.certFile}`, `keyfile ${authority.keyFile}`] : []),
+    // With nothing but WebSocket listeners Mosquitto 2.0.11 ends at once: one more, that nobody uses.
+    ...(isWebSocket(transport) ? ['protocol websockets', `listener ${await freePort()} 127.0.0.1`] : []),
+  ];
+}
+
+/**
+ * @param access how users are known
+ * @param listener what its listener wants besides a port
+ */
+export const mosquittoConf = (
+  port: number,
+  access: readonly string[],
+  listener: readonly string[] = [],
+): string =>
   [
     `listener ${port} 127.0.0.1`,
+    ...listener,
     'allow_anonymous false',
     ...access,
     'set_tcp_nodelay true',

@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { CloudReply, LocalAnswer, OutboxRequest } from '../../agent/ports.ts';
+import type { CloudReply, LinkMeter, LocalAnswer, OutboxRequest } from '../../agent/ports.ts';
+import type { Telemetry } from '../../shared/contract/messages.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 
 /** A folder that goes with the test. */
@@ -57,3 +58,17 @@ export function outboxRequest(overrides: Partial<OutboxRequest> = {}): OutboxReq
     ...overrides,
   };
 }
+
+/** Counts nothing and allows everything. */
+export const freeMeter: LinkMeter = {
+  count: () => undefined,
+  mayTransmit: () => true,
+  mayAccept: () => true,
+  today: () => ({ day: '2026-01-01', capBytes: undefined, use: [] }),
+};
+
+export const TELEMETRY: Telemetry = {
+  atMs: 1,
+  outbox: { entries: 0, bytes: 0, deadLetters: 0 },
+  link: { day: '2026-01-01', use: [] },
+};

@@ -4,6 +4,7 @@ import { readdirSync } from 'node:fs';
 
 const NEEDS = {
   mosquitto: 'the Debian package mosquitto (an MQTT 5 broker)',
+  mosquitto_ctrl: 'the same package, which has the dynamic-security plugin, too',
   mount: 'root, for a small tmpfs that gets full',
 };
 

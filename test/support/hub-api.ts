@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHubApi } from '../../cloud/api/api.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
-import type { BrokerAccess, InferenceReply, InferenceRequest, UsageLine } from '../../cloud/ports.ts';
+import type {
+  BrokerAccess,
+  HubAuthority,
+  InferenceReply,
+  InferenceRequest,
+  UsageLine,
+} from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import type { TaskName } from '../../shared/contract/tasks.ts';
 import { modelSpec } from '../../shared/release/model-spec.ts';
@@ -39,9 +45,12 @@ export async function startHubApi(
     bodyTimeoutMs?: number;
     credentialLifeMs?: number;
     createAccess?: () => BrokerAccess;
+    mqttUrl?: string;
+    authority?: HubAuthority;
   } = {},
 ): Promise<TestHubApi> {
   const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
+  const { mqttUrl = 'mqtt://127.0.0.1:1883', authority } = options;
   const root = await mkdtemp(join(tmpdir(), 'outrider-api-'));
   const brokerFolder = join(root, 'broker');
   const registry = await Registry.open({
@@ -79,7 +88,8 @@ export async function startHubApi(
   };
   const app = createHubApi({
     hubId: registry.hubId,
-    mqttUrl: 'mqtt://127.0.0.1:1883',
+    mqttUrl,
+    ...(authority && { authority }),
     keys: registry.keys,
     devices: registry.devices,
     models: registry.models,

@@ -9,10 +9,13 @@ import { type Logger, silentLogger } from '../../shared/runtime/logger.ts';
 import { startWire, TEST_USERS, type TestBroker } from './broker.ts';
 
 /** Waits until `read` gives something, at most `limitMs`. */
-export async function until<T>(read: () => T | undefined | false, limitMs = 10_000): Promise<T> {
+export async function until<T>(
+  read: () => T | undefined | false | Promise<T | undefined | false>,
+  limitMs = 10_000,
+): Promise<T> {
   const giveUpAtMs = Date.now() + limitMs;
   for (;;) {
-    const value = read();
+    const value = await read();
     if (value !== undefined && value !== false) return value;
     if (Date.now() > giveUpAtMs) throw new Error(`did not happen within ${limitMs} ms: ${read}`);
     await delay(5);

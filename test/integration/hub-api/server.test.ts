@@ -1,11 +1,19 @@
 /** The hub's API behind a real socket: what a request object in memory cannot show. */
 import assert from 'node:assert/strict';
+import { cp } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { HubServer } from '../../../cloud/api/server.ts';
+import { Authority } from '../../../shared/runtime/authority.ts';
+import { CertificateFiles } from '../../../shared/runtime/certificate-files.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
+import { httpsFetch } from '../../../shared/runtime/https-fetch.ts';
+import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { freePort } from '../../support/broker.ts';
+import { temporaryFolder } from '../../support/fixed.ts';
 import { LABELS, startHubApi, type TestHubApi } from '../../support/hub-api.ts';
 
 describe('the hub’s HTTP server', () => {
@@ -96,4 +104,34 @@ describe('the hub’s HTTP server', () => {
     );
     taken.close();
   });
+});
+
+it('over TLS it shows a new certificate as soon as the files have one, without a restart', async (t) => {
+  const parts = { clock: systemClock, logger: silentLogger };
+  const folder = await temporaryFolder(t);
+  const open = (name: string) => Authority.open({ folder: join(folder, name), names: [], ...parts });
+  const [first, second] = [await open('first'), await open('second')];
+  const certificate = await CertificateFiles.open(first, parts);
+  certificate.start();
+  const hub = await startHubApi();
+  const server = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0, certificate });
+  await server.start();
+  t.after(async () => {
+    certificate.stop();
+    await server.stop();
+    await hub.stop();
+  });
+  const ask = (ca: string) =>
+    httpsFetch(new URL(`https://localhost:${server.port}/healthz`), {
+      trust: { ca },
+      timeoutMs: 10_000,
+      maxBytes: 1_000,
+    });
+  assert.equal((await ask(first.pem)).status, 200);
+  const taken = new Promise((resolve) => certificate.onChange(resolve));
+  await cp(second.keyFile, first.keyFile);
+  await cp(second.certFile, first.certFile);
+  await taken;
+  assert.equal((await ask(second.pem)).status, 200);
+  await assert.rejects(ask(first.pem), (error) => isAppError(error, 'HUB_UNTRUSTED'));
 });

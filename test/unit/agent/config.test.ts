@@ -194,7 +194,7 @@ test('durations and sizes are read with their units', async (t) => {
 });
 
 test('flags go over the file', async (t) => {
-  const file = `device: from-file\nhub: { url: "https://file.example.com", mqtt: "mqtt://file" }\ndataDir: files\n${MINIMAL}`;
+  const file = `device: from-file\nhub: { url: "https://file.example.com", mqtt: "wss://file/mqtt" }\ndataDir: files\n${MINIMAL}`;
   const config = await load(t, file, [
     ...['--device', 'from-flag', '--hub', 'http://127.0.0.1:8080', '--mqtt', 'mqtts://flag:8883'],
     ...['--data', '/tmp/flag-data', '--models', '/tmp/flag-models', '--agent-port', '0', '--once'],
@@ -208,8 +208,38 @@ test('flags go over the file', async (t) => {
   const without = await load(t, file);
   assert.deepEqual(
     [without.device, without.hubUrl, without.mqttUrl],
-    ['from-file', 'https://file.example.com', 'mqtt://file'],
+    ['from-file', 'https://file.example.com', 'wss://file/mqtt'],
   );
+});
+
+test('plain text stays on loopback, unless it is asked for', async (t) => {
+  const hub = (text: string) => `hub: { ${text} }\n${MINIMAL}`;
+  for (const [text, said] of [
+    ['url: "http://10.0.0.2:8080"', /10\.0\.0\.2:8080 in plain text: use https:/],
+    ['mqtt: "mqtt://broker"', /broker in plain text: use mqtts:/],
+    ['mqtt: "ws://broker/mqtt"', /broker in plain text: use wss:/],
+    ['url: "http://127.0.0.1.example.com"', /use https:/],
+  ] as const) {
+    assert.match(await problem(t, hub(text)), said);
+    assert.ok((await load(t, hub(`${text}, insecurePlainText: true`))).insecurePlainText, text);
+    assert.ok((await load(t, hub(text), ['--insecure-plain-text'])).insecurePlainText, text);
+  }
+  for (const url of ['http://127.0.0.1:8080', 'http://localhost', 'http://[::1]:8080', 'https://hub'])
+    assert.equal((await load(t, hub(`url: "${url}"`))).hubUrl, url);
+});
+
+test('an authority given by hand is read beside the file, or where the flag says', async (t) => {
+  const file = await configFile(t, `hub: { ca: own.pem }\n${MINIMAL}`);
+  await writeFile(join(dirname(file), 'own.pem'), 'of the file');
+  const flag = join(dirname(file), 'flag.pem');
+  await writeFile(flag, 'of the flag');
+  const caOf = async (...flags: string[]) => {
+    const loaded = await loadConfig(['--config', file, ...flags], {});
+    return loaded === 'help' ? undefined : loaded.hubCa;
+  };
+  assert.equal(await caOf(), 'of the file');
+  assert.equal(await caOf('--hub-ca', flag), 'of the flag');
+  await assert.rejects(caOf('--hub-ca', '/nowhere.pem'), (error) => isAppError(error, 'FILE_UNREADABLE'));
 });
 
 test('the data folder of the file starts beside the file, and the default where the agent was started', async (t) => {

@@ -1,13 +1,17 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type EnrollOptions, findCredential, waitForCredential } from '../../../agent/uplink/credential.ts';
 import { type EnrollRequest, enrollRequest } from '../../../shared/contract/messages.ts';
+import { Authority } from '../../../shared/runtime/authority.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
 import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../shared/runtime/ids.ts';
+import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { eventually, freePort } from '../../support/programs.ts';
@@ -190,4 +194,67 @@ test('a credential file that is damaged is told, not overwritten', async (t) => 
   await writeFile(options.path, '{"deviceId": "gate-01", "sec');
   await assert.rejects(findCredential(options), withCode('DATA_CORRUPT'));
   assert.equal(await readFile(options.path, 'utf8'), '{"deviceId": "gate-01", "sec');
+});
+
+/** A hub over https with an authority of its own; `caPem` is what it shows to who asks for it. */
+async function startSecureHub(t: TestContext, caPem: (own: string) => string = (own) => own) {
+  const folder = join(await temporaryFolder(t), 'tls');
+  const authority = await Authority.open({ folder, names: [], clock: systemClock, logger: silentLogger });
+  const asked: EnrollRequest[] = [];
+  const answerNext = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    if (request.url === '/ca.pem') return void response.end(caPem(authority.pem));
+    let text = '';
+    for await (const chunk of request) text += String(chunk);
+    const parsed = enrollRequest.parse(JSON.parse(text));
+    asked.push(parsed);
+    const body = { deviceId: parsed.deviceId, hubId: 'hub-1', mqttUrl: 'mqtts://127.0.0.1:8883' };
+    json(201, body)(response, parsed);
+  };
+  const [cert, key] = await Promise.all(
+    [authority.certFile, authority.keyFile].map((path) => readFile(path, 'utf8')),
+  );
+  const server = createSecureServer({ cert, key }, (request, response) => {
+    answerNext(request, response).catch((error: unknown) => response.destroy(error as Error));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return { asked, authority, url: `https://localhost:${(server.address() as AddressInfo).port}` };
+}
+
+test('pins the authority that its token names, and tells the hub the secret part only', async (t) => {
+  const hub = await startSecureHub(t);
+  const { options } = await setUp(t, { hubUrl: hub.url, token: `${hub.authority.fingerprint}.${TOKEN}` });
+  const made = await findCredential(options);
+  assert.equal(made?.ca, hub.authority.pem);
+  assert.equal(hub.asked[0]?.token, TOKEN);
+  assert.deepEqual(await findCredential({ ...options, hubUrl: undefined }), made);
+});
+
+test('says nothing to a hub that is not the one of the token, and leaves no trace of it', async (t) => {
+  const other = await startSecureHub(t);
+  const named = `${other.authority.fingerprint}.${TOKEN}`;
+  for (const [what, caPem] of [
+    ['its own authority', undefined],
+    ['the right one, which is public, without its key', () => other.authority.pem],
+    ['the right one, and its own behind it', (own: string) => other.authority.pem + own],
+    ['no certificate', () => 'hello'],
+  ] as const) {
+    const hub = await startSecureHub(t, caPem);
+    const { options, folder } = await setUp(t, { hubUrl: hub.url, token: named });
+    await assert.rejects(findCredential(options), withCode('HUB_UNTRUSTED'), what);
+    assert.deepEqual(hub.asked, [], what);
+    assert.ok(!(await readdir(folder)).includes('credential.json'), what);
+  }
+});
+
+test('without a fingerprint the system’s authorities count, or the one given by hand', async (t) => {
+  const hub = await startSecureHub(t);
+  const { options } = await setUp(t, { hubUrl: hub.url });
+  await assert.rejects(findCredential(options), withCode('HUB_UNTRUSTED'));
+  const made = await findCredential({ ...options, ca: hub.authority.pem });
+  assert.equal(made?.hubId, 'hub-1');
+  assert.equal(made?.ca, undefined, 'what is given by hand stays with the configuration');
 });

@@ -5,7 +5,10 @@ import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { Pipeline } from '../../../agent/pipeline.ts';
 import type { CloudReply, FeedItem, LocalModel, Route, Router, Uplink } from '../../../agent/ports.ts';
+import { CertificateRouter } from '../../../agent/router/certificate-router.ts';
+import { noLocalModel } from '../../../agent/slot/slot.ts';
 import { isFailure, type Result } from '../../../shared/contract/result.ts';
+import type { Shrinking } from '../../../shared/inference/runner.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
@@ -36,6 +39,11 @@ interface Setup {
   readonly cloud?: string;
   readonly folder?: string;
   readonly maxEntries?: number;
+  readonly router?: Router;
+  readonly mayAccept?: () => boolean;
+  readonly shrinking?: Shrinking;
+  /** How far the running time is ahead, as after another run of the agent. */
+  readonly runMsOffset?: number;
   /** After the sinks have the Result. */
   readonly afterDelivery?: () => Promise<void>;
 }
@@ -55,7 +63,7 @@ async function setUp(t: TestContext, setup: Setup = {}) {
     clock: systemClock,
     metrics: createAgentMetrics(),
     folder,
-    time: { nowRunMs: () => clock.nowMonoMs() },
+    time: { nowRunMs: () => clock.nowMonoMs() + (setup.runMsOffset ?? 0) },
     logger: silentLogger,
     limits,
   });
@@ -84,13 +92,13 @@ async function setUp(t: TestContext, setup: Setup = {}) {
     task: 'image-classification',
     cloud: setup.cloud ?? 'cloud-model',
     deadlineMs: 2_000,
-    expiresMs: 60_000,
+    expiresMs: 600_000,
     local: setup.local ?? localModel(),
-    router,
+    router: setup.router ?? router,
     outbox,
     uplink,
-    meter: { mayAccept: () => true },
-    shrinking: () => undefined,
+    meter: { mayAccept: setup.mayAccept ?? (() => true) },
+    shrinking: () => setup.shrinking,
     show: (result) => shown.push(result),
     deliver: async (result) => {
       delivered.push(result);
@@ -224,7 +232,7 @@ test('a reply on disk that no sink had taken is delivered after a restart, not a
 test('past its expiry a request ends as EXPIRED, and teaches nothing', async (t) => {
   const { pipeline, clock, outbox, shown, settled, stop } = await setUp(t);
   const { id } = await pipeline.accept(ITEM);
-  await clock.advance(61_000);
+  await clock.advance(601_000);
   await until(() => outbox.depth.entries === 0);
   assert.deepEqual(shown.map(brief), [['edge', 'late', 'provisional', 'cat'], 'EXPIRED']);
   assert.deepEqual(settled, [[id, null]]);
@@ -234,7 +242,7 @@ test('past its expiry a request ends as EXPIRED, and teaches nothing', async (t)
 test('one that a sink has had as EXPIRED stays expired, also when a crash sets the running time back', async (t) => {
   const before = await setUp(t, { afterDelivery: () => Promise.reject(new AppError('STOPPING')) });
   const { id } = await before.pipeline.accept(ITEM);
-  await before.clock.advance(61_000);
+  await before.clock.advance(601_000);
   await until(() => before.delivered.map(brief).includes('EXPIRED'));
   // The entry was not closed: as far as the disk knows, the agent ended here.
   await before.stop();
@@ -348,5 +356,63 @@ test('a pipeline that waits for the cloud gives no local answer meanwhile, whate
   after.pipeline.onReply(id, cloudAnswer('dog'), 5);
   await until(() => after.outbox.depth.entries === 0);
   assert.deepEqual(after.shown.map(brief), [['cloud', 'uncertain', 'final', 'dog']]);
+  await after.stop();
+});
+
+test('over the bytes of the day it stays local, and without a local answer it says OVER_BUDGET', async (t) => {
+  const router = new CertificateRouter(
+    { agreement: 0.98, confidence: 0.95, start: 'learn', whenOffline: 'both', mayEscalate: true },
+    undefined,
+    () => 0.5,
+  );
+  const over = { router, mayAccept: () => false };
+  const withLocal = await setUp(t, over);
+  assert.deepEqual(brief(await withLocal.pipeline.process(ITEM)), ['edge', 'over-budget', 'final', 'cat']);
+  const without = await setUp(t, { ...over, local: noLocalModel });
+  assert.equal(brief(await without.pipeline.process(ITEM)), 'OVER_BUDGET');
+  assert.deepEqual([withLocal.uplink.asked, without.uplink.asked], [[], []]);
+  await Promise.all([withLocal.stop(), without.stop()]);
+});
+
+test('a picture goes to the cloud no larger than is of use; as it came where that cannot be had', async (t) => {
+  const large: FeedItem = { input: { contentType: 'image/png', body: Buffer.alloc(20_000, 1) }, label: 'a' };
+  const shrinking = { shortestEdge: 224, format: 'webp', quality: 90 } as const;
+  const shrunk: unknown[] = [];
+  const local: LocalModel = {
+    ...localModel(),
+    shrink: async (input, to) => {
+      shrunk.push(to);
+      if (shrunk.length > 1) throw new AppError('RUNNER_CRASHED');
+      return { ...input, contentType: 'image/webp', body: Buffer.from('small') };
+    },
+  };
+  const { pipeline, outbox, stop } = await setUp(t, { local, shrinking });
+  const [first, second, small] = [
+    await pipeline.accept(large),
+    await pipeline.accept(large),
+    await pipeline.accept(ITEM),
+  ];
+  const sent = async (id: string) => (await outbox.read(id))?.request.input;
+  assert.equal((await sent(first.id))?.contentType, 'image/webp');
+  assert.equal(Buffer.from((await sent(first.id))?.body ?? []).toString(), 'small');
+  assert.equal((await sent(second.id))?.body.length, 20_000);
+  assert.equal(Buffer.from((await sent(small.id))?.body ?? []).toString(), 'picture');
+  assert.deepEqual(shrunk, [shrinking, shrinking], 'a small file is not worth it');
+  await stop();
+});
+
+test('what was shown before the restart long ago is not shown again, and its reply still corrects it and teaches', async (t) => {
+  const before = await setUp(t);
+  const { id } = await before.pipeline.accept(ITEM);
+  await before.clock.advance(2_000);
+  await before.stop();
+  const after = await setUp(t, { folder: before.folder, runMsOffset: 200_000 });
+  await until(() => after.uplink.asked.includes(id));
+  await settle();
+  assert.deepEqual(after.shown, []);
+  after.pipeline.onReply(id, cloudAnswer('dog'), 50);
+  await until(() => after.outbox.depth.entries === 0);
+  assert.deepEqual(after.shown.map(brief), [['cloud', 'uncertain', 'final', 'dog']]);
+  assert.deepEqual(after.settled, [[id, 1]]);
   await after.stop();
 });

@@ -146,3 +146,7 @@ test('without a hub’s traces, or with torn ones, it asks where a hub usually i
     assert.equal((await HubClient.find({ data })).url, 'http://127.0.0.1:8080');
   }
 });
+
+test('what is no address is a mistake of whoever gave it', async () => {
+  await assert.rejects(new HubClient('hub.lan', 'k').get('/', anything), withCode('USAGE', /hub\.lan/));
+});

@@ -8,6 +8,7 @@ import {
   modelList,
   problem,
 } from '../../../../shared/contract/admin.ts';
+import { splitEnrolToken } from '../../../../shared/contract/enrol-token.ts';
 import { MAX_TEXT_BYTES } from '../../../../shared/contract/limits.ts';
 import { enrollResponse } from '../../../../shared/contract/messages.ts';
 import { type Clock, systemClock } from '../../../../shared/runtime/clock.ts';
@@ -186,6 +187,35 @@ describe('the hub’s HTTP API', () => {
       await assertProblem(await enroll(body), 403, 'ENROLLMENT_REFUSED');
     });
 
+    it('renew their credential with the old one, and ask for their account, and nobody else does', async () => {
+      const { token } = await hub.registry.devices.createToken({});
+      const [secret, renewed] = [newSecret(), newSecret()];
+      await hub.registry.devices.enroll({ token, deviceId: 'gate-07', secret });
+      const self = '/api/v1/devices/self';
+      for (const path of [`${self}/credential`, `${self}/link`])
+        for (const bearer of [undefined, 'guessed', hub.adminKey, '', 'x'.repeat(300)])
+          await assertProblem(await ask('POST', path, { secret: renewed }, bearer), 401, 'UNAUTHORIZED');
+      await assertProblem(await ask('GET', '/api/v1/devices', undefined, secret), 401, 'UNAUTHORIZED');
+      for (const body of [undefined, {}, { secret: 'short' }, { secret: renewed, deviceId: 'gate-01' }])
+        await assertProblem(await ask('POST', `${self}/credential`, body, secret), 400, 'BAD_REQUEST');
+      const answered = await ask('POST', `${self}/credential`, { secret: renewed }, secret);
+      assert.equal(answered.status, 200);
+      const welcome = { hubId: hub.registry.hubId, mqttUrl: 'mqtt://127.0.0.1:1883', expiresInMs: null };
+      assert.deepEqual(enrollResponse.parse(await answered.json()), { deviceId: 'gate-07', ...welcome });
+      const linked = await ask('POST', `${self}/link`, {}, renewed);
+      assert.deepEqual(enrollResponse.parse(await linked.json()), { deviceId: 'gate-07', ...welcome });
+      await assertProblem(await ask('POST', `${self}/link`, {}, secret), 401, 'UNAUTHORIZED');
+    });
+
+    it('may not renew without end', async () => {
+      const { token } = await hub.registry.devices.createToken({});
+      const secret = newSecret();
+      await hub.registry.devices.enroll({ token, deviceId: 'gate-08', secret });
+      const link = () => ask('POST', '/api/v1/devices/self/link', {}, secret);
+      for (let i = 0; i < 30; i++) assert.equal((await link()).status, 200);
+      await assertProblem(await link(), 429, 'RATE_LIMITED');
+    });
+
     it('take names apart from paths', async () => {
       for (const id of ['..%2f..%2fetc', '%00', '__proto__', 'a%2Fb'])
         await assertProblem(await ask('DELETE', `/api/v1/devices/${id}`), 404, 'DEVICE_UNKNOWN');
@@ -354,5 +384,62 @@ describe('the hub’s HTTP API', () => {
       await assertError(await post('org/pictures', 'no picture'), 422, 'IMAGE_CORRUPT');
       assert.deepEqual(hub.usage, []);
     });
+  });
+});
+
+describe('a hub with an authority of its own', () => {
+  const authority = { pem: 'own', fingerprint: 'ab'.repeat(32), bundle: 'own and the broker’s' };
+
+  /** A device that reaches the hub by this name. */
+  async function enrol(hub: TestHubApi, host: string | undefined) {
+    const made = await hub.app.request('/api/v1/enrollment-tokens', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.adminKey}` },
+      body: '{}',
+    });
+    const { token } = enrollmentToken.parse(await made.json());
+    const { fingerprint, secret } = splitEnrolToken(token);
+    const enrolled = await hub.app.request('/api/v1/enroll', {
+      method: 'POST',
+      headers: host === undefined ? {} : { host },
+      body: JSON.stringify({
+        token: secret,
+        deviceId: `gate-${Math.random()}`.replace('.', ''),
+        secret: newSecret(),
+      }),
+    });
+    return { fingerprint, ...enrollResponse.parse(await enrolled.json()) };
+  }
+
+  it('shows it to everybody, names it in its tokens, and tells a device all that it should believe', async (t) => {
+    const hub = await startHubApi({ authority });
+    t.after(() => hub.stop());
+    const shown = await hub.app.request('/ca.pem');
+    assert.deepEqual([shown.status, await shown.text()], [200, 'own']);
+    const { fingerprint, ca } = await enrol(hub, undefined);
+    assert.deepEqual([fingerprint, ca], [authority.fingerprint, authority.bundle]);
+  });
+
+  it('without one there is nothing to show, and tokens are as they were', async (t) => {
+    const hub = await startHubApi();
+    t.after(() => hub.stop());
+    assert.equal((await hub.app.request('/ca.pem')).status, 404);
+    const { fingerprint, ca } = await enrol(hub, undefined);
+    assert.deepEqual([fingerprint, ca], [undefined, undefined]);
+  });
+
+  it('a broker on every address is told by the name by which the device has reached the hub', async (t) => {
+    const everywhere = await startHubApi({ mqttUrl: 'mqtts://0.0.0.0:8883' });
+    const somewhere = await startHubApi({ mqttUrl: 'mqtts://broker.lan:8883' });
+    t.after(() => Promise.all([everywhere.stop(), somewhere.stop()]));
+    for (const [hub, host, wanted] of [
+      [everywhere, 'hub.lan:8080', 'mqtts://hub.lan:8883'],
+      [everywhere, '10.0.0.2', 'mqtts://10.0.0.2:8883'],
+      [everywhere, '[fd00::2]:8080', 'mqtts://[fd00::2]:8883'],
+      [everywhere, undefined, 'mqtts://0.0.0.0:8883'],
+      [everywhere, 'a b', 'mqtts://0.0.0.0:8883'],
+      [somewhere, 'hub.lan:8080', 'mqtts://broker.lan:8883'],
+    ] as const)
+      assert.equal((await enrol(hub, host)).mqttUrl, wanted, `${host}`);
   });
 });

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Intake } from '../../../../cloud/intake/intake.ts';
+import { Intake, type IntakeOptions } from '../../../../cloud/intake/intake.ts';
+import type { KeptReply } from '../../../../cloud/intake/reply-journal.ts';
 import { createHubMetrics } from '../../../../cloud/metrics.ts';
 import type { InferenceReply, InferenceRequest, UsageLine } from '../../../../cloud/ports.ts';
 import { decodeEnvelope, encodeEnvelope } from '../../../../shared/contract/envelope.ts';
@@ -40,7 +42,7 @@ interface Inference {
   readonly failed: (error: unknown) => void;
 }
 
-function setUp() {
+function setUp(options: Partial<IntakeOptions> = {}) {
   const clock = new FakeClock();
   const logger = recordingLogger();
   const metrics = createHubMetrics();
@@ -49,6 +51,7 @@ function setUp() {
   const inferences: Inference[] = [];
   const replies: { readonly device: string; readonly frame: Buffer }[] = [];
   const broker = { isUp: true };
+  const setAside: [kind: string, device: string][] = [];
   const acks: [device: string, id: string, next: number][] = [];
   let receiveChunk = (_device: string, _frame: Uint8Array): void => assert.fail('it does not listen');
   let receive = (_device: string, _frame: Uint8Array): void => assert.fail('it does not listen');
@@ -83,9 +86,11 @@ function setUp() {
         ),
     },
     usage: { record: (line) => usage.push(line) },
+    setAside: { put: (kind, device) => setAside.push([kind, device]) },
     clock,
     logger,
     metrics,
+    ...options,
   });
   intake.start();
   const send = async (header: object, device = 'gate-01', body?: string): Promise<void> => {
@@ -110,7 +115,7 @@ function setUp() {
   return {
     ...{ clock, logger, metrics, active, usage, inferences, replies, broker, intake, send, told, outcomes },
     ...{ counted, receive: (device: string, frame: Uint8Array) => receive(device, frame) },
-    ...{ acks, receiveChunk: (device: string, frame: Uint8Array) => receiveChunk(device, frame) },
+    ...{ acks, setAside, receiveChunk: (device: string, frame: Uint8Array) => receiveChunk(device, frame) },
   };
 }
 
@@ -390,4 +395,141 @@ test('a stop answers what is being worked on, and takes nothing more', async () 
   inferences[0]!.done();
   await stopping;
   assert.deepEqual(outcomes(), [[header.id, null]]);
+});
+
+/** A large request in four parts. */
+function large(overrides: Partial<RequestHeader> = {}) {
+  const body = randomBytes(400);
+  const sha256 = createHash('sha256').update(body).digest('hex');
+  const header = requestOf({ ...overrides, chunk: { count: 4, bytes: body.length, sha256 } });
+  const part = (index: number): Buffer => body.subarray(index * 100, (index + 1) * 100);
+  return {
+    ...{ id: header.id, header, body },
+    first: encodeEnvelope(header, part(0)),
+    chunk: (index: number) => encodeEnvelope({ id: header.id, index }, part(index)),
+    resume: encodeEnvelope({ id: header.id, resume: true }),
+  };
+}
+
+test('a large request is acknowledged chunk by chunk, then answered like any other, and asked again from memory', async () => {
+  const { receive, receiveChunk, acks, inferences, outcomes, usage } = setUp();
+  const { id, first, chunk, resume, body } = large();
+  receive('gate-01', first);
+  await settle();
+  for (const index of [1, 2, 3]) receiveChunk('gate-01', chunk(index));
+  await settle();
+  assert.deepEqual(
+    acks,
+    [1, 2, 3, 4].map((next) => ['gate-01', id, next]),
+  );
+  assert.deepEqual(Buffer.from(inferences[0]!.request.input.body), body);
+  receiveChunk('gate-01', resume);
+  receive('gate-01', first);
+  await settle();
+  assert.deepEqual(
+    acks.slice(4).map(([, , next]) => next >= 4),
+    [true, true],
+    'it is being worked on: all has come',
+  );
+  inferences[0]!.done();
+  await settle();
+  receive('gate-01', first);
+  receiveChunk('gate-01', resume);
+  await settle();
+  assert.deepEqual(outcomes(), [
+    [id, null],
+    [id, null],
+    [id, null],
+  ]);
+  assert.deepEqual([inferences.length, usage.length], [1, 1]);
+});
+
+test('a first chunk is admitted like a request, and chunks of a revoked device fall silent', async () => {
+  const { receive, receiveChunk, acks, active, outcomes, inferences } = setUp();
+  const expired = large({ expiresMs: 0 });
+  receive('gate-01', expired.first);
+  await settle();
+  assert.deepEqual(outcomes(), [[expired.id, 'EXPIRED']]);
+  const { first, chunk } = large();
+  receive('gate-01', first);
+  await settle();
+  active.delete('gate-01');
+  for (const index of [1, 2, 3]) receiveChunk('gate-01', chunk(index));
+  await settle();
+  assert.deepEqual([acks.length, inferences.length], [1, 0]);
+});
+
+test('a chunk that nobody began, or that is nonsense, does no harm', async () => {
+  const { receiveChunk, acks, logger } = setUp();
+  const { id, chunk } = large();
+  receiveChunk('gate-01', chunk(2));
+  receiveChunk('gate-01', Buffer.from('nonsense'));
+  await settle();
+  assert.deepEqual(acks, [['gate-01', id, 0]]);
+  assert.deepEqual(logger.failures(), ['intake.malformed MESSAGE_VERSION']);
+});
+
+test('a device that asks too often is told when to come back, before it costs anything', async () => {
+  const { send, outcomes, told, inferences, clock } = setUp({ rate: { perSecond: 10, burst: 2 } });
+  const headers = [requestOf(), requestOf(), requestOf()];
+  for (const header of headers) await send(header);
+  assert.deepEqual(outcomes(), [[headers[2]!.id, 'RATE_LIMITED']]);
+  const { header } = told()[0]!;
+  assert.equal(!header.ok && header.error.retryAfterMs, 100);
+  assert.equal(inferences.length, 2);
+  await clock.advance(100);
+  await send(headers[2]!);
+  assert.equal(inferences.length, 3);
+});
+
+test('an input that ends the runner time and again is poisonous: refused for good, and set aside', async () => {
+  const { send, outcomes, inferences, setAside } = setUp();
+  const header = requestOf();
+  for (const [at, code] of ['RUNNER_CRASHED', 'RUNNER_TIMEOUT', 'RUNNER_CRASHED'].entries()) {
+    await send(header);
+    inferences[at]!.failed(new AppError(code as 'RUNNER_CRASHED'));
+    await settle();
+  }
+  await send(header);
+  assert.deepEqual(
+    outcomes().map(([, code]) => code),
+    ['RUNNER_CRASHED', 'RUNNER_TIMEOUT', 'INPUT_POISONOUS', 'INPUT_POISONOUS'],
+  );
+  assert.equal(inferences.length, 3, 'the last time it was not tried');
+  assert.deepEqual(setAside, [['poisonous', 'gate-01']]);
+});
+
+test('what cannot be decoded is set aside, unless strangers sent it', async () => {
+  const { receive, setAside, active } = setUp();
+  receive('gate-01', Buffer.from('nonsense'));
+  active.delete('gate-02');
+  receive('gate-02', Buffer.from('nonsense'));
+  await settle();
+  assert.deepEqual(setAside, [['malformed', 'gate-01']]);
+});
+
+test('usage is counted once the reply is kept, and what is kept is answered after a restart', async () => {
+  const log: KeptReply[] = [];
+  const waiting: (() => void)[] = [];
+  const replies = {
+    append: (reply: KeptReply, written: () => void) => {
+      log.push(reply);
+      waiting.push(written);
+    },
+  };
+  const before = setUp({ replies });
+  const header = requestOf();
+  await before.send(header);
+  before.inferences[0]!.done();
+  await settle();
+  assert.deepEqual([before.outcomes().length, before.usage.length], [1, 0]);
+  for (const written of waiting.splice(0)) written();
+  assert.equal(before.usage.length, 1);
+
+  const after = setUp({ replies });
+  after.intake.restore(log);
+  await after.send(header);
+  assert.deepEqual(after.outcomes(), [[header.id, null]]);
+  assert.deepEqual([after.inferences.length, after.usage.length], [0, 0]);
+  assert.deepEqual(after.replies[0]?.frame, before.replies[0]?.frame, 'the very same reply');
 });

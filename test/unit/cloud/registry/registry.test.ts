@@ -146,6 +146,7 @@ describe('the registry', () => {
         expiresAtMs: null,
         contestedAtMs: null,
         reported: state,
+        telemetry: null,
       },
     ]);
     await registry.stop();
@@ -198,6 +199,7 @@ describe('the registry', () => {
       folder: '/third',
       ref: { name: 'org/tiny', version: '1', digest: one.digest },
       task: 'text-classification',
+      picture: null,
     });
   });
 

@@ -1,0 +1,21 @@
+/**
+ * What `devices enroll` prints: a one-time secret, and before it, where the hub has an authority of its own, the SHA-256 of that
+ * authority's certificate, so that a device knows whom to believe before it says anything. Only the secret goes over the wire.
+ */
+
+const WITH_FINGERPRINT = /^([0-9a-f]{64})\.(.+)$/;
+
+export interface EnrolToken {
+  readonly secret: string;
+  /** SHA-256 of the DER of the hub's authority, 64 hex digits; undefined: the hub has none of its own. */
+  readonly fingerprint: string | undefined;
+}
+
+export const joinEnrolToken = ({ secret, fingerprint }: EnrolToken): string =>
+  fingerprint === undefined ? secret : `${fingerprint}.${secret}`;
+
+/** Anything that is not of the long form is a secret alone, as it was before hubs had authorities. */
+export function splitEnrolToken(token: string): EnrolToken {
+  const [, fingerprint, secret] = WITH_FINGERPRINT.exec(token) ?? [];
+  return { fingerprint, secret: secret ?? token };
+}
