@@ -149,7 +149,8 @@ export class Intake implements Part {
     if (seen.state !== 'new') return this.#repeat(device, chunk.id, seen);
     const { next, arrived } = this.#transfers.take(device, chunk, body);
     const acknowledged = this.#o.link.acknowledge(device, chunk.id, next);
-    if (arrived) await this.#answerOnce({ device, ...arrived });
+    // Beside it: the link may be lost while the model works, and a failure that nobody waits for yet would end this process.
+    if (arrived) this.#watch(this.#answerOnce({ device, ...arrived }), device, chunk.id);
     await acknowledged;
   }
 

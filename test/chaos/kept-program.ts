@@ -114,9 +114,9 @@ export class KeptProgram {
     return true;
   }
 
-  /** SIGKILL to one of its runners. @returns false when it has none now */
+  /** SIGKILL to one of its runners; not at its start, where a program ends with its first runner. @returns false when it has none now */
   killRunner(choose: (pids: readonly number[]) => number): boolean {
-    const pid = this.#child?.pid;
+    const pid = this.#isUp ? this.#child?.pid : undefined;
     const runners =
       pid === undefined ? [] : descendants(pid).filter((one) => commandOf(one).includes(RUNNER_ENTRY));
     return runners.length > 0 && send(choose(runners), 'SIGKILL');

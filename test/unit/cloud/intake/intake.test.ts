@@ -444,6 +444,24 @@ test('a large request is acknowledged chunk by chunk, then answered like any oth
   assert.deepEqual([inferences.length, usage.length], [1, 1]);
 });
 
+test('a link that is lost while a large request is worked on fails nothing but the acknowledgement', async () => {
+  const { receive, receiveChunk, broker, inferences, outcomes, logger } = setUp();
+  const { header, first, chunk } = large();
+  receive('gate-01', first);
+  await settle();
+  for (const index of [1, 2]) receiveChunk('gate-01', chunk(index));
+  await settle();
+  broker.isUp = false;
+  receiveChunk('gate-01', chunk(3));
+  // An unhandled rejection here would end the hub, and this test.
+  await settle();
+  assert.deepEqual(logger.failures(), ['intake.failed BROKER_UNREACHABLE']);
+  broker.isUp = true;
+  inferences[0]?.done();
+  await settle();
+  assert.deepEqual(outcomes(), [[header.id, null]]);
+});
+
 test('a first chunk is admitted like a request, and chunks of a revoked device fall silent', async () => {
   const { receive, receiveChunk, acks, active, outcomes, inferences } = setUp();
   const expired = large({ expiresMs: 0 });
