@@ -89,7 +89,7 @@ async function run(
       logger,
       metrics,
     },
-    (engine, link) => bookOf(registry, engine, link, logger),
+    (engine, link) => bookOf(registry, engine, link),
   );
   const { engine, batcher, usage, link } = answering;
   // Devices that will ask soon should not wait for their models to load.
@@ -134,7 +134,7 @@ async function run(
 }
 
 /** What devices say goes to the registry; their models are loaded before they ask, and they are told what is wanted of them. */
-function bookOf(registry: Registry, engine: LocalEngine, link: () => HubLink, logger: Logger): DeviceBook {
+function bookOf(registry: Registry, engine: LocalEngine, link: () => HubLink): DeviceBook {
   const { devices, desired } = registry;
   return {
     isActive: (id) => devices.isActive(id),
@@ -144,10 +144,7 @@ function bookOf(registry: Registry, engine: LocalEngine, link: () => HubLink, lo
       devices.reported(id, state);
       void engine.preload(cloudModelsOf([state]));
       const wanted = desired.of(id);
-      if (wanted)
-        link()
-          .want(id, wanted)
-          .catch((error: unknown) => logger.failure('link.not_told', error, { deviceId: id }));
+      if (wanted) link().want(id, wanted);
     },
   };
 }

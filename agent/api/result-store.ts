@@ -1,7 +1,7 @@
-/** The last Results and all that are still provisional, for people who ask later, and the live stream. */
+/** The last Results, for people who ask later, and the live stream. What the cloud still owes beyond them, the outbox knows. */
 import { isFailure, type Result } from '../../shared/contract/result.ts';
 
-/** Results that are final: the last so many. */
+/** Of the final ones, and of those that are still provisional. */
 const KEPT = 1_000;
 
 interface Kept {
@@ -12,7 +12,7 @@ interface Kept {
 
 export class ResultStore {
   readonly #kept: number;
-  /** By id; bounded by the outbox. */
+  /** By id, oldest first. */
   readonly #open = new Map<string, Kept>();
   /** By id, oldest first. */
   readonly #final = new Map<string, Kept>();
@@ -29,8 +29,10 @@ export class ResultStore {
     this.#final.delete(id);
     const isOpen = !isFailure(result) && result.provisional;
     (isOpen ? this.#open : this.#final).set(id, { result, sequence: this.#sequence++ });
-    const oldest = this.#final.keys().next();
-    if (this.#final.size > this.#kept && !oldest.done) this.#final.delete(oldest.value);
+    for (const kept of [this.#open, this.#final]) {
+      const oldest = kept.keys().next();
+      if (kept.size > this.#kept && !oldest.done) kept.delete(oldest.value);
+    }
     for (const listener of this.#listeners) listener(result);
   }
 

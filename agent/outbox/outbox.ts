@@ -29,6 +29,7 @@ import type {
 } from '../ports.ts';
 import { DEFAULT_DEAD_LETTER_LIMITS, type DeadLetterLimits, DeadLetters } from './dead-letters.ts';
 import { Entries, type Held, heldOf, toOpenEntry } from './entries.ts';
+import { FreshRequests } from './fresh.ts';
 import { encodeRecord, type LogRecord, type PutRecord } from './record.ts';
 import { SegmentLog } from './segment-log.ts';
 
@@ -70,6 +71,7 @@ export class DiskOutbox implements Outbox, Part {
   readonly #time: RunningTime;
   readonly #clock: Clock;
   readonly #entries = new Entries();
+  readonly #fresh = new FreshRequests();
   #reserved = { entries: 0, bytes: 0 };
   #tidying: Promise<void> | undefined;
 
@@ -108,6 +110,7 @@ export class DiskOutbox implements Outbox, Part {
     try {
       const position = await this.#log.append(frame, false);
       this.#entries.add(heldOf(request, acceptedRunMs, position, body.length));
+      this.#fresh.add(request);
     } finally {
       this.#reserved.entries--;
       this.#reserved.bytes -= frame.length;
@@ -118,6 +121,7 @@ export class DiskOutbox implements Outbox, Part {
     const held = this.#entries.get(id);
     if (!held || held.answer || held.answering) return false;
     held.answering = true;
+    this.#fresh.remove(id);
     try {
       const position = await this.#log.append(encodeRecord({ type: 'answer', id, reply }), true);
       this.#entries.setAnswer(held, position);
@@ -130,6 +134,7 @@ export class DiskOutbox implements Outbox, Part {
   async close(id: string): Promise<void> {
     const held = this.#entries.get(id);
     if (!held) return;
+    this.#fresh.remove(id);
     await this.#log.append(encodeRecord({ type: 'close', id }), true);
     this.#entries.remove(held);
     await this.#tidy();
@@ -147,6 +152,8 @@ export class DiskOutbox implements Outbox, Part {
   async read(id: string): Promise<OutboxEntry | undefined> {
     const held = this.#entries.get(id);
     if (!held) return undefined;
+    const fresh = this.#fresh.get(id);
+    if (fresh) return { request: fresh, reply: undefined };
     const { record, body } = await this.#readPut(held);
     return { request: toRequest(record, body), reply: await this.#readReply(held) };
   }

@@ -7,7 +7,7 @@ import type { TaskInput } from '../../shared/contract/tasks.ts';
 import type { Runner, RunnerOptions, Shrinking, StartRunner } from '../../shared/inference/runner.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError } from '../../shared/runtime/errors.ts';
+import { AppError, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -43,11 +43,15 @@ export class Slot implements LocalModel, Part {
     return this.#runner?.isUp === true;
   }
 
-  /** @throws MODEL_INVALID, RUNNER_START_FAILED: a model that cannot start at all is told at once */
+  /** A runner that does not come up is tried again: what waits in the outbox is not to wait for it. @throws MODEL_INVALID */
   async start(): Promise<void> {
-    const first = await this.#o.startRunner(this.#o.runner);
-    this.#runner = first;
-    this.#loop = this.#keepUp(first);
+    try {
+      this.#runner = await this.#o.startRunner(this.#o.runner);
+    } catch (error) {
+      if (ERRORS[toAppError(error).code].retry === 'never') throw error;
+      this.#o.logger.failure('slot.not_started', error, { model: this.model.name });
+    }
+    this.#loop = this.#keepUp(this.#runner);
   }
 
   async stop(): Promise<void> {
@@ -68,8 +72,8 @@ export class Slot implements LocalModel, Part {
     return body.length < input.body.length ? { ...input, contentType: `image/${to.format}`, body } : input;
   }
 
-  async #keepUp(first: Runner): Promise<void> {
-    let runner: Runner | undefined = first;
+  async #keepUp(first: Runner | undefined): Promise<void> {
+    let runner = first;
     let attempt = 0;
     const { clock, logger, metrics } = this.#o;
     while (!this.#stopping.signal.aborted) {
@@ -78,8 +82,10 @@ export class Slot implements LocalModel, Part {
       this.#runner = undefined;
       if (this.#stopping.signal.aborted) return;
       if (clock.nowMonoMs() - upSince > STABLE_MS) attempt = 0;
-      metrics.count('outrider_runner_restarts_total', { model: this.model.name });
-      logger.warn('slot.runner_ended', { model: this.model.name, reason: ending?.reason });
+      if (ending) {
+        metrics.count('outrider_runner_restarts_total', { model: this.model.name });
+        logger.warn('slot.runner_ended', { model: this.model.name, reason: ending.reason });
+      }
       await clock.sleep(backoffDelayMs(attempt++, RESTART), this.#stopping.signal).catch(() => undefined);
       runner = await this.#restart();
     }

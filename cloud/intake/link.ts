@@ -37,6 +37,8 @@ const GOODBYE_MS = 1_000;
 export class HubLink implements DeviceLink, Part {
   readonly #o: HubLinkOptions;
   #connection: MqttConnection | undefined;
+  /** What devices are still to be told; the newest of each. */
+  readonly #wanted = new Map<string, Desired>();
   #take: (deviceId: string, frame: Uint8Array) => void = () => undefined;
   #takeChunk: (deviceId: string, frame: Uint8Array) => void = () => undefined;
 
@@ -67,6 +69,7 @@ export class HubLink implements DeviceLink, Part {
     connection.onConnect(() => {
       this.#o.logger.info('link.connected');
       this.#tellPresence(true).catch((error: unknown) => this.#o.logger.failure('link.not_told', error));
+      this.#tellWanted();
     });
     const { presence, reported: state, telemetry: counters } = hubFilters;
     await connection.subscribe([
@@ -101,11 +104,25 @@ export class HubLink implements DeviceLink, Part {
     await this.#connection.publish(deviceTopics(deviceId).chunk, encodeEnvelope(ack), { qos: 1 });
   }
 
-  /** Retained, so that a device that is away finds it. @throws BROKER_UNREACHABLE */
-  async want(deviceId: string, wanted: Desired): Promise<void> {
-    if (!this.#connection) throw new AppError('BROKER_UNREACHABLE');
-    const topic = deviceTopics(deviceId).desired;
-    await this.#connection.publish(topic, JSON.stringify(wanted), { qos: 1, retain: true });
+  /** Tells a device, retained, so that one that is away finds it; without a broker as soon as there is one. */
+  want(deviceId: string, wanted: Desired): void {
+    // Retained reports come while the filters are renewed, before the link counts as connected.
+    this.#wanted.set(deviceId, wanted);
+    if (this.connected) this.#tellWanted();
+  }
+
+  #tellWanted(): void {
+    const all = [...this.#wanted];
+    this.#wanted.clear();
+    for (const [deviceId, wanted] of all) {
+      const topic = deviceTopics(deviceId).desired;
+      this.#connection
+        ?.publish(topic, JSON.stringify(wanted), { qos: 1, retain: true })
+        .catch((error: unknown) => {
+          this.#o.logger.failure('link.not_told', error, { deviceId });
+          if (!this.#wanted.has(deviceId)) this.#wanted.set(deviceId, wanted);
+        });
+    }
   }
 
   #onMessage(topic: string, payload: Uint8Array): void {

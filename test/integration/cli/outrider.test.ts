@@ -37,6 +37,7 @@ test('what it does not understand is a usage error: exit code 2, and where help 
     [['up', '--hub-port', 'high'], /--hub-port must be a whole number/],
     [['up', '--hub-port', '70000'], /--hub-port must be a whole number/],
     [['infer'], /missing required argument 'model'/],
+    [['hub', '--intake-only', '--mqtt', 'mqtt://127.0.0.1:1'], /OUTRIDER_MQTT_USERNAME/],
     [['outbox', 'show'], /missing required argument 'id'/],
     [['outbox', 'ls', '--limit', 'all'], /--limit.*USAGE/s],
     [['models', 'fly'], /unknown command 'fly'|too many arguments/],
@@ -64,7 +65,6 @@ test('what fails is one sentence with its code: exit code 1, no stack', async (t
       ['outbox', 'ls', '--agent', nobody],
       /^outrider: no agent answers at .*--agent \(AGENT_UNREACHABLE\)\n$/,
     ],
-    [['hub', '--intake-only', '--mqtt', 'mqtt://127.0.0.1:1'], /OUTRIDER_MQTT_USERNAME/],
     [['infer', '../x', 'text', '--hub', nobody], /MODEL_UNKNOWN/],
     [
       ['agent', '--config', join(folder, 'nothing.yaml')],

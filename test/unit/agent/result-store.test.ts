@@ -37,13 +37,14 @@ test('keeps the last thousand final results', () => {
   assert.equal(store.all().length, KEPT);
 });
 
-test('keeps every open result, and the last thousand final ones beside them', () => {
+test('keeps the last thousand open results, and the last thousand final ones beside them: the outbox has the rest', () => {
   const store = new ResultStore();
   for (let i = 0; i < 3 * KEPT; i++) store.add(answer(`open-${i}`, true));
   for (let i = 0; i < 10; i++) store.add(answer(`final-${i}`));
-  assert.equal(store.get('open-0')?.id, 'open-0');
+  assert.equal(store.get(`open-${2 * KEPT - 1}`), undefined);
+  assert.equal(store.get(`open-${2 * KEPT}`)?.id, `open-${2 * KEPT}`);
   assert.equal(store.get('final-0')?.id, 'final-0');
-  assert.equal(store.all().length, 3 * KEPT + 10);
+  assert.equal(store.all().length, KEPT + 10);
 });
 
 test('the final result takes the place of the provisional one, and tells whoever listens', () => {
@@ -76,8 +77,10 @@ test('behaves like a list that is searched, whatever comes', () => {
         const result = how === 'failed' ? failure(id) : answer(id, how === 'open');
         store.add(result);
         model = [...model.filter((one) => one.id !== id), result];
-        const finals = model.filter((one) => !isOpen(one));
-        if (finals.length > kept) model = model.filter((one) => one !== finals[0]);
+        for (const sort of [true, false]) {
+          const some = model.filter((one) => isOpen(one) === sort);
+          if (some.length > kept) model = model.filter((one) => one !== some[0]);
+        }
         assert.deepEqual(store.all(), model);
         for (let i = 0; i < 10; i++)
           assert.deepEqual(

@@ -105,6 +105,21 @@ test('a model that cannot start at all is told at once, and not tried again', as
   await slot.stop();
 });
 
+test('a runner that does not come up at the start is tried again, and inputs are told so meanwhile', async () => {
+  let starts = 0;
+  const { slot, clock, logger } = setUp(async () => {
+    if (++starts <= 2) throw new AppError('RUNNER_START_FAILED');
+    return new TestRunner();
+  });
+  await slot.start();
+  assert.equal(slot.isUp, false);
+  await assert.rejects(slot.infer(INPUT), withCode('MODEL_NOT_LOADED'));
+  await clock.advance(2_000);
+  assert.deepEqual([slot.isUp, starts], [true, 3]);
+  assert.deepEqual(logger.failures(), Array(2).fill('slot.not_started RUNNER_START_FAILED'));
+  await slot.stop();
+});
+
 test('after a crash it says that it is not loaded, starts the model again, and answers', async () => {
   const { slot, runners, clock, metrics, logger } = setUp();
   await slot.start();

@@ -139,3 +139,20 @@ test('goes also when the broker acknowledges nothing any more', async () => {
   assert.ok(gone, 'it waits for a broker that is silent');
   await going;
 });
+
+test('what a device is to know is told once there is a broker, the newest only, and kept there for it', async () => {
+  const { link, mqtt, start } = setUp();
+  const wanted = (version: number) => ({ version, cloudModels: [] });
+  link.want('gate-01', wanted(1));
+  link.want('gate-01', wanted(2));
+  await start();
+  await settle();
+  const topic = deviceTopics('gate-01').desired;
+  assert.deepEqual(mqtt.on(topic), [JSON.stringify(wanted(2))]);
+  assert.equal(mqtt.published.find((one) => one.topic === topic)?.retain, true);
+  mqtt.disconnect();
+  link.want('gate-01', wanted(3));
+  mqtt.connect();
+  await settle();
+  assert.deepEqual(mqtt.on(topic).at(-1), JSON.stringify(wanted(3)));
+});
