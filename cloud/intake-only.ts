@@ -17,6 +17,7 @@ import { HubServer } from './api/server.ts';
 import type { HubConfig } from './config.ts';
 import { createHubMetrics } from './metrics.ts';
 import { FolderCatalog } from './registry/folder-catalog.ts';
+import { localHost, startTls } from './tls.ts';
 
 /** @throws USAGE, DATA_LOCKED, PORT_TAKEN */
 export async function runIntakeOnly(
@@ -37,6 +38,7 @@ export async function runIntakeOnly(
   });
   const metrics = createHubMetrics();
   const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
+  const tls = await startTls(config, { folder, lifecycle, clock, logger });
   const hubId = await ownId(folder);
   const found = await findModelFolders(config.modelsDir, (path, error) =>
     logger.failure('hub.model_invalid', error, { path }),
@@ -46,7 +48,7 @@ export async function runIntakeOnly(
       config,
       folder,
       hubId,
-      mqtt: { url: mqttUrl, username, password },
+      mqtt: { url: mqttUrl, username, password, trust: tls.brokerTrust },
       models: new FolderCatalog(found),
       // The broker lets nobody publish for another device, and the hub with the records revokes at the broker.
       devices: { isActive: () => true },
@@ -60,9 +62,10 @@ export async function runIntakeOnly(
   const app = createHealthApi(() =>
     answering.link.connected ? undefined : 'the MQTT broker is not connected',
   );
-  const server = new HubServer({ app, host: config.host, port: config.port });
+  const server = new HubServer({ app, host: config.host, port: config.port, certificate: tls.certificate });
   await lifecycle.start('api', server);
-  const url = `http://${config.host}:${server.port}`;
+  const scheme = tls.certificate ? 'https' : 'http';
+  const url = `${scheme}://${localHost(config.host, tls.certificate)}:${server.port}`;
   logger.info('hub.started', { url, mqttUrl, hubId, intakeOnly: true });
   if (!isChild()) process.stderr.write(`hub ${hubId} (intake only): ${url}, broker ${mqttUrl}\n`);
   return {

@@ -43,12 +43,14 @@ async function run(
   const metrics = createHubMetrics();
   const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
 
+  const tls = await startTls(config, { folder, lifecycle, clock, logger });
   const { access } = config.mqtt;
   let dynsec: DynsecAccess | undefined;
   const createAccess = (hubId: string, hubSecret: string): DynsecAccess => {
     dynsec = createDynsecAccess(config, {
       hubId,
       hubSecret,
+      trust: tls.brokerTrust,
       logger,
       onReady: () => registry.devices.reconcile(),
     });
@@ -66,7 +68,6 @@ async function run(
   if (dynsec) await lifecycle.start('broker access', dynsec);
   await takeInModels(config, registry, logger);
 
-  const tls = await startTls(config, { folder, lifecycle, clock, logger });
   const broker =
     config.mqtt.url === undefined ? await startBroker(config, tls, { lifecycle, logger }) : undefined;
   const mqttUrl = config.mqtt.url ?? broker?.url ?? '';
@@ -152,12 +153,17 @@ function bookOf(registry: Registry, engine: LocalEngine, link: () => HubLink): D
 /** The hub as the admin of Mosquitto's dynamic-security plugin. */
 function createDynsecAccess(
   { mqtt: { url = '', username = '', password = '' } }: HubConfig,
-  parts: Pick<DynsecAccessOptions, 'hubId' | 'hubSecret' | 'onReady' | 'logger'>,
+  {
+    trust,
+    ...parts
+  }: Pick<DynsecAccessOptions, 'hubId' | 'hubSecret' | 'onReady' | 'logger'> & {
+    readonly trust: HubTls['brokerTrust'];
+  },
 ): DynsecAccess {
   const clientId = `${parts.hubId}-access`;
   return new DynsecAccess({
     ...parts,
-    connect: () => connectMqtt({ url, clientId, username, password, logger: parts.logger }),
+    connect: () => connectMqtt({ url, clientId, username, password, trust, logger: parts.logger }),
     clock,
   });
 }
