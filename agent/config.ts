@@ -141,8 +141,9 @@ const pipeline = z.strictObject({
   picture: z
     .strictObject({
       format: z.enum(['webp', 'jpeg']).default('webp'),
-      quality: z.int().min(1).max(100).default(90),
+      quality: z.union([z.int().min(1).max(100), z.literal('lossless')]).default('lossless'),
     })
+    .refine(({ format, quality }) => format === 'webp' || quality !== 'lossless', 'jpeg has no lossless')
     .prefault({}),
 });
 export type PipelineConfig = z.infer<typeof pipeline>;

@@ -295,7 +295,7 @@ function shrinkingOf(
 ): Shrinking | undefined {
   if (original) return undefined;
   const need = wanted?.cloudModels.find(({ model }) => model.name === cloud)?.picture;
-  return need ? { ...picture, shortestEdge: need.shortestEdge } : undefined;
+  return need ? { ...picture, ...need } : undefined;
 }
 
 /** Audits are drawn by a lot that a caller cannot guess. */

@@ -134,8 +134,12 @@ export class Renewal {
       throw error;
     });
     const { lifeMs: _before, ...rest } = this.#credential;
-    const { hubId, mqttUrl, expiresInMs } = granted;
-    const renewed = { ...rest, hubId, mqttUrl, secret: next, ...(expiresInMs && { lifeMs: expiresInMs }) };
+    const { hubId, mqttUrl, expiresInMs, ca } = granted;
+    const renewed = {
+      ...{ ...rest, hubId, mqttUrl, secret: next },
+      ...(ca !== undefined && { ca }),
+      ...(expiresInMs && { lifeMs: expiresInMs }),
+    };
     await storeCredential(this.#o.path, renewed);
     this.#credential = renewed;
     await rm(this.#pendingPath, { force: true });

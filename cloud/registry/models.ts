@@ -1,4 +1,5 @@
 /** The models: a name and immutable versions, numbered by the hub. The same digest is the same version, wherever its folder lies. */
+import { isDeepStrictEqual } from 'node:util';
 import type { ModelRecord } from '../../shared/contract/admin.ts';
 import type { PictureNeed } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
@@ -34,7 +35,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf {
     await this.#database.change((data) => {
       const versions = own(data.models, name) ?? [];
       const known = versions.find((one) => one.digest === digest);
-      if (known?.folder === path && known.picture?.shortestEdge === picture?.shortestEdge) return data;
+      if (known?.folder === path && isDeepStrictEqual(known.picture, picture)) return data;
       const next = known
         ? versions.map((one) => (one === known ? { ...one, folder: path, picture } : one))
         : [

@@ -96,8 +96,15 @@ export const hubPresence = z.object({
 });
 export type HubPresence = z.infer<typeof hubPresence>;
 
-/** A picture larger than this is no use to the model, in pixels: the shorter side may be brought down to `shortestEdge`. */
-export const pictureNeed = z.object({ shortestEdge: z.int().positive() });
+const px = z.int().min(1).max(4_096);
+/** The size that the model's preprocessing brings a picture to, and how: a picture that has it already is not touched again. */
+export const pictureNeed = z.object({
+  resize: z.discriminatedUnion('kind', [
+    z.object({ kind: z.literal('warp'), widthPx: px, heightPx: px }),
+    z.object({ kind: z.literal('shortest'), edgePx: px }),
+  ]),
+  kernel: z.enum(['nearest', 'linear', 'cubic', 'lanczos3']),
+});
 export type PictureNeed = z.infer<typeof pictureNeed>;
 
 /** What the hub wants of a device, and what it should know; retained, and read over HTTP at each sync. */

@@ -2,12 +2,18 @@
  * The only owner of sharp: from an encoded picture to u8[H,W,3] RGB of the model's size. Runs in a runner's process, on
  * libuv's threads, so that the next picture is decoded while the model runs.
  */
-import sharp, { type SharpOptions } from 'sharp';
+import sharp, { type Sharp, type SharpOptions } from 'sharp';
 import { AppError } from '../runtime/errors.ts';
 import { enlarge } from './enlarge.ts';
 import { type PictureFormat, pictureFormat } from './input-check.ts';
 import { jpegSize } from './jpeg-size.ts';
-import { type PictureRecipe, type PictureSteps, pictureSteps, type SizePx } from './picture-recipe.ts';
+import {
+  type PictureRecipe,
+  type PictureSteps,
+  pictureSteps,
+  resizedTo,
+  type SizePx,
+} from './picture-recipe.ts';
 import type { Shrinking } from './runner.ts';
 
 /** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
@@ -40,32 +46,43 @@ export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Prom
 }
 
 /**
- * Encodes a picture again, no larger than is of use: orientation applied, alpha on white, sRGB, nothing of its metadata.
- * One that is no larger already stays as it is.
+ * Brings a picture to the size that a model's preprocessing would bring it to, by the same steps, and encodes it again:
+ * orientation applied, alpha on white, sRGB, nothing of its metadata. One that would have to grow stays as it is.
  *
  * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
  */
 export async function shrinkPicture(
   body: Uint8Array,
-  { shortestEdge, format, quality }: Shrinking,
+  { resize, kernel, format, quality }: Shrinking,
 ): Promise<Uint8Array> {
   const from = pictureFormat(body);
   const limitInputPixels = from === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
   const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
   try {
-    const { widthPx, heightPx } =
-      (from === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
-    if (Math.min(widthPx, heightPx) <= shortestEdge) return body;
-    return await sharp(body, options)
+    const source = (from === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
+    const { widthPx, heightPx } = resizedTo(resize, source);
+    if (widthPx >= source.widthPx || heightPx >= source.heightPx) return body;
+    const picture = sharp(body, options)
       .autoOrient()
-      .resize(shortestEdge, shortestEdge, { fit: 'outside', withoutEnlargement: true, kernel: 'lanczos3' })
+      .resize(widthPx, heightPx, { fit: 'fill', kernel })
       .flatten({ background: '#ffffff' })
-      .toColourspace('srgb')
-      .toFormat(format, { quality })
-      .toBuffer();
+      .toColourspace('srgb');
+    return await encode(picture, format, quality);
   } catch (error) {
     throw toPictureError(error, from);
   }
+}
+
+function encode(
+  picture: Sharp,
+  format: Shrinking['format'],
+  quality: Shrinking['quality'],
+): Promise<Uint8Array> {
+  if (quality === 'lossless') return picture.webp({ lossless: true }).toBuffer();
+  // Small pictures have no colour to spare.
+  return format === 'webp'
+    ? picture.webp({ quality, smartSubsample: true }).toBuffer()
+    : picture.jpeg({ quality, chromaSubsampling: '4:4:4' }).toBuffer();
 }
 
 async function follow(

@@ -1,4 +1,4 @@
-/** How large a picture a model can use, told without loading it. */
+/** To what a model's preprocessing brings a picture, told without loading it. */
 import type { PictureNeed } from '../contract/messages.ts';
 import { TASKS } from '../contract/tasks.ts';
 import type { ModelFolder } from '../release/model-folder.ts';
@@ -8,12 +8,15 @@ import { pictureRecipe, preprocessorConfig } from './picture-recipe.ts';
 /** @returns null where the task has no picture, or every pixel counts @throws MODEL_INVALID */
 export async function pictureNeedOf({ path, spec }: ModelFolder): Promise<PictureNeed | null> {
   if (TASKS[spec.task].inputKind !== 'image') return null;
-  const { resize } = pictureRecipe(await readModelJson(path, 'preprocessor_config.json', preprocessorConfig));
+  const config = await readModelJson(path, 'preprocessor_config.json', preprocessorConfig);
+  const { resize, kernel } = pictureRecipe(config);
   switch (resize.kind) {
-    case 'warp':
-      return { shortestEdge: Math.max(resize.widthPx, resize.heightPx) };
+    case 'warp': {
+      const { kind, widthPx, heightPx } = resize;
+      return { resize: { kind, widthPx, heightPx }, kernel };
+    }
     case 'shortest':
-      return { shortestEdge: resize.edgePx };
+      return { resize: { kind: resize.kind, edgePx: resize.edgePx }, kernel };
     case 'none':
       return null;
   }

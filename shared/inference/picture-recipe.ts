@@ -159,12 +159,7 @@ export interface PictureSteps {
  * @param source size after EXIF orientation
  */
 export function pictureSteps({ resize, crop, output }: PictureRecipe, source: SizePx): PictureSteps {
-  const resized =
-    resize.kind === 'shortest'
-      ? toShortestEdge(source, resize.edgePx)
-      : resize.kind === 'warp'
-        ? resize
-        : source;
+  const resized = resizedTo(resize, source);
   const target = crop ?? output;
   const across = centre(resized.widthPx, target.widthPx);
   const down = centre(resized.heightPx, target.heightPx);
@@ -173,6 +168,18 @@ export function pictureSteps({ resize, crop, output }: PictureRecipe, source: Si
     extract: { left: across.from, top: down.from, width: across.keep, height: down.keep },
     extend: { left: across.before, top: down.before, right: across.after, bottom: down.after },
   };
+}
+
+/** The size after resizing, before any crop. */
+export function resizedTo(resize: PictureRecipe['resize'], source: SizePx): SizePx {
+  switch (resize.kind) {
+    case 'shortest':
+      return toShortestEdge(source, resize.edgePx);
+    case 'warp':
+      return resize;
+    case 'none':
+      return source;
+  }
 }
 
 function toShortestEdge({ widthPx, heightPx }: SizePx, edgePx: number): SizePx {

@@ -138,7 +138,7 @@ function serve<P>(model: TaskModel<P>): Serve {
         return { type: 'ran', id: message.id, outcomes };
       }
       case 'shrink':
-        return { type: 'shrunk', id: message.id, body: await shrinkPicture(message.body, message) };
+        return { type: 'shrunk', id: message.id, body: await shrinkPicture(message.body, message.to) };
       case 'release':
         for (const handle of message.handles) waiting.delete(handle);
         return undefined;

@@ -128,8 +128,8 @@ class RunnerProcess implements Runner {
     if (this.#end === undefined && handles.length > 0) this.#send({ type: 'release', handles: [...handles] });
   }
 
-  async shrink(body: Uint8Array, { shortestEdge, format, quality }: Shrinking): Promise<Uint8Array> {
-    const answer = await this.#call((id) => ({ type: 'shrink', id, body, shortestEdge, format, quality }));
+  async shrink(body: Uint8Array, to: Shrinking): Promise<Uint8Array> {
+    const answer = await this.#call((id) => ({ type: 'shrink', id, body, to }));
     if (answer.type !== 'shrunk') throw this.#confused(answer);
     return answer.body;
   }

@@ -3,6 +3,7 @@
  * travel as bytes). Both ends are of one release: no version.
  */
 import { z } from 'zod';
+import { pictureNeed } from '../contract/messages.ts';
 import { taskName } from '../contract/tasks.ts';
 import { ERROR_CODES } from '../runtime/errors.ts';
 
@@ -33,9 +34,10 @@ export const toRunner = z.discriminatedUnion('type', [
     type: z.literal('shrink'),
     id: callId,
     body: bytes,
-    shortestEdge: z.int().positive(),
-    format: z.enum(['webp', 'jpeg']),
-    quality: z.int().min(1).max(100),
+    to: pictureNeed.extend({
+      format: z.enum(['webp', 'jpeg']),
+      quality: z.union([z.int().min(1).max(100), z.literal('lossless')]),
+    }),
   }),
   /** Finish what is running, then end. */
   z.object({ type: z.literal('stop') }),

@@ -2,6 +2,7 @@
  * What a runner is to the rest of the system: a child process in which one model version runs.
  * The process itself is `runner-main.ts`; `runner-process.ts` starts it and speaks to it.
  */
+import type { PictureNeed } from '../contract/messages.ts';
 import type { TaskInput, TaskName } from '../contract/tasks.ts';
 import type { ErrorBody } from '../runtime/errors.ts';
 
@@ -27,12 +28,10 @@ export interface Prepared {
 }
 
 /** How a picture is to be made smaller. */
-export interface Shrinking {
-  /** The shorter side is brought down to this, in px; a smaller picture keeps its size. */
-  readonly shortestEdge: number;
+export interface Shrinking extends PictureNeed {
   readonly format: 'webp' | 'jpeg';
-  /** 1..100, as libvips means it. */
-  readonly quality: number;
+  /** 1..100, as libvips means it; `lossless` for WebP. */
+  readonly quality: number | 'lossless';
 }
 
 export interface RunnerFacts {

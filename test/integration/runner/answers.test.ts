@@ -149,6 +149,8 @@ test('more calls than can be in flight are refused, not queued without bound', a
   assert.ok(refused.every(({ reason }) => isAppError(reason, 'QUEUE_FULL')));
 });
 
+const SHORTEST_224 = { resize: { kind: 'shortest', edgePx: 224 }, kernel: 'linear' } as const;
+
 test('brings a picture to what is of use, upright and on white, and leaves a smaller one as it is', async () => {
   const noise = await sharp({
     create: { width: 900, height: 600, channels: 4, background: { r: 255, g: 0, b: 0, alpha: 0.5 } },
@@ -158,13 +160,13 @@ test('brings a picture to what is of use, upright and on white, and leaves a sma
     .toBuffer();
   for (const format of ['webp', 'jpeg'] as const) {
     const made = await sharp(
-      await colours.shrink(noise, { shortestEdge: 224, format, quality: 80 }),
+      await colours.shrink(noise, { ...SHORTEST_224, format, quality: 80 }),
     ).metadata();
     assert.deepEqual([made.format, made.width, made.height, made.orientation], [format, 224, 336, undefined]);
   }
   const small = (await pictureInput('#ff0000')).body;
   assert.deepEqual(
-    Buffer.from(await colours.shrink(small, { shortestEdge: 224, format: 'webp', quality: 80 })),
+    Buffer.from(await colours.shrink(small, { ...SHORTEST_224, format: 'webp', quality: 80 })),
     Buffer.from(small),
   );
   for (const [body, code] of [
@@ -172,7 +174,7 @@ test('brings a picture to what is of use, upright and on white, and leaves a sma
     [noise.subarray(0, 700), 'IMAGE_CORRUPT'],
   ] as const)
     await assert.rejects(
-      colours.shrink(body, { shortestEdge: 100, format: 'webp', quality: 80 }),
+      colours.shrink(body, { ...SHORTEST_224, format: 'webp', quality: 80 }),
       (error) => isAppError(error) && error.code === code,
       code,
     );

@@ -89,7 +89,7 @@ pipelines:
     ],
     share: 'results',
     original: false,
-    picture: { format: 'webp', quality: 90 },
+    picture: { format: 'webp', quality: 'lossless' },
   });
 });
 

@@ -6,9 +6,15 @@ import { AppError } from '../../../shared/runtime/errors.ts';
 import { CLOUD_MODEL, temporaryFolder } from '../../support/fixed.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
-const wanted = (version: number, shortestEdge = 224): Desired => ({
+const wanted = (version: number, edgePx = 224): Desired => ({
   version,
-  cloudModels: [{ model: CLOUD_MODEL, task: 'image-classification', picture: { shortestEdge } }],
+  cloudModels: [
+    {
+      model: CLOUD_MODEL,
+      task: 'image-classification',
+      picture: { resize: { kind: 'shortest', edgePx }, kernel: 'linear' },
+    },
+  ],
 });
 
 async function setUp(t: TestContext, folder?: string) {
@@ -34,7 +40,7 @@ test('a newer message is taken, an older one is a message that was left behind',
   for (const version of [5, 3, 5, 6]) state.onMessage(wanted(version));
   assert.deepEqual(changes, [5, 6]);
   state.onMessage(wanted(6, 384));
-  assert.deepEqual([changes, state.current?.cloudModels[0]?.picture?.shortestEdge], [[5, 6, 6], 384]);
+  assert.deepEqual([changes, state.current], [[5, 6, 6], wanted(6, 384)]);
   await state.stop();
 });
 

@@ -376,7 +376,10 @@ test('over the bytes of the day it stays local, and without a local answer it sa
 
 test('a picture goes to the cloud no larger than is of use; as it came where that cannot be had', async (t) => {
   const large: FeedItem = { input: { contentType: 'image/png', body: Buffer.alloc(20_000, 1) }, label: 'a' };
-  const shrinking = { shortestEdge: 224, format: 'webp', quality: 90 } as const;
+  const shrinking = {
+    ...({ resize: { kind: 'shortest', edgePx: 224 }, kernel: 'linear' } as const),
+    ...({ format: 'webp', quality: 90 } as const),
+  };
   const shrunk: unknown[] = [];
   const local: LocalModel = {
     ...localModel(),
