@@ -25,6 +25,7 @@ import type { ResultMaker, Subject } from './results.ts';
 export interface EscalationsOptions {
   readonly pipeline: string;
   readonly task: TaskName;
+  readonly deadlineMs: number;
   readonly results: ResultMaker;
   readonly router: Router;
   readonly outbox: Outbox;
@@ -39,7 +40,8 @@ export interface EscalationsOptions {
 /** Nobody has had a Result for it yet. */
 interface Waiting {
   readonly subject: Subject;
-  readonly ask: OutboxAsk;
+  /** Kept where the local answer may have to be shown; the outbox has it too. */
+  readonly ask: OutboxAsk | undefined;
   readonly onFirst: (result: Result) => void;
   cancelDeadline: () => void;
 }
@@ -70,9 +72,17 @@ export class Escalations {
 
   /** Takes up what an earlier run of the agent owes. */
   start(): void {
-    const mine = [...this.#o.outbox.open()].filter(({ pipeline }) => pipeline === this.#o.pipeline);
-    for (const { id, answered } of mine) if (!answered) this.#o.uplink.enqueue(id);
-    this.#inBackground(this.#resume(mine));
+    const { outbox, uplink, pipeline, deadlineMs } = this.#o;
+    const answered: string[] = [];
+    const maybeUnshown: string[] = [];
+    for (const entry of outbox.open()) {
+      if (entry.pipeline !== pipeline) continue;
+      if (entry.answered) answered.push(entry.id);
+      else uplink.enqueue(entry.id);
+      if (!entry.answered && entry.ageMs <= deadlineMs + MAYBE_UNSHOWN_MS) maybeUnshown.push(entry.id);
+    }
+    this.#inBackground(this.#resume(answered, (id) => this.#deliverReply(id)));
+    this.#inBackground(this.#resume(maybeUnshown, (id) => this.#resumeAsked(id)));
   }
 
   async stop(): Promise<void> {
@@ -95,7 +105,8 @@ export class Escalations {
   ): Promise<void> {
     await this.#o.outbox.put(request);
     this.#count('outrider_escalations_total', { reason: request.reason });
-    const { input: _stays, ...ask } = request;
+    const { input: _stays, ...whole } = request;
+    const ask = request.local && request.mayAnswerLocally ? whole : undefined;
     if (!request.background)
       this.#waiting.set(request.id, { subject, ask, onFirst, cancelDeadline: nothing });
     this.#o.uplink.enqueue(request.id);
@@ -140,30 +151,29 @@ export class Escalations {
 
   #showLocalAtDeadline({ startMonoMs }: Subject, { id, deadlineMs }: OutboxRequest): void {
     const waiting = this.#waiting.get(id);
+    if (!waiting?.ask) return;
     const leftMs = deadlineMs - (this.#o.clock.nowMonoMs() - startMonoMs);
-    if (waiting)
-      waiting.cancelDeadline = this.#o.clock.after(Math.max(0, leftMs), () => this.#showLocal(id, 'late'));
+    waiting.cancelDeadline = this.#o.clock.after(Math.max(0, leftMs), () => this.#showLocal(id, 'late'));
   }
 
   /** One by one: there may be very many. */
-  async #resume(entries: readonly { id: string; ageMs: number; answered: boolean }[]): Promise<void> {
-    for (const { id, ageMs, answered } of entries) {
+  async #resume(ids: readonly string[], take: (id: string) => Promise<void>): Promise<void> {
+    for (const id of ids) {
       if (this.#stopping.signal.aborted) return;
       try {
-        if (answered) await this.#deliverReply(id);
-        else await this.#resumeAsked(id, ageMs);
+        await take(id);
       } catch (error) {
         this.#o.logger.failure('escalations.unreadable', error, { requestId: id });
-        // One that waits passes its expiry in time; of this one nothing is left that could be given to anybody.
-        if (answered) await this.#end(id, undefined, 'failed', undefined);
+        // One that waits passes its expiry in time; of one that was answered nothing is left that could be given to anybody.
+        if (this.#o.outbox.find(id)?.answered) await this.#end(id, undefined, 'failed', undefined);
       }
     }
   }
 
-  async #resumeAsked(id: string, ageMs: number): Promise<void> {
+  async #resumeAsked(id: string): Promise<void> {
     const ask = await this.#o.outbox.readAsk(id);
     // Answered while the disk was read, or its audit's local Result stands.
-    if (!ask || ask.background || !this.#isAsked(id) || ageMs > ask.deadlineMs + MAYBE_UNSHOWN_MS) return;
+    if (!ask?.local || !ask.mayAnswerLocally || ask.background || !this.#isAsked(id)) return;
     this.#waiting.set(id, { subject: this.#subjectOf(ask), ask, onFirst: nothing, cancelDeadline: nothing });
     this.#showLocal(id, 'late');
   }
@@ -182,7 +192,7 @@ export class Escalations {
 
   #showLocal(id: string, reason: 'late' | 'offline'): void {
     const waiting = this.#waiting.get(id);
-    if (!waiting?.ask.local || !waiting.ask.mayAnswerLocally) return;
+    if (!waiting?.ask?.local) return;
     this.#waiting.delete(id);
     waiting.cancelDeadline();
     const result = this.#o.results.local(waiting.subject, waiting.ask.local, reason, true);
@@ -249,10 +259,9 @@ export class Escalations {
   /** From memory while somebody waits, else from disk. @throws DATA_CORRUPT */
   async #known(id: string): Promise<{ readonly subject: Subject; readonly ask: OutboxAsk }> {
     const waiting = this.#waiting.get(id);
-    if (waiting) return waiting;
-    const ask = await this.#o.outbox.readAsk(id);
+    const ask = waiting?.ask ?? (await this.#o.outbox.readAsk(id));
     if (!ask) throw new AppError('INVARIANT_BROKEN', 'an open request has left the outbox');
-    return { subject: this.#subjectOf(ask), ask };
+    return { subject: waiting?.subject ?? this.#subjectOf(ask), ask };
   }
 
   /** @param letter keep the request among the dead letters, for this reason */

@@ -161,7 +161,8 @@ export class DiskOutbox implements Outbox, Part {
   async readAsk(id: string): Promise<OutboxAsk | undefined> {
     const held = this.#entries.get(id);
     if (!held) return undefined;
-    return toAsk(asPut(await this.#log.readHead(held.put)));
+    const fresh = this.#fresh.get(id);
+    return fresh ? withoutInput(fresh) : toAsk(asPut(await this.#log.readHead(held.put)));
   }
 
   find(id: string): OpenEntry | undefined {
@@ -302,6 +303,10 @@ function toAsk(record: PutRecord): OutboxAsk {
     acceptedRunMs: _runMs,
     ...ask
   } = record;
+  return ask;
+}
+
+function withoutInput({ input: _input, ...ask }: OutboxRequest): OutboxAsk {
   return ask;
 }
 

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalModel } from '../../../agent/ports.ts';
+import { DEFAULT_DEADLINE_MS } from '../../../shared/contract/limits.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { EDGE_MODEL, localAnswer } from '../../support/fixed.ts';
 import { BenchDevice } from './device.ts';
@@ -26,6 +27,8 @@ const device = new BenchDevice({
   user: deviceUser('waiting'),
   folder,
   url: undefined,
+  // As it is for most pipelines.
+  deadlineMs: DEFAULT_DEADLINE_MS,
   ...(answers === 'local' && { local }),
 });
 await device.start();
@@ -38,6 +41,8 @@ if (what === 'fill') {
 }
 if (device.outbox.depth.entries !== Number(count))
   throw new AppError('INVARIANT_BROKEN', `${device.outbox.depth.entries} requests wait, not ${count}`);
+// The local answers have been given: the deadline has passed.
+await delay(DEFAULT_DEADLINE_MS + 500);
 for (let times = 0; times < 5; times++) {
   globalThis.gc?.();
   await delay(200);
