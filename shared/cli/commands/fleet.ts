@@ -7,6 +7,7 @@ import {
   keyScope,
   modelList,
 } from '../../contract/admin.ts';
+import type { Telemetry } from '../../contract/messages.ts';
 import { deviceId } from '../../contract/names.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
@@ -36,8 +37,8 @@ export async function listDevices(options: Options): Promise<void> {
   const now = Date.now();
   print(options.json, found, () =>
     table(
-      ['device', 'state', 'last seen', 'agent', 'pipelines'],
-      found.devices.map(({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, reported }) => [
+      ['device', 'state', 'last seen', 'agent', 'waits', 'link today', 'pipelines'],
+      found.devices.map(({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, reported, telemetry }) => [
         id,
         [
           online ? 'online' : 'offline',
@@ -46,12 +47,24 @@ export async function listDevices(options: Options): Promise<void> {
         ].join(', '),
         agoText(lastSeenAtMs, now),
         reported?.agentVersion ?? '–',
+        String(telemetry?.outbox.entries ?? '–'),
+        linkText(telemetry),
         reported?.pipelines
           .map(({ name, edge, cloud }) => `${name} (${edge?.name ?? '–'} → ${cloud ?? '–'})`)
           .join(', ') ?? '–',
       ]),
     ),
   );
+}
+
+/** Bytes up and down, by the device's own count. */
+function linkText(telemetry: Telemetry | null): string {
+  if (!telemetry) return '–';
+  const { use } = telemetry.link;
+  const [up, down] = [use.map(({ upBytes }) => upBytes), use.map(({ downBytes }) => downBytes)].map((all) =>
+    all.reduce((sum, bytes) => sum + bytes, 0),
+  );
+  return `${bytesText(up ?? 0)} up, ${bytesText(down ?? 0)} down`;
 }
 
 /** Prints a one-time token and the command that uses it. */
