@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { desired as desiredSchema } from '../shared/contract/messages.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
+import { isAppError } from '../shared/runtime/errors.ts';
 import { newId } from '../shared/runtime/ids.ts';
 import type { Part } from '../shared/runtime/lifecycle.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
@@ -61,7 +62,12 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
       const credential = await findCredential(identity);
       if (!credential || config.hubUrl === undefined) return undefined;
       const hub = hubOf(identity, config.hubUrl, credential);
-      return askHub(hub, '/api/v1/devices/self/desired', desiredSchema, { bearer: credential.secret });
+      const asked = askHub(hub, '/api/v1/devices/self/desired', desiredSchema, { bearer: credential.secret });
+      // Before its first report the hub wants nothing of this device.
+      return asked.catch((error: unknown) => {
+        if (isAppError(error, 'NOT_FOUND')) return undefined;
+        throw error;
+      });
     },
     logger,
   });

@@ -3,9 +3,7 @@
  * what an input goes through stands in pipeline.ts.
  */
 import { join } from 'node:path';
-import type { Desired } from '../shared/contract/messages.ts';
 import { isFailure, type Result } from '../shared/contract/result.ts';
-import type { Shrinking } from '../shared/inference/runner.ts';
 import { startRunner } from '../shared/inference/runner-process.ts';
 import { findModelFolders, type ModelFolder } from '../shared/release/model-folder.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
@@ -29,7 +27,8 @@ import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
 import { Pipeline } from './pipeline.ts';
 import type { FeedItem } from './ports.ts';
-import { CertificateRouter } from './router/certificate-router.ts';
+import type { CertificateRouter } from './router/certificate-router.ts';
+import { createRouter, shrinkingOf } from './routes.ts';
 import { Fanout } from './sink/fanout.ts';
 import { deadLetterFile } from './sink/file-sink.ts';
 import { SinkMaker } from './sinks.ts';
@@ -265,41 +264,6 @@ function noModel(name: string, { modelsDir }: AgentConfig, invalid: ReadonlyMap<
   const why = passedOver === '' ? '' : ` (passed over: ${passedOver})`;
   return new AppError('MODEL_UNKNOWN', `there is no model ${name} in ${modelsDir}${why}`);
 }
-
-function createRouter(
-  pipeline: PipelineConfig,
-  models: ReadonlyMap<string, ModelFolder>,
-  uplink: MqttUplink,
-): CertificateRouter {
-  const certificate =
-    pipeline.edge === undefined ? undefined : models.get(pipeline.edge)?.spec.calibration.cloud;
-  const { agreement, confidence, start, whenOffline } = pipeline.route;
-  return new CertificateRouter(
-    {
-      agreement,
-      confidence,
-      start,
-      whenOffline,
-      mayEscalate: pipeline.cloud !== undefined,
-      maxRequestBytes: () => uplink.maxRequestBytes,
-    },
-    certificate?.model === pipeline.cloud ? certificate : undefined,
-    randomFraction,
-  );
-}
-
-/** undefined where pictures go as they came: asked for, or nobody knows yet what the cloud's model can use. */
-function shrinkingOf(
-  { cloud, original, picture }: PipelineConfig,
-  wanted: Desired | undefined,
-): Shrinking | undefined {
-  if (original) return undefined;
-  const need = wanted?.cloudModels.find(({ model }) => model.name === cloud)?.picture;
-  return need ? { ...picture, ...need } : undefined;
-}
-
-/** Audits are drawn by a lot that a caller cannot guess. */
-const randomFraction = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;
 
 function createFeeds(
   config: AgentConfig,

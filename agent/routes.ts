@@ -1,0 +1,42 @@
+/** What decides where a pipeline's inputs go, and how they go to the cloud, from its configuration and what is known of its models. */
+import type { Desired } from '../shared/contract/messages.ts';
+import type { Shrinking } from '../shared/inference/runner.ts';
+import type { ModelFolder } from '../shared/release/model-folder.ts';
+import type { PipelineConfig } from './config.ts';
+import type { Uplink } from './ports.ts';
+import { CertificateRouter } from './router/certificate-router.ts';
+
+export function createRouter(
+  pipeline: PipelineConfig,
+  models: ReadonlyMap<string, ModelFolder>,
+  uplink: Pick<Uplink, 'maxRequestBytes'>,
+): CertificateRouter {
+  const certificate =
+    pipeline.edge === undefined ? undefined : models.get(pipeline.edge)?.spec.calibration.cloud;
+  const { agreement, confidence, start, whenOffline } = pipeline.route;
+  return new CertificateRouter(
+    {
+      agreement,
+      confidence,
+      start,
+      whenOffline,
+      mayEscalate: pipeline.cloud !== undefined,
+      maxRequestBytes: () => uplink.maxRequestBytes,
+    },
+    certificate?.model === pipeline.cloud ? certificate : undefined,
+    randomFraction,
+  );
+}
+
+/** undefined where pictures go as they came: asked for, or nobody knows yet what the cloud's model can use. */
+export function shrinkingOf(
+  { cloud, original, picture }: PipelineConfig,
+  wanted: Desired | undefined,
+): Shrinking | undefined {
+  if (original) return undefined;
+  const need = wanted?.cloudModels.find(({ model }) => model.name === cloud)?.picture;
+  return need ? { ...picture, ...need } : undefined;
+}
+
+/** Audits are drawn by a lot that a caller cannot guess. */
+const randomFraction = (): number => (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) / 2 ** 32;

@@ -1,0 +1,17 @@
+/** A request of a device once it has been decoded, and the frame that says no to it. */
+import { encodeEnvelope } from '../../shared/contract/envelope.ts';
+import type { ReplyError, ReplyHeader, RequestHeader } from '../../shared/contract/messages.ts';
+
+export interface DeviceRequest {
+  /** From the topic, never from the header. */
+  readonly device: string;
+  readonly header: RequestHeader;
+  readonly body: Uint8Array;
+  /** Of the first chunk, where there are several: its deadline and expiry count from here. */
+  readonly arrivedMonoMs: number;
+}
+
+export function failureFrame(id: string, error: ReplyError): Buffer {
+  const header: ReplyHeader = { id, ok: false, error };
+  return encodeEnvelope(header);
+}
