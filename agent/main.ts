@@ -16,7 +16,7 @@ import { isChild, runProgram, tellParent } from '../shared/runtime/program.ts';
 import { createAgentApi } from './api/api.ts';
 import { ResultStore } from './api/result-store.ts';
 import { ApiServer } from './api/server.ts';
-import { AGENT_HELP, type AgentConfig, loadConfig, type PipelineConfig } from './config.ts';
+import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
 import { Expiries } from './expiries.ts';
 import { FeedRunner } from './feed-runner.ts';
 import { createFeed } from './feeds.ts';

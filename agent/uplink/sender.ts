@@ -33,6 +33,8 @@ const MAX_RESUMES = 3;
 const LATER = { firstMs: 500, maxMs: 60_000 };
 /** The day's bytes are used up: look again after this. */
 const HELD_BACK_MS = 30_000;
+/** Before anything is known of the link. */
+const FIRST_WINDOW = 2;
 const nothing = (): void => undefined;
 
 /** The hubs that are there, each with what its present run calls itself. */
@@ -74,6 +76,8 @@ export class Sender {
   readonly #waiting = new Map<string, () => void>();
   readonly #breakers = new Map<string, Breaker>();
   #hubs: Hubs = new Map();
+  /** Chunks under way, as the last large request found it good. */
+  #window = FIRST_WINDOW;
   #cancelHeldBack = nothing;
   #cancelGrace = nothing;
 
@@ -120,7 +124,10 @@ export class Sender {
     this.#armSilence(flight);
     // Unknown there, or broken on the way: from the beginning, but not at once for ever.
     if (flight.transfer.onAck(ack) === 'over') this.#tryLater(ack.id, undefined);
-    else if (flight.transfer.isDelivered) this.#pump();
+    else if (flight.transfer.isDelivered) {
+      this.#window = flight.transfer.window;
+      this.#pump();
+    }
   }
 
   /** The hub cannot answer now. One that nobody waits for any more is forgotten. */
@@ -215,6 +222,7 @@ export class Sender {
       id: flight.entry.id,
       body,
       chunkBytes: this.#o.maxMessageBytes(),
+      window: this.#window,
       clock: this.#o.clock,
       offer: (frame) => this.#publish(flight, frame, this.#o.publish),
       send: (hubId, frame) => this.#publish(flight, frame, (chunk) => this.#o.publishChunk(hubId, chunk)),

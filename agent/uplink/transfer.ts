@@ -19,6 +19,8 @@ export interface TransferOptions {
   readonly id: string;
   readonly body: Uint8Array;
   readonly chunkBytes: number;
+  /** Chunks under way to begin with: what the link carried well the last time. */
+  readonly window: number;
   readonly clock: Clock;
   /** To whichever hub takes it. */
   readonly offer: (frame: Buffer) => Promise<void>;
@@ -39,7 +41,7 @@ export class Transfer {
   #next = 0;
   /** The first that has not been sent. */
   #unsent = 1;
-  #window = 2;
+  #window: number;
   #fastestMs = Number.POSITIVE_INFINITY;
   readonly #sentMonoMs = new Map<number, number>();
   #hubId: string | undefined;
@@ -47,12 +49,18 @@ export class Transfer {
   constructor(options: TransferOptions) {
     this.#o = options;
     this.#body = options.body;
+    this.#window = options.window;
     this.#count = Math.ceil(options.body.length / options.chunkBytes);
   }
 
   /** The hub process that took the first chunk. */
   get hubId(): string | undefined {
     return this.#hubId;
+  }
+
+  /** Chunks that may be under way now. */
+  get window(): number {
+    return this.#window;
   }
 
   /** The hub has all of it. */

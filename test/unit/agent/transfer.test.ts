@@ -247,6 +247,7 @@ test('a window grows while acknowledgements are quick, and shrinks when chunks q
     id: outboxRequest().id,
     body: randomBytes(100 * CHUNK),
     chunkBytes: CHUNK,
+    window: 2,
     clock,
     offer: () => Promise.resolve(),
     send: async (_hub, frame) => {
