@@ -105,7 +105,17 @@ export class Entries {
 
   /** Copies lie behind what was accepted after them: ids tell the order of acceptance. */
   sort(): void {
+    if (this.#isSorted()) return;
     this.#held = new Map([...this.#held].sort(([one], [other]) => (one < other ? -1 : 1)));
+  }
+
+  #isSorted(): boolean {
+    let before = '';
+    for (const id of this.#held.keys()) {
+      if (id < before) return false;
+      before = id;
+    }
+    return true;
   }
 
   forgetSegment(segment: number): void {

@@ -234,13 +234,16 @@ export class SegmentLog {
     let damaged = false;
     try {
       const { size } = await file.stat();
-      const header = Buffer.allocUnsafe(4);
+      const header = Buffer.alloc(4);
+      let buffer = Buffer.alloc(WHOLE_READ_BYTES);
       while (offset < size) {
         await file.read(header, 0, 4, offset);
         const length = frameLength(header, size - offset);
-        const frame = length === undefined ? undefined : Buffer.allocUnsafe(length);
-        if (frame === undefined) break;
-        await file.read(frame, 0, frame.length, offset);
+        if (length === undefined) break;
+        // One buffer for all: a hundred thousand small ones would stay behind as holes in the memory.
+        if (length > buffer.length) buffer = Buffer.alloc(length);
+        const frame = buffer.subarray(0, length);
+        await file.read(frame, 0, length, offset);
         if (!isWhole(frame)) break;
         const parsed = parseRecord(frame);
         if (parsed) replay(parsed.record, { segment, offset, length: frame.length }, parsed.body.length);
