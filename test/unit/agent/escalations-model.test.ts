@@ -73,7 +73,8 @@ type Step =
   | { readonly what: 'ask'; readonly route: number }
   | { readonly what: 'reply' | 'fail'; readonly which: number; readonly label: number }
   | { readonly what: 'expire' | 'drop'; readonly which: number }
-  | { readonly what: 'wait' | 'offline' | 'kill' };
+  | { readonly what: 'kill'; readonly turns: number }
+  | { readonly what: 'wait' | 'offline' };
 const which = fc.nat(100);
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ what: fc.constant('ask' as const), route: fc.nat(2) }) },
@@ -86,11 +87,10 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 1, arbitrary: fc.record({ what: fc.constantFrom('expire' as const, 'drop' as const), which }) },
+  { weight: 2, arbitrary: fc.record({ what: fc.constant('kill' as const), turns: fc.nat(3) }) },
   {
-    weight: 3,
-    arbitrary: fc
-      .constantFrom<'wait' | 'offline' | 'kill'>('wait', 'offline', 'kill')
-      .map((what) => ({ what })),
+    weight: 2,
+    arbitrary: fc.constantFrom<'wait' | 'offline'>('wait', 'offline').map((what) => ({ what })),
   },
 );
 const ROUTES: readonly Route[] = [
@@ -167,6 +167,8 @@ test('every accepted request ends, in one way only, whatever happens and wheneve
               agent.pipeline.onOffline();
               break;
             case 'kill': {
+              for (let turn = 0; turn < next.turns; turn++)
+                await new Promise((resolve) => setImmediate(resolve));
               agent.run.isAlive = false;
               // What is on disk at this moment is all that the next run has.
               const copy = await quickFolder(t);
