@@ -73,7 +73,7 @@ export class DeadLetters {
       if (frame.length > this.#limits.maxBytes) throw new AppError('INPUT_TOO_LARGE');
       this.#sizes.delete(put.id);
       await this.#makeRoom(frame.length);
-      await writeFileAtomic(this.#path(put.id), frame, 0o600);
+      await writeFileAtomic(this.#path(put.id), Buffer.concat([frame.head, frame.body]), 0o600);
       this.#sizes.set(put.id, frame.length);
       this.#metrics.count('outrider_dead_letters_total', { pipeline: put.pipeline, code });
     } catch (failure) {

@@ -71,16 +71,23 @@ const MAX_PAYLOAD_BYTES = 256 * 1024 * 1024;
 const digestOf = (payload: Uint8Array): Buffer =>
   createHash('sha256').update(payload).digest().subarray(0, DIGEST_BYTES);
 
-export function encodeRecord(record: LogRecord | DeadRecord, body: Uint8Array = new Uint8Array(0)): Buffer {
+/** A frame as it goes to disk: what stands before the body, and the body itself, which is not copied. */
+export interface Frame {
+  readonly head: Buffer;
+  readonly body: Uint8Array;
+  /** Bytes of both. */
+  readonly length: number;
+}
+
+export function encodeRecord(record: LogRecord | DeadRecord, body: Uint8Array = new Uint8Array(0)): Frame {
   const json = Buffer.from(JSON.stringify(record), 'utf8');
-  const frame = Buffer.allocUnsafe(FRAME_BYTES + 4 + json.length + body.length);
-  const payload = frame.subarray(FRAME_BYTES);
-  payload.writeUInt32BE(json.length, 0);
-  json.copy(payload, 4);
-  payload.set(body, 4 + json.length);
-  frame.writeUInt32BE(payload.length, 0);
-  digestOf(payload).copy(frame, 4);
-  return frame;
+  const head = Buffer.allocUnsafe(FRAME_BYTES + 4 + json.length);
+  head.writeUInt32BE(json.length, FRAME_BYTES);
+  json.copy(head, FRAME_BYTES + 4);
+  head.writeUInt32BE(4 + json.length + body.length, 0);
+  const hash = createHash('sha256').update(head.subarray(FRAME_BYTES)).update(body);
+  hash.digest().copy(head, 4, 0, DIGEST_BYTES);
+  return { head, body, length: head.length + body.length };
 }
 
 /** Whether the frame is as it was written. */

@@ -9,7 +9,15 @@ import { syncFolder } from '../../shared/runtime/atomic-file.ts';
 import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { readHead } from './read-head.ts';
-import { decodeHead, decodeRecord, frameLength, isWhole, type LogRecord, parseRecord } from './record.ts';
+import {
+  decodeHead,
+  decodeRecord,
+  type Frame,
+  frameLength,
+  isWhole,
+  type LogRecord,
+  parseRecord,
+} from './record.ts';
 
 /** Where a record lies. */
 export interface Position {
@@ -22,7 +30,7 @@ export interface Position {
 type Replay = (record: LogRecord, position: Position, bodyBytes: number) => void;
 
 interface Append {
-  readonly frame: Buffer;
+  readonly frame: Frame;
   /** Acknowledgements may use the space that is kept in reserve. */
   readonly essential: boolean;
   readonly done: (position: Position) => void;
@@ -33,6 +41,8 @@ interface Append {
 const GROUP_BYTES = 4 * 1024 * 1024;
 /** Kept free so that acknowledgements still go when the disk is full (LINK.md 2). */
 const RESERVE_BYTES = 256 * 1024;
+/** In one call: Linux takes 1,024 (IOV_MAX). */
+const MAX_PARTS = 1_000;
 const RESERVE_FILE = 'reserve';
 /** Up to this a record is read whole, and its digest checked, also where only its head is wanted. */
 const WHOLE_READ_BYTES = 64 * 1024;
@@ -89,7 +99,7 @@ export class SegmentLog {
    *
    * @throws DISK_FULL (nothing was appended)
    */
-  append(frame: Buffer, essential: boolean): Promise<Position> {
+  append(frame: Frame, essential: boolean): Promise<Position> {
     const result = new Promise<Position>((done, failed) =>
       this.#queue.push({ frame, essential, done, failed }),
     );
@@ -164,19 +174,23 @@ export class SegmentLog {
     const file = this.#file;
     if (!file) throw new AppError('STOPPING', 'the outbox is closed');
     const start = this.#sizes.get(this.#active) ?? 0;
-    const bytes = Buffer.concat(group.map((append) => append.frame));
     try {
-      let written = 0;
-      while (written < bytes.length)
-        written += (await file.write(bytes, written, bytes.length - written, start + written)).bytesWritten;
+      await writeAll(
+        file,
+        group.flatMap(({ frame: { head, body } }) => (body.length > 0 ? [head, body] : [head])),
+        start,
+      );
       await file.datasync();
     } catch (error) {
       // What is behind the last good byte was confirmed to nobody.
       await file.truncate(start).catch(() => undefined);
       throw error;
     }
-    this.#sizes.set(this.#active, start + bytes.length);
     let offset = start;
+    this.#sizes.set(
+      this.#active,
+      group.reduce((end, { frame }) => end + frame.length, start),
+    );
     for (const append of group) {
       append.done({ segment: this.#active, offset, length: append.frame.length });
       offset += append.frame.length;
@@ -279,6 +293,25 @@ export class SegmentLog {
       await rm(aside, { force: true }).catch(() => undefined);
     }
   }
+}
+
+/** Like `FileHandle.writev`, which may write less than it was given. */
+async function writeAll(file: FileHandle, parts: readonly Uint8Array[], position: number): Promise<void> {
+  let left = [...parts];
+  for (let at = position; left.length > 0; ) {
+    const { bytesWritten } = await file.writev(left.slice(0, MAX_PARTS), at);
+    at += bytesWritten;
+    left = withoutFirst(left, bytesWritten);
+  }
+}
+
+function withoutFirst(parts: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  let gone = bytes;
+  for (const [index, part] of parts.entries()) {
+    if (part.length > gone) return [part.subarray(gone), ...parts.slice(index + 1)];
+    gone -= part.length;
+  }
+  return [];
 }
 
 async function syncFile(path: string): Promise<void> {

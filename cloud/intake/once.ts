@@ -53,7 +53,7 @@ export class Once {
     for (const { key, frame, atMs } of replies) {
       const ageMs = Math.max(0, this.#clock.nowAtMs() - atMs);
       // A copy: the frame may be a view of a whole file.
-      this.#keep(key, Uint8Array.from(frame), this.#clock.nowMonoMs() - ageMs);
+      this.#keep(key, Buffer.from(frame), this.#clock.nowMonoMs() - ageMs);
     }
   }
 

@@ -47,8 +47,10 @@ interface Coming {
   readonly chunk: NonNullable<RequestHeader['chunk']>;
   readonly arrivedMonoMs: number;
   readonly hash: Hash;
-  readonly parts: Uint8Array[];
+  /** As large as was announced; `bytes` of it have come, in `chunks`. */
+  readonly body: Buffer;
   bytes: number;
+  chunks: number;
   cancelIdle: () => void;
 }
 
@@ -84,8 +86,9 @@ export class Transfers {
       chunk,
       arrivedMonoMs: this.#clock.nowMonoMs(),
       hash: createHash('sha256'),
-      parts: [],
+      body: Buffer.allocUnsafe(chunk.bytes),
       bytes: 0,
+      chunks: 0,
       cancelIdle: () => undefined,
     };
     this.#coming.set(keyOf(device, header.id), coming);
@@ -99,15 +102,15 @@ export class Transfers {
     const coming = this.#coming.get(keyOf(device, chunk.id));
     if (!coming) return { next: 0 };
     this.#armIdle(coming);
-    if (!('index' in chunk) || chunk.index !== coming.parts.length) return { next: coming.parts.length };
+    if (!('index' in chunk) || chunk.index !== coming.chunks) return { next: coming.chunks };
     this.#add(coming, body);
     const { count, bytes, sha256 } = coming.chunk;
-    const isLast = coming.parts.length === count;
-    if (!isLast && coming.bytes < bytes) return { next: coming.parts.length };
+    const isLast = coming.chunks === count;
+    if (!isLast && coming.bytes < bytes) return { next: coming.chunks };
     this.#forget(keyOf(device, chunk.id));
     if (!isLast || coming.bytes !== bytes || coming.hash.digest('hex') !== sha256) return { next: 0 };
     const { header, arrivedMonoMs } = coming;
-    return { next: count, arrived: { header, body: Buffer.concat(coming.parts, bytes), arrivedMonoMs } };
+    return { next: count, arrived: { header, body: coming.body, arrivedMonoMs } };
   }
 
   stop(): void {
@@ -138,9 +141,11 @@ export class Transfers {
   }
 
   #add(coming: Coming, body: Uint8Array): void {
-    // A view of the packet would hold the broker's whole buffer.
-    coming.parts.push(Uint8Array.from(body));
+    // What is over the announced bytes falls off the end, and shows in their count.
+    const room = coming.chunk.bytes - coming.bytes;
+    if (room > 0) coming.body.set(body.subarray(0, room), coming.bytes);
     coming.bytes += body.length;
+    coming.chunks++;
     coming.hash.update(body);
   }
 

@@ -211,7 +211,10 @@ test('a record of a newer agent is passed over, and what follows it stays', asyn
   const bytes = await readFile(path);
   const [end = 0] = ends(bytes);
   const unknown = encodeRecord({ type: 'retry', id: before.id, atMs: 1 } as never, Buffer.from('body'));
-  await writeFile(path, Buffer.concat([bytes.subarray(0, end), unknown, bytes.subarray(end)]));
+  await writeFile(
+    path,
+    Buffer.concat([bytes.subarray(0, end), unknown.head, unknown.body, bytes.subarray(end)]),
+  );
   const logger = recordingLogger();
   const again = await open(folder, 1e6, logger);
   assert.deepEqual(Object.keys(await contents(again)), [before.id, after.id]);

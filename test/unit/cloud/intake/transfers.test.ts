@@ -68,6 +68,11 @@ test('a digest that does not fit, too many bytes and too few begin again', () =>
   for (const index of [1, 2]) transfers.take('gate-01', { id: short.id, index }, short.part(index));
   assert.deepEqual(transfers.take('gate-01', { id: short.id, index: 3 }, randomBytes(1)), { next: 0 });
   assert.equal(transfers.count, 0);
+
+  const liar = large(400);
+  transfers.begin('gate-01', liar.header, randomBytes(900));
+  assert.deepEqual(transfers.take('gate-01', { id: liar.id, index: 1 }, randomBytes(900)), { next: 0 });
+  assert.equal(transfers.count, 0);
 });
 
 test('number and bytes are bounded for each device and in all, as announced, and say when to come back', () => {
