@@ -232,6 +232,7 @@ export class MqttUplink implements Uplink, Part {
     if (online === this.#online) return;
     this.#online = online;
     this.#o.logger.info(online ? 'uplink.online' : 'uplink.offline');
+    if (online) this.#tellCounters();
     for (const take of this.#takeChange) take(online);
   }
 
@@ -255,14 +256,17 @@ export class MqttUplink implements Uplink, Part {
     await this.#publish(topic, payload, true);
   }
 
-  /** Counters go up once a minute. */
+  /** Counters go up when the link comes up, and once a minute. */
   async #keepTelling(): Promise<void> {
     const { signal } = this.#stopping;
     while (!signal.aborted) {
       await this.#o.clock.sleep(TELEMETRY_EVERY_MS, signal).catch(() => undefined);
-      if (this.#online && !signal.aborted)
-        this.#pass(this.#topics.telemetry, 'telemetry', JSON.stringify(this.#o.telemetry()), null);
+      if (this.#online && !signal.aborted) this.#tellCounters();
     }
+  }
+
+  #tellCounters(): void {
+    this.#pass(this.#topics.telemetry, 'telemetry', JSON.stringify(this.#o.telemetry()), null);
   }
 
   #pass(topic: string, purpose: LinkPurpose, payload: string, pipeline: string | null): void {

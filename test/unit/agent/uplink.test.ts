@@ -403,3 +403,35 @@ test('a device that will never have a credential stays offline and says why', as
   assert.equal(uplink.online, false);
   await uplink.stop();
 });
+
+test('tells its counters when the link comes up, and once a minute while it is', async () => {
+  const { start, hub, link, clock, counted } = setUp();
+  await start();
+  assert.deepEqual(link.on(TOPICS.telemetry), []);
+  hub('hub-1', true);
+  await settle();
+  assert.deepEqual(link.on(TOPICS.telemetry), [JSON.stringify(TELEMETRY)]);
+  await clock.advance(120_000);
+  assert.equal(link.on(TOPICS.telemetry).length, 3);
+  hub('hub-1', false);
+  await clock.advance(120_000);
+  assert.equal(link.on(TOPICS.telemetry).length, 3);
+  const bytes = Buffer.byteLength(JSON.stringify(TELEMETRY));
+  assert.deepEqual(
+    counted.filter(([, purpose]) => purpose === 'telemetry'),
+    Array(3).fill([null, 'telemetry', 'up', bytes]),
+  );
+});
+
+test('hands on what the hub wants, and passes over what is no such message', async () => {
+  const { start, link, desired, logger } = setUp();
+  await start();
+  link.receive(TOPICS.desired, JSON.stringify({ version: 3, cloudModels: [] }), true);
+  link.receive(TOPICS.desired, 'nonsense', true);
+  link.receive(TOPICS.desired, '', true);
+  assert.deepEqual(desired, [{ version: 3, cloudModels: [] }]);
+  assert.deepEqual(
+    logger.lines.filter(({ event }) => event === 'uplink.bad_desired').map(({ facts }) => facts),
+    [{ bytes: 8 }],
+  );
+});
