@@ -4,7 +4,13 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { ZodType } from 'zod';
 import { decodeEnvelope, encodeEnvelope } from '../../shared/contract/envelope.ts';
-import { type RequestHeader, replyHeader, requestHeader } from '../../shared/contract/messages.ts';
+import {
+  chunkAck,
+  chunkHeader,
+  type RequestHeader,
+  replyHeader,
+  requestHeader,
+} from '../../shared/contract/messages.ts';
 import { isAppError } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 
@@ -19,13 +25,21 @@ const HEADER: RequestHeader = {
   expiresMs: 1_000,
 };
 
+/** By how their files are called. */
+const SCHEMAS: readonly (readonly [string, ZodType<object>])[] = [
+  ['request', requestHeader],
+  ['reply', replyHeader],
+  ['chunk-ack', chunkAck],
+  ['chunk', chunkHeader],
+];
+
 /** Append-only: what an older program has sent must be read for ever. */
 for (const name of readdirSync(GOLDEN).filter((one) => one.endsWith('.bin'))) {
   test(`reads the golden message ${name}`, () => {
     const expected: unknown = JSON.parse(
       readFileSync(new URL(name.replace('.bin', '.json'), GOLDEN), 'utf8'),
     );
-    const schema: ZodType<object> = name.startsWith('request') ? requestHeader : replyHeader;
+    const schema = SCHEMAS.find(([start]) => name.startsWith(start))?.[1] ?? assert.fail(name);
     const { header, body } = decodeEnvelope(readFileSync(new URL(name, GOLDEN)), schema);
     assert.deepEqual({ header, body: Buffer.from(body).toString('base64') }, expected);
   });
