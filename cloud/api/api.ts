@@ -3,8 +3,11 @@
  * id; no failure shows a stack, an input or a secret.
  */
 import { type Context, Hono } from 'hono';
+import { getCookie, setCookie } from 'hono/cookie';
 import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
+import type { z } from 'zod';
+import type { signInLink } from '../../shared/contract/admin.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
@@ -30,6 +33,7 @@ import { createHealthApi } from './health.ts';
 import { createHuggingFaceApi } from './hugging-face.ts';
 import { PAGE_STYLE_SOURCE, page } from './page.ts';
 import { RateBound } from './rate-bound.ts';
+import { CODE_LIFE_MS, SESSION_LIFE_MS, SignIns } from './sign-in.ts';
 
 export interface HubApiOptions {
   readonly hubId: string;
@@ -53,6 +57,9 @@ export interface HubApiOptions {
   /** For a request's body to arrive, in milliseconds; 30 s when left out. */
   readonly bodyTimeoutMs?: number;
 }
+
+/** Of who has signed in. */
+const COOKIE = 'outrider';
 
 export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
   const { keys, devices, models, inferencer, usage, metrics, clock, logger, bodyTimeoutMs } = options;
@@ -84,7 +91,23 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
     }),
   );
 
-  app.get('/', (c) => c.html(page()));
+  const signIns = new SignIns(clock);
+  app.get('/', (c) => c.html(page(signIns.isSession(getCookie(c, COOKIE)) ? devices.list() : undefined)));
+  app.get('/sign-in', (c) => {
+    const session = signIns.redeem(c.req.query('code') ?? '');
+    if (session === undefined)
+      throw new AppError('UNAUTHORIZED', 'this sign-in address is unknown, used or too old; make another');
+    setCookie(c, COOKIE, session, {
+      ...{ httpOnly: true, sameSite: 'Strict', path: '/', maxAge: SESSION_LIFE_MS / 1_000 },
+      // Behind a proxy that ends TLS the address is http here: then the proxy has to see to it.
+      secure: new URL(c.req.url).protocol === 'https:',
+    });
+    return c.redirect('/');
+  });
+  app.post('/api/v1/sign-ins', requireScope(keys, 'admin'), (c) => {
+    const made = { path: `/sign-in?code=${signIns.createCode()}`, expiresInMs: CODE_LIFE_MS };
+    return c.json(made satisfies z.infer<typeof signInLink>, 201);
+  });
   app.route('/', createHealthApi(options.ready));
   // Fetched by a device that cannot trust yet: it compares the fingerprint with that in its token.
   app.get('/ca.pem', (c) =>

@@ -72,6 +72,9 @@ export const keyList = z.object({ keys: z.array(keyRecord) });
 export const createdKey = keyRecord.extend({ key: z.string() });
 export type CreatedKey = z.infer<typeof createdKey>;
 
+/** A one-time address for the page, below the hub's own. */
+export const signInLink = z.object({ path: z.string(), expiresInMs: z.number().positive() });
+
 /** RFC 9457 problem details, with our code. */
 export const problem = z.object({
   type: z.string(),

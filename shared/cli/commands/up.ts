@@ -8,7 +8,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
-import { deviceList, enrollmentToken } from '../../contract/admin.ts';
+import { deviceList, enrollmentToken, signInLink } from '../../contract/admin.ts';
 import { result as resultSchema } from '../../contract/result.ts';
 import { systemClock as clock } from '../../runtime/clock.ts';
 import { AppError } from '../../runtime/errors.ts';
@@ -60,8 +60,14 @@ export async function up(options: UpOptions): Promise<void> {
   const agentUrl = await startAgent(hubUrl);
   clearLine();
 
+  const { path } = await (await HubClient.find({ hub: hubUrl, data })).post(
+    '/api/v1/sign-ins',
+    {},
+    signInLink,
+  );
   const head = [
     `${colors.bold('Outrider')}  hub ${colors.cyan(hubUrl)}  agent ${colors.cyan(agentUrl)}  data ${options.data}`,
+    `sign in once, within ten minutes: ${colors.cyan(`${hubUrl}${path}`)}`,
   ];
   const view = process.stdout.isTTY ? liveView(new Totals(), head) : plainView(new Totals(), head);
   const following = follow(agentUrl, view, ending.signal);

@@ -7,6 +7,7 @@ import {
   keyList,
   modelList,
   problem,
+  signInLink,
 } from '../../../../shared/contract/admin.ts';
 import { splitEnrolToken } from '../../../../shared/contract/enrol-token.ts';
 import { MAX_TEXT_BYTES } from '../../../../shared/contract/limits.ts';
@@ -14,6 +15,7 @@ import { enrollResponse } from '../../../../shared/contract/messages.ts';
 import { type Clock, systemClock } from '../../../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode } from '../../../../shared/runtime/errors.ts';
 import { newSecret } from '../../../../shared/runtime/ids.ts';
+import { TELEMETRY } from '../../../support/fixed.ts';
 import { LABELS, startHubApi, type TestHubApi } from '../../../support/hub-api.ts';
 
 describe('the hub’s HTTP API', () => {
@@ -51,6 +53,41 @@ describe('the hub’s HTTP API', () => {
       assert.ok(!page.headers.get('content-security-policy')?.includes('unsafe'));
       assert.deepEqual(await (await hub.app.request('/healthz')).json(), { status: 'ok' });
       assert.equal((await hub.app.request('/readyz')).status, 200);
+    });
+
+    it('show the fleet and its links to who has signed in by a one-time address, and to nobody else', async () => {
+      const { token } = await hub.registry.devices.createToken({});
+      await hub.registry.devices.enroll({ token, deviceId: 'gate-01', secret: 's'.repeat(43) });
+      hub.registry.devices.counted('gate-01', {
+        ...TELEMETRY,
+        link: {
+          day: '2026-01-01',
+          use: [{ pipeline: '<b>gate', purpose: 'request', upBytes: 12_345, downBytes: 0 }],
+        },
+      });
+      const look = async (cookie?: string): Promise<string> =>
+        (await hub.app.request('/', cookie === undefined ? {} : { headers: { cookie } })).text();
+      assert.doesNotMatch(await look(), /gate-01/);
+      assert.doesNotMatch(await look('outrider=made-up'), /gate-01/);
+      const { path } = signInLink.parse(await (await ask('POST', '/api/v1/sign-ins')).json());
+      const signedIn = await hub.app.request(path);
+      assert.deepEqual([signedIn.status, signedIn.headers.get('location')], [302, '/']);
+      const cookie = signedIn.headers.get('set-cookie') ?? '';
+      assert.match(cookie, /^outrider=[^;]+;.*HttpOnly.*SameSite=Strict/);
+      const session = cookie.split(';')[0] ?? '';
+      const page = await look(session);
+      for (const shown of ['gate-01', '12345', '2026-01-01', '&lt;b&gt;gate'])
+        assert.ok(page.includes(shown), shown);
+      await assertProblem(await hub.app.request(path), 401, 'UNAUTHORIZED');
+      await assertProblem(await hub.app.request('/sign-in'), 401, 'UNAUTHORIZED');
+      await assertProblem(await ask('POST', '/api/v1/sign-ins', undefined, hub.inferKey), 403, 'FORBIDDEN');
+
+      const late = signInLink.parse(await (await ask('POST', '/api/v1/sign-ins')).json());
+      nowMonoMs += 11 * 60_000;
+      await assertProblem(await hub.app.request(late.path), 401, 'UNAUTHORIZED');
+      assert.match(await look(session), /gate-01/);
+      nowMonoMs += 12 * 3_600_000;
+      assert.doesNotMatch(await look(session), /gate-01/, 'the session has ended');
     });
 
     it('say why the hub is not ready', async () => {
