@@ -185,6 +185,7 @@ export class Escalations {
     const { input: _stays, ...ask } = entry.request;
     const { reply } = entry;
     const final = this.#finalResult(this.#subjectOf(ask), ask, reply, null);
+    this.#showFinal(id, final);
     this.#inBackground(
       this.#end(id, final, outcomeOf(reply), asDeadLetter(ask, reply)).finally(() => this.#ending.delete(id)),
     );

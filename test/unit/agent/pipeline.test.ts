@@ -225,6 +225,7 @@ test('a reply on disk that no sink had taken is delivered after a restart, not a
   const after = await setUp(t, { folder: before.folder });
   await until(() => after.outbox.depth.entries === 0);
   assert.deepEqual(after.delivered.map(brief), [['cloud', 'uncertain', 'final', 'dog']]);
+  assert.deepEqual(after.shown, after.delivered, 'who asks by its id finds it, too');
   assert.deepEqual(after.uplink.asked, []);
   await after.stop();
 });
