@@ -72,10 +72,12 @@ test('the commands of a second terminal work, and with the hub dead the device a
   const hubPid = descendants(up.process.pid!).find((pid) => commandOf(pid).includes('cloud/main.ts'))!;
   process.kill(hubPid, 'SIGKILL');
   await eventually(async () => !(await isUp(hub)), 'the hub did not die');
+  // Before it knows, it would wait for the hub until its deadline, and the hub may be back by then.
+  await eventually(async () => !(await isOnline(agent)), 'the agent did not notice');
   const offline = result.parse(
     await (await fetch(`${agent}/v1/infer/text?route=cloud`, { method: 'POST', body: 'a fine film' })).json(),
   );
-  assert.ok(!isFailure(offline) && offline.source === 'edge' && offline.provisional);
+  assert.ok(!isFailure(offline) && offline.source === 'edge' && offline.provisional, JSON.stringify(offline));
   await eventually(
     async () => {
       const now = result.parse(await (await fetch(`${agent}/v1/results/${offline.id}`)).json());
@@ -117,6 +119,11 @@ test('a taken port and a data folder in use are one clear sentence each', async 
   assert.equal((await second.exited).code, 1);
   assert.match(second.output(), /in use by another Outrider program.*--data \(DATA_LOCKED\)/);
 });
+
+async function isOnline(agent: string): Promise<boolean> {
+  const { link } = (await (await fetch(`${agent}/v1/pipelines`)).json()) as { link: { online: boolean } };
+  return link.online;
+}
 
 async function isUp(url: string): Promise<boolean> {
   return fetch(`${url}/healthz`).then(
