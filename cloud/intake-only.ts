@@ -7,17 +7,12 @@ import { findModelFolders } from '../shared/release/model-folder.ts';
 import { readJson, writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
 import { AppError } from '../shared/runtime/errors.ts';
-import { lockFolder } from '../shared/runtime/folder-lock.ts';
-import { Lifecycle } from '../shared/runtime/lifecycle.ts';
-import { createLogger } from '../shared/runtime/logger.ts';
 import { isChild } from '../shared/runtime/program.ts';
 import { startAnswering } from './answering.ts';
 import { createHealthApi } from './api/health.ts';
-import { HubServer } from './api/server.ts';
 import type { HubConfig } from './config.ts';
-import { createHubMetrics } from './metrics.ts';
+import { openProgram } from './program.ts';
 import { FolderCatalog } from './registry/folder-catalog.ts';
-import { localHost, startTls } from './tls.ts';
 
 /** @throws USAGE, DATA_LOCKED, PORT_TAKEN */
 export async function runIntakeOnly(
@@ -29,16 +24,8 @@ export async function runIntakeOnly(
       'USAGE',
       '--intake-only needs --mqtt with the broker that it shares, and its account there in OUTRIDER_MQTT_USERNAME and OUTRIDER_MQTT_PASSWORD',
     );
-  const folder = join(config.dataDir, 'hub');
-  const lock = await lockFolder(folder);
-  const logger = createLogger({
-    program: 'hub',
-    folder: join(config.dataDir, 'logs'),
-    level: config.logLevel,
-  });
-  const metrics = createHubMetrics();
-  const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
-  const tls = await startTls(config, { folder, lifecycle, clock, logger });
+  const program = await openProgram(config);
+  const { folder, logger, metrics, lifecycle, tls } = program;
   const hubId = await ownId(folder);
   const found = await findModelFolders(config.modelsDir, (path, error) =>
     logger.failure('hub.model_invalid', error, { path }),
@@ -62,20 +49,12 @@ export async function runIntakeOnly(
   const app = createHealthApi(() =>
     answering.link.connected ? undefined : 'the MQTT broker is not connected',
   );
-  const server = new HubServer({ app, host: config.host, port: config.port, certificate: tls.certificate });
-  await lifecycle.start('api', server);
-  const scheme = tls.certificate ? 'https' : 'http';
-  const url = `${scheme}://${localHost(config.host, tls.certificate)}:${server.port}`;
+  const url = await program.serve(app);
   logger.info('hub.started', { url, mqttUrl, hubId, intakeOnly: true });
   if (!isChild()) process.stderr.write(`hub ${hubId} (intake only): ${url}, broker ${mqttUrl}\n`);
   return {
     facts: { url },
-    stop: async () => {
-      await answering.drain();
-      await lifecycle.stop();
-      logger.info('hub.stopped');
-      await lock.release();
-    },
+    stop: () => program.stop(() => answering.drain()),
   };
 }
 

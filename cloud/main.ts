@@ -11,39 +11,28 @@ import { findModelFolders } from '../shared/release/model-folder.ts';
 import { writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
 import { AppError } from '../shared/runtime/errors.ts';
-import { lockFolder } from '../shared/runtime/folder-lock.ts';
-import { Lifecycle } from '../shared/runtime/lifecycle.ts';
-import { createLogger, type Logger } from '../shared/runtime/logger.ts';
+import type { Lifecycle } from '../shared/runtime/lifecycle.ts';
+import type { Logger } from '../shared/runtime/logger.ts';
 import { isWildcard, urlHost } from '../shared/runtime/loopback.ts';
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { Supervisor } from '../shared/runtime/supervisor.ts';
 import { startAnswering } from './answering.ts';
 import { createHubApi } from './api/api.ts';
-import { HubServer } from './api/server.ts';
 import { DynsecAccess, type DynsecAccessOptions } from './broker-access/dynsec.ts';
 import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts';
 import type { LocalEngine } from './engine/local-engine.ts';
 import type { HubLink } from './intake/link.ts';
 import { runIntakeOnly } from './intake-only.ts';
-import { createHubMetrics } from './metrics.ts';
 import type { DeviceBook } from './ports.ts';
+import { openProgram } from './program.ts';
 import { Registry } from './registry/registry.ts';
-import { type HubTls, localHost, startTls } from './tls.ts';
+import type { HubTls } from './tls.ts';
 
 async function run(
   config: HubConfig,
 ): Promise<{ facts: Record<string, unknown>; stop: () => Promise<void> }> {
-  const folder = join(config.dataDir, 'hub');
-  const lock = await lockFolder(folder);
-  const logger = createLogger({
-    program: 'hub',
-    folder: join(config.dataDir, 'logs'),
-    level: config.logLevel,
-  });
-  const metrics = createHubMetrics();
-  const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
-
-  const tls = await startTls(config, { folder, lifecycle, clock, logger });
+  const program = await openProgram(config);
+  const { folder, logger, metrics, lifecycle, tls } = program;
   const { access } = config.mqtt;
   let dynsec: DynsecAccess | undefined;
   const createAccess = (hubId: string, hubSecret: string): DynsecAccess => {
@@ -112,10 +101,7 @@ async function run(
     clock,
     logger,
   });
-  const server = new HubServer({ app, host: config.host, port: config.port, certificate: tls.certificate });
-  await lifecycle.start('api', server);
-  const scheme = tls.certificate ? 'https' : 'http';
-  const url = `${scheme}://${localHost(config.host, tls.certificate)}:${server.port}`;
+  const url = await program.serve(app);
   // Where the command line finds this hub.
   await writeJsonAtomic(join(folder, 'address.json'), { url });
   logger.info('hub.started', { url, mqttUrl, hubId: registry.hubId });
@@ -125,12 +111,7 @@ async function run(
     );
   return {
     facts: { url },
-    stop: async () => {
-      await answering.drain();
-      await lifecycle.stop();
-      logger.info('hub.stopped');
-      await lock.release();
-    },
+    stop: () => program.stop(() => answering.drain()),
   };
 }
 
