@@ -1,13 +1,19 @@
 /** The interfaces between the hub's parts; types only. `main.ts` plugs them together. */
 import type {
+  BoardEntry,
   CreatedKey,
+  DevicePins,
   DeviceRecord,
   EnrollmentToken,
   EnrollmentTokenRequest,
+  HubEvent,
   KeyRecord,
   KeyRequest,
   KeyScope,
+  ModelChange,
   ModelRecord,
+  PublishedVersion,
+  VersionRequest,
 } from '../shared/contract/admin.ts';
 import type {
   Desired,
@@ -180,7 +186,86 @@ export interface BrokerAccess {
 
 /** The models as people see them; whether one is loaded, the engine knows. */
 export interface ModelShelf {
+  /** By name. */
   list(): Omit<ModelRecord, 'loaded'>[];
+  /**
+   * Changes policy or deployed version; devices are told when it returns.
+   *
+   * @param isExpected whether the change is one of what is there now; asked in the same step
+   * @throws MODEL_UNKNOWN, PRECONDITION_FAILED, UPDATE_NOT_LISTED
+   */
+  change(
+    name: string,
+    change: ModelChange,
+    isExpected: (now: Omit<ModelRecord, 'loaded'>) => boolean,
+  ): Promise<void>;
+}
+
+/** What single devices should run instead of what their models deploy. */
+export interface PinBook {
+  /** @throws DEVICE_UNKNOWN */
+  pinsOf(deviceId: string): DevicePins['pins'];
+  /** Replaces all of them; the device is told when it returns. @throws DEVICE_UNKNOWN, PRECONDITION_FAILED, MODEL_UNKNOWN, UPDATE_NOT_LISTED */
+  pin(
+    deviceId: string,
+    pins: DevicePins['pins'],
+    isExpected: (now: DevicePins['pins']) => boolean,
+  ): Promise<void>;
+}
+
+/** Files by digest, on their way up and back down. */
+export interface BlobShelf {
+  /** undefined when it is not there whole. */
+  size(sha256: string): Promise<number | undefined>;
+  /** What has come of an upload that is not complete. */
+  partialBytes(sha256: string): Promise<number>;
+  /** @returns how much there is now @throws PRECONDITION_FAILED, INPUT_TOO_LARGE, DISK_FULL */
+  append(
+    sha256: string,
+    offset: number,
+    source: AsyncIterable<Uint8Array>,
+    maxBytes: number,
+  ): Promise<number>;
+  /** @throws MODEL_DIGEST_MISMATCH */
+  finish(sha256: string): Promise<void>;
+  path(sha256: string): string;
+}
+
+/** Publishes versions: numbers them, tests them, signs them. */
+export interface Publisher {
+  /**
+   * Listed in signed metadata when it returns, and deployed where the model's policy is `auto`.
+   *
+   * @throws MODEL_INVALID, MODEL_DIGEST_MISMATCH, MODEL_SELF_TEST_FAILED, NOT_FOUND (a blob that has not been uploaded), DISK_FULL
+   */
+  publish(name: string, request: VersionRequest): Promise<PublishedVersion>;
+}
+
+/** The signed metadata, and the files that it lists (TUF 1.0). */
+export interface SignedUpdates {
+  /** True: this hub has made all keys itself, and signs whatever it is asked to. */
+  readonly isDevelopment: boolean;
+  /** A metadata file by its name: `timestamp.json`, `3.root.json`; undefined when there is none. */
+  metadata(name: string): Promise<Uint8Array | undefined>;
+  /** The digest of a listed target by its consistent path below `/tuf/targets/`; undefined when it is not listed. */
+  target(path: string): { readonly sha256: string; readonly bytes: number } | undefined;
+  /** The targets metadata as it is, for a publisher with a key of its own. */
+  targets(): { readonly etag: string; readonly body: Uint8Array };
+  /** Takes targets metadata that somebody else has signed. @returns its ETag @throws PRECONDITION_FAILED, UPDATE_UNTRUSTED */
+  putTargets(body: Uint8Array, ifMatch: string): Promise<string>;
+}
+
+/** Who wants to know what happens here. */
+export interface EventSink {
+  publish(event: HubEvent): void;
+}
+
+/** The last answers that devices have shared, and the inputs that may be seen. */
+export interface ResultBoard {
+  /** Newest first. */
+  list(): BoardEntry[];
+  /** image/webp; undefined when there is none. */
+  thumbnail(requestId: string): Uint8Array | undefined;
 }
 
 /** The hub's own certificate authority, as others see it. */

@@ -31,6 +31,7 @@ export class DesiredRegistry implements DesiredBook {
     return {
       version: this.#database.data.desiredVersion,
       cloudModels: [...asked].sort().flatMap((name) => this.#describe(name)),
+      models: [],
     };
   }
 

@@ -83,8 +83,10 @@ export class ModelRegistry implements ModelCatalog, ModelShelf {
           digest: one.digest,
           bytes: one.bytes,
           createdAtMs: one.createdAtMs,
+          published: false,
         }));
-        return [{ name, task, version, digest, bytes, versions: versions.reverse() }];
+        const policy = 'manual' as const;
+        return [{ name, task, version, digest, bytes, policy, deployed: null, versions: versions.reverse() }];
       });
   }
 

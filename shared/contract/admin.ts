@@ -1,25 +1,80 @@
 /** The admin HTTP API's records: the hub answers with them, the command line reads them. */
 import { z } from 'zod';
+import { MAX_VERSION_FILES } from './limits.ts';
 import { reported, telemetry } from './messages.ts';
-import { deviceId, digest, modelName } from './names.ts';
+import { deviceId, digest, innerPath, modelName, modelVersion } from './names.ts';
+import { answer, failure } from './result.ts';
 import { taskName } from './tasks.ts';
 
 export const keyScope = z.enum(['admin', 'infer', 'metrics']);
 export type KeyScope = z.infer<typeof keyScope>;
 
+/** Cursor of a list's next page: pass it as `after`; null on the last page. */
+const next = z.string().nullable().default(null);
+
+/** `auto`: a version that is published is deployed at once. `manual`: only by who says so. */
+export const deployPolicy = z.enum(['auto', 'manual']);
+export type DeployPolicy = z.infer<typeof deployPolicy>;
+
 export const modelRecord = z.object({
   name: modelName,
   task: taskName,
   /** The newest version; older ones follow in `versions`. */
-  version: z.string(),
+  version: modelVersion,
   digest,
   bytes: z.int(),
   /** Whether a runner holds it now. */
   loaded: z.boolean(),
-  versions: z.array(z.object({ version: z.string(), digest, bytes: z.int(), createdAtMs: z.number() })),
+  policy: deployPolicy,
+  /** The version that devices are told to run, where no device is told otherwise; null: none yet. */
+  deployed: modelVersion.nullable(),
+  /** Newest first. */
+  versions: z.array(
+    z.object({
+      version: modelVersion,
+      digest,
+      bytes: z.int(),
+      createdAtMs: z.number(),
+      /** Whether the signed metadata lists it: only then a device takes it. */
+      published: z.boolean(),
+    }),
+  ),
 });
 export type ModelRecord = z.infer<typeof modelRecord>;
-export const modelList = z.object({ models: z.array(modelRecord) });
+export const modelList = z.object({ models: z.array(modelRecord), next });
+
+/** `PATCH /models/{name}`, with If-Match. */
+export const modelChange = z.strictObject({
+  policy: deployPolicy.optional(),
+  /** One of its published versions. */
+  deployed: modelVersion.optional(),
+});
+export type ModelChange = z.infer<typeof modelChange>;
+
+/** A file of a version: its content has been uploaded as a blob before. */
+export const versionFile = z.strictObject({ path: innerPath, sha256: digest, bytes: z.int().nonnegative() });
+export type VersionFile = z.infer<typeof versionFile>;
+
+/** `POST /models/{name}/versions`. The same digest is the same version: asked again, it is answered again. */
+export const versionRequest = z.strictObject({
+  files: z.array(versionFile).min(1).max(MAX_VERSION_FILES),
+  /** Publish although the hub's own test of its golden inputs fails; devices still test it themselves. */
+  force: z.boolean().default(false),
+});
+export type VersionRequest = z.input<typeof versionRequest>;
+
+export const publishedVersion = z.object({
+  name: modelName,
+  version: modelVersion,
+  digest,
+  /** False: this version was here before. */
+  created: z.boolean(),
+  /** Whether devices are told to run it now. */
+  deployed: z.boolean(),
+  /** How the hub tested it; null: it was here before. */
+  test: z.enum(['golden', 'smoke', 'forced']).nullable(),
+});
+export type PublishedVersion = z.infer<typeof publishedVersion>;
 
 export const deviceRecord = z.object({
   id: deviceId,
@@ -36,7 +91,44 @@ export const deviceRecord = z.object({
   telemetry: telemetry.nullable(),
 });
 export type DeviceRecord = z.infer<typeof deviceRecord>;
-export const deviceList = z.object({ devices: z.array(deviceRecord) });
+export const deviceList = z.object({ devices: z.array(deviceRecord), next });
+
+/** `PUT /devices/{id}/desired`, with If-Match: what this device should run instead of what its models deploy. */
+export const devicePins = z.strictObject({
+  /** Model name -> version; a model that is not named follows its `deployed`. */
+  pins: z
+    .record(modelName, modelVersion)
+    .refine((pins) => Object.keys(pins).length <= 100, 'at most 100 models'),
+});
+export type DevicePins = z.infer<typeof devicePins>;
+
+/** One line of the hub's board of last answers: what a device that shares its results has said. */
+export const boardEntry = z.object({
+  deviceId,
+  result: z.union([answer, failure]),
+  /** Whether `GET /results/{id}/thumbnail` has a small picture of the input. */
+  hasThumbnail: z.boolean(),
+  /** The input itself, where it is a text that may be shown; cut. */
+  text: z.string().nullable(),
+});
+export type BoardEntry = z.infer<typeof boardEntry>;
+export const boardList = z.object({ results: z.array(boardEntry) });
+
+/** What `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
+export const hubEvent = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('device'), device: deviceRecord }),
+  z.object({ type: z.literal('device-removed'), id: deviceId }),
+  z.object({ type: z.literal('model'), model: modelRecord }),
+  z.object({ type: z.literal('result'), entry: boardEntry }),
+  /** A version that was offered to the hub and not taken. */
+  z.object({
+    type: z.literal('version-refused'),
+    model: modelName,
+    error: z.object({ code: z.string(), message: z.string() }),
+    atMs: z.number(),
+  }),
+]);
+export type HubEvent = z.infer<typeof hubEvent>;
 
 export const enrollmentTokenRequest = z.strictObject({
   /** Only this device may use it; any, when left out. */
@@ -67,7 +159,7 @@ const keyRecord = z.object({
   expiresAtMs: z.number().nullable(),
 });
 export type KeyRecord = z.infer<typeof keyRecord>;
-export const keyList = z.object({ keys: z.array(keyRecord) });
+export const keyList = z.object({ keys: z.array(keyRecord), next });
 /** The key itself is shown once. */
 export const createdKey = keyRecord.extend({ key: z.string() });
 export type CreatedKey = z.infer<typeof createdKey>;

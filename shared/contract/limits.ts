@@ -18,3 +18,9 @@ export const MAX_TEXT_BYTES = 1024 * 1024;
 export const DEFAULT_EXPIRES_MS = 24 * 3_600_000;
 /** When the asker gets an answer, the local one if need be. */
 export const DEFAULT_DEADLINE_MS = 2_000;
+/** Files of one model version. */
+export const MAX_VERSION_FILES = 100;
+/** Largest file of a model version. */
+export const MAX_BLOB_BYTES = 4 * 1024 ** 3;
+/** Bytes of a blob that go up in one request: a broken one costs no more than that. */
+export const BLOB_PIECE_BYTES = 8 * 1024 * 1024;

@@ -21,6 +21,8 @@ export const requestHeader = z.object({
   /** Milliseconds until the request may be given up. */
   expiresMs: z.number(),
   traceparent: z.string().max(64).optional(),
+  /** The pipeline says `share: inputs`: the hub may keep and show this input. */
+  shareInput: z.boolean().optional(),
   /** The body is the first chunk of a large request; the rest goes to the hub that answers on `chunk`. */
   chunk: z
     .object({
@@ -113,6 +115,8 @@ export const desired = z.object({
   version: z.int().nonnegative(),
   /** The cloud models that the device's pipelines ask, as the hub runs them now. */
   cloudModels: z.array(z.object({ model: modelRef, task: taskName, picture: pictureNeed.nullable() })),
+  /** Which version of each of its own models the device should run; a model that is not named here stays as it is. */
+  models: z.array(modelRef).default([]),
 });
 export type Desired = z.infer<typeof desired>;
 
@@ -144,6 +148,39 @@ export const telemetry = z.object({
 });
 export type Telemetry = z.infer<typeof telemetry>;
 
+/** How far a device has come with an update (docs/architecture.md has the state machine). */
+export const updatePhase = z.enum([
+  'checking',
+  'downloading',
+  'staged',
+  'trying',
+  'trial',
+  'committed',
+  'rolled-back',
+]);
+export type UpdatePhase = z.infer<typeof updatePhase>;
+
+/** The newest update of one model on a device. */
+export const updateReport = z.object({
+  model: modelRef,
+  phase: updatePhase,
+  /**
+   * `rolled-back`: why this version was refused; it is not tried again until another is desired. Before `trying`: what stands
+   * in the way; it is tried again at the next sync.
+   */
+  error: z
+    .object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), message: z.string().max(1_000) })
+    .nullable(),
+  /** By what it was tested before it answered for anybody; null before that. `smoke`: it has no golden inputs. */
+  test: z.enum(['golden', 'smoke']).nullable(),
+  downloadedBytes: z.number().nonnegative(),
+  totalBytes: z.number().nonnegative(),
+  /** Given in the trial so far. */
+  answers: z.int().nonnegative(),
+  atMs: z.number(),
+});
+export type UpdateReport = z.infer<typeof updateReport>;
+
 /** What a device says it has, retained. */
 export const reported = z.object({
   agentVersion: z.string(),
@@ -153,10 +190,16 @@ export const reported = z.object({
     z.object({
       name: pipelineName,
       task: taskName,
+      /** What answers now; null while nothing does. */
       edge: modelRef.nullable(),
+      /** The local model that the pipeline names, whether it is there or not; null: none. */
+      edgeModel: modelName.nullable().optional(),
       cloud: modelName.nullable(),
+      share: z.enum(['none', 'results', 'inputs']).optional(),
     }),
   ),
+  /** The newest update of each model that had one. */
+  updates: z.array(updateReport).max(100).optional(),
 });
 export type Reported = z.infer<typeof reported>;
 
@@ -175,6 +218,8 @@ export const enrollResponse = z.object({
   expiresInMs: z.number().positive().nullable().optional(),
   /** PEM of the hub's own authority, where it has one: it vouches for hub and broker. */
   ca: z.string().max(16_384).optional(),
+  /** The signed root metadata (JSON) that the device trusts from now on: it vouches for model updates (TUF 5.2). */
+  updateRoot: z.string().max(65_536).optional(),
 });
 export type EnrollResponse = z.infer<typeof enrollResponse>;
 

@@ -18,6 +18,17 @@ export const requestId = z.uuid();
 /** SHA-256, 64 lower-case hex digits. */
 export const digest = z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits');
 
+/** A version's number as the hub gives it, in a string; "0" while no hub has named it. */
+export const modelVersion = z.string().regex(/^\d{1,9}$/, 'a whole number in a string');
+
+/** A path inside a model folder: relative, no `..`, forward slashes. */
+export const innerPath = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9._/-]*$/, 'a relative path')
+  .refine((path) => !path.split('/').some((part) => ['', '.', '..'].includes(part)), 'must not contain ..');
+
 /** Which version of which model answered. `version` is the hub's number as a string, "0" while no hub has named it. */
-export const modelRef = z.object({ name: modelName, version: z.string().regex(/^\d{1,9}$/), digest });
+export const modelRef = z.object({ name: modelName, version: modelVersion, digest });
 export type ModelRef = z.infer<typeof modelRef>;

@@ -3,16 +3,8 @@
  * and what a runner, a router and a self-test need to know beyond Hugging Face's own files.
  */
 import { z } from 'zod';
-import { digest, modelName } from '../contract/names.ts';
+import { digest, innerPath, modelName } from '../contract/names.ts';
 import { taskName } from '../contract/tasks.ts';
-
-/** A path inside the model folder: relative, no `..`, forward slashes. */
-const innerPath = z
-  .string()
-  .min(1)
-  .max(255)
-  .regex(/^[A-Za-z0-9_][A-Za-z0-9._/-]*$/, 'a relative path')
-  .refine((path) => !path.split('/').includes('..'), 'must not contain ..');
 
 /** What the calibration on pairs of answers promises: made from data held out of *train*, never the reported set. */
 const cloudCertificate = z.object({

@@ -89,6 +89,23 @@ export const ERRORS = {
   NOT_FOUND: caller(404, 'There is nothing at this address.', 'See the addresses in docs/protocol.md.'),
   CONFLICT: caller(409, 'The thing exists already.', 'Choose another name, or remove the old one first.'),
 
+  PRECONDITION_FAILED: caller(
+    412,
+    'Somebody has changed it since it was read.',
+    'Read it again and repeat the change with the new ETag.',
+  ),
+  PRECONDITION_REQUIRED: caller(
+    428,
+    'This change needs to say what it is a change of.',
+    'Send If-Match with the ETag of what was read.',
+  ),
+  IDEMPOTENCY_MISMATCH: caller(
+    422,
+    'The same Idempotency-Key came with another request.',
+    'Use a new key for a new request.',
+  ),
+  METHOD_NOT_ALLOWED: caller(405, 'This address does not take that method.', 'See /docs for the methods.'),
+
   // Who asks
   UNAUTHORIZED: caller(
     401,
@@ -163,6 +180,46 @@ export const ERRORS = {
     'The runner did not answer in time and was ended.',
     'It is started again; send smaller inputs or raise the limit.',
   ),
+
+  MODEL_SELF_TEST_FAILED: caller(
+    422,
+    'The model does not answer its own golden inputs as recorded.',
+    'See the message for the input; build or export the model again.',
+  ),
+  MODEL_TOO_SLOW: world(
+    422,
+    'The new version takes over twice as long as the one before it.',
+    'Publish a smaller or better quantized version; the one before it answers on.',
+  ),
+
+  // Updates
+  UPDATE_UNTRUSTED: world(
+    422,
+    'Signed update metadata is not valid: a wrong signature, or not of the expected form.',
+    'Look at who publishes; nothing of it was taken.',
+  ),
+  UPDATE_EXPIRED: world(
+    503,
+    'Signed update metadata has passed its expiry.',
+    'Check the clock of this device, and that the hub signs its timestamp again.',
+  ),
+  UPDATE_OLDER: world(
+    409,
+    'Older signed update metadata was offered than has been seen before.',
+    'Look at who answers in the hub’s place, or whether the hub was restored from an old copy.',
+  ),
+  UPDATE_NOT_LISTED: world(
+    404,
+    'The signed metadata does not list this version.',
+    'Publish it, or ask for another version.',
+  ),
+  UPDATE_INTERRUPTED: world(
+    500,
+    'The agent ended while it tried the new version.',
+    'Look at why it ended; ask for another version, then for this one again.',
+  ),
+  DOWNLOAD_INCOMPLETE: busy(502, 'A download broke off or was too slow.', 'It goes on where it ended.'),
+  AGENT_TOO_OLD: world(422, 'The version needs a newer agent.', 'Update the agent on this device.'),
 
   // Wire
   MESSAGE_MALFORMED: caller(

@@ -15,6 +15,7 @@ const wanted = (version: number, edgePx = 224): Desired => ({
       picture: { resize: { kind: 'shortest', edgePx }, kernel: 'linear' },
     },
   ],
+  models: [],
 });
 
 async function setUp(t: TestContext, folder?: string) {

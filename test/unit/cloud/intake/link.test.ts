@@ -142,7 +142,7 @@ test('goes also when the broker acknowledges nothing any more', async () => {
 
 test('what a device is to know is told once there is a broker, the newest only, and kept there for it', async () => {
   const { link, mqtt, start } = setUp();
-  const wanted = (version: number) => ({ version, cloudModels: [] });
+  const wanted = (version: number) => ({ version, cloudModels: [], models: [] });
   link.want('gate-01', wanted(1));
   link.want('gate-01', wanted(2));
   await start();

@@ -1,0 +1,184 @@
+/**
+ * Files by their SHA-256, on the hub and on devices. What is on its way lies as `<digest>.part` and may be gone on with after any
+ * crash; a blob has its name only once its digest has been checked and it is on disk. A version's folder is made of hard links to
+ * its blobs, in one rename: it is there whole or not at all.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { copyFile, link, mkdir, open, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { VersionFile } from '../contract/admin.ts';
+import { syncFolder } from '../runtime/atomic-file.ts';
+import { AppError, isDiskFull, systemCode } from '../runtime/errors.ts';
+
+export class BlobStore {
+  readonly #folder: string;
+
+  /** @param folder made when it is first needed */
+  constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Where the blob is, or would be. */
+  path(sha256: string): string {
+    return join(this.#folder, sha256.slice(0, 2), sha256);
+  }
+
+  /** Its size in bytes; undefined when it is not there whole. */
+  async size(sha256: string): Promise<number | undefined> {
+    return sizeOf(this.path(sha256));
+  }
+
+  /** How much of it has come so far. */
+  async partialBytes(sha256: string): Promise<number> {
+    return (await sizeOf(this.#part(sha256))) ?? 0;
+  }
+
+  /**
+   * Goes on with a blob from `offset`; what lay behind it is written again. Not yet on disk for sure when it returns.
+   *
+   * @returns how much there is now; a source that fails leaves what has come
+   * @throws INPUT_TOO_LARGE (more than `maxBytes` in all; the partial blob is removed), PRECONDITION_FAILED (there is less than
+   *   `offset`), DISK_FULL, or what the source throws
+   */
+  async append(
+    sha256: string,
+    offset: number,
+    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    maxBytes: number,
+  ): Promise<number> {
+    const part = this.#part(sha256);
+    await mkdir(dirname(part), { recursive: true });
+    const there = await this.partialBytes(sha256);
+    if (there < offset)
+      throw new AppError('PRECONDITION_FAILED', `there are ${there} bytes of this blob, not ${offset}`);
+    if (there > offset) await truncate(part, offset);
+    let bytes = offset;
+    const file = await open(part, 'a', 0o644);
+    try {
+      for await (const chunk of source) {
+        bytes += chunk.length;
+        if (bytes > maxBytes) throw new AppError('INPUT_TOO_LARGE', `the file is over ${maxBytes} bytes`);
+        await file.writeFile(chunk);
+      }
+    } catch (error) {
+      if (error instanceof AppError && error.code === 'INPUT_TOO_LARGE') await this.discard(sha256);
+      throw isDiskFull(error) ? new AppError('DISK_FULL', undefined, { cause: error }) : error;
+    } finally {
+      await file.close();
+    }
+    return bytes;
+  }
+
+  /**
+   * All of it has come: checked, and on disk under its name when it returns.
+   *
+   * @throws MODEL_DIGEST_MISMATCH (what had come is removed), DOWNLOAD_INCOMPLETE (nothing has come)
+   */
+  async finish(sha256: string): Promise<void> {
+    if ((await this.size(sha256)) !== undefined) return;
+    const part = this.#part(sha256);
+    if ((await sizeOf(part)) === undefined)
+      throw new AppError('DOWNLOAD_INCOMPLETE', 'nothing of it has come');
+    const actual = await digestOf(part);
+    if (actual !== sha256) {
+      await this.discard(sha256);
+      throw new AppError(
+        'MODEL_DIGEST_MISMATCH',
+        `the content has SHA-256 ${actual}, expected was ${sha256}`,
+      );
+    }
+    const file = await open(part, 'r+');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(part, this.path(sha256));
+    await syncFolder(dirname(part));
+  }
+
+  /** Takes a file of this machine in. @throws MODEL_DIGEST_MISMATCH, DISK_FULL */
+  async takeIn(sha256: string, from: string): Promise<void> {
+    if ((await this.size(sha256)) !== undefined) return;
+    const part = this.#part(sha256);
+    await mkdir(dirname(part), { recursive: true });
+    await copyFile(from, part).catch((error: unknown) => {
+      throw isDiskFull(error) ? new AppError('DISK_FULL', undefined, { cause: error }) : error;
+    });
+    await this.finish(sha256);
+  }
+
+  /** Forgets what has come of it. */
+  async discard(sha256: string): Promise<void> {
+    await rm(this.#part(sha256), { force: true });
+  }
+
+  /**
+   * Makes a folder of these blobs, whole or not at all. One that is there stays as it is.
+   *
+   * @throws DOWNLOAD_INCOMPLETE when a blob is missing, DISK_FULL
+   */
+  async materialize(files: readonly VersionFile[], folder: string): Promise<void> {
+    if (await sizeOf(folder).then((size) => size !== undefined)) return;
+    const staged = `${folder}.staged`;
+    await rm(staged, { recursive: true, force: true });
+    await mkdir(staged, { recursive: true });
+    const folders = new Set([staged]);
+    for (const { path, sha256 } of files) {
+      const to = join(staged, path);
+      await mkdir(dirname(to), { recursive: true });
+      folders.add(dirname(to));
+      await linkOrCopy(this.path(sha256), to, path);
+    }
+    for (const one of folders) await syncFolder(one);
+    await rename(staged, folder);
+    await syncFolder(dirname(folder));
+  }
+
+  /** Removes every blob, whole or not, that is not kept. @returns the bytes that this freed */
+  async sweep(keep: ReadonlySet<string>): Promise<number> {
+    let freed = 0;
+    for (const shelf of await readdir(this.#folder).catch(() => [])) {
+      for (const name of await readdir(join(this.#folder, shelf)).catch(() => [])) {
+        if (keep.has(name.replace(/\.part$/, ''))) continue;
+        const path = join(this.#folder, shelf, name);
+        freed += (await sizeOf(path)) ?? 0;
+        await rm(path, { force: true });
+      }
+    }
+    return freed;
+  }
+
+  #part(sha256: string): string {
+    return `${this.path(sha256)}.part`;
+  }
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+async function digestOf(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}
+
+/** Some file systems know no hard links. */
+async function linkOrCopy(from: string, to: string, name: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT')
+      throw new AppError('DOWNLOAD_INCOMPLETE', `${name} has not come yet`, { cause: error });
+    await copyFile(from, to).catch((cause: unknown) => {
+      throw isDiskFull(cause) ? new AppError('DISK_FULL', undefined, { cause }) : cause;
+    });
+  }
+}

@@ -1,0 +1,39 @@
+/** A model version as it is published: which files it has, and where each is among the signed targets. One target per file. */
+import { z } from 'zod';
+import type { VersionFile } from '../contract/admin.ts';
+import { digest, type ModelRef, modelName, modelVersion } from '../contract/names.ts';
+import { taskName } from '../contract/tasks.ts';
+
+/** What stands beside length and hash of each target (TUF 4.5, "custom"). */
+export const targetCustom = z.object({
+  model: modelName,
+  version: modelVersion,
+  /** Of the version as a whole. */
+  digest,
+  task: taskName,
+  /** Semantic version of the oldest agent that can run it; missing: any. */
+  minAgentVersion: z.string().max(64).optional(),
+});
+export type TargetCustom = z.infer<typeof targetCustom>;
+
+/** A version with everything that the signed metadata says of it. */
+export interface Release {
+  readonly ref: ModelRef;
+  readonly task: TargetCustom['task'];
+  readonly minAgentVersion: string | undefined;
+  /** Every file that travels, sorted by path. */
+  readonly files: readonly VersionFile[];
+}
+
+/** Name and version first: the files of one version have one prefix. */
+export const targetPrefix = (name: string, version: string): string => `models/${name}/${version}/`;
+
+/** The path of a file among the targets. */
+export const targetPath = ({ name, version }: Pick<ModelRef, 'name' | 'version'>, path: string): string =>
+  `${targetPrefix(name, version)}${path}`;
+
+/** Where the content lies: with consistent snapshots the name begins with the digest (TUF 6.2). */
+export function consistentPath(target: string, sha256: string): string {
+  const at = target.lastIndexOf('/') + 1;
+  return `${target.slice(0, at)}${sha256}.${target.slice(at)}`;
+}
