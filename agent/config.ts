@@ -11,6 +11,7 @@ import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limi
 import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
 import { taskName } from '../shared/contract/tasks.ts';
 import { readPem } from '../shared/runtime/certificate-files.ts';
+import { isDailyWindow } from '../shared/runtime/daily-window.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
@@ -166,6 +167,8 @@ const file = z.strictObject({
     .strictObject({
       schedule: z.string().refine(isCron, 'a cron expression such as "*/15 * * * *"').default(DEFAULT_SYNC),
       timeZone: z.string().refine(isTimeZone, 'a time zone such as Europe/Berlin').optional(),
+      /** When a new version may be tried; at any time when left out. */
+      window: z.string().refine(isDailyWindow, 'a time of day such as "01:00-05:00"').optional(),
     })
     .prefault({}),
   outbox: z
@@ -207,7 +210,11 @@ export interface AgentConfig {
   };
   /** Of the whole link, a day; undefined: no cap. */
   readonly linkBytesPerDay: number | undefined;
-  readonly sync: { readonly schedule: string; readonly timeZone?: string | undefined };
+  readonly sync: {
+    readonly schedule: string;
+    readonly timeZone?: string | undefined;
+    readonly window?: string | undefined;
+  };
   readonly host: string;
   readonly port: number;
   readonly key: string | undefined;

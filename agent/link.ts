@@ -1,6 +1,6 @@
 /** Puts together what keeps the agent in touch with its hub: uplink, credential, byte ledger, desired state, sync. */
 import { join } from 'node:path';
-import { desired as desiredSchema } from '../shared/contract/messages.ts';
+import { desired as desiredSchema, type UpdateReport } from '../shared/contract/messages.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import { isAppError } from '../shared/runtime/errors.ts';
@@ -17,6 +17,7 @@ import { DesiredState } from './uplink/desired.ts';
 import { askHub, refusePlainText } from './uplink/hub-http.ts';
 import { LinkLedger } from './uplink/link-ledger.ts';
 import { Renewal } from './uplink/renewal.ts';
+import { HubUpdateSource } from './uplink/update-source.ts';
 import { MqttUplink } from './uplink/uplink.ts';
 
 export interface LinkParts {
@@ -27,12 +28,15 @@ export interface LinkParts {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
+  readonly updates: () => UpdateReport[];
 }
 
 export interface Link {
   readonly uplink: MqttUplink;
   readonly meter: LinkLedger;
   readonly desired: DesiredState;
+  /** Where model updates come from. */
+  readonly source: HubUpdateSource;
   readonly sync: Part;
 }
 
@@ -56,13 +60,24 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
     logger,
     metrics,
   });
+  const findHub = async () => {
+    const credential = await findCredential(identity);
+    if (!credential || config.hubUrl === undefined) return undefined;
+    return { hub: hubOf(identity, config.hubUrl, credential), credential };
+  };
+  const source = new HubUpdateSource({
+    folder: join(dataDir, 'updates', 'tuf'),
+    find: findHub,
+    clock,
+    logger,
+  });
   const desired = new DesiredState({
     folder: dataDir,
     fetch: async () => {
-      const credential = await findCredential(identity);
-      if (!credential || config.hubUrl === undefined) return undefined;
-      const hub = hubOf(identity, config.hubUrl, credential);
-      const asked = askHub(hub, '/api/v1/devices/self/desired', desiredSchema, { bearer: credential.secret });
+      const found = await findHub();
+      if (!found) return undefined;
+      const bearer = found.credential.secret;
+      const asked = askHub(found.hub, '/api/v1/devices/self/desired', desiredSchema, { bearer });
       // Before its first report the hub wants nothing of this device.
       return asked.catch((error: unknown) => {
         if (isAppError(error, 'NOT_FOUND')) return undefined;
@@ -103,6 +118,7 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
         const { name, task, edge, cloud } = one.status();
         return { name, task, edge, cloud };
       }),
+      updates: parts.updates(),
     }),
     telemetry: () => {
       const { entries, bytes, deadLetters } = outbox.depth;
@@ -119,7 +135,7 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
     logger,
     metrics,
   });
-  return { uplink, meter, desired, sync: syncOf(config, desired, logger) };
+  return { uplink, meter, desired, source, sync: syncOf(config, desired, logger) };
 }
 
 export const identityOf = (

@@ -3,16 +3,16 @@
  * what an input goes through stands in pipeline.ts.
  */
 import { join } from 'node:path';
+import type { Desired, UpdateReport } from '../shared/contract/messages.ts';
 import { isFailure, type Result } from '../shared/contract/result.ts';
-import { startRunner } from '../shared/inference/runner-process.ts';
-import { findModelFolders, type ModelFolder } from '../shared/release/model-folder.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
-import { AppError, toAppError } from '../shared/runtime/errors.ts';
+import { isInDailyWindow } from '../shared/runtime/daily-window.ts';
 import { lockFolder } from '../shared/runtime/folder-lock.ts';
 import { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../shared/runtime/logger.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
 import { isChild, runProgram, tellParent } from '../shared/runtime/program.ts';
+import { VERSION } from '../shared/runtime/version.ts';
 import { createAgentApi } from './api/api.ts';
 import { ResultStore } from './api/result-store.ts';
 import { ApiServer } from './api/server.ts';
@@ -22,25 +22,23 @@ import { FeedRunner } from './feed-runner.ts';
 import { createFeed } from './feeds.ts';
 import { createLink, identityOf } from './link.ts';
 import { createAgentMetrics } from './metrics.ts';
+import { createSlot, edgeModels, givenModels } from './models.ts';
 import { DEFAULT_DEAD_LETTER_LIMITS } from './outbox/dead-letters.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
 import { Pipeline } from './pipeline.ts';
-import type { FeedItem } from './ports.ts';
+import type { FeedItem, SlotVersion } from './ports.ts';
 import type { CertificateRouter } from './router/certificate-router.ts';
-import { createRouter, shrinkingOf } from './routes.ts';
+import { certificateFor, createRouter, shrinkingOf } from './routes.ts';
 import { Fanout } from './sink/fanout.ts';
 import { deadLetterFile } from './sink/file-sink.ts';
 import { SinkMaker } from './sinks.ts';
-import { noLocalModel, Slot } from './slot/slot.ts';
+import { noLocalModel, type Slot } from './slot/slot.ts';
+import { Updater } from './updater/updater.ts';
 import { findCredential } from './uplink/credential.ts';
 import { refusePlainText } from './uplink/hub-http.ts';
 import type { MqttUplink } from './uplink/uplink.ts';
 
-/** A runner of a small model: far above what the starter models take, far below what hurts a device. */
-const MAX_RUNNER_RSS_BYTES = 1.5 * 1024 ** 3;
-const RUNNER_START_TIMEOUT_MS = 60_000;
-const RUNNER_CALL_TIMEOUT_MS = 30_000;
 /** Feeds start without the link after this. */
 const LINK_GRACE_MS = 2_000;
 /** With `--once`: how long to wait for what the cloud owes; the rest stays in the outbox. */
@@ -77,7 +75,7 @@ async function run(
   // A refused token is told at once, not in a background loop.
   const known = await findCredential(identityOf(config, dataDir, clock, logger));
   if (known) refusePlainText(config.mqttUrl ?? known.mqttUrl, config.insecurePlainText);
-  const models = await localModels(config, logger);
+  const given = await givenModels(config, logger);
   const time = new StoredRunningTime({ path: join(dataDir, 'running-time.json'), clock, logger });
   await lifecycle.start('running time', time);
   const limits = {
@@ -92,33 +90,46 @@ async function run(
   const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, clock, logger, metrics, limits });
   await lifecycle.start('outbox', outbox);
 
+  const updater = await Updater.open({
+    folder: join(dataDir, 'updates'),
+    given,
+    taskOf: (name) => config.pipelines.find(({ edge }) => edge === name)?.task,
+    source: { book: () => link.source.book(), open: (...how) => link.source.open(...how) },
+    agentVersion: VERSION,
+    isInWindow: () =>
+      config.sync.window === undefined ||
+      isInDailyWindow(config.sync.window, clock.nowAtMs(), config.sync.timeZone),
+    mayDownload: () => link.meter.mayTransmit(),
+    onBytes: (bytes) => link.meter.count(null, 'update', 'down', bytes),
+    onChange: () => link.uplink.announce(),
+    clock,
+    logger,
+  });
+  /** Routers must know the certificate of the version that answers. */
+  const onSwitch = ({ ref, folder }: SlotVersion): void => {
+    for (const one of config.pipelines)
+      if (one.edge === ref.name)
+        routers.get(one.name)?.edgeModelSeen(ref.digest, certificateFor(one, folder));
+    link.uplink.announce();
+  };
   const slots = new Map<string, Slot>();
-  for (const [name, folder] of models) {
-    const slot = new Slot({
-      model: { name, version: '0', digest: folder.digest },
-      runner: {
-        folder: folder.path,
-        digest: folder.digest,
-        threads: config.threads,
-        maxRssBytes: MAX_RUNNER_RSS_BYTES,
-        startTimeoutMs: RUNNER_START_TIMEOUT_MS,
-        callTimeoutMs: RUNNER_CALL_TIMEOUT_MS,
-      },
-      startRunner,
-      clock,
-      logger,
-      metrics,
-    });
+  const initial = new Map<string, SlotVersion>();
+  for (const name of edgeModels(config)) {
+    const version = await updater.initial(name);
+    if (version) initial.set(name, version);
+    const slot = createSlot(name, version, { threads: config.threads, onSwitch, clock, logger, metrics });
     await lifecycle.start(`slot ${name}`, slot);
     slots.set(name, slot);
   }
+  updater.use(slots);
 
   const results = new ResultStore();
   const pipelines = new Map<string, Pipeline>();
-  /** What the hub says about its models goes to the routers of the pipelines that ask them. */
-  const routers = new Map<string, CertificateRouter[]>();
+  /** By pipeline. */
+  const routers = new Map<string, CertificateRouter>();
   const fanouts: Fanout[] = [];
-  const link = createLink(config, { dataDir, outbox, clock, logger, metrics, pipelines });
+  const updates = (): UpdateReport[] => updater.updates;
+  const link = createLink(config, { dataDir, outbox, clock, logger, metrics, pipelines, updates });
   const { uplink, meter, desired } = link;
   await lifecycle.start('link ledger', meter);
   await lifecycle.start('desired state', desired);
@@ -137,8 +148,10 @@ async function run(
       results.add(result);
       if (one.share !== 'none') uplink.share(result);
     };
-    const router = createRouter(one, models, uplink);
-    if (one.cloud !== undefined) routers.set(one.cloud, [...(routers.get(one.cloud) ?? []), router]);
+    const router = createRouter(one, uplink);
+    routers.set(one.name, router);
+    const version = one.edge === undefined ? undefined : initial.get(one.edge);
+    if (version) router.edgeModelSeen(version.ref.digest, certificateFor(one, version.folder));
     pipelines.set(
       one.name,
       new Pipeline({
@@ -161,11 +174,14 @@ async function run(
       }),
     );
   }
-  desired.onChange(({ cloudModels }) => {
-    for (const { model } of cloudModels)
-      for (const router of routers.get(model.name) ?? []) router.cloudModelSeen(model);
+  const takeDesired = ({ cloudModels, models }: Desired): void => {
+    for (const { name, cloud } of config.pipelines) {
+      const asked = cloudModels.find(({ model }) => model.name === cloud);
+      if (asked) routers.get(name)?.cloudModelSeen(asked.model);
+    }
     uplink.announce();
-  });
+    updater.want(models);
+  };
   uplink.onReply((id, reply, roundTripMs) => {
     for (const pipeline of pipelines.values()) pipeline.onReply(id, reply, roundTripMs);
   });
@@ -178,6 +194,9 @@ async function run(
   for (const fanout of fanouts) await lifecycle.start('sinks', fanout);
   await lifecycle.start('expiries', new Expiries({ pipelines, outbox, clock, logger, metrics }));
   await lifecycle.start('uplink', uplink);
+  await lifecycle.start('updater', updater);
+  if (desired.current) takeDesired(desired.current);
+  desired.onChange(takeDesired);
   await lifecycle.start('sync', link.sync);
 
   const app = createAgentApi({
@@ -238,31 +257,6 @@ async function run(
 function notReady(slots: ReadonlyMap<string, Slot>): string | undefined {
   const down = [...slots].find(([, slot]) => !slot.isUp);
   return down && `the runner of ${down[0]} is being started`;
-}
-
-/** The model folders that the pipelines name. @throws MODEL_UNKNOWN, or what is wrong with the folder of this name */
-async function localModels(config: AgentConfig, logger: Logger): Promise<Map<string, ModelFolder>> {
-  const wanted = new Set(config.pipelines.map(({ edge }) => edge).filter((name) => name !== undefined));
-  if (wanted.size === 0) return new Map();
-  const invalid = new Map<string, AppError>();
-  const found = await findModelFolders(config.modelsDir, (path, error) => {
-    logger.failure('agent.model_invalid', error, { path });
-    invalid.set(path, toAppError(error));
-  });
-  const models = new Map<string, ModelFolder>();
-  for (const name of wanted) {
-    const folder = found.find(({ spec }) => spec.name === name);
-    if (!folder) throw invalid.get(join(config.modelsDir, name)) ?? noModel(name, config, invalid);
-    models.set(name, folder);
-  }
-  return models;
-}
-
-/** A folder may hold a model of another name than its own: all that were passed over are told. */
-function noModel(name: string, { modelsDir }: AgentConfig, invalid: ReadonlyMap<string, AppError>): AppError {
-  const passedOver = [...invalid.values()].map(({ message }) => message).join('; ');
-  const why = passedOver === '' ? '' : ` (passed over: ${passedOver})`;
-  return new AppError('MODEL_UNKNOWN', `there is no model ${name} in ${modelsDir}${why}`);
 }
 
 function createFeeds(

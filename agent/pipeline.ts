@@ -196,6 +196,7 @@ export class Pipeline implements Part, PipelineFace {
   #question(input: TaskInput, local: LocalOutcome, forced: 'edge' | 'cloud' | undefined): RouteQuestion {
     return {
       routeScore: local.answer?.routeScore ?? null,
+      edgeDigest: local.answer?.model.digest ?? null,
       ...(local.answer === null && { noLocalAnswer: local.missing }),
       online: this.#o.uplink.online,
       requestBytes: input.body.length,

@@ -5,7 +5,10 @@ import type { ModelRef } from '../shared/contract/names.ts';
 import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
 import type { Shrinking } from '../shared/inference/runner.ts';
-import type { ErrorBody } from '../shared/runtime/errors.ts';
+import type { ModelFolder } from '../shared/release/model-folder.ts';
+import type { CloudCertificate } from '../shared/release/model-spec.ts';
+import type { Release } from '../shared/release/release.ts';
+import type { AppError, ErrorBody } from '../shared/runtime/errors.ts';
 
 /** One input as a feed yields it. */
 export interface FeedItem {
@@ -30,6 +33,60 @@ export interface LocalModel {
   shrink(input: TaskInput, to: Shrinking): Promise<TaskInput>;
 }
 
+/** A version of a model that lies on this device, checked. */
+export interface SlotVersion {
+  readonly ref: ModelRef;
+  readonly folder: ModelFolder;
+}
+
+/** How a trial ended. */
+export type TrialEnd =
+  | { readonly kind: 'passed' }
+  | { readonly kind: 'failed'; readonly error: AppError }
+  | { readonly kind: 'stopped' };
+
+/** The place of one model, as the updater sees it. What answers meanwhile is never missing. */
+export interface UpdatableSlot {
+  /** What answers now; null while nothing does. */
+  readonly model: ModelRef | null;
+  /** The hub calls what is active by this number; a ref of another digest is ignored. */
+  rename(ref: ModelRef): void;
+  /**
+   * Starts a new version and tests it; nobody is answered by it yet.
+   *
+   * @returns by what it was tested
+   * @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED, RUNNER_* (its runner is gone then), STOPPING
+   */
+  prepare(version: SlotVersion): Promise<'golden' | 'smoke'>;
+  /** From now on it answers. */
+  startTrial(): { readonly ended: Promise<TrialEnd>; readonly answers: number };
+  /** It stays; the one before is let finish and goes. */
+  commit(): Promise<void>;
+  /** It goes, and the one before answers again. */
+  discard(): Promise<void>;
+}
+
+/** The hub's signed metadata, checked. */
+export interface ReleaseBook {
+  /** @throws UPDATE_UNTRUSTED, UPDATE_EXPIRED, UPDATE_OLDER, HUB_UNREACHABLE, HUB_FAILED; what was known stays */
+  refresh(): Promise<void>;
+  /** undefined when it is not listed */
+  release(name: string, version: string): Release | undefined;
+}
+
+/** Where updates come from. */
+export interface UpdateSource {
+  /** undefined: there is no hub to ask, or no credential yet. @throws HUB_UNREACHABLE, HUB_FAILED */
+  book(): Promise<ReleaseBook | undefined>;
+  /**
+   * The bytes of a signed target from `offset` on, as they come.
+   *
+   * @param path consistent path below the targets
+   * @throws HUB_UNREACHABLE, DOWNLOAD_INCOMPLETE, or what the hub says
+   */
+  open(path: string, offset: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+}
+
 export interface LocalAnswer {
   readonly output: unknown;
   /** Unbounded, higher is surer. */
@@ -42,6 +99,8 @@ export interface LocalAnswer {
 export interface RouteQuestion {
   /** null: there is no local answer (no model, or it failed). */
   readonly routeScore: number | null;
+  /** Digest of the local model that gave the score: another version may answer the next one. */
+  readonly edgeDigest: string | null;
   readonly noLocalAnswer?: 'no-edge-model' | 'edge-failed' | 'too-large-for-edge';
   readonly online: boolean;
   /** Size of the input. */
@@ -69,7 +128,7 @@ export interface Router {
   /** @param id the request's id, by which `settle` names it later */
   choose(id: string, question: RouteQuestion): Route;
   /** Calibrated probability 0..1 that the cloud would say the same as this local answer; null without evidence. */
-  agreementAt(routeScore: number): number | null;
+  agreementAt(answer: Pick<LocalAnswer, 'routeScore' | 'model'>): number | null;
   /**
    * What became of an escalation or audit sample, in whatever order replies come.
    *
@@ -78,6 +137,8 @@ export interface Router {
   settle(id: string, loss: number | null): void;
   /** Which cloud model answers now; a certificate holds for no other. */
   cloudModelSeen(model: ModelRef): void;
+  /** Which version of the local model answers now, and what it was certified for. */
+  edgeModelSeen(digest: string, certificate: CloudCertificate | undefined): void;
   /** What the status page and metrics show. */
   status(): RouterStatus;
 }

@@ -39,7 +39,7 @@ export class ResultMaker {
       source: 'edge',
       provisional,
       model: local.model,
-      agreement: this.#router.agreementAt(local.routeScore),
+      agreement: this.#router.agreementAt(local),
       reason,
       timingsMs: {
         preprocess: round(local.timingsMs.preprocess),

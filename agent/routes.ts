@@ -2,17 +2,15 @@
 import type { Desired } from '../shared/contract/messages.ts';
 import type { Shrinking } from '../shared/inference/runner.ts';
 import type { ModelFolder } from '../shared/release/model-folder.ts';
+import type { CloudCertificate } from '../shared/release/model-spec.ts';
 import type { PipelineConfig } from './config.ts';
 import type { Uplink } from './ports.ts';
 import { CertificateRouter } from './router/certificate-router.ts';
 
 export function createRouter(
   pipeline: PipelineConfig,
-  models: ReadonlyMap<string, ModelFolder>,
   uplink: Pick<Uplink, 'maxRequestBytes'>,
 ): CertificateRouter {
-  const certificate =
-    pipeline.edge === undefined ? undefined : models.get(pipeline.edge)?.spec.calibration.cloud;
   const { agreement, confidence, start, whenOffline } = pipeline.route;
   return new CertificateRouter(
     {
@@ -23,9 +21,17 @@ export function createRouter(
       mayEscalate: pipeline.cloud !== undefined,
       maxRequestBytes: () => uplink.maxRequestBytes,
     },
-    certificate?.model === pipeline.cloud ? certificate : undefined,
     randomFraction,
   );
+}
+
+/** What a version of the local model was certified for, where that is about this pipeline's cloud model. */
+export function certificateFor(
+  { cloud }: PipelineConfig,
+  { spec }: ModelFolder,
+): CloudCertificate | undefined {
+  const certificate = spec.calibration.cloud;
+  return certificate?.model === cloud ? certificate : undefined;
 }
 
 /** undefined where pictures go as they came: asked for, or nobody knows yet what the cloud's model can use. */

@@ -1,109 +1,255 @@
 /**
- * Local inference of one model: holds the runner, starts it again when it ends, and answers MODEL_NOT_LOADED meanwhile.
- * The standby slot and the switch between versions come with updates; a slot already holds exactly one version.
+ * The place of one model on the device. Active answers; standby is a version that is being tried: first tested without an asker,
+ * then on trial, where it answers and active stays warm and takes over whatever standby cannot answer, so that no input is
+ * dropped. One of the two is left in the end, and the other's runner finishes what it has begun before it goes.
+ *
+ * active | standby   | event              -> active | standby
+ * A      | –         | prepare B, tested  -> A      | B (nobody asks it)
+ * A      | –         | prepare B, refused -> A      | –
+ * A      | B         | startTrial         -> A      | B (answers)
+ * A      | B         | commit             -> B      | –
+ * A      | B         | discard            -> A      | –
  */
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { TaskInput } from '../../shared/contract/tasks.ts';
 import type { Runner, RunnerOptions, Shrinking, StartRunner } from '../../shared/inference/runner.ts';
-import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
+import type { ModelFolder } from '../../shared/release/model-folder.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
+import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import type { LocalAnswer, LocalModel } from '../ports.ts';
+import type { LocalAnswer, LocalModel, SlotVersion, TrialEnd, UpdatableSlot } from '../ports.ts';
+import { KeptRunner } from './kept-runner.ts';
+import { median, Trial } from './trial.ts';
+
+/** How a version shows, before anybody asks it, that it answers as it should. @throws MODEL_SELF_TEST_FAILED, RUNNER_* */
+export type SelfTest = (
+  runner: Pick<Runner, 'infer'>,
+  folder: ModelFolder,
+) => Promise<{ readonly kind: 'golden' | 'smoke' }>;
 
 export interface SlotOptions {
-  readonly model: ModelRef;
-  readonly runner: RunnerOptions;
+  readonly name: string;
+  readonly runner: Omit<RunnerOptions, 'folder' | 'digest'>;
   readonly startRunner: StartRunner;
+  readonly selfTest: SelfTest;
+  /** Another version answers from now on, or the same under another number. */
+  readonly onSwitch: (version: SlotVersion) => void;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
 }
 
-const RESTART = { firstMs: 500, maxMs: 60_000 };
-/** A runner that stayed up this long has earned a fresh backoff. */
-const STABLE_MS = 60_000;
+interface Held {
+  readonly folder: ModelFolder;
+  readonly kept: KeptRunner;
+}
+interface Standby extends Held {
+  readonly runner: Runner;
+  trial: Trial | undefined;
+  /** Inputs that it is working on: their failures tell more than its end. */
+  working: number;
+}
 
-export class Slot implements LocalModel, Part {
-  readonly model: ModelRef;
+/** Answers of active by which the patience with standby is measured. */
+const KEPT_TIMES = 20;
+/** Standby gets at least this long for one input before active answers it. */
+const MIN_PATIENCE_MS = 5_000;
+/** … or this many times what active usually takes. */
+const PATIENCE = 10;
+
+export class Slot implements LocalModel, UpdatableSlot, Part {
   readonly #o: SlotOptions;
-  readonly #stopping = new AbortController();
-  #runner: Runner | undefined;
-  #loop: Promise<void> | undefined;
+  readonly #initial: SlotVersion | undefined;
+  readonly #times: number[] = [];
+  #active: Held | undefined;
+  #standby: Standby | undefined;
+  #isComparing = false;
+  #isStopping = false;
 
-  constructor(options: SlotOptions) {
-    this.model = options.model;
+  /** @param initial undefined: there is no version of this model on the device yet */
+  constructor(options: SlotOptions, initial: SlotVersion | undefined) {
     this.#o = options;
+    this.#initial = initial;
   }
 
-  /** Whether inputs are answered now. */
+  /** What answers now. */
+  get model(): ModelRef | null {
+    return this.#answering?.kept.model ?? null;
+  }
+
+  /** Whether inputs are answered now; a place without a version has nothing to wait for. */
   get isUp(): boolean {
-    return this.#runner?.isUp === true;
+    return this.#answering?.kept.isUp ?? true;
   }
 
-  /** A runner that does not come up is tried again: what waits in the outbox is not to wait for it. @throws MODEL_INVALID */
+  get #answering(): Held | undefined {
+    return this.#standby?.trial ? this.#standby : this.#active;
+  }
+
+  /** @throws MODEL_INVALID */
   async start(): Promise<void> {
-    try {
-      this.#runner = await this.#o.startRunner(this.#o.runner);
-    } catch (error) {
-      if (ERRORS[toAppError(error).code].retry === 'never') throw error;
-      this.#o.logger.failure('slot.not_started', error, { model: this.model.name });
-    }
-    this.#loop = this.#keepUp(this.#runner);
+    if (!this.#initial) return;
+    const { ref, folder } = this.#initial;
+    const kept = this.#keep(ref, folder);
+    await kept.start();
+    this.#active = { folder, kept };
   }
 
   async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#runner?.stop();
-    await this.#loop;
+    this.#isStopping = true;
+    this.#standby?.trial?.stop();
+    await Promise.all([this.#standby?.kept.stop(), this.#standby?.runner.stop(), this.#active?.kept.stop()]);
   }
 
   async infer(input: TaskInput): Promise<LocalAnswer> {
-    const runner = this.#runner;
-    if (!runner) throw new AppError('MODEL_NOT_LOADED', `the runner of ${this.model.name} is being started`);
-    return { ...(await runner.infer(input)), model: this.model };
+    const standby = this.#standby;
+    if (standby?.trial) return this.#inferOnTrial(input, standby, standby.trial);
+    if (!this.#active) throw new AppError('MODEL_NOT_LOADED', `there is no version of ${this.#o.name} yet`);
+    const answer = await this.#active.kept.infer(input);
+    this.#times.push(spentMs(answer));
+    if (this.#times.length > KEPT_TIMES) this.#times.shift();
+    return answer;
   }
 
   async shrink(input: TaskInput, to: Shrinking): Promise<TaskInput> {
-    if (!this.#runner) throw new AppError('MODEL_NOT_LOADED', 'the runner is being started');
-    const body = await this.#runner.shrink(input.body, to);
-    return body.length < input.body.length ? { ...input, contentType: `image/${to.format}`, body } : input;
+    // What is on trial is asked for nothing but answers.
+    const held = this.#active ?? this.#answering;
+    // Nothing here can decode it.
+    return held ? held.kept.shrink(input, to) : input;
   }
 
-  async #keepUp(first: Runner | undefined): Promise<void> {
-    let runner = first;
-    let attempt = 0;
-    const { clock, logger, metrics } = this.#o;
-    while (!this.#stopping.signal.aborted) {
-      const upSince = clock.nowMonoMs();
-      const ending = await runner?.ended;
-      this.#runner = undefined;
-      if (this.#stopping.signal.aborted) return;
-      if (clock.nowMonoMs() - upSince > STABLE_MS) attempt = 0;
-      if (ending) {
-        metrics.count('outrider_runner_restarts_total', { model: this.model.name });
-        logger.warn('slot.runner_ended', { model: this.model.name, reason: ending.reason });
-      }
-      await clock.sleep(backoffDelayMs(attempt++, RESTART), this.#stopping.signal).catch(() => undefined);
-      runner = await this.#restart();
-    }
+  rename(ref: ModelRef): void {
+    if (this.#active?.kept.model.digest !== ref.digest || this.#active.kept.model.version === ref.version)
+      return;
+    this.#active.kept.model = ref;
+    this.#o.onSwitch({ ref, folder: this.#active.folder });
   }
 
-  async #restart(): Promise<Runner | undefined> {
-    if (this.#stopping.signal.aborted) return undefined;
+  async prepare({ ref, folder }: SlotVersion): Promise<'golden' | 'smoke'> {
+    if (this.#standby) throw new AppError('INVARIANT_BROKEN', `${this.#o.name} has a standby already`);
+    const runner = await this.#o.startRunner(this.#runnerOptions(folder));
     try {
-      const runner = await this.#o.startRunner(this.#o.runner);
-      if (this.#stopping.signal.aborted) await runner.stop();
-      else this.#runner = runner;
-      return runner;
+      if (this.#isStopping) throw new AppError('STOPPING');
+      const { kind } = await this.#o.selfTest(runner, folder);
+      if (this.#isStopping) throw new AppError('STOPPING');
+      this.#standby = { folder, runner, kept: this.#keep(ref, folder), trial: undefined, working: 0 };
+      return kind;
     } catch (error) {
-      this.#o.logger.failure('slot.not_started', error, { model: this.model.name });
-      return undefined;
+      await runner.stop(0);
+      throw this.#isStopping ? new AppError('STOPPING', undefined, { cause: error }) : error;
     }
+  }
+
+  startTrial(): { readonly ended: Promise<TrialEnd>; readonly answers: number } {
+    const standby = this.#standby;
+    if (!standby) throw new AppError('INVARIANT_BROKEN', `${this.#o.name} has nothing to try`);
+    const trial = new Trial(this.#o.clock);
+    standby.trial = trial;
+    standby.kept.adopt(standby.runner);
+    void standby.runner.ended.then(({ reason }) => {
+      if (this.#isStopping) trial.stop();
+      else if (standby.working === 0)
+        trial.failed(new AppError('RUNNER_CRASHED', `its runner ended: ${reason}`));
+    });
+    this.#o.onSwitch({ ref: standby.kept.model, folder: standby.folder });
+    return trial;
+  }
+
+  async commit(): Promise<void> {
+    const standby = this.#standby;
+    if (!standby) throw new AppError('INVARIANT_BROKEN', `${this.#o.name} has nothing to commit`);
+    const before = this.#active;
+    const { folder, kept } = standby;
+    this.#active = { folder, kept };
+    this.#standby = undefined;
+    this.#times.length = 0;
+    await before?.kept.stop();
+  }
+
+  async discard(): Promise<void> {
+    const standby = this.#standby;
+    this.#standby = undefined;
+    if (!standby) return;
+    const active = this.#active;
+    if (standby.trial && active) this.#o.onSwitch({ ref: active.kept.model, folder: active.folder });
+    await standby.kept.stop();
+    // It may never have been adopted.
+    await standby.runner.stop();
+  }
+
+  async #inferOnTrial(input: TaskInput, standby: Standby, trial: Trial): Promise<LocalAnswer> {
+    const active = this.#active;
+    standby.working++;
+    try {
+      const answer = await (active ? this.#patiently(standby.kept.infer(input)) : standby.kept.infer(input));
+      trial.answered();
+      if (active) this.#compare(input, spentMs(answer), { active, trial });
+      return answer;
+    } catch (thrown) {
+      const error = toAppError(thrown);
+      const isEnd = error.code === 'RUNNER_CRASHED' || error.code === 'RUNNER_TIMEOUT';
+      if (isEnd && !this.#isStopping) trial.failed(error);
+      if (!active) throw error;
+      const answer = await active.kept.infer(input);
+      // The input was good, so the new version is not. A queue that is full says nothing of either.
+      if (error.code !== 'QUEUE_FULL' && error.code !== 'STOPPING' && !this.#isStopping) trial.failed(error);
+      return answer;
+    } finally {
+      standby.working--;
+    }
+  }
+
+  /** @throws RUNNER_TIMEOUT when nobody should wait longer, since active can answer */
+  async #patiently(answer: Promise<LocalAnswer>): Promise<LocalAnswer> {
+    const usualMs = this.#times.length === 0 ? 0 : median(this.#times);
+    const patienceMs = Math.min(this.#o.runner.callTimeoutMs, Math.max(MIN_PATIENCE_MS, PATIENCE * usualMs));
+    let cancel = (): void => undefined;
+    const tooLong = new Promise<never>((_resolve, reject) => {
+      cancel = this.#o.clock.after(patienceMs, () =>
+        reject(new AppError('RUNNER_TIMEOUT', `no answer within ${Math.round(patienceMs)} ms`)),
+      );
+    });
+    // Whoever comes second has nobody who listens.
+    answer.catch(() => undefined);
+    return Promise.race([answer, tooLong]).finally(() => cancel());
+  }
+
+  /** Has active answer the same input, behind the asker's back and one at a time: the same inputs, under the same load. */
+  #compare(input: TaskInput, newMs: number, { active, trial }: { active: Held; trial: Trial }): void {
+    if (this.#isComparing) return;
+    this.#isComparing = true;
+    active.kept
+      .infer(input)
+      .then((answer) => trial.compared(newMs, spentMs(answer)))
+      .catch((error: unknown) => {
+        if (!isAppError(error, 'STOPPING'))
+          this.#o.logger.failure('slot.not_compared', error, { model: this.#o.name });
+      })
+      .finally(() => {
+        this.#isComparing = false;
+      });
+  }
+
+  #keep(model: ModelRef, folder: ModelFolder): KeptRunner {
+    const { startRunner, clock, logger, metrics } = this.#o;
+    return new KeptRunner({
+      model,
+      runner: this.#runnerOptions(folder),
+      startRunner,
+      clock,
+      logger,
+      metrics,
+    });
+  }
+
+  #runnerOptions({ path, digest }: ModelFolder): RunnerOptions {
+    return { ...this.#o.runner, folder: path, digest };
   }
 }
+
+const spentMs = ({ timingsMs }: LocalAnswer): number => timingsMs.preprocess + timingsMs.inference;
 
 /** A pipeline without a local model: everything it may ask goes to the cloud. */
 export const noLocalModel: LocalModel = {

@@ -26,6 +26,8 @@ const credential = z.object({
   ca: z.string().optional(),
   /** Hash of the token that it came by, so that a restart with the same flags does not use it again. */
   tokenSha256: z.string(),
+  /** Vouches for model updates: the root metadata as it was at enrolment. */
+  updateRoot: z.string().optional(),
   /** How long it was good when it was granted; missing: it does not end. */
   lifeMs: z.number().positive().optional(),
 });
@@ -98,6 +100,7 @@ async function enroll(options: EnrollOptions, token: string): Promise<Credential
     mqttUrl,
     ...(ca !== undefined && { ca }),
     tokenSha256: sha256Hex(token),
+    ...(response.updateRoot !== undefined && { updateRoot: response.updateRoot }),
     ...(expiresInMs && { lifeMs: expiresInMs }),
   };
   await storeCredential(path, made);

@@ -19,7 +19,10 @@ export interface ScheduleOptions {
 /** Whether node-cron understands the expression. */
 export const isCron = (cron: string): boolean => validate(cron);
 
-/** A run that is still going when the next is due lets that one pass; one that fails is told and does not end the schedule. */
+/**
+ * A run that is still going when the next is due lets that one pass; one that fails is told and does not end the schedule. Runs that
+ * were missed, because the machine slept or was too busy, are made up by one.
+ */
 export class Schedule implements Part {
   readonly #task: ScheduledTask;
   #running: Promise<void> = Promise.resolve();
@@ -38,6 +41,15 @@ export class Schedule implements Part {
       unref: true,
       suppressMissedWarning: true,
       ...(timeZone !== undefined && { timezone: timeZone }),
+    });
+    let isMakingUp = false;
+    this.#task.on('execution:missed', () => {
+      if (isMakingUp) return;
+      isMakingUp = true;
+      logger.info('schedule.made_up', { schedule: name });
+      void this.#running.then(runOnce).finally(() => {
+        isMakingUp = false;
+      });
     });
   }
 

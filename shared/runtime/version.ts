@@ -8,3 +8,6 @@ const manifest = z.object({ version: z.string() });
 export const VERSION = manifest.parse(
   JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')),
 ).version;
+
+/** When this release was made: a device whose clock is before that has a wrong one. Moved with each release. */
+export const BUILT_AT_MS = Date.UTC(2026, 10, 26);

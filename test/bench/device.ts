@@ -19,6 +19,7 @@ import { Slot } from '../../agent/slot/slot.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
 import { classification } from '../../shared/contract/tasks.ts';
 import { startRunner } from '../../shared/inference/runner-process.ts';
+import { selfTest } from '../../shared/inference/self-test.ts';
 import { type ModelFolder, openModelFolder } from '../../shared/release/model-folder.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -153,21 +154,24 @@ async function startAgent(
   await lifecycle.start('outbox', outbox);
   const meter = uncappedMeter({ folder: dataDir, outbox, metrics });
   await lifecycle.start('link ledger', meter);
-  const slot = new Slot({
-    model: { name: folder.spec.name, version: '0', digest: folder.digest },
-    runner: {
-      folder: folder.path,
-      digest: folder.digest,
-      threads: THREADS,
-      maxRssBytes: 2 * 1024 ** 3,
-      startTimeoutMs: 60_000,
-      callTimeoutMs: 30_000,
+  const slot = new Slot(
+    {
+      name: folder.spec.name,
+      runner: {
+        threads: THREADS,
+        maxRssBytes: 2 * 1024 ** 3,
+        startTimeoutMs: 60_000,
+        callTimeoutMs: 30_000,
+      },
+      startRunner,
+      selfTest,
+      onSwitch: () => undefined,
+      clock,
+      logger,
+      metrics,
     },
-    startRunner,
-    clock,
-    logger,
-    metrics,
-  });
+    { ref: { name: folder.spec.name, version: '0', digest: folder.digest }, folder },
+  );
   await lifecycle.start('slot', slot);
   const results = new ResultStore();
   const fanout = new Fanout({ sinks: [], deadLetter: () => Promise.resolve(), clock, logger, metrics });
@@ -185,7 +189,7 @@ async function startAgent(
     deadlineMs: 2_000,
     expiresMs: 60_000,
     local: slot,
-    router: new CertificateRouter(goal, undefined, Math.random),
+    router: new CertificateRouter(goal, Math.random),
     outbox,
     uplink: NO_UPLINK,
     meter,

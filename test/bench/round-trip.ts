@@ -305,7 +305,7 @@ async function startAgent(
     deadlineMs: 60_000,
     expiresMs: 600_000,
     local: noLocalModel,
-    router: new CertificateRouter(goal, undefined, Math.random),
+    router: new CertificateRouter(goal, Math.random),
     outbox: watched,
     uplink,
     meter,

@@ -3,8 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { CloudReply, LinkMeter, LocalAnswer, OutboxRequest } from '../../agent/ports.ts';
+import type { CloudReply, LinkMeter, LocalAnswer, OutboxRequest, SlotVersion } from '../../agent/ports.ts';
 import type { Telemetry } from '../../shared/contract/messages.ts';
+import { modelSpec } from '../../shared/release/model-spec.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 
 /** A folder that goes with the test. */
@@ -71,4 +72,21 @@ export const TELEMETRY: Telemetry = {
   atMs: 1,
   outbox: { entries: 0, bytes: 0, deadLetters: 0 },
   link: { day: '2026-01-01', use: [] },
+};
+
+/** A version of the edge model; its digest is one character, 64 times. */
+export const slotVersion = (version: string, character: string): SlotVersion => {
+  const digest = character.repeat(64);
+  const spec = modelSpec.parse({
+    schema: 1,
+    name: EDGE_MODEL.name,
+    task: 'image-classification',
+    model: 'onnx/model.onnx',
+    precision: 'float32',
+    files: {},
+  });
+  return {
+    ref: { name: EDGE_MODEL.name, version, digest },
+    folder: { path: `/models/${version}`, spec, digest, bytes: 1 },
+  };
 };

@@ -106,7 +106,7 @@ export class BenchDevice {
       deadlineMs: options.deadlineMs ?? 60_000,
       expiresMs: 3_600_000,
       local,
-      router: new CertificateRouter(goal, undefined, Math.random),
+      router: new CertificateRouter(goal, Math.random),
       outbox: watched,
       uplink: this.#uplink,
       meter: this.#meter,

@@ -49,6 +49,7 @@ async function startAgent(folder: string, clock: FakeClock, baseMs: number, sunk
     agreementAt: () => null,
     settle: (id: string, loss: number | null) => learnt.set(id, loss),
     cloudModelSeen: () => undefined,
+    edgeModelSeen: () => undefined,
     status: () => undefined,
   } as unknown as Router;
   const local: LocalModel = {

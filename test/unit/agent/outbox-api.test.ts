@@ -51,6 +51,7 @@ async function setUp(t: TestContext, options: { folder?: string; maxDead?: numbe
     agreementAt: () => null,
     settle: () => undefined,
     cloudModelSeen: () => undefined,
+    edgeModelSeen: () => undefined,
   } as unknown as Router;
   const shown: Result[] = [];
   const pipeline = new Pipeline({

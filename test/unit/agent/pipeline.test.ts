@@ -75,6 +75,7 @@ async function setUp(t: TestContext, setup: Setup = {}) {
     agreementAt: () => 0.7,
     settle: (id, loss) => settled.push([id, loss]),
     cloudModelSeen: () => undefined,
+    edgeModelSeen: () => undefined,
     status: () => ({
       start: 'learn',
       agreement: 0.98,
@@ -363,7 +364,6 @@ test('a pipeline that waits for the cloud gives no local answer meanwhile, whate
 test('over the bytes of the day it stays local, and without a local answer it says OVER_BUDGET', async (t) => {
   const router = new CertificateRouter(
     { agreement: 0.98, confidence: 0.95, start: 'learn', whenOffline: 'both', mayEscalate: true },
-    undefined,
     () => 0.5,
   );
   const over = { router, mayAccept: () => false };

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { RouteQuestion } from '../../../agent/ports.ts';
 import { CertificateRouter, type RouteGoal } from '../../../agent/router/certificate-router.ts';
 import type { CloudCertificate } from '../../../shared/release/model-spec.ts';
-import { CLOUD_MODEL } from '../../support/fixed.ts';
+import { CLOUD_MODEL, EDGE_MODEL } from '../../support/fixed.ts';
 
 const CERTIFICATE: CloudCertificate = {
   model: 'cloud-model',
@@ -29,6 +29,7 @@ const GOAL: RouteGoal = {
 const never = () => 0.999;
 const question = (overrides: Partial<RouteQuestion> = {}): RouteQuestion => ({
   routeScore: 3,
+  edgeDigest: EDGE_MODEL.digest,
   online: true,
   requestBytes: 1_000,
   ...overrides,
@@ -37,7 +38,13 @@ const router = (
   goal: Partial<RouteGoal> = {},
   certificate: CloudCertificate | null = CERTIFICATE,
   random = never,
-) => new CertificateRouter({ ...GOAL, ...goal }, certificate ?? undefined, random);
+) => {
+  const made = new CertificateRouter({ ...GOAL, ...goal }, random);
+  made.edgeModelSeen(EDGE_MODEL.digest, certificate ?? undefined);
+  return made;
+};
+/** A local answer of the version that has the certificate. */
+const scored = (routeScore: number) => ({ routeScore, model: EDGE_MODEL });
 
 test('keeps what scores at or above the certified threshold, and asks about the rest', () => {
   const subject = router();
@@ -79,7 +86,7 @@ test('a certificate holds for no other cloud model', () => {
   assert.equal(subject.status().start, 'certificate');
   subject.cloudModelSeen({ ...CLOUD_MODEL, digest: 'c'.repeat(64) });
   assert.equal(subject.status().start, 'learn');
-  assert.equal(subject.agreementAt(3), null);
+  assert.equal(subject.agreementAt(scored(3)), null);
 });
 
 test('offline does what the pipeline says', () => {
@@ -139,7 +146,10 @@ test('the agreement shown rises with the score and stays between 0 and 1', () =>
       fc.double({ noNaN: true, min: -1e9, max: 1e9 }),
       fc.double({ noNaN: true, min: 0, max: 100 }),
       (score, more) => {
-        const [low, high] = [router().agreementAt(score)!, router().agreementAt(score + more)!];
+        const [low, high] = [
+          router().agreementAt(scored(score))!,
+          router().agreementAt(scored(score + more))!,
+        ];
         assert.ok(low >= 0 && high <= 1 && low <= high);
       },
     ),

@@ -1,247 +1,211 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
-import { noLocalModel, Slot } from '../../../agent/slot/slot.ts';
+import type { SlotVersion } from '../../../agent/ports.ts';
+import { Slot } from '../../../agent/slot/slot.ts';
+import { TRIAL_ANSWERS, TRIAL_PAIRS } from '../../../agent/slot/trial.ts';
 import type { TaskInput } from '../../../shared/contract/tasks.ts';
-import type { Runner, RunnerOptions } from '../../../shared/inference/runner.ts';
+import type { Inference } from '../../../shared/inference/runner.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
-import { EDGE_MODEL } from '../../support/fixed.ts';
+import { slotVersion } from '../../support/fixed.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
+import { INFERENCE, TestRunner } from '../../support/test-runner.ts';
 
 const INPUT: TaskInput = { contentType: 'image/jpeg', body: Buffer.from('picture') };
-const INFERENCE = { output: [], routeScore: 1, timingsMs: { preprocess: 1, inference: 2 } };
 const withCode = (code: ErrorCode) => (error: unknown) => isAppError(error, code);
-const never = (): never => assert.fail('a slot does not batch');
+const OLD = slotVersion('1', 'a');
+const NEW = slotVersion('2', 'b');
+const taking = (inference: number): Inference => ({
+  ...INFERENCE,
+  timingsMs: { preprocess: 0, inference },
+});
 
-/** A runner that lives until it is told otherwise. */
-class TestRunner implements Runner {
-  readonly facts: Runner['facts'] = {
-    name: EDGE_MODEL.name,
-    task: 'image-classification',
-    digest: EDGE_MODEL.digest,
-    maxBatchSize: 1,
-    executionProvider: 'cpu',
-  };
-  readonly pid = 1;
-  isUp = true;
-  stops = 0;
-  readonly ended: Runner['ended'];
-  #end: (how: { expected: boolean; reason: string }) => void = () => undefined;
-
-  constructor() {
-    this.ended = new Promise((resolve) => {
-      this.#end = resolve;
-    });
-  }
-
-  async infer(): Promise<typeof INFERENCE> {
-    if (!this.isUp) throw new AppError('RUNNER_CRASHED');
-    return INFERENCE;
-  }
-
-  crash(): void {
-    this.isUp = false;
-    this.#end({ expected: false, reason: 'SIGKILL' });
-  }
-
-  async stop(): Promise<void> {
-    this.stops++;
-    this.isUp = false;
-    this.#end({ expected: true, reason: 'stopped' });
-  }
-
-  prepare = never;
-  run = never;
-  release = never;
-  shrink = never;
-}
-
-function setUp(start: () => Promise<Runner> = async () => new TestRunner()) {
+async function setUp(
+  options: { initial?: SlotVersion | null; selfTest?: () => Promise<{ kind: 'golden' | 'smoke' }> } = {},
+) {
   const clock = new FakeClock();
-  const logger = recordingLogger();
-  const metrics = createAgentMetrics();
-  const runners: TestRunner[] = [];
-  const startsAtMs: number[] = [];
-  const options: RunnerOptions = {
-    folder: '/models/edge',
-    digest: EDGE_MODEL.digest,
-    threads: 1,
-    maxRssBytes: 1e9,
-    startTimeoutMs: 1_000,
-    callTimeoutMs: 1_000,
-  };
-  const slot = new Slot({
-    model: EDGE_MODEL,
-    runner: options,
-    startRunner: async (given) => {
-      assert.equal(given, options);
-      startsAtMs.push(clock.nowMonoMs());
-      const runner = await start();
-      if (runner instanceof TestRunner) runners.push(runner);
-      return runner;
+  const runners = new Map<string, TestRunner>();
+  const switched: string[] = [];
+  const slot = new Slot(
+    {
+      name: OLD.ref.name,
+      runner: { threads: 1, maxRssBytes: 1e9, startTimeoutMs: 1_000, callTimeoutMs: 30_000 },
+      startRunner: async ({ digest }) => {
+        const runner = new TestRunner();
+        runners.set(digest, runner);
+        return runner;
+      },
+      selfTest: options.selfTest ?? (async () => ({ kind: 'golden' })),
+      onSwitch: ({ ref }) => switched.push(ref.version),
+      clock,
+      logger: recordingLogger(),
+      metrics: createAgentMetrics(),
     },
-    clock,
-    logger,
-    metrics,
-  });
-  return { clock, logger, metrics, runners, startsAtMs, slot };
+    options.initial === null ? undefined : (options.initial ?? OLD),
+  );
+  await slot.start();
+  const runnerOf = ({ ref }: SlotVersion): TestRunner => {
+    const found = runners.get(ref.digest);
+    assert.ok(found, `no runner of ${ref.version}`);
+    return found;
+  };
+  const version = async () => (await slot.infer(INPUT)).model.version;
+  const onTrial = async () => {
+    await slot.prepare(NEW);
+    const trial = slot.startTrial();
+    const ends: string[] = [];
+    void trial.ended.then((end) => ends.push(end.kind === 'failed' ? end.error.code : end.kind));
+    return { trial, ends };
+  };
+  return { clock, slot, switched, runnerOf, version, onTrial };
 }
 
-test('answers with its model', async () => {
-  const { slot } = setUp();
-  await slot.start();
-  assert.deepEqual(await slot.infer(INPUT), { ...INFERENCE, model: EDGE_MODEL });
-  assert.equal(slot.isUp, true);
+test('a version that is being prepared answers nobody', async () => {
+  const { slot, version, switched } = await setUp();
+  assert.equal(await slot.prepare(NEW), 'golden');
+  assert.deepEqual([await version(), slot.model?.version, switched], ['1', '1', []]);
+  await slot.discard();
+  assert.equal(await version(), '1');
   await slot.stop();
 });
 
-test('a model that cannot start at all is told at once, and not tried again', async () => {
-  const { slot, startsAtMs, clock } = setUp(() => Promise.reject(new AppError('MODEL_INVALID')));
-  await assert.rejects(slot.start(), withCode('MODEL_INVALID'));
-  await clock.advance(600_000);
-  assert.equal(startsAtMs.length, 1);
-  assert.equal(slot.isUp, false);
-  await slot.stop();
-});
-
-test('a runner that does not come up at the start is tried again, and inputs are told so meanwhile', async () => {
-  let starts = 0;
-  const { slot, clock, logger } = setUp(async () => {
-    if (++starts <= 2) throw new AppError('RUNNER_START_FAILED');
-    return new TestRunner();
+test('a version that fails its self-test leaves no runner behind, and nothing has changed', async () => {
+  const { slot, version, runnerOf } = await setUp({
+    selfTest: () => Promise.reject(new AppError('MODEL_SELF_TEST_FAILED')),
   });
-  await slot.start();
-  assert.equal(slot.isUp, false);
-  await assert.rejects(slot.infer(INPUT), withCode('MODEL_NOT_LOADED'));
-  await clock.advance(2_000);
-  assert.deepEqual([slot.isUp, starts], [true, 3]);
-  assert.deepEqual(logger.failures(), Array(2).fill('slot.not_started RUNNER_START_FAILED'));
+  await assert.rejects(slot.prepare(NEW), withCode('MODEL_SELF_TEST_FAILED'));
+  assert.deepEqual([runnerOf(NEW).stops, await version()], [1, '1']);
   await slot.stop();
 });
 
-test('after a crash it says that it is not loaded, starts the model again, and answers', async () => {
-  const { slot, runners, clock, metrics, logger } = setUp();
-  await slot.start();
-  runners[0]!.crash();
+test('on trial it answers; committed, it stays and the one before is let finish', async () => {
+  const { slot, version, switched, runnerOf, onTrial } = await setUp();
+  const { ends } = await onTrial();
+  for (let i = 0; i < TRIAL_ANSWERS; i++) assert.equal(await version(), '2');
   await settle();
-  assert.equal(slot.isUp, false);
-  await assert.rejects(slot.infer(INPUT), withCode('MODEL_NOT_LOADED'));
-  await clock.advance(500);
-  assert.equal(slot.isUp, true);
-  assert.deepEqual(await slot.infer(INPUT), { ...INFERENCE, model: EDGE_MODEL });
-  assert.match(await metrics.text(), /outrider_runner_restarts_total\{model="edge-model"\} 1/);
-  assert.deepEqual(
-    logger.lines.map(({ event, facts }) => [event, facts.reason]),
-    [['slot.runner_ended', 'SIGKILL']],
-  );
+  assert.deepEqual([ends, switched, runnerOf(OLD).stops], [['passed'], ['2'], 0]);
+  await slot.commit();
+  await slot.discard();
+  assert.deepEqual([await version(), runnerOf(OLD).stops, runnerOf(NEW).stops], ['2', 1, 0]);
   await slot.stop();
 });
 
-test('an answer that its runner could not give is an error of its own, not “not loaded”', async () => {
-  const { slot, runners } = setUp();
-  await slot.start();
-  runners[0]!.isUp = false;
-  await assert.rejects(slot.infer(INPUT), withCode('RUNNER_CRASHED'));
+test('given up, the one before answers again', async () => {
+  const { slot, version, switched, runnerOf, onTrial } = await setUp();
+  await onTrial();
+  assert.equal(await version(), '2');
+  await slot.discard();
+  assert.deepEqual([await version(), switched, runnerOf(NEW).stops > 0], ['1', ['2', '1'], true]);
   await slot.stop();
 });
 
-test('a model that keeps crashing is started ever more seldom, at least once a minute', async () => {
-  const { slot, runners, startsAtMs, clock } = setUp();
-  await slot.start();
-  const waits: number[] = [];
-  for (let i = 0; i < 12; i++) {
-    const sinceMs = clock.nowMonoMs();
-    runners.at(-1)!.crash();
-    await clock.advance(60_000);
-    assert.equal(startsAtMs.length, i + 2, 'one start for each end');
-    waits.push(startsAtMs.at(-1)! - sinceMs);
-    // Just short of what earns a fresh backoff.
-    const upMs = clock.nowMonoMs() - startsAtMs.at(-1)!;
-    assert.ok(upMs <= 60_000);
-  }
-  assert.ok(
-    waits.every((ms, attempt) => ms < Math.min(60_000, 500 * 2 ** attempt)),
-    `${waits}`,
-  );
-  // By lot between nothing and the cap: five waits in a row below a second are no chance.
-  assert.ok(
-    waits.slice(-5).some((ms) => ms > 1_000),
-    `${waits}`,
-  );
-  await slot.stop();
-});
-
-test('a model that stayed up for a while starts again as fast as at first', async () => {
-  const { slot, runners, startsAtMs, clock } = setUp();
-  await slot.start();
-  for (let i = 0; i < 8; i++) {
-    runners.at(-1)!.crash();
-    await clock.advance(60_000);
-  }
-  await clock.advance(60_001);
-  const before = startsAtMs.length;
-  runners.at(-1)!.crash();
-  await clock.advance(500);
-  assert.equal(startsAtMs.length, before + 1);
-  await slot.stop();
-});
-
-test('a restart that fails is tried again', async () => {
-  let starts = 0;
-  const { slot, runners, clock, logger } = setUp(async () => {
-    if (++starts === 2 || starts === 3) throw new AppError('RUNNER_START_FAILED');
-    return new TestRunner();
-  });
-  await slot.start();
-  runners[0]!.crash();
-  await clock.advance(10_000);
-  assert.equal(slot.isUp, true);
-  assert.deepEqual(logger.failures(), Array(2).fill('slot.not_started RUNNER_START_FAILED'));
-  await slot.stop();
-});
-
-test('stopped, it ends its runner and starts no other', async () => {
-  const { slot, runners, startsAtMs, clock } = setUp();
-  await slot.start();
-  await slot.stop();
-  await clock.advance(600_000);
-  assert.deepEqual([runners[0]!.stops, startsAtMs.length], [1, 1]);
-  await assert.rejects(slot.infer(INPUT), withCode('MODEL_NOT_LOADED'));
-});
-
-test('stopped while it waits to start again, it does not', async () => {
-  const { slot, runners, startsAtMs, clock } = setUp();
-  await slot.start();
-  runners[0]!.crash();
+test('a runner that crashes on trial ends it, and no input is dropped', async () => {
+  const { slot, version, runnerOf, onTrial } = await setUp();
+  const { ends } = await onTrial();
+  runnerOf(NEW).answer = () => {
+    runnerOf(NEW).crash();
+    return Promise.reject(new AppError('RUNNER_CRASHED'));
+  };
+  assert.equal(await version(), '1');
+  assert.equal(await version(), '1');
   await settle();
+  assert.deepEqual(ends, ['RUNNER_CRASHED']);
+  await slot.discard();
   await slot.stop();
-  await clock.advance(600_000);
-  assert.equal(startsAtMs.length, 1);
 });
 
-test('stopped while the model starts again, it leaves no runner behind', async () => {
-  let finish = (_runner: Runner): void => undefined;
-  let starts = 0;
-  const { slot, runners, clock } = setUp(() =>
-    ++starts === 1
-      ? Promise.resolve(new TestRunner())
-      : new Promise((resolve) => {
-          finish = resolve;
-        }),
-  );
-  await slot.start();
-  runners[0]!.crash();
-  await clock.advance(500);
-  const stopping = slot.stop();
-  const late = new TestRunner();
-  finish(late);
-  await stopping;
-  assert.equal(late.stops, 1);
-  assert.equal(slot.isUp, false);
+test('one that ends while nobody asks ends the trial as well', async () => {
+  const { slot, runnerOf, onTrial } = await setUp();
+  const { ends } = await onTrial();
+  runnerOf(NEW).crash();
+  await settle();
+  assert.deepEqual(ends, ['RUNNER_CRASHED']);
+  await slot.discard();
+  await slot.stop();
 });
 
-test('without a local model every input is told so', async () => {
-  assert.equal(noLocalModel.model, null);
-  await assert.rejects(noLocalModel.infer(INPUT), withCode('MODEL_NOT_LOADED'));
+test('one that hangs is waited for five seconds, then the one before answers', async () => {
+  const { slot, clock, version, runnerOf, onTrial } = await setUp();
+  const { ends } = await onTrial();
+  runnerOf(NEW).answer = () => new Promise(() => undefined);
+  const asked = version();
+  await clock.advance(4_999);
+  assert.deepEqual(ends, []);
+  await clock.advance(1);
+  assert.equal(await asked, '1');
+  assert.deepEqual(ends, ['RUNNER_TIMEOUT']);
+  await slot.discard();
+  await slot.stop();
+});
+
+test('an input that both refuses is the input’s fault; one that only the new version refuses is the version’s', async () => {
+  const { slot, runnerOf, onTrial, version } = await setUp();
+  const { ends } = await onTrial();
+  const refuse = () => Promise.reject(new AppError('IMAGE_CORRUPT'));
+  runnerOf(NEW).answer = refuse;
+  runnerOf(OLD).answer = refuse;
+  await assert.rejects(slot.infer(INPUT), withCode('IMAGE_CORRUPT'));
+  await settle();
+  assert.deepEqual(ends, []);
+  runnerOf(OLD).answer = () => Promise.resolve(INFERENCE);
+  assert.equal(await version(), '1');
+  await settle();
+  assert.deepEqual(ends, ['IMAGE_CORRUPT']);
+  await slot.discard();
+  await slot.stop();
+});
+
+test('a full queue says nothing about a version', async () => {
+  const { slot, runnerOf, onTrial, version } = await setUp();
+  const { ends } = await onTrial();
+  runnerOf(NEW).answer = () => Promise.reject(new AppError('QUEUE_FULL'));
+  assert.equal(await version(), '1');
+  await settle();
+  assert.deepEqual(ends, []);
+  await slot.stop();
+});
+
+test('over twice as slow on the same inputs ends it', async () => {
+  const { slot, runnerOf, onTrial, version } = await setUp();
+  runnerOf(OLD).answer = () => Promise.resolve(taking(10));
+  const { ends } = await onTrial();
+  runnerOf(NEW).answer = () => Promise.resolve(taking(25));
+  for (let i = 0; i < TRIAL_PAIRS; i++) {
+    await version();
+    await settle();
+  }
+  assert.deepEqual(ends, ['MODEL_TOO_SLOW']);
+  await slot.discard();
+  await slot.stop();
+});
+
+test('a place without a version takes its first one, and asks nobody else about it', async () => {
+  const { slot, version, onTrial } = await setUp({ initial: null });
+  assert.equal(slot.model, null);
+  assert.equal(slot.isUp, true);
+  await assert.rejects(slot.infer(INPUT), withCode('MODEL_NOT_LOADED'));
+  await onTrial();
+  assert.equal(await version(), '2');
+  await slot.commit();
+  assert.equal(slot.model?.version, '2');
+  await slot.stop();
+});
+
+test('the hub’s number for what runs already is taken over without a new runner', async () => {
+  const { slot, version, switched } = await setUp({ initial: slotVersion('0', 'a') });
+  slot.rename(slotVersion('7', 'b').ref);
+  assert.equal(await version(), '0');
+  slot.rename(slotVersion('7', 'a').ref);
+  assert.deepEqual([await version(), switched], ['7', ['7']]);
+  await slot.stop();
+});
+
+test('stopped in a trial it ends it without a verdict, and both runners are gone', async () => {
+  const { slot, runnerOf, onTrial } = await setUp();
+  const { ends } = await onTrial();
+  await slot.stop();
+  await settle();
+  assert.deepEqual(ends, ['stopped']);
+  assert.deepEqual([runnerOf(OLD).isUp, runnerOf(NEW).isUp], [false, false]);
 });
