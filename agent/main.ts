@@ -104,6 +104,7 @@ async function run(
     onChange: () => link.uplink.announce(),
     clock,
     logger,
+    metrics,
   });
   /** Routers must know the certificate of the version that answers. */
   const onSwitch = ({ ref, folder }: SlotVersion): void => {

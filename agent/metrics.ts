@@ -69,6 +69,11 @@ export const createAgentMetrics = (): Metrics =>
       help: 'Results that a sink did not take',
       labels: ['sink'],
     },
+    outrider_updates_total: {
+      kind: 'counter',
+      help: 'Model updates that have ended: committed or rolled-back',
+      labels: ['model', 'outcome'],
+    },
     outrider_runner_restarts_total: {
       kind: 'counter',
       help: 'Runners that ended unexpectedly',

@@ -27,6 +27,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { SlotVersion, TrialEnd, UpdatableSlot, UpdateSource } from '../ports.ts';
 import { download, presentBytes } from './download.ts';
 import { hasEnded, type Update, UpdateState } from './update-state.ts';
@@ -51,6 +52,7 @@ export interface UpdaterOptions {
   readonly onBytes: (bytes: number) => void;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly metrics: Metrics;
 }
 
 /** A broken download is gone on with, and a window looked at again. */
@@ -318,6 +320,7 @@ export class Updater implements Part {
       update: { ...update, phase: 'committed', error: null, atMs: this.#o.clock.nowAtMs() },
     });
     this.#o.logger.info('update.committed', facts(ref));
+    this.#o.metrics.count('outrider_updates_total', { model: ref.name, outcome: 'committed' });
     await slot.commit();
     this.#tell();
     await this.#sweep();
@@ -326,6 +329,7 @@ export class Updater implements Part {
   async #rollBack(ref: ModelRef, thrown: unknown): Promise<void> {
     const error = toErrorBody(toAppError(thrown));
     this.#o.logger.warn('update.rolled_back', { ...facts(ref), ...error });
+    this.#o.metrics.count('outrider_updates_total', { model: ref.name, outcome: 'rolled-back' });
     await this.#enter(ref, 'rolled-back', { error });
     await this.#sweep();
   }

@@ -54,6 +54,23 @@ export class HubClient {
     return this.#json(await this.#send(path, { method: 'GET' }), schema);
   }
 
+  /** Every page of a list. */
+  async getAll<Key extends string, Item>(
+    path: string,
+    schema: z.ZodType<Record<Key, Item[]> & { next: string | null }>,
+    key: Key,
+  ): Promise<Item[]> {
+    const items: Item[] = [];
+    let after: string | null = null;
+    do {
+      const query: string = after === null ? '' : `?after=${encodeURIComponent(after)}`;
+      const page: Record<Key, Item[]> & { next: string | null } = await this.get(`${path}${query}`, schema);
+      items.push(...page[key]);
+      after = page.next;
+    } while (after !== null);
+    return items;
+  }
+
   async post<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> {
     const sent = await this.#send(path, {
       method: 'POST',
@@ -65,7 +82,7 @@ export class HubClient {
 
   /** Raw bytes in, the task's output out. */
   async infer<T>(model: string, body: Uint8Array, contentType: string, schema: z.ZodType<T>): Promise<T> {
-    const path = `/hf/models/${model.split('/').map(encodeURIComponent).join('/')}`;
+    const path = `/hf/models/${modelPath(model)}`;
     return this.#json(
       await this.#send(path, {
         method: 'POST',
@@ -76,21 +93,71 @@ export class HubClient {
     );
   }
 
+  /** Changes what was read with this ETag. @throws PRECONDITION_FAILED when somebody has changed it since */
+  async change<T>(
+    method: 'PUT' | 'PATCH',
+    path: string,
+    { etag, body, schema }: { readonly etag: string; readonly body: object; readonly schema: z.ZodType<T> },
+  ): Promise<T> {
+    const headers = { 'content-type': 'application/json', 'if-match': etag };
+    return this.#json(await this.#send(path, { method, headers, body: JSON.stringify(body) }), schema);
+  }
+
+  /** With the ETag that `change` wants. */
+  async getTagged<T>(path: string, schema: z.ZodType<T>): Promise<{ value: T; etag: string }> {
+    const response = await this.#send(path, { method: 'GET' });
+    const etag = response.headers.get('etag') ?? '';
+    return { value: await this.#json(response, schema), etag };
+  }
+
+  /** How much of a blob has come: all of it, or so many bytes. */
+  async blobState(sha256: string): Promise<'whole' | number> {
+    const response = await this.#ask(`/api/v1/blobs/${sha256}`, { method: 'HEAD' });
+    if (response.ok) return 'whole';
+    const offset = response.headers.get('upload-offset');
+    if (response.status === 404) return Number(offset ?? 0);
+    throw new AppError(
+      response.status === 401 ? 'UNAUTHORIZED' : 'FORBIDDEN',
+      `the hub answered ${response.status} to an upload`,
+    );
+  }
+
+  /** Sends a piece of a blob. */
+  async uploadPiece(
+    sha256: string,
+    piece: { readonly offset: number; readonly body: Uint8Array; readonly isLast: boolean },
+  ): Promise<void> {
+    await this.#send(`/api/v1/blobs/${sha256}`, {
+      method: 'PUT',
+      headers: {
+        'content-type': 'application/octet-stream',
+        'upload-offset': String(piece.offset),
+        'upload-complete': piece.isLast ? '?1' : '?0',
+      },
+      body: piece.body,
+    });
+  }
+
   async delete(path: string): Promise<void> {
     await this.#send(path, { method: 'DELETE' });
   }
 
   /** @throws USAGE, HUB_UNREACHABLE, HUB_UNTRUSTED, or the hub's own code and sentence */
   async #send(path: string, init: Asking): Promise<Response> {
+    const response = await this.#ask(path, init);
+    if (!response.ok) throw await toError(response, this.url);
+    return response;
+  }
+
+  async #ask(path: string, init: Asking): Promise<Response> {
     const headers = {
       ...init.headers,
       ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
     };
     const url = `${this.url}${path}`;
     if (!URL.canParse(url)) throw new AppError('USAGE', `“${this.url}” is no address of a hub`);
-    let response: Response;
     try {
-      response = await httpsFetch(new URL(url), {
+      return await httpsFetch(new URL(url), {
         ...init,
         headers,
         trust: this.#trust,
@@ -105,8 +172,6 @@ export class HubClient {
         { cause: error.cause },
       );
     }
-    if (!response.ok) throw await toError(response, this.url);
-    return response;
   }
 
   async #json<T>(response: Response, schema: z.ZodType<T>): Promise<T> {
@@ -116,6 +181,9 @@ export class HubClient {
     return parsed.data;
   }
 }
+
+/** `org/name` stays two parts. */
+export const modelPath = (name: string): string => name.split('/').map(encodeURIComponent).join('/');
 
 async function toError(response: Response, url: string): Promise<AppError> {
   const json: unknown = await response.json().catch(() => undefined);

@@ -7,13 +7,15 @@ import {
   enrollDevice,
   listDevices,
   listKeys,
-  listModels,
+  pinDevice,
   revokeDevice,
   revokeKey,
 } from './commands/fleet.ts';
 import { infer } from './commands/infer.ts';
+import { deployModel, listModels, pushModel } from './commands/models.ts';
 import { dropOutbox, listOutbox, retryOutbox, showOutbox } from './commands/outbox.ts';
 import { up } from './commands/up.ts';
+import type { HubOptions } from './hub-client.ts';
 
 /** Programs that read their own flags; started in this process, by their path. */
 const PROGRAMS = {
@@ -57,11 +59,30 @@ asking(
 ).action(infer);
 const models = program.command('models').description('models on the hub');
 asking(models.command('ls').description('list them')).action(listModels);
+following(
+  models
+    .command('push <folder>')
+    .description('publish a model folder as a new version, and show devices take it'),
+)
+  .option('--name <name>', 'publish it under this name instead of its own')
+  .option('--force', 'publish although the hub’s own test of its golden inputs fails')
+  .action(pushModel);
+following(
+  models
+    .command('deploy <name> <version>')
+    .description('tell devices to run a published version; an older one is a way back'),
+).action(deployModel);
 const devices = program.command('devices').description('devices of the hub');
 asking(devices.command('ls').description('list them')).action(listDevices);
 asking(devices.command('enroll [id]').description('make a one-time token for a device')).action(enrollDevice);
 asking(devices.command('revoke <id>').description('cut a device off, at once and for good')).action(
   revokeDevice,
+);
+asking(
+  devices.command('pin <id> <model> <version>').description('have one device run a version of its own'),
+).action(pinDevice);
+asking(devices.command('unpin <id> <model>').description('have it run what the model deploys again')).action(
+  (id: string, model: string, options: HubOptions) => pinDevice(id, model, undefined, options),
 );
 const keys = program.command('keys').description('keys for the hub’s HTTP API');
 asking(keys.command('ls').description('list them')).action(listKeys);
@@ -102,6 +123,13 @@ function asking(command: Command): Command {
     )
     .option('--data <dir>', 'data folder in which a local hub left its key', './data')
     .option('--json', 'print JSON');
+}
+
+/** … and then watch what devices make of it. */
+function following(command: Command): Command {
+  return asking(command)
+    .option('--wait <seconds>', 'watch devices take it for so long', '180')
+    .option('--no-wait', 'do not watch devices take it');
 }
 
 /** Options of commands that talk to an agent. */

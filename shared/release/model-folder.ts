@@ -6,6 +6,8 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { VersionFile } from '../contract/admin.ts';
+import { innerPath } from '../contract/names.ts';
 import { AppError, systemCode } from '../runtime/errors.ts';
 import { sha256Hex } from '../runtime/ids.ts';
 import { type ModelSpec, modelSpec } from './model-spec.ts';
@@ -55,6 +57,25 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
     throw new AppError('MODEL_INVALID', `${basename(path)}: ${spec.model} has no SHA-256 in ${SPEC_FILE}`);
   return { path, spec, digest: versionDigest(hashes), bytes };
 }
+
+/**
+ * Every file that goes along when the version is published, by path: those that count, and what people want to read.
+ *
+ * @throws MODEL_INVALID for a name that cannot travel
+ */
+export async function travellingFiles({ path: folder, spec }: ModelFolder): Promise<VersionFile[]> {
+  const paths = (await listFiles(folder, '')).filter((file) => counts(file, spec) || isForPeople(file));
+  const files: VersionFile[] = [];
+  for (const path of paths.sort()) {
+    if (!innerPath.safeParse(path).success)
+      throw new AppError('MODEL_INVALID', `${basename(folder)}: ${path} has a name that cannot travel`);
+    const { hex, bytes } = await hashFile(join(folder, path));
+    files.push({ path, sha256: hex, bytes });
+  }
+  return files;
+}
+
+const isForPeople = (file: string): boolean => !file.includes('/') && TRAVELS_ONLY.test(file);
 
 /** The digest of a version from its files' digests, byte-sorted by path. */
 function versionDigest(hashes: ReadonlyMap<string, string>): string {

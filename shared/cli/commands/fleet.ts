@@ -1,44 +1,28 @@
-/** `outrider models ls`, `devices ls|enroll|revoke`, `keys ls|create|revoke`: the admin API as tables. */
+/** `outrider devices ls|enroll|revoke`, `keys ls|create|revoke`: the admin API as tables. */
 import {
   createdKey,
   deviceList,
+  devicePins,
   enrollmentToken,
   keyList,
   keyScope,
-  modelList,
 } from '../../contract/admin.ts';
-import type { Telemetry } from '../../contract/messages.ts';
-import { deviceId } from '../../contract/names.ts';
+import type { Telemetry, UpdateReport } from '../../contract/messages.ts';
+import { deviceId, modelName, modelVersion } from '../../contract/names.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { agoText, bytesText, print, table } from '../output.ts';
+import { updateText, versionText } from '../update-text.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
 
-export async function listModels(options: Options): Promise<void> {
-  const found = await (await HubClient.find(options)).get('/api/v1/models', modelList);
-  print(options.json, found, () =>
-    table(
-      ['name', 'task', 'version', 'size', 'loaded', 'digest'],
-      found.models.map((one) => [
-        one.name,
-        one.task,
-        one.version,
-        bytesText(one.bytes),
-        one.loaded ? 'yes' : 'no',
-        one.digest.slice(0, 12),
-      ]),
-    ),
-  );
-}
-
 export async function listDevices(options: Options): Promise<void> {
-  const found = await (await HubClient.find(options)).get('/api/v1/devices', deviceList);
+  const found = await (await HubClient.find(options)).getAll('/api/v1/devices', deviceList, 'devices');
   const now = Date.now();
-  print(options.json, found, () =>
+  print(options.json, { devices: found }, () =>
     table(
-      ['device', 'state', 'last seen', 'agent', 'waits', 'link today', 'pipelines'],
-      found.devices.map(({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, reported, telemetry }) => [
+      ['device', 'state', 'last seen', 'agent', 'waits', 'link today', 'pipelines', 'updates'],
+      found.map(({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, reported, telemetry }) => [
         id,
         [
           online ? 'online' : 'offline',
@@ -50,12 +34,16 @@ export async function listDevices(options: Options): Promise<void> {
         String(telemetry?.outbox.entries ?? '–'),
         linkText(telemetry),
         reported?.pipelines
-          .map(({ name, edge, cloud }) => `${name} (${edge?.name ?? '–'} → ${cloud ?? '–'})`)
+          .map(({ name, edge, cloud }) => `${name} (${edge ? versionText(edge) : '–'} → ${cloud ?? '–'})`)
           .join(', ') ?? '–',
+        reported?.updates?.filter(isOpenOrRefused).map(updateText).join('; ') ?? '',
       ]),
     ),
   );
 }
+
+/** What has gone well is in the versions already. */
+const isOpenOrRefused = ({ phase }: UpdateReport): boolean => phase !== 'committed';
 
 /** Bytes up and down, by the device's own count. */
 function linkText(telemetry: Telemetry | null): string {
@@ -91,12 +79,33 @@ export async function revokeDevice(id: string, options: Options): Promise<void> 
   print(options.json, { revoked: id }, () => `${id} is revoked.`);
 }
 
+/** Has one device run a version of its own; without a version it follows the others again. */
+export async function pinDevice(
+  id: string,
+  model: string,
+  version: string | undefined,
+  options: Options,
+): Promise<void> {
+  if (!modelName.safeParse(model).success) throw new AppError('MODEL_UNKNOWN', `“${model}” is no model name`);
+  if (version !== undefined && !modelVersion.safeParse(version).success)
+    throw new AppError('USAGE', `“${version}” is no version`);
+  const hub = await HubClient.find(options);
+  const path = `/api/v1/devices/${encodeURIComponent(id)}/desired`;
+  const { value, etag } = await hub.getTagged(path, devicePins);
+  const { [model]: _before, ...others } = value.pins;
+  const pins = version === undefined ? others : { ...others, [model]: version };
+  const now = await hub.change('PUT', path, { etag, body: { pins }, schema: devicePins });
+  print(options.json, now, () =>
+    version === undefined ? `${id} follows what ${model} deploys.` : `${id} is to run ${model}@${version}.`,
+  );
+}
+
 export async function listKeys(options: Options): Promise<void> {
-  const found = await (await HubClient.find(options)).get('/api/v1/keys', keyList);
-  print(options.json, found, () =>
+  const found = await (await HubClient.find(options)).getAll('/api/v1/keys', keyList, 'keys');
+  print(options.json, { keys: found }, () =>
     table(
       ['id', 'name', 'scopes', 'created', 'expires'],
-      found.keys.map(({ id, name, scopes, createdAtMs, expiresAtMs }) => [
+      found.map(({ id, name, scopes, createdAtMs, expiresAtMs }) => [
         id,
         name,
         scopes.join(', '),

@@ -182,8 +182,7 @@ test('over twice as slow on the same inputs ends it', async () => {
 
 test('a place without a version takes its first one, and asks nobody else about it', async () => {
   const { slot, version, onTrial } = await setUp({ initial: null });
-  assert.equal(slot.model, null);
-  assert.equal(slot.isUp, true);
+  assert.deepEqual([slot.model, slot.isUp], [null, true]);
   await assert.rejects(slot.infer(INPUT), withCode('MODEL_NOT_LOADED'));
   await onTrial();
   assert.equal(await version(), '2');

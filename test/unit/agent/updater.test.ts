@@ -3,6 +3,7 @@ import { cpSync } from 'node:fs';
 import { cp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { createAgentMetrics } from '../../../agent/metrics.ts';
 import type { ReleaseBook, SlotVersion, TrialEnd, UpdatableSlot } from '../../../agent/ports.ts';
 import { Updater } from '../../../agent/updater/updater.ts';
 import type { ModelRef } from '../../../shared/contract/names.ts';
@@ -152,6 +153,7 @@ async function open(hub: Hub, place: Place, options: { isInWindow?: () => boolea
     onBytes: () => undefined,
     clock,
     logger,
+    metrics: createAgentMetrics(),
   });
   const initial = await updater.initial(NAME);
   const slot = new TestSlot(initial?.ref ?? null);

@@ -32,3 +32,18 @@ test('runs when it is due; a run that fails is told and does not end the schedul
   assert.equal(runs, before);
   assert.equal(logger.failures()[0], 'schedule.failed INVARIANT_BROKEN');
 });
+
+test('runs that were missed are made up by one', async () => {
+  let runs = 0;
+  const logger = recordingLogger();
+  const schedule = new Schedule({ name: 'often', cron: '* * * * * *', run: async () => void runs++, logger });
+  const madeUp = () => logger.lines.filter(({ event }) => event === 'schedule.made_up').length;
+  await schedule.start();
+  await eventually(() => runs > 0, 'it never ran');
+  const before = runs;
+  // The machine sleeps, as far as this process can tell.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_500);
+  await eventually(() => madeUp() > 0 && runs > before, 'nothing was made up');
+  await schedule.stop();
+  assert.equal(madeUp(), 1);
+});

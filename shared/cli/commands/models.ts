@@ -1,0 +1,164 @@
+/** `outrider models ls|push|deploy`: the hub's models, and how a new version gets to the fleet. */
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SingleBar } from 'cli-progress';
+import {
+  modelList,
+  modelRecord,
+  type PublishedVersion,
+  publishedVersion,
+  type VersionFile,
+  type VersionRequest,
+} from '../../contract/admin.ts';
+import { BLOB_PIECE_BYTES } from '../../contract/limits.ts';
+import { modelName, modelVersion } from '../../contract/names.ts';
+import { openModelFolder, SPEC_FILE, travellingFiles } from '../../release/model-folder.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { sha256Hex } from '../../runtime/ids.ts';
+import { HubClient, type HubOptions, modelPath } from '../hub-client.ts';
+import { bytesText, print, table } from '../output.ts';
+import { followUpdate } from './follow-update.ts';
+
+type Options = HubOptions & { readonly json?: boolean };
+
+export async function listModels(options: Options): Promise<void> {
+  const found = await (await HubClient.find(options)).getAll('/api/v1/models', modelList, 'models');
+  print(options.json, { models: found }, () =>
+    table(
+      ['name', 'task', 'version', 'deployed', 'policy', 'size', 'loaded', 'digest'],
+      found.map((one) => [
+        one.name,
+        one.task,
+        one.version,
+        one.deployed ?? '–',
+        one.policy,
+        bytesText(one.bytes),
+        one.loaded ? 'yes' : 'no',
+        one.digest.slice(0, 12),
+      ]),
+    ),
+  );
+}
+
+/** A file of the version that goes up, from disk or made here. */
+interface Part extends VersionFile {
+  readonly from: string | Uint8Array;
+}
+
+/** Uploads what the hub does not have, publishes the version, and shows how devices take it. */
+export async function pushModel(
+  path: string,
+  options: Options & {
+    readonly name?: string;
+    readonly force?: boolean;
+    readonly wait: string | false;
+  },
+): Promise<void> {
+  if (options.name !== undefined && !modelName.safeParse(options.name).success)
+    throw new AppError('USAGE', `“${options.name}” is no model name`);
+  const waitMs = waitOf(options.wait);
+  const hub = await HubClient.find(options);
+  const { name, parts } = await partsOf(path, options.name);
+  const request: VersionRequest = {
+    files: parts.map(({ path: file, sha256, bytes }) => ({ path: file, sha256, bytes })),
+    ...(options.force && { force: true }),
+  };
+  await upload(hub, parts, options.json !== true);
+  const made = await hub.post(`/api/v1/models/${modelPath(name)}/versions`, request, publishedVersion);
+  print(options.json, made, () => publishedText(made));
+  if (made.deployed && waitMs > 0 && !options.json) await followUpdate(hub, made, waitMs);
+}
+
+function waitOf(wait: string | false): number {
+  if (wait === false) return 0;
+  const seconds = Number(wait);
+  if (!Number.isFinite(seconds) || seconds < 0) throw new AppError('USAGE', '--wait is a number of seconds');
+  return seconds * 1_000;
+}
+
+function publishedText({ name, version, created, deployed, test }: PublishedVersion): string {
+  const was = created ? 'is published' : 'was published before';
+  const tested = {
+    golden: ', its golden inputs answered as recorded',
+    smoke: ', not tested: it has no golden inputs',
+    forced: ', although the hub’s own test of it failed',
+  };
+  const next = deployed ? '' : `\nDevices are not told yet: outrider models deploy ${name} ${version}`;
+  return `${name}@${version} ${was}${test === null ? '' : tested[test]}.${next}`;
+}
+
+/** What goes up; under another name its spec says that name. @throws MODEL_INVALID, MODEL_DIGEST_MISMATCH */
+async function partsOf(path: string, name?: string): Promise<{ name: string; parts: Part[] }> {
+  const folder = await openModelFolder(path);
+  const files = await travellingFiles(folder);
+  const parts = files.map((file): Part => ({ ...file, from: join(path, file.path) }));
+  if (name === undefined || name === folder.spec.name) return { name: folder.spec.name, parts };
+  const spec = Buffer.from(`${JSON.stringify({ ...folder.spec, name }, null, 2)}\n`);
+  const renamed = { path: SPEC_FILE, sha256: sha256Hex(spec), bytes: spec.length, from: spec };
+  return { name, parts: parts.map((part) => (part.path === SPEC_FILE ? renamed : part)) };
+}
+
+async function upload(hub: HubClient, parts: readonly Part[], isShown: boolean): Promise<void> {
+  const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+  const bar = isShown && process.stderr.isTTY ? progressBar(total) : undefined;
+  try {
+    for (const part of parts) await uploadOne(hub, part, (bytes) => bar?.increment(bytes));
+  } finally {
+    bar?.stop();
+  }
+}
+
+function progressBar(total: number): SingleBar {
+  const bar = new SingleBar({
+    stream: process.stderr,
+    format: 'uploading [{bar}] {percentage} %  {value} of {total}  {eta_formatted} left',
+    formatValue: (value, _options, type) =>
+      type === 'value' || type === 'total' ? bytesText(value) : String(value),
+    hideCursor: true,
+    clearOnComplete: true,
+  });
+  bar.start(total, 0);
+  return bar;
+}
+
+/** Goes on where an earlier try has ended. */
+async function uploadOne(hub: HubClient, part: Part, onBytes: (bytes: number) => void): Promise<void> {
+  const { sha256, bytes, from } = part;
+  const state = await hub.blobState(sha256);
+  if (state === 'whole') return onBytes(bytes);
+  let offset = Math.min(state, bytes);
+  onBytes(offset);
+  const file = typeof from === 'string' ? await open(from, 'r') : undefined;
+  try {
+    do {
+      const length = Math.min(BLOB_PIECE_BYTES, bytes - offset);
+      const body = Buffer.alloc(length);
+      if (file) await file.read(body, 0, length, offset);
+      else body.set((from as Uint8Array).subarray(offset, offset + length));
+      await hub.uploadPiece(sha256, { offset, body, isLast: offset + length === bytes });
+      offset += length;
+      onBytes(length);
+    } while (offset < bytes);
+  } finally {
+    await file?.close();
+  }
+}
+
+/** Tells devices to run a published version, also an older one. */
+export async function deployModel(
+  name: string,
+  version: string,
+  options: Options & { readonly wait: string | false },
+): Promise<void> {
+  if (!modelName.safeParse(name).success) throw new AppError('MODEL_UNKNOWN', `“${name}” is no model name`);
+  if (!modelVersion.safeParse(version).success) throw new AppError('USAGE', `“${version}” is no version`);
+  const waitMs = waitOf(options.wait);
+  const hub = await HubClient.find(options);
+  const path = `/api/v1/models/${modelPath(name)}`;
+  const { etag } = await hub.getTagged(path, modelRecord);
+  const now = await hub.change('PATCH', path, { etag, body: { deployed: version }, schema: modelRecord });
+  print(options.json, now, () => `${name}@${version} is deployed.`);
+  const digest = now.versions.find((one) => one.version === version)?.digest;
+  if (digest !== undefined && waitMs > 0 && !options.json)
+    await followUpdate(hub, { name, version, digest }, waitMs);
+}
