@@ -5,7 +5,18 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { copyFile, link, mkdir, open, readdir, rename, rm, stat, truncate } from 'node:fs/promises';
+import {
+  constants,
+  copyFile,
+  link,
+  mkdir,
+  open,
+  readdir,
+  rename,
+  rm,
+  stat,
+  truncate,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { VersionFile } from '../contract/admin.ts';
 import { syncFolder } from '../runtime/atomic-file.ts';
@@ -48,13 +59,13 @@ export class BlobStore {
     maxBytes: number,
   ): Promise<number> {
     const part = this.#part(sha256);
-    await mkdir(dirname(part), { recursive: true });
+    await mkdir(dirname(part), { recursive: true }).catch(refuseFullDisk);
     const there = await this.partialBytes(sha256);
     if (there < offset)
       throw new AppError('PRECONDITION_FAILED', `there are ${there} bytes of this blob, not ${offset}`);
     if (there > offset) await truncate(part, offset);
     let bytes = offset;
-    const file = await open(part, 'a', 0o644);
+    const file = await open(part, 'a', 0o644).catch(refuseFullDisk);
     try {
       for await (const chunk of source) {
         bytes += chunk.length;
@@ -63,7 +74,7 @@ export class BlobStore {
       }
     } catch (error) {
       if (error instanceof AppError && error.code === 'INPUT_TOO_LARGE') await this.discard(sha256);
-      throw isDiskFull(error) ? new AppError('DISK_FULL', undefined, { cause: error }) : error;
+      return refuseFullDisk(error);
     } finally {
       await file.close();
     }
@@ -76,7 +87,8 @@ export class BlobStore {
    * @throws MODEL_DIGEST_MISMATCH (what had come is removed), DOWNLOAD_INCOMPLETE (nothing has come)
    */
   async finish(sha256: string): Promise<void> {
-    if ((await this.size(sha256)) !== undefined) return;
+    // What has come of it once more, somebody sent in vain.
+    if ((await this.size(sha256)) !== undefined) return this.discard(sha256);
     const part = this.#part(sha256);
     if ((await sizeOf(part)) === undefined)
       throw new AppError('DOWNLOAD_INCOMPLETE', 'nothing of it has come');
@@ -88,24 +100,18 @@ export class BlobStore {
         `the content has SHA-256 ${actual}, expected was ${sha256}`,
       );
     }
-    const file = await open(part, 'r+');
-    try {
-      await file.sync();
-    } finally {
-      await file.close();
-    }
+    await syncFile(part);
     await rename(part, this.path(sha256));
     await syncFolder(dirname(part));
+    await syncFolder(this.#folder);
   }
 
   /** Takes a file of this machine in. @throws MODEL_DIGEST_MISMATCH, DISK_FULL */
   async takeIn(sha256: string, from: string): Promise<void> {
     if ((await this.size(sha256)) !== undefined) return;
     const part = this.#part(sha256);
-    await mkdir(dirname(part), { recursive: true });
-    await copyFile(from, part).catch((error: unknown) => {
-      throw isDiskFull(error) ? new AppError('DISK_FULL', undefined, { cause: error }) : error;
-    });
+    await mkdir(dirname(part), { recursive: true }).catch(refuseFullDisk);
+    await copyFile(from, part).catch(refuseFullDisk);
     await this.finish(sha256);
   }
 
@@ -117,17 +123,18 @@ export class BlobStore {
   /**
    * Makes a folder of these blobs, whole or not at all. One that is there stays as it is.
    *
+   * @param files with paths that are checked, and no two that a file system may take for the same
    * @throws DOWNLOAD_INCOMPLETE when a blob is missing, DISK_FULL
    */
   async materialize(files: readonly VersionFile[], folder: string): Promise<void> {
     if (await sizeOf(folder).then((size) => size !== undefined)) return;
     const staged = `${folder}.staged`;
     await rm(staged, { recursive: true, force: true });
-    await mkdir(staged, { recursive: true });
+    await mkdir(staged, { recursive: true }).catch(refuseFullDisk);
     const folders = new Set([staged]);
     for (const { path, sha256 } of files) {
       const to = join(staged, path);
-      await mkdir(dirname(to), { recursive: true });
+      await mkdir(dirname(to), { recursive: true }).catch(refuseFullDisk);
       folders.add(dirname(to));
       await linkOrCopy(this.path(sha256), to, path);
     }
@@ -170,15 +177,35 @@ async function digestOf(path: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** Some file systems know no hard links. */
+/** Some file systems know no hard links, or no more of them to one file. */
+const NO_LINKS = ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EXDEV', 'EMLINK'];
+
+/** Never over a file that is there: that may be a link to another blob. */
 async function linkOrCopy(from: string, to: string, name: string): Promise<void> {
   try {
     await link(from, to);
   } catch (error) {
-    if (systemCode(error) === 'ENOENT')
+    const code = systemCode(error) ?? '';
+    if (code === 'ENOENT')
       throw new AppError('DOWNLOAD_INCOMPLETE', `${name} has not come yet`, { cause: error });
-    await copyFile(from, to).catch((cause: unknown) => {
-      throw isDiskFull(cause) ? new AppError('DISK_FULL', undefined, { cause }) : cause;
-    });
+    if (!NO_LINKS.includes(code)) return refuseFullDisk(error);
+    await copyFile(from, to, constants.COPYFILE_EXCL).catch(refuseFullDisk);
+    await syncFile(to);
   }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } catch (error) {
+    refuseFullDisk(error);
+  } finally {
+    await file.close();
+  }
+}
+
+/** @throws DISK_FULL, or the error itself */
+function refuseFullDisk(error: unknown): never {
+  throw isDiskFull(error) ? new AppError('DISK_FULL', undefined, { cause: error }) : error;
 }

@@ -1,0 +1,95 @@
+/** Versions among the signed targets: one target for each file, told apart by its path, described by its custom fields (TUF 4.5). */
+import { TargetFile, type Targets } from '@tufjs/models';
+import { z } from 'zod';
+import { type VersionFile, versionFile } from '../../contract/admin.ts';
+import { MAX_VERSION_FILES } from '../../contract/limits.ts';
+import {
+  consistentPath,
+  type Release,
+  type TargetCustom,
+  targetCustom,
+  targetPath,
+  targetPrefix,
+} from '../release.ts';
+
+/** A version's files as targets. */
+export function targetsOf({ ref, task, minAgentVersion, files }: Release): TargetFile[] {
+  const { name, version, digest } = ref;
+  const custom = {
+    model: name,
+    version,
+    digest,
+    task,
+    ...(minAgentVersion !== undefined && { minAgentVersion }),
+  } satisfies TargetCustom;
+  return files.map(
+    ({ path, sha256, bytes }) =>
+      new TargetFile({
+        path: targetPath(ref, path),
+        length: bytes,
+        hashes: { sha256 },
+        unrecognizedFields: { custom: { ...custom } },
+      }),
+  );
+}
+
+/**
+ * The version as the targets describe it.
+ *
+ * @returns undefined when it is not listed, or when its files do not agree about what they are of
+ */
+export function releaseIn(targets: Targets, name: string, version: string): Release | undefined {
+  const prefix = targetPrefix(name, version);
+  const files: VersionFile[] = [];
+  let first: TargetCustom | undefined;
+  for (const [path, target] of Object.entries(targets.targets)) {
+    if (!path.startsWith(prefix)) continue;
+    const custom = targetCustom.safeParse(target.custom);
+    const file = versionFile.safeParse({
+      path: path.slice(prefix.length),
+      sha256: target.hashes.sha256,
+      bytes: target.length,
+    });
+    if (!custom.success || !file.success) return undefined;
+    first ??= custom.data;
+    if (!isSame(custom.data, first)) return undefined;
+    files.push(file.data);
+  }
+  if (!first || first.model !== name || first.version !== version || files.length > MAX_VERSION_FILES)
+    return undefined;
+  const { digest, task, minAgentVersion } = first;
+  files.sort((a, b) => (a.path < b.path ? -1 : 1));
+  return { ref: { name, version, digest }, task, minAgentVersion, files };
+}
+
+/** All that are listed, in no order. */
+export function releasesIn(targets: Targets): Release[] {
+  const named = new Map<string, TargetCustom>();
+  for (const target of Object.values(targets.targets)) {
+    const custom = targetCustom.safeParse(target.custom);
+    if (custom.success) named.set(targetPrefix(custom.data.model, custom.data.version), custom.data);
+  }
+  return [...named.values()].flatMap(({ model, version }) => releaseIn(targets, model, version) ?? []);
+}
+
+/** Consistent path -> what lies there. */
+export function contentOf(
+  targets: Targets,
+): Map<string, { readonly sha256: string; readonly bytes: number }> {
+  return new Map(
+    Object.entries(targets.targets).flatMap(([path, { hashes, length }]) => {
+      const sha256 = z.string().safeParse(hashes.sha256).data;
+      return sha256 === undefined ? [] : [[consistentPath(path, sha256), { sha256, bytes: length }] as const];
+    }),
+  );
+}
+
+function isSame(a: TargetCustom, b: TargetCustom): boolean {
+  return (
+    a.model === b.model &&
+    a.version === b.version &&
+    a.digest === b.digest &&
+    a.task === b.task &&
+    a.minAgentVersion === b.minAgentVersion
+  );
+}

@@ -1,0 +1,557 @@
+/**
+ * The hub's side of signed updates (TUF 1.0): what is listed, signed with the keys of this hub, and signed again in time. A
+ * development hub has made all four keys itself.
+ *
+ * Files are written in the order in which nobody can follow them too early: N.targets.json, N.snapshot.json, and timestamp.json,
+ * which makes them count, last. A kill between any two of them leaves what was there; `open` goes on with what had come.
+ */
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
+import { Metadata, MetaFile, Root, Snapshot, Targets, Timestamp } from '@tufjs/models';
+import { Alarm } from '../../runtime/alarm.ts';
+import { writeFileAtomic } from '../../runtime/atomic-file.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { AppError, systemCode } from '../../runtime/errors.ts';
+import { sha256Hex } from '../../runtime/ids.ts';
+import type { Part } from '../../runtime/lifecycle.ts';
+import type { Logger } from '../../runtime/logger.ts';
+import type { Release } from '../release.ts';
+import { contentOf, releasesIn, targetsOf } from './listing.ts';
+import {
+  encodeMetadata,
+  expiresAtMs,
+  LIFE_MS,
+  MAX_BYTES,
+  parseMetadata,
+  ROLES,
+  type Role,
+  requireSigned,
+  roleOf,
+  type Signed,
+  signedAtMs,
+} from './roles.ts';
+import { makeKeys, readKeys, type SigningKey, type SigningKeys } from './signing-keys.ts';
+
+export interface TufRepositoryOptions {
+  /** Holds `keys/` and `metadata/`. */
+  readonly folder: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** Signed again when this much of a signature's life is left. */
+const LEFT_WHEN_RENEWED = 1 / 3;
+/** A disk that was full is tried again. */
+const RENEW_AGAIN_MS = 60_000;
+/** A device may be in the middle of reading the ones before the newest. */
+const KEPT_VERSIONS = 10;
+
+/** The metadata that counts now, each with the bytes that lie on disk. */
+type Current = { readonly [R in Role]: { readonly metadata: Signed[R]; readonly body: Buffer } };
+
+export class TufRepository implements Part {
+  readonly #metadataFolder: string;
+  readonly #keys: SigningKeys;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #initialRoot: string;
+  readonly #renewal: Alarm;
+  #current: Current;
+  #content: ReturnType<typeof contentOf>;
+  /** One writing at a time. */
+  #tail: Promise<unknown> = Promise.resolve();
+  #isStopped = false;
+
+  private constructor(options: TufRepositoryOptions, keys: SigningKeys, found: Found) {
+    this.#metadataFolder = join(options.folder, 'metadata');
+    this.#clock = options.clock;
+    this.#logger = options.logger;
+    this.#keys = keys;
+    this.#initialRoot = found.initialRoot;
+    this.#current = found.current;
+    this.#content = contentOf(found.current.targets.metadata.signed);
+    this.#renewal = new Alarm(options.clock, () => void this.#renewInTime());
+  }
+
+  /**
+   * Opens what is there, finishes what a crash has cut short, and signs again what is due; makes keys and first metadata where
+   * there are none.
+   *
+   * @throws DATA_CORRUPT (a key or the root is missing or cannot be read), DISK_FULL
+   */
+  static async open(options: TufRepositoryOptions): Promise<TufRepository> {
+    const { folder, clock } = options;
+    const keysFolder = join(folder, 'keys');
+    const metadataFolder = join(folder, 'metadata');
+    const files = await filesIn(metadataFolder);
+    const isNew = !files.some(({ role }) => role === 'root');
+    const keys = isNew ? await makeKeys(keysFolder) : await readKeys(keysFolder);
+    const found = await findCurrent({ files, metadataFolder, keys, nowAtMs: clock.nowAtMs() });
+    const repository = new TufRepository(options, keys, found);
+    await repository.#finish(found);
+    await repository.#renew();
+    return repository;
+  }
+
+  /** True while this hub holds the keys that are worth most: it signs whatever it is asked to. */
+  get isDevelopment(): boolean {
+    return this.#keys.root !== undefined || this.#keys.targets !== undefined;
+  }
+
+  start(): void {
+    this.#isStopped = false;
+    this.#watch();
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#renewal.cancel();
+    await this.#tail;
+  }
+
+  /** The first root metadata: what a device trusts from its enrolment on. */
+  initialRoot(): string {
+    return this.#initialRoot;
+  }
+
+  /** A metadata file by its name; undefined when there is none. */
+  async metadata(name: string): Promise<Uint8Array | undefined> {
+    // Only names that we give: what comes from an address never becomes a path.
+    const role = roleOf(name);
+    if (role === undefined || (role === 'timestamp') !== (name === 'timestamp.json')) return undefined;
+    return readIfThere(join(this.#metadataFolder, name));
+  }
+
+  /** The digest of a listed target by its consistent path; undefined when it is not listed. */
+  target(path: string): { readonly sha256: string; readonly bytes: number } | undefined {
+    return this.#content.get(path);
+  }
+
+  /** The versions that devices may take. */
+  releases(): Release[] {
+    return releasesIn(this.#current.targets.metadata.signed);
+  }
+
+  targets(): { readonly etag: string; readonly body: Uint8Array } {
+    const { body } = this.#current.targets;
+    return { etag: etagOf(body), body };
+  }
+
+  /**
+   * Lists these versions; those that are listed already cost nothing.
+   *
+   * @throws UPDATE_UNTRUSTED (the key of targets is not here), CONFLICT (the same version with other files), DISK_FULL
+   */
+  add(releases: readonly Release[]): Promise<void> {
+    return this.#alone(async () => {
+      const targets = this.#nextTargets();
+      const { signed } = targets;
+      let isChanged = false;
+      for (const target of releases.flatMap(targetsOf)) {
+        const known = signed.targets[target.path];
+        if (known && isDeepStrictEqual(known.toJSON(), target.toJSON())) continue;
+        if (known) throw new AppError('CONFLICT', `${target.path} is listed already, with other content`);
+        signed.addTarget(target);
+        isChanged = true;
+      }
+      if (!isChanged) return;
+      this.#require('targets').sign(targets);
+      await this.#list(targets, encodeMetadata(targets));
+      this.#logger.info('updates.listed', { targetsVersion: signed.version });
+    });
+  }
+
+  /**
+   * Takes targets metadata that somebody with the key has signed.
+   *
+   * @param ifMatch the ETag of the targets that these follow
+   * @returns the ETag of these
+   * @throws PRECONDITION_FAILED (others are in force by now), UPDATE_UNTRUSTED, DISK_FULL
+   */
+  putTargets(body: Uint8Array, ifMatch: string): Promise<string> {
+    return this.#alone(async () => {
+      const { targets, root } = this.#current;
+      if (ifMatch !== etagOf(targets.body)) throw new AppError('PRECONDITION_FAILED');
+      if (body.length > MAX_BYTES.targets)
+        throw new AppError('UPDATE_UNTRUSTED', `targets.json is over ${MAX_BYTES.targets} bytes`);
+      const offered = parseMetadata('targets', body);
+      requireSigned(root.metadata, 'targets', offered);
+      const expected = targets.metadata.signed.version + 1;
+      if (offered.signed.version !== expected)
+        throw new AppError(
+          'UPDATE_UNTRUSTED',
+          `targets.json has version ${offered.signed.version}; the next is ${expected}`,
+        );
+      if (expiresAtMs(offered) <= this.#nowAtMs())
+        throw new AppError('UPDATE_UNTRUSTED', 'targets.json has passed its expiry already');
+      const taken = Buffer.from(body);
+      await this.#list(offered, taken);
+      this.#logger.info('updates.listed', { targetsVersion: expected, by: 'publisher' });
+      return etagOf(taken);
+    });
+  }
+
+  /** After a crash: what had been written of the newest targets counts from now on. */
+  async #finish({ isWhole }: Found): Promise<void> {
+    const { root, targets, snapshot, timestamp } = this.#current;
+    if (isWhole) return;
+    const targetsVersion = targets.metadata.signed.version;
+    await this.#write(`${root.metadata.signed.version}.root.json`, root.body);
+    await this.#write(`${targetsVersion}.targets.json`, targets.body);
+    await this.#write(`${snapshot.metadata.signed.version}.snapshot.json`, snapshot.body);
+    await this.#write('timestamp.json', timestamp.body);
+    this.#logger.info('updates.healed', { targetsVersion });
+  }
+
+  /** Signs again what is due. @throws DISK_FULL */
+  #renew(): Promise<void> {
+    return this.#alone(async () => {
+      if (this.#isDue('root')) await this.#renewRoot();
+      if (this.#isDue('targets')) {
+        const targets = this.#nextTargets();
+        this.#require('targets').sign(targets);
+        await this.#list(targets, encodeMetadata(targets));
+      } else if (this.#isDue('snapshot')) {
+        await this.#list(this.#current.targets.metadata, this.#current.targets.body);
+      } else if (this.#isDue('timestamp')) {
+        await this.#stamp(this.#current.snapshot);
+      }
+    });
+  }
+
+  async #renewRoot(): Promise<void> {
+    const { keys, roles, version } = this.#current.root.metadata.signed;
+    const root = new Metadata(
+      new Root({ version: version + 1, specVersion: SPEC_VERSION, expires: this.#end('root'), keys, roles }),
+    );
+    this.#require('root').sign(root);
+    const body = encodeMetadata(root);
+    await this.#write(`${root.signed.version}.root.json`, body);
+    this.#current = { ...this.#current, root: { metadata: root, body } };
+    this.#logger.info('updates.signed', { role: 'root', version: root.signed.version });
+  }
+
+  /** @throws UPDATE_UNTRUSTED where the key is kept elsewhere */
+  #require(role: Role): SigningKey {
+    const key = this.#keys[role];
+    if (!key)
+      throw new AppError(
+        'UPDATE_UNTRUSTED',
+        `the key of ${role}.json is not on this hub: sign it where it is`,
+      );
+    return key;
+  }
+
+  /** Not signed yet. */
+  #nextTargets(): Signed['targets'] {
+    const { version, targets } = this.#current.targets.metadata.signed;
+    return new Metadata(
+      new Targets({
+        version: version + 1,
+        specVersion: SPEC_VERSION,
+        expires: this.#end('targets'),
+        targets: { ...targets },
+      }),
+    );
+  }
+
+  /** Makes these the targets that count. */
+  async #list(metadata: Signed['targets'], body: Buffer): Promise<void> {
+    const { version } = metadata.signed;
+    if (body.length > MAX_BYTES.targets)
+      throw new AppError(
+        'CONFLICT',
+        `targets.json would be over ${MAX_BYTES.targets} bytes: too many versions`,
+      );
+    if (version !== this.#current.targets.metadata.signed.version)
+      await this.#write(`${version}.targets.json`, body);
+    const snapshot = signedSnapshot(this.#require('snapshot'), {
+      version: this.#current.snapshot.metadata.signed.version + 1,
+      expires: this.#end('snapshot'),
+      targets: { metadata, body },
+    });
+    await this.#write(`${snapshot.metadata.signed.version}.snapshot.json`, snapshot.body);
+    await this.#stamp(snapshot, { metadata, body });
+    await this.#prune();
+  }
+
+  /** The last writing: from here on it counts. */
+  async #stamp(
+    snapshot: Current['snapshot'],
+    targets: Current['targets'] = this.#current.targets,
+  ): Promise<void> {
+    const timestamp = signedTimestamp(this.#require('timestamp'), {
+      version: this.#current.timestamp.metadata.signed.version + 1,
+      expires: this.#end('timestamp'),
+      snapshot,
+    });
+    await this.#write('timestamp.json', timestamp.body);
+    this.#current = { ...this.#current, targets, snapshot, timestamp };
+    this.#content = contentOf(targets.metadata.signed);
+    if (!this.#isStopped) this.#watch();
+    this.#logger.debug('updates.signed', {
+      role: 'timestamp',
+      version: timestamp.metadata.signed.version,
+    });
+  }
+
+  async #renewInTime(): Promise<void> {
+    try {
+      await this.#renew();
+      if (!this.#isStopped) this.#watch();
+    } catch (error) {
+      this.#logger.failure('updates.not_signed', error);
+      if (!this.#isStopped) this.#renewal.set(this.#clock.nowAtMs() + RENEW_AGAIN_MS);
+    }
+  }
+
+  #watch(): void {
+    this.#renewal.set(
+      Math.min(...ROLES.filter((role) => this.#keys[role]).map((role) => this.#dueAtMs(role))),
+    );
+  }
+
+  #isDue(role: Role): boolean {
+    return this.#keys[role] !== undefined && this.#dueAtMs(role) <= this.#nowAtMs();
+  }
+
+  #dueAtMs(role: Role): number {
+    return expiresAtMs(this.#current[role].metadata) - LIFE_MS[role] * LEFT_WHEN_RENEWED;
+  }
+
+  /**
+   * Never before the newest timestamp: devices take its signing time for the least that the time can be, so a hub whose clock was
+   * ahead for a moment has to go on from there.
+   */
+  #nowAtMs(): number {
+    return Math.max(this.#clock.nowAtMs(), signedAtMs(this.#current.timestamp.metadata));
+  }
+
+  #end(role: Role): string {
+    return isoTime(this.#nowAtMs() + LIFE_MS[role]);
+  }
+
+  #write(name: string, body: Buffer): Promise<void> {
+    return writeFileAtomic(join(this.#metadataFolder, name), body);
+  }
+
+  /** Roots stay for ever: a device may have to follow all of them. */
+  async #prune(): Promise<void> {
+    const files = await filesIn(this.#metadataFolder);
+    for (const role of ['targets', 'snapshot'] as const) {
+      const newest = this.#current[role].metadata.signed.version;
+      for (const { name } of files.filter(
+        (one) => one.role === role && one.version <= newest - KEPT_VERSIONS,
+      ))
+        await rm(join(this.#metadataFolder, name), { force: true });
+    }
+  }
+
+  #alone<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#tail.then(work);
+    this.#tail = done.catch(() => undefined);
+    return done;
+  }
+}
+
+/** The version of the specification that tuf-js 5 speaks. */
+const SPEC_VERSION = '1.0.31';
+
+interface MetadataFile {
+  readonly name: string;
+  readonly role: Role;
+  /** 0 for timestamp.json. */
+  readonly version: number;
+}
+
+interface Found {
+  readonly initialRoot: string;
+  readonly current: Current;
+  /** False: `current` is not on disk as a whole yet. */
+  readonly isWhole: boolean;
+}
+
+/** Oldest first. */
+async function filesIn(folder: string): Promise<MetadataFile[]> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return [];
+    throw error;
+  });
+  return names
+    .flatMap((name) => {
+      const role = roleOf(name);
+      return role === undefined ? [] : [{ name, role, version: Number.parseInt(name, 10) || 0 }];
+    })
+    .sort((a, b) => a.version - b.version);
+}
+
+/** What counts, or will count once `#finish` has written it. */
+async function findCurrent({
+  files,
+  metadataFolder,
+  keys,
+  nowAtMs,
+}: {
+  readonly files: readonly MetadataFile[];
+  readonly metadataFolder: string;
+  readonly keys: SigningKeys;
+  readonly nowAtMs: number;
+}): Promise<Found> {
+  const newest = <R extends Role>(role: R, root?: Signed['root']): Promise<Current[R] | undefined> =>
+    newestOf(role, { files, metadataFolder, root });
+  const root = (await newest('root')) ?? firstRoot(keys, nowAtMs);
+  const onDisk = {
+    targets: await newest('targets', root.metadata),
+    snapshot: await newest('snapshot', root.metadata),
+    timestamp: await newest('timestamp', root.metadata),
+  };
+  const signedBefore = onDisk.timestamp ? signedAtMs(onDisk.timestamp.metadata) : 0;
+  const end = (role: Role): string => isoTime(Math.max(nowAtMs, signedBefore) + LIFE_MS[role]);
+  const highest = (role: Role): number => files.filter((one) => one.role === role).at(-1)?.version ?? 0;
+
+  const key = (role: Role): SigningKey => {
+    const found = keys[role];
+    const isTrusted = found && root.metadata.signed.roles[role]?.keyIDs.includes(found.id);
+    if (!isTrusted) throw new AppError('DATA_CORRUPT', `keys/${role}.pem is not the key that the root names`);
+    return found;
+  };
+  for (const role of ROLES) if (keys[role] || role === 'snapshot' || role === 'timestamp') key(role);
+
+  const isNewestTargets = onDisk.targets?.metadata.signed.version === highest('targets');
+  // Devices have seen the number of one that is torn now: go on behind it.
+  const targets =
+    onDisk.targets && (isNewestTargets || !keys.targets)
+      ? onDisk.targets
+      : nextTargets(key('targets'), {
+          version: highest('targets') + 1,
+          expires: end('targets'),
+          targets: onDisk.targets?.metadata.signed.targets ?? {},
+        });
+  const isSnapshotOf =
+    onDisk.snapshot?.metadata.signed.version === highest('snapshot') &&
+    onDisk.snapshot.metadata.signed.meta['targets.json']?.hashes?.sha256 === sha256Hex(targets.body);
+  const snapshot =
+    isSnapshotOf && onDisk.snapshot
+      ? onDisk.snapshot
+      : signedSnapshot(key('snapshot'), {
+          version: highest('snapshot') + 1,
+          expires: end('snapshot'),
+          targets,
+        });
+  const isStamped =
+    onDisk.timestamp?.metadata.signed.snapshotMeta.hashes?.sha256 === sha256Hex(snapshot.body);
+  // Seconds since 1970 are more than anybody has signed: devices have seen the number of the one that was lost.
+  const afterLost = highest('snapshot') === 0 ? 1 : Math.floor(nowAtMs / 1_000);
+  const timestampVersion = onDisk.timestamp ? onDisk.timestamp.metadata.signed.version + 1 : afterLost;
+  const timestamp =
+    isStamped && onDisk.timestamp
+      ? onDisk.timestamp
+      : signedTimestamp(key('timestamp'), {
+          version: timestampVersion,
+          expires: end('timestamp'),
+          snapshot,
+        });
+  const initial = await readIfThere(join(metadataFolder, '1.root.json'));
+  if (!initial && files.length > 0 && root.metadata.signed.version > 1)
+    throw new AppError('DATA_CORRUPT', 'metadata/1.root.json is missing: devices are given it at enrolment');
+  return {
+    initialRoot: (initial ?? root.body).toString('utf8'),
+    current: { root, targets, snapshot, timestamp },
+    isWhole: isStamped && isSnapshotOf,
+  };
+}
+
+/** The newest file of the role that is whole and signed; without `root`, one that vouches for itself. */
+async function newestOf<R extends Role>(
+  role: R,
+  of: {
+    readonly files: readonly MetadataFile[];
+    readonly metadataFolder: string;
+    readonly root: Signed['root'] | undefined;
+  },
+): Promise<Current[R] | undefined> {
+  const own = of.files.filter((file) => file.role === role);
+  for (const { name, version } of own.reverse()) {
+    try {
+      const body = await readFile(join(of.metadataFolder, name));
+      const metadata = parseMetadata(role, body);
+      requireSigned(of.root ?? (metadata as Signed['root']), role, metadata);
+      if (role === 'timestamp' || metadata.signed.version === version)
+        return { metadata, body } as unknown as Current[R];
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      // Torn, or not ours: the one before it counts.
+    }
+  }
+  if (role === 'root' && own.length > 0)
+    throw new AppError('DATA_CORRUPT', `no root metadata in ${of.metadataFolder} can be read`);
+  return undefined;
+}
+
+function firstRoot(keys: SigningKeys, nowAtMs: number): Current['root'] {
+  const expires = isoTime(nowAtMs + LIFE_MS.root);
+  const root = new Metadata(
+    new Root({ version: 1, specVersion: SPEC_VERSION, expires, consistentSnapshot: true }),
+  );
+  for (const role of ROLES) {
+    const key = keys[role];
+    if (!key) throw new AppError('INVARIANT_BROKEN', `there is no key for ${role}`);
+    root.signed.addKey(key.publicKey, role);
+  }
+  keys.root?.sign(root);
+  return { metadata: root, body: encodeMetadata(root) };
+}
+
+function nextTargets(
+  key: SigningKey,
+  of: { readonly version: number; readonly expires: string; readonly targets: Targets['targets'] },
+): Current['targets'] {
+  const metadata = new Metadata(new Targets({ ...of, specVersion: SPEC_VERSION }));
+  key.sign(metadata);
+  return { metadata, body: encodeMetadata(metadata) };
+}
+
+function signedSnapshot(
+  key: SigningKey,
+  of: { readonly version: number; readonly expires: string; readonly targets: Current['targets'] },
+): Current['snapshot'] {
+  const { version, expires, targets } = of;
+  const meta = { 'targets.json': describe(targets) };
+  const metadata = new Metadata(new Snapshot({ version, specVersion: SPEC_VERSION, expires, meta }));
+  key.sign(metadata);
+  return { metadata, body: encodeMetadata(metadata) };
+}
+
+function signedTimestamp(
+  key: SigningKey,
+  of: { readonly version: number; readonly expires: string; readonly snapshot: Current['snapshot'] },
+): Current['timestamp'] {
+  const { version, expires, snapshot } = of;
+  const snapshotMeta = describe(snapshot);
+  const metadata = new Metadata(new Timestamp({ version, specVersion: SPEC_VERSION, expires, snapshotMeta }));
+  key.sign(metadata);
+  return { metadata, body: encodeMetadata(metadata) };
+}
+
+/** With length and hash: nobody can put a file of another time in its place. */
+const describe = ({ metadata, body }: Current['targets' | 'snapshot']): MetaFile =>
+  new MetaFile({
+    version: metadata.signed.version,
+    length: body.length,
+    hashes: { sha256: sha256Hex(body) },
+  });
+
+/** TUF 4.2: UTC, to the second. */
+const isoTime = (atMs: number): string => new Date(atMs).toISOString().replace(/\.\d{3}Z$/, 'Z');
+
+const etagOf = (body: Uint8Array): string => `"${sha256Hex(body)}"`;
+
+async function readIfThere(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}

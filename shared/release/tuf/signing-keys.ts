@@ -1,0 +1,73 @@
+/**
+ * The ed25519 keys with which a hub signs: a PEM file for each role, readable by nobody else. The keys of root and targets may be
+ * taken to a safer place; then this hub signs only what changes by itself, snapshot and timestamp.
+ */
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Key, Signature } from '@tufjs/models';
+import { writeFileAtomic } from '../../runtime/atomic-file.ts';
+import { AppError, systemCode } from '../../runtime/errors.ts';
+import { sha256Hex } from '../../runtime/ids.ts';
+import { ROLES, type Role, type Signed } from './roles.ts';
+
+const PRIVATE = 0o600;
+
+export class SigningKey {
+  readonly publicKey: Key;
+  readonly #privateKey: KeyObject;
+
+  constructor(pem: string) {
+    this.#privateKey = createPrivateKey(pem);
+    const { x } = createPublicKey(this.#privateKey).export({ format: 'jwk' });
+    if (this.#privateKey.asymmetricKeyType !== 'ed25519' || x === undefined)
+      throw new AppError('DATA_CORRUPT', 'a signing key is not of the kind ed25519');
+    const keyval = { public: Buffer.from(x, 'base64url').toString('hex') };
+    // TUF 4.4: the key id is the digest of the key's canonical JSON, whose names are sorted.
+    const keyID = sha256Hex(JSON.stringify({ keytype: 'ed25519', keyval, scheme: 'ed25519' }));
+    this.publicKey = new Key({ keyID, keyType: 'ed25519', scheme: 'ed25519', keyVal: keyval });
+  }
+
+  get id(): string {
+    return this.publicKey.keyID;
+  }
+
+  /** Adds its signature; one that it made before is replaced. */
+  sign(metadata: Signed[Role]): void {
+    metadata.sign(
+      (bytes) => new Signature({ keyID: this.id, sig: sign(null, bytes, this.#privateKey).toString('hex') }),
+    );
+  }
+}
+
+export type SigningKeys = Partial<Record<Role, SigningKey>>;
+
+/** @throws DATA_CORRUPT (not a key) */
+export async function readKeys(folder: string): Promise<SigningKeys> {
+  const keys: SigningKeys = {};
+  for (const role of ROLES) {
+    const path = keyPath(folder, role);
+    try {
+      keys[role] = new SigningKey(await readFile(path, 'utf8'));
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') continue;
+      throw new AppError('DATA_CORRUPT', `${path} is not a signing key`, { cause: error });
+    }
+  }
+  return keys;
+}
+
+/** Makes those that are not there. @throws DISK_FULL, DATA_CORRUPT */
+export async function makeKeys(folder: string): Promise<SigningKeys> {
+  const keys = await readKeys(folder);
+  for (const role of ROLES) {
+    if (keys[role]) continue;
+    const { privateKey } = generateKeyPairSync('ed25519');
+    const pem = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+    await writeFileAtomic(keyPath(folder, role), pem, PRIVATE);
+    keys[role] = new SigningKey(pem);
+  }
+  return keys;
+}
+
+const keyPath = (folder: string, role: Role): string => join(folder, `${role}.pem`);

@@ -1,0 +1,231 @@
+/**
+ * The device's side of signed updates (TUF 1.0): fetches metadata, lets tuf-js verify it, and says what a version consists of.
+ * Around tuf-js, which writes in place and knows no floor (LINK.md 4):
+ *
+ * work/      a copy of what is good, on which tuf-js works; verified, checked again at our own time, fsynced, then renamed to
+ * current/   the newest good metadata; what was there before it is
+ * previous/  the last good one, for a crash between the two renames
+ * floor.json the least versions that are accepted, raised before the renames (floor.ts)
+ */
+import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Fetcher, Updater } from 'tuf-js';
+import { syncFolder } from '../../runtime/atomic-file.ts';
+import type { Clock } from '../../runtime/clock.ts';
+import { AppError, isDiskFull, systemCode } from '../../runtime/errors.ts';
+import { sha256Hex } from '../../runtime/ids.ts';
+import type { Logger } from '../../runtime/logger.ts';
+import type { Release } from '../release.ts';
+import { type MetadataFetch, MetadataFetcher, translate } from './fetcher.ts';
+import { type Floor, noFloor, raise, readFloor, writeFloor } from './floor.ts';
+import { releaseIn } from './listing.ts';
+import {
+  expiresAtMs,
+  MAX_BYTES,
+  parseMetadata,
+  ROLES,
+  requireSigned,
+  type Signed,
+  signedAtMs,
+} from './roles.ts';
+
+export interface UpdateVerifierOptions {
+  /** This verifier's own. */
+  readonly folder: string;
+  /** The root metadata that was given at enrolment, as JSON. */
+  readonly trustedRoot: string;
+  readonly fetch: MetadataFetch;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** When this software was built, on the epoch clock: the time is at least that. */
+  readonly buildAtMs: number;
+}
+
+/** Verified metadata, with the bytes as they were signed. */
+interface Good {
+  readonly signed: Signed;
+  readonly bodies: Readonly<Record<keyof Signed, Buffer>>;
+}
+
+export class UpdateVerifier {
+  readonly #o: UpdateVerifierOptions;
+  readonly #trustedRootSha256: string;
+  #floor: Floor;
+  #good: Good | undefined;
+  #isLoaded = false;
+  #refreshing: Promise<void> | undefined;
+
+  constructor(options: UpdateVerifierOptions) {
+    this.#o = options;
+    this.#trustedRootSha256 = sha256Hex(options.trustedRoot);
+    this.#floor = noFloor(this.#trustedRootSha256);
+  }
+
+  /**
+   * Brings the metadata up to date. When it throws, what was good before stays in use.
+   *
+   * @throws UPDATE_UNTRUSTED, UPDATE_EXPIRED, UPDATE_OLDER, DISK_FULL, or what `fetch` throws
+   */
+  refresh(): Promise<void> {
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined;
+    });
+    return this.#refreshing;
+  }
+
+  /** Reads what was good when the device was last on, without asking anybody; `refresh` does it too. */
+  async load(): Promise<void> {
+    if (this.#isLoaded) return;
+    const { folder, logger } = this.#o;
+    const floor = await readFloor(folder);
+    if (floor && floor.trustedRootSha256 !== this.#trustedRootSha256) {
+      // Enrolled again, at another hub or one that has begun anew.
+      logger.warn('updates.other_root');
+      await rm(folder, { recursive: true, force: true });
+    } else {
+      if (floor) this.#floor = floor;
+      this.#good = (await this.#read('current')) ?? (await this.#read('previous'));
+      if (floor && !this.#good) logger.warn('updates.metadata_lost');
+    }
+    this.#isLoaded = true;
+  }
+
+  /** What the newest good metadata says of a version; undefined when it does not list it, or not in one voice. */
+  release(name: string, version: string): Release | undefined {
+    return this.#good && releaseIn(this.#good.signed.targets.signed, name, version);
+  }
+
+  async #refresh(): Promise<void> {
+    await this.load();
+    const { folder } = this.#o;
+    const work = join(folder, 'work');
+    try {
+      await this.#prepare(work);
+      const found = await this.#update(work);
+      this.#refuseExpired(found.signed);
+      const floor = raise(this.#floor, found.signed);
+      if (!this.#isNew(found)) return;
+      await writeFloor(folder, floor);
+      this.#floor = floor;
+      await this.#swap(work);
+      this.#good = found;
+      this.#o.logger.info('updates.refreshed', { versions: floor.versions });
+    } catch (error) {
+      throw isDiskFull(error) ? new AppError('DISK_FULL', undefined, { cause: error }) : error;
+    } finally {
+      await rm(work, { recursive: true, force: true }).catch(() => undefined);
+    }
+  }
+
+  /** What tuf-js begins with: what is good, else the root from enrolment. */
+  async #prepare(work: string): Promise<void> {
+    await rm(work, { recursive: true, force: true });
+    await mkdir(work, { recursive: true });
+    const bodies = this.#good?.bodies ?? { root: Buffer.from(this.#o.trustedRoot) };
+    for (const [role, body] of Object.entries(bodies)) await writeFile(join(work, `${role}.json`), body);
+  }
+
+  /** tuf-js's part of the work, in the terms of our errors. */
+  async #update(work: string): Promise<Good> {
+    const fetcher = new MetadataFetcher(this.#o.fetch);
+    try {
+      await this.#updater(work, fetcher).refresh();
+    } catch (error) {
+      throw translate(error, fetcher);
+    }
+    const found = await readGood(work);
+    if (!found) throw new AppError('INVARIANT_BROKEN', 'verified metadata cannot be read again');
+    return found;
+  }
+
+  #updater(work: string, fetcher: Fetcher): Updater {
+    const { root, timestamp, snapshot, targets } = MAX_BYTES;
+    return new Updater({
+      metadataDir: work,
+      metadataBaseUrl: MetadataFetcher.BASE_URL,
+      fetcher,
+      config: {
+        rootMaxLength: root,
+        timestampMaxLength: timestamp,
+        snapshotMaxLength: snapshot,
+        targetsMaxLength: targets,
+      },
+    });
+  }
+
+  /** tuf-js asks the system's clock, which may say 1970 (TUF 5.3.10, 5.4.4, 5.5.6, 5.6.5). @throws UPDATE_EXPIRED */
+  #refuseExpired(signed: Signed): void {
+    const { clock, buildAtMs } = this.#o;
+    const nowAtMs = Math.max(
+      clock.nowAtMs(),
+      buildAtMs,
+      this.#floor.signedAtMs,
+      signedAtMs(signed.timestamp),
+    );
+    for (const role of ROLES) {
+      if (expiresAtMs(signed[role]) > nowAtMs) continue;
+      throw new AppError(
+        'UPDATE_EXPIRED',
+        `${role}.json has expired at ${signed[role].signed.expires}, and it is ${new Date(nowAtMs).toISOString()} at least`,
+      );
+    }
+  }
+
+  #isNew({ bodies }: Good): boolean {
+    return !this.#good || ROLES.some((role) => !this.#good?.bodies[role].equals(bodies[role]));
+  }
+
+  async #swap(work: string): Promise<void> {
+    const { folder } = this.#o;
+    const current = join(folder, 'current');
+    const previous = join(folder, 'previous');
+    for (const role of ROLES) await syncFile(join(work, `${role}.json`));
+    await syncFolder(work);
+    // Only what is good takes the place of the last good one.
+    if (await readGood(current)) {
+      await rm(previous, { recursive: true, force: true });
+      await rename(current, previous);
+    } else {
+      await rm(current, { recursive: true, force: true });
+    }
+    await rename(work, current);
+    await syncFolder(folder);
+  }
+
+  #read(name: 'current' | 'previous'): Promise<Good | undefined> {
+    return readGood(join(this.#o.folder, name));
+  }
+}
+
+/** Metadata that has been verified before, if it is whole. */
+async function readGood(folder: string): Promise<Good | undefined> {
+  try {
+    const bodies = {
+      root: await readFile(join(folder, 'root.json')),
+      targets: await readFile(join(folder, 'targets.json')),
+      snapshot: await readFile(join(folder, 'snapshot.json')),
+      timestamp: await readFile(join(folder, 'timestamp.json')),
+    };
+    const signed = {
+      root: parseMetadata('root', bodies.root),
+      targets: parseMetadata('targets', bodies.targets),
+      snapshot: parseMetadata('snapshot', bodies.snapshot),
+      timestamp: parseMetadata('timestamp', bodies.timestamp),
+    };
+    for (const role of ROLES) requireSigned(signed.root, role, signed[role]);
+    return { signed, bodies };
+  } catch (error) {
+    if (error instanceof AppError || ['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? ''))
+      return undefined;
+    throw error;
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
