@@ -429,7 +429,11 @@ test('hands on what the hub wants, and passes over what is no such message', asy
   link.receive(TOPICS.desired, JSON.stringify({ version: 3, cloudModels: [] }), true);
   link.receive(TOPICS.desired, 'nonsense', true);
   link.receive(TOPICS.desired, '', true);
-  assert.deepEqual(desired, [{ version: 3, cloudModels: [], models: [] }], 'an older hub says nothing of models');
+  assert.deepEqual(
+    desired,
+    [{ version: 3, cloudModels: [], models: [] }],
+    'an older hub says nothing of models',
+  );
   assert.deepEqual(
     logger.lines.filter(({ event }) => event === 'uplink.bad_desired').map(({ facts }) => facts),
     [{ bytes: 8 }],

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { HubClient } from '../../shared/cli/hub-client.ts';
+import { deviceList } from '../../shared/contract/admin.ts';
+import { isFailure, type Result, result } from '../../shared/contract/result.ts';
+import { temporaryFolder } from '../support/fixed.ts';
+import { mislabelled, recalibrated } from '../support/model-variants.ts';
+import { commandOf, descendants, eventually, outrider, upFlags } from '../support/programs.ts';
+
+const NAME = 'cifar10-cnn';
+
+/** The demo, and a second terminal. */
+async function setUp(t: TestContext) {
+  const data = await temporaryFolder(t);
+  const { flags, agent, hub } = await upFlags(data);
+  const up = outrider(t, ['up', ...flags]);
+  await up.says(/edge +confident/);
+  const run = async (...args: string[]) => {
+    const command = outrider(t, [...args, '--data', data]);
+    const { code } = await command.exited;
+    return { code, said: command.output() };
+  };
+  const client = await HubClient.find({ hub, data });
+  const device = async () => {
+    const { devices } = await client.get('/api/v1/devices', deviceList);
+    return devices.find(({ id }) => id === 'demo')?.reported ?? assert.fail('no demo device');
+  };
+  const running = async () => (await device()).pipelines.find(({ name }) => name === 'vision')?.edge?.version;
+  const update = async () => (await device()).updates?.find(({ model }) => model.name === NAME);
+  // Until the hub has said so, a model from a folder has no number.
+  await eventually(async () => (await running()) === '1', 'the device was not told its number');
+  return { data, up, agent, run, running, update };
+}
+
+/** Asks the device again and again, until it is told to stop. */
+function asking(agent: string, picture: Uint8Array) {
+  const answers: Result[] = [];
+  const state = { isOver: false };
+  const done = (async () => {
+    while (!state.isOver) {
+      const response = await fetch(`${agent}/v1/infer/vision?route=edge`, { method: 'POST', body: picture });
+      answers.push(result.parse(await response.json()));
+    }
+  })();
+  return {
+    answers,
+    stop: async () => {
+      state.isOver = true;
+      await done;
+    },
+  };
+}
+
+async function picture(): Promise<Uint8Array> {
+  const folder = new URL('../../models/demo/pictures/', import.meta.url);
+  const [first = ''] = await readdir(folder);
+  return readFile(new URL(first, folder));
+}
+
+test('a pushed version is taken within seconds with no input dropped; a broken one is refused and says why', async (t) => {
+  const { data, agent, run, running, update } = await setUp(t);
+  const asked = asking(agent, await picture());
+  const pushed = await run('models', 'push', await recalibrated(NAME, join(data, 'retrained')));
+  assert.equal(pushed.code, 0, pushed.said);
+  assert.match(pushed.said, /cifar10-cnn@2 is published, its golden inputs answered as recorded/);
+  assert.match(pushed.said, /demo: cifar10-cnn@2 committed/);
+  await asked.stop();
+  assert.deepEqual(asked.answers.filter(isFailure), []);
+  const versions = asked.answers.map((one) => (isFailure(one) ? 'failed' : one.model.version));
+  assert.deepEqual([...new Set(versions)], ['1', '2'], 'one after the other, and nothing in between');
+  await eventually(async () => (await running()) === '2', 'the hub was not told');
+  assert.match((await run('devices', 'ls')).said, /cifar10-cnn@2/);
+  assert.match((await run('models', 'ls')).said, /cifar10-cnn +image-classification +2 +2 +auto/);
+
+  const broken = await mislabelled(NAME, join(data, 'broken'));
+  const refused = await run('models', 'push', broken);
+  assert.equal(refused.code, 1);
+  assert.match(refused.said, /golden.*\(MODEL_SELF_TEST_FAILED\)/);
+
+  const forced = await run('models', 'push', broken, '--force');
+  assert.equal(forced.code, 1, forced.said);
+  assert.match(forced.said, /demo has refused cifar10-cnn@3: .*golden.*\(MODEL_SELF_TEST_FAILED\)/);
+  assert.deepEqual([await running(), (await update())?.phase], ['2', 'rolled-back']);
+  assert.match((await run('devices', 'ls')).said, /cifar10-cnn@3: refused/);
+
+  const back = await run('models', 'deploy', NAME, '1', '--no-wait');
+  assert.equal(back.code, 0, back.said);
+  await eventually(async () => (await running()) === '1', 'the way back was not taken');
+});
+
+test('an agent that is killed in a trial comes back with the version before, and says so', async (t) => {
+  const { data, up, run, running, update } = await setUp(t);
+  await run('models', 'push', await recalibrated(NAME, join(data, 'retrained')), '--no-wait');
+  await eventually(async () => (await update())?.phase === 'trial', 'no trial');
+  const pid = descendants(up.process.pid ?? 0).find((one) => commandOf(one).includes('agent/main.ts'));
+  process.kill(pid ?? assert.fail('no agent'), 'SIGKILL');
+  await eventually(
+    async () => (await update())?.error?.code === 'UPDATE_INTERRUPTED',
+    'it was not told',
+    40_000,
+  );
+  assert.equal(await running(), '1');
+});
