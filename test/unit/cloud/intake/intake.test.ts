@@ -165,14 +165,14 @@ test('passes on an input that may be seen, once it is answered, and no other', a
   await send(shared);
   await send(requestOf());
   await send(failing);
-  assert.deepEqual(seen, []);
+  assert.equal(seen.length, 0);
   inferences[0]!.done();
   inferences[1]!.done();
   inferences[2]!.failed(new AppError('IMAGE_CORRUPT'));
   await settle();
   await send(shared);
   const { id, pipeline, model, task } = shared;
-  const body = seen[0]?.body ?? assert.fail();
+  const [{ body } = assert.fail()] = seen as readonly SharedInput[];
   assert.deepEqual(seen, [{ deviceId: 'gate-01', requestId: id, pipeline, model, task, body }]);
   assert.equal(Buffer.from(body).toString(), 'picture');
 });
