@@ -80,17 +80,27 @@ export class HubClient {
     await this.#send(path, { method: 'DELETE' });
   }
 
+  /** What the hub answers, also when it refuses. @throws USAGE, HUB_UNREACHABLE, HUB_UNTRUSTED */
+  ask(path: string): Promise<Response> {
+    return this.#fetch(path, { method: 'GET' });
+  }
+
   /** @throws USAGE, HUB_UNREACHABLE, HUB_UNTRUSTED, or the hub's own code and sentence */
   async #send(path: string, init: Asking): Promise<Response> {
+    const response = await this.#fetch(path, init);
+    if (!response.ok) throw await toError(response, this.url);
+    return response;
+  }
+
+  async #fetch(path: string, init: Asking): Promise<Response> {
     const headers = {
       ...init.headers,
       ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
     };
     const url = `${this.url}${path}`;
     if (!URL.canParse(url)) throw new AppError('USAGE', `“${this.url}” is no address of a hub`);
-    let response: Response;
     try {
-      response = await httpsFetch(new URL(url), {
+      return await httpsFetch(new URL(url), {
         ...init,
         headers,
         trust: this.#trust,
@@ -105,8 +115,6 @@ export class HubClient {
         { cause: error.cause },
       );
     }
-    if (!response.ok) throw await toError(response, this.url);
-    return response;
   }
 
   async #json<T>(response: Response, schema: z.ZodType<T>): Promise<T> {
