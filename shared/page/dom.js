@@ -52,6 +52,8 @@ export function refreshTimes() {
  */
 export class Rows {
   /** @type {HTMLElement} */
+  #table;
+  /** @type {HTMLElement} */
   #body;
   /** @type {HTMLElement | null} */
   #empty;
@@ -65,7 +67,7 @@ export class Rows {
   #rows = new Map();
 
   /**
-   * @param {string} id of the table; the element `<id>-empty` is shown while it has no rows
+   * @param {string} id of the table; while it has no rows the element `<id>-empty`, if there is one, is shown in its place
    * @param {(item: T) => string} keyOf
    * @param {(item: T) => (Node | string)[]} cells one for each column, the first is the row's heading
    */
@@ -73,6 +75,7 @@ export class Rows {
     const table = byId(id);
     const body = table.querySelector('tbody');
     if (!body) throw new Error(`the table #${id} has no body`);
+    this.#table = table;
     this.#body = body;
     this.#empty = document.getElementById(`${id}-empty`);
     this.#columns = Array.from(table.querySelectorAll('thead th'), (head) => head.textContent ?? '');
@@ -95,7 +98,9 @@ export class Rows {
       rows.length === this.#body.childElementCount &&
       rows.every((row, index) => row === this.#body.children[index]);
     if (!isSame) this.#body.replaceChildren(...rows);
-    if (this.#empty) this.#empty.hidden = rows.length > 0;
+    if (!this.#empty) return;
+    this.#empty.hidden = rows.length > 0;
+    this.#table.hidden = rows.length === 0;
   }
 
   /** @param {T} item */

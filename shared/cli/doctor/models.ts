@@ -28,7 +28,12 @@ export async function checkModels(folder: string, tests: ModelTests): Promise<Fi
     const { code, message } = toAppError(error);
     findings.push(fail(about, `${message} (${code})`, ERRORS[code].remedy));
   };
-  const found = await findModelFolders(folder, (path, error) => refused(path, error));
+  const found = await findModelFolders(folder, (path, error) => refused(path, error)).catch(
+    (error: unknown) => {
+      refused('models', error);
+      return [];
+    },
+  );
   for (const model of found) {
     const about = `model ${model.spec.name}`;
     try {

@@ -154,5 +154,8 @@ test('tries each model in a runner of its own, and goes on after one that fails'
   assert.equal(running, 0);
 
   const empty = await temporaryFolder(t);
+  assert.deepEqual(levels(await checkModels(join(empty, 'nowhere'), { startRunner, selfTest: undefined })), [
+    'fail',
+  ]);
   assert.deepEqual(levels(await checkModels(empty, { startRunner, selfTest: undefined })), ['warn']);
 });
