@@ -56,7 +56,6 @@ test('the hub’s page shows the fleet live to who has signed in, once, and runs
   await page.waitForFunction(`document.querySelector('#answers img').naturalWidth > 0`);
   await page.locator('#answers').getByText(SCRIPT).first().waitFor();
   assert.equal(await page.locator('#answers img[src="x"]').count(), 0);
-  await screenshot(page, 'hub.png');
   assertQuiet();
 
   const again = await openPage(browser, signIn, { allowed: /401/ });
@@ -79,11 +78,29 @@ test('the device’s page shows its pipelines and its answers live', async (t) =
   await page.locator('#answers tbody tr').nth(4).waitFor({ timeout: 60_000 });
   await page.locator('#answers').getByText(SCRIPT).first().waitFor();
   assert.equal(await page.locator('img').count(), 0);
-  await screenshot(page, 'agent.png');
   assertQuiet();
 
   const phone = await openPage(browser, agent, { width: 380, dark: true });
   await phone.page.locator('#answers tbody tr').nth(4).waitFor();
   assert.equal(await phone.page.evaluate('document.documentElement.scrollWidth'), 380);
   phone.assertQuiet();
+});
+
+const PICTURES_WANTED = process.env.OUTRIDER_SCREENSHOTS === '1';
+test('takes the pictures of both pages for the documents', {
+  skip: PICTURES_WANTED ? false : 'only with OUTRIDER_SCREENSHOTS=1',
+}, async (t) => {
+  const { flags, agent } = await upFlags(await temporaryFolder(t));
+  const up = outrider(t, ['up', ...flags]);
+  await up.says(/sign in once.*\n/);
+  const browser = await startBrowser(t);
+  const signIn = /http:\S+\/sign-in\?code=\S+/.exec(up.output())?.[0] ?? assert.fail(up.output());
+  for (const [name, url] of [
+    ['hub.png', signIn],
+    ['agent.png', agent],
+  ] as const) {
+    const { page } = await openPage(browser, url);
+    await page.locator('#answers tbody tr').nth(30).waitFor({ timeout: 120_000 });
+    await screenshot(page, name);
+  }
 });

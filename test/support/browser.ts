@@ -55,9 +55,8 @@ export async function openPage(
   };
 }
 
-/** A picture for the documents, only with OUTRIDER_SCREENSHOTS=1. @param name below docs/images, or an absolute path */
+/** A picture for the documents. @param name below docs/images */
 export async function screenshot(page: Page, name: string): Promise<void> {
-  if (process.env.OUTRIDER_SCREENSHOTS !== '1') return;
   await mkdir(IMAGES, { recursive: true });
-  await page.screenshot({ path: fileURLToPath(new URL(name, IMAGES)), fullPage: false });
+  await page.screenshot({ path: fileURLToPath(new URL(name, IMAGES)) });
 }
