@@ -22,6 +22,8 @@ const MAX_PAGES = 20;
 const RENDER_EVERY_MS = 200;
 const TIMES_EVERY_MS = 1_000;
 const RETRY_MS = 3_000;
+/** Not all that changes is told of: counters, and whether a model is loaded. */
+const LOOK_EVERY_MS = 15_000;
 /** @type {readonly HubEvent['type'][]} */
 const EVENTS = ['device', 'device-removed', 'model', 'result', 'version-refused'];
 
@@ -36,6 +38,8 @@ const refusals = [];
 /** What comes while the state is read; null: it is applied at once. @type {HubEvent[] | null} */
 let late = null;
 let isDirty = true;
+/** The last reading of the state that was begun. @type {Promise<void>} */
+let readings = Promise.resolve();
 
 /** @type {Rows<DeviceRecord>} */
 const deviceRows = new Rows('devices', ({ id }) => id, deviceCells);
@@ -55,6 +59,7 @@ const answerRows = new Rows('answers', keyOf, (entry) =>
 byId('development').hidden = document.documentElement.dataset.developmentKeys !== 'true';
 setInterval(render, RENDER_EVERY_MS);
 setInterval(refreshTimes, TIMES_EVERY_MS);
+setInterval(look, LOOK_EVERY_MS);
 follow();
 
 function follow() {
@@ -71,14 +76,14 @@ function follow() {
       () => connection('live', 'good'),
       () => {
         source.close();
-        later();
+        void later();
       },
     );
   });
   source.addEventListener('error', () => {
     connection('reconnecting …', 'warn');
     // The browser tries again by itself unless the hub has answered with a refusal.
-    if (source.readyState === EventSource.CLOSED) later();
+    if (source.readyState === EventSource.CLOSED) void later();
   });
 }
 
@@ -99,23 +104,47 @@ function connection(text, tone) {
   byId('connection').className = `pill ${tone}`;
 }
 
+/** Reads everything. What happens meanwhile is newer than what is read, and applied after it. */
 async function catchUp() {
-  late = [];
-  try {
-    const [allDevices, allModels, { results }] = await Promise.all([
-      readAll('/api/v1/devices', 'devices'),
-      readAll('/api/v1/models', 'models'),
-      read('/api/v1/results'),
-    ]);
-    devices = new Map(allDevices.map((/** @type {DeviceRecord} */ one) => [one.id, one]));
-    models = new Map(allModels.map((/** @type {ModelRecord} */ one) => [one.name, one]));
+  await whileKeepingEvents(async () => {
+    const [, { results }] = await Promise.all([readFleet(), read('/api/v1/results')]);
     answers = new Map();
     for (const entry of results.slice(0, MAX_ANSWERS).reverse()) answers.set(keyOf(entry), entry);
-    for (const event of late) apply(event);
-    isDirty = true;
-  } finally {
-    late = null;
-  }
+  });
+}
+
+/** Reads again what no event tells; while the hub is away, the stream says so and catches up later. */
+function look() {
+  if (late === null && !document.hidden) whileKeepingEvents(readFleet).catch(() => undefined);
+}
+
+/** One reading at a time. @param {() => Promise<void>} reading @returns {Promise<void>} */
+function whileKeepingEvents(reading) {
+  const turn = readings
+    .catch(() => undefined)
+    .then(async () => {
+      /** @type {HubEvent[]} */
+      const kept = [];
+      late = kept;
+      try {
+        await reading();
+      } finally {
+        late = null;
+        for (const event of kept) apply(event);
+        isDirty = true;
+      }
+    });
+  readings = turn;
+  return turn;
+}
+
+async function readFleet() {
+  const [allDevices, allModels] = await Promise.all([
+    readAll('/api/v1/devices', 'devices'),
+    readAll('/api/v1/models', 'models'),
+  ]);
+  devices = new Map(allDevices.map((/** @type {DeviceRecord} */ one) => [one.id, one]));
+  models = new Map(allModels.map((/** @type {ModelRecord} */ one) => [one.name, one]));
 }
 
 /** @param {string} path */

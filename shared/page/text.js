@@ -10,12 +10,15 @@
 /** A column that has nothing to say. */
 export const NONE = '–';
 
+/** Keeps a number and its unit on one line. */
+const NBSP = '\u00a0';
+
 /** `5.1 MB`. @param {number} bytes */
 export function bytesText(bytes) {
-  if (bytes < 1e3) return `${bytes} B`;
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
-  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)} MB`;
-  return `${(bytes / 1e9).toFixed(2)} GB`;
+  if (bytes < 1e3) return `${bytes}${NBSP}B`;
+  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)}${NBSP}kB`;
+  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)}${NBSP}MB`;
+  return `${(bytes / 1e9).toFixed(2)}${NBSP}GB`;
 }
 
 /** `3 s ago`; a clock that is a little ahead says `0 s ago`. @param {number} atMs @param {number} nowAtMs */
@@ -30,7 +33,7 @@ export function agoText(atMs, nowAtMs) {
 /** A ratio 0..1 as `97.3 %`; a probability that is not 1 is not shown as 100 %. @param {number | null} ratio */
 export function percentText(ratio) {
   if (ratio === null) return NONE;
-  return `${ratio === 1 ? '100' : (Math.floor(ratio * 1000) / 10).toFixed(1)} %`;
+  return `${ratio === 1 ? '100' : (Math.floor(ratio * 1000) / 10).toFixed(1)}${NBSP}%`;
 }
 
 /** Enough of a digest to tell two versions apart. @param {string} digest */

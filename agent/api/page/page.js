@@ -63,7 +63,7 @@ const answerRows = new Rows(
 );
 
 setInterval(render, RENDER_EVERY_MS);
-look();
+void look();
 follow();
 
 async function look() {

@@ -13,8 +13,11 @@ interface PageText {
 }
 const page = (await import(new URL('../../../shared/page/text.js', import.meta.url).href)) as PageText;
 
+/** Numbers and units stay on one line. */
+const plain = (text: string): string => text.replaceAll('\u00a0', ' ');
+
 test('numbers are short and honest', () => {
-  assert.deepEqual([0, 999, 1_000, 5_123_456, 2.5e9].map(page.bytesText), [
+  assert.deepEqual([0, 999, 1_000, 5_123_456, 2.5e9].map(page.bytesText).map(plain), [
     '0 B',
     '999 B',
     '1.0 kB',
@@ -25,7 +28,7 @@ test('numbers are short and honest', () => {
     [-5_000, 0, 89_000, 3_000_000, 7_200_000, 200_000_000].map((ms) => page.agoText(0, ms)),
     ['0 s ago', '0 s ago', '89 s ago', '50 min ago', '2 h ago', '2 days ago'],
   );
-  assert.deepEqual([null, 0, 0.973, 0.99999, 1].map(page.percentText), [
+  assert.deepEqual([null, 0, 0.973, 0.99999, 1].map(page.percentText).map(plain), [
     '–',
     '0.0 %',
     '97.3 %',
@@ -36,7 +39,7 @@ test('numbers are short and honest', () => {
     { upBytes: 1_000, downBytes: 1 },
     { upBytes: 500, downBytes: 2 },
   ];
-  assert.deepEqual(page.linkTexts(use), ['1.5 kB up', '3 B down']);
+  assert.deepEqual(page.linkTexts(use).map(plain), ['1.5 kB up', '3 B down']);
 });
 
 test('the best label stands for an answer, and anything else is cut short', () => {
@@ -61,7 +64,7 @@ test('an update says how far it has come', () => {
     totalBytes: 4_000,
     answers: 1,
   };
-  const said = (update: object) => page.updateText({ ...base, ...update });
+  const said = (update: object) => plain(page.updateText({ ...base, ...update }));
   assert.equal(said({ phase: 'downloading' }), 'downloading, 1.0 kB of 4.0 kB');
   assert.equal(said({ phase: 'trial' }), 'on trial, 1 answer so far');
   assert.equal(said({ phase: 'committed' }), 'in use');
