@@ -1,6 +1,6 @@
 /** Puts together what keeps the agent in touch with its hub: uplink, credential, byte ledger, desired state, sync. */
 import { join } from 'node:path';
-import { desired as desiredSchema, type UpdateReport } from '../shared/contract/messages.ts';
+import { desired as desiredSchema, type Reported, type UpdateReport } from '../shared/contract/messages.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import { isAppError } from '../shared/runtime/errors.ts';
@@ -116,7 +116,7 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
       desiredVersion: desired.version,
       pipelines: [...pipelines.values()].map((one) => {
         const { name, task, edge, cloud } = one.status();
-        return { name, task, edge, cloud };
+        return { name, task, edge, cloud, ...toldOf(config, name) };
       }),
       updates: parts.updates(),
     }),
@@ -130,12 +130,22 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
       };
     },
     onDesired: (wanted) => desired.onMessage(wanted),
+    sharesInput: (pipeline) => toldOf(config, pipeline).share === 'inputs',
     meter,
     clock,
     logger,
     metrics,
   });
   return { uplink, meter, desired, source, sync: syncOf(config, desired, logger) };
+}
+
+/** What the configuration says of a pipeline that the hub should know; the outbox may hold requests of one that is gone. */
+function toldOf(
+  { pipelines }: AgentConfig,
+  name: string,
+): Required<Pick<Reported['pipelines'][number], 'edgeModel' | 'share'>> {
+  const found = pipelines.find((one) => one.name === name);
+  return { edgeModel: found?.edge ?? null, share: found?.share ?? 'none' };
 }
 
 export const identityOf = (

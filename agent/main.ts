@@ -207,6 +207,7 @@ async function run(
     outbox,
     hurry: (id) => uplink.hurry(id),
     meter,
+    updates,
     ready: () => notReady(slots),
     link: () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth }),
     key: config.key,

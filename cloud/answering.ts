@@ -74,11 +74,12 @@ export async function startAnswering(
   await lifecycle.start('reply journal', replies);
   const setAside = new SetAside({ folder: join(folder, 'set-aside'), logger });
 
+  const records = book?.(engine, () => link);
   const link: HubLink = new HubLink({
     hubId,
     instance: newId(),
     connect: (will) => connectMqtt({ ...mqtt, clientId: hubId, cleanSession: true, will, logger }),
-    devices: book?.(engine, () => link),
+    devices: records,
     clock,
     logger,
   });
@@ -90,6 +91,7 @@ export async function startAnswering(
     usage,
     replies,
     setAside,
+    ...(records && { board: records }),
     clock,
     logger,
     metrics,

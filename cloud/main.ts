@@ -16,8 +16,10 @@ import type { Logger } from '../shared/runtime/logger.ts';
 import { isWildcard, urlHost } from '../shared/runtime/loopback.ts';
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { Supervisor } from '../shared/runtime/supervisor.ts';
-import { startAnswering } from './answering.ts';
+import { type Answering, startAnswering } from './answering.ts';
 import { createHubApi } from './api/api.ts';
+import { Board } from './board/board.ts';
+import { ThumbnailMaker } from './board/thumbnails.ts';
 import { DynsecAccess, type DynsecAccessOptions } from './broker-access/dynsec.ts';
 import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts';
 import type { LocalEngine } from './engine/local-engine.ts';
@@ -60,7 +62,12 @@ async function run(
   const broker =
     config.mqtt.url === undefined ? await startBroker(config, tls, { lifecycle, logger }) : undefined;
   const mqttUrl = config.mqtt.url ?? broker?.url ?? '';
-  const answering = await startAnswering(
+  const board = new Board({
+    devices: registry.devices,
+    thumbnails: new ThumbnailMaker({ lease: (model) => answering.engine.lease(model), logger }),
+    events: { publish: () => undefined },
+  });
+  const answering: Answering = await startAnswering(
     {
       config,
       folder,
@@ -79,7 +86,7 @@ async function run(
       logger,
       metrics,
     },
-    (engine, link) => bookOf(registry, engine, link),
+    (engine, link) => bookOf(registry, board, engine, link),
   );
   const { engine, batcher, usage, link } = answering;
   // Devices that will ask soon should not wait for their models to load.
@@ -116,12 +123,14 @@ async function run(
 }
 
 /** What devices say goes to the registry; their models are loaded before they ask, and they are told what is wanted of them. */
-function bookOf(registry: Registry, engine: LocalEngine, link: () => HubLink): DeviceBook {
+function bookOf(registry: Registry, board: Board, engine: LocalEngine, link: () => HubLink): DeviceBook {
   const { devices, desired } = registry;
   return {
     isActive: (id) => devices.isActive(id),
     seen: (id, presence) => devices.seen(id, presence),
     counted: (id, counters) => devices.counted(id, counters),
+    answered: (id, result) => board.answered(id, result),
+    inputShared: (input) => board.inputShared(input),
     reported(id, state) {
       devices.reported(id, state);
       void engine.preload(cloudModelsOf([state]));

@@ -23,6 +23,7 @@ import type {
   Telemetry,
 } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
+import type { Result } from '../shared/contract/result.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
 import type { Runner } from '../shared/inference/runner.ts';
 
@@ -65,7 +66,7 @@ export interface Engine {
 }
 
 /** One model version in one process, for as long as it is borrowed. After RUNNER_CRASHED or RUNNER_TIMEOUT it is dead. */
-export interface ModelLease extends Pick<Runner, 'prepare' | 'run' | 'release'> {
+export interface ModelLease extends Pick<Runner, 'prepare' | 'run' | 'release' | 'shrink'> {
   readonly ref: ModelRef;
   /** 1 where batching would change answers. */
   readonly maxBatchSize: number;
@@ -91,6 +92,21 @@ export interface DeviceBook {
   seen(deviceId: string, presence: DevicePresence): void;
   reported(deviceId: string, state: Reported): void;
   counted(deviceId: string, counters: Telemetry): void;
+  /** The device shares what it has answered. */
+  answered(deviceId: string, result: Result): void;
+  /** A pipeline lets people see an input that has just been answered here. */
+  inputShared(input: SharedInput): void;
+}
+
+/** An input that its pipeline lets people see (`share: inputs`). */
+export interface SharedInput {
+  readonly deviceId: string;
+  readonly requestId: string;
+  readonly pipeline: string;
+  /** The cloud model that has answered it, and so could read it. */
+  readonly model: string;
+  readonly task: TaskName;
+  readonly body: Uint8Array;
 }
 
 /** One line of the usage ledger; a request is counted once, whoever asks again. */

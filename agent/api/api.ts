@@ -4,21 +4,24 @@
  */
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
-import { html } from 'hono/html';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { z } from 'zod';
 import { readInput } from '../../shared/contract/http-input.ts';
 import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../shared/contract/limits.ts';
+import type { UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
 import { TASKS } from '../../shared/contract/tasks.ts';
+import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { VERSION } from '../../shared/runtime/version.ts';
 import type { LinkMeter, Outbox, OutboxDepth, PipelineFace } from '../ports.ts';
 import { createOutboxApi } from './outbox.ts';
+import { CLOSED_PAGE, createPageApi } from './page.ts';
 import type { ResultStore } from './result-store.ts';
 
 export interface AgentApiOptions {
@@ -29,6 +32,8 @@ export interface AgentApiOptions {
   /** Sends a waiting request at once. */
   readonly hurry: (id: string) => void;
   readonly meter: Pick<LinkMeter, 'today'>;
+  /** The newest update of each model that had one. */
+  readonly updates: () => readonly UpdateReport[];
   /** Whether every part is up; the reason when not. */
   readonly ready: () => string | undefined;
   readonly link: () => {
@@ -51,9 +56,7 @@ const routeQuery = z.enum(['edge', 'cloud']).optional();
 export function createAgentApi(options: AgentApiOptions): Hono {
   const { pipelines, results, metrics, logger } = options;
   const app = new Hono();
-  app.use(
-    secureHeaders({ contentSecurityPolicy: { defaultSrc: ["'none'"], styleSrc: ["'unsafe-inline'"] } }),
-  );
+  app.use(secureHeaders({ contentSecurityPolicy: PAGE_POLICY }));
   app.use((c, next) => {
     if (options.key === undefined) refuseForeignSites(c);
     else if (!['/healthz', '/readyz'].includes(c.req.path)) requireKey(c, options.key);
@@ -64,6 +67,8 @@ export function createAgentApi(options: AgentApiOptions): Hono {
     const known = toAppError(error);
     const requestId = newId();
     logger.failure('api.failed', known, { path: c.req.path, requestId });
+    const isPage = c.req.path === '/' && c.req.header('accept')?.includes('text/html') === true;
+    if (isPage && known.code === 'UNAUTHORIZED') return c.html(CLOSED_PAGE, 401);
     return problem(c, known, requestId);
   });
 
@@ -80,6 +85,8 @@ export function createAgentApi(options: AgentApiOptions): Hono {
       device: options.deviceId,
       link: { ...options.link(), today: options.meter.today() },
       pipelines: [...pipelines.values()].map((one) => one.status()),
+      updates: options.updates(),
+      version: VERSION,
     }),
   );
 
@@ -142,7 +149,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
 
   const { outbox, hurry } = options;
   app.route('/v1/outbox', createOutboxApi({ outbox, pipelines, hurry }));
-  app.get('/', (c) => c.html(page(options)));
+  app.route('/', createPageApi());
 
   function pipelineOf(c: Context): PipelineFace {
     const name = c.req.param('pipeline') ?? '';
@@ -223,26 +230,3 @@ function failed(c: Context, result: Extract<Result, { error: unknown }>): Respon
 
 const retryHeader = (code: keyof typeof ERRORS): Record<string, string> =>
   ERRORS[code].retry === 'backoff' ? { 'retry-after': '1' } : {};
-
-/** A plain page until the live one comes: what runs here, and where to ask. */
-function page({ deviceId, pipelines, link, meter }: AgentApiOptions): ReturnType<typeof html> {
-  const { online, outbox, hub } = link();
-  const rows = [...pipelines.values()].map((one) => {
-    const { name, task, edge, cloud, owed } = one.status();
-    return html`<tr><td>${name}</td><td>${task}</td><td>${edge?.name ?? '–'}</td><td>${cloud ?? '–'}</td><td>${owed}</td></tr>`;
-  });
-  const today = meter.today();
-  const use = today.use.map(
-    ({ pipeline, purpose, upBytes, downBytes }) =>
-      html`<tr><td>${pipeline ?? '–'}</td><td>${purpose}</td><td>${upBytes}</td><td>${downBytes}</td></tr>`,
-  );
-  return html`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Outrider agent ${deviceId}</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:50rem}td,th{padding:.3rem 1rem .3rem 0;text-align:left}</style></head><body>
-<h1>Outrider agent <code>${deviceId}</code></h1>
-<p>Hub ${hub ?? 'none'}: ${online ? 'online' : 'offline'}. Outbox: ${outbox.entries} requests, ${outbox.bytes} bytes, ${outbox.deadLetters} given up.</p>
-<table><tr><th>pipeline</th><th>task</th><th>edge</th><th>cloud</th><th>owed</th></tr>${rows}</table>
-<h2>Link today (${today.day}${today.capBytes === undefined ? '' : `, cap ${today.capBytes} bytes`})</h2>
-<table><tr><th>pipeline</th><th>purpose</th><th>bytes up</th><th>bytes down</th></tr>${use}</table>
-<p>Ask: <code>POST /v1/infer/{pipeline}</code>. Watch: <code>GET /v1/results</code>. <a href="/v1/pipelines">pipelines</a> · <a href="/metrics">metrics</a></p>
-</body></html>`;
-}

@@ -48,6 +48,8 @@ export interface SenderOptions {
   readonly publishChunk: (hubId: string, frame: Uint8Array) => Promise<void>;
   /** Largest input that goes in one message; it also bounds a chunk. */
   readonly maxMessageBytes: () => number;
+  /** Whether the hub may keep and show this pipeline's inputs; none, when left out. */
+  readonly sharesInput?: (pipeline: string) => boolean;
   readonly meter: Pick<LinkMeter, 'count' | 'mayTransmit'>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -200,7 +202,7 @@ export class Sender {
       return;
     }
     const { request } = entry;
-    const header = toHeader(request, open);
+    const header = toHeader(request, open, this.#o.sharesInput?.(request.pipeline) === true);
     flight.sentMonoMs = this.#o.clock.nowMonoMs();
     flight.silenceMs = Math.max(SILENCE_MS, 2 * request.deadlineMs);
     this.#armSilence(flight);
@@ -366,7 +368,11 @@ export class Sender {
   }
 }
 
-function toHeader(request: OutboxRequest, { ageMs, expiresMs }: OpenEntry): RequestHeader {
+function toHeader(
+  request: OutboxRequest,
+  { ageMs, expiresMs }: OpenEntry,
+  sharesInput: boolean,
+): RequestHeader {
   const { id, pipeline, model, task, input, deadlineMs } = request;
   return {
     id,
@@ -377,5 +383,6 @@ function toHeader(request: OutboxRequest, { ageMs, expiresMs }: OpenEntry): Requ
     ...(input.parameters && { parameters: { ...input.parameters } }),
     deadlineMs: deadlineMs - ageMs,
     expiresMs,
+    ...(sharesInput && { shareInput: true }),
   };
 }

@@ -39,6 +39,8 @@ export interface UplinkOptions {
   readonly reported: () => Reported;
   readonly telemetry: () => Telemetry;
   readonly onDesired: (wanted: Desired) => void;
+  /** Whether the hub may keep and show this pipeline's inputs; none, when left out. */
+  readonly sharesInput?: (pipeline: string) => boolean;
   readonly meter: LinkMeter;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -65,13 +67,14 @@ export class MqttUplink implements Uplink, Part {
   constructor(options: UplinkOptions) {
     this.#o = options;
     this.#topics = deviceTopics(options.deviceId);
-    const { outbox, meter, clock, logger, metrics } = options;
+    const { outbox, meter, clock, logger, metrics, sharesInput } = options;
     this.#sender = new Sender({
       outbox,
       meter,
       clock,
       logger,
       metrics,
+      ...(sharesInput && { sharesInput }),
       maxMessageBytes: () => this.#maxMessageBytes(),
       publish: (frame) => this.#publish(this.#topics.infer, frame, false),
       publishChunk: (hubId, frame) => this.#publish(hubTopics(hubId).chunk(options.deviceId), frame, false),

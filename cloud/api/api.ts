@@ -1,5 +1,5 @@
 /**
- * The hub's HTTP API. Only `/`, `/healthz`, `/readyz`, `/ca.pem` and enrolment answer without a key. Every response carries a request
+ * The hub's HTTP API. Only `/`, `/assets/…`, `/healthz`, `/readyz`, `/ca.pem` and enrolment answer without a key. Every response carries a request
  * id; no failure shows a stack, an input or a secret.
  */
 import { type Context, Hono } from 'hono';
@@ -8,6 +8,7 @@ import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
 import type { z } from 'zod';
 import type { signInLink } from '../../shared/contract/admin.ts';
+import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
@@ -31,7 +32,7 @@ import { createDeviceApi } from './device.ts';
 import { type HubEnv, huggingFaceError, problem, requireScope, type Welcome } from './face.ts';
 import { createHealthApi } from './health.ts';
 import { createHuggingFaceApi } from './hugging-face.ts';
-import { PAGE_STYLE_SOURCE, page } from './page.ts';
+import { createAssetApi, isBrowser, readPages } from './page.ts';
 import { RateBound } from './rate-bound.ts';
 import { CODE_LIFE_MS, SESSION_LIFE_MS, SignIns } from './sign-in.ts';
 
@@ -49,6 +50,8 @@ export interface HubApiOptions {
   readonly isLoaded: (model: string) => boolean;
   readonly usage: UsageLedger;
   readonly desired: DesiredBook;
+  /** Whether the hub has made its signing keys itself: the page says so in red. False when left out. */
+  readonly hasDevelopmentKeys?: boolean;
   /** Why the hub cannot answer now; undefined when it can. */
   readonly ready: () => string | undefined;
   readonly metrics: Metrics;
@@ -79,22 +82,19 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
   });
   app.use(
     secureHeaders({
-      contentSecurityPolicy: {
-        defaultSrc: ["'none'"],
-        styleSrc: [PAGE_STYLE_SOURCE],
-        baseUri: ["'none'"],
-        formAction: ["'none'"],
-        frameAncestors: ["'none'"],
-      },
+      contentSecurityPolicy: PAGE_POLICY,
       // Whoever ends TLS in front of the hub decides that.
       strictTransportSecurity: false,
     }),
   );
 
   const signIns = new SignIns(clock);
-  app.get('/', (c) => c.html(page(signIns.isSession(getCookie(c, COOKIE)) ? devices.list() : undefined)));
+  const pages = readPages(options.hasDevelopmentKeys ?? false);
+  app.route('/', createAssetApi());
+  app.get('/', (c) => c.html(signIns.isSession(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
   app.get('/sign-in', (c) => {
     const session = signIns.redeem(c.req.query('code') ?? '');
+    if (session === undefined && isBrowser(c)) return c.html(pages.refused, 401);
     if (session === undefined)
       throw new AppError('UNAUTHORIZED', 'this sign-in address is unknown, used or too old; make another');
     setCookie(c, COOKIE, session, {

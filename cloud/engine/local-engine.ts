@@ -105,6 +105,7 @@ export class LocalEngine implements Engine {
       prepare: (input) => runner.prepare(input),
       run: (handles) => runner.run(handles),
       release: (handles) => runner.release(handles),
+      shrink: (body, to) => runner.shrink(body, to),
       isStale: () => model.isRetired || this.#currentDigest(model.name) !== model.ref.digest,
       giveBack: () => {
         if (isGivenBack) return;

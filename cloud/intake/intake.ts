@@ -39,6 +39,8 @@ export interface IntakeOptions {
   /** Keeps replies over a restart; undefined: they are remembered in memory only. */
   readonly replies?: ReplyLog;
   readonly setAside?: Pick<SetAside, 'put'>;
+  /** Takes inputs that people may see; undefined: nobody looks here. */
+  readonly board?: Pick<DeviceBook, 'inputShared'>;
   readonly transferLimits?: TransferLimits;
   readonly rate?: RateLimits;
   readonly clock: Clock;
@@ -218,7 +220,14 @@ export class Intake implements Part {
       { model },
       (this.#o.clock.nowMonoMs() - arrivedMonoMs) / 1000,
     );
+    // Only what a model could read, and once the answer is there: it waits for nothing of this.
+    if (header.shareInput === true && !error) this.#share(request);
     await this.#send(device, frame);
+  }
+
+  #share({ device, header, body }: DeviceRequest): void {
+    const { id, pipeline, model, task } = header;
+    this.#o.board?.inputShared({ deviceId: device, requestId: id, pipeline, model, task, body });
   }
 
   /** A reply that does not get out is asked for again, and then comes from `once`. */

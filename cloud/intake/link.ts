@@ -8,6 +8,7 @@ import {
   reported,
   telemetry,
 } from '../../shared/contract/messages.ts';
+import { result } from '../../shared/contract/result.ts';
 import { deviceTopics, HUB_GROUP, hubFilters, hubTopics, parseTopic } from '../../shared/contract/topics.ts';
 import type { MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { LastWill } from '../../shared/mqtt/session.ts';
@@ -71,11 +72,11 @@ export class HubLink implements DeviceLink, Part {
       this.#tellPresence(true).catch((error: unknown) => this.#o.logger.failure('link.not_told', error));
       this.#tellWanted();
     });
-    const { presence, reported: state, telemetry: counters } = hubFilters;
+    const { presence, reported: state, telemetry: counters, results } = hubFilters;
     await connection.subscribe([
       { filter: hubFilters.infer, group: HUB_GROUP },
       hubTopics(this.#o.hubId).chunkFilter,
-      ...(this.#o.devices ? [presence, state, counters] : []),
+      ...(this.#o.devices ? [presence, state, counters, results] : []),
     ]);
   }
 
@@ -138,6 +139,8 @@ export class HubLink implements DeviceLink, Part {
       this.#onState(payload, reported, (state) => devices?.reported(deviceId, state));
     else if (channel === 'telemetry')
       this.#onState(payload, telemetry, (state) => devices?.counted(deviceId, state));
+    else if (channel === 'results')
+      this.#onState(payload, result, (answered) => devices?.answered(deviceId, answered));
   }
 
   #onState<T>(

@@ -34,7 +34,9 @@ export interface DeviceRegistryOptions {
   readonly access: BrokerAccess | undefined;
 }
 
-export class DeviceRegistry implements DeviceBook, DeviceAdmin, DeviceCredentials {
+export class DeviceRegistry
+  implements Omit<DeviceBook, 'answered' | 'inputShared'>, DeviceAdmin, DeviceCredentials
+{
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #logger: Logger;

@@ -14,12 +14,12 @@ const problem = z.object({
 const TIMEOUT_MS = 60_000;
 
 export class AgentClient {
-  readonly #url: string;
+  readonly url: string;
   readonly #key: string | undefined;
 
   /** `--agent`/`--agent-key`, else OUTRIDER_AGENT/OUTRIDER_AGENT_KEY, else the agent of this machine. */
   constructor({ agent, agentKey }: AgentOptions) {
-    this.#url = (agent ?? process.env.OUTRIDER_AGENT ?? 'http://127.0.0.1:8090').replace(/\/$/, '');
+    this.url = (agent ?? process.env.OUTRIDER_AGENT ?? 'http://127.0.0.1:8090').replace(/\/$/, '');
     this.#key = agentKey ?? process.env.OUTRIDER_AGENT_KEY;
   }
 
@@ -27,7 +27,7 @@ export class AgentClient {
     const response = await this.#send(path, method);
     const parsed = schema.safeParse(await response.json().catch(() => undefined));
     if (parsed.success) return parsed.data;
-    throw new AppError('INVARIANT_BROKEN', `${this.#url} is no Outrider agent of this version`, {
+    throw new AppError('INVARIANT_BROKEN', `${this.url} is no Outrider agent of this version`, {
       cause: parsed.error,
     });
   }
@@ -46,15 +46,15 @@ export class AgentClient {
     let response: Response;
     try {
       const signal = AbortSignal.timeout(TIMEOUT_MS);
-      response = await fetch(`${this.#url}${path}`, { method, headers, signal });
+      response = await fetch(`${this.url}${path}`, { method, headers, signal });
     } catch (error) {
-      throw new AppError('AGENT_UNREACHABLE', `no agent answers at ${this.#url}; name one with --agent`, {
+      throw new AppError('AGENT_UNREACHABLE', `no agent answers at ${this.url}; name one with --agent`, {
         cause: error,
       });
     }
     if (response.ok) return response;
     const told = problem.safeParse(await response.json().catch(() => undefined));
     if (told.success) throw new AppError(told.data.error.code, told.data.error.message);
-    throw new AppError('AGENT_UNREACHABLE', `${this.#url} answered ${response.status}; is it an agent?`);
+    throw new AppError('AGENT_UNREACHABLE', `${this.url} answered ${response.status}; is it an agent?`);
   }
 }

@@ -112,7 +112,7 @@ export class HubClient {
 
   /** How much of a blob has come: all of it, or so many bytes. */
   async blobState(sha256: string): Promise<'whole' | number> {
-    const response = await this.#ask(`/api/v1/blobs/${sha256}`, { method: 'HEAD' });
+    const response = await this.#fetch(`/api/v1/blobs/${sha256}`, { method: 'HEAD' });
     if (response.ok) return 'whole';
     const offset = response.headers.get('upload-offset');
     if (response.status === 404) return Number(offset ?? 0);
@@ -142,14 +142,19 @@ export class HubClient {
     await this.#send(path, { method: 'DELETE' });
   }
 
+  /** What the hub answers, also when it refuses. @throws USAGE, HUB_UNREACHABLE, HUB_UNTRUSTED */
+  ask(path: string): Promise<Response> {
+    return this.#fetch(path, { method: 'GET' });
+  }
+
   /** @throws USAGE, HUB_UNREACHABLE, HUB_UNTRUSTED, or the hub's own code and sentence */
   async #send(path: string, init: Asking): Promise<Response> {
-    const response = await this.#ask(path, init);
+    const response = await this.#fetch(path, init);
     if (!response.ok) throw await toError(response, this.url);
     return response;
   }
 
-  async #ask(path: string, init: Asking): Promise<Response> {
+  async #fetch(path: string, init: Asking): Promise<Response> {
     const headers = {
       ...init.headers,
       ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),

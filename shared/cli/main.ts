@@ -2,6 +2,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { ERRORS, toAppError, toErrorBody } from '../runtime/errors.ts';
 import { VERSION } from '../runtime/version.ts';
+import { type DoctorOptions, doctor } from './commands/doctor.ts';
 import {
   createKey,
   enrollDevice,
@@ -105,6 +106,16 @@ askingAgent(outbox.command('retry <id>').description('send it now, or ask again 
   retryOutbox,
 );
 askingAgent(outbox.command('drop <id>').description('give it up without an answer')).action(dropOutbox);
+askingAgent(
+  program
+    .command('doctor')
+    .description('look at this machine, its models, the agent and the hub, and say what is wrong')
+    .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
+    .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
+    .option('--ca <file>', 'PEM of the hub’s authority (or OUTRIDER_CA)')
+    .option('--data <dir>', 'data folder to look at', './data')
+    .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)'),
+).action((options: DoctorOptions) => doctor(options));
 
 try {
   await program.parseAsync();

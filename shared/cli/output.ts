@@ -24,18 +24,21 @@ const NO_BORDERS = Object.fromEntries(
 export interface TableLayout {
   readonly colWidths?: readonly number[];
   readonly colAligns?: readonly ('left' | 'right')[];
+  /** What does not fit its column goes on below; cut with … when left out. */
+  readonly wordWrap?: boolean;
 }
 
 /** A borderless table. */
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],
-  { colWidths, colAligns }: TableLayout = {},
+  { colWidths, colAligns, wordWrap }: TableLayout = {},
 ): string {
   const made = new Table({
     head: head.map((title) => colors.dim(title)),
     chars: { ...NO_BORDERS, middle: '  ' },
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
+    ...(wordWrap && { wordWrap, wrapOnWordBoundary: true }),
     ...(colWidths && { colWidths: [...colWidths] }),
     ...(colAligns && { colAligns: [...colAligns] }),
   });

@@ -53,15 +53,17 @@ export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Prom
  */
 export async function shrinkPicture(
   body: Uint8Array,
-  { resize, kernel, format, quality }: Shrinking,
+  { resize, kernel, format, quality, always = false }: Shrinking,
 ): Promise<Uint8Array> {
   const from = pictureFormat(body);
   const limitInputPixels = from === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
   const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
   try {
     const source = (from === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
-    const { widthPx, heightPx } = resizedTo(resize, source);
-    if (widthPx >= source.widthPx || heightPx >= source.heightPx) return body;
+    const wanted = resizedTo(resize, source);
+    const isSmall = wanted.widthPx >= source.widthPx || wanted.heightPx >= source.heightPx;
+    if (isSmall && !always) return body;
+    const { widthPx, heightPx } = isSmall ? source : wanted;
     const picture = sharp(body, options)
       .autoOrient()
       .resize(widthPx, heightPx, { fit: 'fill', kernel })

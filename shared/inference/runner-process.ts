@@ -129,7 +129,10 @@ class RunnerProcess implements Runner {
   }
 
   async shrink(body: Uint8Array, to: Shrinking): Promise<Uint8Array> {
-    const answer = await this.#call((id) => ({ type: 'shrink', id, body, to }));
+    const answer = await this.#call((id) => ({
+      ...{ type: 'shrink', id, body },
+      to: { ...to, always: to.always ?? false },
+    }));
     if (answer.type !== 'shrunk') throw this.#confused(answer);
     return answer.body;
   }

@@ -37,6 +37,7 @@ export const toRunner = z.discriminatedUnion('type', [
     to: pictureNeed.extend({
       format: z.enum(['webp', 'jpeg']),
       quality: z.union([z.int().min(1).max(100), z.literal('lossless')]),
+      always: z.boolean(),
     }),
   }),
   /** Finish what is running, then end. */

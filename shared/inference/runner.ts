@@ -32,6 +32,8 @@ export interface Shrinking extends PictureNeed {
   readonly format: 'webp' | 'jpeg';
   /** 1..100, as libvips means it; `lossless` for WebP. */
   readonly quality: number | 'lossless';
+  /** Encode it even where it would have to grow, at its own size: nothing of the sender's bytes is passed on. */
+  readonly always?: boolean;
 }
 
 export interface RunnerFacts {

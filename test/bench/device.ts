@@ -208,6 +208,7 @@ async function startAgent(
     outbox,
     hurry: () => undefined,
     meter,
+    updates: () => [],
     ready: () => undefined,
     link: () => ({ online: false, hub: null, outbox: outbox.depth }),
     key: undefined,

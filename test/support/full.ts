@@ -5,6 +5,7 @@ import { readdirSync } from 'node:fs';
 const NEEDS = {
   mosquitto: 'the Debian package mosquitto (an MQTT 5 broker)',
   mosquitto_ctrl: 'the same package, which has the dynamic-security plugin, too',
+  chromium: 'the Debian package chromium (a browser for the pages)',
   mount: 'root, for a small tmpfs that gets full',
 };
 

@@ -23,7 +23,14 @@ const RAW_REPLY = Buffer.alloc(400, 1);
 
 await runProgram(async () => {
   const nothing = (): void => undefined;
-  const devices = { isActive: () => true, seen: nothing, reported: nothing, counted: nothing };
+  const devices = {
+    isActive: () => true,
+    seen: nothing,
+    reported: nothing,
+    counted: nothing,
+    answered: nothing,
+    inputShared: nothing,
+  };
   const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });
   await usage.start();
   const { maxAgeMs } = DEFAULT_ONCE_LIMITS;

@@ -6,6 +6,7 @@ import { ApiServer } from '../../../agent/api/server.ts';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
 import type { Asked, DeadLetter, FeedItem, Outbox, PipelineFace } from '../../../agent/ports.ts';
 import { MAX_TEXT_BYTES } from '../../../shared/contract/limits.ts';
+import type { UpdateReport } from '../../../shared/contract/messages.ts';
 import type { Answer, Result } from '../../../shared/contract/result.ts';
 import type { TaskName } from '../../../shared/contract/tasks.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
@@ -40,6 +41,17 @@ const failure = (code: ErrorCode, id: string = newId()): Result => ({
   input: null,
   atMs: 1,
 });
+
+const UPDATE: UpdateReport = {
+  model: { ...EDGE_MODEL, version: '2' },
+  phase: 'trial',
+  error: null,
+  test: 'golden',
+  downloadedBytes: 10,
+  totalBytes: 10,
+  answers: 3,
+  atMs: 1,
+};
 
 /** A pipeline that answers when the test says so. */
 class TestPipeline implements PipelineFace {
@@ -120,6 +132,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
     outbox: { has: (id: string) => owed.has(id), find: () => undefined } as unknown as Outbox,
     hurry: () => undefined,
     meter: { today: () => ({ day: '2026-01-01', capBytes: undefined, use: [] }) },
+    updates: () => [UPDATE],
     ready: () => options.notReady,
     link: () => ({
       online: true,
@@ -343,12 +356,43 @@ test('says whether it lives and whether it is ready, what runs, and what it coun
   assert.deepEqual(await refusal(get('/nowhere')), [404, 'NOT_FOUND', null]);
 });
 
-test('the status page shows the device and runs no script', async () => {
+test('the page, and each file that it names, come from here, and it may load nothing else', async () => {
   const { get } = setUp();
   const response = await get('/');
   assert.match(response.headers.get('content-type') ?? '', /text\/html/);
-  assert.match(await response.text(), /gate-01.*edge-model.*big/s);
-  assert.match(response.headers.get('content-security-policy') ?? '', /default-src 'none'/);
+  const policy = response.headers.get('content-security-policy') ?? '';
+  assert.match(policy, /default-src 'none'.*script-src 'self'/);
+  assert.doesNotMatch(policy, /unsafe|http/);
+  const named = [...(await response.text()).matchAll(/(?:src|href)="(\/assets\/[^"]+)"/g)].map(
+    ([, at]) => at!,
+  );
+  assert.equal(named.length, 3);
+  for (const path of named) assert.equal((await get(path)).status, 200, path);
+  for (const path of [
+    '/assets/agent/main.ts',
+    '/assets/../agent/main.ts',
+    '/assets/',
+    '/assets/package.json',
+  ])
+    assert.equal((await get(path)).status, 404, path);
+});
+
+test('tells the model updates and its own version beside the pipelines', async () => {
+  const { get } = setUp();
+  const told = (await (await get('/v1/pipelines')).json()) as { updates: unknown; version: string };
+  assert.deepEqual(told.updates, [UPDATE]);
+  assert.match(told.version, /^\d+\.\d+\.\d+/);
+});
+
+test('off loopback a browser reads why it sees nothing, and nothing else', async () => {
+  const { get } = setUp({ key: KEY });
+  const response = await get('/', { host: 'gate-01.local:8090', accept: 'text/html,*/*' });
+  assert.equal(response.status, 401);
+  const text = await response.text();
+  assert.match(text, /answers only with its key/);
+  assert.doesNotMatch(text, /gate-01/);
+  const { status } = await get('/assets/shared/page/page.css', { host: 'gate-01.local:8090' });
+  assert.equal(status, 401);
 });
 
 test('on loopback only its own address is let in, and no page of another site', async () => {

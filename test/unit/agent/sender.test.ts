@@ -67,6 +67,7 @@ function setUp(options: { readonly random?: () => number; readonly ackByHand?: b
     publishChunk: () => Promise.reject(new AppError('INVARIANT_BROKEN', 'nothing here is large')),
     maxMessageBytes: () => 120 * 1024,
     meter: { count: () => undefined, mayTransmit: () => true },
+    sharesInput: (pipeline) => pipeline === 'shared',
     publish: (frame) => {
       const { header, body } = decodeEnvelope(frame, requestHeader);
       published.push({ header, body: Buffer.from(body).toString(), atMs: clock.nowMonoMs() });
@@ -128,6 +129,18 @@ test('sends what was accepted in its order, as one frame each', async () => {
   assert.deepEqual(
     published.map(({ body }) => body),
     ['picture', 'héllo', 'picture'],
+  );
+});
+
+test('says in the header that an input may be shown, only where its pipeline says so', async () => {
+  const { ask, sender, published } = setUp();
+  online(sender);
+  ask();
+  ask({ pipeline: 'shared' });
+  await settle();
+  assert.deepEqual(
+    published.map(({ header }) => header.shareInput),
+    [undefined, true],
   );
 });
 

@@ -111,6 +111,10 @@ class FakeLease implements ModelLease {
       assert.ok(this.handles.delete(handle) || this.isDead, 'released what it has not');
   }
 
+  async shrink(body: Uint8Array): Promise<Uint8Array> {
+    return body;
+  }
+
   isStale(): boolean {
     return this.stale;
   }

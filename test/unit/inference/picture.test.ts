@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import sharp from 'sharp';
-import { readPicture } from '../../../shared/inference/image.ts';
+import { readPicture, shrinkPicture } from '../../../shared/inference/image.ts';
 import {
   type PreprocessorConfig,
   pictureRecipe,
@@ -214,4 +214,21 @@ test('a cut JPEG is corrupt, a PNG of 17 megapixels too large, a JPEG of 17 is n
     readPicture(await create(65_000).jpeg().toBuffer(), plain(8, 8)),
     withCode('IMAGE_TOO_LARGE'),
   );
+});
+
+test('a thumbnail is encoded again also where it is small enough, and passes nothing of the sender’s bytes on', async () => {
+  const secret = 'where this was taken';
+  const sent = await sharp({ create: { width: 32, height: 20, channels: 3, background: '#336699' } })
+    .withExif({ IFD0: { ImageDescription: secret } })
+    .jpeg()
+    .toBuffer();
+  assert.ok(sent.includes(secret));
+  const to = { kernel: 'linear', format: 'webp', quality: 60, always: true } as const;
+  const small = await shrinkPicture(sent, { ...to, resize: { kind: 'shortest', edgePx: 96 } });
+  const { format, width, height, exif } = await sharp(small).metadata();
+  assert.deepEqual([format, width, height, exif], ['webp', 32, 20, undefined]);
+  const smaller = await sharp(
+    await shrinkPicture(sent, { ...to, resize: { kind: 'shortest', edgePx: 10 } }),
+  ).metadata();
+  assert.deepEqual([smaller.width, smaller.height], [16, 10]);
 });

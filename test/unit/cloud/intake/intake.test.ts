@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { Intake, type IntakeOptions } from '../../../../cloud/intake/intake.ts';
 import type { KeptReply } from '../../../../cloud/intake/reply-journal.ts';
 import { createHubMetrics } from '../../../../cloud/metrics.ts';
-import type { InferenceReply, InferenceRequest, UsageLine } from '../../../../cloud/ports.ts';
+import type { InferenceReply, InferenceRequest, SharedInput, UsageLine } from '../../../../cloud/ports.ts';
 import { decodeEnvelope, encodeEnvelope } from '../../../../shared/contract/envelope.ts';
 import { MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES } from '../../../../shared/contract/limits.ts';
 import { type RequestHeader, replyHeader } from '../../../../shared/contract/messages.ts';
@@ -156,6 +156,25 @@ test('answers a request, to the device that asked, and meters it', async () => {
     },
   ]);
   assert.equal(await counted('cloud-model', 'answered'), 1);
+});
+
+test('passes on an input that may be seen, once it is answered, and no other', async () => {
+  const seen: SharedInput[] = [];
+  const { send, inferences } = setUp({ board: { inputShared: (input) => seen.push(input) } });
+  const [shared, failing] = [requestOf({ shareInput: true }), requestOf({ shareInput: true })];
+  await send(shared);
+  await send(requestOf());
+  await send(failing);
+  assert.equal(seen.length, 0);
+  inferences[0]!.done();
+  inferences[1]!.done();
+  inferences[2]!.failed(new AppError('IMAGE_CORRUPT'));
+  await settle();
+  await send(shared);
+  const { id, pipeline, model, task } = shared;
+  const [{ body } = assert.fail()] = seen as readonly SharedInput[];
+  assert.deepEqual(seen, [{ deviceId: 'gate-01', requestId: id, pipeline, model, task, body }]);
+  assert.equal(Buffer.from(body).toString(), 'picture');
 });
 
 test('hands on deadline and expiry as points on its own clock, also a deadline that has passed', async () => {

@@ -5,6 +5,7 @@ import { hubPresence } from '../../../../shared/contract/messages.ts';
 import { deviceTopics, hubFilters, hubTopics } from '../../../../shared/contract/topics.ts';
 import type { LastWill } from '../../../../shared/mqtt/session.ts';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
+import { newId } from '../../../../shared/runtime/ids.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
 import { MemoryMqtt } from '../../../support/memory-mqtt.ts';
 import { recordingLogger } from '../../../support/recording-logger.ts';
@@ -31,6 +32,8 @@ function setUp() {
       seen: (id, presence) => heard.push([id, presence]),
       reported: (id, state) => heard.push([id, state]),
       counted: (id, counters) => heard.push([id, counters]),
+      answered: (id, result) => heard.push([id, result]),
+      inputShared: () => assert.fail('that is the intake’s'),
     },
     clock,
     logger,
@@ -56,6 +59,7 @@ test('says at each connect that it is there, and leaves a last will that says th
       hubFilters.infer,
       hubFilters.presence,
       hubFilters.reported,
+      hubFilters.results,
       hubFilters.telemetry,
       hubTopics('hub-1').chunkFilter,
     ].sort(),
@@ -99,6 +103,22 @@ test('hears presence and state of devices; what is no such message is told and p
   mqtt.receive(gate.presence, '');
   mqtt.receive(gate.reported, JSON.stringify({ ...state, agentVersion: 'x'.repeat(70_000) }));
   assert.equal(heard.length, 2);
+});
+
+test('hears what devices have answered, by their topic; what is no result, or too large, is passed over', async () => {
+  const { start, mqtt, heard } = setUp();
+  await start();
+  const failed = {
+    id: newId(),
+    pipeline: 'vision',
+    error: { code: 'IMAGE_CORRUPT', message: 'why' },
+    input: null,
+    atMs: 1,
+  };
+  mqtt.receive(gate.results, JSON.stringify(failed));
+  mqtt.receive(gate.results, JSON.stringify({ ...failed, id: 'no id' }));
+  mqtt.receive(gate.results, JSON.stringify({ ...failed, input: 'x'.repeat(64 * 1024) }));
+  assert.deepEqual(heard, [['gate-01', failed]]);
 });
 
 test('replies on the device’s own topic, and says when it cannot', async () => {

@@ -1,0 +1,127 @@
+/** The device's page: it looks at the pipelines every two seconds, and follows the answers as they come. */
+import { byId, Rows, refreshTimes, say } from '../../../shared/page/dom.js';
+import { answerCells, modelVersion, updateLine } from '../../../shared/page/parts.js';
+import { bytesText, linkTexts, NONE, percentText } from '../../../shared/page/text.js';
+
+/**
+ * @typedef {import('../../../shared/contract/result.ts').Result} Result
+ * @typedef {import('../../../shared/contract/messages.ts').UpdateReport} UpdateReport
+ * @typedef {import('../../../shared/contract/messages.ts').LinkUse} LinkUse
+ * @typedef {import('../../ports.ts').PipelineStatus} PipelineStatus
+ * @typedef {{
+ *   device: string,
+ *   link: {
+ *     online: boolean,
+ *     hub: string | null,
+ *     outbox: { entries: number, bytes: number, deadLetters: number },
+ *     today: { capBytes?: number, use: LinkUse[] },
+ *   },
+ *   pipelines: PipelineStatus[],
+ *   updates: UpdateReport[],
+ * }} State
+ */
+
+const MAX_ANSWERS = 50;
+const LOOK_EVERY_MS = 2_000;
+const RENDER_EVERY_MS = 200;
+const RETRY_MS = 3_000;
+
+/** Newest last. @type {Map<string, Result>} */
+const answers = new Map();
+let isDirty = true;
+
+/** @type {Rows<PipelineStatus>} */
+const pipelineRows = new Rows(
+  'pipelines',
+  ({ name }) => name,
+  ({ name, task, edge, cloud, router, owed }) => [
+    name,
+    task,
+    edge ? modelVersion(edge) : 'none answers now',
+    cloud ?? 'none',
+    cloud === null
+      ? NONE
+      : `${percentText(router.agreement)} agree, with ${percentText(router.confidence)} confidence`,
+    router.threshold === null ? 'asks always' : `score ${router.threshold.toFixed(2)}`,
+    router.start === 'certificate'
+      ? `certificate of ${router.evidence} pairs, ${router.audited} audited since`
+      : `${router.evidence} pairs of answers`,
+    String(owed),
+  ],
+);
+/** @type {Rows<UpdateReport>} */
+const updateRows = new Rows(
+  'updates',
+  ({ model }) => model.name,
+  (update) => [update.model.name, updateLine(update)],
+);
+/** @type {Rows<Result>} */
+const answerRows = new Rows(
+  'answers',
+  ({ id }) => id,
+  (result) => answerCells(result, { where: result.pipeline }),
+);
+
+setInterval(render, RENDER_EVERY_MS);
+void look();
+follow();
+
+async function look() {
+  try {
+    const response = await fetch('/v1/pipelines');
+    if (!response.ok) throw new Error(`the agent answered ${response.status}`);
+    show(await response.json());
+    connection('live', 'good');
+  } catch {
+    connection('reconnecting …', 'warn');
+  }
+  refreshTimes();
+  setTimeout(look, LOOK_EVERY_MS);
+}
+
+function follow() {
+  const source = new EventSource('/v1/results');
+  for (const name of ['result', 'failure'])
+    source.addEventListener(name, (message) => {
+      /** @type {Result} */
+      const result = JSON.parse(message.data);
+      // A new connection tells again what is kept: what is shown already keeps its place.
+      if (JSON.stringify(answers.get(result.id)) === message.data) return;
+      answers.delete(result.id);
+      answers.set(result.id, result);
+      const oldest = answers.keys().next().value;
+      if (answers.size > MAX_ANSWERS && oldest !== undefined) answers.delete(oldest);
+      isDirty = true;
+    });
+  source.addEventListener('error', () => {
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS);
+  });
+}
+
+function render() {
+  if (!isDirty) return;
+  isDirty = false;
+  answerRows.show([...answers.values()].reverse());
+}
+
+/** @param {State} state */
+function show({ device, link, pipelines, updates }) {
+  const { online, hub, outbox, today } = link;
+  say('device', device);
+  say('hub', hub ?? 'none');
+  say('link', online ? 'online' : 'offline');
+  byId('link').className = online ? '' : 'bad';
+  const cap = today.capBytes === undefined ? '' : `, at most ${bytesText(today.capBytes)}`;
+  say('today', `${linkTexts(today.use).join(', ')}${cap}`);
+  say('outbox', `${outbox.entries} waiting, ${bytesText(outbox.bytes)}`);
+  say('dead', String(outbox.deadLetters));
+  byId('dead').className = outbox.deadLetters > 0 ? 'bad' : '';
+  pipelineRows.show(pipelines);
+  updateRows.show(updates);
+}
+
+/** @param {string} text @param {'good' | 'warn'} tone */
+function connection(text, tone) {
+  say('connection', text);
+  byId('connection').className = `pill ${tone}`;
+}

@@ -1,0 +1,281 @@
+/**
+ * The hub's page. It reads the state once, follows the hub's events, and reads the state again after each reconnect: an event that
+ * was missed is in it. Events that come while the state is read are kept for after it.
+ */
+import { ago, byId, el, Rows, refreshTimes, say } from '../../shared/page/dom.js';
+import { answerCells, failureText, list, modelVersion, pill, updateLine } from '../../shared/page/parts.js';
+import { bytesText, linkTexts, NONE, shortDigest } from '../../shared/page/text.js';
+
+/**
+ * @typedef {import('../../shared/contract/admin.ts').DeviceRecord} DeviceRecord
+ * @typedef {import('../../shared/contract/admin.ts').ModelRecord} ModelRecord
+ * @typedef {import('../../shared/contract/admin.ts').BoardEntry} BoardEntry
+ * @typedef {import('../../shared/contract/admin.ts').HubEvent} HubEvent
+ * @typedef {Extract<HubEvent, { type: 'version-refused' }>} Refusal
+ */
+
+const MAX_ANSWERS = 50;
+const MAX_REFUSALS = 10;
+const MAX_VERSIONS = 5;
+/** Pages of a list that are read: a larger fleet is looked at with other tools. */
+const MAX_PAGES = 20;
+const RENDER_EVERY_MS = 200;
+const TIMES_EVERY_MS = 1_000;
+const RETRY_MS = 3_000;
+/** Not all that changes is told of: counters, and whether a model is loaded. */
+const LOOK_EVERY_MS = 15_000;
+/** @type {readonly HubEvent['type'][]} */
+const EVENTS = ['device', 'device-removed', 'model', 'result', 'version-refused'];
+
+/** @type {Map<string, DeviceRecord>} */
+let devices = new Map();
+/** @type {Map<string, ModelRecord>} */
+let models = new Map();
+/** Newest last. @type {Map<string, BoardEntry>} */
+let answers = new Map();
+/** Newest first. @type {Refusal[]} */
+const refusals = [];
+/** What comes while the state is read; null: it is applied at once. @type {HubEvent[] | null} */
+let late = null;
+let isDirty = true;
+/** The last reading of the state that was begun. @type {Promise<void>} */
+let readings = Promise.resolve();
+
+/** @type {Rows<DeviceRecord>} */
+const deviceRows = new Rows('devices', ({ id }) => id, deviceCells);
+/** @type {Rows<ModelRecord>} */
+const modelRows = new Rows('models', ({ name }) => name, modelCells);
+/** @type {Rows<BoardEntry>} */
+const answerRows = new Rows('answers', keyOf, (entry) =>
+  answerCells(entry.result, {
+    where: `${entry.deviceId} / ${entry.result.pipeline}`,
+    text: entry.text,
+    picture: entry.hasThumbnail
+      ? `/api/v1/results/${encodeURIComponent(entry.result.id)}/thumbnail`
+      : undefined,
+  }),
+);
+
+byId('development').hidden = document.documentElement.dataset.developmentKeys !== 'true';
+setInterval(render, RENDER_EVERY_MS);
+setInterval(refreshTimes, TIMES_EVERY_MS);
+setInterval(look, LOOK_EVERY_MS);
+follow();
+
+function follow() {
+  const source = new EventSource('/api/v1/events');
+  for (const type of EVENTS)
+    source.addEventListener(type, (message) => {
+      /** @type {HubEvent} */
+      const event = JSON.parse(message.data);
+      if (late) late.push(event);
+      else apply(event);
+    });
+  source.addEventListener('open', () => {
+    catchUp().then(
+      () => connection('live', 'good'),
+      () => {
+        source.close();
+        void later();
+      },
+    );
+  });
+  source.addEventListener('error', () => {
+    connection('reconnecting …', 'warn');
+    // The browser tries again by itself unless the hub has answered with a refusal.
+    if (source.readyState === EventSource.CLOSED) void later();
+  });
+}
+
+async function later() {
+  connection('reconnecting …', 'warn');
+  const asked = await fetch('/api/v1/devices?limit=1').catch(() => undefined);
+  if (asked?.status === 401) {
+    byId('signed-out').hidden = false;
+    connection('signed out', 'bad');
+    return;
+  }
+  setTimeout(follow, RETRY_MS);
+}
+
+/** @param {string} text @param {'good' | 'warn' | 'bad'} tone */
+function connection(text, tone) {
+  say('connection', text);
+  byId('connection').className = `pill ${tone}`;
+}
+
+/** Reads everything. What happens meanwhile is newer than what is read, and applied after it. */
+async function catchUp() {
+  await whileKeepingEvents(async () => {
+    const [, { results }] = await Promise.all([readFleet(), read('/api/v1/results')]);
+    answers = new Map();
+    for (const entry of results.slice(0, MAX_ANSWERS).reverse()) answers.set(keyOf(entry), entry);
+  });
+}
+
+/** Reads again what no event tells; while the hub is away, the stream says so and catches up later. */
+function look() {
+  if (late === null && !document.hidden) whileKeepingEvents(readFleet).catch(() => undefined);
+}
+
+/** One reading at a time. @param {() => Promise<void>} reading @returns {Promise<void>} */
+function whileKeepingEvents(reading) {
+  const turn = readings
+    .catch(() => undefined)
+    .then(async () => {
+      /** @type {HubEvent[]} */
+      const kept = [];
+      late = kept;
+      try {
+        await reading();
+      } finally {
+        late = null;
+        for (const event of kept) apply(event);
+        isDirty = true;
+      }
+    });
+  readings = turn;
+  return turn;
+}
+
+async function readFleet() {
+  const [allDevices, allModels] = await Promise.all([
+    readAll('/api/v1/devices', 'devices'),
+    readAll('/api/v1/models', 'models'),
+  ]);
+  devices = new Map(allDevices.map((/** @type {DeviceRecord} */ one) => [one.id, one]));
+  models = new Map(allModels.map((/** @type {ModelRecord} */ one) => [one.name, one]));
+}
+
+/** @param {string} path */
+async function read(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`${path} answered ${response.status}`);
+  return response.json();
+}
+
+/** A whole list, page by page. @param {string} path @param {string} name of its items */
+async function readAll(path, name) {
+  const all = [];
+  let after = '';
+  for (let page = 0; page < MAX_PAGES; page++) {
+    const found = await read(after === '' ? path : `${path}?after=${encodeURIComponent(after)}`);
+    all.push(...found[name]);
+    if (typeof found.next !== 'string') break;
+    after = found.next;
+  }
+  return all;
+}
+
+/** @param {HubEvent} event */
+function apply(event) {
+  isDirty = true;
+  switch (event.type) {
+    case 'device':
+      devices.set(event.device.id, event.device);
+      return;
+    case 'device-removed':
+      devices.delete(event.id);
+      return;
+    case 'model':
+      models.set(event.model.name, event.model);
+      return;
+    case 'result': {
+      const key = keyOf(event.entry);
+      answers.delete(key);
+      answers.set(key, event.entry);
+      const oldest = answers.keys().next().value;
+      if (answers.size > MAX_ANSWERS && oldest !== undefined) answers.delete(oldest);
+      return;
+    }
+    case 'version-refused':
+      refusals.unshift(event);
+      refusals.length = Math.min(refusals.length, MAX_REFUSALS);
+      byId('refusals').hidden = false;
+      byId('refusals-list').prepend(refusalLine(event));
+      while (byId('refusals-list').childElementCount > MAX_REFUSALS)
+        byId('refusals-list').lastChild?.remove();
+  }
+}
+
+function render() {
+  if (!isDirty) return;
+  isDirty = false;
+  const all = [...devices.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  deviceRows.show(all);
+  modelRows.show([...models.values()].sort((a, b) => (a.name < b.name ? -1 : 1)));
+  answerRows.show([...answers.values()].reverse());
+  const online = all.filter((one) => one.online).length;
+  say('summary', `${online} of ${all.length} ${all.length === 1 ? 'device' : 'devices'} online`);
+}
+
+/** @param {BoardEntry} entry */
+function keyOf({ result }) {
+  return result.id;
+}
+
+/** @param {DeviceRecord} device */
+function deviceCells({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, reported, telemetry }) {
+  const state = [online ? pill('online', 'good') : pill('offline', 'quiet')];
+  if (contestedAtMs !== null) state.push(pill('two programs use this id', 'bad'));
+  if (expiresAtMs !== null && expiresAtMs <= Date.now()) state.push(pill('credential ended', 'bad'));
+  const { entries = 0, deadLetters = 0 } = telemetry?.outbox ?? {};
+  const outbox = list([
+    el('span', { class: 'nowrap' }, `${entries} waiting`),
+    el('span', { class: deadLetters > 0 ? 'nowrap bad' : 'nowrap' }, `${deadLetters} given up`),
+  ]);
+  const updates = reported?.updates ?? [];
+  return [
+    id,
+    list(state),
+    lastSeenAtMs === null ? 'never' : ago(lastSeenAtMs),
+    telemetry
+      ? list(linkTexts(telemetry.link.use).map((text) => el('span', { class: 'nowrap' }, text)))
+      : NONE,
+    telemetry ? outbox : NONE,
+    reported ? list(reported.pipelines.map(pipelineLine)) : NONE,
+    updates.length > 0 ? list(updates.map(updateLine)) : NONE,
+  ];
+}
+
+/** @param {NonNullable<DeviceRecord['reported']>['pipelines'][number]} pipeline */
+function pipelineLine({ name, edge, edgeModel, cloud }) {
+  const line = el('span', {}, el('strong', {}, name), ': ');
+  if (edge) line.append(modelVersion(edge));
+  else line.append(edgeModel ? `${edgeModel} is not there` : 'no local model');
+  line.append(cloud === null ? ', never asks the cloud' : `, asks ${cloud}`);
+  return line;
+}
+
+/** @param {ModelRecord} model */
+function modelCells({ name, task, deployed, policy, loaded, versions }) {
+  const shown = versions.filter(({ version }, index) => index < MAX_VERSIONS || version === deployed);
+  const lines = shown.map((one) => {
+    const line = el(
+      'span',
+      {},
+      `v${one.version} `,
+      el('code', { title: one.digest }, shortDigest(one.digest)),
+    );
+    line.append(` ${bytesText(one.bytes)}, ${new Date(one.createdAtMs).toISOString().slice(0, 10)} `);
+    line.append(one.published ? pill('published', 'good') : pill('not published', 'quiet'));
+    if (one.version === deployed) line.append(' ', pill('deployed', 'good'));
+    return line;
+  });
+  const hidden = versions.length - shown.length;
+  if (hidden > 0) lines.push(el('span', { class: 'quiet' }, `and ${hidden} older`));
+  return [
+    name,
+    task,
+    deployed === null ? 'none' : `v${deployed}`,
+    policy === 'auto' ? 'at once' : 'by hand',
+    loaded ? pill('loaded', 'good') : pill('not loaded', 'quiet'),
+    list(lines),
+  ];
+}
+
+/** @param {Refusal} refusal */
+function refusalLine({ model, error, atMs }) {
+  const said = el('span', {}, el('strong', {}, model), ': ', failureText(error), ' ', ago(atMs));
+  return el('li', {}, said);
+}

@@ -1,0 +1,91 @@
+/** What both pages show of an answer, a model version and an update. */
+import { ago, el } from './dom.js';
+import { modelText, NONE, percentText, shortDigest, shortened, topAnswer, updateText } from './text.js';
+
+/**
+ * @typedef {import('../contract/result.ts').Result} Result
+ * @typedef {import('../contract/names.ts').ModelRef} ModelRef
+ * @typedef {import('../contract/messages.ts').UpdateReport} UpdateReport
+ */
+
+/** A failure's code, in red. @param {{ readonly code: string, readonly message: string }} error */
+export const failureText = ({ code, message }) =>
+  el('span', { class: 'bad' }, el('code', {}, code), ` ${message}`);
+
+/** A version by its number, and its digest for who must be sure. @param {ModelRef} model */
+export const modelVersion = (model) =>
+  el('span', {}, modelText(model), ' ', el('code', { title: model.digest }, shortDigest(model.digest)));
+
+/** @param {readonly Node[]} items */
+export const list = (items) => el('ul', { class: 'plain' }, ...items.map((item) => el('li', {}, item)));
+
+/** @param {string} text @param {'good' | 'bad' | 'warn' | 'quiet'} tone */
+export const pill = (text, tone) => el('span', { class: `pill ${tone}` }, text);
+
+/**
+ * The cells of an answer: input, answer, score, agreement, who, why, milliseconds, where, when.
+ *
+ * @param {Result} result
+ * @param {{ readonly where: string, readonly picture?: string | undefined, readonly text?: string | null }} around
+ *   `picture`: address of a small picture of the input; `text`: the input itself
+ * @returns {(Node | string)[]}
+ */
+export function answerCells(result, { where, picture, text }) {
+  const input = inputCell(result, picture, text ?? null);
+  const when = ago(result.atMs);
+  if ('error' in result)
+    return [input, failureText(result.error), NONE, NONE, pill('failed', 'bad'), NONE, NONE, where, when];
+  const { label, score } = topAnswer(result.output);
+  const who = el('span', { title: `${modelText(result.model)} ${result.model.digest}` });
+  who.append(pill(result.source, result.source === 'cloud' ? 'warn' : 'good'), ` ${modelText(result.model)}`);
+  const answer = el('strong', {}, label);
+  if (result.provisional)
+    answer.append(el('span', { class: 'quiet', title: 'a second answer will follow' }, ' …'));
+  return [
+    input,
+    answer,
+    percentText(score),
+    percentText(result.agreement),
+    who,
+    result.reason,
+    result.timingsMs.total.toFixed(1),
+    where,
+    when,
+  ];
+}
+
+/** @param {Result} result @param {string | undefined} picture @param {string | null} text */
+function inputCell(result, picture, text) {
+  const name = shortened(result.input ?? 'HTTP');
+  const cell = el('span', { class: 'input' });
+  if (picture !== undefined)
+    cell.append(el('img', { src: picture, alt: '', width: '40', height: '40', decoding: 'async' }));
+  cell.append(el('span', {}, name));
+  if (text !== null) cell.append(el('q', {}, text));
+  return cell;
+}
+
+/** How an update stands; why it was refused, or what is in its way. @param {UpdateReport} update */
+export function updateLine(update) {
+  const { model, phase, error, downloadedBytes, totalBytes } = update;
+  const isRefused = phase === 'rolled-back';
+  const tone = isRefused ? 'bad' : phase === 'committed' ? 'good' : 'warn';
+  const line = el(
+    'span',
+    {},
+    modelVersion(model),
+    ' ',
+    pill(updateText(update), tone),
+    ' ',
+    ago(update.atMs),
+  );
+  if (phase === 'downloading' && totalBytes > 0)
+    line.append(
+      el('progress', { max: String(totalBytes), value: String(downloadedBytes), 'aria-label': 'downloaded' }),
+    );
+  if (error) {
+    const why = isRefused ? failureText(error) : el('span', {}, `waits: ${error.code} ${error.message}`);
+    line.append(el('br'), why);
+  }
+  return line;
+}

@@ -1,0 +1,101 @@
+/** What the pages of hub and agent say in words and numbers: pure, without a document. */
+
+/**
+ * @typedef {import('../contract/result.ts').Result} Result
+ * @typedef {import('../contract/names.ts').ModelRef} ModelRef
+ * @typedef {import('../contract/messages.ts').UpdateReport} UpdateReport
+ * @typedef {import('../contract/messages.ts').LinkUse} LinkUse
+ */
+
+/** A column that has nothing to say. */
+export const NONE = '–';
+
+/** Keeps a number and its unit on one line. */
+const NBSP = '\u00a0';
+
+/** `5.1 MB`. @param {number} bytes */
+export function bytesText(bytes) {
+  if (bytes < 1e3) return `${bytes}${NBSP}B`;
+  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)}${NBSP}kB`;
+  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(1)}${NBSP}MB`;
+  return `${(bytes / 1e9).toFixed(2)}${NBSP}GB`;
+}
+
+/** `3 s ago`; a clock that is a little ahead says `0 s ago`. @param {number} atMs @param {number} nowAtMs */
+export function agoText(atMs, nowAtMs) {
+  const seconds = Math.max(0, Math.round((nowAtMs - atMs) / 1000));
+  if (seconds < 90) return `${seconds} s ago`;
+  if (seconds < 5_400) return `${Math.round(seconds / 60)} min ago`;
+  if (seconds < 129_600) return `${Math.round(seconds / 3_600)} h ago`;
+  return `${Math.round(seconds / 86_400)} days ago`;
+}
+
+/** A ratio 0..1 as `97.3 %`; a probability that is not 1 is not shown as 100 %. @param {number | null} ratio */
+export function percentText(ratio) {
+  if (ratio === null) return NONE;
+  return `${ratio === 1 ? '100' : (Math.floor(ratio * 1000) / 10).toFixed(1)}${NBSP}%`;
+}
+
+/** Enough of a digest to tell two versions apart. @param {string} digest */
+export const shortDigest = (digest) => digest.slice(0, 12);
+
+/** `cifar10-cnn v3`. @param {Pick<ModelRef, 'name' | 'version'>} model */
+export const modelText = ({ name, version }) => `${name} v${version}`;
+
+/**
+ * Bytes up and down, as two texts.
+ *
+ * @param {readonly Pick<LinkUse, 'upBytes' | 'downBytes'>[]} use
+ * @returns {[string, string]}
+ */
+export function linkTexts(use) {
+  let up = 0;
+  let down = 0;
+  for (const { upBytes, downBytes } of use) {
+    up += upBytes;
+    down += downBytes;
+  }
+  return [`${bytesText(up)} up`, `${bytesText(down)} down`];
+}
+
+/** Longest answer that is shown as it is. */
+const MAX_ANSWER_CHARACTERS = 80;
+
+/**
+ * The best label with its score, or the start of an output that has none.
+ *
+ * @param {unknown} output in Hugging Face's shape of its task
+ * @returns {{ readonly label: string, readonly score: number | null }}
+ */
+export function topAnswer(output) {
+  const first = Array.isArray(output) ? output[0] : output;
+  if (typeof first === 'object' && first !== null && 'label' in first && typeof first.label === 'string') {
+    const score = 'score' in first && typeof first.score === 'number' ? first.score : null;
+    return { label: shortened(first.label), score };
+  }
+  return { label: shortened(JSON.stringify(output) ?? NONE), score: null };
+}
+
+/** @param {string} text */
+export function shortened(text) {
+  return text.length > MAX_ANSWER_CHARACTERS ? `${text.slice(0, MAX_ANSWER_CHARACTERS - 1)}…` : text;
+}
+
+/** @type {Record<UpdateReport['phase'], string>} */
+const PHASES = {
+  checking: 'being checked',
+  downloading: 'downloading',
+  staged: 'downloaded',
+  trying: 'being tested',
+  trial: 'on trial',
+  committed: 'in use',
+  'rolled-back': 'refused',
+};
+
+/** How far an update has come. @param {UpdateReport} update */
+export function updateText({ phase, answers, downloadedBytes, totalBytes, test }) {
+  const words = PHASES[phase] ?? phase;
+  if (phase === 'downloading') return `${words}, ${bytesText(downloadedBytes)} of ${bytesText(totalBytes)}`;
+  if (phase === 'trial') return `${words}, ${answers} ${answers === 1 ? 'answer' : 'answers'} so far`;
+  return phase === 'committed' && test === 'smoke' ? `${words}, without golden inputs` : words;
+}

@@ -1,0 +1,130 @@
+/** The hub's page in a real browser, over an API that says what the test wants. */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { BoardEntry } from '../../../shared/contract/admin.ts';
+import type { Answer } from '../../../shared/contract/result.ts';
+import { openPage, startBrowser } from '../../support/browser.ts';
+import { cannedDevice, cannedEntry, cannedModels, startCannedHub } from '../../support/canned-hub.ts';
+
+const SCRIPTS = [
+  '<script>alert("ran")</script>',
+  '<img src=x onerror=alert("ran")>',
+  '"><svg onload=alert("ran")>',
+  '{{constructor.constructor("alert(1)")()}}',
+  '</td></table><b>bold</b>',
+];
+
+async function setUp(t: TestContext, options: Parameters<typeof openPage>[2] & { keys?: boolean } = {}) {
+  const hub = await startCannedHub({ hasDevelopmentKeys: options.keys ?? false });
+  t.after(() => hub.close());
+  const browser = await startBrowser(t);
+  const watched = await openPage(browser, hub.url, options);
+  await watched.page.getByText('live').waitFor();
+  return { hub, ...watched };
+}
+
+test('shows the fleet, page by page, its models and its last answers, and asks nobody else', async (t) => {
+  const { hub, page, assertQuiet } = await setUp(t);
+  await page.locator('#answers tbody tr').nth(11).waitFor();
+  assert.equal(await page.locator('#devices tbody tr').count(), hub.devices.length);
+  assert.match((await page.locator('#summary').textContent()) ?? '', /3 of 5 devices online/);
+  const refused = page.locator('#devices tbody tr', { hasText: 'gate-03' });
+  assert.match((await refused.locator('.bad code').textContent()) ?? '', /MODEL_SELF_TEST_FAILED/);
+  assert.match(
+    (await page.locator('#models tbody tr').first().textContent()) ?? '',
+    /v8.*not published.*v1.*deployed.*2 older/s,
+  );
+  const pictures = page.locator('#answers img');
+  assert.equal(await pictures.count(), hub.results.filter(({ hasThumbnail }) => hasThumbnail).length);
+  const loaded = await pictures.first().evaluate((img) => 'naturalWidth' in img && img.naturalWidth);
+  assert.equal(loaded, 96);
+  assert.equal(await page.locator('#development').isVisible(), false);
+  assertQuiet();
+});
+
+test('says in red that the hub has development keys', async (t) => {
+  const { page } = await setUp(t, { keys: true });
+  assert.match((await page.locator('#development').textContent()) ?? '', /Development keys/);
+});
+
+test('follows what happens: answers, devices that come and go, versions that are refused', async (t) => {
+  const { hub, page, assertQuiet } = await setUp(t);
+  await hub.tell({ type: 'device', device: cannedDevice({ id: 'just-in' }) });
+  await page.locator('#devices').getByText('just-in').waitFor();
+  await hub.tell({ type: 'device-removed', id: 'just-in' });
+  await page.locator('#devices').getByText('just-in').waitFor({ state: 'detached' });
+  await hub.tell({ type: 'model', model: { ...cannedModels()[0]!, name: 'brand-new' } });
+  await page.locator('#models').getByText('brand-new').waitFor();
+  assert.equal(await page.locator('#refusals').isVisible(), false);
+  const error = { code: 'MODEL_SELF_TEST_FAILED', message: 'golden input 3' };
+  for (let i = 0; i < 12; i++)
+    await hub.tell({ type: 'version-refused', model: `model-${i}`, error, atMs: Date.now() });
+  await page.locator('#refusals').getByText('model-11').waitFor();
+  assert.equal(await page.locator('#refusals-list > li').count(), 10);
+
+  const [first, ...others] = Array.from({ length: 60 }, (_, index) => cannedEntry(index));
+  for (const entry of [first!, ...others]) await hub.tell({ type: 'result', entry });
+  await page.locator('#answers tbody tr').nth(49).waitFor();
+  assert.equal(await page.locator('#answers tbody tr').count(), 50, 'and no more');
+  assert.match((await page.locator('#answers tbody tr').first().textContent()) ?? '', /picture-59/);
+  // The second Result of an input takes the place of its first.
+  const again = others.at(-5)!;
+  await hub.tell({ type: 'result', entry: { ...again, text: 'now with its input' } });
+  await page.getByText('now with its input').waitFor();
+  assert.equal(await page.locator('#answers tbody tr').count(), 50);
+  assertQuiet();
+});
+
+test('reads everything again after the hub was away', async (t) => {
+  const { hub, page } = await setUp(t, { allowed: /Failed to load|ERR_/ });
+  hub.status = 503;
+  hub.cut();
+  await page.getByText('reconnecting').waitFor();
+  hub.devices = [cannedDevice({ id: 'came-meanwhile' })];
+  hub.status = 200;
+  await page.getByText('came-meanwhile').waitFor();
+  await page.getByText('live').waitFor();
+  assert.equal(await page.locator('#devices tbody tr').count(), 1);
+});
+
+test('says that the session has ended', async (t) => {
+  const { hub, page } = await setUp(t, { allowed: /Failed to load|ERR_/ });
+  hub.status = 401;
+  hub.cut();
+  await page.locator('#signed-out').waitFor({ state: 'visible' });
+});
+
+test('shows what comes from outside as text, whatever it says', async (t) => {
+  const { hub, page, assertQuiet } = await setUp(t);
+  for (const script of SCRIPTS) {
+    const entry = cannedEntry();
+    const result: Answer = {
+      ...(entry.result as Answer),
+      output: [{ label: script, score: 0.5 }],
+      input: script,
+    };
+    const hostile: BoardEntry = { ...entry, deviceId: script, result, text: script, hasThumbnail: false };
+    await hub.tell({ type: 'result', entry: hostile });
+    await hub.tell({ type: 'device', device: cannedDevice({ id: script }) });
+    const error = { code: script, message: script };
+    await hub.tell({ type: 'version-refused', model: script, error, atMs: Date.now() });
+    const failed = { id: hostile.result.id, pipeline: script, error, input: script, atMs: Date.now() };
+    await hub.tell({ type: 'result', entry: { ...hostile, result: failed as never } });
+  }
+  await page
+    .locator('#refusals-list > li')
+    .nth(SCRIPTS.length - 1)
+    .waitFor();
+  await page.locator('#devices').getByText(SCRIPTS[0]!).first().waitFor();
+  assert.equal(await page.locator('main script, main svg, main b, main img[src="x"]').count(), 0);
+  assertQuiet();
+});
+
+for (const width of [380, 820, 1280])
+  test(`fits a window of ${width} px`, async (t) => {
+    const { page, assertQuiet } = await setUp(t, { width });
+    await page.locator('#answers tbody tr').nth(11).waitFor();
+    const wide = await page.evaluate('document.documentElement.scrollWidth');
+    assert.equal(wide, width);
+    assertQuiet();
+  });
