@@ -1,5 +1,6 @@
 /** The `outrider` command: what it can do, and errors as one sentence with their code. Exit code 0, 1 (failed), 2 (usage). */
 import { Command, CommanderError, Option } from 'commander';
+import { selfTest } from '../inference/self-test.ts';
 import { ERRORS, toAppError, toErrorBody } from '../runtime/errors.ts';
 import { VERSION } from '../runtime/version.ts';
 import { type DoctorOptions, doctor } from './commands/doctor.ts';
@@ -115,7 +116,7 @@ askingAgent(
     .option('--ca <file>', 'PEM of the hub’s authority (or OUTRIDER_CA)')
     .option('--data <dir>', 'data folder to look at', './data')
     .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)'),
-).action((options: DoctorOptions) => doctor(options));
+).action((options: DoctorOptions) => doctor(options, selfTest));
 
 try {
   await program.parseAsync();
