@@ -249,6 +249,7 @@ export class DeviceRegistry implements DeviceBook, DeviceAdmin, DeviceCredential
       enrolledAtMs: nowAtMs,
       lastSeenAtMs: null,
       reported: null,
+      pins: existing?.pins ?? {},
     };
     return {
       ...data,

@@ -6,6 +6,8 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { VersionFile } from '../contract/admin.ts';
+import { innerPath } from '../contract/names.ts';
 import { AppError, systemCode } from '../runtime/errors.ts';
 import { sha256Hex } from '../runtime/ids.ts';
 import { type ModelSpec, modelSpec } from './model-spec.ts';
@@ -54,6 +56,30 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
   if (!(spec.model in spec.files))
     throw new AppError('MODEL_INVALID', `${basename(path)}: ${spec.model} has no SHA-256 in ${SPEC_FILE}`);
   return { path, spec, digest: versionDigest(hashes), bytes };
+}
+
+/**
+ * Everything that travels with this version: what a runner reads, and what people read. Hidden files and the variants of other
+ * versions stay where they are.
+ *
+ * @throws MODEL_INVALID (a file that counts has a name that cannot travel)
+ */
+export async function versionFilesOf({
+  path,
+  spec,
+}: Pick<ModelFolder, 'path' | 'spec'>): Promise<VersionFile[]> {
+  const files: VersionFile[] = [];
+  for (const file of (await listFiles(path, '')).sort()) {
+    const isRead = counts(file, spec);
+    if (!isRead && !TRAVELS_ONLY.test(basename(file))) continue;
+    if (!innerPath.safeParse(file).success) {
+      if (!isRead) continue;
+      throw new AppError('MODEL_INVALID', `${basename(path)}: ${file} has a name that cannot be published`);
+    }
+    const { hex, bytes } = await hashFile(join(path, file));
+    files.push({ path: file, sha256: hex, bytes });
+  }
+  return files;
 }
 
 /** The digest of a version from its files' digests, byte-sorted by path. */
