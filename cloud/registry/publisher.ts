@@ -27,9 +27,9 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { OneAtATime } from '../../shared/runtime/one-at-a-time.ts';
 import type { EventSink, Publisher } from '../ports.ts';
 import type { ModelRegistry } from './models.ts';
-import { OneAtATime } from './one-at-a-time.ts';
 import type { TryModel } from './trial.ts';
 
 /** A version's files together. */
