@@ -2,6 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { type DeployPolicy, deployPolicy } from '../shared/contract/admin.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
@@ -34,6 +35,8 @@ Options:
   --tls-key FILE      its key
   --tls-name NAME     another name or address for the own authority's certificate; may be given again
   --insecure-plain-text  send and take secrets in plain text off loopback
+  --deploy auto|manual  whether a version of a new model is deployed to devices as soon as it is published, or when somebody says
+                      so (default manual; a model's first version is deployed at once)
   --max-loaded N      models kept loaded at a time (default 4)
   --threads N         threads of each model's runner (default: cores / 2)
   --log-level LEVEL   debug, info, warn, error (default info)
@@ -74,6 +77,8 @@ export interface HubConfig {
   /** How long a device's credential is good; undefined: for ever. */
   readonly credentialLifeMs: number | undefined;
   readonly tls: TlsConfig;
+  /** The policy of models that are new. */
+  readonly deploy: DeployPolicy;
   readonly maxLoaded: number;
   readonly threads: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
@@ -100,6 +105,7 @@ const flags = {
   'intake-only': { type: 'boolean', default: false },
   'mqtt-access': { type: 'string' },
   'credential-days': { type: 'string' },
+  deploy: { type: 'string', default: 'manual' },
   'max-loaded': { type: 'string', default: '4' },
   threads: { type: 'string' },
   'log-level': { type: 'string', default: 'info' },
@@ -123,6 +129,7 @@ const values = z.object({
   'ws-port': portNumber.optional(),
   tls: z.enum(['own', 'off']).optional(),
   'tls-name': z.array(z.string().regex(/^[A-Za-z0-9.:-]+$/, 'a host name or an address')).default([]),
+  deploy: deployPolicy,
   'max-loaded': z.coerce.number().int().min(1).max(64),
   threads: z.coerce.number().int().min(1).max(256).optional(),
   'log-level': z.enum(['debug', 'info', 'warn', 'error']),
@@ -183,6 +190,7 @@ export function loadConfig(
       publicUrl: checked.mqtt === undefined ? checked['mqtt-public'] : undefined,
       isOpen,
     }),
+    deploy: checked.deploy,
     maxLoaded: checked['max-loaded'],
     threads: checked.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
     logLevel: checked['log-level'],

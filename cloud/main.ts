@@ -5,9 +5,7 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Reported } from '../shared/contract/messages.ts';
-import { pictureNeedOf } from '../shared/inference/picture-need.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
-import { findModelFolders } from '../shared/release/model-folder.ts';
 import { writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
 import { AppError } from '../shared/runtime/errors.ts';
@@ -25,8 +23,9 @@ import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts'
 import type { LocalEngine } from './engine/local-engine.ts';
 import type { HubLink } from './intake/link.ts';
 import { runIntakeOnly } from './intake-only.ts';
-import type { DeviceBook } from './ports.ts';
+import type { DeviceBook, EventSink } from './ports.ts';
 import { openProgram } from './program.ts';
+import { startPublishing } from './publishing.ts';
 import { Registry } from './registry/registry.ts';
 import type { HubTls } from './tls.ts';
 
@@ -47,8 +46,16 @@ async function run(
     });
     return dynsec;
   };
+  // Nobody listens before the link and the engine are there.
+  const events: EventSink = { publish: () => undefined };
+  let tellDevices = (): void => undefined;
+  let isLoaded = (_name: string): boolean => false;
   const registry: Registry = await Registry.open({
     folder,
+    policy: config.deploy,
+    onDesiredChange: () => tellDevices(),
+    onModelChange: (model) =>
+      events.publish({ type: 'model', model: { ...model, loaded: isLoaded(model.name) } }),
     clock,
     logger,
     ...(access === 'embedded' && { brokerFolder: brokerFolder(config) }),
@@ -57,7 +64,8 @@ async function run(
   });
   await lifecycle.start('registry', registry);
   if (dynsec) await lifecycle.start('broker access', dynsec);
-  await takeInModels(config, registry, logger);
+  // What the API needs of them comes with its routes.
+  const { updates } = await startPublishing({ config, folder, registry, events, lifecycle, clock, logger });
 
   const broker =
     config.mqtt.url === undefined ? await startBroker(config, tls, { lifecycle, logger }) : undefined;
@@ -89,6 +97,13 @@ async function run(
     (engine, link) => bookOf(registry, board, engine, link),
   );
   const { engine, batcher, usage, link } = answering;
+  isLoaded = (name) => engine.loaded(name);
+  tellDevices = () => {
+    for (const { id } of registry.devices.list()) {
+      const wanted = registry.desired.of(id);
+      if (wanted) link.want(id, wanted);
+    }
+  };
   // Devices that will ask soon should not wait for their models to load.
   void engine.preload(cloudModelsOf(registry.devices.list().map((device) => device.reported)));
 
@@ -96,13 +111,14 @@ async function run(
     keys: registry.keys,
     devices: registry.devices,
     models: registry.models,
-    isLoaded: (name) => engine.loaded(name),
+    isLoaded,
     inferencer: batcher,
     usage,
     desired: registry.desired,
     hubId: registry.hubId,
     mqttUrl: config.mqtt.publicUrl ?? broker?.publicUrl ?? mqttUrl,
     ...(tls.authority && { authority: tls.authority }),
+    updateRoot: updates.initialRoot(),
     ready: () => (link.connected ? undefined : 'the MQTT broker is not connected'),
     metrics,
     clock,
@@ -156,17 +172,6 @@ function createDynsecAccess(
     connect: () => connectMqtt({ url, clientId, username, password, trust, logger: parts.logger }),
     clock,
   });
-}
-
-/** Each folder whose digest is not known becomes its name's next version; one that is not valid is told and passed over. */
-async function takeInModels(config: HubConfig, registry: Registry, logger: Logger): Promise<void> {
-  const folders = await findModelFolders(config.modelsDir, (path, error) =>
-    logger.failure('hub.model_invalid', error, { path }),
-  );
-  for (const folder of folders) {
-    const ref = await registry.models.takeIn(folder, await pictureNeedOf(folder));
-    logger.info('hub.model', { model: ref.name, version: ref.version, digest: ref.digest });
-  }
 }
 
 /** The cloud models that these devices say they will ask. */

@@ -42,6 +42,8 @@ export interface HubApiOptions {
   readonly mqttUrl: string;
   /** The hub's own, where it has one. */
   readonly authority?: HubAuthority;
+  /** The signed root metadata (JSON) that devices are to trust: told at enrolment. */
+  readonly updateRoot?: string;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin & DeviceCredentials;
   readonly models: ModelShelf & ModelCatalog;
@@ -118,7 +120,7 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
   app.get('/metrics', requireScope(keys, 'metrics'), async (c) =>
     c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
   );
-  const { hubId, mqttUrl, authority, isLoaded } = options;
+  const { hubId, mqttUrl, authority, updateRoot, isLoaded } = options;
   const enrollments = new RateBound(clock);
   const welcome: Welcome = (c, deviceId, { expiresInMs }) => ({
     deviceId,
@@ -126,6 +128,7 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
     mqttUrl: asReached(mqttUrl, c.req.header('host')),
     expiresInMs,
     ...(authority && { ca: authority.bundle }),
+    ...(updateRoot !== undefined && { updateRoot }),
   });
   app.route(
     '/api/v1/devices/self',

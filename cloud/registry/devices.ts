@@ -9,10 +9,10 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { OneAtATime } from '../../shared/runtime/one-at-a-time.ts';
 import type { BrokerAccess, CredentialGrant, DeviceAdmin, DeviceBook, DeviceCredentials } from '../ports.ts';
 import { endOf, isAlive, promote, renew, whichOf } from './credential.ts';
 import { type Database, own, without } from './database.ts';
-import { OneAtATime } from './one-at-a-time.ts';
 import type { HubData, StoredDevice } from './records.ts';
 import { Sightings } from './sightings.ts';
 
@@ -251,6 +251,7 @@ export class DeviceRegistry
       enrolledAtMs: nowAtMs,
       lastSeenAtMs: null,
       reported: null,
+      pins: existing?.pins ?? {},
     };
     return {
       ...data,

@@ -1,6 +1,10 @@
-/** The models: a name and immutable versions, numbered by the hub. The same digest is the same version, wherever its folder lies. */
+/**
+ * The models: a name and immutable versions, numbered by the hub, and which of them devices are told to run. The same digest is the
+ * same version, wherever its folder lies.
+ */
+import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { ModelRecord } from '../../shared/contract/admin.ts';
+import type { DeployPolicy, ModelChange, ModelRecord, VersionFile } from '../../shared/contract/admin.ts';
 import type { PictureNeed } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { TaskName } from '../../shared/contract/tasks.ts';
@@ -9,53 +13,170 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { ModelCatalog, ModelShelf } from '../ports.ts';
 import { type Database, own } from './database.ts';
-import type { HubData, StoredVersion } from './records.ts';
+import type { HubData, StoredDeployment, StoredVersion } from './records.ts';
+
+/** A model as people see it; whether one is loaded, the engine knows. */
+export type ShelvedModel = Omit<ModelRecord, 'loaded'>;
+
+export interface ModelRegistryOptions {
+  readonly database: Database;
+  readonly clock: Clock;
+  /** Holds `{name}/{version}`: the hub's own copies. */
+  readonly folder: string;
+  /** Of models that are new. */
+  readonly policy: DeployPolicy;
+  /** Something that devices are told may have changed. */
+  readonly onDesiredChange: () => void;
+  readonly onModelChange: (model: ShelvedModel) => void;
+}
+
+/** What is known of a version beside its folder. */
+export type VersionFacts = Partial<Pick<StoredVersion, 'picture' | 'files' | 'test'>>;
 
 export class ModelRegistry implements ModelCatalog, ModelShelf {
+  readonly #o: ModelRegistryOptions;
   readonly #database: Database;
-  readonly #clock: Clock;
-  /** `name digest` of the folders that have been checked since the start: what is only remembered may be gone. */
-  readonly #present = new Set<string>();
+  /** `name digest` -> the folder that has been checked since the start: what is only remembered may be gone. */
+  readonly #present = new Map<string, string>();
 
-  constructor({ database, clock }: { database: Database; clock: Clock }) {
-    this.#database = database;
-    this.#clock = clock;
+  constructor(options: ModelRegistryOptions) {
+    this.#o = options;
+    this.#database = options.database;
   }
 
   /**
-   * Takes a checked folder in: a known digest keeps its number, an unknown one gets the next.
+   * Takes a checked folder in: a known digest keeps its number, an unknown one gets the next. With `files` it is to be run from the
+   * hub's own copy, and is there only once `shelved` says so.
    *
-   * @param picture what pictures its task can use; null for other tasks
    * @throws MODEL_INVALID (the name), DISK_FULL
    */
-  async takeIn(folder: ModelFolder, picture: PictureNeed | null = null): Promise<ModelRef> {
+  async takeIn(folder: ModelFolder, facts: VersionFacts = {}): Promise<ModelRef> {
     const { spec, digest, bytes, path } = folder;
     const { name, task } = spec;
     if (name === '__proto__') throw new AppError('MODEL_INVALID', 'this model name is reserved');
+    let isChanged = false;
     await this.#database.change((data) => {
       const versions = own(data.models, name) ?? [];
       const known = versions.find((one) => one.digest === digest);
-      if (known?.folder === path && isDeepStrictEqual(known.picture, picture)) return data;
-      const next = known
-        ? versions.map((one) => (one === known ? { ...one, folder: path, picture } : one))
-        : [
-            ...versions,
-            {
-              version: nextVersion(versions),
-              digest,
-              bytes,
-              folder: path,
-              task,
-              picture,
-              createdAtMs: this.#clock.nowAtMs(),
-            },
-          ];
-      const desiredVersion = data.desiredVersion + 1;
-      return { ...data, desiredVersion, models: { ...data.models, [name]: next } };
+      // What a version has been found to be stays: only where it lies, and what was not known, is new.
+      const { picture = null, files = known?.files ?? [], test = null } = facts;
+      const next: StoredVersion = known
+        ? { ...known, folder: path, picture, files }
+        : {
+            version: nextVersion(versions),
+            ...{ digest, bytes, folder: path, task, picture, files, test },
+            published: false,
+            createdAtMs: this.#o.clock.nowAtMs(),
+          };
+      isChanged = !isDeepStrictEqual(known, next);
+      if (!isChanged) return data;
+      const all = known ? versions.map((one) => (one === known ? next : one)) : [...versions, next];
+      return withVersions(data, name, all);
     });
-    this.#present.add(`${name} ${digest}`);
-    const { version } = this.#versionOf(name, digest);
-    return { name, version, digest };
+    if (!facts.files) this.#present.set(`${name} ${digest}`, path);
+    const ref = this.find(name, digest);
+    if (!ref) throw new AppError('INVARIANT_BROKEN', `version ${digest} of ${name} is not recorded`);
+    if (isChanged) this.#changed(name);
+    return ref;
+  }
+
+  /** What a version consists of, where only its folder was known. @throws DISK_FULL */
+  addFiles({ name, version }: ModelRef, files: readonly VersionFile[]): Promise<void> {
+    return this.#database.change((data) =>
+      withVersions(
+        data,
+        name,
+        versionsOf(data, name).map((one) => (one.version === version ? { ...one, files: [...files] } : one)),
+      ),
+    );
+  }
+
+  /** The version with this digest, if it is recorded. */
+  find(name: string, digest: string): ModelRef | undefined {
+    const version = versionsOf(this.#database.data, name).find((one) => one.digest === digest)?.version;
+    return version === undefined ? undefined : { name, version, digest };
+  }
+
+  /** What is recorded of it; undefined when nothing is. */
+  stored({ name, version }: Pick<ModelRef, 'name' | 'version'>): StoredVersion | undefined {
+    return versionsOf(this.#database.data, name).find((one) => one.version === version);
+  }
+
+  /** Every version that is recorded, whether it is there or not. */
+  all(): ModelRef[] {
+    return Object.entries(this.#database.data.models).flatMap(([name, versions]) =>
+      versions.map(({ version, digest }) => ({ name, version, digest })),
+    );
+  }
+
+  /** Where the hub's own copy is, or would be. */
+  folderOf({ name, version }: Pick<ModelRef, 'name' | 'version'>): string {
+    // `org/name` is one folder: else it could lie in a version of a model that is called `org`.
+    return join(this.#o.folder, encodeURIComponent(name), version);
+  }
+
+  /** Its own copy is there: it can be run. */
+  shelved(ref: ModelRef): void {
+    this.#present.set(`${ref.name} ${ref.digest}`, this.folderOf(ref));
+  }
+
+  /**
+   * The signed metadata lists it: it may be deployed now, and is where the policy says so. A first version is deployed in any case,
+   * there is nothing that it could break.
+   *
+   * @returns whether it is what devices are told to run
+   */
+  async published({ name, version }: ModelRef): Promise<boolean> {
+    let isChanged = false;
+    await this.#database.change((data) => {
+      const versions = versionsOf(data, name);
+      const found = versions.find((one) => one.version === version);
+      if (!found) throw new AppError('INVARIANT_BROKEN', `version ${version} of ${name} is not recorded`);
+      isChanged = !found.published;
+      if (!isChanged) return data;
+      const { policy, deployed } = this.#deploymentOf(data, name);
+      const isNext = deployed === null || (policy === 'auto' && Number(version) > Number(deployed));
+      const deployment = { policy, deployed: isNext ? version : deployed };
+      return {
+        ...withVersions(
+          data,
+          name,
+          versions.map((one) => (one === found ? { ...one, published: true } : one)),
+        ),
+        deployments: { ...data.deployments, [name]: deployment },
+      };
+    });
+    if (isChanged) this.#changed(name);
+    return this.#deploymentOf(this.#database.data, name).deployed === version;
+  }
+
+  async change(
+    name: string,
+    { policy, deployed }: ModelChange,
+    isExpected: (now: ShelvedModel) => boolean,
+  ): Promise<void> {
+    let isChanged = false;
+    await this.#database.change((data) => {
+      const now = this.#describe(data, name);
+      if (!now) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
+      if (!isExpected(now)) throw new AppError('PRECONDITION_FAILED');
+      if (deployed !== undefined) requirePublished(data, name, deployed);
+      const before = this.#deploymentOf(data, name);
+      const next = { policy: policy ?? before.policy, deployed: deployed ?? before.deployed };
+      isChanged = !isDeepStrictEqual(before, next);
+      if (!isChanged) return data;
+      const desiredVersion = data.desiredVersion + 1;
+      return { ...data, desiredVersion, deployments: { ...data.deployments, [name]: next } };
+    });
+    if (isChanged) this.#changed(name);
+  }
+
+  /** The version that devices are told to run, or this one instead; undefined when there is none that they may take. */
+  deployed(name: string, instead?: string): ModelRef | undefined {
+    const { data } = this.#database;
+    const version = instead ?? this.#deploymentOf(data, name).deployed;
+    const found = versionsOf(data, name).find((one) => one.version === version && one.published);
+    return found && { name, version: found.version, digest: found.digest };
   }
 
   resolve(name: string): {
@@ -64,44 +185,68 @@ export class ModelRegistry implements ModelCatalog, ModelShelf {
     task: TaskName;
     picture: PictureNeed | null;
   } {
-    const newest = this.#presentVersions(name).at(-1);
-    if (!newest) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
-    const { version, digest, folder, task, picture } = newest;
+    const newest = this.#presentVersions(this.#database.data, name).findLast(({ test }) => test !== 'forced');
+    const folder = newest && this.#present.get(`${name} ${newest.digest}`);
+    if (folder === undefined) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
+    const { version, digest, task, picture } = newest as StoredVersion;
     return { folder, ref: { name, version, digest }, task, picture };
   }
 
-  list(): Omit<ModelRecord, 'loaded'>[] {
-    return Object.keys(this.#database.data.models)
+  list(): ShelvedModel[] {
+    const { data } = this.#database;
+    return Object.keys(data.models)
       .sort()
-      .flatMap((name) => {
-        const present = this.#presentVersions(name);
-        const newest = present.at(-1);
-        if (!newest) return [];
-        const { version, digest, bytes, task } = newest;
-        const versions = present.map((one) => ({
-          version: one.version,
-          digest: one.digest,
-          bytes: one.bytes,
-          createdAtMs: one.createdAtMs,
-          published: false,
-        }));
-        const policy = 'manual' as const;
-        return [{ name, task, version, digest, bytes, policy, deployed: null, versions: versions.reverse() }];
-      });
+      .flatMap((name) => this.#describe(data, name) ?? []);
+  }
+
+  #describe(data: HubData, name: string): ShelvedModel | undefined {
+    const present = this.#presentVersions(data, name);
+    const newest = present.at(-1);
+    if (!newest) return undefined;
+    const { version, digest, bytes, task } = newest;
+    const versions = present.map((one) => ({
+      version: one.version,
+      digest: one.digest,
+      bytes: one.bytes,
+      createdAtMs: one.createdAtMs,
+      published: one.published,
+    }));
+    const { policy, deployed } = this.#deploymentOf(data, name);
+    return { name, task, version, digest, bytes, policy, deployed, versions: versions.reverse() };
+  }
+
+  #deploymentOf(data: HubData, name: string): StoredDeployment {
+    return own(data.deployments, name) ?? { policy: this.#o.policy, deployed: null };
   }
 
   /** Oldest first. */
-  #presentVersions(name: string): StoredVersion[] {
-    const versions = own<HubData['models'][string]>(this.#database.data.models, name) ?? [];
-    return versions.filter(({ digest }) => this.#present.has(`${name} ${digest}`));
+  #presentVersions(data: HubData, name: string): StoredVersion[] {
+    return versionsOf(data, name).filter(({ digest }) => this.#present.has(`${name} ${digest}`));
   }
 
-  #versionOf(name: string, digest: string): StoredVersion {
-    const found = this.#presentVersions(name).find((one) => one.digest === digest);
-    if (!found) throw new AppError('INVARIANT_BROKEN', `version ${digest} of ${name} is not recorded`);
-    return found;
+  #changed(name: string): void {
+    this.#o.onDesiredChange();
+    const model = this.#describe(this.#database.data, name);
+    if (model) this.#o.onModelChange(model);
   }
 }
+
+/** @throws MODEL_UNKNOWN, UPDATE_NOT_LISTED: devices would refuse it */
+export function requirePublished(data: HubData, name: string, version: string): void {
+  const versions = versionsOf(data, name);
+  if (versions.length === 0) throw new AppError('MODEL_UNKNOWN', `there is no model ${name}`);
+  if (!versions.some((one) => one.version === version && one.published))
+    throw new AppError('UPDATE_NOT_LISTED', `${name} has no published version ${version}`);
+}
+
+const versionsOf = (data: HubData, name: string): StoredVersion[] =>
+  own<HubData['models'][string]>(data.models, name) ?? [];
+
+const withVersions = (data: HubData, name: string, versions: StoredVersion[]): HubData => ({
+  ...data,
+  desiredVersion: data.desiredVersion + 1,
+  models: { ...data.models, [name]: versions },
+});
 
 /** Versions are whole numbers from 1, in strings; "0" is for what no hub has named. */
 function nextVersion(versions: readonly StoredVersion[]): string {

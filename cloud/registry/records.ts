@@ -1,8 +1,8 @@
 /** What the hub remembers, as it lies in `hub.json`: small records, hashes instead of secrets. */
 import { z } from 'zod';
-import { keyScope } from '../../shared/contract/admin.ts';
+import { deployPolicy, keyScope, versionFile } from '../../shared/contract/admin.ts';
 import { pictureNeed, reported } from '../../shared/contract/messages.ts';
-import { deviceId, digest, modelName } from '../../shared/contract/names.ts';
+import { deviceId, digest, modelName, modelVersion } from '../../shared/contract/names.ts';
 import { taskName } from '../../shared/contract/tasks.ts';
 
 const storedDevice = z.object({
@@ -17,6 +17,8 @@ const storedDevice = z.object({
   enrolledAtMs: z.number(),
   lastSeenAtMs: z.number().nullable(),
   reported: reported.nullable(),
+  /** Model name -> version that this device is to run, whatever its model deploys. */
+  pins: z.record(modelName, modelVersion).default({}),
 });
 export type StoredDevice = z.infer<typeof storedDevice>;
 
@@ -41,12 +43,26 @@ const storedVersion = z.object({
   version: z.string(),
   digest,
   bytes: z.int(),
+  /** Where it was taken in from; empty when it was pushed. */
   folder: z.string(),
   task: taskName,
   picture: pictureNeed.nullable().default(null),
   createdAtMs: z.number(),
+  /** Its content, as blobs; none: only its folder is known. */
+  files: z.array(versionFile).default([]),
+  /** Whether the signed metadata lists it. */
+  published: z.boolean().default(false),
+  /** How this hub has tried it; null: not, somebody has put its folder here. `forced`: it failed, and the hub does not run it. */
+  test: z.enum(['golden', 'smoke', 'forced']).nullable().default(null),
 });
 export type StoredVersion = z.infer<typeof storedVersion>;
+
+const storedDeployment = z.object({
+  policy: deployPolicy,
+  /** What devices are told to run; null: none yet. */
+  deployed: modelVersion.nullable(),
+});
+export type StoredDeployment = z.infer<typeof storedDeployment>;
 
 export const hubData = z.object({
   schema: z.literal(1),
@@ -61,5 +77,7 @@ export const hubData = z.object({
   keys: z.record(z.string(), storedKey),
   /** Oldest version first, by model name. */
   models: z.record(modelName, z.array(storedVersion)),
+  /** By model name; one that is missing has nothing deployed. */
+  deployments: z.record(modelName, storedDeployment).default({}),
 });
 export type HubData = z.infer<typeof hubData>;

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ACCESS_FILE_NAME, type AccessFile } from '../../shared/contract/access.ts';
+import type { DeployPolicy } from '../../shared/contract/admin.ts';
 import { writeFileAtomic, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { systemCode } from '../../shared/runtime/errors.ts';
@@ -18,11 +19,12 @@ import { Database } from './database.ts';
 import { DesiredRegistry } from './desired.ts';
 import { DeviceRegistry } from './devices.ts';
 import { KeyRegistry, newKey } from './keys.ts';
-import { ModelRegistry } from './models.ts';
+import { ModelRegistry, type ShelvedModel } from './models.ts';
+import { PinRegistry } from './pins.ts';
 import type { HubData } from './records.ts';
 
 export interface RegistryOptions {
-  /** The hub's data folder: hub.json, admin.key, broker.secret. */
+  /** The hub's data folder: hub.json, admin.key, broker.secret, models/. */
   readonly folder: string;
   /** Where the embedded broker looks for access.json; left out with a broker of somebody else. */
   readonly brokerFolder?: string;
@@ -30,12 +32,18 @@ export interface RegistryOptions {
   readonly createAccess?: (hubId: string, secret: string) => BrokerAccess;
   /** How long a device's credential is good; for ever, when left out. */
   readonly credentialLifeMs?: number;
+  /** Of models that are new; `manual`, when left out. */
+  readonly policy?: DeployPolicy;
+  /** Something that devices are told may have changed. */
+  readonly onDesiredChange?: () => void;
+  readonly onModelChange?: (model: ShelvedModel) => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
 const ADMIN_KEY_FILE_NAME = 'admin.key';
 const BROKER_SECRET_FILE_NAME = 'broker.secret';
+const MODELS_FOLDER_NAME = 'models';
 /** For secrets: nobody but the hub's own user. */
 const PRIVATE = 0o600;
 
@@ -46,16 +54,20 @@ export class Registry implements Part {
   readonly devices: DeviceRegistry;
   readonly keys: KeyRegistry;
   readonly models: ModelRegistry;
+  readonly pins: PinRegistry;
   readonly desired: DesiredRegistry;
 
   private constructor(database: Database, brokerSecret: string, options: RegistryOptions) {
-    const { clock, logger, credentialLifeMs } = options;
+    const { clock, logger, credentialLifeMs, policy = 'manual' } = options;
+    const { onDesiredChange = () => undefined, onModelChange = () => undefined } = options;
+    const folder = join(options.folder, MODELS_FOLDER_NAME);
     const access = options.createAccess?.(database.data.hubId, brokerSecret);
     this.hubId = database.data.hubId;
     this.brokerSecret = brokerSecret;
     this.devices = new DeviceRegistry({ database, clock, logger, access, credentialLifeMs });
     this.keys = new KeyRegistry({ database, clock });
-    this.models = new ModelRegistry({ database, clock });
+    this.models = new ModelRegistry({ database, clock, folder, policy, onDesiredChange, onModelChange });
+    this.pins = new PinRegistry({ database, onDesiredChange });
     this.desired = new DesiredRegistry({ database, devices: this.devices, models: this.models });
   }
 
@@ -113,6 +125,7 @@ async function firstData(folder: string, clock: Clock): Promise<HubData> {
     tokens: {},
     keys: { [sha256]: admin },
     models: {},
+    deployments: {},
   };
 }
 

@@ -8,6 +8,7 @@ import { createReadStream } from 'node:fs';
 import {
   constants,
   copyFile,
+  type FileHandle,
   link,
   mkdir,
   open,
@@ -15,15 +16,17 @@ import {
   rename,
   rm,
   stat,
-  truncate,
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { VersionFile } from '../contract/admin.ts';
 import { syncFolder } from '../runtime/atomic-file.ts';
 import { AppError, isDiskFull, systemCode } from '../runtime/errors.ts';
+import { OneAtATime } from '../runtime/one-at-a-time.ts';
 
 export class BlobStore {
   readonly #folder: string;
+  /** By digest: two that send the same must not write into each other's. */
+  readonly #writing = new OneAtATime();
 
   /** @param folder made when it is first needed */
   constructor(folder: string) {
@@ -46,13 +49,23 @@ export class BlobStore {
   }
 
   /**
-   * Goes on with a blob from `offset`; what lay behind it is written again. Not yet on disk for sure when it returns.
+   * Goes on with a blob from `offset`. What is there already is written over, never cut off: somebody else may be sending the same.
+   * Not yet on disk for sure when it returns.
    *
    * @returns how much there is now; a source that fails leaves what has come
    * @throws INPUT_TOO_LARGE (more than `maxBytes` in all; the partial blob is removed), PRECONDITION_FAILED (there is less than
    *   `offset`), DISK_FULL, or what the source throws
    */
-  async append(
+  append(
+    sha256: string,
+    offset: number,
+    source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    maxBytes: number,
+  ): Promise<number> {
+    return this.#writing.run(sha256, () => this.#append(sha256, offset, source, maxBytes));
+  }
+
+  async #append(
     sha256: string,
     offset: number,
     source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
@@ -63,14 +76,14 @@ export class BlobStore {
     const there = await this.partialBytes(sha256);
     if (there < offset)
       throw new AppError('PRECONDITION_FAILED', `there are ${there} bytes of this blob, not ${offset}`);
-    if (there > offset) await truncate(part, offset);
     let bytes = offset;
-    const file = await open(part, 'a', 0o644).catch(refuseFullDisk);
+    const file = await open(part, constants.O_RDWR | constants.O_CREAT, 0o644).catch(refuseFullDisk);
     try {
       for await (const chunk of source) {
+        if (bytes + chunk.length > maxBytes)
+          throw new AppError('INPUT_TOO_LARGE', `the file is over ${maxBytes} bytes`);
+        await writeAt(file, chunk, bytes);
         bytes += chunk.length;
-        if (bytes > maxBytes) throw new AppError('INPUT_TOO_LARGE', `the file is over ${maxBytes} bytes`);
-        await file.writeFile(chunk);
       }
     } catch (error) {
       if (error instanceof AppError && error.code === 'INPUT_TOO_LARGE') await this.discard(sha256);
@@ -78,7 +91,7 @@ export class BlobStore {
     } finally {
       await file.close();
     }
-    return bytes;
+    return Math.max(there, bytes);
   }
 
   /**
@@ -86,7 +99,11 @@ export class BlobStore {
    *
    * @throws MODEL_DIGEST_MISMATCH (what had come is removed), DOWNLOAD_INCOMPLETE (nothing has come)
    */
-  async finish(sha256: string): Promise<void> {
+  finish(sha256: string): Promise<void> {
+    return this.#writing.run(sha256, () => this.#finish(sha256));
+  }
+
+  async #finish(sha256: string): Promise<void> {
     // What has come of it once more, somebody sent in vain.
     if ((await this.size(sha256)) !== undefined) return this.discard(sha256);
     const part = this.#part(sha256);
@@ -107,12 +124,14 @@ export class BlobStore {
   }
 
   /** Takes a file of this machine in. @throws MODEL_DIGEST_MISMATCH, DISK_FULL */
-  async takeIn(sha256: string, from: string): Promise<void> {
-    if ((await this.size(sha256)) !== undefined) return;
-    const part = this.#part(sha256);
-    await mkdir(dirname(part), { recursive: true }).catch(refuseFullDisk);
-    await copyFile(from, part).catch(refuseFullDisk);
-    await this.finish(sha256);
+  takeIn(sha256: string, from: string): Promise<void> {
+    return this.#writing.run(sha256, async () => {
+      if ((await this.size(sha256)) !== undefined) return;
+      const part = this.#part(sha256);
+      await mkdir(dirname(part), { recursive: true }).catch(refuseFullDisk);
+      await copyFile(from, part).catch(refuseFullDisk);
+      await this.#finish(sha256);
+    });
   }
 
   /** Forgets what has come of it. */
@@ -160,6 +179,12 @@ export class BlobStore {
   #part(sha256: string): string {
     return `${this.path(sha256)}.part`;
   }
+}
+
+/** A system call may write less than it was given. */
+async function writeAt(file: FileHandle, bytes: Uint8Array, atBytes: number): Promise<void> {
+  for (let done = 0; done < bytes.length; )
+    done += (await file.write(bytes, done, bytes.length - done, atBytes + done)).bytesWritten;
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {

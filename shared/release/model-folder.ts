@@ -59,23 +59,28 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
 }
 
 /**
- * Every file that goes along when the version is published, by path: those that count, and what people want to read.
+ * Everything that travels with this version: what a runner reads, and what people read. Hidden files and the variants of other
+ * versions stay where they are.
  *
- * @throws MODEL_INVALID for a name that cannot travel
+ * @throws MODEL_INVALID (a file that counts has a name that cannot travel)
  */
-export async function travellingFiles({ path: folder, spec }: ModelFolder): Promise<VersionFile[]> {
-  const paths = (await listFiles(folder, '')).filter((file) => counts(file, spec) || isForPeople(file));
+export async function versionFilesOf({
+  path,
+  spec,
+}: Pick<ModelFolder, 'path' | 'spec'>): Promise<VersionFile[]> {
   const files: VersionFile[] = [];
-  for (const path of paths.sort()) {
-    if (!innerPath.safeParse(path).success)
-      throw new AppError('MODEL_INVALID', `${basename(folder)}: ${path} has a name that cannot travel`);
-    const { hex, bytes } = await hashFile(join(folder, path));
-    files.push({ path, sha256: hex, bytes });
+  for (const file of (await listFiles(path, '')).sort()) {
+    const isRead = counts(file, spec);
+    if (!isRead && !TRAVELS_ONLY.test(basename(file))) continue;
+    if (!innerPath.safeParse(file).success) {
+      if (!isRead) continue;
+      throw new AppError('MODEL_INVALID', `${basename(path)}: ${file} has a name that cannot be published`);
+    }
+    const { hex, bytes } = await hashFile(join(path, file));
+    files.push({ path: file, sha256: hex, bytes });
   }
   return files;
 }
-
-const isForPeople = (file: string): boolean => !file.includes('/') && TRAVELS_ONLY.test(file);
 
 /** The digest of a version from its files' digests, byte-sorted by path. */
 function versionDigest(hashes: ReadonlyMap<string, string>): string {

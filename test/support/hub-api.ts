@@ -47,10 +47,11 @@ export async function startHubApi(
     createAccess?: () => BrokerAccess;
     mqttUrl?: string;
     authority?: HubAuthority;
+    updateRoot?: string;
   } = {},
 ): Promise<TestHubApi> {
   const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
-  const { mqttUrl = 'mqtt://127.0.0.1:1883', authority } = options;
+  const { mqttUrl = 'mqtt://127.0.0.1:1883', authority, updateRoot } = options;
   const root = await mkdtemp(join(tmpdir(), 'outrider-api-'));
   const brokerFolder = join(root, 'broker');
   const registry = await Registry.open({
@@ -90,6 +91,7 @@ export async function startHubApi(
     hubId: registry.hubId,
     mqttUrl,
     ...(authority && { authority }),
+    ...(updateRoot !== undefined && { updateRoot }),
     keys: registry.keys,
     devices: registry.devices,
     models: registry.models,

@@ -12,7 +12,7 @@ import {
 } from '../../contract/admin.ts';
 import { BLOB_PIECE_BYTES } from '../../contract/limits.ts';
 import { modelName, modelVersion } from '../../contract/names.ts';
-import { openModelFolder, SPEC_FILE, travellingFiles } from '../../release/model-folder.ts';
+import { openModelFolder, SPEC_FILE, versionFilesOf } from '../../release/model-folder.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import { HubClient, type HubOptions, modelPath } from '../hub-client.ts';
@@ -90,7 +90,7 @@ function publishedText({ name, version, created, deployed, test }: PublishedVers
 /** What goes up; under another name its spec says that name. @throws MODEL_INVALID, MODEL_DIGEST_MISMATCH */
 async function partsOf(path: string, name?: string): Promise<{ name: string; parts: Part[] }> {
   const folder = await openModelFolder(path);
-  const files = await travellingFiles(folder);
+  const files = await versionFilesOf(folder);
   const parts = files.map((file): Part => ({ ...file, from: join(path, file.path) }));
   if (name === undefined || name === folder.spec.name) return { name: folder.spec.name, parts };
   const spec = Buffer.from(`${JSON.stringify({ ...folder.spec, name }, null, 2)}\n`);

@@ -105,6 +105,8 @@ export async function up(options: UpOptions): Promise<void> {
       '--mqtt',
       `mqtt://127.0.0.1:${port}`,
       '--broker-apart',
+      '--deploy',
+      'auto',
     ];
     return (await startChild('hub', 'cloud/main.ts', args, facts.web)).url;
   }

@@ -84,6 +84,8 @@ export function translate(error: unknown, { failure, lastName }: MetadataFetcher
   // Wrapped errors are left as text; the version of tuf-js is pinned, and tests hold each of these.
   const why = error instanceof Error ? error.message : String(error);
   if (/ENOSPC|EDQUOT/.test(why)) return new AppError('DISK_FULL', undefined, { cause: error });
+  // The disk, not who signs.
+  if (why.startsWith('Failed to persist')) return error;
   const about = `${lastName || 'the trusted root'}: ${why}`;
   if (/is expired/.test(why)) return new AppError('UPDATE_EXPIRED', about, { cause: error });
   if (error instanceof BadVersionError || /less than current version/.test(why))

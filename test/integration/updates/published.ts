@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { BlobStore } from '../../../shared/release/blob-store.ts';
-import { type ModelFolder, openModelFolder, travellingFiles } from '../../../shared/release/model-folder.ts';
+import { type ModelFolder, openModelFolder, versionFilesOf } from '../../../shared/release/model-folder.ts';
 import { TufRepository } from '../../../shared/release/tuf/repository.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { sha256Hex } from '../../../shared/runtime/ids.ts';
@@ -76,7 +76,7 @@ export async function publishing(t: TestContext) {
   }
 
   async function publish(version: string, model: ModelFolder) {
-    const files = await travellingFiles(model);
+    const files = await versionFilesOf(model);
     for (const { path, sha256 } of files) await blobs.takeIn(sha256, join(model.path, path));
     const ref = { name: MODEL, version, digest: model.digest };
     await repository.add([{ ref, task: model.spec.task, minAgentVersion: undefined, files }]);

@@ -68,3 +68,10 @@ test('the help names every flag of TLS', () => {
   for (const flag of ['tls', 'tls-cert', 'tls-key', 'tls-name', 'mqtt-ca', 'ws-port', 'insecure-plain-text'])
     assert.ok(HUB_HELP.includes(`--${flag}`), flag);
 });
+
+test('a published version waits for somebody to deploy it, unless that is asked for', () => {
+  assert.equal(load().deploy, 'manual');
+  assert.equal(load('--deploy', 'auto').deploy, 'auto');
+  refuses(/--deploy: /, '--deploy', 'always');
+  assert.ok(HUB_HELP.includes('--deploy'));
+});

@@ -118,6 +118,21 @@ describe('the blob store', () => {
     assert.equal(await blobs.partialBytes(SHA256), 0, 'and the junk is gone');
   });
 
+  it('comes out whole when many send the same at once', async () => {
+    const send = async (length: number) => {
+      for (let at = 0; at < CONTENT.length; at += length) {
+        const piece = [CONTENT.subarray(at, at + length)];
+        const sent = await blobs.append(SHA256, at, piece, LIMIT).catch((error: unknown) => error);
+        // Somebody else has begun again, or is through: so does who is told so.
+        if (isAppError(sent)) return assert.equal(sent.code, 'PRECONDITION_FAILED');
+      }
+      await blobs.finish(SHA256);
+    };
+    await Promise.all([send(5), send(28), send(3), send(28), blobs.append(SHA256, 0, [CONTENT], LIMIT)]);
+    await blobs.finish(SHA256);
+    assert.deepEqual(await readFile(blobs.path(SHA256)), CONTENT);
+  });
+
   it('takes in a file of this machine, and nothing that it is not', async () => {
     const from = join(root, 'model.onnx');
     await writeFile(from, CONTENT);

@@ -223,19 +223,49 @@ describe('the verifier', () => {
     await device.refresh();
   });
 
-  it('refuses each role’s file after its expiry', async () => {
-    const signAgain = await hub.key('timestamp');
-    const late = (days: number) => new Date(Date.now() + days * DAY_MS).toISOString();
-    hub.instead.set(
-      'timestamp.json',
-      await forged('timestamp', 'timestamp.json', signAgain, (signed) => {
-        signed.version = 9;
-        signed.expires = late(8.5);
-      }),
-    );
-    hub.deviceAheadMs = 8 * DAY_MS;
-    await refuses('UPDATE_EXPIRED', /snapshot\.json has expired/);
-  });
+  for (const [role, days] of [
+    ['snapshot', 8],
+    ['targets', 366],
+    ['root', 731],
+  ] as const)
+    it(`refuses a ${role} after its expiry, however fresh the rest is`, async () => {
+      const late = new Date(Date.now() + (days + 0.5) * DAY_MS).toISOString();
+      const lasting = (signed: Record<string, unknown>, version: number) => {
+        signed.expires = late;
+        signed.version = version;
+      };
+      const last: Record<string, Role[]> = {
+        snapshot: ['timestamp'],
+        targets: ['timestamp', 'snapshot'],
+        root: ['timestamp', 'snapshot', 'targets'],
+      };
+      const isLasting = (one: Role) => last[role]?.includes(one) === true;
+      if (isLasting('targets')) {
+        const { etag } = hub.repository.targets();
+        const body = await forged('targets', '2.targets.json', await hub.key('targets'), (signed) =>
+          lasting(signed, 3),
+        );
+        await hub.repository.putTargets(body, etag);
+      }
+      const targetsVersion = isLasting('targets') ? 3 : 2;
+      if (isLasting('snapshot'))
+        hub.instead.set(
+          '9.snapshot.json',
+          await forged('snapshot', '2.snapshot.json', await hub.key('snapshot'), (signed) => {
+            lasting(signed, 9);
+            signed.meta = { 'targets.json': { version: targetsVersion } };
+          }),
+        );
+      hub.instead.set(
+        'timestamp.json',
+        await forged('timestamp', 'timestamp.json', await hub.key('timestamp'), (signed) => {
+          lasting(signed, 9);
+          if (isLasting('snapshot')) signed.meta = { 'snapshot.json': { version: 9 } };
+        }),
+      );
+      hub.deviceAheadMs = days * DAY_MS;
+      await refuses('UPDATE_EXPIRED', new RegExp(`${role}\\.json has expired`));
+    });
 
   it('knows that a timestamp has expired even where the clock says 1970', async () => {
     const frozen = await hub.file('timestamp.json');

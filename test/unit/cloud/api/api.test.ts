@@ -465,6 +465,14 @@ describe('a hub with an authority of its own', () => {
     assert.deepEqual([fingerprint, ca], [authority.fingerprint, authority.bundle]);
   });
 
+  it('gives a device the root that vouches for updates, where the hub signs any', async (t) => {
+    for (const updateRoot of ['{"signed":{}}', undefined]) {
+      const hub = await startHubApi(updateRoot === undefined ? {} : { updateRoot });
+      t.after(() => hub.stop());
+      assert.equal((await enrol(hub, undefined)).updateRoot, updateRoot);
+    }
+  });
+
   it('without one there is nothing to show, and tokens are as they were', async (t) => {
     const hub = await startHubApi();
     t.after(() => hub.stop());

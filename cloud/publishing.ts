@@ -1,0 +1,77 @@
+/** Puts together what brings versions to devices: the signed metadata, the blobs, the publisher, and the folders of `--models`. */
+import { join } from 'node:path';
+import { colors } from '../shared/cli/colors.ts';
+import { startRunner } from '../shared/inference/runner-process.ts';
+import { BlobStore } from '../shared/release/blob-store.ts';
+import { findModelFolders } from '../shared/release/model-folder.ts';
+import { TufRepository } from '../shared/release/tuf/repository.ts';
+import type { Clock } from '../shared/runtime/clock.ts';
+import type { Lifecycle } from '../shared/runtime/lifecycle.ts';
+import type { Logger } from '../shared/runtime/logger.ts';
+import { isChild } from '../shared/runtime/program.ts';
+import type { HubConfig } from './config.ts';
+import type { EventSink } from './ports.ts';
+import { VersionPublisher } from './registry/publisher.ts';
+import type { Registry } from './registry/registry.ts';
+import { createTrial } from './registry/trial.ts';
+
+export interface PublishingParts {
+  readonly config: HubConfig;
+  /** The hub's own folder. */
+  readonly folder: string;
+  readonly registry: Registry;
+  readonly events: EventSink;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface Publishing {
+  readonly updates: TufRepository;
+  readonly blobs: BlobStore;
+  readonly publisher: VersionPublisher;
+}
+
+/** When it returns, everything that is recorded and everything that lies in `--models` is there and listed. @throws DATA_CORRUPT, DISK_FULL */
+export async function startPublishing(parts: PublishingParts): Promise<Publishing> {
+  const { config, folder, registry, events, lifecycle, clock, logger } = parts;
+  const updatesFolder = join(folder, 'tuf');
+  const updates = await TufRepository.open({ folder: updatesFolder, clock, logger });
+  await lifecycle.start('updates', updates);
+  if (updates.isDevelopment) warnOfKeys(join(updatesFolder, 'keys'), logger);
+  const blobs = new BlobStore(join(folder, 'blobs'));
+  const publisher = new VersionPublisher({
+    models: registry.models,
+    blobs,
+    updates,
+    tryModel: createTrial({ startRunner, threads: config.threads, clock }),
+    folder: join(folder, 'models'),
+    events,
+    clock,
+    logger,
+  });
+  await publisher.restore();
+  await takeInModels(config.modelsDir, publisher, logger);
+  return { updates, blobs, publisher };
+}
+
+/** Each folder whose digest is not known becomes its name's next version; one that is not valid is told and passed over. */
+async function takeInModels(modelsDir: string, publisher: VersionPublisher, logger: Logger): Promise<void> {
+  const onInvalid = (path: string, error: unknown): void =>
+    logger.failure('hub.model_invalid', error, { path });
+  for (const folder of await findModelFolders(modelsDir, onInvalid)) {
+    try {
+      const ref = await publisher.takeIn(folder);
+      logger.info('hub.model', { model: ref.name, version: ref.version, digest: ref.digest });
+    } catch (error) {
+      onInvalid(folder.path, error);
+    }
+  }
+}
+
+function warnOfKeys(keysFolder: string, logger: Logger): void {
+  logger.warn('updates.development_keys', { keysFolder });
+  if (isChild()) return;
+  const line = `development signing keys made by this hub in ${keysFolder}: whoever takes this machine can sign updates`;
+  process.stderr.write(`${process.stderr.isTTY ? colors.red(line) : line}\n`);
+}

@@ -1,0 +1,44 @@
+/** What single devices are to run instead of what their models deploy: a version on trial, or one that such a device cannot take. */
+import { isDeepStrictEqual } from 'node:util';
+import type { DevicePins } from '../../shared/contract/admin.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import type { PinBook } from '../ports.ts';
+import { type Database, own } from './database.ts';
+import { requirePublished } from './models.ts';
+import type { HubData, StoredDevice } from './records.ts';
+
+type Pins = DevicePins['pins'];
+
+export class PinRegistry implements PinBook {
+  readonly #database: Database;
+  readonly #onDesiredChange: () => void;
+
+  constructor(options: { readonly database: Database; readonly onDesiredChange: () => void }) {
+    this.#database = options.database;
+    this.#onDesiredChange = options.onDesiredChange;
+  }
+
+  pinsOf(deviceId: string): Pins {
+    return requireDevice(this.#database.data, deviceId).pins;
+  }
+
+  async pin(deviceId: string, pins: Pins, isExpected: (now: Pins) => boolean): Promise<void> {
+    let isChanged = false;
+    await this.#database.change((data) => {
+      const device = requireDevice(data, deviceId);
+      if (!isExpected(device.pins)) throw new AppError('PRECONDITION_FAILED');
+      for (const [name, version] of Object.entries(pins)) requirePublished(data, name, version);
+      isChanged = !isDeepStrictEqual(device.pins, pins);
+      if (!isChanged) return data;
+      const desiredVersion = data.desiredVersion + 1;
+      return { ...data, desiredVersion, devices: { ...data.devices, [deviceId]: { ...device, pins } } };
+    });
+    if (isChanged) this.#onDesiredChange();
+  }
+}
+
+function requireDevice(data: HubData, deviceId: string): StoredDevice {
+  const device = own(data.devices, deviceId);
+  if (!device) throw new AppError('DEVICE_UNKNOWN', 'there is no device of this name');
+  return device;
+}

@@ -1,0 +1,275 @@
+/**
+ * How a version comes to devices, from a push or from a folder on this machine. Each step is on disk before the next, and each
+ * can be done again: a kill between any two loses nothing, and `restore` or the same push goes on from there.
+ *
+ * blobs are there -> tried (candidate folder) -> recorded, with its number -> own copy -> listed in signed metadata -> published
+ */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type PublishedVersion,
+  type VersionFile,
+  type VersionRequest,
+  versionRequest,
+} from '../../shared/contract/admin.ts';
+import { MAX_VERSION_FILES } from '../../shared/contract/limits.ts';
+import type { ModelRef } from '../../shared/contract/names.ts';
+import { pictureNeedOf } from '../../shared/inference/picture-need.ts';
+import type { BlobStore } from '../../shared/release/blob-store.ts';
+import {
+  type ModelFolder,
+  openModelFolder,
+  SPEC_FILE,
+  versionFilesOf,
+} from '../../shared/release/model-folder.ts';
+import type { Release } from '../../shared/release/release.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError, toErrorBody } from '../../shared/runtime/errors.ts';
+import { sha256Hex } from '../../shared/runtime/ids.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import { OneAtATime } from '../../shared/runtime/one-at-a-time.ts';
+import type { EventSink, Publisher } from '../ports.ts';
+import type { ModelRegistry } from './models.ts';
+import type { TryModel } from './trial.ts';
+
+/** A version's files together. */
+const MAX_VERSION_BYTES = 8 * 1024 ** 3;
+/** No model is called like that: names begin with a letter, a digit or _. */
+const CANDIDATES_FOLDER_NAME = '.candidates';
+
+export interface VersionPublisherOptions {
+  readonly models: ModelRegistry;
+  readonly blobs: BlobStore;
+  /** Lists versions in the signed metadata. */
+  readonly updates: { add(releases: readonly Release[]): Promise<void> };
+  readonly tryModel: TryModel;
+  /** For what is not a version yet; the hub's folder of models. */
+  readonly folder: string;
+  readonly events: EventSink;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export class VersionPublisher implements Publisher {
+  readonly #o: VersionPublisherOptions;
+  /** By model name. */
+  readonly #names = new OneAtATime();
+
+  constructor(options: VersionPublisherOptions) {
+    this.#o = options;
+  }
+
+  /** After a start: what is recorded and has its files is there again, and what a crash has kept from being listed is listed. */
+  async restore(): Promise<void> {
+    const { models, logger } = this.#o;
+    await rm(join(this.#o.folder, CANDIDATES_FOLDER_NAME), { recursive: true, force: true });
+    const whole: ModelRef[] = [];
+    for (const ref of models.all()) {
+      const files = models.stored(ref)?.files ?? [];
+      if (files.length === 0) continue;
+      try {
+        await this.#shelve(ref, files);
+        whole.push(ref);
+      } catch (error) {
+        logger.failure('registry.version_lost', error, { model: ref.name, version: ref.version });
+      }
+    }
+    try {
+      await this.#list(whole);
+    } catch (error) {
+      // The hub answers all the same; devices keep to what was listed before.
+      logger.failure('registry.not_published', error);
+    }
+  }
+
+  /**
+   * Takes in a folder of this machine, checked. Its content is copied: whatever becomes of the folder, the version stays.
+   *
+   * @throws MODEL_INVALID, DISK_FULL
+   */
+  async takeIn(folder: ModelFolder): Promise<ModelRef> {
+    const { models, logger } = this.#o;
+    const { name } = folder.spec;
+    const picture = await pictureNeedOf(folder);
+    return this.#names.run(name, async () => {
+      try {
+        const known = models.find(name, folder.digest);
+        const files = (known && (await this.#storedWhole(known))) ?? (await this.#copy(folder));
+        const ref = await models.takeIn(folder, { picture, files });
+        await this.#shelve(ref, files);
+        await this.#list([ref]);
+        return ref;
+      } catch (error) {
+        // The hub can answer with it all the same; only devices cannot have it.
+        logger.failure('registry.not_published', error, { model: name });
+        return models.takeIn(folder, { picture });
+      }
+    });
+  }
+
+  async publish(name: string, request: VersionRequest): Promise<PublishedVersion> {
+    try {
+      return await this.#names.run(name, () => this.#publish(name, request));
+    } catch (error) {
+      const { clock, events, logger } = this.#o;
+      logger.failure('registry.version_refused', error, { model: name });
+      events.publish({
+        type: 'version-refused',
+        model: name,
+        error: toErrorBody(error),
+        atMs: clock.nowAtMs(),
+      });
+      throw error;
+    }
+  }
+
+  async #publish(name: string, request: VersionRequest): Promise<PublishedVersion> {
+    const { files, force } = versionRequest.parse(request);
+    refuseUnusable(files);
+    await this.#requireBlobs(files);
+    const candidate = join(this.#o.folder, CANDIDATES_FOLDER_NAME, sha256Hex(JSON.stringify([name, files])));
+    try {
+      await this.#o.blobs.materialize(files, candidate);
+      const folder = await inTermsOf(name, candidate, openModelFolder(candidate));
+      if (folder.spec.name !== name)
+        throw new AppError(
+          'MODEL_INVALID',
+          `${SPEC_FILE} names the model ${folder.spec.name}, it is pushed as ${name}: they have to be equal`,
+        );
+      const known = this.#o.models.find(name, folder.digest);
+      return known ? await this.#publishAgain(known, files) : await this.#publishNew(folder, files, force);
+    } finally {
+      await rm(candidate, { recursive: true, force: true });
+    }
+  }
+
+  /** Known by its digest; maybe a crash has cut its publishing short. */
+  async #publishAgain(known: ModelRef, files: readonly VersionFile[]): Promise<PublishedVersion> {
+    const stored = this.#o.models.stored(known)?.files ?? [];
+    if (stored.length === 0) await this.#o.models.addFiles(known, files);
+    await this.#shelve(known, stored.length === 0 ? files : stored);
+    const [isDeployed = false] = await this.#list([known]);
+    return { ...known, created: false, deployed: isDeployed, test: null };
+  }
+
+  async #publishNew(
+    folder: ModelFolder,
+    files: readonly VersionFile[],
+    force: boolean,
+  ): Promise<PublishedVersion> {
+    const { models, logger } = this.#o;
+    const { name } = folder.spec;
+    const picture = await inTermsOf(name, folder.path, pictureNeedOf(folder));
+    const test = await this.#try(folder, force);
+    const ref = await models.takeIn({ ...folder, path: '' }, { picture, files: [...files], test });
+    await this.#shelve(ref, files);
+    const [isDeployed = false] = await this.#list([ref]);
+    logger.info('registry.published', { model: name, version: ref.version, modelDigest: ref.digest, test });
+    return { ...ref, created: true, deployed: isDeployed, test };
+  }
+
+  /** @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED */
+  async #try(folder: ModelFolder, force: boolean): Promise<'golden' | 'smoke' | 'forced'> {
+    const { tryModel, logger } = this.#o;
+    const { name } = folder.spec;
+    try {
+      return await inTermsOf(name, folder.path, tryModel(folder));
+    } catch (error) {
+      if (!force) throw error;
+      logger.failure('registry.version_forced', error, { model: name });
+      return 'forced';
+    }
+  }
+
+  /** The hub's own copy of it, from its blobs. @throws DOWNLOAD_INCOMPLETE, DISK_FULL */
+  async #shelve(ref: ModelRef, files: readonly VersionFile[]): Promise<void> {
+    const { models, blobs } = this.#o;
+    // A copy without its blobs could be run, but no device could fetch it.
+    if (!(await this.#hasAll(files)))
+      throw new AppError('DOWNLOAD_INCOMPLETE', 'not all of its blobs are here');
+    await blobs.materialize(files, models.folderOf(ref));
+    models.shelved(ref);
+  }
+
+  /** Signs for these, then lets devices be told. @returns which of them devices are told to run */
+  async #list(refs: readonly ModelRef[]): Promise<boolean[]> {
+    const { models, updates } = this.#o;
+    await updates.add(refs.flatMap((ref) => this.#releaseOf(ref) ?? []));
+    const isDeployed: boolean[] = [];
+    for (const ref of refs) isDeployed.push(await models.published(ref));
+    return isDeployed;
+  }
+
+  #releaseOf(ref: ModelRef): Release | undefined {
+    const stored = this.#o.models.stored(ref);
+    if (!stored) return undefined;
+    const files = [...stored.files].sort((a, b) => (a.path < b.path ? -1 : 1));
+    return { ref, task: stored.task, minAgentVersion: undefined, files };
+  }
+
+  async #copy(folder: ModelFolder): Promise<VersionFile[]> {
+    const files = await versionFilesOf(folder);
+    refuseUnusable(files);
+    for (const { path, sha256 } of files) await this.#o.blobs.takeIn(sha256, join(folder.path, path));
+    return files;
+  }
+
+  /** The files of a version, where all of them are here. */
+  async #storedWhole(ref: ModelRef): Promise<VersionFile[] | undefined> {
+    const files = this.#o.models.stored(ref)?.files ?? [];
+    return files.length > 0 && (await this.#hasAll(files)) ? files : undefined;
+  }
+
+  async #hasAll(files: readonly VersionFile[]): Promise<boolean> {
+    for (const { sha256 } of files) if ((await this.#o.blobs.size(sha256)) === undefined) return false;
+    return true;
+  }
+
+  /** @throws NOT_FOUND, MODEL_INVALID */
+  async #requireBlobs(files: readonly VersionFile[]): Promise<void> {
+    for (const { path, sha256, bytes } of files) {
+      const size = await this.#o.blobs.size(sha256);
+      if (size === undefined)
+        throw new AppError('NOT_FOUND', `${path} has not been uploaded: there is no blob ${sha256}`);
+      if (size !== bytes) throw new AppError('MODEL_INVALID', `${path} has ${size} bytes, not ${bytes}`);
+    }
+  }
+}
+
+/** @throws MODEL_INVALID: two names for one file, a file where a folder is, too large, no outrider.json */
+function refuseUnusable(files: readonly VersionFile[]): void {
+  const invalid = (why: string): AppError => new AppError('MODEL_INVALID', why);
+  if (files.length > MAX_VERSION_FILES) throw invalid(`it has over ${MAX_VERSION_FILES} files`);
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  if (bytes > MAX_VERSION_BYTES)
+    throw invalid(`its files have ${bytes} bytes together, the limit is ${MAX_VERSION_BYTES}`);
+  if (!files.some(({ path }) => path === SPEC_FILE)) throw invalid(`${SPEC_FILE} is not among its files`);
+  // Devices may have a file system that takes A and a for the same.
+  const taken = new Map<string, string>();
+  for (const { path } of files) {
+    const other = taken.get(path.toLowerCase());
+    if (other !== undefined) throw invalid(`${other} and ${path} may be the same file on a device`);
+    taken.set(path.toLowerCase(), path);
+  }
+  for (const { path } of files)
+    for (const folder of foldersOf(path.toLowerCase()))
+      if (taken.has(folder)) throw invalid(`${taken.get(folder)} is a file, and a folder of ${path}`);
+}
+
+/** `a/b/c` -> `a`, `a/b` */
+const foldersOf = (path: string): string[] =>
+  path
+    .split('/')
+    .slice(0, -1)
+    .map((_, index, parts) => parts.slice(0, index + 1).join('/'));
+
+/** Who pushes knows the model's name, and not where the hub tries it. */
+async function inTermsOf<T>(name: string, path: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof AppError) || path === '') throw error;
+    const message = error.message.replaceAll(path, name).replaceAll(path.split('/').at(-1) ?? path, name);
+    throw new AppError(error.code, message, { cause: error });
+  }
+}

@@ -1,0 +1,48 @@
+/** Tries a version that somebody offers in a throw-away runner: a model is data from outside, and this is the first time that it runs. */
+import type { StartRunner } from '../../shared/inference/runner.ts';
+import { selfTest } from '../../shared/inference/self-test.ts';
+import type { ModelFolder } from '../../shared/release/model-folder.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError, type ErrorCode, toAppError } from '../../shared/runtime/errors.ts';
+
+/** Of the runner on trial: less than what the hub's own runners may take. */
+const LIMITS = { maxRssBytes: 3 * 1024 ** 3, startTimeoutMs: 60_000, callTimeoutMs: 20_000 };
+/** For all golden inputs together: an outrider.json may list any number. */
+const TRIAL_MS = 120_000;
+/** Not the version's fault. */
+const NOT_A_VERDICT: readonly ErrorCode[] = ['DISK_FULL', 'INVARIANT_BROKEN'];
+const OWN_WORDS: readonly ErrorCode[] = ['MODEL_INVALID', 'MODEL_DIGEST_MISMATCH', 'MODEL_SELF_TEST_FAILED'];
+
+export interface TrialOptions {
+  readonly startRunner: StartRunner;
+  readonly threads: number;
+  readonly clock: Clock;
+  /** Shorter ones for tests. */
+  readonly limits?: Partial<typeof LIMITS>;
+}
+
+/** @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED */
+export type TryModel = (folder: ModelFolder) => Promise<'golden' | 'smoke'>;
+
+export const createTrial =
+  ({ startRunner, threads, clock, limits }: TrialOptions): TryModel =>
+  async (folder) => {
+    const { path, digest } = folder;
+    try {
+      const runner = await startRunner({ ...LIMITS, ...limits, folder: path, digest, threads });
+      // Ends its call as well: then the runner was killed, and the version did not pass.
+      const cancel = clock.after(TRIAL_MS, () => void runner.stop(0));
+      try {
+        return (await selfTest(runner, folder)).kind;
+      } finally {
+        cancel();
+        await runner.stop(0);
+      }
+    } catch (error) {
+      const known = toAppError(error);
+      if (OWN_WORDS.includes(known.code) || NOT_A_VERDICT.includes(known.code)) throw error;
+      throw new AppError('MODEL_SELF_TEST_FAILED', `the hub could not run it: ${known.message}`, {
+        cause: error,
+      });
+    }
+  };
