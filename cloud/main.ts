@@ -17,7 +17,8 @@ import { isWildcard, urlHost } from '../shared/runtime/loopback.ts';
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { Supervisor } from '../shared/runtime/supervisor.ts';
 import { startAnswering } from './answering.ts';
-import { createHubApi } from './api/api.ts';
+import { createHubApi, type HubApiOptions } from './api/api.ts';
+import { EventFeed } from './api/event-feed.ts';
 import { DynsecAccess, type DynsecAccessOptions } from './broker-access/dynsec.ts';
 import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts';
 import type { LocalEngine } from './engine/local-engine.ts';
@@ -85,7 +86,11 @@ async function run(
   // Devices that will ask soon should not wait for their models to load.
   void engine.preload(cloudModelsOf(registry.devices.list().map((device) => device.reported)));
 
+  const events = new EventFeed(clock);
+  await lifecycle.start('events', events);
   const app = createHubApi({
+    ...NOT_PLUGGED_YET,
+    events,
     keys: registry.keys,
     devices: registry.devices,
     models: registry.models,
@@ -114,6 +119,9 @@ async function run(
     stop: () => program.stop(() => answering.drain()),
   };
 }
+
+/** Addresses that need one of these answer INVARIANT_BROKEN until it is there. */
+const NOT_PLUGGED_YET = {} as Pick<HubApiOptions, 'pins' | 'publisher' | 'blobs' | 'signedUpdates' | 'board'>;
 
 /** What devices say goes to the registry; their models are loaded before they ask, and they are told what is wanted of them. */
 function bookOf(registry: Registry, engine: LocalEngine, link: () => HubLink): DeviceBook {

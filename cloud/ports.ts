@@ -5,6 +5,7 @@ import type {
   DevicePins,
   DeviceRecord,
   EnrollmentToken,
+  EnrollmentTokenRecord,
   EnrollmentTokenRequest,
   HubEvent,
   KeyRecord,
@@ -134,6 +135,10 @@ export interface CredentialGrant {
 export interface DeviceAdmin {
   list(): DeviceRecord[];
   createToken(request: EnrollmentTokenRequest): Promise<EnrollmentToken>;
+  /** Those that are still good. */
+  listTokens(): EnrollmentTokenRecord[];
+  /** @throws NOT_FOUND */
+  revokeToken(id: string): Promise<void>;
   /**
    * The credential is in force when it returns.
    *

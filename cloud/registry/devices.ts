@@ -2,7 +2,12 @@
  * The devices: enrolled by a one-time token, renewed by themselves, revoked by an operator, seen on the link. Credentials are
  * on disk, and in force at the broker, when a call returns; what is seen of a device is in sightings.ts.
  */
-import type { DeviceRecord, EnrollmentToken, EnrollmentTokenRequest } from '../../shared/contract/admin.ts';
+import type {
+  DeviceRecord,
+  EnrollmentToken,
+  EnrollmentTokenRecord,
+  EnrollmentTokenRequest,
+} from '../../shared/contract/admin.ts';
 import type { DevicePresence, EnrollRequest, Reported, Telemetry } from '../../shared/contract/messages.ts';
 import { Alarm } from '../../shared/runtime/alarm.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -23,6 +28,8 @@ const MAX_TOKENS = 10_000;
 const FORBID_AGAIN_MS = 60_000;
 /** Names enough to see a pattern in a log line. */
 const MAX_LOGGED = 20;
+/** Of a token's hash: names it among 10,000, and tells nobody the token. */
+const TOKEN_ID_CHARACTERS = 16;
 
 export interface DeviceRegistryOptions {
   readonly database: Database;
@@ -126,6 +133,22 @@ export class DeviceRegistry implements DeviceBook, DeviceAdmin, DeviceCredential
       return { ...data, tokens: { ...tokens, [sha256Hex(token)]: { deviceId, expiresAtMs, usedBy: null } } };
     });
     return { token, expiresAtMs };
+  }
+
+  listTokens(): EnrollmentTokenRecord[] {
+    return Object.entries(this.#withoutExpired(this.#database.data)).map(([sha256, token]) => ({
+      id: sha256.slice(0, TOKEN_ID_CHARACTERS),
+      ...token,
+    }));
+  }
+
+  async revokeToken(id: string): Promise<void> {
+    await this.#database.change((data) => {
+      const tokens = this.#withoutExpired(data);
+      const found = Object.keys(tokens).find((sha256) => sha256.slice(0, TOKEN_ID_CHARACTERS) === id);
+      if (found === undefined) throw new AppError('NOT_FOUND', 'there is no enrolment token of this id');
+      return { ...data, tokens: without(tokens, found) };
+    });
   }
 
   /** Asked twice with the same token, id and secret it says yes twice: the first answer may have been lost. */

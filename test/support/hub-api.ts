@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHubApi } from '../../cloud/api/api.ts';
+import { EventFeed } from '../../cloud/api/event-feed.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
 import type {
   BrokerAccess,
@@ -17,6 +18,14 @@ import { modelSpec } from '../../shared/release/model-spec.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { silentLogger } from '../../shared/runtime/logger.ts';
+import {
+  FolderBlobs,
+  MemoryBoard,
+  MemoryPins,
+  MemoryPublisher,
+  MemoryShelf,
+  MemoryUpdates,
+} from './update-ports.ts';
 
 export const LABELS = [
   { label: 'cat', score: 0.9 },
@@ -33,6 +42,11 @@ export interface TestHubApi {
   readonly metricsKey: string;
   readonly asked: InferenceRequest[];
   readonly usage: UsageLine[];
+  readonly blobs: FolderBlobs;
+  readonly publisher: MemoryPublisher;
+  readonly updates: MemoryUpdates;
+  readonly events: EventFeed;
+  readonly board: MemoryBoard;
   /** What the next request gets: the labels, unless a test throws. */
   answer: (request: InferenceRequest) => unknown;
   notReady: string | undefined;
@@ -73,9 +87,15 @@ export async function startHubApi(
     metricsKey: (await registry.keys.create({ name: 'prometheus', scopes: ['metrics'] })).key,
     asked,
     usage,
+    blobs: new FolderBlobs(join(root, 'blobs')),
+    publisher: new MemoryPublisher(),
+    updates: new MemoryUpdates(),
+    events: new EventFeed(clock),
+    board: new MemoryBoard(),
     answer: () => LABELS,
     notReady: undefined,
     async stop() {
+      hub.events.stop();
       await registry.stop();
       await rm(root, { recursive: true, force: true, maxRetries: 5 });
     },
@@ -92,11 +112,17 @@ export async function startHubApi(
     ...(authority && { authority }),
     keys: registry.keys,
     devices: registry.devices,
-    models: registry.models,
+    models: new MemoryShelf(registry.models),
     inferencer: { infer },
     isLoaded: (name) => name === 'texts',
     usage: { record: (line) => usage.push(line) },
     desired: registry.desired,
+    pins: new MemoryPins((id) => registry.devices.isActive(id)),
+    publisher: hub.publisher,
+    blobs: hub.blobs,
+    signedUpdates: hub.updates,
+    events: hub.events,
+    board: hub.board,
     ready: () => hub.notReady,
     metrics: createHubMetrics(),
     clock,

@@ -280,7 +280,9 @@ describe('the hub’s HTTP API', () => {
   it('knows no other address', async () => {
     for (const path of ['/nothing', '/api/v1/nothing', '/api/v1', '/api/v1/models/../../etc', '/%2e%2e/x'])
       await assertProblem(await ask('GET', path), 404, 'NOT_FOUND');
-    await assertProblem(await ask('PUT', '/api/v1/keys'), 404, 'NOT_FOUND');
+    const wrong = await ask('PUT', '/api/v1/keys');
+    assert.equal(wrong.headers.get('allow'), 'GET, HEAD, POST');
+    await assertProblem(wrong, 405, 'METHOD_NOT_ALLOWED');
   });
 
   it('takes no admin request of more than 64 KiB', async () => {
