@@ -90,7 +90,7 @@ const readPage: MiddlewareHandler<HubEnv> = async (c, next) => {
 };
 
 /** @throws BAD_REQUEST, naming the first field that is wrong */
-export function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
+function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
   const result = schema.safeParse(value);
   if (result.success) return result.data;
   const issue = result.error.issues[0];

@@ -157,8 +157,8 @@ function schemaOf(schema: z.ZodType): Json {
 }
 
 /** Without what only a schema that stands alone needs. */
-function bare({ $schema: _, $id: __, ...rest }: Json): Json {
-  return rest;
+function bare(schema: Json): Json {
+  return Object.fromEntries(Object.entries(schema).filter(([key]) => key !== '$schema' && key !== '$id'));
 }
 
 /** `get /api/v1/models/{model}/versions` -> `getApiV1ModelsModelVersions`. */
