@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import {
   createdKey,
@@ -288,5 +289,34 @@ describe('the admin API', () => {
         assert.equal((await look(headers)).status, 200);
       await assertProblem(await look({ cookie: 'outrider=guessed' }), 401, 'UNAUTHORIZED');
     });
+  });
+});
+
+describe('the document of the API', () => {
+  it('is shown to every key and to pages that are signed in, and to nobody else', async (t) => {
+    const hub = await startHubApi();
+    t.after(() => hub.stop());
+    const cookie = await signIn(hub);
+    for (const path of ['/openapi.json', '/docs']) {
+      for (const key of [hub.adminKey, hub.inferKey, hub.metricsKey])
+        assert.equal((await asker(hub)('GET', path, { key })).status, 200);
+      assert.equal((await hub.app.request(path, { headers: { cookie } })).status, 200);
+      await assertProblem(await hub.app.request(path), 401, 'UNAUTHORIZED');
+    }
+  });
+
+  it('has a page that runs no script, fetches nothing, and allows itself one style', async (t) => {
+    const hub = await startHubApi();
+    t.after(() => hub.stop());
+    const response = await asker(hub)('GET', '/docs');
+    const page = await response.text();
+    const policy = response.headers.get('content-security-policy') ?? '';
+    assert.match(policy, /default-src 'none'; style-src 'sha256-[^']+'/);
+    assert.doesNotMatch(policy, /unsafe|script-src/);
+    assert.doesNotMatch(page, /<script|<link|<img|style="|\ssrc=|https?:\/\//);
+    const style = /<style>(.*?)<\/style>/s.exec(page)?.[1] ?? '';
+    assert.ok(policy.includes(createHash('sha256').update(style).digest('base64')));
+    for (const shown of ['/api/v1/models/{model}/versions', '/v2/models/{model}/infer', 'schema-HubEvent'])
+      assert.ok(page.includes(shown), shown);
   });
 });
