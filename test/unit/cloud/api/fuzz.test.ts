@@ -80,6 +80,10 @@ const QUERIES = [
   'limit[]=1',
 ];
 
+/** For who reads a failure. */
+const said = ({ headers = {}, body }: { headers?: Record<string, string>; body?: Body }): string =>
+  `${JSON.stringify(headers).slice(0, 100)} ${typeof body === 'string' ? body.slice(0, 50) : ''}`;
+
 describe('every address of the hub', () => {
   let hub: TestHubApi;
   let device: string;
@@ -123,7 +127,7 @@ describe('every address of the hub', () => {
   /** @param what in the words of the request, for who reads the failure */
   async function assertSound(operation: Operation, path: string, options: Parameters<typeof ask>[2] = {}) {
     const { response, text } = await ask(operation, path, { key: keyFor(operation), ...options });
-    const what = `${operation.method} ${path.slice(0, 100)} ${JSON.stringify(options).slice(0, 100)}: ${response.status} ${text.slice(0, 300)}`;
+    const what = `${operation.method} ${path.slice(0, 100)} ${said(options)}: ${response.status} ${text.slice(0, 300)}`;
     assert.ok(response.status < 500, what);
     if (response.status >= 400) assertFailureShape(response, { path, method: operation.method, text, what });
     return response;
