@@ -16,14 +16,16 @@ import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { Supervisor } from '../shared/runtime/supervisor.ts';
 import { type Answering, startAnswering } from './answering.ts';
 import { createHubApi } from './api/api.ts';
+import { EventFeed } from './api/event-feed.ts';
 import { Board } from './board/board.ts';
 import { ThumbnailMaker } from './board/thumbnails.ts';
 import { DynsecAccess, type DynsecAccessOptions } from './broker-access/dynsec.ts';
 import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts';
+import { DeviceNews } from './device-news.ts';
 import type { LocalEngine } from './engine/local-engine.ts';
 import type { HubLink } from './intake/link.ts';
 import { runIntakeOnly } from './intake-only.ts';
-import type { DeviceBook, EventSink } from './ports.ts';
+import type { DeviceBook } from './ports.ts';
 import { openProgram } from './program.ts';
 import { startPublishing } from './publishing.ts';
 import { Registry } from './registry/registry.ts';
@@ -46,14 +48,17 @@ async function run(
     });
     return dynsec;
   };
-  // Nobody listens before the link and the engine are there.
-  const events: EventSink = { publish: () => undefined };
+  const events = new EventFeed(clock);
+  await lifecycle.start('events', events);
+  const news = new DeviceNews({ get: (id) => registry.devices.get(id), events, clock });
+  await lifecycle.start('device news', news);
   let tellDevices = (): void => undefined;
   let isLoaded = (_name: string): boolean => false;
   const registry: Registry = await Registry.open({
     folder,
     policy: config.deploy,
     onDesiredChange: () => tellDevices(),
+    onDeviceRevoked: (id) => news.changed(id),
     onModelChange: (model) =>
       events.publish({ type: 'model', model: { ...model, loaded: isLoaded(model.name) } }),
     clock,
@@ -64,8 +69,15 @@ async function run(
   });
   await lifecycle.start('registry', registry);
   if (dynsec) await lifecycle.start('broker access', dynsec);
-  // What the API needs of them comes with its routes.
-  const { updates } = await startPublishing({ config, folder, registry, events, lifecycle, clock, logger });
+  const { updates, blobs, publisher } = await startPublishing({
+    config,
+    folder,
+    registry,
+    events,
+    lifecycle,
+    clock,
+    logger,
+  });
 
   const broker =
     config.mqtt.url === undefined ? await startBroker(config, tls, { lifecycle, logger }) : undefined;
@@ -73,7 +85,7 @@ async function run(
   const board = new Board({
     devices: registry.devices,
     thumbnails: new ThumbnailMaker({ lease: (model) => answering.engine.lease(model), logger }),
-    events: { publish: () => undefined },
+    events,
   });
   const answering: Answering = await startAnswering(
     {
@@ -94,7 +106,7 @@ async function run(
       logger,
       metrics,
     },
-    (engine, link) => bookOf(registry, board, engine, link),
+    (engine, link) => bookOf({ registry, board, news, engine, link }),
   );
   const { engine, batcher, usage, link } = answering;
   isLoaded = (name) => engine.loaded(name);
@@ -115,10 +127,15 @@ async function run(
     inferencer: batcher,
     usage,
     desired: registry.desired,
+    pins: registry.pins,
+    publisher,
+    blobs,
+    signedUpdates: updates,
+    events,
+    board,
     hubId: registry.hubId,
     mqttUrl: config.mqtt.publicUrl ?? broker?.publicUrl ?? mqttUrl,
     ...(tls.authority && { authority: tls.authority }),
-    updateRoot: updates.initialRoot(),
     ready: () => (link.connected ? undefined : 'the MQTT broker is not connected'),
     metrics,
     clock,
@@ -139,16 +156,30 @@ async function run(
 }
 
 /** What devices say goes to the registry; their models are loaded before they ask, and they are told what is wanted of them. */
-function bookOf(registry: Registry, board: Board, engine: LocalEngine, link: () => HubLink): DeviceBook {
-  const { devices, desired } = registry;
+function bookOf(parts: {
+  readonly registry: Registry;
+  readonly board: Board;
+  readonly news: DeviceNews;
+  readonly engine: LocalEngine;
+  readonly link: () => HubLink;
+}): DeviceBook {
+  const { board, news, engine, link } = parts;
+  const { devices, desired } = parts.registry;
   return {
     isActive: (id) => devices.isActive(id),
-    seen: (id, presence) => devices.seen(id, presence),
-    counted: (id, counters) => devices.counted(id, counters),
+    seen(id, presence) {
+      devices.seen(id, presence);
+      news.changed(id);
+    },
+    counted(id, counters) {
+      devices.counted(id, counters);
+      news.changed(id);
+    },
     answered: (id, result) => board.answered(id, result),
     inputShared: (input) => board.inputShared(input),
     reported(id, state) {
       devices.reported(id, state);
+      news.changed(id);
       void engine.preload(cloudModelsOf([state]));
       const wanted = desired.of(id);
       if (wanted) link().want(id, wanted);

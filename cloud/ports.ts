@@ -5,6 +5,7 @@ import type {
   DevicePins,
   DeviceRecord,
   EnrollmentToken,
+  EnrollmentTokenRecord,
   EnrollmentTokenRequest,
   HubEvent,
   KeyRecord,
@@ -149,7 +150,13 @@ export interface CredentialGrant {
 /** What an operator does with devices, and a device with its token. */
 export interface DeviceAdmin {
   list(): DeviceRecord[];
+  /** undefined when there is none of this id */
+  get(id: string): DeviceRecord | undefined;
   createToken(request: EnrollmentTokenRequest): Promise<EnrollmentToken>;
+  /** Those that are still good. */
+  listTokens(): EnrollmentTokenRecord[];
+  /** @throws NOT_FOUND */
+  revokeToken(id: string): Promise<void>;
   /**
    * The credential is in force when it returns.
    *
@@ -261,6 +268,8 @@ export interface Publisher {
 export interface SignedUpdates {
   /** True: this hub has made all keys itself, and signs whatever it is asked to. */
   readonly isDevelopment: boolean;
+  /** The root metadata that a device trusts from its enrolment on, as JSON. */
+  initialRoot(): string;
   /** A metadata file by its name: `timestamp.json`, `3.root.json`; undefined when there is none. */
   metadata(name: string): Promise<Uint8Array | undefined>;
   /** The digest of a listed target by its consistent path below `/tuf/targets/`; undefined when it is not listed. */

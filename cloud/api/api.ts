@@ -1,13 +1,12 @@
 /**
- * The hub's HTTP API. Only `/`, `/assets/…`, `/healthz`, `/readyz`, `/ca.pem` and enrolment answer without a key. Every response carries a request
- * id; no failure shows a stack, an input or a secret.
+ * The hub's HTTP API, put together from its parts. Only `/`, `/assets/…`, `/sign-in`, `/healthz`, `/readyz`, `/ca.pem` and enrolment answer without
+ * a key. Every response carries a request id; no failure shows a stack, an input or a secret.
  */
-import { type Context, Hono } from 'hono';
-import { getCookie, setCookie } from 'hono/cookie';
+import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import { getCookie } from 'hono/cookie';
 import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
-import type { z } from 'zod';
-import type { signInLink } from '../../shared/contract/admin.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
@@ -16,6 +15,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { isWildcard } from '../../shared/runtime/loopback.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type {
+  BlobShelf,
   DesiredBook,
   DeviceAdmin,
   DeviceCredentials,
@@ -24,17 +24,28 @@ import type {
   KeyBook,
   ModelCatalog,
   ModelShelf,
+  PinBook,
+  Publisher,
+  ResultBoard,
+  SignedUpdates,
   UsageLedger,
 } from '../ports.ts';
-import { createAdminApi } from './admin.ts';
+import { createAdminApi } from './admin/admin.ts';
 import { BodyReader } from './body.ts';
 import { createDeviceApi } from './device.ts';
-import { type HubEnv, huggingFaceError, problem, requireScope, type Welcome } from './face.ts';
+import { DOCS_STYLE_SOURCE } from './docs-page.ts';
+import { type Api, patternOf, routesIn } from './endpoint.ts';
+import type { EventFeed } from './event-feed.ts';
+import { COOKIE, type HubEnv, huggingFaceError, openInferenceError, problem, type Welcome } from './face.ts';
+import { createGuards } from './guards.ts';
 import { createHealthApi } from './health.ts';
 import { createHuggingFaceApi } from './hugging-face.ts';
-import { createAssetApi, isBrowser, readPages } from './page.ts';
+import { createOpenInferenceApi } from './open-inference.ts';
+import { createAssetApi, readPages } from './page.ts';
+import { mountPages } from './pages.ts';
 import { RateBound } from './rate-bound.ts';
-import { CODE_LIFE_MS, SESSION_LIFE_MS, SignIns } from './sign-in.ts';
+import { SignIns } from './sign-in.ts';
+import { createUpdateApi } from './updates.ts';
 
 export interface HubApiOptions {
   readonly hubId: string;
@@ -42,8 +53,6 @@ export interface HubApiOptions {
   readonly mqttUrl: string;
   /** The hub's own, where it has one. */
   readonly authority?: HubAuthority;
-  /** The signed root metadata (JSON) that devices are to trust: told at enrolment. */
-  readonly updateRoot?: string;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin & DeviceCredentials;
   readonly models: ModelShelf & ModelCatalog;
@@ -52,8 +61,13 @@ export interface HubApiOptions {
   readonly isLoaded: (model: string) => boolean;
   readonly usage: UsageLedger;
   readonly desired: DesiredBook;
-  /** Whether the hub has made its signing keys itself: the page says so in red. False when left out. */
-  readonly hasDevelopmentKeys?: boolean;
+  readonly pins: PinBook;
+  readonly publisher: Publisher;
+  readonly blobs: BlobShelf;
+  readonly signedUpdates: SignedUpdates;
+  /** Started and stopped by who made it. */
+  readonly events: EventFeed;
+  readonly board: ResultBoard;
   /** Why the hub cannot answer now; undefined when it can. */
   readonly ready: () => string | undefined;
   readonly metrics: Metrics;
@@ -63,14 +77,39 @@ export interface HubApiOptions {
   readonly bodyTimeoutMs?: number;
 }
 
-/** Of who has signed in. */
-const COOKIE = 'outrider';
-
-export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
-  const { keys, devices, models, inferencer, usage, metrics, clock, logger, bodyTimeoutMs } = options;
+export function createHubApi(options: HubApiOptions): Api {
+  const { hubId, mqttUrl, authority, keys, devices, models, clock, bodyTimeoutMs } = options;
   const bodies = new BodyReader({ clock, ...(bodyTimeoutMs !== undefined && { timeoutMs: bodyTimeoutMs }) });
-  const app = new Hono<HubEnv>();
+  const signIns = new SignIns(clock);
+  const guards = createGuards({ keys, devices, signIns });
+  const welcome: Welcome = (c, deviceId, { expiresInMs }) => ({
+    deviceId,
+    hubId,
+    mqttUrl: asReached(mqttUrl, c.req.header('host')),
+    expiresInMs,
+    ...(authority && { ca: authority.bundle }),
+    updateRoot: options.signedUpdates.initialRoot(),
+  });
+  const pages = readPages(options.signedUpdates.isDevelopment);
+  const shared = { ...options, authority, guards, bodies, signIns, welcome, pages };
 
+  const app: Api = new OpenAPIHono();
+  frame(app, options);
+  app.route('/', createAssetApi());
+  app.get('/', (c) => c.html(signIns.isSession(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
+  app.route('/', createHealthApi(options.ready));
+  mountPages(app, shared);
+  app.route('/api/v1/devices/self', createDeviceApi({ ...shared, attempts: new RateBound(clock) }));
+  app.route('/api/v1', createAdminApi({ ...shared, enrollments: new RateBound(clock) }));
+  app.route('/tuf', createUpdateApi(shared));
+  app.route('/hf', createHuggingFaceApi({ ...shared, catalog: models }));
+  app.route('/v2', createOpenInferenceApi(shared));
+  answerFailures(app, options.logger);
+  return app;
+}
+
+/** What every response has: an id, headers that bind browsers, a line in the metrics. */
+function frame(app: Api, { metrics }: HubApiOptions): void {
   app.use(async (c, next) => {
     const requestId = newId();
     c.set('requestId', requestId);
@@ -82,67 +121,32 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
       status: String(c.res.status),
     });
   });
-  app.use(
+  const headers = (policy: typeof PAGE_POLICY) =>
     secureHeaders({
-      contentSecurityPolicy: PAGE_POLICY,
+      contentSecurityPolicy: policy,
       // Whoever ends TLS in front of the hub decides that.
       strictTransportSecurity: false,
-    }),
-  );
-
-  const signIns = new SignIns(clock);
-  const pages = readPages(options.hasDevelopmentKeys ?? false);
-  app.route('/', createAssetApi());
-  app.get('/', (c) => c.html(signIns.isSession(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
-  app.get('/sign-in', (c) => {
-    const session = signIns.redeem(c.req.query('code') ?? '');
-    if (session === undefined && isBrowser(c)) return c.html(pages.refused, 401);
-    if (session === undefined)
-      throw new AppError('UNAUTHORIZED', 'this sign-in address is unknown, used or too old; make another');
-    setCookie(c, COOKIE, session, {
-      ...{ httpOnly: true, sameSite: 'Strict', path: '/', maxAge: SESSION_LIFE_MS / 1_000 },
-      // Behind a proxy that ends TLS the address is http here: then the proxy has to see to it.
-      secure: new URL(c.req.url).protocol === 'https:',
     });
-    return c.redirect('/');
-  });
-  app.post('/api/v1/sign-ins', requireScope(keys, 'admin'), (c) => {
-    const made = { path: `/sign-in?code=${signIns.createCode()}`, expiresInMs: CODE_LIFE_MS };
-    return c.json(made satisfies z.infer<typeof signInLink>, 201);
-  });
-  app.route('/', createHealthApi(options.ready));
-  // Fetched by a device that cannot trust yet: it compares the fingerprint with that in its token.
-  app.get('/ca.pem', (c) =>
-    options.authority
-      ? c.body(options.authority.pem, 200, { 'content-type': 'application/x-pem-file' })
-      : c.notFound(),
-  );
-  app.get('/metrics', requireScope(keys, 'metrics'), async (c) =>
-    c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
-  );
-  const { hubId, mqttUrl, authority, updateRoot, isLoaded } = options;
-  const enrollments = new RateBound(clock);
-  const welcome: Welcome = (c, deviceId, { expiresInMs }) => ({
-    deviceId,
-    hubId,
-    mqttUrl: asReached(mqttUrl, c.req.header('host')),
-    expiresInMs,
-    ...(authority && { ca: authority.bundle }),
-    ...(updateRoot !== undefined && { updateRoot }),
-  });
-  app.route(
-    '/api/v1/devices/self',
-    createDeviceApi({ devices, desired: options.desired, welcome, bodies, attempts: new RateBound(clock) }),
-  );
-  app.route(
-    '/api/v1',
-    createAdminApi({ authority, keys, devices, models, isLoaded, welcome, bodies, enrollments }),
-  );
-  app.route('/hf', createHuggingFaceApi({ keys, catalog: models, inferencer, usage, bodies, clock }));
+  const [pageHeaders, docsHeaders] = [
+    headers(PAGE_POLICY),
+    headers({ ...PAGE_POLICY, styleSrc: [DOCS_STYLE_SOURCE] }),
+  ];
+  app.use((c, next) => (c.req.path === '/docs' ? docsHeaders : pageHeaders)(c, next));
+}
 
-  const fail = (c: Context<HubEnv>, error: AppError) =>
-    c.req.path.startsWith('/hf/') ? huggingFaceError(c, error) : problem(c, error);
-  app.notFound((c) => fail(c, new AppError('NOT_FOUND')));
+/** Each part of the API has its shape of failures; an address that is there says which methods it takes. */
+function answerFailures(app: Api, logger: Logger): void {
+  const methods = methodsByPattern(app);
+  const fail = (c: Context<HubEnv>, error: AppError): Response => {
+    if (c.req.path.startsWith('/hf/')) return huggingFaceError(c, error);
+    return /^\/v2(\/|$)/.test(c.req.path) ? openInferenceError(c, error) : problem(c, error);
+  };
+  app.notFound((c) => {
+    const allowed = methods.filter(({ pattern }) => pattern.test(c.req.path)).flatMap((one) => one.methods);
+    if (allowed.length === 0) return fail(c, new AppError('NOT_FOUND'));
+    c.header('allow', [...new Set(allowed)].join(', '));
+    return fail(c, new AppError('METHOD_NOT_ALLOWED'));
+  });
   app.onError((error, c) => {
     const known = toAppError(error);
     logger.failure('api.failed', known, {
@@ -152,7 +156,13 @@ export function createHubApi(options: HubApiOptions): Hono<HubEnv> {
     });
     return fail(c, known);
   });
-  return app;
+}
+
+function methodsByPattern(app: Api): { readonly pattern: RegExp; readonly methods: readonly string[] }[] {
+  return routesIn(app).map(({ method, path }) => ({
+    pattern: patternOf(path),
+    methods: method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()],
+  }));
 }
 
 /** A broker on every address is reached by the name by which its hub was. */

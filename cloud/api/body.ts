@@ -32,41 +32,79 @@ export class BodyReader {
   }
 
   /**
+   * The body piece by piece as it comes, for who writes it away at once: nothing is held.
+   *
+   * @throws (while it is read) INPUT_TOO_LARGE, BODY_TIMEOUT, BAD_REQUEST (broken off)
+   */
+  async *stream(request: Request, maxBytes: number): AsyncGenerator<Uint8Array, void> {
+    refuseAnnounced(request, maxBytes);
+    const reader = request.body?.getReader();
+    if (!reader) return;
+    const { tooSlow, end } = this.#bound();
+    let bytes = 0;
+    try {
+      for (;;) {
+        const { done, value } = await Promise.race([reader.read().catch(brokenOff), tooSlow]);
+        if (done) return;
+        bytes += value.length;
+        if (bytes > maxBytes) throw tooLarge(maxBytes);
+        yield value;
+      }
+    } finally {
+      end();
+      void reader.cancel().catch(() => undefined);
+    }
+  }
+
+  /**
    * Reads the body and holds its memory until `use` is done with it.
    *
    * @throws INPUT_TOO_LARGE, QUEUE_FULL, BODY_TIMEOUT, BAD_REQUEST (broken off)
    */
   async with<T>(request: Request, maxBytes: number, use: (body: Uint8Array) => Promise<T>): Promise<T> {
-    const tooLarge = () => new AppError('INPUT_TOO_LARGE', `the body is over ${maxBytes} bytes`);
-    if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge();
+    refuseAnnounced(request, maxBytes);
     const reader = request.body?.getReader();
     if (!reader) return use(new Uint8Array(0));
     const chunks: Uint8Array[] = [];
     let bytes = 0;
-    const giveUp = new AbortController();
-    const tooSlow = this.#clock.sleep(this.#timeoutMs, giveUp.signal).then(() => {
-      throw new AppError('BODY_TIMEOUT', `the body did not arrive within ${this.#timeoutMs / 1000} s`);
-    });
-    tooSlow.catch(() => undefined);
+    const { tooSlow, end } = this.#bound();
     try {
       for (;;) {
         const { done, value } = await Promise.race([reader.read().catch(brokenOff), tooSlow]);
         if (done) break;
         bytes += value.length;
         this.#heldBytes += value.length;
-        if (bytes > maxBytes) throw tooLarge();
+        if (bytes > maxBytes) throw tooLarge(maxBytes);
         if (this.#heldBytes > MAX_HELD_BYTES)
           throw new AppError('QUEUE_FULL', 'too many large requests at a time');
         chunks.push(value);
       }
-      giveUp.abort();
+      end();
       return await use(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
     } finally {
-      giveUp.abort();
+      end();
       this.#heldBytes -= bytes;
       void reader.cancel().catch(() => undefined);
     }
   }
+
+  /** Fails when the time for a body is over, unless it has ended before. */
+  #bound(): { readonly tooSlow: Promise<never>; readonly end: () => void } {
+    const giveUp = new AbortController();
+    const tooSlow = this.#clock.sleep(this.#timeoutMs, giveUp.signal).then(() => {
+      throw new AppError('BODY_TIMEOUT', `the body did not arrive within ${this.#timeoutMs / 1000} s`);
+    });
+    tooSlow.catch(() => undefined);
+    return { tooSlow, end: () => giveUp.abort() };
+  }
+}
+
+const tooLarge = (maxBytes: number): AppError =>
+  new AppError('INPUT_TOO_LARGE', `the body is over ${maxBytes} bytes`);
+
+/** One that says its length is refused before it has come. */
+function refuseAnnounced(request: Request, maxBytes: number): void {
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes);
 }
 
 function brokenOff(error: unknown): never {

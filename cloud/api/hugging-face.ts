@@ -2,19 +2,20 @@
  * Hugging Face's task API: `POST /hf/models/{model}` with raw picture bytes, plain text, or `{"inputs", "parameters"}`;
  * the task's standard output comes back, in the shape that the official clients check for.
  */
-import { Hono } from 'hono';
-import { readInput } from '../../shared/contract/http-input.ts';
+import { OpenAPIHono } from '@hono/zod-openapi';
+import { z } from 'zod';
+import { jsonBody, readInput } from '../../shared/contract/http-input.ts';
 import { DEFAULT_DEADLINE_MS, MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../shared/contract/limits.ts';
-import { modelName } from '../../shared/contract/names.ts';
-import { TASKS, type TaskName } from '../../shared/contract/tasks.ts';
+import { classification, TASKS, type TaskName } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import type { Inferencer, KeyBook, ModelCatalog, UsageLedger } from '../ports.ts';
+import type { Inferencer, ModelCatalog, UsageLedger } from '../ports.ts';
 import type { BodyReader } from './body.ts';
-import { type HubEnv, requireScope } from './face.ts';
+import { type Api, anyBytes, json, modelOf, mount, type Operation } from './endpoint.ts';
+import type { Guards } from './guards.ts';
 
 export interface HuggingFaceOptions {
-  readonly keys: KeyBook;
+  readonly guards: Guards;
   readonly catalog: ModelCatalog;
   readonly inferencer: Inferencer;
   readonly usage: UsageLedger;
@@ -27,21 +28,29 @@ const EXPIRES_MS = 60_000;
 /** JSON around the input: base64 makes a picture larger by a third, escapes a text up to six times. */
 const MAX_BODY_BYTES = { image: MAX_IMAGE_BYTES * 1.4, text: MAX_TEXT_BYTES * 6 } as const;
 
-export function createHuggingFaceApi(options: HuggingFaceOptions): Hono<HubEnv> {
-  const { keys, catalog, inferencer, usage, bodies, clock } = options;
-  const app = new Hono<HubEnv>();
-  app.use(requireScope(keys, 'infer'));
-  app.post('/models/:model{.+}', async (c) => {
+/** A text's labels stand in a list of inputs, a picture's do not. */
+const output = z.union([z.array(classification), z.array(z.array(classification))]);
+
+export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
+  const { guards, catalog, inferencer, usage, bodies, clock } = options;
+  const app: Api = new OpenAPIHono();
+  const operation: Operation = {
+    ...{ method: 'post', path: '/models/{model}', tag: 'Hugging Face', errors: 'hugging-face' },
+    summary: 'Runs a model on a picture or a text',
+    guard: guards.key('infer'),
+    body: { 'application/json': jsonBody, 'application/octet-stream': anyBytes, 'text/plain': anyBytes },
+    responses: { 200: json('The task’s standard output', output) },
+  };
+  mount(app, operation, async (c) => {
     const arrivedMonoMs = clock.nowMonoMs();
-    const name = modelName.safeParse(c.req.param('model'));
-    if (!name.success) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
-    const { task } = catalog.resolve(name.data);
+    const name = modelOf(c);
+    const { task } = catalog.resolve(name);
     const maxBytes = Math.floor(MAX_BODY_BYTES[TASKS[task].inputKind]);
     return bodies.with(c.req.raw, maxBytes, async (body) => {
       const input = readInput(task, body, c.req.header('content-type'));
       checkSize(task, input.body.length);
       const reply = await inferencer.infer({
-        model: name.data,
+        model: name,
         input,
         deadlineMonoMs: arrivedMonoMs + DEFAULT_DEADLINE_MS,
         expiresMonoMs: arrivedMonoMs + EXPIRES_MS,

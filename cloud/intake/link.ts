@@ -40,6 +40,8 @@ export class HubLink implements DeviceLink, Part {
   #connection: MqttConnection | undefined;
   /** What devices are still to be told; the newest of each. */
   readonly #wanted = new Map<string, Desired>();
+  /** What each has been told since the broker was last connected, which may have forgotten what came before. */
+  readonly #told = new Map<string, string>();
   #take: (deviceId: string, frame: Uint8Array) => void = () => undefined;
   #takeChunk: (deviceId: string, frame: Uint8Array) => void = () => undefined;
 
@@ -69,6 +71,7 @@ export class HubLink implements DeviceLink, Part {
     });
     connection.onConnect(() => {
       this.#o.logger.info('link.connected');
+      this.#told.clear();
       this.#tellPresence(true).catch((error: unknown) => this.#o.logger.failure('link.not_told', error));
       this.#tellWanted();
     });
@@ -116,10 +119,13 @@ export class HubLink implements DeviceLink, Part {
     const all = [...this.#wanted];
     this.#wanted.clear();
     for (const [deviceId, wanted] of all) {
-      const topic = deviceTopics(deviceId).desired;
+      const message = JSON.stringify(wanted);
+      if (this.#told.get(deviceId) === message) continue;
+      this.#told.set(deviceId, message);
       this.#connection
-        ?.publish(topic, JSON.stringify(wanted), { qos: 1, retain: true })
+        ?.publish(deviceTopics(deviceId).desired, message, { qos: 1, retain: true })
         .catch((error: unknown) => {
+          this.#told.delete(deviceId);
           this.#o.logger.failure('link.not_told', error, { deviceId });
           if (!this.#wanted.has(deviceId)) this.#wanted.set(deviceId, wanted);
         });

@@ -2,7 +2,12 @@
  * The devices: enrolled by a one-time token, renewed by themselves, revoked by an operator, seen on the link. Credentials are
  * on disk, and in force at the broker, when a call returns; what is seen of a device is in sightings.ts.
  */
-import type { DeviceRecord, EnrollmentToken, EnrollmentTokenRequest } from '../../shared/contract/admin.ts';
+import type {
+  DeviceRecord,
+  EnrollmentToken,
+  EnrollmentTokenRecord,
+  EnrollmentTokenRequest,
+} from '../../shared/contract/admin.ts';
 import type { DevicePresence, EnrollRequest, Reported, Telemetry } from '../../shared/contract/messages.ts';
 import { Alarm } from '../../shared/runtime/alarm.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -23,6 +28,8 @@ const MAX_TOKENS = 10_000;
 const FORBID_AGAIN_MS = 60_000;
 /** Names enough to see a pattern in a log line. */
 const MAX_LOGGED = 20;
+/** Of a token's hash: names it among 10,000, and tells nobody the token. */
+const TOKEN_ID_CHARACTERS = 16;
 
 export interface DeviceRegistryOptions {
   readonly database: Database;
@@ -32,6 +39,7 @@ export interface DeviceRegistryOptions {
   readonly credentialLifeMs: number | undefined;
   /** Accounts at the broker, where it cannot read our hashes. */
   readonly access: BrokerAccess | undefined;
+  readonly onRevoked?: (id: string) => void;
 }
 
 export class DeviceRegistry
@@ -42,6 +50,7 @@ export class DeviceRegistry
   readonly #logger: Logger;
   readonly #credentialLifeMs: number | undefined;
   readonly #access: BrokerAccess | undefined;
+  readonly #onRevoked: (id: string) => void;
   /** By device id: what the broker is told and what is recorded must not overtake each other. */
   readonly #changes = new OneAtATime();
   readonly #ends: Alarm;
@@ -54,7 +63,9 @@ export class DeviceRegistry
     ids: new Map(),
   };
 
-  constructor({ database, clock, logger, credentialLifeMs, access }: DeviceRegistryOptions) {
+  constructor(options: DeviceRegistryOptions) {
+    const { database, clock, logger, credentialLifeMs, access, onRevoked = () => undefined } = options;
+    this.#onRevoked = onRevoked;
     this.#database = database;
     this.#clock = clock;
     this.#logger = logger;
@@ -99,21 +110,18 @@ export class DeviceRegistry
 
   list(): DeviceRecord[] {
     return Object.entries(this.#database.data.devices)
-      .map(([id, stored]) => {
-        const { online, lastSeenAtMs, contestedAtMs, reported, telemetry } = this.#sightings.of(id, stored);
-        const { enrolledAtMs } = stored;
-        return {
-          id,
-          online,
-          lastSeenAtMs,
-          enrolledAtMs,
-          expiresAtMs: endOf(stored),
-          contestedAtMs,
-          reported,
-          telemetry,
-        };
-      })
+      .map(([id, stored]) => this.#recordOf(id, stored))
       .sort((a, b) => a.id.localeCompare(b.id));
+  }
+
+  get(id: string): DeviceRecord | undefined {
+    const stored = own(this.#database.data.devices, id);
+    return stored && this.#recordOf(id, stored);
+  }
+
+  #recordOf(id: string, stored: StoredDevice): DeviceRecord {
+    const { enrolledAtMs } = stored;
+    return { id, enrolledAtMs, expiresAtMs: endOf(stored), ...this.#sightings.of(id, stored) };
   }
 
   async createToken(request: EnrollmentTokenRequest): Promise<EnrollmentToken> {
@@ -128,6 +136,22 @@ export class DeviceRegistry
       return { ...data, tokens: { ...tokens, [sha256Hex(token)]: { deviceId, expiresAtMs, usedBy: null } } };
     });
     return { token, expiresAtMs };
+  }
+
+  listTokens(): EnrollmentTokenRecord[] {
+    return Object.entries(this.#withoutExpired(this.#database.data)).map(([sha256, token]) => ({
+      id: sha256.slice(0, TOKEN_ID_CHARACTERS),
+      ...token,
+    }));
+  }
+
+  async revokeToken(id: string): Promise<void> {
+    await this.#database.change((data) => {
+      const tokens = this.#withoutExpired(data);
+      const found = Object.keys(tokens).find((sha256) => sha256.slice(0, TOKEN_ID_CHARACTERS) === id);
+      if (found === undefined) throw new AppError('NOT_FOUND', 'there is no enrolment token of this id');
+      return { ...data, tokens: without(tokens, found) };
+    });
   }
 
   /** Asked twice with the same token, id and secret it says yes twice: the first answer may have been lost. */
@@ -160,6 +184,7 @@ export class DeviceRegistry
       });
       this.#sightings.forget(id);
       this.#logger.info('registry.revoked', { deviceId: id });
+      this.#onRevoked(id);
       await this.#access?.forbid(id).catch((error: unknown) => {
         throw new AppError(
           'BROKER_UNREACHABLE',

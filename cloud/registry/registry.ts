@@ -36,6 +36,7 @@ export interface RegistryOptions {
   readonly policy?: DeployPolicy;
   /** Something that devices are told may have changed. */
   readonly onDesiredChange?: () => void;
+  readonly onDeviceRevoked?: (id: string) => void;
   readonly onModelChange?: (model: ShelvedModel) => void;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -64,7 +65,14 @@ export class Registry implements Part {
     const access = options.createAccess?.(database.data.hubId, brokerSecret);
     this.hubId = database.data.hubId;
     this.brokerSecret = brokerSecret;
-    this.devices = new DeviceRegistry({ database, clock, logger, access, credentialLifeMs });
+    this.devices = new DeviceRegistry({
+      database,
+      clock,
+      logger,
+      access,
+      credentialLifeMs,
+      ...(options.onDeviceRevoked && { onRevoked: options.onDeviceRevoked }),
+    });
     this.keys = new KeyRegistry({ database, clock });
     this.models = new ModelRegistry({ database, clock, folder, policy, onDesiredChange, onModelChange });
     this.pins = new PinRegistry({ database, onDesiredChange });

@@ -16,6 +16,15 @@ const next = z.string().nullable().default(null);
 export const deployPolicy = z.enum(['auto', 'manual']);
 export type DeployPolicy = z.infer<typeof deployPolicy>;
 
+const modelVersionRecord = z.object({
+  version: modelVersion,
+  digest,
+  bytes: z.int(),
+  createdAtMs: z.number(),
+  /** Whether the signed metadata lists it: only then a device takes it. */
+  published: z.boolean(),
+});
+
 export const modelRecord = z.object({
   name: modelName,
   task: taskName,
@@ -29,18 +38,11 @@ export const modelRecord = z.object({
   /** The version that devices are told to run, where no device is told otherwise; null: none yet. */
   deployed: modelVersion.nullable(),
   /** Newest first. */
-  versions: z.array(
-    z.object({
-      version: modelVersion,
-      digest,
-      bytes: z.int(),
-      createdAtMs: z.number(),
-      /** Whether the signed metadata lists it: only then a device takes it. */
-      published: z.boolean(),
-    }),
-  ),
+  versions: z.array(modelVersionRecord),
 });
 export type ModelRecord = z.infer<typeof modelRecord>;
+/** `GET /models/{name}/versions`, newest first. */
+export const modelVersions = z.object({ versions: z.array(modelVersionRecord), next });
 export const modelList = z.object({ models: z.array(modelRecord), next });
 
 /** `PATCH /models/{name}`, with If-Match. */
@@ -143,6 +145,18 @@ export const enrollmentTokenRequest = z.strictObject({
 export type EnrollmentTokenRequest = z.infer<typeof enrollmentTokenRequest>;
 export const enrollmentToken = z.object({ token: z.string(), expiresAtMs: z.number() });
 export type EnrollmentToken = z.infer<typeof enrollmentToken>;
+/** A token that is still good, without its secret. */
+export const enrollmentTokenRecord = z.object({
+  /** The first 16 hex digits of the token's SHA-256. */
+  id: z.string().regex(/^[0-9a-f]{16}$/),
+  /** Only this device may use it; null: any. */
+  deviceId: deviceId.nullable(),
+  expiresAtMs: z.number(),
+  /** The device that has enrolled with it; null: none yet. */
+  usedBy: deviceId.nullable(),
+});
+export type EnrollmentTokenRecord = z.infer<typeof enrollmentTokenRecord>;
+export const enrollmentTokenList = z.object({ tokens: z.array(enrollmentTokenRecord), next });
 
 export const keyRequest = z.strictObject({
   name: z.string().min(1).max(64),

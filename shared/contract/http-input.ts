@@ -8,7 +8,11 @@ import { tryParseJson } from '../runtime/json.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
 import { TASKS, type TaskInput, type TaskName } from './tasks.ts';
 
-const jsonBody = z.object({ inputs: z.string(), parameters: z.record(z.string(), z.unknown()).optional() });
+/** The JSON that says an input: a text, or a picture as base64. */
+export const jsonBody = z.object({
+  inputs: z.string(),
+  parameters: z.record(z.string(), z.unknown()).optional(),
+});
 
 const OPENING_BRACE = 0x7b;
 /** Some clients send pictures as `data:image/png;base64,…`. */

@@ -104,6 +104,11 @@ export const ERRORS = {
     'The same Idempotency-Key came with another request.',
     'Use a new key for a new request.',
   ),
+  RANGE_INVALID: caller(
+    416,
+    'The asked range lies outside of the file.',
+    'Ask for bytes below the length in Content-Range.',
+  ),
   METHOD_NOT_ALLOWED: caller(405, 'This address does not take that method.', 'See /docs for the methods.'),
 
   // Who asks

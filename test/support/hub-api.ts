@@ -1,8 +1,10 @@
 /** The hub's HTTP API over a real registry on disk, with an inferencer that the test speaks for. */
+import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHubApi } from '../../cloud/api/api.ts';
+import { EventFeed } from '../../cloud/api/event-feed.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
 import type {
   BrokerAccess,
@@ -12,11 +14,21 @@ import type {
   UsageLine,
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
+import { problem, signInLink } from '../../shared/contract/admin.ts';
 import type { TaskName } from '../../shared/contract/tasks.ts';
 import { modelSpec } from '../../shared/release/model-spec.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
-import { sha256Hex } from '../../shared/runtime/ids.ts';
+import type { ErrorCode } from '../../shared/runtime/errors.ts';
+import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { silentLogger } from '../../shared/runtime/logger.ts';
+import {
+  FolderBlobs,
+  MemoryBoard,
+  MemoryPins,
+  MemoryPublisher,
+  MemoryShelf,
+  MemoryUpdates,
+} from './update-ports.ts';
 
 export const LABELS = [
   { label: 'cat', score: 0.9 },
@@ -33,6 +45,11 @@ export interface TestHubApi {
   readonly metricsKey: string;
   readonly asked: InferenceRequest[];
   readonly usage: UsageLine[];
+  readonly blobs: FolderBlobs;
+  readonly publisher: MemoryPublisher;
+  readonly updates: MemoryUpdates;
+  readonly events: EventFeed;
+  readonly board: MemoryBoard;
   /** What the next request gets: the labels, unless a test throws. */
   answer: (request: InferenceRequest) => unknown;
   notReady: string | undefined;
@@ -47,11 +64,10 @@ export async function startHubApi(
     createAccess?: () => BrokerAccess;
     mqttUrl?: string;
     authority?: HubAuthority;
-    updateRoot?: string;
   } = {},
 ): Promise<TestHubApi> {
   const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
-  const { mqttUrl = 'mqtt://127.0.0.1:1883', authority, updateRoot } = options;
+  const { mqttUrl = 'mqtt://127.0.0.1:1883', authority } = options;
   const root = await mkdtemp(join(tmpdir(), 'outrider-api-'));
   const brokerFolder = join(root, 'broker');
   const registry = await Registry.open({
@@ -74,9 +90,15 @@ export async function startHubApi(
     metricsKey: (await registry.keys.create({ name: 'prometheus', scopes: ['metrics'] })).key,
     asked,
     usage,
+    blobs: new FolderBlobs(join(root, 'blobs')),
+    publisher: new MemoryPublisher(),
+    updates: new MemoryUpdates(),
+    events: new EventFeed(clock),
+    board: new MemoryBoard(),
     answer: () => LABELS,
     notReady: undefined,
     async stop() {
+      hub.events.stop();
       await registry.stop();
       await rm(root, { recursive: true, force: true, maxRetries: 5 });
     },
@@ -91,14 +113,19 @@ export async function startHubApi(
     hubId: registry.hubId,
     mqttUrl,
     ...(authority && { authority }),
-    ...(updateRoot !== undefined && { updateRoot }),
     keys: registry.keys,
     devices: registry.devices,
-    models: registry.models,
+    models: new MemoryShelf(registry.models),
     inferencer: { infer },
     isLoaded: (name) => name === 'texts',
     usage: { record: (line) => usage.push(line) },
     desired: registry.desired,
+    pins: new MemoryPins((id) => registry.devices.isActive(id)),
+    publisher: hub.publisher,
+    blobs: hub.blobs,
+    signedUpdates: hub.updates,
+    events: hub.events,
+    board: hub.board,
     ready: () => hub.notReady,
     metrics: createHubMetrics(),
     clock,
@@ -106,6 +133,51 @@ export async function startHubApi(
     ...(bodyTimeoutMs !== undefined && { bodyTimeoutMs }),
   });
   return Object.assign(hub, { app });
+}
+
+export type Body = NonNullable<RequestInit['body']>;
+
+/** Asks with a key (the admin's unless told) and, where there is one, a JSON body. */
+export function asker(hub: TestHubApi) {
+  return (
+    method: string,
+    path: string,
+    options: { json?: unknown; body?: Body; key?: string; headers?: Record<string, string> } = {},
+  ): Promise<Response> =>
+    Promise.resolve(
+      hub.app.request(path, {
+        method,
+        headers: { authorization: `Bearer ${options.key ?? hub.adminKey}`, ...options.headers },
+        ...(options.json !== undefined && { body: JSON.stringify(options.json) }),
+        ...(options.body !== undefined && { body: options.body, duplex: 'half' }),
+      }),
+    );
+}
+
+/** RFC 9457, with our code, and nothing of our insides. */
+export async function assertProblem(response: Response, status: number, code: ErrorCode): Promise<void> {
+  const text = await response.text();
+  assert.equal(response.status, status, text);
+  assert.equal(response.headers.get('content-type'), 'application/problem+json');
+  const body = problem.parse(JSON.parse(text));
+  assert.deepEqual([body.status, body.code], [status, code], text);
+  assert.equal(body.requestId, response.headers.get('x-request-id'));
+  assert.doesNotMatch(text, /\.ts:\d+|node_modules/, 'no stack');
+}
+
+/** A browser's cookie, as a one-time address gives it. */
+export async function signIn(hub: TestHubApi): Promise<string> {
+  const made = await asker(hub)('POST', '/api/v1/sign-ins');
+  const { path } = signInLink.parse(await made.json());
+  return ((await hub.app.request(path)).headers.get('set-cookie') ?? '').split(';')[0] ?? '';
+}
+
+/** @returns the secret of a device that has enrolled */
+export async function enrolDevice(hub: TestHubApi, deviceId: string): Promise<string> {
+  const { token } = await hub.registry.devices.createToken({});
+  const secret = newSecret();
+  await hub.registry.devices.enroll({ token, deviceId, secret });
+  return secret;
 }
 
 function takeIn(registry: Registry, name: string, task: TaskName): Promise<unknown> {

@@ -1,0 +1,29 @@
+/** What operators do with models, devices and keys, and how a device enrols: `/api/v1/…`. */
+import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Clock } from '../../../shared/runtime/clock.ts';
+import type { Api } from '../endpoint.ts';
+import { IdempotentAnswers } from '../idempotency.ts';
+import { type BlobApiOptions, mountBlobs } from './blobs.ts';
+import { type BoardApiOptions, mountBoard } from './board.ts';
+import { type FleetApiOptions, mountFleet } from './fleet.ts';
+import { type KeyApiOptions, mountKeys } from './keys.ts';
+import { type ModelApiOptions, mountModels } from './models.ts';
+import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
+
+export type AdminOptions = Omit<
+  ModelApiOptions & FleetApiOptions & KeyApiOptions & BlobApiOptions & TargetsApiOptions & BoardApiOptions,
+  'answers'
+> & { readonly clock: Clock };
+
+export function createAdminApi(options: AdminOptions): Api {
+  const app: Api = new OpenAPIHono();
+  // One for all: a key that was used here is not new there.
+  const answers = new IdempotentAnswers(options.clock);
+  mountModels(app, { ...options, answers });
+  mountBlobs(app, options);
+  mountPublisherTargets(app, options);
+  mountFleet(app, { ...options, answers });
+  mountKeys(app, { ...options, answers });
+  mountBoard(app, options);
+  return app;
+}

@@ -1,0 +1,196 @@
+/** The devices, what each should run, and the tokens by which they enrol. */
+import type { HttpBindings } from '@hono/node-server';
+import type { Context } from 'hono';
+import {
+  deviceList,
+  devicePins,
+  deviceRecord,
+  enrollmentToken,
+  enrollmentTokenList,
+  enrollmentTokenRequest,
+} from '../../../shared/contract/admin.ts';
+import { joinEnrolToken } from '../../../shared/contract/enrol-token.ts';
+import { enrollRequest, enrollResponse } from '../../../shared/contract/messages.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
+import type { DeviceAdmin, HubAuthority, PinBook } from '../../ports.ts';
+import type { BodyReader } from '../body.ts';
+import { type Api, deviceOf, json, mount } from '../endpoint.ts';
+import { etagOf, ifMatch } from '../etag.ts';
+import type { HubEnv, Welcome } from '../face.ts';
+import { type Guards, OPEN } from '../guards.ts';
+import type { IdempotentAnswers } from '../idempotency.ts';
+import { pageOf } from '../page-of.ts';
+import type { RateBound } from '../rate-bound.ts';
+
+export interface FleetApiOptions {
+  readonly guards: Guards;
+  readonly authority: HubAuthority | undefined;
+  readonly devices: DeviceAdmin;
+  readonly pins: PinBook;
+  /** What a device is told with its credential. */
+  readonly welcome: Welcome;
+  readonly bodies: BodyReader;
+  /** By address: a token may be guessed so often. */
+  readonly enrollments: RateBound;
+  readonly answers: IdempotentAnswers;
+}
+
+export function mountFleet(app: Api, options: FleetApiOptions): void {
+  mountDevices(app, options);
+  mountPins(app, options);
+  mountTokens(app, options);
+}
+
+function mountDevices(app: Api, { guards, devices }: FleetApiOptions): void {
+  const tag = 'devices';
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/devices', tag, summary: 'Lists the devices', isPaged: true },
+      guard: guards.reader('admin'),
+      responses: { 200: json('The devices, by id', deviceList) },
+    },
+    (c) => {
+      const { items, next } = pageOf(devices.list(), ({ id }) => id, c.get('page'));
+      return c.json({ devices: items, next });
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/devices/{id}', tag, summary: 'Shows a device' },
+      guard: guards.reader('admin'),
+      responses: { 200: json('The device', deviceRecord) },
+    },
+    (c) => {
+      const id = deviceOf(c);
+      const found = devices.get(id);
+      if (!found) throw new AppError('DEVICE_UNKNOWN', 'there is no device of this name');
+      return c.json(found);
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'delete', path: '/devices/{id}', tag, summary: 'Revokes a device: it is cut off at once' },
+      guard: guards.key('admin'),
+      responses: { 204: 'Revoked' },
+    },
+    async (c) => {
+      await devices.revoke(deviceOf(c));
+      return c.body(null, 204);
+    },
+  );
+}
+
+function mountPins(app: Api, { guards, pins, bodies }: FleetApiOptions): void {
+  const tag = 'devices';
+  const show = (c: Context<HubEnv>): Response => {
+    const found = pins.pinsOf(deviceOf(c));
+    c.header('etag', etagOf(found));
+    return c.json({ pins: found });
+  };
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/devices/{id}/desired', tag },
+      summary: 'Shows which versions a device should run instead of what its models deploy',
+      guard: guards.key('admin'),
+      responses: { 200: json('The pinned versions, with their ETag', devicePins) },
+    },
+    show,
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'put', path: '/devices/{id}/desired', tag },
+      summary: 'Replaces the pinned versions of a device',
+      guard: guards.key('admin'),
+      headers: { 'If-Match': 'The ETag of the pins as they were read; needed' },
+      body: { 'application/json': devicePins },
+      responses: { 200: json('The pinned versions as they are now', devicePins) },
+    },
+    async (c) => {
+      const id = deviceOf(c);
+      const isRead = ifMatch(c);
+      const wanted = await bodies.json(c.req.raw, devicePins);
+      await pins.pin(id, wanted.pins, (now) => isRead(etagOf(now)));
+      return show(c);
+    },
+  );
+}
+
+function mountTokens(app: Api, options: FleetApiOptions): void {
+  const { guards, devices, bodies, answers } = options;
+  const tag = 'enrolment';
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/enrollment-tokens', tag, isPaged: true },
+      summary: 'Lists the enrolment tokens that are still good, without their secrets',
+      guard: guards.key('admin'),
+      responses: { 200: json('The tokens', enrollmentTokenList) },
+    },
+    (c) => {
+      const { items, next } = pageOf(devices.listTokens(), ({ id }) => id, c.get('page'));
+      return c.json({ tokens: items, next });
+    },
+  );
+  mount(
+    app,
+    {
+      ...{
+        method: 'post',
+        path: '/enrollment-tokens',
+        tag,
+        summary: 'Makes a token that lets a device enrol',
+      },
+      guard: guards.key('admin'),
+      headers: { 'Idempotency-Key': 'The same key gets the same answer for an hour' },
+      body: { 'application/json': enrollmentTokenRequest },
+      responses: { 201: json('The token, shown this once', enrollmentToken) },
+    },
+    async (c) => {
+      const request = await bodies.json(c.req.raw, enrollmentTokenRequest);
+      return answers.once(c, request, async () => {
+        const made = await devices.createToken(request);
+        const token = joinEnrolToken({ secret: made.token, fingerprint: options.authority?.fingerprint });
+        return { status: 201, body: { ...made, token } };
+      });
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'delete', path: '/enrollment-tokens/{id}', tag, summary: 'Takes a token back' },
+      guard: guards.key('admin'),
+      responses: { 204: 'Taken back' },
+    },
+    async (c) => {
+      await devices.revokeToken(c.req.param('id') ?? '');
+      return c.body(null, 204);
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'post', path: '/enroll', tag },
+      summary: 'Swaps a token for the credential that the device has made; the token is the credential here',
+      guard: OPEN,
+      body: { 'application/json': enrollRequest },
+      responses: { 201: json('Enrolled', enrollResponse) },
+    },
+    async (c) => {
+      options.enrollments.take(remoteAddress(c));
+      const request = await bodies.json(c.req.raw, enrollRequest);
+      const grant = await devices.enroll(request);
+      return c.json(options.welcome(c, request.deviceId, grant), 201);
+    },
+  );
+}
+
+/** undefined where there is no socket, as in tests: then everybody is the same. */
+function remoteAddress(c: Context): string {
+  const bindings = c.env as Partial<HttpBindings> | undefined;
+  return bindings?.incoming?.socket.remoteAddress ?? '';
+}

@@ -1,0 +1,56 @@
+/** The keys of the HTTP API. */
+import { createdKey, keyList, keyRequest } from '../../../shared/contract/admin.ts';
+import type { KeyBook } from '../../ports.ts';
+import type { BodyReader } from '../body.ts';
+import { type Api, json, mount } from '../endpoint.ts';
+import type { Guards } from '../guards.ts';
+import type { IdempotentAnswers } from '../idempotency.ts';
+import { pageOf } from '../page-of.ts';
+
+export interface KeyApiOptions {
+  readonly guards: Guards;
+  readonly keys: KeyBook;
+  readonly bodies: BodyReader;
+  readonly answers: IdempotentAnswers;
+}
+
+export function mountKeys(app: Api, { guards, keys, bodies, answers }: KeyApiOptions): void {
+  const tag = 'keys';
+  const guard = guards.key('admin');
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/keys', tag, summary: 'Lists the keys, without their secrets', guard },
+      isPaged: true,
+      responses: { 200: json('The keys, by id', keyList) },
+    },
+    (c) => {
+      const { items, next } = pageOf(keys.list(), ({ id }) => id, c.get('page'));
+      return c.json({ keys: items, next });
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'post', path: '/keys', tag, summary: 'Makes a key', guard },
+      headers: { 'Idempotency-Key': 'The same key gets the same answer for an hour' },
+      body: { 'application/json': keyRequest },
+      responses: { 201: json('The key, shown this once', createdKey) },
+    },
+    async (c) => {
+      const request = await bodies.json(c.req.raw, keyRequest);
+      return answers.once(c, request, async () => ({ status: 201, body: await keys.create(request) }));
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'delete', path: '/keys/{id}', tag, summary: 'Revokes a key', guard },
+      responses: { 204: 'Revoked' },
+    },
+    async (c) => {
+      await keys.revoke(c.req.param('id') ?? '');
+      return c.body(null, 204);
+    },
+  );
+}

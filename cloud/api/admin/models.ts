@@ -1,0 +1,131 @@
+/** The models and their versions: looked at, published, and deployed to devices. */
+import type { Context } from 'hono';
+import {
+  modelChange,
+  modelList,
+  modelRecord,
+  modelVersions,
+  publishedVersion,
+  versionRequest,
+} from '../../../shared/contract/admin.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
+import type { ModelShelf, Publisher } from '../../ports.ts';
+import type { BodyReader } from '../body.ts';
+import { type Api, json, modelOf, mount } from '../endpoint.ts';
+import { etagOf, ifMatch } from '../etag.ts';
+import type { HubEnv } from '../face.ts';
+import type { Guards } from '../guards.ts';
+import type { IdempotentAnswers } from '../idempotency.ts';
+import { pageOf } from '../page-of.ts';
+
+export interface ModelApiOptions {
+  readonly guards: Guards;
+  readonly models: ModelShelf;
+  readonly publisher: Publisher;
+  /** Whether a runner holds the model now. */
+  readonly isLoaded: (model: string) => boolean;
+  readonly bodies: BodyReader;
+  readonly answers: IdempotentAnswers;
+}
+
+const TAG = 'models';
+
+export function mountModels(app: Api, options: ModelApiOptions): void {
+  const { guards, models, publisher, bodies, answers } = options;
+  const find = (c: Context<HubEnv>) => {
+    const name = modelOf(c);
+    const found = models.list().find((one) => one.name === name);
+    if (!found) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
+    return found;
+  };
+  const show = (c: Context<HubEnv>): Response => {
+    const found = find(c);
+    // Whether it is loaded changes by itself, and is nothing that anybody changes.
+    c.header('etag', etagOf(found));
+    return c.json({ ...found, loaded: options.isLoaded(found.name) });
+  };
+
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/models', tag: TAG, summary: 'Lists the models', isPaged: true },
+      guard: guards.reader('infer'),
+      responses: { 200: json('The models, by name', modelList) },
+    },
+    (c) => {
+      const { items, next } = pageOf(models.list(), ({ name }) => name, c.get('page'));
+      return c.json({
+        models: items.map((one) => ({ ...one, loaded: options.isLoaded(one.name) })),
+        next,
+      });
+    },
+  );
+
+  // Before `/models/{model}`, which would take `…/versions` for the name of an organisation's model.
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/models/{model}/versions', tag: TAG, isPaged: true },
+      summary: 'Lists a model’s versions, newest first',
+      guard: guards.reader('infer'),
+      responses: { 200: json('The versions', modelVersions) },
+    },
+    (c) => {
+      // The cursor is the place from the newest, in which numbers sort as texts do.
+      const { versions } = find(c);
+      const nameOf = ({ version }: { version: string }): string => String(1e9 - Number(version));
+      const { items, next } = pageOf(versions, nameOf, c.get('page'));
+      return c.json({ versions: items, next });
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'post', path: '/models/{model}/versions', tag: TAG },
+      summary: 'Publishes a version whose files have been uploaded as blobs',
+      guard: guards.key('admin'),
+      headers: { 'Idempotency-Key': 'The same key gets the same answer for an hour' },
+      body: { 'application/json': versionRequest },
+      responses: {
+        200: json('The same files are a version already', publishedVersion),
+        201: json('Published: listed in signed metadata', publishedVersion),
+      },
+    },
+    async (c) => {
+      const name = modelOf(c);
+      const request = await bodies.json(c.req.raw, versionRequest);
+      return answers.once(c, request, async () => {
+        const version = await publisher.publish(name, request);
+        return { status: version.created ? 201 : 200, body: version };
+      });
+    },
+  );
+
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/models/{model}', tag: TAG, summary: 'Shows a model, with its ETag' },
+      guard: guards.reader('infer'),
+      responses: { 200: json('The model', modelRecord) },
+    },
+    show,
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'patch', path: '/models/{model}', tag: TAG },
+      summary: 'Changes a model’s policy or the version that devices run',
+      guard: guards.key('admin'),
+      headers: { 'If-Match': 'The ETag of the model as it was read; needed' },
+      body: { 'application/json': modelChange },
+      responses: { 200: json('The model as it is now', modelRecord) },
+    },
+    async (c) => {
+      const name = modelOf(c);
+      const isRead = ifMatch(c);
+      const change = await bodies.json(c.req.raw, modelChange);
+      await models.change(name, change, (now) => isRead(etagOf(now)));
+      return show(c);
+    },
+  );
+}

@@ -1,0 +1,61 @@
+/** The signed targets metadata, for a publisher with a key of its own: reads it, signs a new one, puts it in its place. */
+import { AppError } from '../../../shared/runtime/errors.ts';
+import type { SignedUpdates } from '../../ports.ts';
+import type { BodyReader } from '../body.ts';
+import { type Api, anyBytes, mount } from '../endpoint.ts';
+import { ifMatch } from '../etag.ts';
+import type { Guards } from '../guards.ts';
+
+export interface TargetsApiOptions {
+  readonly guards: Guards;
+  readonly signedUpdates: SignedUpdates;
+  readonly bodies: BodyReader;
+}
+
+/** A target takes some 200 bytes: 20,000 files. */
+const MAX_TARGETS_BYTES = 4 * 1024 * 1024;
+
+export function mountPublisherTargets(app: Api, { guards, signedUpdates, bodies }: TargetsApiOptions): void {
+  const tag = 'updates';
+  const path = '/tuf/targets';
+  const guard = guards.key('admin');
+  mount(
+    app,
+    {
+      ...{ method: 'get', path, tag, guard, summary: 'Reads the signed targets metadata, with its ETag' },
+      responses: { 200: { what: 'The metadata (TUF 1.0)', content: { 'application/json': anyBytes } } },
+    },
+    (c) => {
+      const { etag, body } = signedUpdates.targets();
+      c.header('etag', quoted(etag));
+      return c.body(Buffer.from(body), 200, { 'content-type': 'application/json' });
+    },
+  );
+  mount(
+    app,
+    {
+      ...{
+        method: 'put',
+        path,
+        tag,
+        guard,
+        summary: 'Takes targets metadata that has been signed elsewhere',
+      },
+      headers: { 'If-Match': 'The ETag of the metadata that it follows; needed' },
+      body: { 'application/json': anyBytes },
+      responses: { 204: 'Taken; the ETag is the new one' },
+    },
+    async (c) => {
+      const isRead = ifMatch(c);
+      const etag = await bodies.with(c.req.raw, MAX_TARGETS_BYTES, async (body) => {
+        const now = signedUpdates.targets().etag;
+        if (!isRead(quoted(now))) throw new AppError('PRECONDITION_FAILED');
+        return signedUpdates.putTargets(body, now);
+      });
+      c.header('etag', quoted(etag));
+      return c.body(null, 204);
+    },
+  );
+}
+
+const quoted = (etag: string): string => (etag.startsWith('"') ? etag : `"${etag}"`);

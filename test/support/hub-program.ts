@@ -1,0 +1,34 @@
+/** A hub as a program of its own, with the tiny models of test/fixtures: for clients that others have written. */
+import { cp, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { temporaryFolder } from './fixed.ts';
+import { eventually, freePort, outrider } from './programs.ts';
+
+const FIXTURES = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
+
+export interface HubProgram {
+  readonly url: string;
+  /** May everything. */
+  readonly key: string;
+  output(): string;
+}
+
+/** Ready to answer for the models `colours` and `words` when it returns; ends with the test. */
+export async function startHubProgram(t: TestContext): Promise<HubProgram> {
+  const folder = await temporaryFolder(t);
+  const [port, mqttPort] = [await freePort(), await freePort()];
+  for (const name of ['colours', 'words'])
+    await cp(join(FIXTURES, name), join(folder, 'models', name), { recursive: true });
+  const data = join(folder, 'data');
+  const hub = outrider(t, [
+    ...['hub', '--data', data, '--models', join(folder, 'models')],
+    ...['--hub-port', String(port), '--mqtt-port', String(mqttPort)],
+  ]);
+  await hub.says('admin key in');
+  const url = `http://127.0.0.1:${port}`;
+  await eventually(async () => (await fetch(`${url}/readyz`)).ok, 'the hub did not get ready');
+  const key = (await readFile(join(data, 'hub', 'admin.key'), 'utf8')).trim();
+  return { url, key, output: hub.output };
+}

@@ -1,0 +1,184 @@
+/** In memory and in a temporary folder: the ports behind publishing, updates and the board, as the HTTP API needs them. */
+import { mkdirSync } from 'node:fs';
+import { appendFile, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type {
+  BlobShelf,
+  ModelCatalog,
+  ModelShelf,
+  PinBook,
+  Publisher,
+  ResultBoard,
+  SignedUpdates,
+} from '../../cloud/ports.ts';
+import type { BoardEntry, DevicePins, ModelRecord } from '../../shared/contract/admin.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import { sha256Hex } from '../../shared/runtime/ids.ts';
+
+/** Real files, without the care that the real one takes. */
+export class FolderBlobs implements BlobShelf {
+  readonly #folder: string;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    mkdirSync(folder, { recursive: true });
+  }
+
+  path(sha256: string): string {
+    return join(this.#folder, sha256);
+  }
+
+  async size(sha256: string): Promise<number | undefined> {
+    return (await stat(this.path(sha256)).catch(() => undefined))?.size;
+  }
+
+  async partialBytes(sha256: string): Promise<number> {
+    return (await stat(`${this.path(sha256)}.part`).catch(() => undefined))?.size ?? 0;
+  }
+
+  async append(
+    sha256: string,
+    offset: number,
+    source: AsyncIterable<Uint8Array>,
+    maxBytes: number,
+  ): Promise<number> {
+    if ((await this.partialBytes(sha256)) !== offset) throw new AppError('PRECONDITION_FAILED');
+    let bytes = offset;
+    await appendFile(`${this.path(sha256)}.part`, '');
+    for await (const chunk of source) {
+      bytes += chunk.length;
+      if (bytes > maxBytes) throw new AppError('INPUT_TOO_LARGE');
+      await appendFile(`${this.path(sha256)}.part`, chunk);
+    }
+    return bytes;
+  }
+
+  async finish(sha256: string): Promise<void> {
+    const part = `${this.path(sha256)}.part`;
+    const bytes = await readFile(part);
+    if (sha256Hex(bytes) !== sha256) {
+      await writeFile(part, '');
+      throw new AppError('MODEL_DIGEST_MISMATCH');
+    }
+    await rename(part, this.path(sha256));
+  }
+
+  /** @returns its digest */
+  async put(content: Uint8Array): Promise<string> {
+    const sha256 = sha256Hex(content);
+    await writeFile(this.path(sha256), content);
+    return sha256;
+  }
+}
+
+type Shelved = Omit<ModelRecord, 'loaded'>;
+
+/** The models of a catalog, with changes on top that live as long as this. */
+export class MemoryShelf implements ModelShelf, ModelCatalog {
+  readonly #models: Pick<ModelShelf, 'list'> & ModelCatalog;
+  readonly #changes = new Map<string, Partial<Shelved>>();
+
+  constructor(models: Pick<ModelShelf, 'list'> & ModelCatalog) {
+    this.#models = models;
+  }
+
+  resolve(name: string): ReturnType<ModelCatalog['resolve']> {
+    return this.#models.resolve(name);
+  }
+
+  list(): Shelved[] {
+    return this.#models.list().map((one) => ({ ...one, ...this.#changes.get(one.name) }));
+  }
+
+  change: ModelShelf['change'] = async (name, { policy, deployed }, isExpected) => {
+    const now = this.list().find((one) => one.name === name);
+    if (!now) throw new AppError('MODEL_UNKNOWN');
+    if (!isExpected(now)) throw new AppError('PRECONDITION_FAILED');
+    if (deployed !== undefined && !now.versions.some(({ version }) => version === deployed))
+      throw new AppError('UPDATE_NOT_LISTED');
+    this.#changes.set(name, {
+      ...this.#changes.get(name),
+      ...(policy !== undefined && { policy }),
+      ...(deployed !== undefined && { deployed }),
+    });
+  };
+}
+
+export class MemoryPins implements PinBook {
+  readonly #isDevice: (id: string) => boolean;
+  readonly #pins = new Map<string, DevicePins['pins']>();
+
+  constructor(isDevice: (id: string) => boolean) {
+    this.#isDevice = isDevice;
+  }
+
+  pinsOf(deviceId: string): DevicePins['pins'] {
+    if (!this.#isDevice(deviceId)) throw new AppError('DEVICE_UNKNOWN');
+    return this.#pins.get(deviceId) ?? {};
+  }
+
+  pin: PinBook['pin'] = async (deviceId, pins, isExpected) => {
+    if (!isExpected(this.pinsOf(deviceId))) throw new AppError('PRECONDITION_FAILED');
+    this.#pins.set(deviceId, pins);
+  };
+}
+
+/** Numbers what it is given, and tests nothing. */
+export class MemoryPublisher implements Publisher {
+  readonly #known = new Map<string, string>();
+  /** Held up by a test. */
+  wait: Promise<void> = Promise.resolve();
+
+  publish: Publisher['publish'] = async (name, { files }) => {
+    await this.wait;
+    const digest = sha256Hex(JSON.stringify(files));
+    const before = this.#known.get(digest);
+    const version = before ?? String(this.#known.size + 1);
+    this.#known.set(digest, version);
+    const created = before === undefined;
+    return { name, version, digest, created, deployed: false, test: created ? 'smoke' : null };
+  };
+}
+
+export class MemoryUpdates implements SignedUpdates {
+  readonly isDevelopment = true;
+  readonly files = new Map<string, Uint8Array>();
+  readonly listed = new Map<string, { sha256: string; bytes: number }>();
+  #targets: Uint8Array = Buffer.from('{"signed":{"version":1}}');
+
+  initialRoot(): string {
+    return '{"signed":{}}';
+  }
+
+  async metadata(name: string): Promise<Uint8Array | undefined> {
+    return this.files.get(name);
+  }
+
+  target(path: string): { sha256: string; bytes: number } | undefined {
+    return this.listed.get(path);
+  }
+
+  targets(): { etag: string; body: Uint8Array } {
+    return { etag: sha256Hex(this.#targets), body: this.#targets };
+  }
+
+  async putTargets(body: Uint8Array, ifMatch: string): Promise<string> {
+    if (ifMatch !== this.targets().etag) throw new AppError('PRECONDITION_FAILED');
+    if (!Buffer.from(body).includes('signed')) throw new AppError('UPDATE_UNTRUSTED');
+    this.#targets = Buffer.from(body);
+    return this.targets().etag;
+  }
+}
+
+export class MemoryBoard implements ResultBoard {
+  entries: BoardEntry[] = [];
+  readonly thumbnails = new Map<string, Uint8Array>();
+
+  list(): BoardEntry[] {
+    return this.entries;
+  }
+
+  thumbnail(requestId: string): Uint8Array | undefined {
+    return this.thumbnails.get(requestId);
+  }
+}
