@@ -146,7 +146,7 @@ export type EnrollmentTokenRequest = z.infer<typeof enrollmentTokenRequest>;
 export const enrollmentToken = z.object({ token: z.string(), expiresAtMs: z.number() });
 export type EnrollmentToken = z.infer<typeof enrollmentToken>;
 /** A token that is still good, without its secret. */
-export const enrollmentTokenRecord = z.object({
+const enrollmentTokenRecord = z.object({
   /** The first 16 hex digits of the token's SHA-256. */
   id: z.string().regex(/^[0-9a-f]{16}$/),
   /** Only this device may use it; null: any. */

@@ -76,6 +76,28 @@ describe('the hub’s HTTP server', () => {
     assert.equal((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status, 200);
   });
 
+  it('says a file’s length without sending it, sends ranges, and streams events', async () => {
+    const sha256 = await hub.blobs.put(Buffer.from('0123456789'));
+    const headers = { authorization: `Bearer ${hub.adminKey}` };
+    const url = `http://127.0.0.1:${server.port}/api/v1`;
+    const head = await fetch(`${url}/blobs/${sha256}`, { method: 'HEAD', headers });
+    assert.deepEqual([head.status, head.headers.get('content-length'), await head.text()], [200, '10', '']);
+    const range = await fetch(`${url}/blobs/${sha256}`, { headers: { ...headers, range: 'bytes=2-4' } });
+    assert.deepEqual(
+      [range.status, range.headers.get('content-length'), await range.text()],
+      [206, '3', '234'],
+    );
+    const leaving = new AbortController();
+    const events = await fetch(`${url}/events`, { headers, signal: leaving.signal });
+    const reader = events.body?.getReader();
+    await reader?.read();
+    hub.events.publish({ type: 'device-removed', id: 'gate-01' });
+    assert.match(Buffer.from((await reader?.read())?.value ?? []).toString(), /gate-01/);
+    leaving.abort();
+    for (let i = 0; i < 100 && hub.events.readers > 0; i++) await delay(20);
+    assert.equal(hub.events.readers, 0, 'who hangs up is forgotten');
+  });
+
   it('lets answers out when it stops', async () => {
     const other = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
     await other.start();
