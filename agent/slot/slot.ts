@@ -24,7 +24,7 @@ import { KeptRunner } from './kept-runner.ts';
 import { median, Trial } from './trial.ts';
 
 /** How a version shows, before anybody asks it, that it answers as it should. @throws MODEL_SELF_TEST_FAILED, RUNNER_* */
-export type SelfTest = (
+type SelfTest = (
   runner: Pick<Runner, 'infer'>,
   folder: ModelFolder,
 ) => Promise<{ readonly kind: 'golden' | 'smoke' }>;

@@ -149,7 +149,7 @@ export const telemetry = z.object({
 export type Telemetry = z.infer<typeof telemetry>;
 
 /** How far a device has come with an update (docs/architecture.md has the state machine). */
-export const updatePhase = z.enum([
+const updatePhase = z.enum([
   'checking',
   'downloading',
   'staged',

@@ -49,9 +49,10 @@ export function documents(): Record<string, string> {
   };
 }
 
-/** Its routes are described without that any of its ports is asked. */
+/** Its routes are described without that any other of its ports is asked. */
 function openApi(): OpenApiDocument {
-  return describeApi(createHubApi({ clock: systemClock } as HubApiOptions));
+  const signedUpdates = { isDevelopment: true };
+  return describeApi(createHubApi({ clock: systemClock, signedUpdates } as HubApiOptions));
 }
 
 function errors(): string {

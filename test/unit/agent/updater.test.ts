@@ -56,11 +56,11 @@ class TestSlot implements UpdatableSlot {
     const ended = new Promise<TrialEnd>((resolve) => {
       this.end = resolve;
     });
-    const slot = this;
+    const count = (): number => this.answers;
     return {
       ended,
       get answers() {
-        return slot.answers;
+        return count();
       },
     };
   }
