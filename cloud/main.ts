@@ -150,7 +150,7 @@ async function run(
       `hub ${registry.hubId}: ${url}, broker ${mqttUrl}, admin key in ${join(folder, 'admin.key')}\n`,
     );
   return {
-    facts: { url },
+    facts: { url, hasDevelopmentKeys: updates.isDevelopment },
     stop: () => program.stop(() => answering.drain()),
   };
 }

@@ -7,37 +7,62 @@ import type { HubClient } from '../hub-client.ts';
 import { progressText, versionText } from '../update-text.ts';
 
 const LOOK_EVERY_MS = 500;
-
-type State = 'under way' | 'done' | 'refused';
+/** More would not fit on a screen. */
+const MAX_SHOWN = 20;
 
 /**
- * Prints a line for each step of each device that is online and uses the model, until all have ended or the time is over.
+ * Shows each device that is online and uses the model, until all have ended or the time is over: in place on a terminal, else a line
+ * for each step.
  *
  * @throws MODEL_SELF_TEST_FAILED, MODEL_TOO_SLOW … the first device's own reason, where one has refused it
  */
 export async function followUpdate(hub: HubClient, ref: ModelRef, waitMs: number): Promise<void> {
-  const said = new Map<string, string>();
   const untilMonoMs = clock.nowMonoMs() + waitMs;
+  const show = process.stdout.isTTY ? inPlace() : lineByLine();
   for (;;) {
     const devices = (await hub.getAll('/api/v1/devices', deviceList, 'devices')).filter(
       (device) => device.online && uses(device, ref.name),
     );
-    if (devices.length === 0) {
-      process.stdout.write('No device that uses it is online: they take it when they come back.\n');
-      return;
-    }
-    const states = devices.map((device) => tell(device, ref, said));
+    if (devices.length === 0)
+      return say('No device that uses it is online: they take it when they come back.');
+    show(devices, ref);
+    const states = devices.map((device) => stateOf(device, ref));
     if (!states.includes('under way')) {
       if (states.includes('refused')) throw refusal(devices, ref);
       return;
     }
-    if (clock.nowMonoMs() >= untilMonoMs) {
-      process.stdout.write('Still under way; `outrider devices ls` shows how it goes on.\n');
-      return;
-    }
+    if (clock.nowMonoMs() >= untilMonoMs)
+      return say('Still under way; `outrider devices ls` shows how it goes on.');
     await clock.sleep(LOOK_EVERY_MS, undefined, true);
   }
 }
+
+type Show = (devices: readonly DeviceRecord[], ref: ModelRef) => void;
+
+function inPlace(): Show {
+  const update = createLogUpdate(process.stdout);
+  return (devices, ref) => {
+    const lines = devices.slice(0, MAX_SHOWN).map((device) => lineOf(device, ref));
+    const more = devices.length - lines.length;
+    update([...lines, ...(more > 0 ? [`and ${more} more`] : [])].join('\n'));
+  };
+}
+
+/** Counters alone are no step. */
+function lineByLine(): Show {
+  const said = new Map<string, string>();
+  return (devices, ref) => {
+    for (const device of devices) {
+      const update = updateOf(device, ref);
+      const step = `${update?.phase ?? stateOf(device, ref)} ${update?.error?.message ?? ''}`;
+      if (said.get(device.id) === step) continue;
+      said.set(device.id, step);
+      say(lineOf(device, ref));
+    }
+  };
+}
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 const uses = ({ reported }: DeviceRecord, name: string): boolean =>
   reported?.pipelines.some(({ edge, edgeModel }) => (edgeModel ?? edge?.name) === name) === true;
@@ -45,17 +70,19 @@ const uses = ({ reported }: DeviceRecord, name: string): boolean =>
 const updateOf = ({ reported }: DeviceRecord, { digest }: ModelRef) =>
   reported?.updates?.find(({ model }) => model.digest === digest);
 
-/** Says what is new of it. */
-function tell(device: DeviceRecord, ref: ModelRef, said: Map<string, string>): State {
+const runs = ({ reported }: DeviceRecord, { digest }: ModelRef): boolean =>
+  reported?.pipelines.some(({ edge }) => edge?.digest === digest) === true;
+
+function lineOf(device: DeviceRecord, ref: ModelRef): string {
   const update = updateOf(device, ref);
-  const runs = device.reported?.pipelines.some(({ edge }) => edge?.digest === ref.digest) === true;
-  const text = update ? progressText(update) : runs ? 'runs it already' : 'has not heard of it yet';
-  if (said.get(device.id) !== text) {
-    said.set(device.id, text);
-    process.stdout.write(`${device.id}: ${versionText(ref)} ${text}\n`);
-  }
+  const without = runs(device, ref) ? 'runs it already' : 'has not heard of it yet';
+  return `${device.id}: ${versionText(ref)} ${update ? progressText(update) : without}`;
+}
+
+function stateOf(device: DeviceRecord, ref: ModelRef): 'under way' | 'done' | 'refused' {
+  const update = updateOf(device, ref);
   if (update?.phase === 'rolled-back') return 'refused';
-  return update?.phase === 'committed' || (!update && runs) ? 'done' : 'under way';
+  return update?.phase === 'committed' || (!update && runs(device, ref)) ? 'done' : 'under way';
 }
 
 function refusal(devices: readonly DeviceRecord[], ref: ModelRef): AppError {

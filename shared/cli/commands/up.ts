@@ -36,7 +36,10 @@ const ROOT = new URL('../../../', import.meta.url);
 const inRoot = (path: string): string => fileURLToPath(new URL(path, ROOT));
 /** Under `up` the agent is this device, whatever its configuration says. */
 const DEMO_DEVICE = 'demo';
-const facts = { broker: z.object({ port: z.int() }), web: z.object({ url: z.string() }) };
+const facts = {
+  broker: z.object({ port: z.int() }),
+  web: z.object({ url: z.string(), hasDevelopmentKeys: z.boolean().optional() }),
+};
 
 /** @throws DATA_LOCKED, PORT_TAKEN, or why a part could not start */
 export async function up(options: UpOptions): Promise<void> {
@@ -55,7 +58,7 @@ export async function up(options: UpOptions): Promise<void> {
   say('Starting the broker …');
   const brokerPort = await startBroker();
   say('Starting the hub …');
-  const hubUrl = await startHub(brokerPort);
+  const { url: hubUrl, hasDevelopmentKeys } = await startHub(brokerPort);
   say('Starting the demo device …');
   const agentUrl = await startAgent(hubUrl);
   clearLine();
@@ -68,6 +71,9 @@ export async function up(options: UpOptions): Promise<void> {
   const head = [
     `${colors.bold('Outrider')}  hub ${colors.cyan(hubUrl)}  agent ${colors.cyan(agentUrl)}  data ${options.data}`,
     `sign in once, within ten minutes: ${colors.cyan(`${hubUrl}${path}`)}`,
+    ...(hasDevelopmentKeys
+      ? [colors.red('development keys: this hub signs updates by itself, with keys that it has made')]
+      : []),
   ];
   const view = process.stdout.isTTY ? liveView(new Totals(), head) : plainView(new Totals(), head);
   const following = follow(agentUrl, view, ending.signal);
@@ -94,7 +100,7 @@ export async function up(options: UpOptions): Promise<void> {
     return said.port;
   }
 
-  async function startHub(port: number): Promise<string> {
+  async function startHub(port: number): Promise<z.infer<typeof facts.web>> {
     const args = [
       '--data',
       data,
@@ -108,7 +114,7 @@ export async function up(options: UpOptions): Promise<void> {
       '--deploy',
       'auto',
     ];
-    return (await startChild('hub', 'cloud/main.ts', args, facts.web)).url;
+    return startChild('hub', 'cloud/main.ts', args, facts.web);
   }
 
   async function startAgent(hub: string): Promise<string> {
