@@ -1,4 +1,5 @@
 /** Watches devices take a version, and says what they say. */
+import { createLogUpdate } from 'log-update';
 import { type DeviceRecord, deviceList } from '../../contract/admin.ts';
 import type { ModelRef } from '../../contract/names.ts';
 import { systemClock as clock } from '../../runtime/clock.ts';
