@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { colors } from '../shared/cli/colors.ts';
 import type { Reported } from '../shared/contract/messages.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
 import { writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
@@ -145,14 +146,30 @@ async function run(
   // Where the command line finds this hub.
   await writeJsonAtomic(join(folder, 'address.json'), { url });
   logger.info('hub.started', { url, mqttUrl, hubId: registry.hubId });
-  if (!isChild())
-    process.stderr.write(
-      `hub ${registry.hubId}: ${url}, broker ${mqttUrl}, admin key in ${join(folder, 'admin.key')}\n`,
-    );
+  if (!isChild()) introduce(registry.hubId, { url, mqttUrl, folder, isDevelopment: updates.isDevelopment });
   return {
     facts: { url, hasDevelopmentKeys: updates.isDevelopment },
     stop: () => program.stop(() => answering.drain()),
   };
+}
+
+/** What who has started it by hand should know. */
+function introduce(
+  hubId: string,
+  at: {
+    readonly url: string;
+    readonly mqttUrl: string;
+    readonly folder: string;
+    readonly isDevelopment: boolean;
+  },
+): void {
+  const { url, mqttUrl, folder, isDevelopment } = at;
+  process.stderr.write(
+    `hub ${hubId}: ${url}, broker ${mqttUrl}, admin key in ${join(folder, 'admin.key')}\n`,
+  );
+  if (!isDevelopment) return;
+  const warning = `development signing keys made by this hub in ${join(folder, 'tuf', 'keys')}: whoever takes this machine can sign updates`;
+  process.stderr.write(`${process.stderr.isTTY ? colors.red(warning) : warning}\n`);
 }
 
 /** What devices say goes to the registry; their models are loaded before they ask, and they are told what is wanted of them. */

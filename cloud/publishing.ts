@@ -1,6 +1,5 @@
 /** Puts together what brings versions to devices: the signed metadata, the blobs, the publisher, and the folders of `--models`. */
 import { join } from 'node:path';
-import { colors } from '../shared/cli/colors.ts';
 import { startRunner } from '../shared/inference/runner-process.ts';
 import { BlobStore } from '../shared/release/blob-store.ts';
 import { findModelFolders } from '../shared/release/model-folder.ts';
@@ -8,7 +7,6 @@ import { TufRepository } from '../shared/release/tuf/repository.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import type { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
-import { isChild } from '../shared/runtime/program.ts';
 import type { HubConfig } from './config.ts';
 import type { EventSink } from './ports.ts';
 import { VersionPublisher } from './registry/publisher.ts';
@@ -38,7 +36,8 @@ export async function startPublishing(parts: PublishingParts): Promise<Publishin
   const updatesFolder = join(folder, 'tuf');
   const updates = await TufRepository.open({ folder: updatesFolder, clock, logger });
   await lifecycle.start('updates', updates);
-  if (updates.isDevelopment) warnOfKeys(join(updatesFolder, 'keys'), logger);
+  if (updates.isDevelopment)
+    logger.warn('updates.development_keys', { keysFolder: join(updatesFolder, 'keys') });
   const blobs = new BlobStore(join(folder, 'blobs'));
   const publisher = new VersionPublisher({
     models: registry.models,
@@ -67,11 +66,4 @@ async function takeInModels(modelsDir: string, publisher: VersionPublisher, logg
       onInvalid(folder.path, error);
     }
   }
-}
-
-function warnOfKeys(keysFolder: string, logger: Logger): void {
-  logger.warn('updates.development_keys', { keysFolder });
-  if (isChild()) return;
-  const line = `development signing keys made by this hub in ${keysFolder}: whoever takes this machine can sign updates`;
-  process.stderr.write(`${process.stderr.isTTY ? colors.red(line) : line}\n`);
 }

@@ -27,7 +27,8 @@ async function setUp(t: TestContext) {
     const { devices } = await client.get('/api/v1/devices', deviceList);
     return devices.find(({ id }) => id === 'demo')?.reported ?? undefined;
   };
-  const running = async () => (await device())?.pipelines.find(({ name }) => name === 'vision')?.edge?.version;
+  const running = async () =>
+    (await device())?.pipelines.find(({ name }) => name === 'vision')?.edge?.version;
   const update = async () => (await device())?.updates?.find(({ model }) => model.name === NAME);
   // Until the hub has said so, a model from a folder has no number.
   await eventually(async () => (await running()) === '1', 'the device was not told its number');

@@ -132,7 +132,7 @@ async function publish(t: TestContext) {
     },
   };
   const ref = (version: string): ModelRef => releases.get(version)?.ref ?? assert.fail();
-  return { folder, made, source, wrong, opened, ref };
+  return { folder, made, releases, source, wrong, opened, ref };
 }
 
 type Hub = Awaited<ReturnType<typeof publish>>;
@@ -248,6 +248,16 @@ test('a version that signed metadata does not list is not taken, nor one that it
   updater.want([{ ...hub.ref('2'), digest: 'f'.repeat(64) }]);
   await until(() => now()?.model.digest === 'f'.repeat(64) && now()?.error !== null, 'told');
   assert.deepEqual([now()?.error?.code, slot.calls, hub.opened], ['UPDATE_NOT_LISTED', [], []]);
+  await updater.stop();
+});
+
+test('a version that needs a newer agent waits for that agent', async (t) => {
+  const { hub, updater, slot, now } = await setUp(t);
+  const release = hub.releases.get('2') ?? assert.fail();
+  hub.releases.set('2', { ...release, minAgentVersion: '0.10.0' });
+  updater.want([hub.ref('2')]);
+  await until(() => now()?.error !== null && now()?.error !== undefined, 'told');
+  assert.deepEqual([now()?.error?.code, slot.calls, hub.opened], ['AGENT_TOO_OLD', [], []]);
   await updater.stop();
 });
 
