@@ -13,6 +13,7 @@ const MAX_READERS = 100;
 /** Of the ring: what a page misses while it reconnects. */
 const MAX_KEPT = 1_000;
 const MAX_KEPT_BYTES = 512 * 1024;
+const MAX_REFUSALS = 20;
 /** Of one reader's queue: all that is kept, and as much again. */
 const MAX_WAITING_BYTES = 2 * MAX_KEPT_BYTES;
 /** Below the idle time-outs of usual proxies. */
@@ -39,6 +40,8 @@ export class EventFeed implements EventSink, Part {
   #count = 0;
   #kept: Kept[] = [];
   #keptBytes = 0;
+  /** Of versions: the lists do not have them, so that whoever comes later is told of them too. */
+  #refusals: Uint8Array[] = [];
   readonly #readers = new Set<Reader>();
   #cancelHeartbeat: (() => void) | undefined;
 
@@ -65,6 +68,7 @@ export class EventFeed implements EventSink, Part {
     const id = `${this.#start}-${++this.#count}`;
     const frame = Buffer.from(`id: ${id}\nevent: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
     this.#keep({ id, frame });
+    if (event.type === 'version-refused') this.#refusals = [...this.#refusals, frame].slice(-MAX_REFUSALS);
     for (const reader of this.#readers) this.#send(reader, frame);
   }
 
@@ -96,7 +100,7 @@ export class EventFeed implements EventSink, Part {
   }
 
   #missedSince(lastEventId: string | undefined): Uint8Array[] {
-    if (lastEventId === undefined || lastEventId === '') return [];
+    if (lastEventId === undefined || lastEventId === '') return this.#refusals;
     const at = this.#kept.findIndex(({ id }) => id === lastEventId);
     return at === -1 ? [LOST] : this.#kept.slice(at + 1).map(({ frame }) => frame);
   }

@@ -58,6 +58,20 @@ describe('the feed of events', () => {
     assert.match(await next(late), /^event: lost\n/);
   });
 
+  it('tells of the last refused versions also who comes later: no list has them', async () => {
+    const refused = (model: string): HubEvent => {
+      const error = { code: 'MODEL_SELF_TEST_FAILED', message: 'golden input 1' };
+      return { type: 'version-refused', model, error, atMs: 1 };
+    };
+    for (let i = 0; i < 25; i++) feed.publish(refused(`model-${i}`));
+    feed.publish(removed('gate-01'));
+    const reader = open();
+    await next(reader);
+    for (let i = 5; i < 25; i++) assert.match(await next(reader), new RegExp(`"model-${i}"`));
+    feed.publish(removed('gate-02'));
+    assert.match(await next(reader), /"gate-02"/);
+  });
+
   it('cuts off who does not read, and nobody else', async () => {
     const slow = open();
     const quick = open();
