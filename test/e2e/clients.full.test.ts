@@ -1,13 +1,12 @@
 /**
  * Python's clients against the hub: Triton's, in JSON and in binary, and Schemathesis, which makes requests up from the document
- * and holds the answers to it. They are installed from PyPI into a folder that goes with the test.
+ * and holds the answers to it. They lie in a virtual environment that `.ci/run` makes.
  */
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
+import { writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
 import { HubServer } from '../../cloud/api/server.ts';
 import { goodPicture } from '../support/bad-inputs.ts';
@@ -15,24 +14,18 @@ import { temporaryFolder } from '../support/fixed.ts';
 import { startHubApi } from '../support/hub-api.ts';
 import { startHubProgram } from '../support/hub-program.ts';
 
-const PACKAGES = ['tritonclient[http]==2.73.0', 'schemathesis==4.32.5'];
-const hasVenv = spawnSync('python3', ['-c', 'import venv, ensurepip']).status === 0;
-/** Of one client; the packages take about a minute. */
+/** A virtual environment with what test/support/clients.txt lists. */
+const venv = resolve(process.env.OUTRIDER_CLIENTS_VENV ?? '.venv');
+const missing =
+  spawnSync(join(venv, 'bin', 'python'), ['-c', 'import tritonclient.http, schemathesis']).status !== 0;
+/** Of one client. */
 const TIMEOUT_MS = 200_000;
 
 const run = promisify(execFile);
 
 describe('Python’s clients', {
-  skip: hasVenv ? false : 'they need python3 with venv, and PyPI (Debian: python3-venv)',
+  skip: missing && `there is no Python with test/support/clients.txt in ${venv}`,
 }, () => {
-  let venv: string;
-  before(async () => {
-    venv = await mkdtemp(join(tmpdir(), 'outrider-venv-'));
-    await run('python3', ['-m', 'venv', venv]);
-    await run(join(venv, 'bin', 'pip'), ['install', '--quiet', ...PACKAGES], { timeout: TIMEOUT_MS });
-  });
-  after(() => rm(venv, { recursive: true, force: true }));
-
   it('tritonclient reads metadata and gets the same answers in JSON and in binary', async (t) => {
     const hub = await startHubProgram(t);
     const folder = await temporaryFolder(t);

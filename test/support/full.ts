@@ -9,13 +9,18 @@ const NEEDS = {
   mount: 'root, for a small tmpfs that gets full',
 };
 
+const VENV = process.env.OUTRIDER_CLIENTS_VENV ?? '.venv';
+const CLIENTS = `${VENV}/bin/python: Python's clients in a virtual environment (python3 -m venv .venv && .venv/bin/pip install -r test/support/clients.txt)`;
+const hasClients =
+  spawnSync(`${VENV}/bin/python`, ['-c', 'import tritonclient.http, schemathesis']).status === 0;
 const missing = Object.entries(NEEDS).filter(
   ([command]) =>
     spawnSync('sh', ['-c', `command -v ${command} || test -x /usr/sbin/${command}`]).status !== 0,
 );
-if (missing.length > 0 || process.getuid?.() !== 0) {
+if (missing.length > 0 || !hasClients || process.getuid?.() !== 0) {
   console.error('The full tests need:');
   for (const [command, what] of Object.entries(NEEDS)) console.error(`  ${command}: ${what}`);
+  console.error(`  ${CLIENTS}`);
   console.error('Nothing was installed, and nothing was run.');
   process.exit(1);
 }
