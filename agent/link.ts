@@ -29,6 +29,8 @@ export interface LinkParts {
   readonly metrics: Metrics;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
   readonly updates: () => UpdateReport[];
+  /** After each scheduled sync, whatever came of it. */
+  readonly onSync: () => void;
 }
 
 export interface Link {
@@ -136,7 +138,7 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
     logger,
     metrics,
   });
-  return { uplink, meter, desired, source, sync: syncOf(config, desired, logger) };
+  return { uplink, meter, desired, source, sync: syncOf(config, desired, parts) };
 }
 
 /** What the configuration says of a pipeline that the hub should know; the outbox may hold requests of one that is gone. */
@@ -165,13 +167,17 @@ export const identityOf = (
 });
 
 /** Once at the start, which makes up for what was missed while the device was off, and then by the schedule. */
-function syncOf({ sync }: AgentConfig, desired: DesiredState, logger: Logger): Part {
+function syncOf(
+  { sync }: AgentConfig,
+  desired: DesiredState,
+  { onSync, logger }: Pick<LinkParts, 'onSync' | 'logger'>,
+): Part {
   const schedule = new Schedule({
     name: 'sync',
     cron: sync.schedule,
     ...(sync.timeZone !== undefined && { timeZone: sync.timeZone }),
     jitterMs: SYNC_JITTER_MS,
-    run: () => desired.sync(),
+    run: () => desired.sync().finally(onSync),
     logger,
   });
   let first: Promise<void> = Promise.resolve();

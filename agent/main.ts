@@ -130,7 +130,8 @@ async function run(
   const routers = new Map<string, CertificateRouter>();
   const fanouts: Fanout[] = [];
   const updates = (): UpdateReport[] => updater.updates;
-  const link = createLink(config, { dataDir, outbox, clock, logger, metrics, pipelines, updates });
+  const onSync = (): void => updater.retry();
+  const link = createLink(config, { dataDir, outbox, clock, logger, metrics, pipelines, updates, onSync });
   const { uplink, meter, desired } = link;
   await lifecycle.start('link ledger', meter);
   await lifecycle.start('desired state', desired);

@@ -127,9 +127,14 @@ export class Updater implements Part {
     await Promise.race([this.#work, this.#o.clock.sleep(STOP_MS)]);
   }
 
-  /** What the hub wants now; said again at each sync. Returns at once. */
+  /** What the hub wants now. Returns at once. */
   want(models: readonly ModelRef[]): void {
     this.#wanted = models;
+    this.retry();
+  }
+
+  /** What stood in the way may be gone. Returns at once. */
+  retry(): void {
     this.#attempt = 0;
     this.#begin();
   }

@@ -234,7 +234,7 @@ for (const code of ['UPDATE_UNTRUSTED', 'UPDATE_EXPIRED', 'UPDATE_OLDER'] satisf
     await until(() => now()?.error?.code === code, 'told');
     assert.deepEqual([now()?.phase, slot.calls, slot.model?.digest], ['checking', [], hub.ref('1').digest]);
     hub.wrong.refresh = undefined;
-    updater.want([hub.ref('2')]);
+    updater.retry();
     await until(() => slot.onTrial, 'a trial');
     assert.equal(now()?.error, null);
     await updater.stop();
