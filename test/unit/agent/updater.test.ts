@@ -455,7 +455,10 @@ test('a self-test that takes the agent down is begun twice, not for ever', async
     const after = await open(hub, { ...place, folder: killed });
     after.slot.verdict = () => new Promise(() => undefined);
     after.updater.want([hub.ref('2')]);
-    for (let i = 0; i < 20; i++) await settle();
+    await until(
+      () => after.slot.calls.length > 0 || after.now()?.phase === 'rolled-back',
+      'a self-test or the end of it',
+    );
     assert.equal(after.slot.calls[0], expected);
     if (expected === undefined) assert.equal(after.now()?.error?.code, 'UPDATE_INTERRUPTED');
     await rm(place.folder, { recursive: true });
