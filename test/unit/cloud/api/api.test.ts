@@ -198,6 +198,7 @@ describe('the hub’s HTTP API', () => {
         hubId: hub.registry.hubId,
         mqttUrl: 'mqtt://127.0.0.1:1883',
         expiresInMs: null,
+        updateRoot: hub.updates.initialRoot(),
       });
       const { devices } = deviceList.parse(await (await ask('GET', '/api/v1/devices')).json());
       assert.deepEqual(
@@ -245,7 +246,12 @@ describe('the hub’s HTTP API', () => {
         await assertProblem(await ask('POST', `${self}/credential`, body, secret), 400, 'BAD_REQUEST');
       const answered = await ask('POST', `${self}/credential`, { secret: renewed }, secret);
       assert.equal(answered.status, 200);
-      const welcome = { hubId: hub.registry.hubId, mqttUrl: 'mqtt://127.0.0.1:1883', expiresInMs: null };
+      const welcome = {
+        hubId: hub.registry.hubId,
+        mqttUrl: 'mqtt://127.0.0.1:1883',
+        expiresInMs: null,
+        updateRoot: hub.updates.initialRoot(),
+      };
       assert.deepEqual(enrollResponse.parse(await answered.json()), { deviceId: 'gate-07', ...welcome });
       const linked = await ask('POST', `${self}/link`, {}, renewed);
       assert.deepEqual(enrollResponse.parse(await linked.json()), { deviceId: 'gate-07', ...welcome });
