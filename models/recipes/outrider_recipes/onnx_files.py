@@ -87,7 +87,7 @@ def _weight_of(node: onnx.NodeProto) -> tuple[int | None, int]:
 
 
 def quantize_static_u8s8(source: Path, target: Path, samples: Iterable[np.ndarray], input_name: str) -> None:
-    """Static QDQ: u8 activations (MinMax over `samples`), s8 weights per channel; BatchNorm and padding folded first."""
+    """Static QDQ: u8 activations (MinMax over `samples`), 7-bit s8 weights per channel; BatchNorm and padding folded first."""
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -110,6 +110,10 @@ def quantize_static_u8s8(source: Path, target: Path, samples: Iterable[np.ndarra
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
+        # Weights in -64..64. On x86 without VNNI, ONNX Runtime multiplies u8 by s8 with VPMADDUBSW, which adds two products
+        # in 16 bits and saturates: 2 * 255 * 127 does not fit, 2 * 255 * 64 does. Measured: docs/decisions/0013.
+        # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+        reduce_range=True,
         calibrate_method=CalibrationMethod.MinMax,
     )
 
