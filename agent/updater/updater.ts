@@ -169,13 +169,14 @@ export class Updater implements Part {
 
   /** It runs already; the hub's number for it is the one that counts. */
   async #settle(slot: UpdatableSlot, wanted: ModelRef): Promise<void> {
-    const { active, update } = this.#state.of(wanted.name);
+    const { update } = this.#state.of(wanted.name);
     // Another version was on its way or was refused, and is no longer wanted.
     const isLeftOver = update !== null && update.model.digest !== wanted.digest;
     if (slot.model?.version === wanted.version && !isLeftOver) return;
     slot.rename(wanted);
     await this.#state.set(wanted.name, {
-      ...(active?.digest === wanted.digest && { active: wanted }),
+      // Also of a folder that was given: after a restart it has its number still.
+      active: wanted,
       ...(isLeftOver && { update: null }),
     });
     this.#tell();

@@ -215,7 +215,7 @@ test('takes from the folder that is here what is the same, and downloads the res
 });
 
 test('what runs already gets the hub’s number and nothing else happens', async (t) => {
-  const { hub, updater, slot, seen } = await setUp(t);
+  const { hub, place, updater, slot, seen } = await setUp(t);
   updater.want([hub.ref('1')]);
   await until(() => slot.calls.length > 0, 'a call');
   assert.deepEqual([slot.calls, hub.opened, updater.updates], [['rename 1'], [], []]);
@@ -224,6 +224,9 @@ test('what runs already gets the hub’s number and nothing else happens', async
   await settle();
   assert.deepEqual([slot.calls.length, seen.length], [1, 1]);
   await updater.stop();
+  const again = await open(hub, place);
+  assert.equal(again.initial?.ref.version, '1', 'after a restart it has its number still');
+  await again.updater.stop();
 });
 
 for (const code of ['UPDATE_UNTRUSTED', 'UPDATE_EXPIRED', 'UPDATE_OLDER'] satisfies ErrorCode[]) {
