@@ -144,7 +144,7 @@ async function run(
   });
   const url = await program.serve(app);
   // Where the command line finds this hub.
-  await writeJsonAtomic(join(folder, 'address.json'), { url });
+  await writeJsonAtomic(join(folder, 'address.json'), { url, mqttUrl });
   logger.info('hub.started', { url, mqttUrl, hubId: registry.hubId });
   if (!isChild()) introduce(registry.hubId, { url, mqttUrl, folder, isDevelopment: updates.isDevelopment });
   return {

@@ -19,7 +19,7 @@ export interface HubOptions {
 }
 
 const ADDRESS_FILE = 'address.json';
-const address = z.object({ url: z.string() });
+const address = z.object({ url: z.string(), mqttUrl: z.string().optional() });
 const problem = z.object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), detail: z.string() });
 const taskError = z.object({ error: z.string(), code: z.enum(ERROR_CODES).catch('HUB_FAILED') });
 const TIMEOUT_MS = 60_000;
@@ -41,8 +41,9 @@ export class HubClient {
 
   /** `--hub`/`--key`/`--ca`, else OUTRIDER_HUB/_KEY/_CA, else what a hub left in the data folder. @throws FILE_UNREADABLE */
   static async find({ hub, key, data, ca }: HubOptions): Promise<HubClient> {
-    const folder = join(resolve(data ?? 'data'), 'hub');
-    const url = hub ?? process.env.OUTRIDER_HUB ?? (await leftAddress(folder)) ?? 'http://127.0.0.1:8080';
+    const folder = hubFolder(data);
+    const url =
+      hub ?? process.env.OUTRIDER_HUB ?? (await leftAddress(folder))?.url ?? 'http://127.0.0.1:8080';
     const found =
       key ??
       process.env.OUTRIDER_KEY ??
@@ -206,8 +207,10 @@ async function trustIn(folder: string, caFile: string | undefined): Promise<Trus
   return left === undefined ? {} : { ca: [...rootCertificates, left].join('\n') };
 }
 
-async function leftAddress(folder: string): Promise<string | undefined> {
+export const hubFolder = (data = 'data'): string => join(resolve(data), 'hub');
+
+/** Where a hub that keeps its data in this folder is, or was: its own address, and the broker's as it uses it. */
+export async function leftAddress(folder: string): Promise<z.infer<typeof address> | undefined> {
   const bytes = await readFile(join(folder, ADDRESS_FILE)).catch(() => undefined);
-  const parsed = address.safeParse(bytes && tryParseJson(bytes));
-  return parsed.success ? parsed.data.url : undefined;
+  return address.safeParse(bytes && tryParseJson(bytes)).data;
 }

@@ -10,7 +10,7 @@ import type { Finding } from '../doctor/finding.ts';
 import { lookAtHub } from '../doctor/hub.ts';
 import { checkClock, checkDisk, checkPort, checkVersions, type WantedPort } from '../doctor/machine.ts';
 import { checkModels, type SelfTest } from '../doctor/models.ts';
-import { HubClient, type HubOptions } from '../hub-client.ts';
+import { HubClient, type HubOptions, hubFolder, leftAddress } from '../hub-client.ts';
 import { print, table } from '../output.ts';
 
 export interface DoctorOptions extends HubOptions, AgentOptions {
@@ -31,10 +31,16 @@ export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promi
     lookAtHub(hub, (options.hub ?? process.env.OUTRIDER_HUB) !== undefined),
     lookAtAgent(agent, (options.agent ?? process.env.OUTRIDER_AGENT) !== undefined),
   ]);
+  const left = await leftAddress(hubFolder(options.data));
   const ports: WantedPort[] = [
     { port: portOf(hub.url, 8080), wantedBy: 'hub', flag: '--hub-port', isOurs: hubLook.isUp },
-    // A hub that is ready has its broker; that this is the one is the best that can be told from outside.
-    { port: MQTT_PORT, wantedBy: 'broker', flag: '--mqtt-port', isOurs: hubLook.isReady && isHere(hub.url) },
+    // A hub that is ready has its broker.
+    {
+      port: portOf(left?.mqttUrl ?? '', MQTT_PORT),
+      wantedBy: 'broker',
+      flag: '--mqtt-port',
+      isOurs: hubLook.isReady && isHere(hub.url),
+    },
     { port: portOf(agent.url, 8090), wantedBy: 'agent', flag: '--agent-port', isOurs: agentLook.isUp },
   ];
   const findings: readonly Finding[] = [
