@@ -51,7 +51,23 @@ export async function startPublishing(parts: PublishingParts): Promise<Publishin
   });
   await publisher.restore();
   await takeInModels(config.modelsDir, publisher, logger);
+  await sweepUploads(blobs, registry, clock, logger);
   return { updates, blobs, publisher };
+}
+
+/** What was uploaded and never became part of a version. */
+const FORGOTTEN_AFTER_MS = 86_400_000;
+
+async function sweepUploads(
+  blobs: BlobStore,
+  { models }: Registry,
+  clock: Clock,
+  logger: Logger,
+): Promise<void> {
+  const files = models.all().flatMap((ref) => models.stored(ref)?.files ?? []);
+  const kept = new Set(files.map(({ sha256 }) => sha256));
+  const bytes = await blobs.sweep(kept, clock.nowAtMs() - FORGOTTEN_AFTER_MS);
+  if (bytes > 0) logger.info('hub.uploads_swept', { bytes });
 }
 
 /** Each folder whose digest is not known becomes its name's next version; one that is not valid is told and passed over. */

@@ -162,14 +162,21 @@ export class BlobStore {
     await syncFolder(dirname(folder));
   }
 
-  /** Removes every blob, whole or not, that is not kept. @returns the bytes that this freed */
-  async sweep(keep: ReadonlySet<string>): Promise<number> {
+  /**
+   * Removes every blob, whole or not, that is not kept.
+   *
+   * @param untouchedSinceAtMs spares what has been written to later: somebody may be at it
+   * @returns the bytes that this freed
+   */
+  async sweep(keep: ReadonlySet<string>, untouchedSinceAtMs = Number.POSITIVE_INFINITY): Promise<number> {
     let freed = 0;
     for (const shelf of await readdir(this.#folder).catch(() => [])) {
       for (const name of await readdir(join(this.#folder, shelf)).catch(() => [])) {
         if (keep.has(name.replace(/\.part$/, ''))) continue;
         const path = join(this.#folder, shelf, name);
-        freed += (await sizeOf(path)) ?? 0;
+        const found = await stat(path).catch(() => undefined);
+        if (!found || found.mtimeMs > untouchedSinceAtMs) continue;
+        freed += found.size;
         await rm(path, { force: true });
       }
     }
