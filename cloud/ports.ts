@@ -257,16 +257,25 @@ export interface BlobShelf {
 /** Publishes versions: numbers them, tests them, signs them. */
 export interface Publisher {
   /**
-   * Listed in signed metadata when it returns, and deployed where the model's policy is `auto`.
+   * Listed in signed metadata when it returns, and deployed where the model's policy is `auto`; where this hub does not hold the key
+   * of targets it says `published: false`, and `putTargets` does the rest.
    *
    * @throws MODEL_INVALID, MODEL_DIGEST_MISMATCH, MODEL_SELF_TEST_FAILED, NOT_FOUND (a blob that has not been uploaded), DISK_FULL
    */
   publish(name: string, request: VersionRequest): Promise<PublishedVersion>;
+  /**
+   * Takes targets metadata that somebody else has signed. The versions that they list are published when it returns, and deployed
+   * where their model's policy is `auto`.
+   *
+   * @returns its ETag
+   * @throws PRECONDITION_FAILED, UPDATE_UNTRUSTED, DISK_FULL
+   */
+  putTargets(body: Uint8Array, ifMatch: string): Promise<string>;
 }
 
 /** The signed metadata, and the files that it lists (TUF 1.0). */
 export interface SignedUpdates {
-  /** True: this hub has made all keys itself, and signs whatever it is asked to. */
+  /** True while a key of root or targets is here: the hub signs whatever it is asked to. */
   readonly isDevelopment: boolean;
   /** The root metadata that a device trusts from its enrolment on, as JSON. */
   initialRoot(): string;
@@ -276,8 +285,6 @@ export interface SignedUpdates {
   target(path: string): { readonly sha256: string; readonly bytes: number } | undefined;
   /** The targets metadata as it is, for a publisher with a key of its own. */
   targets(): { readonly etag: string; readonly body: Uint8Array };
-  /** Takes targets metadata that somebody else has signed. @returns its ETag @throws PRECONDITION_FAILED, UPDATE_UNTRUSTED */
-  putTargets(body: Uint8Array, ifMatch: string): Promise<string>;
 }
 
 /** Who wants to know what happens here. */

@@ -115,9 +115,12 @@ export class ModelRegistry implements ModelCatalog, ModelShelf {
     return join(this.#o.folder, encodeURIComponent(name), version);
   }
 
-  /** Its own copy is there: it can be run. */
+  /** Its own copy is there: it can be run, and people see it, whether it is listed or not. */
   shelved(ref: ModelRef): void {
-    this.#present.set(`${ref.name} ${ref.digest}`, this.folderOf(ref));
+    const key = `${ref.name} ${ref.digest}`;
+    const isNew = !this.#present.has(key);
+    this.#present.set(key, this.folderOf(ref));
+    if (isNew) this.#tell(ref.name);
   }
 
   /**
@@ -226,6 +229,10 @@ export class ModelRegistry implements ModelCatalog, ModelShelf {
 
   #changed(name: string): void {
     this.#o.onDesiredChange();
+    this.#tell(name);
+  }
+
+  #tell(name: string): void {
     const model = this.#describe(this.#database.data, name);
     if (model) this.#o.onModelChange(model);
   }

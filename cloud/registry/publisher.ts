@@ -3,6 +3,8 @@
  * can be done again: a kill between any two loses nothing, and `restore` or the same push goes on from there.
  *
  * blobs are there -> tried (candidate folder) -> recorded, with its number -> own copy -> listed in signed metadata -> published
+ *
+ * Where the key of targets is not on this hub, a version waits after its own copy until `putTargets` brings metadata that list it.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -37,11 +39,24 @@ const MAX_VERSION_BYTES = 8 * 1024 ** 3;
 /** No model is called like that: names begin with a letter, a digit or _. */
 const CANDIDATES_FOLDER_NAME = '.candidates';
 
+/** The signed metadata. */
+export interface Listing {
+  /** Whether this hub has the key; else `add` cannot. */
+  readonly canList: boolean;
+  add(releases: readonly Release[]): Promise<void>;
+  /** Takes what somebody else has signed. @returns its ETag */
+  putTargets(body: Uint8Array, ifMatch: string): Promise<string>;
+  /** undefined when it is not listed */
+  release(name: string, version: string): Release | undefined;
+}
+
+/** What has become of a version. */
+type Standing = Pick<PublishedVersion, 'published' | 'deployed'>;
+
 export interface VersionPublisherOptions {
   readonly models: ModelRegistry;
   readonly blobs: BlobStore;
-  /** Lists versions in the signed metadata. */
-  readonly updates: { add(releases: readonly Release[]): Promise<void> };
+  readonly updates: Listing;
   readonly tryModel: TryModel;
   /** For what is not a version yet; the hub's folder of models. */
   readonly folder: string;
@@ -75,7 +90,8 @@ export class VersionPublisher implements Publisher {
       }
     }
     try {
-      await this.#list(whole);
+      await this.#sign(whole);
+      for (const ref of whole) if (!models.stored(ref)?.published) await this.#settle(ref);
     } catch (error) {
       // The hub answers all the same; devices keep to what was listed before.
       logger.failure('registry.not_published', error);
@@ -97,7 +113,7 @@ export class VersionPublisher implements Publisher {
         const files = (known && (await this.#storedWhole(known))) ?? (await this.#copy(folder));
         const ref = await models.takeIn(folder, { picture, files });
         await this.#shelve(ref, files);
-        await this.#list([ref]);
+        await this.#list(ref);
         return ref;
       } catch (error) {
         // The hub can answer with it all the same; only devices cannot have it.
@@ -121,6 +137,14 @@ export class VersionPublisher implements Publisher {
       });
       throw error;
     }
+  }
+
+  async putTargets(body: Uint8Array, ifMatch: string): Promise<string> {
+    const { models, updates } = this.#o;
+    const etag = await updates.putTargets(body, ifMatch);
+    // Once they are in force they are taken: what a failure here leaves undone, a start or the next push does.
+    for (const ref of models.all()) if (!models.stored(ref)?.published) await this.#settle(ref);
+    return etag;
   }
 
   async #publish(name: string, request: VersionRequest): Promise<PublishedVersion> {
@@ -148,8 +172,7 @@ export class VersionPublisher implements Publisher {
     const stored = this.#o.models.stored(known)?.files ?? [];
     if (stored.length === 0) await this.#o.models.addFiles(known, files);
     await this.#shelve(known, stored.length === 0 ? files : stored);
-    const [isDeployed = false] = await this.#list([known]);
-    return { ...known, created: false, deployed: isDeployed, test: null };
+    return { ...known, created: false, ...(await this.#list(known)), test: null };
   }
 
   async #publishNew(
@@ -163,9 +186,10 @@ export class VersionPublisher implements Publisher {
     const test = await this.#try(folder, force);
     const ref = await models.takeIn({ ...folder, path: '' }, { picture, files: [...files], test });
     await this.#shelve(ref, files);
-    const [isDeployed = false] = await this.#list([ref]);
-    logger.info('registry.published', { model: name, version: ref.version, modelDigest: ref.digest, test });
-    return { ...ref, created: true, deployed: isDeployed, test };
+    const standing = await this.#list(ref);
+    if (standing.published)
+      logger.info('registry.published', { model: name, version: ref.version, modelDigest: ref.digest, test });
+    return { ...ref, created: true, ...standing, test };
   }
 
   /** @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED */
@@ -191,13 +215,28 @@ export class VersionPublisher implements Publisher {
     models.shelved(ref);
   }
 
-  /** Signs for these, then lets devices be told. @returns which of them devices are told to run */
-  async #list(refs: readonly ModelRef[]): Promise<boolean[]> {
+  async #list(ref: ModelRef): Promise<Standing> {
+    await this.#sign([ref]);
+    const standing = await this.#settle(ref);
+    if (!standing.published) {
+      const { name: model, version, digest: modelDigest } = ref;
+      this.#o.logger.info('registry.waits_for_signature', { model, version, modelDigest });
+    }
+    return standing;
+  }
+
+  /** Where the key is here. */
+  async #sign(refs: readonly ModelRef[]): Promise<void> {
+    const { updates } = this.#o;
+    if (updates.canList) await updates.add(refs.flatMap((ref) => this.#releaseOf(ref) ?? []));
+  }
+
+  /** What is listed, and can be fetched as it is listed, is published: devices may be told of it. */
+  async #settle(ref: ModelRef): Promise<Standing> {
     const { models, updates } = this.#o;
-    await updates.add(refs.flatMap((ref) => this.#releaseOf(ref) ?? []));
-    const isDeployed: boolean[] = [];
-    for (const ref of refs) isDeployed.push(await models.published(ref));
-    return isDeployed;
+    const listed = updates.release(ref.name, ref.version);
+    const published = listed?.ref.digest === ref.digest && (await this.#hasAll(listed.files));
+    return { published, deployed: published && (await models.published(ref)) };
   }
 
   #releaseOf(ref: ModelRef): Release | undefined {

@@ -111,6 +111,24 @@ export class HubClient {
     return { value: await this.#json(response, schema), etag };
   }
 
+  /** As it is, with the ETag that `putBytes` wants. */
+  async getBytes(path: string): Promise<{ body: Uint8Array; etag: string }> {
+    const response = await this.#send(path, { method: 'GET' });
+    return {
+      body: new Uint8Array(await response.arrayBuffer()),
+      etag: response.headers.get('etag') ?? '',
+    };
+  }
+
+  /** Puts it in the place of what was read with this ETag. @throws PRECONDITION_FAILED when somebody has changed it since */
+  async putBytes(
+    path: string,
+    { etag, body }: { readonly etag: string; readonly body: Uint8Array },
+  ): Promise<void> {
+    const headers = { 'content-type': 'application/json', 'if-match': etag };
+    await this.#send(path, { method: 'PUT', headers, body });
+  }
+
   /** How much of a blob has come: all of it, or so many bytes. */
   async blobState(sha256: string): Promise<'whole' | number> {
     const response = await this.#fetch(`/api/v1/blobs/${sha256}`, { method: 'HEAD' });

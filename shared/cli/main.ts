@@ -68,6 +68,7 @@ following(
 )
   .option('--name <name>', 'publish it under this name instead of its own')
   .option('--force', 'publish although the hub’s own test of its golden inputs fails')
+  .option('--signing-key <file>', 'PEM of the key of targets, for a hub that does not hold it')
   .action(pushModel);
 following(
   models

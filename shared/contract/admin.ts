@@ -71,6 +71,8 @@ export const publishedVersion = z.object({
   digest,
   /** False: this version was here before. */
   created: z.boolean(),
+  /** Whether the signed metadata lists it. False: this hub does not hold the key of targets, and it waits for who does. */
+  published: z.boolean(),
   /** Whether devices are told to run it now. */
   deployed: z.boolean(),
   /** How the hub tested it; null: it was here before. */

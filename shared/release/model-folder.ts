@@ -82,6 +82,12 @@ export async function versionFilesOf({
   return files;
 }
 
+/** The digest of the version that these files, as `versionFilesOf` gives them, are. */
+export const digestOf = (files: readonly VersionFile[], spec: ModelSpec): string =>
+  versionDigest(
+    new Map(files.filter(({ path }) => counts(path, spec)).map(({ path, sha256 }) => [path, sha256])),
+  );
+
 /** The digest of a version from its files' digests, byte-sorted by path. */
 function versionDigest(hashes: ReadonlyMap<string, string>): string {
   const lines = [...hashes]

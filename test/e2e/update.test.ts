@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { HubClient } from '../../shared/cli/hub-client.ts';
@@ -7,13 +7,13 @@ import { deviceList } from '../../shared/contract/admin.ts';
 import { isFailure, type Result, result } from '../../shared/contract/result.ts';
 import { temporaryFolder } from '../support/fixed.ts';
 import { mislabelled, recalibrated } from '../support/model-variants.ts';
-import { commandOf, descendants, eventually, outrider, upFlags } from '../support/programs.ts';
+import { commandOf, descendants, eventually, freePort, outrider, upFlags } from '../support/programs.ts';
 
 const NAME = 'cifar10-cnn';
 
 /** The demo, and a second terminal. */
-async function setUp(t: TestContext) {
-  const data = await temporaryFolder(t);
+async function setUp(t: TestContext, folder?: string) {
+  const data = folder ?? (await temporaryFolder(t));
   const { flags, agent, hub } = await upFlags(data);
   const up = outrider(t, ['up', ...flags]);
   await up.says(/edge +confident/);
@@ -103,4 +103,29 @@ test('an agent that is killed in a trial comes back with the version before, and
     40_000,
   );
   assert.equal(await running(), '1');
+});
+
+test('a device takes what somebody with the key has signed for, and hears nothing of it before', async (t) => {
+  const data = await temporaryFolder(t);
+  const safe = join(data, 'safe');
+  await mkdir(safe);
+  const ports = ['--hub-port', String(await freePort()), '--mqtt-port', String(await freePort())];
+  const maker = outrider(t, ['hub', '--data', data, '--models', safe, ...ports]);
+  await maker.says('development signing keys');
+  maker.process.kill('SIGTERM');
+  await maker.exited;
+  for (const role of ['root', 'targets'])
+    await rename(join(data, 'hub', 'tuf', 'keys', `${role}.pem`), join(safe, `${role}.pem`));
+
+  const { run, running, update } = await setUp(t, data);
+  const retrained = await recalibrated(NAME, join(data, 'retrained'), 0.846);
+  const waits = await run('models', 'push', retrained);
+  assert.equal(waits.code, 1);
+  assert.match(waits.said, /cifar10-cnn@2 is uploaded and waits for its signature.*\(UPDATE_NOT_LISTED\)/);
+  assert.deepEqual([await running(), await update()], ['1', undefined]);
+  const pushed = await run('models', 'push', retrained, '--signing-key', join(safe, 'targets.pem'));
+  assert.equal(pushed.code, 0, pushed.said);
+  assert.match(pushed.said, /cifar10-cnn@2 is published\./);
+  assert.match(pushed.said, /demo: cifar10-cnn@2 committed/);
+  await eventually(async () => (await running()) === '2', 'the hub was not told');
 });

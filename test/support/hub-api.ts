@@ -82,6 +82,7 @@ export async function startHubApi(
   await takeIn(registry, 'texts', 'text-classification');
   const asked: InferenceRequest[] = [];
   const usage: UsageLine[] = [];
+  const updates = new MemoryUpdates();
   const hub: Omit<TestHubApi, 'app'> = {
     registry,
     brokerFolder,
@@ -91,8 +92,8 @@ export async function startHubApi(
     asked,
     usage,
     blobs: new FolderBlobs(join(root, 'blobs')),
-    publisher: new MemoryPublisher(),
-    updates: new MemoryUpdates(),
+    publisher: new MemoryPublisher(updates),
+    updates,
     events: new EventFeed(clock),
     board: new MemoryBoard(),
     answer: () => LABELS,

@@ -12,23 +12,39 @@ export interface HubProgram {
   readonly url: string;
   /** May everything. */
   readonly key: string;
+  /** The hub's own folder. */
+  readonly folder: string;
   output(): string;
+  stop(): Promise<void>;
+}
+
+export interface HubProgramOptions {
+  /** Of a hub that has run before: this one goes on with it. */
+  readonly folder?: string;
+  readonly args?: readonly string[];
 }
 
 /** Ready to answer for the models `colours` and `words` when it returns; ends with the test. */
-export async function startHubProgram(t: TestContext): Promise<HubProgram> {
-  const folder = await temporaryFolder(t);
+export async function startHubProgram(
+  t: TestContext,
+  { folder: before, args = [] }: HubProgramOptions = {},
+): Promise<HubProgram> {
+  const folder = before === undefined ? await temporaryFolder(t) : join(before, '..', '..');
   const [port, mqttPort] = [await freePort(), await freePort()];
   for (const name of ['colours', 'words'])
     await cp(join(FIXTURES, name), join(folder, 'models', name), { recursive: true });
   const data = join(folder, 'data');
   const hub = outrider(t, [
     ...['hub', '--data', data, '--models', join(folder, 'models')],
-    ...['--hub-port', String(port), '--mqtt-port', String(mqttPort)],
+    ...['--hub-port', String(port), '--mqtt-port', String(mqttPort), ...args],
   ]);
   await hub.says('admin key in');
   const url = `http://127.0.0.1:${port}`;
   await eventually(async () => (await fetch(`${url}/readyz`)).ok, 'the hub did not get ready');
   const key = (await readFile(join(data, 'hub', 'admin.key'), 'utf8')).trim();
-  return { url, key, output: hub.output };
+  const stop = async (): Promise<void> => {
+    hub.process.kill('SIGTERM');
+    await hub.exited;
+  };
+  return { url, key, folder: join(data, 'hub'), output: hub.output, stop };
 }

@@ -1,19 +1,35 @@
 /** What publishes on a hub, over a real disk with real signatures; who tries a version, and what fails, a test says. */
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ShelvedModel } from '../../cloud/registry/models.ts';
-import { VersionPublisher, type VersionPublisherOptions } from '../../cloud/registry/publisher.ts';
+import {
+  type Listing,
+  VersionPublisher,
+  type VersionPublisherOptions,
+} from '../../cloud/registry/publisher.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import type { DeployPolicy, HubEvent, PublishedVersion, VersionFile } from '../../shared/contract/admin.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
 import { openModelFolder, versionFilesOf } from '../../shared/release/model-folder.ts';
+import type { Release } from '../../shared/release/release.ts';
 import { TufRepository } from '../../shared/release/tuf/repository.ts';
+import { signTargets } from '../../shared/release/tuf/sign-targets.ts';
+import { readSigningKey, type SigningKey } from '../../shared/release/tuf/signing-keys.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
 
 export type Changes = (parts: VersionPublisherOptions) => Partial<VersionPublisherOptions>;
+
+/** The same, but for what a test changes. */
+export const listingWith = (updates: Listing, changes: Partial<Listing>): Listing => ({
+  canList: updates.canList,
+  add: (releases) => updates.add(releases),
+  putTargets: (body, ifMatch) => updates.putTargets(body, ifMatch),
+  release: (name, version) => updates.release(name, version),
+  ...changes,
+});
 
 export class PublishingHub {
   readonly root: string;
@@ -118,6 +134,33 @@ export class PublishingHub {
   wanted(deviceId: string): Record<string, string> {
     const models = this.registry.desired.of(deviceId)?.models ?? [];
     return Object.fromEntries(models.map(({ name, version }) => [name, version]));
+  }
+
+  /** From the next start on this hub signs no targets itself. @returns the key with which somebody else does */
+  async moveKeysAway(): Promise<SigningKey> {
+    for (const role of ['root', 'targets'])
+      await rename(join(this.folder, 'tuf', 'keys', `${role}.pem`), join(this.root, `${role}.pem`));
+    return readSigningKey(join(this.root, 'targets.pem'));
+  }
+
+  async moveKeysBack(): Promise<void> {
+    for (const role of ['root', 'targets'])
+      await rename(join(this.root, `${role}.pem`), join(this.folder, 'tuf', 'keys', `${role}.pem`));
+  }
+
+  /** The targets that list this version too, as who keeps the key signs them. */
+  signed(
+    key: SigningKey,
+    { name, version, digest }: PublishedVersion,
+    changes: Partial<Release> = {},
+  ): Buffer {
+    const stored = this.registry.models.stored({ name, version });
+    if (!stored) throw new Error(`${name} ${version} is not recorded`);
+    const { task, files } = stored;
+    const release = { ref: { name, version, digest }, task, minAgentVersion: undefined, files, ...changes };
+    const body = signTargets(this.updates.targets().body, release, { key, clock });
+    if (!body) throw new Error(`${name} ${version} is listed already`);
+    return body;
   }
 
   listed(): string[] {

@@ -128,6 +128,13 @@ export class MemoryPublisher implements Publisher {
   readonly #known = new Map<string, string>();
   /** Held up by a test. */
   wait: Promise<void> = Promise.resolve();
+  readonly #updates: MemoryUpdates;
+
+  constructor(updates: MemoryUpdates) {
+    this.#updates = updates;
+  }
+
+  putTargets: Publisher['putTargets'] = (body, ifMatch) => this.#updates.putTargets(body, ifMatch);
 
   publish: Publisher['publish'] = async (name, { files }) => {
     await this.wait;
@@ -136,7 +143,8 @@ export class MemoryPublisher implements Publisher {
     const version = before ?? String(this.#known.size + 1);
     this.#known.set(digest, version);
     const created = before === undefined;
-    return { name, version, digest, created, deployed: false, test: created ? 'smoke' : null };
+    const test = created ? 'smoke' : null;
+    return { name, version, digest, created, published: true, deployed: false, test };
   };
 }
 

@@ -88,7 +88,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
       body: { 'application/json': versionRequest },
       responses: {
         200: json('The same files are a version already', publishedVersion),
-        201: json('Published: listed in signed metadata', publishedVersion),
+        201: json('A new version; `published` says whether the signed metadata lists it', publishedVersion),
       },
     },
     async (c) => {

@@ -1,6 +1,6 @@
 /** The signed targets metadata, for a publisher with a key of its own: reads it, signs a new one, puts it in its place. */
 import { AppError } from '../../../shared/runtime/errors.ts';
-import type { SignedUpdates } from '../../ports.ts';
+import type { Publisher, SignedUpdates } from '../../ports.ts';
 import type { BodyReader } from '../body.ts';
 import { type Api, anyBytes, mount } from '../endpoint.ts';
 import { ifMatch } from '../etag.ts';
@@ -9,13 +9,15 @@ import type { Guards } from '../guards.ts';
 export interface TargetsApiOptions {
   readonly guards: Guards;
   readonly signedUpdates: SignedUpdates;
+  readonly publisher: Publisher;
   readonly bodies: BodyReader;
 }
 
 /** A target takes some 200 bytes: 20,000 files. */
 const MAX_TARGETS_BYTES = 4 * 1024 * 1024;
 
-export function mountPublisherTargets(app: Api, { guards, signedUpdates, bodies }: TargetsApiOptions): void {
+export function mountPublisherTargets(app: Api, options: TargetsApiOptions): void {
+  const { guards, signedUpdates, publisher, bodies } = options;
   const tag = 'updates';
   const path = '/tuf/targets';
   const guard = guards.key('admin');
@@ -39,7 +41,8 @@ export function mountPublisherTargets(app: Api, { guards, signedUpdates, bodies 
         path,
         tag,
         guard,
-        summary: 'Takes targets metadata that has been signed elsewhere',
+        summary:
+          'Takes targets metadata that has been signed elsewhere, and publishes the versions that it lists',
       },
       headers: { 'If-Match': 'The ETag of the metadata that it follows; needed' },
       body: { 'application/json': anyBytes },
@@ -50,7 +53,7 @@ export function mountPublisherTargets(app: Api, { guards, signedUpdates, bodies 
       const etag = await bodies.with(c.req.raw, MAX_TARGETS_BYTES, async (body) => {
         const now = signedUpdates.targets().etag;
         if (!isRead(quoted(now))) throw new AppError('PRECONDITION_FAILED');
-        return signedUpdates.putTargets(body, now);
+        return publisher.putTargets(body, now);
       });
       c.header('etag', quoted(etag));
       return c.body(null, 204);

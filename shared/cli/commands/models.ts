@@ -12,12 +12,16 @@ import {
 } from '../../contract/admin.ts';
 import { BLOB_PIECE_BYTES } from '../../contract/limits.ts';
 import { modelName, modelVersion } from '../../contract/names.ts';
-import { openModelFolder, SPEC_FILE, versionFilesOf } from '../../release/model-folder.ts';
+import { digestOf, openModelFolder, SPEC_FILE, versionFilesOf } from '../../release/model-folder.ts';
+import type { ModelSpec } from '../../release/model-spec.ts';
+import { readSigningKey } from '../../release/tuf/signing-keys.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import { HubClient, type HubOptions, modelPath } from '../hub-client.ts';
 import { bytesText, print, table } from '../output.ts';
+import { versionText } from '../update-text.ts';
 import { followUpdate } from './follow-update.ts';
+import { listVersion } from './list-version.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
 
@@ -45,29 +49,43 @@ interface Part extends VersionFile {
   readonly from: string | Uint8Array;
 }
 
-/** Uploads what the hub does not have, publishes the version, and shows how devices take it. */
+/** Uploads what the hub does not have, publishes the version, signs for it where the hub can't, and shows how devices take it. */
 export async function pushModel(
   path: string,
   options: Options & {
     readonly name?: string;
     readonly force?: boolean;
+    /** File of the key of targets. */
+    readonly signingKey?: string;
     readonly wait: string | false;
   },
 ): Promise<void> {
   if (options.name !== undefined && !modelName.safeParse(options.name).success)
     throw new AppError('USAGE', `“${options.name}” is no model name`);
   const waitMs = waitOf(options.wait);
+  const key = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const hub = await HubClient.find(options);
-  const { name, parts } = await partsOf(path, options.name);
-  const request: VersionRequest = {
-    files: parts.map(({ path: file, sha256, bytes }) => ({ path: file, sha256, bytes })),
-    ...(options.force && { force: true }),
-  };
+  const { spec, parts } = await partsOf(path, options.name);
+  const { name, task } = spec;
+  const files = parts.map(({ path: file, sha256, bytes }) => ({ path: file, sha256, bytes }));
+  const request: VersionRequest = { files, ...(options.force && { force: true }) };
   await upload(hub, parts, options.json !== true);
-  const made = await hub.post(`/api/v1/models/${modelPath(name)}/versions`, request, publishedVersion);
-  print(options.json, made, () => publishedText(made));
+  let made = await hub.post(`/api/v1/models/${modelPath(name)}/versions`, request, publishedVersion);
+  const wasPublished = made.published && !made.created;
+  if (!made.published) {
+    if (!key) throw waitsForSignature(made);
+    const ref = { name, version: made.version, digest: digestOf(files, spec) };
+    made = await listVersion(hub, made, { release: { ref, task, minAgentVersion: undefined, files }, key });
+  }
+  print(options.json, made, () => publishedText(made, wasPublished));
   if (made.deployed && waitMs > 0 && !options.json) await followUpdate(hub, made, waitMs);
 }
+
+const waitsForSignature = (made: PublishedVersion): AppError =>
+  new AppError(
+    'UPDATE_NOT_LISTED',
+    `${versionText(made)} is uploaded and waits for its signature: this hub does not hold the key of targets. Push it again with --signing-key FILE, where the key is`,
+  );
 
 function waitOf(wait: string | false): number {
   if (wait === false) return 0;
@@ -76,8 +94,8 @@ function waitOf(wait: string | false): number {
   return seconds * 1_000;
 }
 
-function publishedText({ name, version, created, deployed, test }: PublishedVersion): string {
-  const was = created ? 'is published' : 'was published before';
+function publishedText({ name, version, deployed, test }: PublishedVersion, wasPublished: boolean): string {
+  const was = wasPublished ? 'was published before' : 'is published';
   const tested = {
     golden: ', its golden inputs answered as recorded',
     smoke: ', not tested: it has no golden inputs',
@@ -88,14 +106,15 @@ function publishedText({ name, version, created, deployed, test }: PublishedVers
 }
 
 /** What goes up; under another name its spec says that name. @throws MODEL_INVALID, MODEL_DIGEST_MISMATCH */
-async function partsOf(path: string, name?: string): Promise<{ name: string; parts: Part[] }> {
+async function partsOf(path: string, name?: string): Promise<{ spec: ModelSpec; parts: Part[] }> {
   const folder = await openModelFolder(path);
   const files = await versionFilesOf(folder);
   const parts = files.map((file): Part => ({ ...file, from: join(path, file.path) }));
-  if (name === undefined || name === folder.spec.name) return { name: folder.spec.name, parts };
-  const spec = Buffer.from(`${JSON.stringify({ ...folder.spec, name }, null, 2)}\n`);
-  const renamed = { path: SPEC_FILE, sha256: sha256Hex(spec), bytes: spec.length, from: spec };
-  return { name, parts: parts.map((part) => (part.path === SPEC_FILE ? renamed : part)) };
+  if (name === undefined || name === folder.spec.name) return { spec: folder.spec, parts };
+  const spec = { ...folder.spec, name };
+  const from = Buffer.from(`${JSON.stringify(spec, null, 2)}\n`);
+  const renamed = { path: SPEC_FILE, sha256: sha256Hex(from), bytes: from.length, from };
+  return { spec, parts: parts.map((part) => (part.path === SPEC_FILE ? renamed : part)) };
 }
 
 async function upload(hub: HubClient, parts: readonly Part[], isShown: boolean): Promise<void> {

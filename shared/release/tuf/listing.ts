@@ -1,8 +1,10 @@
 /** Versions among the signed targets: one target for each file, told apart by its path, described by its custom fields (TUF 4.5). */
-import { TargetFile, type Targets } from '@tufjs/models';
+import { isDeepStrictEqual } from 'node:util';
+import { Metadata, TargetFile, Targets } from '@tufjs/models';
 import { z } from 'zod';
 import { type VersionFile, versionFile } from '../../contract/admin.ts';
 import { MAX_VERSION_FILES } from '../../contract/limits.ts';
+import { AppError } from '../../runtime/errors.ts';
 import {
   consistentPath,
   type Release,
@@ -11,9 +13,48 @@ import {
   targetPath,
   targetPrefix,
 } from '../release.ts';
+import { type Signed, SPEC_VERSION } from './roles.ts';
+
+/** Targets of the next version with the same content, not signed yet. */
+export function nextTargets({ version, targets }: Targets, expires: string): Signed['targets'] {
+  const next = { version: version + 1, specVersion: SPEC_VERSION, expires, targets: { ...targets } };
+  return new Metadata(new Targets(next));
+}
+
+/**
+ * Targets of the next version that list these too, not signed yet. A version that is listed with its digest stays as it was signed.
+ *
+ * @returns undefined when all are listed
+ * @throws CONFLICT (the same version with other files)
+ */
+export function targetsWith(
+  targets: Targets,
+  releases: readonly Release[],
+  expires: string,
+): Signed['targets'] | undefined {
+  const isMissing = (release: Release): boolean => !isListed(targets, release);
+  const missing = releases.filter(isMissing);
+  if (missing.length === 0) return undefined;
+  const next = nextTargets(targets, expires);
+  for (const target of missing.flatMap(targetsOf)) next.signed.addTarget(target);
+  return next;
+}
+
+function isListed(targets: Targets, release: Release): boolean {
+  const { ref } = release;
+  const own = targetsOf(release);
+  const there = own.filter(({ path }) => targets.targets[path]);
+  if (there.length === 0) return false;
+  const isEqual = (target: TargetFile): boolean =>
+    isDeepStrictEqual(targets.targets[target.path]?.toJSON(), target.toJSON());
+  if (own.every(isEqual)) return true;
+  // Files that only travel may differ: who has signed for this digest has decided which.
+  if (releaseIn(targets, ref.name, ref.version)?.ref.digest === ref.digest) return true;
+  throw new AppError('CONFLICT', `${there[0]?.path} is listed already, with other content`);
+}
 
 /** A version's files as targets. */
-export function targetsOf({ ref, task, minAgentVersion, files }: Release): TargetFile[] {
+function targetsOf({ ref, task, minAgentVersion, files }: Release): TargetFile[] {
   const { name, version, digest } = ref;
   const custom = {
     model: name,

@@ -7,7 +7,6 @@
  */
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isDeepStrictEqual } from 'node:util';
 import { Metadata, MetaFile, Root, Snapshot, Targets, Timestamp } from '@tufjs/models';
 import { Alarm } from '../../runtime/alarm.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
@@ -17,10 +16,11 @@ import { sha256Hex } from '../../runtime/ids.ts';
 import type { Part } from '../../runtime/lifecycle.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import type { Release } from '../release.ts';
-import { contentOf, releasesIn, targetsOf } from './listing.ts';
+import { contentOf, nextTargets, releaseIn, releasesIn, targetsWith } from './listing.ts';
 import {
   encodeMetadata,
   expiresAtMs,
+  isoTime,
   LIFE_MS,
   MAX_BYTES,
   parseMetadata,
@@ -29,6 +29,7 @@ import {
   requireSigned,
   roleOf,
   type Signed,
+  SPEC_VERSION,
   signedAtMs,
 } from './roles.ts';
 import { makeKeys, readKeys, type SigningKey, type SigningKeys } from './signing-keys.ts';
@@ -99,6 +100,11 @@ export class TufRepository implements Part {
     return this.#keys.root !== undefined || this.#keys.targets !== undefined;
   }
 
+  /** Whether this hub can list versions itself; else somebody with the key does, with `putTargets`. */
+  get canList(): boolean {
+    return this.#keys.targets !== undefined;
+  }
+
   start(): void {
     this.#isStopped = false;
     this.#watch();
@@ -128,6 +134,11 @@ export class TufRepository implements Part {
     return this.#content.get(path);
   }
 
+  /** The version as it is listed; undefined when it is not. */
+  release(name: string, version: string): Release | undefined {
+    return releaseIn(this.#current.targets.metadata.signed, name, version);
+  }
+
   /** The versions that devices may take. */
   releases(): Release[] {
     return releasesIn(this.#current.targets.metadata.signed);
@@ -145,20 +156,12 @@ export class TufRepository implements Part {
    */
   add(releases: readonly Release[]): Promise<void> {
     return this.#alone(async () => {
-      const targets = this.#nextTargets();
-      const { signed } = targets;
-      let isChanged = false;
-      for (const target of releases.flatMap(targetsOf)) {
-        const known = signed.targets[target.path];
-        if (known && isDeepStrictEqual(known.toJSON(), target.toJSON())) continue;
-        if (known) throw new AppError('CONFLICT', `${target.path} is listed already, with other content`);
-        signed.addTarget(target);
-        isChanged = true;
-      }
-      if (!isChanged) return;
+      const current = this.#current.targets.metadata.signed;
+      const targets = targetsWith(current, releases, this.#end('targets'));
+      if (!targets) return;
       this.#require('targets').sign(targets);
       await this.#list(targets, encodeMetadata(targets));
-      this.#logger.info('updates.listed', { targetsVersion: signed.version });
+      this.#logger.info('updates.listed', { targetsVersion: targets.signed.version });
     });
   }
 
@@ -209,7 +212,7 @@ export class TufRepository implements Part {
     return this.#alone(async () => {
       if (this.#isDue('root')) await this.#renewRoot();
       if (this.#isDue('targets')) {
-        const targets = this.#nextTargets();
+        const targets = nextTargets(this.#current.targets.metadata.signed, this.#end('targets'));
         this.#require('targets').sign(targets);
         await this.#list(targets, encodeMetadata(targets));
       } else if (this.#isDue('snapshot')) {
@@ -241,19 +244,6 @@ export class TufRepository implements Part {
         `the key of ${role}.json is not on this hub: sign it where it is`,
       );
     return key;
-  }
-
-  /** Not signed yet. */
-  #nextTargets(): Signed['targets'] {
-    const { version, targets } = this.#current.targets.metadata.signed;
-    return new Metadata(
-      new Targets({
-        version: version + 1,
-        specVersion: SPEC_VERSION,
-        expires: this.#end('targets'),
-        targets: { ...targets },
-      }),
-    );
   }
 
   /** Makes these the targets that count. */
@@ -355,9 +345,6 @@ export class TufRepository implements Part {
   }
 }
 
-/** The version of the specification that tuf-js 5 speaks. */
-const SPEC_VERSION = '1.0.31';
-
 interface MetadataFile {
   readonly name: string;
   readonly role: Role;
@@ -423,7 +410,7 @@ async function findCurrent({
   const targets =
     onDisk.targets && (isNewestTargets || !keys.targets)
       ? onDisk.targets
-      : nextTargets(key('targets'), {
+      : signedTargets(key('targets'), {
           version: highest('targets') + 1,
           expires: end('targets'),
           targets: onDisk.targets?.metadata.signed.targets ?? {},
@@ -503,7 +490,7 @@ function firstRoot(keys: SigningKeys, nowAtMs: number): Current['root'] {
   return { metadata: root, body: encodeMetadata(root) };
 }
 
-function nextTargets(
+function signedTargets(
   key: SigningKey,
   of: { readonly version: number; readonly expires: string; readonly targets: Targets['targets'] },
 ): Current['targets'] {
@@ -541,9 +528,6 @@ const describe = ({ metadata, body }: Current['targets' | 'snapshot']): MetaFile
     length: body.length,
     hashes: { sha256: sha256Hex(body) },
   });
-
-/** TUF 4.2: UTC, to the second. */
-const isoTime = (atMs: number): string => new Date(atMs).toISOString().replace(/\.\d{3}Z$/, 'Z');
 
 const etagOf = (body: Uint8Array): string => `"${sha256Hex(body)}"`;
 

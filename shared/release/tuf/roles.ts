@@ -24,6 +24,9 @@ export const LIFE_MS: Readonly<Record<Role, number>> = {
   timestamp: DAY_MS,
 };
 
+/** The version of the specification that tuf-js 5 speaks. */
+export const SPEC_VERSION = '1.0.31';
+
 /** Largest file of each role, in bytes: an endless one is cut off there. tuf-js's own limits, said here so that both sides hold them. */
 export const MAX_BYTES: Readonly<Record<Role, number>> = {
   root: 512_000,
@@ -80,6 +83,9 @@ export const expiresAtMs = (metadata: Signed[Role]): number => Date.parse(metada
 /** A timestamp is signed for a day: it says what time it was at the hub. */
 export const signedAtMs = (timestamp: Signed['timestamp']): number =>
   expiresAtMs(timestamp) - LIFE_MS.timestamp;
+
+/** TUF 4.2: UTC, to the second. */
+export const isoTime = (atMs: number): string => new Date(atMs).toISOString().replace(/\.\d{3}Z$/, 'Z');
 
 /** As it lies on disk and travels. */
 export const encodeMetadata = (metadata: Signed[Role]): Buffer =>

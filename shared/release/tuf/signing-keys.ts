@@ -32,11 +32,41 @@ export class SigningKey {
     return this.publicKey.keyID;
   }
 
+  /** Whether it is this key that has signed it. */
+  hasSigned(metadata: Signed[Role]): boolean {
+    try {
+      this.publicKey.verifySignature(metadata);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   /** Adds its signature; one that it made before is replaced. */
   sign(metadata: Signed[Role]): void {
     metadata.sign(
       (bytes) => new Signature({ keyID: this.id, sig: sign(null, bytes, this.#privateKey).toString('hex') }),
     );
+  }
+}
+
+/**
+ * A key of somebody who signs elsewhere.
+ *
+ * @throws FILE_UNREADABLE, CONFIG_INVALID (not an ed25519 key in PEM, or one with a passphrase)
+ */
+export async function readSigningKey(path: string): Promise<SigningKey> {
+  const pem = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw new AppError('FILE_UNREADABLE', `the signing key ${path} cannot be read`, { cause: error });
+  });
+  if (pem.includes('ENCRYPTED PRIVATE KEY'))
+    throw new AppError('CONFIG_INVALID', `${path} needs a passphrase: give a copy without one`);
+  try {
+    return new SigningKey(pem);
+  } catch (error) {
+    throw new AppError('CONFIG_INVALID', `${path} is no private ed25519 key in PEM (PKCS#8)`, {
+      cause: error,
+    });
   }
 }
 

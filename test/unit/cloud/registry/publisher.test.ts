@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, it } from 'node:test';
 import { BlobStore } from '../../../../shared/release/blob-store.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../../shared/runtime/ids.ts';
-import { type Changes, PublishingHub } from '../../../support/publishing-hub.ts';
+import { type Changes, listingWith, PublishingHub } from '../../../support/publishing-hub.ts';
 
 const withCode = (code: ErrorCode, text?: RegExp) => (error: unknown) =>
   isAppError(error, code) && (text === undefined || text.test(error.message));
@@ -34,6 +34,7 @@ describe('the publisher', () => {
       name: 'org/words',
       version: '1',
       created: true,
+      published: true,
       deployed: true,
       test: 'golden',
     });
@@ -193,12 +194,12 @@ describe('the publisher', () => {
   });
 
   it('answers with a folder that it cannot copy', async () => {
-    await hub.start(() => ({
-      updates: {
+    await hub.start(({ updates }) => ({
+      updates: listingWith(updates, {
         add: async () => {
           throw new AppError('DISK_FULL');
         },
-      },
+      }),
     }));
     const path = await hub.makeFolder('words', 'a');
     assert.equal(await hub.takeIn(path), '1');
@@ -258,18 +259,20 @@ describe('the publisher', () => {
       'before it is listed': ({ updates }) => {
         let calls = 0;
         return {
-          updates: { add: (releases) => (calls++ === 0 ? updates.add(releases) : Promise.reject(dead())) },
+          updates: listingWith(updates, {
+            add: (releases) => (calls++ === 0 ? updates.add(releases) : Promise.reject(dead())),
+          }),
         };
       },
       'after it is listed': ({ updates }) => {
         let calls = 0;
         return {
-          updates: {
+          updates: listingWith(updates, {
             add: async (releases) => {
               await updates.add(releases);
               if (calls++ > 0) throw dead();
             },
-          },
+          }),
         };
       },
     };
