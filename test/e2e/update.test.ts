@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { HubClient } from '../../shared/cli/hub-client.ts';
 import { deviceList } from '../../shared/contract/admin.ts';
 import { isFailure, type Result, result } from '../../shared/contract/result.ts';
@@ -11,9 +12,9 @@ import { commandOf, descendants, eventually, freePort, outrider, upFlags } from 
 
 const NAME = 'cifar10-cnn';
 
-/** The demo, and a second terminal. */
-async function setUp(t: TestContext, folder?: string) {
-  const data = folder ?? (await temporaryFolder(t));
+/** The demo, and a second terminal; `model` is the one that a test looks at. */
+async function setUp(t: TestContext, { folder = '', model = NAME, pipeline = 'vision' } = {}) {
+  const data = folder || (await temporaryFolder(t));
   const { flags, agent, hub } = await upFlags(data);
   const up = outrider(t, ['up', ...flags]);
   await up.says(/edge +confident/);
@@ -28,20 +29,20 @@ async function setUp(t: TestContext, folder?: string) {
     return devices.find(({ id }) => id === 'demo')?.reported ?? undefined;
   };
   const running = async () =>
-    (await device())?.pipelines.find(({ name }) => name === 'vision')?.edge?.version;
-  const update = async () => (await device())?.updates?.find(({ model }) => model.name === NAME);
+    (await device())?.pipelines.find(({ name }) => name === pipeline)?.edge?.version;
+  const update = async () => (await device())?.updates?.find((one) => one.model.name === model);
   // Until the hub has said so, a model from a folder has no number.
   await eventually(async () => (await running()) === '1', 'the device was not told its number');
   return { data, up, agent, run, running, update };
 }
 
 /** Asks the device again and again, until it is told to stop. */
-function asking(agent: string, picture: Uint8Array) {
+function asking(agent: string, body: Uint8Array | string, pipeline = 'vision') {
   const answers: Result[] = [];
   const state = { isOver: false };
   const done = (async () => {
     while (!state.isOver) {
-      const response = await fetch(`${agent}/v1/infer/vision?route=edge`, { method: 'POST', body: picture });
+      const response = await fetch(`${agent}/v1/infer/${pipeline}?route=edge`, { method: 'POST', body });
       answers.push(result.parse(await response.json()));
     }
   })();
@@ -110,22 +111,26 @@ test('a device takes what somebody with the key has signed for, and hears nothin
   const safe = join(data, 'safe');
   await mkdir(safe);
   const ports = ['--hub-port', String(await freePort()), '--mqtt-port', String(await freePort())];
-  const maker = outrider(t, ['hub', '--data', data, '--models', safe, ...ports]);
+  const models = fileURLToPath(new URL('../../models', import.meta.url));
+  const maker = outrider(t, ['hub', '--data', data, '--models', models, '--deploy', 'auto', ...ports]);
   await maker.says('development signing keys');
   maker.process.kill('SIGTERM');
   await maker.exited;
   for (const role of ['root', 'targets'])
     await rename(join(data, 'hub', 'tuf', 'keys', `${role}.pem`), join(safe, `${role}.pem`));
 
-  const { run, running, update } = await setUp(t, data);
-  const retrained = await recalibrated(NAME, join(data, 'retrained'), 0.846);
+  const name = 'sst2-lstm';
+  const { agent, run, running, update } = await setUp(t, { folder: data, model: name, pipeline: 'text' });
+  const retrained = await recalibrated(name, join(data, 'retrained'), 1.01);
   const waits = await run('models', 'push', retrained);
   assert.equal(waits.code, 1);
-  assert.match(waits.said, /cifar10-cnn@2 is uploaded and waits for its signature.*\(UPDATE_NOT_LISTED\)/);
+  assert.match(waits.said, /sst2-lstm@2 is uploaded and waits for its signature.*\(UPDATE_NOT_LISTED\)/);
   assert.deepEqual([await running(), await update()], ['1', undefined]);
+  const asked = asking(agent, 'a fine film', 'text');
   const pushed = await run('models', 'push', retrained, '--signing-key', join(safe, 'targets.pem'));
+  await asked.stop();
   assert.equal(pushed.code, 0, pushed.said);
-  assert.match(pushed.said, /cifar10-cnn@2 is published\./);
-  assert.match(pushed.said, /demo: cifar10-cnn@2 committed/);
+  assert.match(pushed.said, /sst2-lstm@2 is published\./);
+  assert.match(pushed.said, /demo: sst2-lstm@2 committed/);
   await eventually(async () => (await running()) === '2', 'the hub was not told');
 });
