@@ -9,6 +9,7 @@ import type { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
 import type { HubConfig } from './config.ts';
 import type { EventSink } from './ports.ts';
+import type { ModelRegistry } from './registry/models.ts';
 import { VersionPublisher } from './registry/publisher.ts';
 import type { Registry } from './registry/registry.ts';
 import { createTrial } from './registry/trial.ts';
@@ -51,7 +52,7 @@ export async function startPublishing(parts: PublishingParts): Promise<Publishin
   });
   await publisher.restore();
   await takeInModels(config.modelsDir, publisher, logger);
-  await sweepUploads(blobs, registry, clock, logger);
+  await sweepUploads(blobs, { models: registry.models, updates }, clock, logger);
   return { updates, blobs, publisher };
 }
 
@@ -60,12 +61,13 @@ const FORGOTTEN_AFTER_MS = 86_400_000;
 
 async function sweepUploads(
   blobs: BlobStore,
-  { models }: Registry,
+  { models, updates }: { readonly models: ModelRegistry; readonly updates: TufRepository },
   clock: Clock,
   logger: Logger,
 ): Promise<void> {
   const files = models.all().flatMap((ref) => models.stored(ref)?.files ?? []);
-  const kept = new Set(files.map(({ sha256 }) => sha256));
+  // Whoever signs elsewhere may have listed a version with another README than this hub has recorded.
+  const kept = new Set([...files.map(({ sha256 }) => sha256), ...updates.digests()]);
   const bytes = await blobs.sweep(kept, clock.nowAtMs() - FORGOTTEN_AFTER_MS);
   if (bytes > 0) logger.info('hub.uploads_swept', { bytes });
 }

@@ -134,6 +134,11 @@ export class TufRepository implements Part {
     return this.#content.get(path);
   }
 
+  /** SHA-256 of everything that is listed: what devices may ask for. */
+  digests(): string[] {
+    return [...this.#content.values()].map(({ sha256 }) => sha256);
+  }
+
   /** The version as it is listed; undefined when it is not. */
   release(name: string, version: string): Release | undefined {
     return releaseIn(this.#current.targets.metadata.signed, name, version);

@@ -63,6 +63,7 @@ describe('the repository', () => {
     assert.match(at, /^models\/org\/eyes\/1\/onnx\/[0-9a-f]{64}\.model\.onnx$/);
     assert.deepEqual(hub.repository.target(at), { sha256, bytes });
     assert.equal(hub.repository.target('models/org/eyes/1/onnx/model.onnx'), undefined);
+    assert.deepEqual(hub.repository.digests().sort(), release.files.map((file) => file.sha256).sort());
     const { etag } = hub.repository.targets();
     await hub.repository.add([release]);
     assert.equal(hub.repository.targets().etag, etag);
