@@ -5,18 +5,19 @@
  * Files are written in the order in which nobody can follow them too early: N.targets.json, N.snapshot.json, and timestamp.json,
  * which makes them count, last. A kill between any two of them leaves what was there; `open` goes on with what had come.
  */
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Metadata, MetaFile, Root, Snapshot, Targets, Timestamp } from '@tufjs/models';
+import { Metadata, Root } from '@tufjs/models';
 import { Alarm } from '../../runtime/alarm.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { AppError, systemCode } from '../../runtime/errors.ts';
+import { AppError } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import type { Part } from '../../runtime/lifecycle.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import type { Release } from '../release.ts';
 import { contentOf, nextTargets, releaseIn, releasesIn, targetsWith } from './listing.ts';
+import { type Found, filesIn, findCurrent, readIfThere } from './repository-files.ts';
 import {
   encodeMetadata,
   expiresAtMs,
@@ -32,6 +33,7 @@ import {
   SPEC_VERSION,
   signedAtMs,
 } from './roles.ts';
+import { type Current, signedSnapshot, signedTimestamp } from './signing.ts';
 import { makeKeys, readKeys, type SigningKey, type SigningKeys } from './signing-keys.ts';
 
 export interface TufRepositoryOptions {
@@ -47,9 +49,6 @@ const LEFT_WHEN_RENEWED = 1 / 3;
 const RENEW_AGAIN_MS = 60_000;
 /** A device may be in the middle of reading the ones before the newest. */
 const KEPT_VERSIONS = 10;
-
-/** The metadata that counts now, each with the bytes that lie on disk. */
-type Current = { readonly [R in Role]: { readonly metadata: Signed[R]; readonly body: Buffer } };
 
 export class TufRepository implements Part {
   readonly #metadataFolder: string;
@@ -350,197 +349,4 @@ export class TufRepository implements Part {
   }
 }
 
-interface MetadataFile {
-  readonly name: string;
-  readonly role: Role;
-  /** 0 for timestamp.json. */
-  readonly version: number;
-}
-
-interface Found {
-  readonly initialRoot: string;
-  readonly current: Current;
-  /** False: `current` is not on disk as a whole yet. */
-  readonly isWhole: boolean;
-}
-
-/** Oldest first. */
-async function filesIn(folder: string): Promise<MetadataFile[]> {
-  const names = await readdir(folder).catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return [];
-    throw error;
-  });
-  return names
-    .flatMap((name) => {
-      const role = roleOf(name);
-      return role === undefined ? [] : [{ name, role, version: Number.parseInt(name, 10) || 0 }];
-    })
-    .sort((a, b) => a.version - b.version);
-}
-
-/** What counts, or will count once `#finish` has written it. */
-async function findCurrent({
-  files,
-  metadataFolder,
-  keys,
-  nowAtMs,
-}: {
-  readonly files: readonly MetadataFile[];
-  readonly metadataFolder: string;
-  readonly keys: SigningKeys;
-  readonly nowAtMs: number;
-}): Promise<Found> {
-  const newest = <R extends Role>(role: R, root?: Signed['root']): Promise<Current[R] | undefined> =>
-    newestOf(role, { files, metadataFolder, root });
-  const root = (await newest('root')) ?? firstRoot(keys, nowAtMs);
-  const onDisk = {
-    targets: await newest('targets', root.metadata),
-    snapshot: await newest('snapshot', root.metadata),
-    timestamp: await newest('timestamp', root.metadata),
-  };
-  const signedBefore = onDisk.timestamp ? signedAtMs(onDisk.timestamp.metadata) : 0;
-  const end = (role: Role): string => isoTime(Math.max(nowAtMs, signedBefore) + LIFE_MS[role]);
-  const highest = (role: Role): number => files.filter((one) => one.role === role).at(-1)?.version ?? 0;
-
-  const key = (role: Role): SigningKey => {
-    const found = keys[role];
-    const isTrusted = found && root.metadata.signed.roles[role]?.keyIDs.includes(found.id);
-    if (!isTrusted) throw new AppError('DATA_CORRUPT', `keys/${role}.pem is not the key that the root names`);
-    return found;
-  };
-  for (const role of ROLES) if (keys[role] || role === 'snapshot' || role === 'timestamp') key(role);
-
-  const isNewestTargets = onDisk.targets?.metadata.signed.version === highest('targets');
-  // Devices have seen the number of one that is torn now: go on behind it.
-  const targets =
-    onDisk.targets && (isNewestTargets || !keys.targets)
-      ? onDisk.targets
-      : signedTargets(key('targets'), {
-          version: highest('targets') + 1,
-          expires: end('targets'),
-          targets: onDisk.targets?.metadata.signed.targets ?? {},
-        });
-  const isSnapshotOf =
-    onDisk.snapshot?.metadata.signed.version === highest('snapshot') &&
-    onDisk.snapshot.metadata.signed.meta['targets.json']?.hashes?.sha256 === sha256Hex(targets.body);
-  const snapshot =
-    isSnapshotOf && onDisk.snapshot
-      ? onDisk.snapshot
-      : signedSnapshot(key('snapshot'), {
-          version: highest('snapshot') + 1,
-          expires: end('snapshot'),
-          targets,
-        });
-  const isStamped =
-    onDisk.timestamp?.metadata.signed.snapshotMeta.hashes?.sha256 === sha256Hex(snapshot.body);
-  // Seconds since 1970 are more than anybody has signed: devices have seen the number of the one that was lost.
-  const afterLost = highest('snapshot') === 0 ? 1 : Math.floor(nowAtMs / 1_000);
-  const timestampVersion = onDisk.timestamp ? onDisk.timestamp.metadata.signed.version + 1 : afterLost;
-  const timestamp =
-    isStamped && onDisk.timestamp
-      ? onDisk.timestamp
-      : signedTimestamp(key('timestamp'), {
-          version: timestampVersion,
-          expires: end('timestamp'),
-          snapshot,
-        });
-  const initial = await readIfThere(join(metadataFolder, '1.root.json'));
-  if (!initial && files.length > 0 && root.metadata.signed.version > 1)
-    throw new AppError('DATA_CORRUPT', 'metadata/1.root.json is missing: devices are given it at enrolment');
-  return {
-    initialRoot: (initial ?? root.body).toString('utf8'),
-    current: { root, targets, snapshot, timestamp },
-    isWhole: isStamped && isSnapshotOf,
-  };
-}
-
-/** The newest file of the role that is whole and signed; without `root`, one that vouches for itself. */
-async function newestOf<R extends Role>(
-  role: R,
-  of: {
-    readonly files: readonly MetadataFile[];
-    readonly metadataFolder: string;
-    readonly root: Signed['root'] | undefined;
-  },
-): Promise<Current[R] | undefined> {
-  const own = of.files.filter((file) => file.role === role);
-  for (const { name, version } of own.reverse()) {
-    try {
-      const body = await readFile(join(of.metadataFolder, name));
-      const metadata = parseMetadata(role, body);
-      requireSigned(of.root ?? (metadata as Signed['root']), role, metadata);
-      if (role === 'timestamp' || metadata.signed.version === version)
-        return { metadata, body } as unknown as Current[R];
-    } catch (error) {
-      if (!(error instanceof AppError)) throw error;
-      // Torn, or not ours: the one before it counts.
-    }
-  }
-  if (role === 'root' && own.length > 0)
-    throw new AppError('DATA_CORRUPT', `no root metadata in ${of.metadataFolder} can be read`);
-  return undefined;
-}
-
-function firstRoot(keys: SigningKeys, nowAtMs: number): Current['root'] {
-  const expires = isoTime(nowAtMs + LIFE_MS.root);
-  const root = new Metadata(
-    new Root({ version: 1, specVersion: SPEC_VERSION, expires, consistentSnapshot: true }),
-  );
-  for (const role of ROLES) {
-    const key = keys[role];
-    if (!key) throw new AppError('INVARIANT_BROKEN', `there is no key for ${role}`);
-    root.signed.addKey(key.publicKey, role);
-  }
-  keys.root?.sign(root);
-  return { metadata: root, body: encodeMetadata(root) };
-}
-
-function signedTargets(
-  key: SigningKey,
-  of: { readonly version: number; readonly expires: string; readonly targets: Targets['targets'] },
-): Current['targets'] {
-  const metadata = new Metadata(new Targets({ ...of, specVersion: SPEC_VERSION }));
-  key.sign(metadata);
-  return { metadata, body: encodeMetadata(metadata) };
-}
-
-function signedSnapshot(
-  key: SigningKey,
-  of: { readonly version: number; readonly expires: string; readonly targets: Current['targets'] },
-): Current['snapshot'] {
-  const { version, expires, targets } = of;
-  const meta = { 'targets.json': describe(targets) };
-  const metadata = new Metadata(new Snapshot({ version, specVersion: SPEC_VERSION, expires, meta }));
-  key.sign(metadata);
-  return { metadata, body: encodeMetadata(metadata) };
-}
-
-function signedTimestamp(
-  key: SigningKey,
-  of: { readonly version: number; readonly expires: string; readonly snapshot: Current['snapshot'] },
-): Current['timestamp'] {
-  const { version, expires, snapshot } = of;
-  const snapshotMeta = describe(snapshot);
-  const metadata = new Metadata(new Timestamp({ version, specVersion: SPEC_VERSION, expires, snapshotMeta }));
-  key.sign(metadata);
-  return { metadata, body: encodeMetadata(metadata) };
-}
-
-/** With length and hash: nobody can put a file of another time in its place. */
-const describe = ({ metadata, body }: Current['targets' | 'snapshot']): MetaFile =>
-  new MetaFile({
-    version: metadata.signed.version,
-    length: body.length,
-    hashes: { sha256: sha256Hex(body) },
-  });
-
 const etagOf = (body: Uint8Array): string => `"${sha256Hex(body)}"`;
-
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-}

@@ -1,0 +1,62 @@
+/** Metadata as the roles of this hub sign it: each says of the next which file of it counts (TUF 5.4 to 5.6). */
+import { Metadata, MetaFile, Root, Snapshot, Targets, Timestamp } from '@tufjs/models';
+import { AppError } from '../../runtime/errors.ts';
+import { sha256Hex } from '../../runtime/ids.ts';
+import { encodeMetadata, isoTime, LIFE_MS, ROLES, type Role, type Signed, SPEC_VERSION } from './roles.ts';
+import type { SigningKey, SigningKeys } from './signing-keys.ts';
+
+/** The metadata that counts now, each with the bytes that lie on disk. */
+export type Current = { readonly [R in Role]: { readonly metadata: Signed[R]; readonly body: Buffer } };
+
+export function firstRoot(keys: SigningKeys, nowAtMs: number): Current['root'] {
+  const expires = isoTime(nowAtMs + LIFE_MS.root);
+  const root = new Metadata(
+    new Root({ version: 1, specVersion: SPEC_VERSION, expires, consistentSnapshot: true }),
+  );
+  for (const role of ROLES) {
+    const key = keys[role];
+    if (!key) throw new AppError('INVARIANT_BROKEN', `there is no key for ${role}`);
+    root.signed.addKey(key.publicKey, role);
+  }
+  keys.root?.sign(root);
+  return { metadata: root, body: encodeMetadata(root) };
+}
+
+export function signedTargets(
+  key: SigningKey,
+  of: { readonly version: number; readonly expires: string; readonly targets: Targets['targets'] },
+): Current['targets'] {
+  const metadata = new Metadata(new Targets({ ...of, specVersion: SPEC_VERSION }));
+  key.sign(metadata);
+  return { metadata, body: encodeMetadata(metadata) };
+}
+
+export function signedSnapshot(
+  key: SigningKey,
+  of: { readonly version: number; readonly expires: string; readonly targets: Current['targets'] },
+): Current['snapshot'] {
+  const { version, expires, targets } = of;
+  const meta = { 'targets.json': describe(targets) };
+  const metadata = new Metadata(new Snapshot({ version, specVersion: SPEC_VERSION, expires, meta }));
+  key.sign(metadata);
+  return { metadata, body: encodeMetadata(metadata) };
+}
+
+export function signedTimestamp(
+  key: SigningKey,
+  of: { readonly version: number; readonly expires: string; readonly snapshot: Current['snapshot'] },
+): Current['timestamp'] {
+  const { version, expires, snapshot } = of;
+  const snapshotMeta = describe(snapshot);
+  const metadata = new Metadata(new Timestamp({ version, specVersion: SPEC_VERSION, expires, snapshotMeta }));
+  key.sign(metadata);
+  return { metadata, body: encodeMetadata(metadata) };
+}
+
+/** With length and hash: nobody can put a file of another time in its place. */
+const describe = ({ metadata, body }: Current['targets' | 'snapshot']): MetaFile =>
+  new MetaFile({
+    version: metadata.signed.version,
+    length: body.length,
+    hashes: { sha256: sha256Hex(body) },
+  });
