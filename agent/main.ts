@@ -22,7 +22,7 @@ import { FeedRunner } from './feed-runner.ts';
 import { createFeed } from './feeds.ts';
 import { createLink, identityOf } from './link.ts';
 import { createAgentMetrics } from './metrics.ts';
-import { createSlot, edgeModels, givenModels } from './models.ts';
+import { edgeModels, givenModels, startSlot } from './models.ts';
 import { DEFAULT_DEAD_LETTER_LIMITS } from './outbox/dead-letters.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
@@ -116,11 +116,15 @@ async function run(
   const slots = new Map<string, Slot>();
   const initial = new Map<string, SlotVersion>();
   for (const name of edgeModels(config)) {
-    const version = await updater.initial(name);
-    if (version) initial.set(name, version);
-    const slot = createSlot(name, version, { threads: config.threads, onSwitch, clock, logger, metrics });
-    await lifecycle.start(`slot ${name}`, slot);
-    slots.set(name, slot);
+    const parts = { threads: config.threads, onSwitch, clock, logger, metrics };
+    await lifecycle.start(`slot ${name}`, {
+      start: async () => {
+        const { slot, version } = await startSlot(name, await updater.candidates(name), parts);
+        slots.set(name, slot);
+        if (version) initial.set(name, version);
+      },
+      stop: () => slots.get(name)?.stop(),
+    });
   }
   updater.use(slots);
 

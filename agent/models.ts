@@ -55,18 +55,41 @@ function noModel(name: string, { modelsDir }: AgentConfig, invalid: ReadonlyMap<
   return new AppError('MODEL_UNKNOWN', `there is no model ${name} in ${modelsDir}${why}`);
 }
 
-/** @param initial undefined: no version of it is here yet */
-export function createSlot(
+export interface SlotParts {
+  readonly threads: number;
+  readonly onSwitch: (version: SlotVersion) => void;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+/**
+ * A place with the first of these versions that a runner takes: one that answered before an upgrade of the agent may not any more.
+ *
+ * @param candidates best first; none: the place waits for one
+ * @throws MODEL_INVALID where not even the last can be loaded
+ */
+export async function startSlot(
   name: string,
-  initial: SlotVersion | undefined,
-  parts: {
-    readonly threads: number;
-    readonly onSwitch: (version: SlotVersion) => void;
-    readonly clock: Clock;
-    readonly logger: Logger;
-    readonly metrics: Metrics;
-  },
-): Slot {
+  candidates: readonly SlotVersion[],
+  parts: SlotParts,
+): Promise<{ readonly slot: Slot; readonly version: SlotVersion | undefined }> {
+  for (const [index, version] of candidates.entries()) {
+    const slot = createSlot(name, version, parts);
+    try {
+      await slot.start();
+      return { slot, version };
+    } catch (error) {
+      await slot.stop();
+      if (index === candidates.length - 1) throw error;
+      parts.logger.failure('agent.version_not_loaded', error, { model: name, version: version.ref.version });
+    }
+  }
+  return { slot: createSlot(name, undefined, parts), version: undefined };
+}
+
+/** @param initial undefined: no version of it is here yet */
+export function createSlot(name: string, initial: SlotVersion | undefined, parts: SlotParts): Slot {
   const { threads, ...rest } = parts;
   const runner = {
     threads,

@@ -96,15 +96,18 @@ export class Updater implements Part {
     return this.#state.updates.map(({ tries: _tries, ...report }) => report);
   }
 
-  /** The version that is to answer from the start: the committed one, the one before it, else the folder that was given. */
-  async initial(name: string): Promise<SlotVersion | undefined> {
+  /** What can answer from the start, best first: the committed version, the one before it, and the folder that was given. */
+  async candidates(name: string): Promise<SlotVersion[]> {
     const { active, previous } = this.#state.of(name);
-    for (const ref of [active, previous]) {
-      const folder = ref && (await this.#store.find(ref.digest));
-      if (ref && folder) return { ref, folder };
-    }
     const given = this.#o.given.find(({ spec }) => spec.name === name);
-    return given && { ref: { name, version: '0', digest: given.digest }, folder: given };
+    const refs = [active, previous, given ? { name, version: '0', digest: given.digest } : null];
+    const found = new Map<string, SlotVersion>();
+    for (const ref of refs) {
+      if (!ref || found.has(ref.digest)) continue;
+      const folder = await this.#store.find(ref.digest);
+      if (folder) found.set(ref.digest, { ref, folder });
+    }
+    return [...found.values()];
   }
 
   /** @param slots by model name, started */

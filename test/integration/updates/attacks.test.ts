@@ -60,7 +60,7 @@ async function setUp(t: TestContext) {
     logger,
     metrics,
   });
-  const slot = createSlot(MODEL, await updater.initial(MODEL), {
+  const slot = createSlot(MODEL, (await updater.candidates(MODEL))[0], {
     threads: 1,
     onSwitch: () => undefined,
     clock,

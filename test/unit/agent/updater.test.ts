@@ -155,7 +155,7 @@ async function open(hub: Hub, place: Place, options: { isInWindow?: () => boolea
     logger,
     metrics: createAgentMetrics(),
   });
-  const initial = await updater.initial(NAME);
+  const [initial] = await updater.candidates(NAME);
   const slot = new TestSlot(initial?.ref ?? null);
   updater.use(new Map([[NAME, slot]]));
   const now = () => updater.updates[0];
