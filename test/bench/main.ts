@@ -20,8 +20,9 @@ import {
   watched,
 } from './harness.ts';
 import { roundTrip } from './round-trip.ts';
+import { update } from './update.ts';
 
-const BENCHES: Record<string, () => Promise<BenchReport>> = { device, 'round-trip': roundTrip };
+const BENCHES: Record<string, () => Promise<BenchReport>> = { device, 'round-trip': roundTrip, update };
 const HYBRID = 'hybrid';
 
 runTool(async () => {
