@@ -53,10 +53,15 @@ export async function update(): Promise<BenchReport> {
       run(['models', 'push', folder, '--data', data, '--no-wait']),
     );
   } finally {
-    for (const child of children) child.kill('SIGINT');
-    await Promise.all(children.map((child) => child.exitCode ?? child.signalCode ?? once(child, 'exit')));
+    for (const child of children) await ended(child);
     await work.remove();
   }
+}
+
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.kill('SIGINT');
+  await once(child, 'exit');
 }
 
 /** Asks with one picture after another; resolves once the device answers with a version that the hub has named. */
