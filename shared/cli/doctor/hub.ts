@@ -78,14 +78,7 @@ async function checkVersion(hub: HubClient): Promise<Finding> {
 
 async function checkDevices(hub: HubClient): Promise<Finding[]> {
   try {
-    const devices: DeviceRecord[] = [];
-    let after: string | null = null;
-    do {
-      const query: string = after === null ? '' : `?after=${encodeURIComponent(after)}`;
-      const page: z.infer<typeof deviceList> = await hub.get(`/api/v1/devices${query}`, deviceList);
-      devices.push(...page.devices);
-      after = page.next;
-    } while (after !== null);
+    const devices = await hub.getAll('/api/v1/devices', deviceList, 'devices');
     const online = devices.filter((one) => one.online).length;
     const now = Date.now();
     return [
