@@ -5,7 +5,7 @@
  */
 import { copyFile, type FileHandle, mkdir, open, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { syncFolder } from '../../shared/runtime/atomic-file.ts';
+import { syncFile, syncFolder } from '../../shared/runtime/atomic-file.ts';
 import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { readHead } from './read-head.ts';
@@ -312,15 +312,6 @@ function withoutFirst(parts: readonly Uint8Array[], bytes: number): Uint8Array[]
     gone -= part.length;
   }
   return [];
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
 }
 
 const asDiskFull = (error: unknown): unknown =>

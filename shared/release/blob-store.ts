@@ -19,7 +19,7 @@ import {
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { VersionFile } from '../contract/admin.ts';
-import { syncFolder } from '../runtime/atomic-file.ts';
+import { syncFile, syncFolder } from '../runtime/atomic-file.ts';
 import { AppError, isDiskFull, systemCode } from '../runtime/errors.ts';
 import { OneAtATime } from '../runtime/one-at-a-time.ts';
 
@@ -117,7 +117,7 @@ export class BlobStore {
         `the content has SHA-256 ${actual}, expected was ${sha256}`,
       );
     }
-    await syncFile(part);
+    await syncFile(part).catch(refuseFullDisk);
     await rename(part, this.path(sha256));
     await syncFolder(dirname(part));
     await syncFolder(this.#folder);
@@ -222,18 +222,7 @@ async function linkOrCopy(from: string, to: string, name: string): Promise<void>
       throw new AppError('DOWNLOAD_INCOMPLETE', `${name} has not come yet`, { cause: error });
     if (!NO_LINKS.includes(code)) return refuseFullDisk(error);
     await copyFile(from, to, constants.COPYFILE_EXCL).catch(refuseFullDisk);
-    await syncFile(to);
-  }
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.sync();
-  } catch (error) {
-    refuseFullDisk(error);
-  } finally {
-    await file.close();
+    await syncFile(to).catch(refuseFullDisk);
   }
 }
 

@@ -36,6 +36,16 @@ export async function writeFileAtomic(
   }
 }
 
+/** Makes the content of a file that is there durable. */
+export async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
 /** Makes names in a folder durable (after create, rename, delete). Not every platform can; those lose only the name. */
 export async function syncFolder(folder: string): Promise<void> {
   let handle: FileHandle | undefined;

@@ -7,10 +7,10 @@
  * previous/  the last good one, for a crash between the two renames
  * floor.json the least versions that are accepted, raised before the renames (floor.ts)
  */
-import { mkdir, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Fetcher, Updater } from 'tuf-js';
-import { syncFolder } from '../../runtime/atomic-file.ts';
+import { syncFile, syncFolder } from '../../runtime/atomic-file.ts';
 import type { Clock } from '../../runtime/clock.ts';
 import { AppError, isDiskFull, systemCode } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
@@ -218,14 +218,5 @@ async function readGood(folder: string): Promise<Good | undefined> {
     if (error instanceof AppError || ['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? ''))
       return undefined;
     throw error;
-  }
-}
-
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
   }
 }
