@@ -148,7 +148,7 @@ export const telemetry = z.object({
 });
 export type Telemetry = z.infer<typeof telemetry>;
 
-/** How far a device has come with an update (docs/architecture.md has the state machine). */
+/** How far a device has come with an update (`agent/updater/updater.ts` has the state machine). */
 const updatePhase = z.enum([
   'checking',
   'downloading',

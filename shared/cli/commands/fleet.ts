@@ -1,4 +1,4 @@
-/** `outrider devices ls|enroll|revoke`, `keys ls|create|revoke`: the admin API as tables. */
+/** `outrider devices ls|enroll|revoke|pin|unpin`, `keys ls|create|revoke`: the admin API as tables. */
 import {
   createdKey,
   deviceList,
