@@ -18,10 +18,11 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { median } from '../../shared/runtime/median.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { LocalAnswer, LocalModel, SlotVersion, TrialEnd, UpdatableSlot } from '../ports.ts';
 import { KeptRunner } from './kept-runner.ts';
-import { median, Trial } from './trial.ts';
+import { Trial } from './trial.ts';
 
 /** How a version shows, before anybody asks it, that it answers as it should. @throws MODEL_SELF_TEST_FAILED, RUNNER_* */
 type SelfTest = (

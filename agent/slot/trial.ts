@@ -10,6 +10,7 @@
  */
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { median } from '../../shared/runtime/median.ts';
 import type { TrialEnd } from '../ports.ts';
 
 export const TRIAL_ANSWERS = 50;
@@ -72,12 +73,4 @@ export class Trial {
     this.#cancel();
     this.#end(end);
   }
-}
-
-/** @param values not empty */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = Math.floor(sorted.length / 2);
-  const [low = 0, high = 0] = [sorted[at - 1], sorted[at]];
-  return sorted.length % 2 === 1 ? high : (low + high) / 2;
 }

@@ -2,7 +2,6 @@
  * Where model updates come from: the hub's signed metadata and files, over HTTP with the device's own credential. The root that
  * vouches for them is the one that came with the credential; a device that was enrolled before there were updates asks for it once.
  */
-import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { enrollResponse } from '../../shared/contract/messages.ts';
@@ -10,6 +9,7 @@ import { UpdateVerifier } from '../../shared/release/tuf/verifier.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { BUILT_AT_MS } from '../../shared/runtime/version.ts';
 import type { ReleaseBook, UpdateSource } from '../ports.ts';
@@ -55,7 +55,7 @@ export class HubUpdateSource implements UpdateSource {
     const { folder, find, clock, logger } = this.#o;
     return new UpdateVerifier({
       // Another root begins with nothing: what was seen under the old one says nothing of it.
-      folder: join(folder, createHash('sha256').update(root).digest('hex').slice(0, 16)),
+      folder: join(folder, sha256Hex(root).slice(0, 16)),
       trustedRoot: root,
       fetch: async (path, maxBytes) => {
         const found = await find();

@@ -16,6 +16,7 @@ import {
 import type { ModelFolder } from '../release/model-folder.ts';
 import type { ModelSpec } from '../release/model-spec.ts';
 import { AppError, ERRORS, systemCode, toAppError } from '../runtime/errors.ts';
+import { median } from '../runtime/median.ts';
 import type { Inference, Runner } from './runner.ts';
 
 /** Scores 0..1 may differ by this: quantized models round differently on other processors. */
@@ -144,10 +145,3 @@ const failed = (name: string, why: string, cause?: unknown): AppError =>
   new AppError('MODEL_SELF_TEST_FAILED', `golden input ${name}: ${why}`, { cause });
 
 const timeOf = ({ timingsMs }: Inference): number => timingsMs.preprocess + timingsMs.inference;
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  const upper = sorted[middle] ?? 0;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
-}

@@ -1,4 +1,4 @@
-/** The small ones: backoff, clock, ids, JSON, lifecycle, metrics. */
+/** The small ones: backoff, clock, ids, JSON, lifecycle, median, metrics. */
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import { describe, it } from 'node:test';
@@ -8,6 +8,7 @@ import { systemClock } from '../../../shared/runtime/clock.ts';
 import { newId, newSecret, secretMatches, sha256Hex } from '../../../shared/runtime/ids.ts';
 import { tryParseJson } from '../../../shared/runtime/json.ts';
 import { Lifecycle } from '../../../shared/runtime/lifecycle.ts';
+import { median } from '../../../shared/runtime/median.ts';
 import { createMetrics } from '../../../shared/runtime/metrics.ts';
 
 describe('backoff', () => {
@@ -164,5 +165,18 @@ describe('metrics', () => {
     assert.match(text, /work_seconds_bucket\{le="0.01"\} 0\n/);
     assert.match(text, /depth_entries 7\n/);
     assert.match(metrics.contentType(), /text\/plain/);
+  });
+});
+
+describe('the median', () => {
+  it('is in the middle, whatever the order', () => {
+    fc.assert(
+      fc.property(fc.array(fc.double({ noNaN: true, min: 0, max: 1e6 }), { minLength: 1 }), (values) => {
+        const middle = median(values);
+        const below = values.filter((value) => value < middle).length;
+        const above = values.filter((value) => value > middle).length;
+        assert.ok(below <= values.length / 2 && above <= values.length / 2);
+      }),
+    );
   });
 });
