@@ -185,12 +185,20 @@ export class Updater implements Part {
     this.#tell();
   }
 
+  #isStaged(wanted: ModelRef): boolean {
+    const { update } = this.#state.of(wanted.name);
+    if (update?.phase !== 'staged' || update.error) return false;
+    return update.model.digest === wanted.digest && update.model.version === wanted.version;
+  }
+
   #isRefused(wanted: ModelRef): boolean {
     const { update } = this.#state.of(wanted.name);
     return update?.phase === 'rolled-back' && update.model.digest === wanted.digest;
   }
 
   async #update(slot: UpdatableSlot, wanted: ModelRef): Promise<void> {
+    // Nothing is read, written or told again while it waits: that can be a night on a flash disk.
+    if (this.#isStaged(wanted) && !this.#o.isInWindow()) return this.#again(WINDOW_CHECK_MS);
     const here = await this.#store.find(wanted.digest);
     const release = here ? undefined : await this.#fetch(wanted);
     const folder = here ?? (release && (await this.#stage(release)));

@@ -354,14 +354,22 @@ test('another version that is desired meanwhile ends a trial without a verdict',
 
 test('outside its window it is staged and waits', async (t) => {
   let isOpen = false;
-  const { hub, updater, slot, now, clock } = await setUp(t, { isInWindow: () => isOpen });
+  const { hub, updater, slot, now, clock, hooks } = await setUp(t, { isInWindow: () => isOpen });
+  let told = 0;
+  hooks.onChange = () => {
+    if (now()?.phase === 'staged') told++;
+  };
   updater.want([hub.ref('2')]);
   await until(() => now()?.phase === 'staged', 'staged');
-  await clock.advance(60_000);
+  for (let i = 0; i < 4; i++) {
+    await clock.advance(30_000);
+    await settle();
+  }
   assert.deepEqual(slot.calls, []);
   isOpen = true;
   await clock.advance(60_000);
   await until(() => slot.onTrial, 'a trial');
+  assert.equal(told, 2, 'once when it was staged, and once when the window opened');
   await updater.stop();
 });
 
