@@ -1,0 +1,329 @@
+/**
+ * What is learned of one kind of request (all of a pipeline's, or those of one label) while the same two models answer: the
+ * threshold that keeps the promise, from the cloud's replies, and when to doubt it.
+ *
+ * `decide` fixes all that the test needs before the answer is known; `settle` brings the answers back in the order of the
+ * requests. So every bet depends on the past alone, whatever the order in which replies come.
+ *
+ * epoch          | event                        -> epoch (what is asked)
+ * learning       | a threshold is certified     -> evidence (below it, and audits)
+ * certificate    | the ledger has caught up     -> evidence
+ * any but drift  | the promise looks broken, or
+ *                | the inputs are others        -> drift (everything, until a threshold is certified again)
+ * drift          | a threshold is certified     -> evidence
+ */
+import { z } from 'zod';
+import { DriftMonitor } from './drift-monitor.ts';
+import { AskedShift, InputShift } from './input-shift.ts';
+import { isotonic } from './isotonic.ts';
+import { Ledger, type Target } from './ledger.ts';
+import { packed } from './packed.ts';
+import { GRID_SCORES, ScoreGrid } from './score-grid.ts';
+
+export interface LearnerOptions {
+  readonly target: Target;
+  /** The threshold of the pair's certificate, where there is one to start from. */
+  readonly certified: number | null;
+  /** Uniform in [0, 1); the audits' lot. */
+  readonly random: () => number;
+}
+
+/** One decision, as it is kept until it is settled. */
+export interface Ticket {
+  readonly epoch: number;
+  readonly score: number;
+  /** The threshold of that moment keeps it. */
+  readonly isKept: boolean;
+  readonly isAsked: boolean;
+  /** That it would be asked, given its score. */
+  readonly probability: number;
+  /** 1 / share that was audited then. */
+  readonly weight: number;
+}
+
+/** By what the threshold stands, or why everything is asked. */
+export type Basis = 'certificate' | 'evidence' | 'learning' | 'drift';
+/** Why an epoch ended: the promise looks broken, or the inputs are others. */
+export type Drift = 'disagreement' | 'inputs';
+
+/** Length of the opening in which all is audited, in units of ln(1 / delta) / alpha (ROUTER.md 2.4). */
+const OPENING = 3;
+/** Audited for good: buys the detection of drift (ROUTER.md 4.4). */
+export const MIN_AUDITS = 0.02;
+/** While the threshold is the certificate's. */
+const CERTIFICATE_AUDITS = 0.25;
+/** When doubt is raised. */
+const DOUBT_AUDITS = 0.5;
+/** Requests for which a hint of drift raises the audits. */
+const DOUBT_LENGTH = 600;
+/** Promises beside the one made, for when that cannot be kept (ROUTER.md 2.8). */
+const OTHER_AGREEMENTS = [0.99, 0.98, 0.95, 0.9, 0.8];
+
+const ledgerState = z.object({ credit: z.number(), certified: z.int(), debits: packed });
+export const learnerState = z.object({
+  epoch: z.int().nonnegative(),
+  isAfterDrift: z.boolean(),
+  count: z.int().nonnegative(),
+  doubtLeft: z.int().nonnegative(),
+  wealths: z.array(z.number()).length(3),
+  early: z.array(
+    z.object({
+      score: z.number(),
+      loss: z.number().nullable(),
+      probability: z.number(),
+      weight: z.number(),
+    }),
+  ),
+  grid: z.object({ thresholds: packed, all: packed, asked: packed, losses: packed }).nullable(),
+  ledger: ledgerState.nullable(),
+  others: z.array(ledgerState.extend({ agreement: z.number() })),
+  inputShift: z.object({ reference: packed, recent: packed }).nullable(),
+  askedShift: z.object({ expected: packed, sum: z.number() }).nullable(),
+});
+export type LearnerState = z.infer<typeof learnerState>;
+
+/** What needs the grid. */
+interface Tests {
+  readonly grid: ScoreGrid;
+  readonly ledger: Ledger;
+  /** By agreement, strictest first. */
+  readonly others: ReadonlyMap<number, Ledger>;
+  inputShift: InputShift | undefined;
+  askedShift: AskedShift | undefined;
+}
+
+type Early = LearnerState['early'][number];
+
+export class Learner {
+  readonly #o: LearnerOptions;
+  /** Requests of the opening. */
+  readonly #opening: number;
+  #epoch = 0;
+  #isAfterDrift = false;
+  /** Settled in this epoch. */
+  #count = 0;
+  #doubtLeft = 0;
+  #monitor: DriftMonitor;
+  #early: Early[] = [];
+  #tests: Tests | undefined;
+  /** Expected loss by bin, and the count that it is of. */
+  #fit: { readonly losses: Float64Array; readonly count: number } | undefined;
+
+  constructor(options: LearnerOptions, state?: LearnerState) {
+    this.#o = options;
+    this.#opening = (OPENING * -Math.log(options.target.delta)) / options.target.alpha;
+    this.#monitor = new DriftMonitor(options.target, state?.wealths);
+    if (!state) return;
+    this.#epoch = state.epoch;
+    this.#isAfterDrift = state.isAfterDrift;
+    this.#count = state.count;
+    this.#doubtLeft = state.doubtLeft;
+    this.#early = state.early;
+    this.#tests = restoreTests(options.target, state);
+  }
+
+  get state(): LearnerState {
+    const { grid, ledger, others = [], inputShift, askedShift } = this.#tests ?? {};
+    return {
+      epoch: this.#epoch,
+      isAfterDrift: this.#isAfterDrift,
+      count: this.#count,
+      doubtLeft: this.#doubtLeft,
+      wealths: [...this.#monitor.state],
+      early: this.#early,
+      grid: grid?.state ?? null,
+      ledger: ledger?.state ?? null,
+      others: Array.from(others, ([agreement, other]) => ({ agreement, ...other.state })),
+      inputShift: inputShift?.state ?? null,
+      askedShift: askedShift?.state ?? null,
+    };
+  }
+
+  /** Requests settled in this epoch. */
+  get count(): number {
+    return this.#count;
+  }
+
+  get basis(): Basis {
+    if (this.#certifiedByEvidence !== null) return 'evidence';
+    if (this.#isAfterDrift) return 'drift';
+    return this.#o.certified === null ? 'learning' : 'certificate';
+  }
+
+  /** Lowest score that stays local; null: everything is asked. */
+  get threshold(): number | null {
+    return this.#certifiedByEvidence ?? (this.#isAfterDrift ? null : this.#o.certified);
+  }
+
+  get #certifiedByEvidence(): number | null {
+    const { grid, ledger } = this.#tests ?? {};
+    const index = ledger?.certified;
+    return index === undefined || index === null ? null : (grid?.thresholds[index] ?? null);
+  }
+
+  /** Share of what is kept that is asked nevertheless, by lot; from the past alone. */
+  get auditShare(): number {
+    if (this.threshold === null) return 1;
+    const most = this.#o.certified === null || this.#isAfterDrift ? 1 : CERTIFICATE_AUDITS;
+    // In steps of a 64th: what follows from the share is computed once a step.
+    const step = Math.max(10, this.#count >> 6);
+    const planned = Math.max(
+      MIN_AUDITS,
+      Math.min(most, this.#opening / (step * Math.floor(this.#count / step))),
+    );
+    const suspicion = Math.min(DOUBT_AUDITS, MIN_AUDITS * Math.exp(this.#monitor.evidence / 2));
+    return Math.max(planned, suspicion, this.#doubtLeft > 0 ? DOUBT_AUDITS : 0);
+  }
+
+  /** The tightest of the other promises that the evidence would certify, and the share 0..1 that it would escalate. */
+  get reachable(): { readonly agreement: number; readonly escalated: number } | null {
+    if (!this.#tests) return null;
+    const { grid, others } = this.#tests;
+    for (const [agreement, { certified }] of others) {
+      const threshold = certified === null ? undefined : grid.thresholds[certified];
+      if (threshold !== undefined) return { agreement, escalated: grid.shareBelow(threshold) };
+    }
+    return null;
+  }
+
+  /** Share 0..1 of the requests so far that a threshold would escalate; null while nothing is known. */
+  escalatedBy(threshold: number): number | null {
+    return this.#tests?.grid.shareBelow(threshold) ?? null;
+  }
+
+  /** Expected loss 0..1 of a local answer of this score; null before there is evidence of it. */
+  expectedLoss(score: number): number | null {
+    if (!this.#tests) return null;
+    const { grid } = this.#tests;
+    // Fitting takes 4 µs; a hundredth more evidence changes little.
+    if (!this.#fit || this.#count > 1.01 * this.#fit.count)
+      this.#fit = { losses: isotonic(grid.losses, grid.asked), count: this.#count };
+    return this.#fit.losses[grid.binOf(score)] ?? null;
+  }
+
+  /** @param mayEscalate false: it stays local whatever its score, but may be audited like any other */
+  decide(score: number, mayEscalate = true): Ticket {
+    const { threshold, auditShare } = this;
+    const isKept = threshold !== null && score >= threshold;
+    const isEscalated = !isKept && mayEscalate;
+    return {
+      epoch: this.#epoch,
+      score,
+      isKept,
+      isAsked: isEscalated || this.#o.random() < auditShare,
+      probability: isEscalated ? 1 : auditShare,
+      weight: 1 / auditShare,
+    };
+  }
+
+  /**
+   * In the order of the decisions.
+   *
+   * @param loss 0..1 of one that was asked, and 1 where no answer will come: what cannot be known must not look like agreement
+   * @returns why a new epoch has begun, if one has
+   */
+  settle(ticket: Ticket, loss: number): Drift | undefined {
+    if (ticket.epoch !== this.#epoch) return undefined;
+    this.#count++;
+    if (this.#doubtLeft > 0) this.#doubtLeft--;
+    const { score, isKept, isAsked, probability, weight } = ticket;
+    const sight = { isKept, loss: isAsked ? loss : null, probability, weight };
+    const isPlaying = this.threshold !== null;
+    if (isPlaying) this.#monitor.settle(sight);
+    if (this.#monitor.isAlarm) return this.#begin('disagreement');
+    if (!this.#tests) {
+      this.#early.push({ score, ...sight });
+      if (this.#early.length >= GRID_SCORES) this.#openTests();
+      return undefined;
+    }
+    const { grid, ledger, others } = this.#tests;
+    const bin = grid.binOf(score);
+    grid.count(bin, sight.loss);
+    const settled = { bin, ...sight };
+    ledger.settle(settled);
+    for (const other of others.values()) other.settle(settled);
+    return isPlaying && this.#isOtherInput(bin, isKept, sight.loss) ? this.#begin('inputs') : undefined;
+  }
+
+  #openTests(): void {
+    const { target } = this.#o;
+    const grid = ScoreGrid.from(this.#early.map(({ score }) => score));
+    const tests = openTests(target, grid);
+    for (const { score, loss, probability, weight } of this.#early) {
+      const settled = { bin: grid.binOf(score), loss, probability, weight };
+      grid.count(settled.bin, loss);
+      // In a fixed sequence the grid must not know the requests that it is tested on.
+      if (target.scope === 'local') continue;
+      tests.ledger.settle(settled);
+      for (const other of tests.others.values()) other.settle(settled);
+    }
+    this.#tests = tests;
+    this.#early = [];
+  }
+
+  #isOtherInput(bin: number, isKept: boolean, loss: number | null): boolean {
+    if (!this.#tests) return false;
+    const { grid } = this.#tests;
+    if (this.#count > OPENINGS_OF_EXPECTATION * this.#opening)
+      this.#tests.askedShift ??= new AskedShift(grid);
+    if (!isKept && loss !== null && this.#tests.askedShift?.settle(bin, loss)) this.#doubtLeft = DOUBT_LENGTH;
+    if (this.#count < MIN_HISTOGRAM) return false;
+    this.#tests.inputShift ??= new InputShift(grid);
+    return this.#tests.inputShift.settle(bin, this.#count);
+  }
+
+  #begin(drift: Drift): Drift {
+    this.#epoch++;
+    this.#isAfterDrift = true;
+    this.#count = 0;
+    this.#doubtLeft = 0;
+    this.#monitor = new DriftMonitor(this.#o.target);
+    this.#early = [];
+    this.#tests = undefined;
+    this.#fit = undefined;
+    return drift;
+  }
+}
+
+/** Requests that a histogram needs before it can be compared with anything. */
+const MIN_HISTOGRAM = 300;
+/** Openings after which the usual disagreement of what is asked is known well enough. */
+const OPENINGS_OF_EXPECTATION = 3;
+
+function openTests(target: Target, grid: ScoreGrid): Tests {
+  const count = grid.thresholds.length;
+  const others = otherTargets(target).map(
+    ([agreement, other]) => [agreement, new Ledger(other, count)] as const,
+  );
+  return {
+    grid,
+    ledger: new Ledger(target, count),
+    others: new Map(others),
+    inputShift: undefined,
+    askedShift: undefined,
+  };
+}
+
+function restoreTests(target: Target, state: LearnerState): Tests | undefined {
+  if (!state.grid || !state.ledger) return undefined;
+  const grid = ScoreGrid.restore(state.grid);
+  return {
+    grid,
+    ledger: Ledger.restore(target, state.ledger),
+    others: new Map(
+      state.others.map((other) => [
+        other.agreement,
+        Ledger.restore({ ...target, alpha: 1 - other.agreement }, other),
+      ]),
+    ),
+    inputShift: state.inputShift ? new InputShift(grid, state.inputShift) : undefined,
+    askedShift: state.askedShift ? new AskedShift(grid, state.askedShift) : undefined,
+  };
+}
+
+/** Strictest first. */
+const otherTargets = (target: Target): (readonly [number, Target])[] =>
+  OTHER_AGREEMENTS.filter((agreement) => 1 - agreement > 1.001 * target.alpha).map((agreement) => [
+    agreement,
+    { ...target, alpha: 1 - agreement },
+  ]);
