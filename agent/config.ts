@@ -9,6 +9,7 @@ import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limits.ts';
 import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
+import { routeScope } from '../shared/contract/routing.ts';
 import { taskName } from '../shared/contract/tasks.ts';
 import { readPem } from '../shared/runtime/certificate-files.ts';
 import { isDailyWindow } from '../shared/runtime/daily-window.ts';
@@ -69,6 +70,8 @@ function quantity(text: string, units: Record<string, number>): number {
 /** Where a broker is. */
 const mqttUrl = z.url({ protocol: /^(mqtts?|wss?)$/ });
 
+/** Some ten thousand captures of a classifier. */
+const DEFAULT_CAPTURE_BYTES = 10e6;
 /** Every quarter of an hour. */
 const DEFAULT_SYNC = '*/15 * * * *';
 
@@ -115,15 +118,36 @@ const sink = z.discriminatedUnion('type', [
   }),
 ]);
 
+/** What asking the cloud costs; for what is shown as saved. */
+const price = z.strictObject({
+  request: z.number().nonnegative().default(0),
+  /** Of inputs sent. */
+  megabyte: z.number().nonnegative().default(0),
+  currency: z.string().min(1).max(8),
+});
+
 const route = z
   .strictObject({
     agreement: ratio.default(0.98),
     confidence: ratio.default(0.95),
+    /** What the agreement is promised of: all requests that can be asked about, or those answered locally. */
+    scope: routeScope.default('all'),
+    /** A promise for each label, so that a rare one is not sacrificed. */
+    perLabel: z.boolean().default(false),
     start: z.enum(['certificate', 'learn']).default('certificate'),
+    /** Whatever the score. */
+    always: z.enum(['edge', 'cloud']).optional(),
     deadline: duration.default(DEFAULT_DEADLINE_MS),
     expires: duration.default(DEFAULT_EXPIRES_MS),
     whenOffline: z.enum(['answer', 'queue', 'both']).default('both'),
-    budget: z.strictObject({ bytesPerDay: size.optional() }).default({}),
+    budget: z
+      .strictObject({ requestsPerHour: z.number().positive().optional(), bytesPerDay: size.optional() })
+      .default({}),
+    /** Frames of one scene are one witness: of inputs that follow one another within this time, one teaches the router. */
+    decorrelation: duration.default(0),
+    price: price.optional(),
+    /** Keeps what was learned from, for `outrider route simulate`: scores, answers and losses, no inputs. */
+    captures: z.strictObject({ maxBytes: size.default(DEFAULT_CAPTURE_BYTES) }).optional(),
   })
   .prefault({});
 

@@ -110,8 +110,8 @@ export class Escalations {
     if (!request.background)
       this.#waiting.set(request.id, { subject, ask, onFirst, cancelDeadline: nothing });
     this.#o.uplink.enqueue(request.id);
-    if (meanwhile === 'now') this.#showLocal(request.id, 'offline');
     if (meanwhile === 'at-deadline') this.#showLocalAtDeadline(subject, request);
+    else if (meanwhile !== 'never') this.#showLocal(request.id, meanwhile);
   }
 
   /** A final reply of the hub, whenever it comes; one for another pipeline is not ours. */
@@ -206,7 +206,7 @@ export class Escalations {
     this.#ending.add(id);
     try {
       const { subject, ask } = await this.#known(id);
-      this.#learn(ask, reply);
+      this.#learn(subject, ask, reply, roundTripMs);
       const final = this.#finalResult(subject, ask, reply, roundTripMs);
       // People see it now; sinks get it once it is on disk, so that no restart can give them another one.
       this.#showFinal(id, final);
@@ -230,7 +230,7 @@ export class Escalations {
       const subject = known?.subject ?? this.#subjectOf({ id, label: null });
       const final = isAudit ? undefined : this.#o.results.failure(subject, error);
       await this.#o.outbox.answer(id, { ok: false, error });
-      this.#o.router.settle(id, null);
+      this.#o.router.settle(id, known?.ask.local?.model.digest ?? null, { kind: 'expired' });
       this.#showFinal(id, final);
       const letter = isAudit || code === 'DROPPED' ? undefined : error;
       await this.#end(id, final, OUTCOMES[code], letter);
@@ -285,10 +285,18 @@ export class Escalations {
     return { id, label, startMonoMs: this.#o.clock.nowMonoMs() - ageMs };
   }
 
-  #learn(ask: OutboxAsk, reply: CloudReply): void {
-    if (reply.ok) this.#o.router.cloudModelSeen(reply.model);
-    const loss = reply.ok && ask.local ? lossOf(ask.task, ask.local.output, reply.output) : null;
-    this.#o.router.settle(ask.id, loss);
+  #learn({ startMonoMs }: Subject, ask: OutboxAsk, reply: CloudReply, roundTripMs: number): void {
+    const { router, clock } = this.#o;
+    const { id, task, local, background } = ask;
+    if (reply.ok) router.cloudModelSeen(reply.model);
+    const edgeDigest = local?.model.digest ?? null;
+    if (!reply.ok) return router.settle(id, edgeDigest, { kind: 'failed' });
+    router.settle(id, edgeDigest, {
+      kind: 'answered',
+      loss: local ? lossOf(task, local.output, reply.output) : 0,
+      waitedMs: background ? null : clock.nowMonoMs() - startMonoMs,
+      roundTripMs: background ? null : roundTripMs,
+    });
   }
 
   /** @returns undefined where nothing new is to be said: an audit that agreed or failed */

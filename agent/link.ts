@@ -117,8 +117,8 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
       agentVersion: VERSION,
       desiredVersion: desired.version,
       pipelines: [...pipelines.values()].map((one) => {
-        const { name, task, edge, cloud } = one.status();
-        return { name, task, edge, cloud, ...toldOf(config, name) };
+        const { name, task, edge, cloud, router } = one.status();
+        return { name, task, edge, cloud, ...toldOf(config, name), route: router };
       }),
       updates: parts.updates(),
     }),

@@ -21,14 +21,15 @@ import { Expiries } from './expiries.ts';
 import { FeedRunner } from './feed-runner.ts';
 import { createFeed } from './feeds.ts';
 import { createLink, identityOf } from './link.ts';
-import { createAgentMetrics } from './metrics.ts';
+import { createAgentMetrics, showRoutes } from './metrics.ts';
 import { edgeModels, givenModels, startSlot } from './models.ts';
 import { DEFAULT_DEAD_LETTER_LIMITS } from './outbox/dead-letters.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from './outbox/outbox.ts';
 import { StoredRunningTime } from './outbox/running-time.ts';
 import { Pipeline } from './pipeline.ts';
 import type { FeedItem, SlotVersion } from './ports.ts';
-import type { CertificateRouter } from './router/certificate-router.ts';
+import { RouteKeeper } from './route-keeper.ts';
+import type { LearningRouter } from './router/router.ts';
 import { certificateFor, createRouter, shrinkingOf } from './routes.ts';
 import { Fanout } from './sink/fanout.ts';
 import { deadLetterFile } from './sink/file-sink.ts';
@@ -131,7 +132,7 @@ async function run(
   const results = new ResultStore();
   const pipelines = new Map<string, Pipeline>();
   /** By pipeline. */
-  const routers = new Map<string, CertificateRouter>();
+  const routers = new Map<string, LearningRouter>();
   const fanouts: Fanout[] = [];
   const updates = (): UpdateReport[] => updater.updates;
   const onSync = (): void => updater.retry();
@@ -139,6 +140,14 @@ async function run(
   const { uplink, meter, desired } = link;
   await lifecycle.start('link ledger', meter);
   await lifecycle.start('desired state', desired);
+  const routeKeeper = new RouteKeeper({
+    folder: join(dataDir, 'router'),
+    routers,
+    announce: () => uplink.announce(),
+    clock,
+    logger,
+    metrics,
+  });
   const sinksOf = new SinkMaker(dataDir, logger);
   for (const one of config.pipelines) {
     const fanout = new Fanout({
@@ -154,7 +163,13 @@ async function run(
       results.add(result);
       if (one.share !== 'none') uplink.share(result);
     };
-    const router = createRouter(one, uplink);
+    const router = createRouter(one, {
+      state: await routeKeeper.load(one.name),
+      isOpen: (id) => outbox.has(id),
+      maxRequestBytes: () => uplink.maxRequestBytes,
+      onAlarm: (alarm) => routeKeeper.alarmed(one.name, alarm),
+      clock,
+    });
     routers.set(one.name, router);
     const version = one.edge === undefined ? undefined : initial.get(one.edge);
     if (version) router.edgeModelSeen(version.ref.digest, certificateFor(one, version.folder));
@@ -194,6 +209,8 @@ async function run(
   uplink.onChange((online) => {
     if (!online) for (const pipeline of pipelines.values()) pipeline.onOffline();
   });
+  await lifecycle.start('what routers have learned', routeKeeper);
+  showRoutes(metrics, routers);
   // Stopped in reverse: waiting deliveries end, then the pipelines that wait for them, then the connections.
   await lifecycle.start('sink connections', sinksOf);
   for (const pipeline of pipelines.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);

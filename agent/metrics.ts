@@ -1,4 +1,5 @@
 /** Every counter and histogram of the agent, in one table. */
+import type { RouteEvidence } from '../shared/contract/routing.ts';
 import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
 
 const PIPELINE = ['pipeline'] as const;
@@ -74,9 +75,62 @@ export const createAgentMetrics = (): Metrics =>
       help: 'Model updates that have ended: committed or rolled-back',
       labels: ['model', 'outcome'],
     },
+    outrider_route_alarms_total: {
+      kind: 'counter',
+      help: 'Epochs that the router has ended, because the promise looked broken or the inputs were others',
+      labels: ['pipeline', 'kind'],
+    },
     outrider_runner_restarts_total: {
       kind: 'counter',
       help: 'Runners that ended unexpectedly',
       labels: ['model'],
     },
   });
+
+type OfRoute = (evidence: RouteEvidence) => number | null;
+
+/** What each router has to show for its promise, read when somebody scrapes; ratios are 0..1. */
+const ROUTE_GAUGES: Readonly<Record<string, readonly [help: string, of: OfRoute]>> = {
+  outrider_route_promised_agreement_ratio: [
+    'Agreement with the cloud that is promised',
+    ({ agreement }) => agreement,
+  ],
+  outrider_route_estimated_agreement_ratio: [
+    'Agreement so far, estimated from audits',
+    ({ estimated }) => estimated?.agreement ?? null,
+  ],
+  outrider_route_agreement_bound_ratio: [
+    'What the agreement so far was at least, with the confidence of the promise',
+    ({ estimated }) => estimated?.atLeast ?? null,
+  ],
+  outrider_route_threshold_score: [
+    'Lowest route score that stays local; missing while everything is asked',
+    ({ threshold }) => threshold,
+  ],
+  outrider_route_audit_share_ratio: [
+    'Share of what may stay local that is audited',
+    ({ auditShare }) => auditShare,
+  ],
+  outrider_route_saved_requests: ['Requests that the cloud was spared', ({ saved }) => saved.requests],
+  outrider_route_saved_bytes: ['Bytes that the link was spared', ({ saved }) => saved.bytes],
+  outrider_route_saved_money: ['What was saved by the pipeline’s own prices', ({ saved }) => saved.money],
+};
+
+export function showRoutes(
+  metrics: Metrics,
+  routers: ReadonlyMap<string, { status(): RouteEvidence }>,
+): void {
+  for (const [name, [help, of]] of Object.entries(ROUTE_GAUGES))
+    metrics.gauges(name, help, PIPELINE, () =>
+      Array.from(routers, ([pipeline, router]) => [{ pipeline }, of(router.status())] as const),
+    );
+  metrics.gauges(
+    'outrider_route_requests',
+    'Requests by what the router has made of them, since this pair of models answers',
+    ['pipeline', 'what'],
+    () =>
+      Array.from(routers, ([pipeline, router]) =>
+        Object.entries(router.status().counts).map(([what, count]) => [{ pipeline, what }, count] as const),
+      ).flat(),
+  );
+}

@@ -8,7 +8,7 @@
  * exactly one final one with the same id. What was accepted for the cloud ends in a reply or in its expiry, also across restarts.
  */
 import type { EdgeReason, Result } from '../shared/contract/result.ts';
-import { TASKS, type TaskInput, type TaskName } from '../shared/contract/tasks.ts';
+import { TASKS, type TaskInput, type TaskName, topLabel } from '../shared/contract/tasks.ts';
 import type { Shrinking } from '../shared/inference/runner.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import { AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../shared/runtime/errors.ts';
@@ -135,7 +135,7 @@ export class Pipeline implements Part, PipelineFace {
     if (local.answer === null && ERRORS[local.error.code].kind === 'caller') {
       return this.#done(subject, this.#results.failure(subject, toErrorBody(local.error)));
     }
-    const route = this.#o.router.choose(subject.id, this.#question(item.input, local, forced));
+    const route = this.#o.router.choose(subject.id, this.#question(subject, item.input, local, forced));
     return route.to === 'edge'
       ? this.#stayLocal(subject, item.input, local, route)
       : this.#askCloud(subject, item.input, local, { ...route, priority });
@@ -193,13 +193,20 @@ export class Pipeline implements Part, PipelineFace {
     }
   }
 
-  #question(input: TaskInput, local: LocalOutcome, forced: 'edge' | 'cloud' | undefined): RouteQuestion {
+  #question(
+    { startMonoMs }: Subject,
+    input: TaskInput,
+    local: LocalOutcome,
+    forced: 'edge' | 'cloud' | undefined,
+  ): RouteQuestion {
     return {
       routeScore: local.answer?.routeScore ?? null,
       edgeDigest: local.answer?.model.digest ?? null,
+      label: topLabel(local.answer?.output),
       ...(local.answer === null && { noLocalAnswer: local.missing }),
       online: this.#o.uplink.online,
       requestBytes: input.body.length,
+      elapsedMs: this.#o.clock.nowMonoMs() - startMonoMs,
       isOverBudget: !this.#o.meter.mayAccept(this.name, input.body.length),
       ...(forced && { forced }),
     };
@@ -235,10 +242,11 @@ export class Pipeline implements Part, PipelineFace {
     });
     try {
       await this.#escalations.ask(subject, request, route.meanwhile, onFirst);
+      this.#asked(input, request);
       return { id: subject.id, first };
     } catch (error) {
       this.#o.logger.failure('pipeline.not_accepted', error, { pipeline: this.name });
-      this.#o.router.settle(subject.id, null);
+      this.#notAccepted(request);
       const { results, answer } = { results: this.#results, answer: local.answer };
       return this.#done(
         subject,
@@ -268,22 +276,28 @@ export class Pipeline implements Part, PipelineFace {
 
   /** An audit is not worth an error: without room for it, the answer stands unaudited. */
   async #audit(subject: Subject, input: TaskInput, answer: LocalAnswer): Promise<void> {
+    const request = this.#request(subject, await this.#forTheCloud(input), answer, {
+      reason: 'audit',
+      background: true,
+      priority: 'background',
+      mayAnswerLocally: false,
+    });
     try {
-      await this.#escalations.ask(
-        subject,
-        this.#request(subject, await this.#forTheCloud(input), answer, {
-          reason: 'audit',
-          background: true,
-          priority: 'background',
-          mayAnswerLocally: false,
-        }),
-        'never',
-        () => undefined,
-      );
+      await this.#escalations.ask(subject, request, 'never', () => undefined);
+      this.#asked(input, request);
     } catch (error) {
       this.#o.logger.failure('pipeline.audit_not_accepted', error, { pipeline: this.name });
-      this.#o.router.settle(subject.id, null);
+      this.#notAccepted(request);
     }
+  }
+
+  #asked({ body }: TaskInput, { local, input }: OutboxRequest): void {
+    const bytes = { ofRequest: body.length, sent: input.body.length };
+    this.#o.router.asked(local?.model.digest ?? null, bytes);
+  }
+
+  #notAccepted({ id, local }: OutboxRequest): void {
+    this.#o.router.settle(id, local?.model.digest ?? null, { kind: 'not-accepted' });
   }
 
   #request(

@@ -3,6 +3,7 @@
 import type { LinkPurpose, LinkUse, ReplyError, ReplyTimingsMs } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
+import type { RouteEvidence } from '../shared/contract/routing.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
 import type { Shrinking } from '../shared/inference/runner.ts';
 import type { ModelFolder } from '../shared/release/model-folder.ts';
@@ -101,10 +102,14 @@ export interface RouteQuestion {
   readonly routeScore: number | null;
   /** Digest of the local model that gave the score: another version may answer the next one. */
   readonly edgeDigest: string | null;
+  /** What the local model says, where that is a label. */
+  readonly label: string | null;
   readonly noLocalAnswer?: 'no-edge-model' | 'edge-failed' | 'too-large-for-edge';
   readonly online: boolean;
   /** Size of the input. */
   readonly requestBytes: number;
+  /** Since it was accepted. */
+  readonly elapsedMs: number;
   readonly forced?: 'edge' | 'cloud';
   /** The bytes of the day are used up. */
   readonly isOverBudget?: boolean;
@@ -113,47 +118,46 @@ export interface RouteQuestion {
 /**
  * Where the answer comes from. `edge` may be chosen where there is no local answer: then the input fails.
  * `audit`: the local answer stands, the cloud is asked in the background by lot.
- * `meanwhile`: when the asker gets the local answer while the cloud's is under way.
+ * `meanwhile`: when the asker gets the local answer while the cloud's is under way; `offline` and `late`: at once, for that reason.
  */
 export type Route =
   | { readonly to: 'edge'; readonly reason: EdgeReason; readonly audit: boolean }
   | {
       readonly to: 'cloud';
       readonly reason: CloudReason;
-      readonly meanwhile: 'at-deadline' | 'now' | 'never';
+      readonly meanwhile: 'at-deadline' | 'offline' | 'late' | 'never';
     };
+
+/** What became of a request that was to be asked. */
+export type AskOutcome =
+  | {
+      readonly kind: 'answered';
+      /** 0..1, how much the local answer differs from the cloud's. */
+      readonly loss: number;
+      /** From acceptance to the answer; null: nobody waited. */
+      readonly waitedMs: number | null;
+      /** From the last publish to the reply; null: in the background, or in an earlier run. */
+      readonly roundTripMs: number | null;
+    }
+  /** Refused by the hub for good; given up (by its expiry or by a person); no room for it. */
+  | { readonly kind: 'failed' | 'expired' | 'not-accepted' };
 
 /** Decides, and learns from replies. Pure but for its own state. */
 export interface Router {
   /** @param id the request's id, by which `settle` names it later */
   choose(id: string, question: RouteQuestion): Route;
   /** Calibrated probability 0..1 that the cloud would say the same as this local answer; null without evidence. */
-  agreementAt(answer: Pick<LocalAnswer, 'routeScore' | 'model'>): number | null;
-  /**
-   * What became of an escalation or audit sample, in whatever order replies come.
-   *
-   * @param loss 0..1, how much the local answer differs from the cloud's; null when no answer will come
-   */
-  settle(id: string, loss: number | null): void;
-  /** Which cloud model answers now; a certificate holds for no other. */
+  agreementAt(answer: Pick<LocalAnswer, 'routeScore' | 'model' | 'output'>): number | null;
+  /** A request is on disk for the cloud. @param edgeDigest the version that gave the local answer; null: there is none */
+  asked(edgeDigest: string | null, bytes: { readonly ofRequest: number; readonly sent: number }): void;
+  /** What became of an escalation or audit sample, in whatever order replies come. */
+  settle(id: string, edgeDigest: string | null, outcome: AskOutcome): void;
+  /** Which cloud model answers now; evidence about another is none. */
   cloudModelSeen(model: ModelRef): void;
   /** Which version of the local model answers now, and what it was certified for. */
   edgeModelSeen(digest: string, certificate: CloudCertificate | undefined): void;
-  /** What the status page and metrics show. */
-  status(): RouterStatus;
-}
-
-export interface RouterStatus {
-  readonly start: 'certificate' | 'learn';
-  readonly agreement: number;
-  readonly confidence: number;
-  /** Lowest routeScore that stays local; null: every request is escalated. */
-  readonly threshold: number | null;
-  /** Pairs of answers that the threshold rests on. */
-  readonly evidence: number;
-  /** Audit samples that came back since the start, and the sum of their losses. */
-  readonly audited: number;
-  readonly disagreed: number;
+  /** What the status page, telemetry and metrics show. */
+  status(): RouteEvidence;
 }
 
 /** Who is asked for first: a caller that waits, a feed, an audit in the background. */
@@ -330,7 +334,7 @@ export interface PipelineStatus {
   readonly task: TaskName;
   readonly edge: ModelRef | null;
   readonly cloud: string | null;
-  readonly router: RouterStatus;
+  readonly router: RouteEvidence;
   /** Requests that the cloud still owes an answer, or whose answer a sink has not taken yet. */
   readonly owed: number;
 }

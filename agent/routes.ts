@@ -1,27 +1,42 @@
 /** What decides where a pipeline's inputs go, and how they go to the cloud, from its configuration and what is known of its models. */
 import type { Desired } from '../shared/contract/messages.ts';
+import type { RouteAlarm } from '../shared/contract/routing.ts';
 import type { Shrinking } from '../shared/inference/runner.ts';
 import type { ModelFolder } from '../shared/release/model-folder.ts';
 import type { CloudCertificate } from '../shared/release/model-spec.ts';
+import type { Clock } from '../shared/runtime/clock.ts';
 import type { PipelineConfig } from './config.ts';
-import type { Uplink } from './ports.ts';
-import { CertificateRouter } from './router/certificate-router.ts';
+import { LearningRouter, type RouterState } from './router/router.ts';
 
-export function createRouter(
-  pipeline: PipelineConfig,
-  uplink: Pick<Uplink, 'maxRequestBytes'>,
-): CertificateRouter {
-  const { agreement, confidence, start, whenOffline } = pipeline.route;
-  return new CertificateRouter(
+export interface RouterParts {
+  /** What an earlier run has learned. */
+  readonly state: RouterState | undefined;
+  /** Whether an answer to a request of that run may still come. */
+  readonly isOpen: (id: string) => boolean;
+  readonly maxRequestBytes: () => number;
+  readonly onAlarm: (alarm: RouteAlarm) => void;
+  readonly clock: Clock;
+}
+
+export function createRouter({ cloud, route }: PipelineConfig, parts: RouterParts): LearningRouter {
+  const { agreement, confidence, scope, perLabel, start, always, whenOffline, budget, price } = route;
+  const { state, isOpen, ...rest } = parts;
+  return new LearningRouter(
     {
-      agreement,
-      confidence,
+      goal: { agreement, confidence, scope, perLabel },
       start,
+      always,
       whenOffline,
-      mayEscalate: pipeline.cloud !== undefined,
-      maxRequestBytes: () => uplink.maxRequestBytes,
+      budget,
+      price: price ?? null,
+      deadlineMs: route.deadline,
+      decorrelationMs: route.decorrelation,
+      mayEscalate: cloud !== undefined,
+      random: randomFraction,
+      ...rest,
     },
-    randomFraction,
+    state,
+    isOpen,
   );
 }
 

@@ -34,6 +34,9 @@ export interface Ticket {
   readonly score: number;
   /** The threshold of that moment keeps it. */
   readonly isKept: boolean;
+  /** Below the threshold, and asked for that. */
+  readonly isEscalated: boolean;
+  /** Escalated, or drawn for an audit. */
   readonly isAsked: boolean;
   /** That it would be asked, given its score. */
   readonly probability: number;
@@ -197,7 +200,7 @@ export class Learner {
     const { grid } = this.#tests;
     // Fitting takes 4 µs; a hundredth more evidence changes little.
     if (!this.#fit || this.#count > 1.01 * this.#fit.count)
-      this.#fit = { losses: isotonic(grid.losses, grid.asked), count: this.#count };
+      this.#fit = { losses: fitted(grid), count: this.#count };
     return this.#fit.losses[grid.binOf(score)] ?? null;
   }
 
@@ -210,6 +213,7 @@ export class Learner {
       epoch: this.#epoch,
       score,
       isKept,
+      isEscalated,
       isAsked: isEscalated || this.#o.random() < auditShare,
       probability: isEscalated ? 1 : auditShare,
       weight: 1 / auditShare,
@@ -319,6 +323,12 @@ function restoreTests(target: Target, state: LearnerState): Tests | undefined {
     inputShift: state.inputShift ? new InputShift(grid, state.inputShift) : undefined,
     askedShift: state.askedShift ? new AskedShift(grid, state.askedShift) : undefined,
   };
+}
+
+/** Expected loss by bin; nothing is certain. */
+function fitted({ losses, asked }: ScoreGrid): Float64Array {
+  const least = 0.5 / (asked.reduce((sum, count) => sum + count, 0) + 1);
+  return isotonic(losses, asked).map((loss) => Math.max(loss, least));
 }
 
 /** Strictest first. */

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
 import { deviceId, digest, modelName, modelRef, pipelineName, requestId } from './names.ts';
+import { routeEvidence } from './routing.ts';
 import { taskName } from './tasks.ts';
 
 /** Device -> hub, on `infer`. Times are milliseconds left, not a time of day: device clocks lie. */
@@ -196,6 +197,8 @@ export const reported = z.object({
       edgeModel: modelName.nullable().optional(),
       cloud: modelName.nullable(),
       share: z.enum(['none', 'results', 'inputs']).optional(),
+      /** What its router has to show; told again when it changes its mind, else every few minutes. */
+      route: routeEvidence.optional(),
     }),
   ),
   /** The newest update of each model that had one. */

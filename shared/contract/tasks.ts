@@ -49,3 +49,11 @@ export const TASKS: Readonly<Record<TaskName, TaskContract>> = {
     output: z.array(classification),
   },
 };
+
+/** The best label of an answer, as `classification` has it; null for an answer without one. */
+export function topLabel(output: unknown): string | null {
+  if (!Array.isArray(output)) return null;
+  const best: unknown = output[0];
+  const label = typeof best === 'object' && best !== null && 'label' in best ? best.label : null;
+  return typeof label === 'string' ? label : null;
+}

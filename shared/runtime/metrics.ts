@@ -10,6 +10,13 @@ export interface Metrics {
   observeSeconds(name: string, labels: Labels, seconds: number): void;
   /** A value read when somebody scrapes. */
   gauge(name: string, help: string, read: () => number): void;
+  /** Values by label, read when somebody scrapes; null: there is none now. */
+  gauges(
+    name: string,
+    help: string,
+    labels: readonly string[],
+    read: () => Iterable<readonly [labels: Labels, value: number | null]>,
+  ): void;
   contentType(): string;
   text(): Promise<string>;
 }
@@ -46,6 +53,18 @@ export function createMetrics<Name extends string>(definitions: Record<Name, Def
         registers: [registry],
         collect() {
           this.set(read());
+        },
+      });
+    },
+    gauges(name, help, labelNames, read) {
+      new Gauge({
+        name,
+        help,
+        labelNames: [...labelNames],
+        registers: [registry],
+        collect() {
+          this.reset();
+          for (const [labels, value] of read()) if (value !== null) this.set(labels, value);
         },
       });
     },

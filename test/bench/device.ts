@@ -13,7 +13,6 @@ import { createAgentMetrics } from '../../agent/metrics.ts';
 import { DiskOutbox } from '../../agent/outbox/outbox.ts';
 import { Pipeline } from '../../agent/pipeline.ts';
 import type { Uplink } from '../../agent/ports.ts';
-import { CertificateRouter } from '../../agent/router/certificate-router.ts';
 import { Fanout } from '../../agent/sink/fanout.ts';
 import { Slot } from '../../agent/slot/slot.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
@@ -25,6 +24,7 @@ import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
+import { routerWith } from '../support/routing.ts';
 import {
   type BenchReport,
   inRounds,
@@ -175,13 +175,6 @@ async function startAgent(
   await lifecycle.start('slot', slot);
   const results = new ResultStore();
   const fanout = new Fanout({ sinks: [], deadLetter: () => Promise.resolve(), clock, logger, metrics });
-  const goal = {
-    agreement: 0.98,
-    confidence: 0.95,
-    start: 'certificate',
-    whenOffline: 'both',
-    mayEscalate: false,
-  } as const;
   const pipeline = new Pipeline({
     name: 'vision',
     task: folder.spec.task,
@@ -189,7 +182,7 @@ async function startAgent(
     deadlineMs: 2_000,
     expiresMs: 60_000,
     local: slot,
-    router: new CertificateRouter(goal, Math.random),
+    router: routerWith({ mayEscalate: false }),
     outbox,
     uplink: NO_UPLINK,
     meter,

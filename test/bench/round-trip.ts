@@ -14,7 +14,6 @@ import { DiskOutbox } from '../../agent/outbox/outbox.ts';
 import { StoredRunningTime } from '../../agent/outbox/running-time.ts';
 import { Pipeline } from '../../agent/pipeline.ts';
 import type { Outbox } from '../../agent/ports.ts';
-import { CertificateRouter } from '../../agent/router/certificate-router.ts';
 import { noLocalModel } from '../../agent/slot/slot.ts';
 import { findCredential } from '../../agent/uplink/credential.ts';
 import { MqttUplink } from '../../agent/uplink/uplink.ts';
@@ -32,6 +31,7 @@ import { newId, newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
 import { hasMosquitto, startMosquitto, type TestUser } from '../support/broker.ts';
+import { routerWith } from '../support/routing.ts';
 import { Disk } from './disk.ts';
 import { type BenchReport, inTree, line, median, type Table, type Verdict, workFolder } from './harness.ts';
 import { uncappedMeter } from './meter.ts';
@@ -291,13 +291,6 @@ async function startAgent(
     },
   });
   let shownMonoMs = 0;
-  const goal = {
-    agreement: 0.98,
-    confidence: 0.95,
-    start: 'learn',
-    whenOffline: 'both',
-    mayEscalate: true,
-  } as const;
   const pipeline = new Pipeline({
     name: 'bench',
     task,
@@ -305,7 +298,7 @@ async function startAgent(
     deadlineMs: 60_000,
     expiresMs: 600_000,
     local: noLocalModel,
-    router: new CertificateRouter(goal, Math.random),
+    router: routerWith(),
     outbox: watched,
     uplink,
     meter,

@@ -6,7 +6,6 @@ import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { Pipeline } from '../../../agent/pipeline.ts';
 import type { LocalModel, Outbox } from '../../../agent/ports.ts';
-import { CertificateRouter } from '../../../agent/router/certificate-router.ts';
 import { noLocalModel } from '../../../agent/slot/slot.ts';
 import type { LinkLedger } from '../../../agent/uplink/link-ledger.ts';
 import { MqttUplink } from '../../../agent/uplink/uplink.ts';
@@ -19,6 +18,7 @@ import { newId } from '../../../shared/runtime/ids.ts';
 import { Lifecycle } from '../../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../../shared/runtime/logger.ts';
 import type { TestUser } from '../../support/broker.ts';
+import { routerWith } from '../../support/routing.ts';
 import { uncappedMeter } from '../meter.ts';
 import { until } from '../program.ts';
 
@@ -91,14 +91,6 @@ export class BenchDevice {
       metrics,
       ...usual,
     });
-    const goal = {
-      agreement: 0.98,
-      confidence: 0.95,
-      start: 'learn',
-      whenOffline: 'both',
-      mayEscalate: true,
-      maxRequestBytes: () => this.#uplink.maxRequestBytes,
-    } as const;
     this.#pipeline = new Pipeline({
       name: 'bench',
       task: 'image-classification',
@@ -106,7 +98,7 @@ export class BenchDevice {
       deadlineMs: options.deadlineMs ?? 60_000,
       expiresMs: 3_600_000,
       local,
-      router: new CertificateRouter(goal, Math.random),
+      router: routerWith({ maxRequestBytes: () => this.#uplink.maxRequestBytes }),
       outbox: watched,
       uplink: this.#uplink,
       meter: this.#meter,

@@ -14,6 +14,7 @@ import { newId } from '../../../shared/runtime/ids.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { EDGE_MODEL } from '../../support/fixed.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
+import { startedRouter } from '../../support/routing.ts';
 
 const DEADLINE_MS = 2_000;
 const MAX_WAITING = 32;
@@ -100,15 +101,7 @@ class TestPipeline implements PipelineFace {
       task: this.task,
       edge: EDGE_MODEL,
       cloud: 'big',
-      router: {
-        start: 'certificate' as const,
-        agreement: 0.98,
-        confidence: 0.95,
-        threshold: 1,
-        evidence: 900,
-        audited: 0,
-        disagreed: 0,
-      },
+      router: startedRouter().status(),
       owed: 3,
     };
   }

@@ -59,7 +59,7 @@ pipelines:
     task: image-classification
     edge: efficientnet-lite0
     cloud: vit-base
-    route: { agreement: 0.98, confidence: 0.95, deadline: 2s, expires: 24h, whenOffline: both }
+    route: { agreement: 0.98, confidence: 0.95, budget: { requestsPerHour: 600, bytesPerDay: 50MB }, deadline: 2s, expires: 24h, whenOffline: both }
     sinks: [ { type: mqtt, url: "mqtt://10.0.0.2", topic: "home/gate" }, { type: file, path: gate.ndjson } ]
     share: results
 `,
@@ -81,7 +81,10 @@ pipelines:
       deadline: 2_000,
       expires: 86_400_000,
       whenOffline: 'both',
-      budget: {},
+      budget: { requestsPerHour: 600, bytesPerDay: 50e6 },
+      scope: 'all',
+      perLabel: false,
+      decorrelation: 0,
     },
     sinks: [
       { type: 'mqtt', url: 'mqtt://10.0.0.2', topic: 'home/gate' },
@@ -112,6 +115,9 @@ test('what is left out has the default of the design: closed, private, patient',
     expires: 86_400_000,
     whenOffline: 'both',
     budget: {},
+    scope: 'all',
+    perLabel: false,
+    decorrelation: 0,
   });
 });
 

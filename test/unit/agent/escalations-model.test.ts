@@ -9,7 +9,7 @@ import fc from 'fast-check';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { Pipeline } from '../../../agent/pipeline.ts';
-import type { LocalModel, Route, Router, Uplink } from '../../../agent/ports.ts';
+import type { AskOutcome, LocalModel, Route, Router, Uplink } from '../../../agent/ports.ts';
 import { isFailure, type Result } from '../../../shared/contract/result.ts';
 import { silentLogger as logger } from '../../../shared/runtime/logger.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
@@ -47,7 +47,9 @@ async function startAgent(folder: string, clock: FakeClock, baseMs: number, sunk
   const router = {
     choose: () => how.route,
     agreementAt: () => null,
-    settle: (id: string, loss: number | null) => learnt.set(id, loss),
+    asked: () => undefined,
+    settle: (id: string, _digest: string | null, outcome: AskOutcome) =>
+      learnt.set(id, outcome.kind === 'answered' ? outcome.loss : null),
     cloudModelSeen: () => undefined,
     edgeModelSeen: () => undefined,
     status: () => undefined,

@@ -5,7 +5,6 @@ import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { Pipeline } from '../../../agent/pipeline.ts';
 import type { CloudReply, FeedItem, LocalModel, Route, Router, Uplink } from '../../../agent/ports.ts';
-import { CertificateRouter } from '../../../agent/router/certificate-router.ts';
 import { noLocalModel } from '../../../agent/slot/slot.ts';
 import { isFailure, type Result } from '../../../shared/contract/result.ts';
 import type { Shrinking } from '../../../shared/inference/runner.ts';
@@ -14,6 +13,7 @@ import { AppError } from '../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { CLOUD_MODEL, cloudAnswer, EDGE_MODEL, localAnswer, temporaryFolder } from '../../support/fixed.ts';
+import { routerWith, startedRouter } from '../../support/routing.ts';
 
 const ITEM: FeedItem = {
   input: { contentType: 'image/jpeg', body: Buffer.from('picture') },
@@ -69,22 +69,16 @@ async function setUp(t: TestContext, setup: Setup = {}) {
   });
   await outbox.start();
   const uplink = new TestUplink();
-  const settled: [string, number | null][] = [];
+  const settled: [string, number | string][] = [];
   const router: Router = {
     choose: () => setup.route ?? TO_CLOUD,
     agreementAt: () => 0.7,
-    settle: (id, loss) => settled.push([id, loss]),
+    asked: () => undefined,
+    settle: (id, _digest, outcome) =>
+      settled.push([id, outcome.kind === 'answered' ? outcome.loss : outcome.kind]),
     cloudModelSeen: () => undefined,
     edgeModelSeen: () => undefined,
-    status: () => ({
-      start: 'learn',
-      agreement: 0.98,
-      confidence: 0.95,
-      threshold: null,
-      evidence: 0,
-      audited: 0,
-      disagreed: 0,
-    }),
+    status: () => routerWith().status(),
   };
   const shown: Result[] = [];
   const delivered: Result[] = [];
@@ -237,7 +231,7 @@ test('past its expiry a request ends as EXPIRED, and teaches nothing', async (t)
   await clock.advance(601_000);
   await until(() => outbox.depth.entries === 0);
   assert.deepEqual(shown.map(brief), [['edge', 'late', 'provisional', 'cat'], 'EXPIRED']);
-  assert.deepEqual(settled, [[id, null]]);
+  assert.deepEqual(settled, [[id, 'expired']]);
   await stop();
 });
 
@@ -362,10 +356,7 @@ test('a pipeline that waits for the cloud gives no local answer meanwhile, whate
 });
 
 test('over the bytes of the day it stays local, and without a local answer it says OVER_BUDGET', async (t) => {
-  const router = new CertificateRouter(
-    { agreement: 0.98, confidence: 0.95, start: 'learn', whenOffline: 'both', mayEscalate: true },
-    () => 0.5,
-  );
+  const router = startedRouter({ start: 'learn' });
   const over = { router, mayAccept: () => false };
   const withLocal = await setUp(t, over);
   assert.deepEqual(brief(await withLocal.pipeline.process(ITEM)), ['edge', 'over-budget', 'final', 'cat']);

@@ -1,0 +1,135 @@
+/**
+ * How much may be asked: token buckets, and a price that paces them (ROUTER.md 2.9; dual mirror descent, arXiv:2011.10124).
+ *
+ * A bucket holds a tenth of its period's budget and is refilled with the other nine tenths, evenly: no period of that length, wherever
+ * it begins, sees more than the budget. A tenth of the bucket is kept for audits: without them nobody would know what the budget costs.
+ */
+
+export interface BudgetLimits {
+  readonly requestsPerHour?: number | undefined;
+  /** Of inputs, as they are sent. */
+  readonly bytesPerDay?: number | undefined;
+}
+
+/** `plenty`: anything; `audits`: only audits; `none`: nothing. */
+export type Room = 'plenty' | 'audits' | 'none';
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const BURST_SHARE = 0.1;
+const AUDIT_SHARE = 0.1;
+/** How fast the price follows: a few hundred requests (ROUTER.md 4.5). */
+const PRICE_STEP = 0.005;
+/** Requests over which a usual one is averaged. */
+const USUAL_OVER = 100;
+
+/** Tokens of one kind. */
+class Bucket {
+  readonly #capacity: number;
+  readonly #refillPerMs: number;
+  #level: number;
+  #filledMonoMs: number;
+  /** Expected loss below which a usual request is not worth its tokens. */
+  #price = 0;
+  #usual = 0;
+  /** Tokens that have come since the price was last moved. */
+  #come = 0;
+
+  constructor(budget: number, periodMs: number, smallest: number, nowMonoMs: number) {
+    this.#capacity = Math.max(smallest, BURST_SHARE * budget);
+    this.#refillPerMs = Math.max(0, budget - this.#capacity) / periodMs;
+    this.#level = this.#capacity;
+    this.#filledMonoMs = nowMonoMs;
+  }
+
+  refill(nowMonoMs: number): void {
+    const come = (nowMonoMs - this.#filledMonoMs) * this.#refillPerMs;
+    this.#filledMonoMs = nowMonoMs;
+    this.#level = Math.min(this.#capacity, this.#level + come);
+    this.#come += come;
+  }
+
+  room(cost: number): Room {
+    // One that is larger than the bucket may go when it is full, and is paid off before the next.
+    const needed = Math.min(cost, (1 - AUDIT_SHARE) * this.#capacity);
+    if (this.#level < needed) return 'none';
+    return this.#level - needed < AUDIT_SHARE * this.#capacity ? 'audits' : 'plenty';
+  }
+
+  /** Less goes than comes: everything is worth its tokens. */
+  get isFree(): boolean {
+    return this.#price === 0;
+  }
+
+  isWorth(expectedLoss: number, cost: number): boolean {
+    return this.isFree || expectedLoss > (this.#price * cost) / this.#usual;
+  }
+
+  take(cost: number): void {
+    this.#level -= cost;
+  }
+
+  /** Moves the price: up where more is wanted than comes. */
+  pace(cost: number, isWanted: boolean): void {
+    this.#usual += (cost - this.#usual) / (this.#usual === 0 ? 1 : USUAL_OVER);
+    if (this.#usual === 0) return;
+    const over = ((isWanted ? cost : 0) - this.#come) / this.#usual;
+    this.#come = 0;
+    // After a quiet night the price does not fall to nothing at once: the bucket holds no more than it does.
+    this.#price = Math.min(1, Math.max(0, this.#price + PRICE_STEP * Math.max(-1, over)));
+  }
+}
+
+export class Budget {
+  readonly #nowMonoMs: () => number;
+  readonly #requests: Bucket | undefined;
+  readonly #bytes: Bucket | undefined;
+
+  constructor({ requestsPerHour, bytesPerDay }: BudgetLimits, nowMonoMs: () => number) {
+    this.#nowMonoMs = nowMonoMs;
+    const now = nowMonoMs();
+    this.#requests = requestsPerHour === undefined ? undefined : new Bucket(requestsPerHour, HOUR_MS, 1, now);
+    this.#bytes = bytesPerDay === undefined ? undefined : new Bucket(bytesPerDay, DAY_MS, 1, now);
+  }
+
+  room(bytes: number): Room {
+    const rooms = [this.#requests?.room(1), this.#bytes?.room(bytes)];
+    if (rooms.includes('none')) return 'none';
+    return rooms.includes('audits') ? 'audits' : 'plenty';
+  }
+
+  /** @param expectedLoss 0..1 of the local answer; null where nothing is known of it: then it is worth asking */
+  isWorth(expectedLoss: () => number | null, bytes: number): boolean {
+    const isFree = (bucket: Bucket | undefined): boolean => bucket === undefined || bucket.isFree;
+    if (isFree(this.#requests) && isFree(this.#bytes)) return true;
+    const loss = expectedLoss();
+    if (loss === null) return true;
+    return (this.#requests?.isWorth(loss, 1) ?? true) && (this.#bytes?.isWorth(loss, bytes) ?? true);
+  }
+
+  /** Counts a request that could be asked. @param isWanted it is worth it, whether there is room or not */
+  count(
+    bytes: number,
+    { isWanted, isAsked }: { readonly isWanted: boolean; readonly isAsked: boolean },
+  ): void {
+    for (const [bucket, cost] of [
+      [this.#requests, 1],
+      [this.#bytes, bytes],
+    ] as const) {
+      if (isAsked) bucket?.take(cost);
+      bucket?.pace(cost, isWanted);
+    }
+  }
+
+  /** What was taken for it was too much. */
+  giveBack(bytes: number): void {
+    this.#bytes?.take(-bytes);
+  }
+
+  /** Before a request is looked at. */
+  refill(): void {
+    const now = this.#nowMonoMs();
+    this.#requests?.refill(now);
+    this.#bytes?.refill(now);
+  }
+}

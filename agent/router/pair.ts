@@ -1,0 +1,350 @@
+/**
+ * What is known of one pair of models, the local one and the cloud's: a learner for all requests or one for each label, the
+ * decisions that wait for their replies, and what has come of it so far.
+ */
+import { z } from 'zod';
+import type { DriftKind, RouteAlarm, RouteEvidence, Standing } from '../../shared/contract/routing.ts';
+import { routeAlarm } from '../../shared/contract/routing.ts';
+import type { CloudCertificate } from '../../shared/release/model-spec.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import type { AskOutcome } from '../ports.ts';
+import { AgreementMeter, meterState } from './agreement-meter.ts';
+import { Learner, learnerState, MIN_AUDITS, type Ticket } from './learner.ts';
+import type { Scope } from './ledger.ts';
+import { type Pending, Settlement } from './settlement.ts';
+
+/** What is promised. */
+export interface Goal {
+  /** Promised agreement with the cloud, 0..1. */
+  readonly agreement: number;
+  /** Confidence of the promise, 0..1. */
+  readonly confidence: number;
+  readonly scope: Scope;
+  /** A promise for each label that the local model answers with. */
+  readonly perLabel: boolean;
+}
+
+export interface PairOptions {
+  readonly goal: Goal;
+  readonly edgeDigest: string;
+  /** undefined: not known yet. */
+  readonly cloudDigest: string | undefined;
+  /** What the local version was certified for, where the router may start from it; it holds for one cloud model. */
+  readonly given: CloudCertificate | undefined;
+  readonly deadlineMs: number;
+  readonly random: () => number;
+  readonly onAlarm: (alarm: RouteAlarm) => void;
+  readonly clock: Clock;
+}
+
+/** What asking the cloud costs. */
+export interface Price {
+  readonly request: number;
+  readonly megabyte: number;
+  readonly currency: string;
+}
+
+/** Learners of a pair: each takes 16 KiB. The labels that come after share one. */
+const MAX_LABELS = 20;
+/** The one of all requests, or of the labels that have none of their own. */
+const POOL = '';
+const MAX_LABEL_CHARACTERS = 200;
+
+const count = z.int().nonnegative();
+const counts = z.object({
+  eligible: count,
+  escalated: count,
+  audited: count,
+  ineligible: count,
+  asked: count,
+  answered: count,
+  late: count,
+  failed: count,
+  expired: count,
+  assumed: count,
+  disagreed: z.number(),
+  /** Of what was asked, as it was sent. */
+  askedBytes: z.number(),
+});
+
+const ticket = z.object({
+  epoch: count,
+  score: z.number(),
+  isKept: z.boolean(),
+  isEscalated: z.boolean(),
+  isAsked: z.boolean(),
+  probability: z.number(),
+  weight: z.number(),
+});
+export const pairState = z.object({
+  edgeDigest: z.string(),
+  cloudDigest: z.string().nullable(),
+  learners: z.array(z.object({ group: z.string(), state: learnerState })),
+  /** Decisions whose turn has not come; only asked ones need their id. */
+  pending: z.array(z.object({ id: z.string(), group: z.string(), ticket, loss: z.number().optional() })),
+  meter: meterState,
+  counts,
+  alarms: count,
+  lastAlarm: routeAlarm.nullable(),
+});
+export type PairState = z.infer<typeof pairState>;
+
+export class Pair {
+  readonly given: CloudCertificate | undefined;
+  readonly #o: PairOptions;
+  /** By label, in the order in which they were first seen; or the pool alone. */
+  readonly #learners = new Map<string, Learner>();
+  readonly #settlement: Settlement;
+  readonly #meter: AgreementMeter;
+  readonly #counts: z.infer<typeof counts>;
+  #cloudDigest: string | undefined;
+  #alarms: number;
+  #lastAlarm: RouteAlarm | null;
+
+  /** @param isOpen whether an answer to this request may still come */
+  constructor(options: PairOptions, state?: PairState, isOpen: (id: string) => boolean = () => false) {
+    this.#o = options;
+    this.given = options.given;
+    this.#cloudDigest = options.cloudDigest;
+    this.#meter = new AgreementMeter(state?.meter);
+    this.#counts = state ? { ...state.counts } : noCounts();
+    this.#alarms = state?.alarms ?? 0;
+    this.#lastAlarm = state?.lastAlarm ?? null;
+    for (const { group, state: known } of state?.learners ?? [])
+      this.#learners.set(group, this.#makeLearner(known));
+    this.#settlement = new Settlement((entry, isAssumed) => this.#settled(entry, isAssumed));
+    const atMonoMs = options.clock.nowMonoMs();
+    for (const entry of state?.pending ?? []) {
+      const isLost = entry.ticket.isAsked && entry.loss === undefined && !isOpen(entry.id);
+      if (isLost) this.#counts.assumed++;
+      this.#settlement.add({ ...entry, atMonoMs, ...(isLost && { loss: 1 }) } as Pending);
+    }
+  }
+
+  get state(): PairState {
+    this.#settlement.drain(this.#o.clock.nowMonoMs());
+    return {
+      edgeDigest: this.#o.edgeDigest,
+      cloudDigest: this.#cloudDigest ?? null,
+      learners: Array.from(this.#learners, ([group, { state }]) => ({ group, state })),
+      pending: this.#settlement.waiting.map(({ id, group, ticket: drawn, loss }) => ({
+        id: drawn.isAsked ? id : '',
+        group,
+        ticket: drawn,
+        ...(loss !== undefined && { loss }),
+      })),
+      meter: this.#meter.state,
+      counts: { ...this.#counts },
+      alarms: this.#alarms,
+      lastAlarm: this.#lastAlarm,
+    };
+  }
+
+  /** The certificate, where it is about the cloud model that answers. */
+  get #certificate(): CloudCertificate | undefined {
+    const isOther = this.#cloudDigest !== undefined && this.#cloudDigest !== this.given?.cloudDigest;
+    return isOther ? undefined : this.given;
+  }
+
+  /** Whether it is about this cloud model; a pair that did not know its own yet has learned it now. */
+  isWith(cloudDigest: string): boolean {
+    const isNew = this.#cloudDigest === undefined && (!this.given || this.given.cloudDigest === cloudDigest);
+    if (isNew) this.#cloudDigest = cloudDigest;
+    return this.#cloudDigest === cloudDigest;
+  }
+
+  /** The learner of requests that the local model answers with this label. */
+  learnerOf(label: string | null): Learner {
+    return this.#learners.get(this.#groupOf(label)) ?? this.#makeGroup(this.#groupOf(label));
+  }
+
+  /** A decision about a request that could be asked. */
+  decided(id: string, label: string | null, drawn: Ticket): void {
+    this.#counts.eligible++;
+    if (drawn.isAsked) this.#counts[drawn.isEscalated ? 'escalated' : 'audited']++;
+    const atMonoMs = this.#o.clock.nowMonoMs();
+    this.#settlement.add({ id, group: this.#groupOf(label), ticket: drawn, atMonoMs });
+  }
+
+  /** One that could be asked, and is no witness of its own. */
+  unwatched(isEscalated: boolean): void {
+    this.#counts.eligible++;
+    if (isEscalated) this.#counts.escalated++;
+  }
+
+  /** One that could not be asked. */
+  passedOver(): void {
+    this.#counts.ineligible++;
+  }
+
+  /** Accepted for the cloud, for whatever reason. */
+  asked(bytes: number): void {
+    this.#counts.asked++;
+    this.#counts.askedBytes += bytes;
+  }
+
+  settle(id: string, outcome: AskOutcome): void {
+    const isAnswered = outcome.kind === 'answered';
+    if (isAnswered) {
+      const isLate = (outcome.waitedMs ?? 0) > this.#o.deadlineMs;
+      this.#counts[isLate ? 'late' : 'answered']++;
+      this.#counts.disagreed += outcome.loss;
+    } else if (outcome.kind === 'not-accepted') this.#counts.assumed++;
+    else this.#counts[outcome.kind]++;
+    this.#settlement.answered(id, isAnswered ? outcome.loss : 1, this.#o.clock.nowMonoMs());
+  }
+
+  /** Probability 0..1 that the cloud would say the same as a local answer; null without certificate or evidence. */
+  agreementAt(routeScore: number, label: string | null): number | null {
+    const learner = this.learnerOf(label);
+    const certificate = this.#certificate;
+    if (learner.basis !== 'evidence' && certificate)
+      return 1 / (1 + Math.exp(-(certificate.a * routeScore + certificate.b)));
+    const loss = learner.expectedLoss(routeScore);
+    return loss === null ? null : 1 - loss;
+  }
+
+  /** @param price for what is not asked; null: none is set */
+  evidence(price: Price | null): RouteEvidence {
+    const { goal } = this.#o;
+    const { askedBytes, ...shown } = this.#counts;
+    const requests = Math.max(0, shown.eligible - shown.escalated - shown.audited);
+    const bytes = shown.asked === 0 ? 0 : Math.round((requests * askedBytes) / shown.asked);
+    const labels = goal.perLabel
+      ? Array.from(this.#learners, ([label, learner]) => ({ label, ...this.#standingOf(learner) }))
+      : [];
+    return {
+      agreement: goal.agreement,
+      confidence: goal.confidence,
+      scope: goal.scope,
+      edgeDigest: this.#o.edgeDigest,
+      cloudDigest: this.#cloudDigest ?? null,
+      ...(goal.perLabel ? together(labels) : this.#standingOf(this.learnerOf(null))),
+      estimated: this.#meter.estimate(goal.scope, 1 - goal.confidence, MIN_AUDITS),
+      counts: shown,
+      saved: {
+        requests,
+        bytes,
+        money: price && requests * price.request + (bytes / 1e6) * price.megabyte,
+        currency: price?.currency ?? null,
+      },
+      alarms: this.#alarms,
+      lastAlarm: this.#lastAlarm,
+      labels,
+    };
+  }
+
+  #standingOf(learner: Learner): Standing {
+    const { basis, threshold, auditShare, count: settled } = learner;
+    const evidence = basis === 'certificate' ? (this.#certificate?.n ?? 0) : settled;
+    const isCertified = basis === 'evidence' || basis === 'certificate';
+    return { basis, threshold, evidence, auditShare, reachable: isCertified ? null : learner.reachable };
+  }
+
+  #groupOf(label: string | null): string {
+    if (!this.#o.goal.perLabel || label === null) return POOL;
+    const name = label.slice(0, MAX_LABEL_CHARACTERS);
+    return this.#learners.has(name) || this.#learners.size < MAX_LABELS ? name : POOL;
+  }
+
+  #makeGroup(group: string): Learner {
+    const learner = this.#makeLearner(undefined);
+    this.#learners.set(group, learner);
+    return learner;
+  }
+
+  #makeLearner(state: z.infer<typeof learnerState> | undefined): Learner {
+    const { goal, random } = this.#o;
+    const delta = 1 - goal.confidence;
+    const place = this.#learners.size + 1;
+    const target = {
+      alpha: 1 - goal.agreement,
+      // Shares of the error that sum up to all of it, however many labels will come: 1/2 + 1/6 + 1/12 + …
+      delta: goal.perLabel ? delta / (place * (place + 1)) : delta,
+      scope: goal.scope,
+    };
+    return new Learner({ target, certified: this.#startOf(), random }, state);
+  }
+
+  /** The certified threshold of the weakest promise that covers ours. A certificate is about all requests together. */
+  #startOf(): number | null {
+    const { goal } = this.#o;
+    const certificate = this.#certificate;
+    if (!certificate || goal.perLabel || goal.scope === 'local' || certificate.confidence < goal.confidence)
+      return null;
+    const [weakest] = certificate.thresholds
+      .filter(({ agreement, threshold }) => agreement >= goal.agreement && threshold !== null)
+      .sort((one, other) => one.agreement - other.agreement);
+    return weakest?.threshold ?? null;
+  }
+
+  #settled({ group, ticket: drawn, loss }: Pending, isAssumed: boolean): void {
+    if (isAssumed) this.#counts.assumed++;
+    const known = drawn.isAsked ? (loss ?? 1) : 0;
+    this.#meter.count(drawn.isEscalated ? null : known / drawn.probability);
+    const learner = this.#learners.get(group);
+    const requests = learner?.count ?? 0;
+    const drift = learner?.settle(drawn, known);
+    if (drift) this.#alarm(drift, group, requests);
+  }
+
+  #alarm(kind: DriftKind, group: string, requests: number): void {
+    this.#alarms++;
+    const label = group === POOL ? null : group;
+    this.#lastAlarm = { kind, label, atMs: this.#o.clock.nowAtMs(), requests };
+    this.#o.onAlarm(this.#lastAlarm);
+  }
+}
+
+/** Of several promises: as well as the one that stands worst. */
+function together(labels: readonly Standing[]): Standing {
+  const worst = (['drift', 'learning', 'evidence'] as const).find((basis) =>
+    labels.some((one) => one.basis === basis),
+  );
+  const sum = labels.reduce((total, { evidence }) => total + evidence, 0);
+  return {
+    basis: worst ?? 'learning',
+    threshold: null,
+    evidence: sum,
+    auditShare: labels.reduce((share, one) => share + (one.auditShare * one.evidence) / Math.max(1, sum), 0),
+    reachable: null,
+  };
+}
+
+const noCounts = (): z.infer<typeof counts> => ({
+  eligible: 0,
+  escalated: 0,
+  audited: 0,
+  ineligible: 0,
+  asked: 0,
+  answered: 0,
+  late: 0,
+  failed: 0,
+  expired: 0,
+  assumed: 0,
+  disagreed: 0,
+  askedBytes: 0,
+});
+
+/** Of a router that has no pair of models to learn about. */
+export function noEvidence({ agreement, confidence, scope }: Goal): RouteEvidence {
+  const { askedBytes: _unknown, ...shown } = noCounts();
+  return {
+    agreement,
+    confidence,
+    scope,
+    edgeDigest: null,
+    cloudDigest: null,
+    basis: 'none',
+    threshold: null,
+    evidence: 0,
+    auditShare: 0,
+    reachable: null,
+    estimated: null,
+    counts: shown,
+    saved: { requests: 0, bytes: 0, money: null, currency: null },
+    alarms: 0,
+    lastAlarm: null,
+    labels: [],
+  };
+}
