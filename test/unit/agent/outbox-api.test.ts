@@ -50,6 +50,7 @@ async function setUp(t: TestContext, options: { folder?: string; maxDead?: numbe
     choose: () => ({ to: 'cloud', reason: 'no-edge-model', meanwhile: 'never' }),
     agreementAt: () => null,
     settle: () => undefined,
+    asked: () => undefined,
     cloudModelSeen: () => undefined,
     edgeModelSeen: () => undefined,
   } as unknown as Router;
