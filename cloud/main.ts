@@ -26,6 +26,7 @@ import { DeviceNews } from './device-news.ts';
 import type { LocalEngine } from './engine/local-engine.ts';
 import type { HubLink } from './intake/link.ts';
 import { runIntakeOnly } from './intake-only.ts';
+import { showDeviceRoutes } from './metrics.ts';
 import type { DeviceBook } from './ports.ts';
 import { openProgram } from './program.ts';
 import { startPublishing } from './publishing.ts';
@@ -142,6 +143,7 @@ async function run(
     clock,
     logger,
   });
+  showDeviceRoutes(metrics, () => registry.devices.list());
   const url = await program.serve(app);
   // Where the command line finds this hub.
   await writeJsonAtomic(join(folder, 'address.json'), { url, mqttUrl });

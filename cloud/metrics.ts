@@ -1,4 +1,6 @@
 /** Every counter and histogram of the hub, in one table. */
+import type { DeviceRecord } from '../shared/contract/admin.ts';
+import type { RouteEvidence } from '../shared/contract/routing.ts';
 import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
 
 /** One registry for the program. */
@@ -30,3 +32,39 @@ export const createHubMetrics = (): Metrics =>
       labels: ['route', 'status'],
     },
   });
+
+/** What devices last reported of the promises they keep; ratios are 0..1. */
+const DEVICE_ROUTE_GAUGES: Readonly<
+  Record<string, readonly [help: string, of: (evidence: RouteEvidence) => number | null]>
+> = {
+  outrider_device_promised_agreement_ratio: [
+    'Agreement with the cloud that a pipeline promises',
+    ({ agreement }) => agreement,
+  ],
+  outrider_device_estimated_agreement_ratio: [
+    'Agreement so far, estimated from audits',
+    ({ estimated }) => estimated?.agreement ?? null,
+  ],
+  outrider_device_agreement_bound_ratio: [
+    'What the agreement so far was at least, with the confidence of the promise',
+    ({ estimated }) => estimated?.atLeast ?? null,
+  ],
+  outrider_device_escalated_ratio: [
+    'Share of the eligible requests that were asked, by score or by lot',
+    ({ counts: { eligible, escalated, audited } }) =>
+      eligible === 0 ? null : (escalated + audited) / eligible,
+  ],
+  outrider_device_saved_requests: ['Requests that the hub was spared', ({ saved }) => saved.requests],
+  outrider_device_route_alarms: ['Alarms of drift since this pair of models answers', ({ alarms }) => alarms],
+};
+
+export function showDeviceRoutes(metrics: Metrics, devices: () => readonly DeviceRecord[]): void {
+  for (const [name, [help, of]] of Object.entries(DEVICE_ROUTE_GAUGES))
+    metrics.gauges(name, help, ['device', 'pipeline'], () =>
+      devices().flatMap(({ id, reported }) =>
+        (reported?.pipelines ?? []).flatMap(({ name: pipeline, cloud, route }) =>
+          route && cloud !== null ? [[{ device: id, pipeline }, of(route)] as const] : [],
+        ),
+      ),
+    );
+}

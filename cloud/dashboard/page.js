@@ -3,7 +3,15 @@
  * was missed is in it. Events that come while the state is read are kept for after it.
  */
 import { ago, byId, el, Rows, refreshTimes, say } from '../../shared/page/dom.js';
-import { answerCells, failureText, list, modelVersion, pill, updateLine } from '../../shared/page/parts.js';
+import {
+  answerCells,
+  failureText,
+  list,
+  modelVersion,
+  pill,
+  routeCells,
+  updateLine,
+} from '../../shared/page/parts.js';
 import { bytesText, linkTexts, NONE, shortDigest } from '../../shared/page/text.js';
 
 /**
@@ -43,6 +51,13 @@ let readings = Promise.resolve();
 
 /** @type {Rows<DeviceRecord>} */
 const deviceRows = new Rows('devices', ({ id }) => id, deviceCells);
+/** @typedef {{ device: string, pipeline: string, route: import('../../shared/contract/routing.ts').RouteEvidence }} DeviceRoute */
+/** @type {Rows<DeviceRoute>} */
+const routeRows = new Rows(
+  'routes',
+  ({ device, pipeline }) => `${device}/${pipeline}`,
+  ({ device, pipeline, route }) => [`${device} / ${pipeline}`, ...routeCells(route)],
+);
 /** @type {Rows<ModelRecord>} */
 const modelRows = new Rows('models', ({ name }) => name, modelCells);
 /** @type {Rows<BoardEntry>} */
@@ -203,6 +218,7 @@ function render() {
   isDirty = false;
   const all = [...devices.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
   deviceRows.show(all);
+  routeRows.show(all.flatMap(routesOf));
   modelRows.show([...models.values()].sort((a, b) => (a.name < b.name ? -1 : 1)));
   answerRows.show([...answers.values()].reverse());
   const online = all.filter((one) => one.online).length;
@@ -236,6 +252,13 @@ function deviceCells({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, rep
     reported ? list(reported.pipelines.map(pipelineLine)) : NONE,
     updates.length > 0 ? list(updates.map(updateLine)) : NONE,
   ];
+}
+
+/** @param {DeviceRecord} device @returns {DeviceRoute[]} */
+function routesOf({ id, reported }) {
+  return (reported?.pipelines ?? []).flatMap(({ name, cloud, route }) =>
+    route && cloud !== null ? [{ device: id, pipeline: name, route }] : [],
+  );
 }
 
 /** @param {NonNullable<DeviceRecord['reported']>['pipelines'][number]} pipeline */

@@ -1,11 +1,29 @@
 /** What both pages show of an answer, a model version and an update. */
 import { ago, el } from './dom.js';
-import { modelText, NONE, percentText, shortDigest, shortened, topAnswer, updateText } from './text.js';
+import {
+  alarmText,
+  basisText,
+  bytesText,
+  countText,
+  givenPercentText,
+  modelText,
+  NONE,
+  percentText,
+  promiseText,
+  shareText,
+  shortDigest,
+  shortened,
+  thresholdText,
+  topAnswer,
+  updateText,
+} from './text.js';
 
 /**
  * @typedef {import('../contract/result.ts').Result} Result
  * @typedef {import('../contract/names.ts').ModelRef} ModelRef
  * @typedef {import('../contract/messages.ts').UpdateReport} UpdateReport
+ * @typedef {import('../contract/routing.ts').RouteEvidence} RouteEvidence
+ * @typedef {import('../contract/routing.ts').Standing} Standing
  */
 
 /** A failure's code, in red. @param {{ readonly code: string, readonly message: string }} error */
@@ -87,5 +105,81 @@ export function updateLine(update) {
     const why = isRefused ? failureText(error) : el('span', {}, `waits: ${error.code} ${error.message}`);
     line.append(el('br'), why);
   }
+  return line;
+}
+
+/**
+ * The cells of a promise: what is promised, by what the threshold stands, agreement so far, asked, what became of it, saved, alarms.
+ *
+ * @param {RouteEvidence} route
+ * @returns {(Node | string)[]}
+ */
+export function routeCells(route) {
+  const { estimated, counts, saved } = route;
+  const { eligible, escalated, audited } = counts;
+  const lines = (/** @type {string[]} */ ...texts) =>
+    list(texts.map((text) => el('span', { class: 'nowrap' }, text)));
+  const money = saved.money === null ? [] : [`${saved.money.toFixed(2)} ${saved.currency ?? ''}`];
+  return [
+    promiseText(route),
+    standingCell(route),
+    estimated === null
+      ? NONE
+      : lines(percentText(estimated.agreement), `at least ${percentText(estimated.atLeast)}`),
+    lines(
+      `${shareText(escalated, eligible)} by score`,
+      `${shareText(audited, eligible)} by lot`,
+      `of ${countText(eligible)}`,
+    ),
+    lines(
+      `${countText(counts.answered)} answered, ${countText(counts.late)} late`,
+      `${countText(counts.failed)} failed, ${countText(counts.expired)} given up`,
+      `${countText(counts.assumed)} counted as wrong for want of an answer`,
+    ),
+    lines(`${countText(saved.requests)} requests`, bytesText(saved.bytes), ...money),
+    alarmCell(route),
+  ];
+}
+
+/** @param {RouteEvidence} route */
+function standingCell(route) {
+  if (route.labels.length === 0) return standingLines(route);
+  return list(
+    route.labels.map((one) =>
+      el(
+        'span',
+        {},
+        el('strong', {}, one.label === '' ? 'other labels' : one.label),
+        ' ',
+        standingLines(one),
+      ),
+    ),
+  );
+}
+
+/** @param {Standing} standing */
+function standingLines(standing) {
+  const { basis, reachable, auditShare } = standing;
+  const tone = basis === 'drift' ? 'bad' : basis === 'evidence' ? 'good' : 'warn';
+  const lines = [pill(basisText(standing), tone), el('span', {}, `local: ${thresholdText(standing)}`)];
+  if (standing.threshold !== null)
+    lines.push(el('span', { class: 'quiet' }, `audits ${percentText(auditShare)} of it`));
+  if (reachable)
+    lines.push(
+      el(
+        'span',
+        { class: 'quiet' },
+        `${givenPercentText(reachable.agreement)} could be promised, asking about ${percentText(reachable.escalated)}`,
+      ),
+    );
+  return list(lines);
+}
+
+/** @param {RouteEvidence} route */
+function alarmCell({ alarms, lastAlarm }) {
+  if (lastAlarm === null) return 'none';
+  const line = el('span', {}, pill(lastAlarm.kind === 'inputs' ? 'other inputs' : 'drift', 'bad'), ' ');
+  line.append(alarmText(lastAlarm), ' ', ago(lastAlarm.atMs));
+  if (alarms > 1) line.append(el('span', { class: 'quiet' }, `, ${countText(alarms)} in all`));
   return line;
 }

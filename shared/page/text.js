@@ -5,6 +5,9 @@
  * @typedef {import('../contract/names.ts').ModelRef} ModelRef
  * @typedef {import('../contract/messages.ts').UpdateReport} UpdateReport
  * @typedef {import('../contract/messages.ts').LinkUse} LinkUse
+ * @typedef {import('../contract/routing.ts').RouteEvidence} RouteEvidence
+ * @typedef {import('../contract/routing.ts').RouteAlarm} RouteAlarm
+ * @typedef {import('../contract/routing.ts').Standing} Standing
  */
 
 /** A column that has nothing to say. */
@@ -35,6 +38,52 @@ export function percentText(ratio) {
   if (ratio === null) return NONE;
   return `${ratio === 1 ? '100' : (Math.floor(ratio * 1000) / 10).toFixed(1)}${NBSP}%`;
 }
+
+/** `98 %`: as somebody has written it into a configuration. @param {number} ratio */
+export const givenPercentText = (ratio) => `${Number((100 * ratio).toFixed(3))}${NBSP}%`;
+
+/** `12,300`. @param {number} count */
+export const countText = (count) => count.toLocaleString('en');
+
+/** What is promised. @param {Pick<RouteEvidence, 'agreement' | 'confidence' | 'scope' | 'labels'>} route */
+export function promiseText({ agreement, confidence, scope, labels }) {
+  const of = scope === 'local' ? 'of the local answers' : 'of the answers';
+  const each = labels.length > 0 ? ', for each label' : '';
+  return `${givenPercentText(agreement)} ${of} as the cloud’s, with ${givenPercentText(confidence)} confidence${each}`;
+}
+
+/** On what the threshold rests. @param {Pick<Standing, 'basis' | 'evidence'>} standing */
+export function basisText({ basis, evidence }) {
+  switch (basis) {
+    case 'certificate':
+      return `certificate of ${countText(evidence)} pairs`;
+    case 'evidence':
+      return `evidence of ${countText(evidence)} requests`;
+    case 'learning':
+      return `learning: asks about all, ${countText(evidence)} so far`;
+    case 'drift':
+      return `drift: asks about all again, ${countText(evidence)} so far`;
+    case 'none':
+      return 'not by score';
+  }
+}
+
+/** From which score on it answers by itself. @param {Pick<Standing, 'threshold'>} standing */
+export function thresholdText({ threshold }) {
+  if (threshold === null) return 'nothing yet';
+  return threshold < -1e6 ? 'every score' : `score ${threshold.toFixed(2)} and more`;
+}
+
+/** Why an epoch ended. @param {RouteAlarm} alarm */
+export function alarmText({ kind, label, requests }) {
+  const of = label === null ? '' : ` of ${label}`;
+  const what =
+    kind === 'disagreement' ? `local answers${of} are wrong more often than promised` : `other inputs${of}`;
+  return `${what}, after ${countText(requests)} requests`;
+}
+
+/** A share of a whole that may be nothing. @param {number} part @param {number} whole */
+export const shareText = (part, whole) => (whole === 0 ? NONE : percentText(part / whole));
 
 /** Enough of a digest to tell two versions apart. @param {string} digest */
 export const shortDigest = (digest) => digest.slice(0, 12);

@@ -1,7 +1,7 @@
 /** The device's page: it looks at the pipelines every two seconds, and follows the answers as they come. */
 import { byId, Rows, refreshTimes, say } from '../../../shared/page/dom.js';
-import { answerCells, modelVersion, updateLine } from '../../../shared/page/parts.js';
-import { bytesText, linkTexts, NONE, percentText } from '../../../shared/page/text.js';
+import { answerCells, modelVersion, routeCells, updateLine } from '../../../shared/page/parts.js';
+import { bytesText, linkTexts } from '../../../shared/page/text.js';
 
 /**
  * @typedef {import('../../../shared/contract/result.ts').Result} Result
@@ -34,20 +34,19 @@ let isDirty = true;
 const pipelineRows = new Rows(
   'pipelines',
   ({ name }) => name,
-  ({ name, task, edge, cloud, router, owed }) => [
+  ({ name, task, edge, cloud, owed }) => [
     name,
     task,
     edge ? modelVersion(edge) : 'none answers now',
     cloud ?? 'none',
-    cloud === null
-      ? NONE
-      : `${percentText(router.agreement)} agree, with ${percentText(router.confidence)} confidence`,
-    router.threshold === null ? 'asks always' : `score ${router.threshold.toFixed(2)}`,
-    router.start === 'certificate'
-      ? `certificate of ${router.evidence} pairs, ${router.audited} audited since`
-      : `${router.evidence} pairs of answers`,
     String(owed),
   ],
+);
+/** @type {Rows<PipelineStatus>} */
+const routeRows = new Rows(
+  'routes',
+  ({ name }) => name,
+  ({ name, router }) => [name, ...routeCells(router)],
 );
 /** @type {Rows<UpdateReport>} */
 const updateRows = new Rows(
@@ -117,6 +116,7 @@ function show({ device, link, pipelines, updates }) {
   say('dead', String(outbox.deadLetters));
   byId('dead').className = outbox.deadLetters > 0 ? 'bad' : '';
   pipelineRows.show(pipelines);
+  routeRows.show(pipelines.filter(({ cloud }) => cloud !== null));
   updateRows.show(updates);
 }
 
