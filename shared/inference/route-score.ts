@@ -103,7 +103,7 @@ export function breakTies(scores: Float64Array, random: () => number): number {
     const value = sorted[start] ?? 0;
     while (end < sorted.length && sorted[end] === value) end++;
     // What cannot be read stays below every threshold.
-    if (end - start <= MANY * sorted.length || value === ROUTE_SCORE_FLOOR) continue;
+    if (end - start <= Math.max(1, MANY * sorted.length) || value === ROUTE_SCORE_FLOOR) continue;
     steps.set(value, Math.min(TIE_STEP, (sorted[end] ?? Number.POSITIVE_INFINITY) - value));
   }
   let spread = 0;

@@ -124,6 +124,12 @@ test('ties of many are spread by chance, those of few are not', () => {
   assert.ok(spread.every((score) => score >= 5 && score < 5 + 1 / 257));
 });
 
+test('a score that stands alone is no tie, however few there are', () => {
+  const scores = Float64Array.of(1, 2, 3);
+  assert.equal(breakTies(scores, half), 0);
+  assert.deepEqual([...scores], [1, 2, 3]);
+});
+
 test('spreading ties turns no order round, and leaves what cannot be read', () => {
   const values = fc.constantFrom(0, 0.001, 0.002, 1, 36, ROUTE_SCORE_FLOOR);
   fc.assert(
