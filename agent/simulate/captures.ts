@@ -10,7 +10,7 @@ import { type Line, linesOf } from './lines.ts';
 
 /** A local answer of thousands of boxes fits. */
 const MAX_LINE_BYTES = 4_000_000;
-/** 32 bytes each are kept. */
+/** Half a kB each while they are read. */
 const MAX_CAPTURES = 1_000_000;
 /** Of fewer nothing can be said at any agreement that somebody would promise. */
 const MIN_CAPTURES = 100;

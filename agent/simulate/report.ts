@@ -6,6 +6,8 @@ import type { Bootstrap, InOrder, Instead, Promised } from './replay.ts';
 
 export interface Report {
   readonly captures: number;
+  /** Some stand for more requests than others do. */
+  readonly areWeighted: boolean;
   /** Local answers that no score could be read from: escalated by every way. */
   readonly unreadable: number;
   /** Scores that very many shared; their ties were broken by chance. */
@@ -28,6 +30,8 @@ interface Fixed extends Point {
   readonly name: string;
 }
 
+/** Rounding of sums. */
+const EPSILON = 1e-9;
 const PROBABILITIES = [0.5, 0.8, 0.9];
 /** Shares escalated, where there are no probabilities. */
 const QUANTILES = [0.1, 0.3, 0.5];
@@ -39,16 +43,18 @@ export function reportOf(
   replayed: Pick<Report, 'drawn' | 'inOrder'>,
 ): Report {
   const { agreement } = promised;
-  const curve = pool.curve(10);
+  const oracle = pool.oracle(agreement);
+  const counting = promised.scope === 'all' ? 1 : 1 - oracle.escalated;
   return {
     captures: pool.size,
+    areWeighted: pool.effectiveSize < (1 - EPSILON) * pool.size,
     unreadable: captures.unreadable,
     spread: captures.spread,
-    uncertainty: 1.96 * Math.sqrt((agreement * (1 - agreement)) / pool.effectiveSize),
+    uncertainty: 1.96 * Math.sqrt((agreement * (1 - agreement)) / Math.max(1, counting * pool.effectiveSize)),
     promised,
     edgeOnly: pool.byShare(0),
-    curve,
-    oracle: pool.oracle(agreement),
+    curve: pool.curve(10),
+    oracle,
     fixed: fixedOf(pool),
     ...replayed,
   };
@@ -87,7 +93,15 @@ export function textOf(report: Report, picture: string): string {
   ].join('\n');
 }
 
-function headOf({ captures, unreadable, spread, uncertainty, promised }: Report): string {
+function headOf({
+  captures,
+  areWeighted,
+  unreadable,
+  spread,
+  uncertainty,
+  promised,
+  inOrder,
+}: Report): string {
   const { agreement, confidence, scope } = promised;
   const whose = scope === 'all' ? 'all answers are' : 'the local answers are';
   return [
@@ -97,6 +111,11 @@ function headOf({ captures, unreadable, spread, uncertainty, promised }: Report)
       ? [`${unreadable} local answers have no score that can be read: always escalated.`]
       : []),
     ...(spread > 0 ? [`${spread} scores are shared by very many; their order was drawn by lot.`] : []),
+    ...(areWeighted && inOrder
+      ? [
+          'In order each capture is one request, whatever its weight: shares of that replay are not those of all requests.',
+        ]
+      : []),
     '',
   ].join('\n');
 }
@@ -104,7 +123,7 @@ function headOf({ captures, unreadable, spread, uncertainty, promised }: Report)
 /** All ways to decide, from none to ours. */
 function waysOf({ edgeOnly, oracle, fixed, promised, drawn, inOrder }: Report): string {
   const verdict = ({ agreement }: Point): string =>
-    agreement >= promised.agreement - 1e-9 ? 'kept' : 'broken';
+    agreement >= promised.agreement - EPSILON ? 'kept' : 'broken';
   const row = (name: string, point: Point, calls = '–', kept = verdict(point)): string[] => [
     name,
     percent(point.escalated, 1),
