@@ -19,12 +19,6 @@ import { dropOutbox, listOutbox, retryOutbox, showOutbox } from './commands/outb
 import { up } from './commands/up.ts';
 import type { HubOptions } from './hub-client.ts';
 
-/** Programs that read their own flags; started in this process, by their path. */
-const PROGRAMS = {
-  hub: ['../../cloud/main.ts', 'run a hub: models in the cloud, and a broker unless --mqtt names one'],
-  agent: ['../../agent/main.ts', 'run an agent on this device'],
-} as const;
-
 const program = new Command('outrider')
   .description('Small models on devices, big models in the cloud, one answer.')
   .version(VERSION)
@@ -43,19 +37,13 @@ program
   .option('--data <dir>', 'data folder', './data')
   .action(up);
 
-for (const [name, [path, description]] of Object.entries(PROGRAMS)) {
-  program
-    .command(name)
-    .description(`${description} (see outrider ${name} --help)`)
-    .allowUnknownOption()
-    .allowExcessArguments()
-    .helpOption(false)
-    .action(async () => {
-      process.argv = [process.argv[0] ?? 'node', path, ...process.argv.slice(3)];
-      await import(new URL(path, import.meta.url).href);
-    });
-}
-
+starting(
+  program,
+  'hub',
+  '../../cloud/main.ts',
+  'run a hub: models in the cloud, and a broker unless --mqtt names one',
+);
+starting(program, 'agent', '../../agent/main.ts', 'run an agent on this device');
 asking(
   program.command('infer <model> <input>').description('ask the hub’s model about a file or a text'),
 ).action(infer);
@@ -108,6 +96,12 @@ askingAgent(outbox.command('retry <id>').description('send it now, or ask again 
   retryOutbox,
 );
 askingAgent(outbox.command('drop <id>').description('give it up without an answer')).action(dropOutbox);
+starting(
+  program.command('route').description('which requests are escalated'),
+  'simulate',
+  '../../agent/route-simulate.ts',
+  'replay recorded requests: what would be escalated, and what agreement is kept',
+);
 askingAgent(
   program
     .command('doctor')
@@ -123,6 +117,21 @@ try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
+}
+
+/** A program that reads its own flags; started in this process, by its path. */
+function starting(parent: Command, name: string, path: string, description: string): void {
+  const words = parent === program ? [name] : [parent.name(), name];
+  parent
+    .command(name)
+    .description(`${description} (see outrider ${words.join(' ')} --help)`)
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .helpOption(false)
+    .action(async () => {
+      process.argv = [process.argv[0] ?? 'node', path, ...process.argv.slice(2 + words.length)];
+      await import(new URL(path, import.meta.url).href);
+    });
 }
 
 /** Options of commands that talk to a hub. */

@@ -6,9 +6,16 @@ import { AppError } from './errors.ts';
 type Flags = NonNullable<ParseArgsConfig['options']>;
 
 /** @throws USAGE naming what is wrong and where help is */
-export function readFlags<T extends Flags>(argv: readonly string[], options: T, program: string) {
+export const readFlags = <T extends Flags>(argv: readonly string[], options: T, program: string) =>
+  parsed({ args: [...argv], options, allowPositionals: false }, program).values;
+
+/** Of a program that takes arguments too. @throws USAGE naming what is wrong and where help is */
+export const readArguments = <T extends Flags>(argv: readonly string[], options: T, program: string) =>
+  parsed({ args: [...argv], options, allowPositionals: true }, program);
+
+function parsed<T extends ParseArgsConfig>(config: T, program: string) {
   try {
-    return parseArgs({ args: [...argv], options, allowPositionals: false }).values;
+    return parseArgs(config);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new AppError('USAGE', `${why}; see ${program} --help`, { cause: error });

@@ -1,6 +1,5 @@
 /** Draws docs/hybrid.svg: accuracy against the share escalated, one panel a pair. */
-import { parse, View } from 'vega';
-import { compile, type TopLevelSpec } from 'vega-lite';
+import { BLUE, drawSvg, ESCALATED_AXIS, INK } from '../../shared/cli/svg-plot.ts';
 import type { Point } from './hybrid-curve.ts';
 
 export interface PairCurve {
@@ -12,8 +11,6 @@ export interface PairCurve {
 
 const TITLE =
   'Accuracy against the share of requests escalated to the cloud, a panel for each pair of models';
-const BLUE = '#2f6db3';
-const INK = '#24292f';
 /** Room below and above a curve, as a share of its height: the label over the certificate's point needs more. */
 const ROOM = { below: 0.1, above: 0.2 };
 const PANEL = { width: 340, height: 260 };
@@ -27,44 +24,15 @@ const PLACES = {
 type Place = keyof typeof PLACES;
 
 /** The SVG's text. */
-export async function drawPlot(pairs: readonly PairCurve[]): Promise<string> {
-  const spec: TopLevelSpec = {
-    hconcat: pairs.map(panel),
-    spacing: 36,
-    background: 'white',
-    padding: 16,
-    config: {
-      font: 'Helvetica, Arial, sans-serif',
-      view: { stroke: null },
-      axis: {
-        labelFontSize: 12,
-        titleFontSize: 13,
-        titleFontWeight: 'normal',
-        gridColor: '#e6e8eb',
-        labelColor: INK,
-      },
-      title: { fontSize: 15, anchor: 'start', offset: 14, color: INK },
-    },
-  };
-  const svg = await new View(parse(compile(spec).spec), { renderer: 'none' }).toSVG();
-  // One title says more to a screen reader than a role on every mark.
-  return svg
-    .replace(/ (?:role|aria-[a-z]+)="[^"]*"/g, '')
-    .replace(/^<svg[^>]*>/, (opening) => `${opening}<title>${TITLE}</title>`);
-}
+export const drawPlot = (pairs: readonly PairCurve[]): Promise<string> =>
+  drawSvg({ hconcat: pairs.map(panel), spacing: 36 }, TITLE);
 
 function panel({ title, curve, marks }: PairCurve) {
   const accuracies = curve.map(({ accuracy }) => accuracy);
   const [lowest, highest] = [Math.min(...accuracies), Math.max(...accuracies)];
   const height = highest - lowest;
   const domain = [lowest - ROOM.below * height, highest + ROOM.above * height];
-  const x = {
-    field: 'escalated',
-    type: 'quantitative' as const,
-    title: 'share of requests escalated to the cloud',
-    axis: { format: '.0%', values: [0, 0.2, 0.4, 0.6, 0.8, 1] },
-    scale: { domain: [0, 1] },
-  };
+  const x = ESCALATED_AXIS;
   const y = {
     field: 'accuracy',
     type: 'quantitative' as const,

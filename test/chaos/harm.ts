@@ -1,8 +1,8 @@
 /** What goes wrong in a chaos run: kills at random moments, and faults of the links between them. One draw of luck decides it all. */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Random } from '../../shared/runtime/random.ts';
 import type { Faults } from '../support/chaos/channel.ts';
 import type { ChaosProxy, Direction } from '../support/chaos/proxy.ts';
-import type { Random } from '../support/chaos/random.ts';
 import type { KeptProgram } from './kept-program.ts';
 import type { Place } from './place.ts';
 

@@ -9,7 +9,7 @@ import { z } from 'zod';
 import { requestId } from '../../shared/contract/names.ts';
 import { type Result, result } from '../../shared/contract/result.ts';
 import { systemCode } from '../../shared/runtime/errors.ts';
-import type { Random } from '../support/chaos/random.ts';
+import type { Random } from '../../shared/runtime/random.ts';
 import { ASKED, type Device, demoPictures, SENTENCES_FILE } from './place.ts';
 
 /** A request that the device said yes to. */

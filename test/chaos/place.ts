@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { HubClient } from '../../shared/cli/hub-client.ts';
 import { enrollmentToken } from '../../shared/contract/admin.ts';
 import { newSecret } from '../../shared/runtime/ids.ts';
+import type { Random } from '../../shared/runtime/random.ts';
 import { tsxFlags } from '../../shared/runtime/supervisor.ts';
 import {
   freePort,
@@ -18,7 +19,6 @@ import {
   writeMosquittoUsers,
 } from '../support/broker.ts';
 import { ChaosProxy } from '../support/chaos/proxy.ts';
-import type { Random } from '../support/chaos/random.ts';
 import { KeptProgram } from './kept-program.ts';
 
 export type BrokerKind = 'aedes' | 'mosquitto';

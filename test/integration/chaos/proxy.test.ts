@@ -5,8 +5,8 @@ import { createConnection, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemCode } from '../../../shared/runtime/errors.ts';
+import { seededRandom } from '../../../shared/runtime/random.ts';
 import { ChaosProxy } from '../../support/chaos/proxy.ts';
-import { seededRandom } from '../../support/chaos/random.ts';
 import { eventually } from '../../support/programs.ts';
 
 /** One end of a connection, and all that it has seen. */

@@ -18,7 +18,7 @@ test('says its version and what it can do', async (t) => {
   const [version, help] = await Promise.all([run(t, '--version'), run(t, '--help')]);
   assert.deepEqual(version, { code: 0, output: `${VERSION}\n` });
   assert.equal(help.code, 0);
-  for (const command of ['up', 'hub', 'agent', 'infer', 'models', 'devices', 'keys', 'outbox'])
+  for (const command of ['up', 'hub', 'agent', 'infer', 'models', 'devices', 'keys', 'outbox', 'route'])
     assert.match(help.output, new RegExp(`^  ${command}\\b`, 'm'), command);
 });
 

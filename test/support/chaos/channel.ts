@@ -8,7 +8,7 @@
  * any      | destroy()                 -> gone
  */
 import type { Socket } from 'node:net';
-import type { Random } from './random.ts';
+import type { Random } from '../../../shared/runtime/random.ts';
 
 /** What one direction suffers. */
 export interface Faults {

@@ -5,8 +5,8 @@
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { systemCode } from '../../../shared/runtime/errors.ts';
+import type { Random } from '../../../shared/runtime/random.ts';
 import { Channel, type Faults, NO_FAULTS } from './channel.ts';
-import type { Random } from './random.ts';
 
 /** `up` is from who connects to whom it connects to. */
 export type Direction = 'up' | 'down';

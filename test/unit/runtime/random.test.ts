@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { seededRandom } from '../../support/chaos/random.ts';
+import { seededRandom } from '../../../shared/runtime/random.ts';
 
 const draws = (seed: number, count = 20): number[] => {
   const random = seededRandom(seed);
