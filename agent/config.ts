@@ -17,6 +17,7 @@ import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { isCron } from '../shared/runtime/schedule.ts';
+import { lossOptions } from './loss.ts';
 
 export const AGENT_HELP = `Usage: outrider agent [options]
 
@@ -146,6 +147,8 @@ const route = z
     /** Frames of one scene are one witness: of inputs that follow one another within this time, one teaches the router. */
     decorrelation: duration.default(0),
     price: price.optional(),
+    /** What counts as the same answer; the same best label when left out. */
+    loss: lossOptions.optional(),
     /** Keeps what was learned from, for `outrider route simulate`: scores, answers and losses, no inputs. */
     captures: z.strictObject({ maxBytes: size.default(DEFAULT_CAPTURE_BYTES) }).optional(),
   })

@@ -12,19 +12,24 @@
  *
  * What ends without an answer is kept among the outbox's dead letters, unless it was an audit or a person dropped it.
  */
+import type { Capture } from '../shared/contract/capture.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type { TaskName } from '../shared/contract/tasks.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import { AppError, ERRORS, type ErrorBody } from '../shared/runtime/errors.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
-import { lossOf } from './loss.ts';
+import { type LossOptions, lossOf } from './loss.ts';
 import type { CloudReply, Outbox, OutboxAsk, OutboxRequest, Route, Router, Uplink } from './ports.ts';
 import type { ResultMaker, Subject } from './results.ts';
 
 export interface EscalationsOptions {
   readonly pipeline: string;
   readonly task: TaskName;
+  /** What counts as the same answer. */
+  readonly loss?: LossOptions | undefined;
+  /** Keeps what the router has learned from. */
+  readonly capture?: ((capture: Capture) => void) | undefined;
   readonly deadlineMs: number;
   readonly results: ResultMaker;
   readonly router: Router;
@@ -290,30 +295,41 @@ export class Escalations {
     const { id, task, local, background } = ask;
     if (reply.ok) router.cloudModelSeen(reply.model);
     const edgeDigest = local?.model.digest ?? null;
-    if (!reply.ok) return router.settle(id, edgeDigest, { kind: 'failed' });
-    router.settle(id, edgeDigest, {
+    if (!reply.ok) {
+      router.settle(id, edgeDigest, { kind: 'failed' });
+      return;
+    }
+    const loss = local ? this.#lossOf(local.output, reply.output) : 0;
+    const weight = router.settle(id, edgeDigest, {
       kind: 'answered',
-      loss: local ? lossOf(task, local.output, reply.output) : 0,
+      loss,
       waitedMs: background ? null : clock.nowMonoMs() - startMonoMs,
       roundTripMs: background ? null : roundTripMs,
     });
+    if (weight === null || !local) return;
+    const answers = { local: local.output, cloud: reply.output };
+    this.#o.capture?.({ id, task, score: local.routeScore, ...answers, loss, weight, atMs: clock.nowAtMs() });
   }
 
   /** @returns undefined where nothing new is to be said: an audit that agreed or failed */
   #finalResult(
     subject: Subject,
-    { local, background, reason, task }: OutboxAsk,
+    { local, background, reason }: OutboxAsk,
     reply: CloudReply,
     roundTripMs: number | null,
   ): Result | undefined {
     const { results } = this.#o;
     if (reply.ok) {
-      if (background && local && lossOf(task, local.output, reply.output) === 0) return undefined;
+      if (background && local && this.#lossOf(local.output, reply.output) === 0) return undefined;
       return results.cloud(subject, reply, reason, roundTripMs);
     }
     if (background) return undefined;
     if (reply.error.code in OUTCOMES) return results.failure(subject, reply.error);
     return local ? results.local(subject, local, 'cloud-failed') : results.failure(subject, reply.error);
+  }
+
+  #lossOf(local: unknown, cloud: unknown): number {
+    return lossOf(this.#o.task, local, cloud, this.#o.loss);
   }
 
   #inBackground(work: Promise<void>): void {

@@ -16,6 +16,7 @@ import { VERSION } from '../shared/runtime/version.ts';
 import { createAgentApi } from './api/api.ts';
 import { ResultStore } from './api/result-store.ts';
 import { ApiServer } from './api/server.ts';
+import { captureOf } from './captures.ts';
 import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
 import { Expiries } from './expiries.ts';
 import { FeedRunner } from './feed-runner.ts';
@@ -179,6 +180,8 @@ async function run(
         name: one.name,
         task: one.task,
         cloud: one.cloud,
+        loss: one.route.loss,
+        capture: await captureOf(one, { dataDir, lifecycle, logger }),
         deadlineMs: one.route.deadline,
         expiresMs: one.route.expires,
         local: (one.edge === undefined ? undefined : slots.get(one.edge)) ?? noLocalModel,

@@ -7,6 +7,7 @@
  * The first Result comes at the earliest of: routed local, the cloud's reply, the deadline. A provisional one is followed by
  * exactly one final one with the same id. What was accepted for the cloud ends in a reply or in its expiry, also across restarts.
  */
+import type { Capture } from '../shared/contract/capture.ts';
 import type { EdgeReason, Result } from '../shared/contract/result.ts';
 import { TASKS, type TaskInput, type TaskName, topLabel } from '../shared/contract/tasks.ts';
 import type { Shrinking } from '../shared/inference/runner.ts';
@@ -17,6 +18,7 @@ import type { Part } from '../shared/runtime/lifecycle.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
 import { Escalations } from './escalations.ts';
+import type { LossOptions } from './loss.ts';
 import type {
   Asked,
   CloudReply,
@@ -42,6 +44,10 @@ export interface PipelineOptions {
   readonly task: TaskName;
   /** The cloud model to ask; undefined: never escalates. */
   readonly cloud: string | undefined;
+  /** What counts as the same answer. */
+  readonly loss?: LossOptions | undefined;
+  /** Keeps what the router has learned from. */
+  readonly capture?: ((capture: Capture) => void) | undefined;
   readonly deadlineMs: number;
   readonly expiresMs: number;
   readonly local: LocalModel;

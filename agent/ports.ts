@@ -150,8 +150,12 @@ export interface Router {
   agreementAt(answer: Pick<LocalAnswer, 'routeScore' | 'model' | 'output'>): number | null;
   /** A request is on disk for the cloud. @param edgeDigest the version that gave the local answer; null: there is none */
   asked(edgeDigest: string | null, bytes: { readonly ofRequest: number; readonly sent: number }): void;
-  /** What became of an escalation or audit sample, in whatever order replies come. */
-  settle(id: string, edgeDigest: string | null, outcome: AskOutcome): void;
+  /**
+   * What became of an escalation or audit sample, in whatever order replies come.
+   *
+   * @returns 1 / probability of having been asked, where the answer teaches; else null
+   */
+  settle(id: string, edgeDigest: string | null, outcome: AskOutcome): number | null;
   /** Which cloud model answers now; evidence about another is none. */
   cloudModelSeen(model: ModelRef): void;
   /** Which version of the local model answers now, and what it was certified for. */

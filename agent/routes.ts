@@ -19,11 +19,11 @@ export interface RouterParts {
 }
 
 export function createRouter({ cloud, route }: PipelineConfig, parts: RouterParts): LearningRouter {
-  const { agreement, confidence, scope, perLabel, start, always, whenOffline, budget, price } = route;
+  const { agreement, confidence, scope, perLabel, loss, start, always, whenOffline, budget, price } = route;
   const { state, isOpen, ...rest } = parts;
   return new LearningRouter(
     {
-      goal: { agreement, confidence, scope, perLabel },
+      goal: { agreement, confidence, scope, perLabel, loss },
       start,
       always,
       whenOffline,

@@ -22,6 +22,8 @@ export interface Goal {
   readonly scope: Scope;
   /** A promise for each label that the local model answers with. */
   readonly perLabel: boolean;
+  /** How a loss is taken: evidence of another way is none. */
+  readonly loss?: unknown;
 }
 
 export interface PairOptions {
@@ -183,7 +185,8 @@ export class Pair {
     this.#counts.askedBytes += bytes;
   }
 
-  settle(id: string, outcome: AskOutcome): void {
+  /** @returns 1 / probability of having been asked, where the answer teaches; else null */
+  settle(id: string, outcome: AskOutcome): number | null {
     const isAnswered = outcome.kind === 'answered';
     if (isAnswered) {
       const isLate = (outcome.waitedMs ?? 0) > this.#o.deadlineMs;
@@ -191,7 +194,8 @@ export class Pair {
       this.#counts.disagreed += outcome.loss;
     } else if (outcome.kind === 'not-accepted') this.#counts.assumed++;
     else this.#counts[outcome.kind]++;
-    this.#settlement.answered(id, isAnswered ? outcome.loss : 1, this.#o.clock.nowMonoMs());
+    const entry = this.#settlement.answered(id, isAnswered ? outcome.loss : 1, this.#o.clock.nowMonoMs());
+    return entry && isAnswered ? 1 / entry.ticket.probability : null;
   }
 
   /** Probability 0..1 that the cloud would say the same as a local answer; null without certificate or evidence. */

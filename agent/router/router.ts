@@ -130,10 +130,10 @@ export class LearningRouter implements Router {
     this.#pairs.get(edgeDigest ?? '')?.asked(bytes.sent);
   }
 
-  settle(id: string, edgeDigest: string | null, outcome: AskOutcome): void {
+  settle(id: string, edgeDigest: string | null, outcome: AskOutcome): number | null {
     if (outcome.kind === 'answered' && outcome.roundTripMs !== null)
       this.#trips.add(outcome.roundTripMs, this.#o.clock.nowMonoMs());
-    this.#pairs.get(edgeDigest ?? '')?.settle(id, outcome);
+    return this.#pairs.get(edgeDigest ?? '')?.settle(id, outcome) ?? null;
   }
 
   /** Evidence about another cloud model is none about this one. */

@@ -16,6 +16,7 @@ import {
 import { infer } from './commands/infer.ts';
 import { deployModel, listModels, pushModel } from './commands/models.ts';
 import { dropOutbox, listOutbox, retryOutbox, showOutbox } from './commands/outbox.ts';
+import { listRoutes } from './commands/routes.ts';
 import { up } from './commands/up.ts';
 import type { HubOptions } from './hub-client.ts';
 
@@ -96,8 +97,10 @@ askingAgent(outbox.command('retry <id>').description('send it now, or ask again 
   retryOutbox,
 );
 askingAgent(outbox.command('drop <id>').description('give it up without an answer')).action(dropOutbox);
+const route = program.command('route').description('which requests are escalated, and what is promised');
+asking(route.command('ls').description('what devices promise, and how they stand by it')).action(listRoutes);
 starting(
-  program.command('route').description('which requests are escalated'),
+  route,
   'simulate',
   '../../agent/route-simulate.ts',
   'replay recorded requests: what would be escalated, and what agreement is kept',

@@ -12,10 +12,10 @@ export const routeScope = z.enum(['all', 'local']);
  * By what the threshold stands: the pair's certificate, live evidence, or not yet (`learning`; `drift`: again, after an alarm), so
  * that everything is asked. `none`: this pipeline never asks by score.
  */
-export const routeBasis = z.enum(['certificate', 'evidence', 'learning', 'drift', 'none']);
+const routeBasis = z.enum(['certificate', 'evidence', 'learning', 'drift', 'none']);
 
 /** Why an epoch ended: the promise looked broken, or the inputs were others. */
-export const driftKind = z.enum(['disagreement', 'inputs']);
+const driftKind = z.enum(['disagreement', 'inputs']);
 export type DriftKind = z.infer<typeof driftKind>;
 
 export const routeAlarm = z.object({

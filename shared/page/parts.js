@@ -5,6 +5,7 @@ import {
   basisText,
   bytesText,
   countText,
+  estimateText,
   givenPercentText,
   modelText,
   NONE,
@@ -123,9 +124,7 @@ export function routeCells(route) {
   return [
     promiseText(route),
     standingCell(route),
-    estimated === null
-      ? NONE
-      : lines(percentText(estimated.agreement), `at least ${percentText(estimated.atLeast)}`),
+    estimateText(estimated),
     lines(
       `${shareText(escalated, eligible)} by score`,
       `${shareText(audited, eligible)} by lot`,
@@ -161,7 +160,7 @@ function standingCell(route) {
 function standingLines(standing) {
   const { basis, reachable, auditShare } = standing;
   const tone = basis === 'drift' ? 'bad' : basis === 'evidence' ? 'good' : 'warn';
-  const lines = [pill(basisText(standing), tone), el('span', {}, `local: ${thresholdText(standing)}`)];
+  const lines = [pill(basisText(standing), tone), el('span', {}, `local from: ${thresholdText(standing)}`)];
   if (standing.threshold !== null)
     lines.push(el('span', { class: 'quiet' }, `audits ${percentText(auditShare)} of it`));
   if (reachable)

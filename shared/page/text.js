@@ -52,6 +52,13 @@ export function promiseText({ agreement, confidence, scope, labels }) {
   return `${givenPercentText(agreement)} ${of} as the cloud’s, with ${givenPercentText(confidence)} confidence${each}`;
 }
 
+/** What the agreement has been, and was at least. @param {RouteEvidence['estimated']} estimated */
+export function estimateText(estimated) {
+  if (estimated === null) return 'nothing known yet';
+  const { agreement, atLeast } = estimated;
+  return `${percentText(agreement)}, ${atLeast === 0 ? 'too few audits to say at least how much' : `at least ${percentText(atLeast)}`}`;
+}
+
 /** On what the threshold rests. @param {Pick<Standing, 'basis' | 'evidence'>} standing */
 export function basisText({ basis, evidence }) {
   switch (basis) {
@@ -71,7 +78,7 @@ export function basisText({ basis, evidence }) {
 /** From which score on it answers by itself. @param {Pick<Standing, 'threshold'>} standing */
 export function thresholdText({ threshold }) {
   if (threshold === null) return 'nothing yet';
-  return threshold < -1e6 ? 'every score' : `score ${threshold.toFixed(2)} and more`;
+  return threshold < -1e6 ? 'any score' : `score ${threshold.toFixed(2)}`;
 }
 
 /** Why an epoch ended. @param {RouteAlarm} alarm */

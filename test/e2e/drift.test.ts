@@ -1,16 +1,20 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { HubClient } from '../../shared/cli/hub-client.ts';
 import { deviceList } from '../../shared/contract/admin.ts';
 import { agreementOf, startDriftingDevice } from '../support/drifting.ts';
-import { eventually } from '../support/programs.ts';
+import { eventually, outrider } from '../support/programs.ts';
 
 const PROMISED = 0.95;
 const SHARP = 900;
 const MOST_BLURRED = 1_500;
 
 test('the promise holds on a stream whose pictures blur from the middle on: an alarm is raised, told, and everything asked again', async (t) => {
-  const device = await startDriftingDevice(t, `{ agreement: ${PROMISED}, start: learn, deadline: 10s }`);
+  const device = await startDriftingDevice(
+    t,
+    `{ agreement: ${PROMISED}, start: learn, deadline: 10s, captures: {} }`,
+  );
   const { stream, evidence } = device;
   await stream.ask('sharp', SHARP);
   const learned = await evidence();
@@ -37,4 +41,12 @@ test('the promise holds on a stream whose pictures blur from the middle on: an a
     const told = devices[0]?.reported?.pipelines[0]?.route?.lastAlarm;
     return told !== undefined && told?.atMs === lastAlarm?.atMs;
   }, 'the hub was not told of the alarm');
+
+  const captures = join(device.data, 'agent', 'captures', 'vision.ndjson');
+  const simulated = outrider(t, ['route', 'simulate', captures, '--in-order', '--agreement', '0.95']);
+  assert.equal((await simulated.exited).code, 0, simulated.output());
+  assert.match(simulated.output(), /oracle threshold/);
+  const listed = outrider(t, ['route', 'ls', '--hub', device.hub, '--data', device.data]);
+  assert.equal((await listed.exited).code, 0, listed.output());
+  assert.match(listed.output(), /drift: asks about all again/);
 });

@@ -1,17 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as page from '../../../shared/page/text.js';
 import { EDGE_MODEL } from '../../support/fixed.ts';
-
-/** The page's own file: the browser's types are checked apart (tsconfig.page.json). */
-interface PageText {
-  bytesText(bytes: number): string;
-  agoText(atMs: number, nowAtMs: number): string;
-  percentText(ratio: number | null): string;
-  linkTexts(use: readonly { upBytes: number; downBytes: number }[]): [string, string];
-  topAnswer(output: unknown): { label: string; score: number | null };
-  updateText(update: object): string;
-}
-const page = (await import(new URL('../../../shared/page/text.js', import.meta.url).href)) as PageText;
 
 /** Numbers and units stay on one line. */
 const plain = (text: string): string => text.replaceAll('\u00a0', ' ');
@@ -64,11 +54,52 @@ test('an update says how far it has come', () => {
     totalBytes: 4_000,
     answers: 1,
   };
-  const said = (update: object) => plain(page.updateText({ ...base, ...update }));
+  const said = (update: object) =>
+    plain(page.updateText({ ...base, ...update } as Parameters<typeof page.updateText>[0]));
   assert.equal(said({ phase: 'downloading' }), 'downloading, 1.0 kB of 4.0 kB');
   assert.equal(said({ phase: 'trial' }), 'on trial, 1 answer so far');
   assert.equal(said({ phase: 'committed' }), 'in use');
   assert.equal(said({ phase: 'committed', test: 'smoke' }), 'in use, without golden inputs');
   assert.equal(said({ phase: 'rolled-back' }), 'refused');
   assert.equal(said({ phase: 'of a newer agent' }), 'of a newer agent');
+});
+
+test('a promise says what is promised, by what it stands, and what went wrong', () => {
+  const promise = { agreement: 0.98, confidence: 0.95, scope: 'all', labels: [] } as const;
+  assert.equal(
+    plain(page.promiseText({ ...promise, labels: [] })),
+    '98 % of the answers as the cloud’s, with 95 % confidence',
+  );
+  assert.match(page.promiseText({ ...promise, labels: [], scope: 'local' }), /of the local answers/);
+  const bases = ['certificate', 'evidence', 'learning', 'drift', 'none'] as const;
+  assert.deepEqual(
+    bases.map((basis) => page.basisText({ basis, evidence: 1_200 })),
+    [
+      'certificate of 1,200 pairs',
+      'evidence of 1,200 requests',
+      'learning: asks about all, 1,200 so far',
+      'drift: asks about all again, 1,200 so far',
+      'not by score',
+    ],
+  );
+  assert.deepEqual(
+    [null, -5e8, 1.234].map((threshold) => page.thresholdText({ threshold })),
+    ['nothing yet', 'any score', 'score 1.23'],
+  );
+  assert.deepEqual(
+    [null, { agreement: 0.991, atLeast: 0.982 }, { agreement: 1, atLeast: 0 }].map((one) =>
+      plain(page.estimateText(one)),
+    ),
+    ['nothing known yet', '99.1 %, at least 98.2 %', '100 %, too few audits to say at least how much'],
+  );
+  const alarm = { kind: 'disagreement', label: 'cat', atMs: 1, requests: 1_500 } as const;
+  assert.equal(
+    page.alarmText(alarm),
+    'local answers of cat are wrong more often than promised, after 1,500 requests',
+  );
+  assert.equal(
+    page.alarmText({ ...alarm, kind: 'inputs', label: null }),
+    'other inputs, after 1,500 requests',
+  );
+  assert.deepEqual([page.shareText(0, 0), plain(page.shareText(1, 4))], ['–', '25.0 %']);
 });
