@@ -10,16 +10,18 @@ export const meterState = z.object({
   local: z.int().nonnegative(),
   /** Sum over the local ones of loss / probability of having asked. */
   weighted: z.number().nonnegative(),
+  /** The smallest of those probabilities. */
+  least: z.number().positive().max(1),
 });
 export type MeterState = z.infer<typeof meterState>;
 
-/** Stakes, in units of the smallest probability: the best of them counts, and each takes its part of the error. */
-const STAKES = [0.1, 0.2, 0.4, 0.8];
+/** Fixed beforehand, each with its part of the error; which one serves best depends on how rarely is asked. */
+const STAKES = [0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512];
 
 export class AgreementMeter {
   #state: MeterState;
 
-  constructor(state: MeterState = { requests: 0, local: 0, weighted: 0 }) {
+  constructor(state: MeterState = { requests: 0, local: 0, weighted: 0, least: 1 }) {
     this.#state = state;
   }
 
@@ -27,32 +29,30 @@ export class AgreementMeter {
     return this.#state;
   }
 
-  /** @param weighted loss / probability of having asked, 0 where it was not asked; null: answered by the cloud */
-  count(weighted: number | null): void {
-    const { requests, local, weighted: before } = this.#state;
+  countCloud(): void {
+    this.#state = { ...this.#state, requests: this.#state.requests + 1 };
+  }
+
+  /** @param loss 0..1; 0 where it was not asked */
+  countLocal(loss: number, probability: number): void {
+    const { requests, local, weighted, least } = this.#state;
     this.#state = {
       requests: requests + 1,
-      local: local + (weighted === null ? 0 : 1),
-      weighted: before + (weighted ?? 0),
+      local: local + 1,
+      weighted: weighted + loss / probability,
+      least: Math.min(least, probability),
     };
   }
 
-  /**
-   * @param leastProbability that a local one was asked, ever
-   * @returns agreement 0..1 of all requests, or of the local ones; `atLeast` with probability 1 - delta; null before the first
-   */
-  estimate(
-    scope: Scope,
-    delta: number,
-    leastProbability: number,
-  ): { agreement: number; atLeast: number } | null {
-    const { requests, local, weighted } = this.#state;
+  /** @returns agreement 0..1 of all requests, or of the local ones; `atLeast` with probability 1 - delta; null before the first */
+  estimate(scope: Scope, delta: number): { agreement: number; atLeast: number } | null {
+    const { requests, local, weighted, least } = this.#state;
     const of = scope === 'all' ? requests : local;
     if (of === 0) return null;
-    const bounds = STAKES.map((stake) => {
-      const bet = stake * leastProbability;
-      return (weighted + Math.log(STAKES.length / delta) / bet) / (1 - stake / 2);
-    });
+    // For each stake: stake * (sum of expected losses) * (1 - stake / (2 * least)) <= stake * weighted + ln(stakes / delta).
+    const bounds = STAKES.filter((stake) => stake < 2 * least).map(
+      (stake) => (weighted + Math.log(STAKES.length / delta) / stake) / (1 - stake / (2 * least)),
+    );
     return {
       agreement: Math.max(0, 1 - weighted / of),
       atLeast: Math.max(0, 1 - Math.min(...bounds) / of),

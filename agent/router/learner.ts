@@ -52,7 +52,7 @@ export type Drift = 'disagreement' | 'inputs';
 /** Length of the opening in which all is audited, in units of ln(1 / delta) / alpha (ROUTER.md 2.4). */
 const OPENING = 3;
 /** Audited for good: buys the detection of drift (ROUTER.md 4.4). */
-export const MIN_AUDITS = 0.02;
+const MIN_AUDITS = 0.02;
 /** While the threshold is the certificate's. */
 const CERTIFICATE_AUDITS = 0.25;
 /** When doubt is raised. */

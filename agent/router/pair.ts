@@ -9,7 +9,7 @@ import type { CloudCertificate } from '../../shared/release/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { AskOutcome } from '../ports.ts';
 import { AgreementMeter, meterState } from './agreement-meter.ts';
-import { Learner, learnerState, MIN_AUDITS, type Ticket } from './learner.ts';
+import { Learner, learnerState, type Ticket } from './learner.ts';
 import type { Scope } from './ledger.ts';
 import { type Pending, Settlement } from './settlement.ts';
 
@@ -224,7 +224,7 @@ export class Pair {
       edgeDigest: this.#o.edgeDigest,
       cloudDigest: this.#cloudDigest ?? null,
       ...(goal.perLabel ? together(labels) : this.#standingOf(this.learnerOf(null))),
-      estimated: this.#meter.estimate(goal.scope, 1 - goal.confidence, MIN_AUDITS),
+      estimated: this.#meter.estimate(goal.scope, 1 - goal.confidence),
       counts: shown,
       saved: {
         requests,
@@ -285,7 +285,8 @@ export class Pair {
   #settled({ group, ticket: drawn, loss }: Pending, isAssumed: boolean): void {
     if (isAssumed) this.#counts.assumed++;
     const known = drawn.isAsked ? (loss ?? 1) : 0;
-    this.#meter.count(drawn.isEscalated ? null : known / drawn.probability);
+    if (drawn.isEscalated) this.#meter.countCloud();
+    else this.#meter.countLocal(known, drawn.probability);
     const learner = this.#learners.get(group);
     const requests = learner?.count ?? 0;
     const drift = learner?.settle(drawn, known);

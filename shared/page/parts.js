@@ -5,7 +5,6 @@ import {
   basisText,
   bytesText,
   countText,
-  estimateText,
   givenPercentText,
   modelText,
   NONE,
@@ -122,9 +121,14 @@ export function routeCells(route) {
     list(texts.map((text) => el('span', { class: 'nowrap' }, text)));
   const money = saved.money === null ? [] : [`${saved.money.toFixed(2)} ${saved.currency ?? ''}`];
   return [
-    promiseText(route),
+    promiseCell(route),
     standingCell(route),
-    estimateText(estimated),
+    estimated === null
+      ? NONE
+      : lines(
+          percentText(estimated.agreement),
+          estimated.atLeast === 0 ? 'too few audits yet' : `at least ${percentText(estimated.atLeast)}`,
+        ),
     lines(
       `${shareText(escalated, eligible)} by score`,
       `${shareText(audited, eligible)} by lot`,
@@ -133,11 +137,22 @@ export function routeCells(route) {
     lines(
       `${countText(counts.answered)} answered, ${countText(counts.late)} late`,
       `${countText(counts.failed)} failed, ${countText(counts.expired)} given up`,
-      `${countText(counts.assumed)} counted as wrong for want of an answer`,
+      `${countText(counts.assumed)} taken as wrong`,
     ),
     lines(`${countText(saved.requests)} requests`, bytesText(saved.bytes), ...money),
     alarmCell(route),
   ];
+}
+
+/** @param {RouteEvidence} route */
+function promiseCell(route) {
+  const { agreement, confidence, scope, labels } = route;
+  const lines = [`${givenPercentText(agreement)} as the cloud`, `${givenPercentText(confidence)} confidence`];
+  if (scope === 'local') lines.push('of local answers');
+  if (labels.length > 0) lines.push('for each label');
+  const cell = list(lines.map((text) => el('span', { class: 'nowrap' }, text)));
+  cell.setAttribute('title', promiseText(route));
+  return cell;
 }
 
 /** @param {RouteEvidence} route */

@@ -11,7 +11,7 @@ test('both pages show the promise and its evidence, and the alarm when the pictu
   const onHub = await openPage(browser, device.signIn);
   const rows = [onDevice, onHub].map(({ page }) => page.locator('#routes tbody tr', { hasText: 'vision' }));
   for (const row of rows) {
-    await row.getByText('95 % of the answers as the cloud’s, with 95 % confidence').waitFor();
+    await row.getByText('95 % as the cloud').waitFor();
     await row.getByText(/certificate of [\d,]+ pairs/).waitFor();
   }
   await device.stream.ask('sharp', 400);

@@ -86,20 +86,43 @@ test('no single request raises the alarm, however rarely is asked', () => {
 
 test('the meter weighs what was seen by its chance of being seen; its bound is below the estimate and closes in', () => {
   const meter = new AgreementMeter();
-  assert.equal(meter.estimate('all', 0.05, 0.02), null);
+  assert.equal(meter.estimate('all', 0.05), null);
   const gaps: number[] = [];
   for (let index = 1; index <= 100_000; index++) {
     // Of 100 local ones two are wrong, and one in fifty is looked at.
-    meter.count(index % 2 === 0 ? null : index % 5_001 === 0 ? 50 : 0);
+    if (index % 2 === 0) meter.countCloud();
+    else meter.countLocal(index % 5_001 === 0 ? 1 : 0, 0.02);
     if (index % 50_000 !== 0) continue;
-    const { agreement, atLeast } = meter.estimate('all', 0.05, 0.02)!;
+    const { agreement, atLeast } = meter.estimate('all', 0.05)!;
     gaps.push(agreement - atLeast);
-    assert.ok(atLeast > 0 && atLeast < agreement && agreement < 1);
+    assert.ok(atLeast > 0.9 && atLeast < agreement && agreement < 1);
   }
   assert.ok(gaps[1]! < gaps[0]!);
   const { local, requests } = meter.state;
-  const [all, ofLocal] = [meter.estimate('all', 0.05, 0.02)!, meter.estimate('local', 0.05, 0.02)!];
+  const [all, ofLocal] = [meter.estimate('all', 0.05)!, meter.estimate('local', 0.05)!];
   assert.ok(Math.abs((1 - ofLocal.agreement) * local - (1 - all.agreement) * requests) < 1e-6);
+});
+
+test('the meter’s bound misses less often than it may, whatever the share that is asked', () => {
+  let state = 7;
+  const random = () => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state / 2_147_483_647;
+  };
+  for (const share of [1, 0.25, 0.02]) {
+    let missed = 0;
+    for (let run = 0; run < 200; run++) {
+      const meter = new AgreementMeter();
+      let wrong = 0;
+      for (let index = 0; index < 2_000; index++) {
+        const isWrong = random() < 0.02;
+        if (isWrong) wrong++;
+        meter.countLocal(isWrong && random() < share ? 1 : 0, share);
+      }
+      if (meter.estimate('all', 0.05)!.atLeast > 1 - wrong / 2_000) missed++;
+    }
+    assert.ok(missed <= 15, `${missed} of 200 at ${share}`);
+  }
 });
 
 test('no hour sees more requests than its budget, however they come; a tenth of the bucket is left for audits', () => {
