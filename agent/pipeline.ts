@@ -209,6 +209,7 @@ export class Pipeline implements Part, PipelineFace {
       routeScore: local.answer?.routeScore ?? null,
       edgeDigest: local.answer?.model.digest ?? null,
       label: topLabel(local.answer?.output),
+      isCut: local.answer?.isCut,
       ...(local.answer === null && { noLocalAnswer: local.missing }),
       online: this.#o.uplink.online,
       requestBytes: input.body.length,

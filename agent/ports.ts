@@ -92,6 +92,8 @@ export interface LocalAnswer {
   readonly output: unknown;
   /** Unbounded, higher is surer. */
   readonly routeScore: number;
+  /** The input is longer than the model reads: it has answered a part of it. */
+  readonly isCut?: boolean | undefined;
   readonly model: ModelRef;
   readonly timingsMs: { readonly preprocess: number; readonly inference: number };
 }
@@ -104,7 +106,9 @@ export interface RouteQuestion {
   readonly edgeDigest: string | null;
   /** What the local model says, where that is a label. */
   readonly label: string | null;
-  readonly noLocalAnswer?: 'no-edge-model' | 'edge-failed' | 'too-large-for-edge';
+  readonly noLocalAnswer?: 'no-edge-model' | 'edge-failed';
+  /** The local model has read a part of the input only. */
+  readonly isCut?: boolean | undefined;
   readonly online: boolean;
   /** Size of the input. */
   readonly requestBytes: number;

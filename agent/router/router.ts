@@ -112,7 +112,7 @@ export class LearningRouter implements Router {
     pair.decided(id, label, ticket);
     const isWanted = ticket.isAsked || (isWorth && !ticket.isKept);
     this.#budget.count(requestBytes, { isWanted, isAsked: ticket.isAsked });
-    if (ticket.isEscalated) return this.#ask(askingReason(threshold, basis), question);
+    if (ticket.isEscalated) return this.#ask(askingReason(question, threshold, basis), question);
     if (ticket.isAsked && auditShare > MAX_BACKGROUND_AUDITS) return this.#ask('audit', question);
     return { to: 'edge', reason: ticket.isKept ? 'confident' : 'over-budget', audit: ticket.isAsked };
   }
@@ -214,7 +214,9 @@ export class LearningRouter implements Router {
     room: Room,
   ): Route {
     if (threshold !== null && routeScore >= threshold) return local('confident');
-    return room === 'plenty' ? this.#ask(askingReason(threshold, basis), question) : local('over-budget');
+    return room === 'plenty'
+      ? this.#ask(askingReason(question, threshold, basis), question)
+      : local('over-budget');
   }
 
   #isInTime({ elapsedMs }: RouteQuestion): boolean {
@@ -243,11 +245,15 @@ export class LearningRouter implements Router {
   }
 }
 
-const askingReason = (
+function askingReason(
+  { isCut }: RouteQuestion,
   threshold: number | null,
   basis: Learner['basis'],
-): 'uncertain' | 'drift' | 'learning' =>
-  threshold !== null ? 'uncertain' : basis === 'drift' ? 'drift' : 'learning';
+): 'too-large-for-edge' | 'uncertain' | 'drift' | 'learning' {
+  if (isCut) return 'too-large-for-edge';
+  if (threshold !== null) return 'uncertain';
+  return basis === 'drift' ? 'drift' : 'learning';
+}
 
 const local = (reason: Extract<Route, { to: 'edge' }>['reason']): Route => ({
   to: 'edge',

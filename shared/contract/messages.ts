@@ -197,8 +197,8 @@ export const reported = z.object({
       edgeModel: modelName.nullable().optional(),
       cloud: modelName.nullable(),
       share: z.enum(['none', 'results', 'inputs']).optional(),
-      /** What its router has to show; told again when it changes its mind, else every few minutes. */
-      route: routeEvidence.optional(),
+      /** What its router has to show; told again when it changes its mind, else every few minutes. One of a newer agent is passed over. */
+      route: routeEvidence.optional().catch(undefined),
     }),
   ),
   /** The newest update of each model that had one. */

@@ -16,8 +16,10 @@ const DEFAULT_TOP_K = 5;
 /** What a row of the batch brings along. */
 export interface Row {
   readonly parameters: ClassificationParameters;
-  /** The model saw too little of the input to be trusted, whatever its logits say. */
+  /** The model knows too little of the input to be trusted, whatever its logits say. */
   readonly isUnsure: boolean;
+  /** It has not read all of the input: not to be trusted either. */
+  readonly isCut?: boolean;
 }
 
 export class ClassificationHead {
@@ -52,7 +54,7 @@ export class ClassificationHead {
     );
   }
 
-  #answer(logits: Float32Array, { parameters, isUnsure }: Row): Answer {
+  #answer(logits: Float32Array, { parameters, isUnsure, isCut = false }: Row): Answer {
     const own: ScoreFunction = this.#areIndependent ? 'sigmoid' : 'softmax';
     return {
       output: classify(logits, {
@@ -61,7 +63,8 @@ export class ClassificationHead {
         temperature: this.#temperature,
         topK: parameters.top_k ?? DEFAULT_TOP_K,
       }),
-      routeScore: isUnsure ? ROUTE_SCORE_FLOOR : routeScoreOf(logits, this.#areIndependent),
+      ...(isCut && { isCut }),
+      routeScore: isUnsure || isCut ? ROUTE_SCORE_FLOOR : routeScoreOf(logits, this.#areIndependent),
     };
   }
 }

@@ -49,6 +49,7 @@ const errorBody = z.object({ code: z.enum(ERROR_CODES), message: z.string() });
 const inference = z.object({
   output: z.unknown(),
   routeScore: z.number(),
+  isCut: z.boolean().optional(),
   timingsMs: z.object({ preprocess: z.number(), inference: z.number() }),
 });
 const outcome = z.discriminatedUnion('ok', [

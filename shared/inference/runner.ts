@@ -12,6 +12,8 @@ export interface Inference {
   readonly output: unknown;
   /** What the router orders by: unbounded, higher is surer (log-odds margin from logits); never NaN. */
   readonly routeScore: number;
+  /** The input is longer than the model reads: it has answered a part of it. */
+  readonly isCut?: boolean | undefined;
   readonly timingsMs: { readonly preprocess: number; readonly inference: number };
 }
 

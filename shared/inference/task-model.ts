@@ -13,6 +13,8 @@ export interface ModelSource {
 export interface Answer {
   readonly output: unknown;
   readonly routeScore: number;
+  /** The input is longer than the model reads: it has answered a part of it. */
+  readonly isCut?: boolean;
 }
 
 export interface TaskModel<Prepared> {

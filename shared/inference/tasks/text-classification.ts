@@ -46,7 +46,8 @@ export async function loadTextClassification(source: ModelSource): Promise<TaskM
         logits,
         batch.map(({ text, parameters }) => ({
           parameters,
-          isUnsure: text.isTruncated || text.unknownShare > MAX_UNKNOWN_SHARE,
+          isUnsure: text.unknownShare > MAX_UNKNOWN_SHARE,
+          isCut: text.isTruncated,
         })),
       );
     },

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Route } from '../../../agent/ports.ts';
 import { MAX_WAIT_MS } from '../../../agent/router/settlement.ts';
-import type { RouteAlarm } from '../../../shared/contract/routing.ts';
+import { type RouteAlarm, routeEvidence } from '../../../shared/contract/routing.ts';
 import { ROUTE_SCORE_FLOOR } from '../../../shared/inference/classification.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { CLOUD_MODEL, EDGE_MODEL } from '../../support/fixed.ts';
@@ -172,6 +172,7 @@ test('learns to keep what the cloud would say as well, audits it less and less, 
   assert.equal(counts.eligible, 6_000);
   assert.equal(counts.answered, counts.escalated + counts.audited);
   assert.ok(routes.slice(-1_000).some(({ reason }) => reason === 'uncertain'));
+  assert.deepEqual(routeEvidence.parse(subject.status()), subject.status());
   assert.ok(subject.agreementAt(scored(6))! > subject.agreementAt(scored(0))!);
 });
 
@@ -218,6 +219,8 @@ test('what could not be read well enough is never kept, however good the model i
   live(subject, 1_000, 5, () => false);
   assert.ok((subject.status().threshold ?? 0) < -1_000, 'everything with a score is kept');
   assert.deepEqual(subject.choose('x', question({ routeScore: ROUTE_SCORE_FLOOR })), toCloud('uncertain'));
+  const cut = question({ routeScore: ROUTE_SCORE_FLOOR, isCut: true });
+  assert.deepEqual(subject.choose('y', cut), toCloud('too-large-for-edge'));
 });
 
 test('replies in any order teach the same as replies in the order of the requests', () => {
@@ -320,6 +323,7 @@ test('with a promise for each label a rare one learns by itself', () => {
     ],
   );
   assert.equal(basis, 'learning');
+  assert.deepEqual(routeEvidence.parse(subject.status()), subject.status());
   assert.equal(subject.choose('x', question({ routeScore: 9, label: 'rare' })).reason, 'learning');
 });
 
