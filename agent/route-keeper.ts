@@ -36,6 +36,8 @@ export class RouteKeeper implements Part {
   #toldMonoMs = 0;
   #isAlarmed = false;
   #loop: Promise<void> | undefined;
+  /** One look at a time. */
+  #looking: Promise<void> = Promise.resolve();
 
   constructor(options: RouteKeeperOptions) {
     this.#o = options;
@@ -60,16 +62,17 @@ export class RouteKeeper implements Part {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#loop;
+    await this.#looking;
     await this.#store();
   }
 
-  /** The next look stores and tells, whatever the time. */
+  /** Stored and told at once. */
   alarmed(pipeline: string, alarm: RouteAlarm): void {
     const { kind, label, requests } = alarm;
     this.#o.logger.warn('route_keeper.drift', { pipeline, kind, label, requests });
     this.#o.metrics.count('outrider_route_alarms_total', { pipeline, kind });
     this.#isAlarmed = true;
-    this.#look().catch((error: unknown) => this.#o.logger.failure('route_keeper.failed', error));
+    void this.#look();
   }
 
   async #keepLooking(): Promise<void> {
@@ -80,7 +83,12 @@ export class RouteKeeper implements Part {
     }
   }
 
-  async #look(): Promise<void> {
+  #look(): Promise<void> {
+    this.#looking = this.#looking.then(() => this.#lookNow());
+    return this.#looking;
+  }
+
+  async #lookNow(): Promise<void> {
     const now = this.#o.clock.nowMonoMs();
     const isNew = this.#hasChangedItsMind() || this.#isAlarmed;
     this.#isAlarmed = false;
