@@ -19,29 +19,26 @@ export type MeterState = z.infer<typeof meterState>;
 const STAKES = [0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512];
 
 export class AgreementMeter {
-  #state: MeterState;
+  readonly #state: MeterState;
 
   constructor(state: MeterState = { requests: 0, local: 0, weighted: 0, least: 1 }) {
-    this.#state = state;
+    this.#state = { ...state };
   }
 
   get state(): MeterState {
-    return this.#state;
+    return { ...this.#state };
   }
 
   countCloud(): void {
-    this.#state = { ...this.#state, requests: this.#state.requests + 1 };
+    this.#state.requests++;
   }
 
   /** @param loss 0..1; 0 where it was not asked */
   countLocal(loss: number, probability: number): void {
-    const { requests, local, weighted, least } = this.#state;
-    this.#state = {
-      requests: requests + 1,
-      local: local + 1,
-      weighted: weighted + loss / probability,
-      least: Math.min(least, probability),
-    };
+    this.#state.requests++;
+    this.#state.local++;
+    this.#state.weighted += loss / probability;
+    this.#state.least = Math.min(this.#state.least, probability);
   }
 
   /** @returns agreement 0..1 of all requests, or of the local ones; `atLeast` with probability 1 - delta; null before the first */

@@ -62,9 +62,8 @@ export class Settlement {
       this.#settle(entry, !isKnown);
     }
     // Cut off now and then: shifting one by one costs as much as the queue is long.
-    if (this.#head > MAX_HELD || this.#head === this.#queue.length) {
-      this.#queue = this.#queue.slice(this.#head);
-      this.#head = 0;
-    }
+    if (this.#head < MAX_HELD) return;
+    this.#queue = this.#queue.slice(this.#head);
+    this.#head = 0;
   }
 }
