@@ -22,9 +22,12 @@ export const guaranteeRow = z.object({
   riskAtEnd: z.number(),
   /** Of the certificate that it starts from. */
   certifiedRisk: z.number().nullable(),
+  certifiedEscalated: share.nullable(),
   firstMedian: z.number().nullable(),
+  /** Requests for which a certificate's threshold was in use. */
+  movedMedian: z.number().nullable(),
   oracle: share,
-  /** Escalated by the threshold after 1,000, 5,000 and all requests. */
+  /** Escalated by the threshold after 1,000, 2,000, 5,000 and all requests. */
   escalatedAt: z.array(share),
   escalated: share,
   audited: share,

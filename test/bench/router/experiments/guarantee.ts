@@ -10,7 +10,7 @@ export const DELTA = 0.05;
 /** Replies come at once, nothing is certified, and the promise is about all requests. */
 export const AS_USUAL = 'as usual';
 const REQUESTS = 20_000;
-const CHECKPOINTS = [1_000, 5_000, REQUESTS];
+const CHECKPOINTS = [1_000, 2_000, 5_000, REQUESTS];
 const FIRST_SEED = 1_000;
 
 export interface Setting {
@@ -32,6 +32,7 @@ export function measureGuarantee(setting: Setting, pool: Pool, runs: number): Gu
   const common = { pool, truth, target, certified, requests: REQUESTS, maxDelay, checkpoints: CHECKPOINTS };
   const outcomes = Array.from({ length: runs }, (_, run) => replay({ ...common, seed: FIRST_SEED + run }));
   const alarms = times(outcomes, ({ firstAlarmAt }) => firstAlarmAt);
+  const moves = times(outcomes, ({ movedAt }) => movedAt);
   const firsts = times(outcomes, ({ firstAt }) => firstAt);
   const mean = (of: (outcome: Outcome) => number): number =>
     outcomes.reduce((sum, outcome) => sum + of(outcome), 0) / runs;
@@ -48,8 +49,10 @@ export function measureGuarantee(setting: Setting, pool: Pool, runs: number): Gu
     worstRisk: Math.max(...outcomes.map(({ worstRisk }) => worstRisk)),
     riskAtEnd: mean(({ riskAtEnd }) => riskAtEnd),
     certifiedRisk: certified === null ? null : truth.risk(certified, scope),
+    certifiedEscalated: certified === null ? null : truth.escalated(certified),
     // Where most runs never certify anything, the median says so.
     firstMedian: firsts.length > runs / 2 ? median(firsts) : null,
+    movedMedian: moves.length > runs / 2 ? median(moves) : null,
     oracle: truth.oracle(alpha, scope).escalated,
     escalatedAt: CHECKPOINTS.map((_, index) => mean(({ escalatedAt }) => escalatedAt[index]!)),
     escalated: mean(({ escalated }) => escalated),

@@ -2,7 +2,7 @@
  * One run: a stream drawn from a pool goes through the learner under test, and whatever threshold it plays is held against the
  * truth. The promise counts as broken if it is broken at any moment, however short.
  */
-import { type Basis, Learner, type Ticket } from '../../../../agent/router/learner.ts';
+import { Learner, type Ticket } from '../../../../agent/router/learner.ts';
 import type { Target } from '../../../../agent/router/ledger.ts';
 import type { Pool } from '../worlds/pool.ts';
 import { below, type Random, seeded } from '../worlds/random.ts';
@@ -29,6 +29,8 @@ export interface Outcome {
   readonly riskAtEnd: number;
   /** Requests until evidence certified a threshold; null: never. */
   readonly firstAt: number | null;
+  /** Requests until the threshold moved, that of the certificate being where it starts; null: never. */
+  readonly movedAt: number | null;
   /** Share that the threshold would escalate at each checkpoint. */
   readonly escalatedAt: readonly number[];
   /** Of all requests. */
@@ -60,7 +62,7 @@ export function replay(run: Run): Outcome {
   const escalatedAt: number[] = [];
   let [escalated, audited, wrong, inViolation] = [0, 0, 0, 0];
   let firstAlarmAt: number | null = null;
-  watch.see(learner.threshold, learner.basis, 0);
+  watch.see(learner, 0);
   for (let request = 1; request <= requests; request++) {
     const index = below(scores.length, random);
     const loss = losses[index]!;
@@ -76,7 +78,7 @@ export function replay(run: Run): Outcome {
         drift = learner.settle(next.ticket, next.loss) ?? drift;
     }
     if (drift) firstAlarmAt ??= request;
-    watch.see(learner.threshold, learner.basis, request);
+    watch.see(learner, request);
     if (request === checkpoints[escalatedAt.length]) escalatedAt.push(truth.escalated(learner.threshold));
   }
   return {
@@ -100,6 +102,7 @@ class Watch {
   #isBroken = false;
   #isBrokenByEvidence = false;
   #firstAt: number | null = null;
+  #movedAt: number | null = null;
 
   constructor(truth: Truth, target: Target) {
     this.#truth = truth;
@@ -110,25 +113,32 @@ class Watch {
     return this.#risk > this.#target.alpha;
   }
 
-  get seen(): Pick<Outcome, 'isBroken' | 'isBrokenByEvidence' | 'worstRisk' | 'riskAtEnd' | 'firstAt'> {
+  get seen(): Pick<
+    Outcome,
+    'isBroken' | 'isBrokenByEvidence' | 'worstRisk' | 'riskAtEnd' | 'firstAt' | 'movedAt'
+  > {
     return {
       isBroken: this.#isBroken,
       isBrokenByEvidence: this.#isBrokenByEvidence,
       worstRisk: this.#worst,
       riskAtEnd: this.#risk,
       firstAt: this.#firstAt,
+      movedAt: this.#movedAt,
     };
   }
 
-  see(threshold: number | null, basis: Basis, request: number): void {
+  see(learner: Learner, request: number): void {
+    const { threshold } = learner;
     if (threshold === this.#threshold) return;
+    const isEvidence = learner.basis === 'evidence';
     this.#threshold = threshold;
+    if (request > 0) this.#movedAt ??= request;
     this.#risk = this.#truth.risk(threshold, this.#target.scope);
     this.#worst = Math.max(this.#worst, this.#risk);
-    if (basis === 'evidence') this.#firstAt ??= request;
+    if (isEvidence) this.#firstAt ??= request;
     if (!this.isViolated) return;
     this.#isBroken = true;
-    if (basis === 'evidence') this.#isBrokenByEvidence = true;
+    if (isEvidence) this.#isBrokenByEvidence = true;
   }
 }
 

@@ -19,7 +19,7 @@ export const GUARANTEE: readonly Column<GuaranteeRow>[] = [
   ['runs broken', ({ brokenByEvidence }) => percent(brokenByEvidence)],
   ['first certified', ({ firstMedian }) => count(firstMedian)],
   [
-    'escalated at 1,000 / 5,000 / 20,000',
+    'escalated at 1,000 / 2,000 / 5,000 / 20,000',
     ({ escalatedAt }) => escalatedAt.map((at) => percent(at)).join(' / '),
   ],
   ['oracle', ({ oracle }) => percent(oracle)],
@@ -36,7 +36,9 @@ export const CERTIFICATES: readonly Column<GuaranteeRow>[] = [
   ['runs with an alarm', ({ alarmed }) => percent(alarmed)],
   ['alarm after, median', ({ alarmMedian }) => orNothing(alarmMedian, count)],
   ['p90', ({ alarmP90 }) => orNothing(alarmP90, count)],
-  ['evidence after, median', ({ firstMedian }) => count(firstMedian)],
+  ['in use for, median', ({ movedMedian }) => count(movedMedian)],
+  ['escalated by it', ({ certifiedEscalated }) => orNothing(certifiedEscalated, percent)],
+  ['at 2,000', ({ escalatedAt }) => percent(escalatedAt[1]!)],
   ['requests in violation', ({ inViolation }) => percent(inViolation)],
   ['wrong per 1,000', ({ wrongPer1000 }) => wrongPer1000.toFixed(1)],
 ];
