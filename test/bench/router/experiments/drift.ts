@@ -22,10 +22,12 @@ interface Scenario {
   readonly takes: number;
 }
 
+export const NO_DRIFT = 'no drift';
+export const LARGEST_DRIFT = '+15 % confident errors';
 const atHalf = (after: Scenario['after']): Scenario => ({ after, startsAt: REQUESTS / 2, takes: 0 });
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
-  'no drift': { after: 'usual', startsAt: 0, takes: 0 },
-  '+15 % confident errors': atHalf('errors 15 %'),
+  [NO_DRIFT]: { after: 'usual', startsAt: 0, takes: 0 },
+  [LARGEST_DRIFT]: atHalf('errors 15 %'),
   '+5 % confident errors': atHalf('errors 5 %'),
   'cloud relabels 4 %': atHalf('relabelled'),
   'gradual to +5 %': { after: 'errors 5 %', startsAt: REQUESTS / 4, takes: REQUESTS / 2 },
@@ -39,13 +41,13 @@ interface Rule {
   step(score: number, loss: number): { isLocal: boolean; isEscalated: boolean; drift?: Drift | undefined };
 }
 
+/** The one rule that can raise an alarm. */
+export const ROUTER = 'the router';
 const RULES: Readonly<Record<string, (seed: number) => Rule>> = {
-  'the router': (seed) => learned(seed),
+  [ROUTER]: (seed) => learned(seed),
   'fixed 0.9': () => fixed(0.9),
   'tuned once on 2,000 labels': () => tunedOnce(),
 };
-/** These have nothing that could raise an alarm. */
-const ALARMING = 'the router';
 
 function learned(seed: number): Rule {
   const learner = new Learner({ target: TARGET, certified: null, random: auditLots(seed) });
@@ -106,7 +108,7 @@ export function measureDrift(name: string, runs: number): DriftRow[] {
       return pass({ scenario, before, after, rule: make(seed), seed });
     });
     const delays = passes.map(({ delay }) => delay).filter((delay) => delay !== null);
-    const canDetect = rule === ALARMING && scenario.startsAt > 0;
+    const canDetect = rule === ROUTER && scenario.startsAt > 0;
     const mean = (of: (one: Pass) => number): number =>
       passes.reduce((sum, one) => sum + of(one), 0) / runs / (REQUESTS - scenario.startsAt);
     return {

@@ -32,6 +32,7 @@ interface Outcome {
 const learner = (delta: number, random: Random): Learner =>
   new Learner({ target: { alpha: ALPHA, delta, scope: 'all' }, certified: null, random });
 
+export const ONE_EACH = 'one a label';
 /** By name, the ledgers of the common and of the rare label. */
 const LEDGERS: Readonly<Record<string, (random: Random) => [Learner, Learner]>> = {
   'one for all': (random) => {
@@ -39,7 +40,7 @@ const LEDGERS: Readonly<Record<string, (random: Random) => [Learner, Learner]>> 
     return [shared, shared];
   },
   // Each may fail half as often, so that both together keep the promise.
-  'one a label': (random) => [learner(DELTA / 2, random), learner(DELTA / 2, random)],
+  [ONE_EACH]: (random) => [learner(DELTA / 2, random), learner(DELTA / 2, random)],
 };
 
 export function measureLabels(runs: number): LabelRow[] {

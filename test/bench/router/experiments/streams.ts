@@ -24,9 +24,11 @@ interface Stream {
   readonly window: number;
 }
 
+/** The promise is not made for this one: it shows why. */
+export const UNSAFE_STREAM = 'scenes of 5 frames, every one counted';
 export const STREAMS: Readonly<Record<string, Stream>> = {
   'independent requests': { frames: 1, window: 0 },
-  'scenes of 5 frames, every one counted': { frames: FRAMES, window: 0 },
+  [UNSAFE_STREAM]: { frames: FRAMES, window: 0 },
   'scenes of 5 frames, one counted in three scenes': { frames: FRAMES, window: SCENES_A_WINDOW * FRAMES },
 };
 

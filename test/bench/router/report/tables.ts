@@ -1,5 +1,6 @@
 /** The columns of each table of a run, and how a table becomes Markdown. */
 import { aligned, type Verdict } from '../../harness.ts';
+import { ROUTER } from '../experiments/drift.ts';
 import type { DriftRow, GuaranteeRow, LabelRow, StreamRow, TimingRow } from '../results.ts';
 
 /** A column's head, and its cell of a row. */
@@ -46,7 +47,7 @@ export const CERTIFICATES: readonly Column<GuaranteeRow>[] = [
 export const DRIFT: readonly Column<DriftRow>[] = [
   ['shift', ({ scenario }) => scenario],
   ['rule', ({ rule }) => rule],
-  ['false alarms', ({ rule, falseAlarms }) => (rule === 'the router' ? count(falseAlarms) : '')],
+  ['false alarms', ({ rule, falseAlarms }) => (rule === ROUTER ? count(falseAlarms) : '')],
   ['runs that notice', ({ detected }) => orNothing(detected, (share) => percent(share, 0))],
   ['delay, median', ({ delayMedian }) => orNothing(delayMedian, count)],
   ['p90', ({ delayP90 }) => orNothing(delayP90, count)],

@@ -1,6 +1,9 @@
 /** What is required of the figures (ROUTER.md 5), and whether a run met it. */
 import type { Verdict } from '../../harness.ts';
+import { LARGEST_DRIFT, NO_DRIFT, ROUTER } from '../experiments/drift.ts';
 import { AS_USUAL, DELTA } from '../experiments/guarantee.ts';
+import { ONE_EACH } from '../experiments/labels.ts';
+import { UNSAFE_STREAM } from '../experiments/streams.ts';
 import type { DriftRow, GuaranteeRow, LabelRow, StreamRow, TimingRow } from '../results.ts';
 
 const MAX_RATIO_TO_ORACLE = 1.35;
@@ -51,9 +54,9 @@ export function promiseVerdicts(rows: readonly GuaranteeRow[]): Verdict[] {
 
 export function driftVerdicts(rows: readonly DriftRow[]): Verdict[] {
   return rows
-    .filter(({ rule }) => rule === 'the router')
+    .filter(({ rule }) => rule === ROUTER)
     .flatMap(({ scenario, runs, falseAlarms, delayMedian, wrongPer1000 }): Verdict[] => {
-      if (scenario === 'no drift')
+      if (scenario === NO_DRIFT)
         return [
           {
             requirement: `No drift: at most ${MAX_FALSE_ALARMS} false alarms in 100 runs of 40,000 requests`,
@@ -61,7 +64,7 @@ export function driftVerdicts(rows: readonly DriftRow[]): Verdict[] {
             holds: falseAlarms <= (MAX_FALSE_ALARMS * runs) / 100,
           },
         ];
-      if (scenario !== '+15 % confident errors') return [];
+      if (scenario !== LARGEST_DRIFT) return [];
       return [
         {
           requirement: `${scenario}: noticed within ${MAX_DELAY} requests at the median`,
@@ -79,7 +82,7 @@ export function driftVerdicts(rows: readonly DriftRow[]): Verdict[] {
 
 export const labelVerdicts = (rows: readonly LabelRow[]): Verdict[] =>
   rows
-    .filter(({ ledgers }) => ledgers === 'one a label')
+    .filter(({ ledgers }) => ledgers === ONE_EACH)
     .map(({ runs, rareBroken, commonBroken }) => ({
       requirement: `One ledger a label: each label's promise is broken in at most 5 % of runs (${percent(mostBroken(runs))} with two standard errors)`,
       measured: percent(Math.max(rareBroken, commonBroken)),
@@ -88,7 +91,7 @@ export const labelVerdicts = (rows: readonly LabelRow[]): Verdict[] =>
 
 export const streamVerdicts = (rows: readonly StreamRow[]): Verdict[] =>
   rows
-    .filter(({ stream }) => !stream.endsWith('every one counted'))
+    .filter(({ stream }) => stream !== UNSAFE_STREAM)
     .map(({ stream, runs, broken }) => ({
       requirement: `${stream}: broken in at most 5 % of runs (${percent(mostBroken(runs))} with two standard errors)`,
       measured: percent(broken),
