@@ -17,8 +17,11 @@ const ABOUT = {
     'One label in 33 requests (3 %), on which 30 % of the local answers are wrong with full confidence; 98 %, 40,000 requests. The risk of a label is its share of wrong answers among its own requests.',
   streams:
     '98 %, 60,000 requests. Each scene repeats one request for as many frames as it lasts. Counted is what the ledger sees; the rest is decided by the same threshold.',
-  timing: 'One learner, at 98 %. As JSON, arrays are in base64; in memory, their bytes.',
+  timing: 'One learner, at 98 %, in processor time. As JSON, arrays are in base64; in memory, their bytes.',
 };
+
+const PAIRS_LEFT_OUT =
+  'The starter pairs are left out of this run: they are the part `pairs`, and need `--data`.';
 
 /** All rows that a run found, as lines. */
 export function sections(rows: readonly Row[]): string[] {
@@ -37,6 +40,7 @@ export function sections(rows: readonly Row[]): string[] {
       columns: GUARANTEE,
       verdicts: promiseVerdicts(synthetic),
     }),
+    ...(pairs.length === 0 ? [PAIRS_LEFT_OUT, ''] : []),
     ...section({
       title: 'The promise, with the starter pairs',
       about: 'The same, with the real scores and answers of the starter pairs.',
