@@ -178,7 +178,8 @@ const factRow = ({ name, value, unit }: Fact): string[] => [
   `${Number.isInteger(value) || value >= 100 ? Math.round(value).toLocaleString('en') : value.toFixed(2)} ${unit}`.trim(),
 ];
 
-function aligned(rows: readonly (readonly string[])[]): string[] {
+/** A Markdown table as the formatter writes it; the first row is the head. */
+export function aligned(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, column) =>
     Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)),
   );

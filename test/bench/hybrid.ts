@@ -4,39 +4,23 @@
  *
  * node --import tsx test/bench/hybrid.ts --data DATA
  */
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { lossOf } from '../../agent/loss.ts';
 import { askModel } from '../../models/recipes/measure/answers.ts';
 import { runTool } from '../../models/recipes/measure/command.ts';
 import { readExamples } from '../../models/recipes/measure/examples.ts';
-import { openModelFolder } from '../../shared/release/model-folder.ts';
 import { writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { inTree } from './harness.ts';
 import { type Compared, hybridCurve, pointAt } from './hybrid-curve.ts';
 import { hybridPage, type PairFigures } from './hybrid-page.ts';
 import { drawPlot } from './hybrid-plot.ts';
+import { openPair, PAIRS, type Pair } from './pairs.ts';
 
-interface Pair {
-  readonly edge: string;
-  readonly cloud: string;
-  readonly examples: string;
-}
-
-const PAIRS: readonly Pair[] = [
-  {
-    edge: 'cifar10-cnn',
-    cloud: 'cifar10-vit',
-    examples: "pictures of CIFAR-10's test set, none of them a demo picture",
-  },
-  { edge: 'sst2-lstm', cloud: 'sst2-minilm', examples: "sentences of SST-2's development set" },
-];
 /** The promise that a pipeline makes unless told otherwise. */
 const USUAL_AGREEMENT = 0.98;
 const PAGE_STEPS = 10;
 const PLOT_STEPS = 100;
-
-const inTree = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 
 interface Measured {
   readonly figures: PairFigures;
@@ -44,15 +28,7 @@ interface Measured {
 }
 
 async function measure(pair: Pair, data: string): Promise<Measured> {
-  const [edge, cloud] = await Promise.all(
-    [pair.edge, pair.cloud].map((name) => openModelFolder(inTree(`models/${name}`))),
-  );
-  const certificate = edge?.spec.calibration.cloud;
-  if (edge === undefined || cloud === undefined || certificate?.cloudDigest !== cloud.digest)
-    throw new AppError(
-      'MODEL_INVALID',
-      `${pair.edge} has no certificate for this ${pair.cloud}: run certify.ts`,
-    );
+  const { edge, cloud, certificate } = await openPair(pair);
   const { task } = edge.spec;
   const examples = await readExamples(task, 'reported', data);
   const inputs = examples.map(({ input }) => input);
