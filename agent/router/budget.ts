@@ -100,8 +100,7 @@ export class Budget {
 
   /** @param expectedLoss 0..1 of the local answer; null where nothing is known of it: then it is worth asking */
   isWorth(expectedLoss: () => number | null, bytes: number): boolean {
-    const isFree = (bucket: Bucket | undefined): boolean => bucket === undefined || bucket.isFree;
-    if (isFree(this.#requests) && isFree(this.#bytes)) return true;
+    if ((this.#requests?.isFree ?? true) && (this.#bytes?.isFree ?? true)) return true;
     const loss = expectedLoss();
     if (loss === null) return true;
     return (this.#requests?.isWorth(loss, 1) ?? true) && (this.#bytes?.isWorth(loss, bytes) ?? true);

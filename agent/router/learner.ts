@@ -68,6 +68,8 @@ export const learnerState = z.object({
   isAfterDrift: z.boolean(),
   count: z.int().nonnegative(),
   doubtLeft: z.int().nonnegative(),
+  auditShare: z.number().positive().max(1),
+  plannedUntil: z.int().nonnegative(),
   wealths: z.array(z.number()).length(3),
   early: z.array(
     z.object({
@@ -106,6 +108,10 @@ export class Learner {
   /** Settled in this epoch. */
   #count = 0;
   #doubtLeft = 0;
+  #threshold: number | null;
+  /** Held until the count reaches `#plannedUntil`, or there is news: a doubt that was raised does not fall with the next request. */
+  #auditShare = 1;
+  #plannedUntil = 0;
   #monitor: DriftMonitor;
   #early: Early[] = [];
   #tests: Tests | undefined;
@@ -116,6 +122,8 @@ export class Learner {
     this.#o = options;
     this.#opening = (OPENING * -Math.log(options.target.delta)) / options.target.alpha;
     this.#monitor = new DriftMonitor(options.target, state?.wealths);
+    this.#threshold = options.certified;
+    this.#planAudits();
     if (!state) return;
     this.#epoch = state.epoch;
     this.#isAfterDrift = state.isAfterDrift;
@@ -123,6 +131,9 @@ export class Learner {
     this.#doubtLeft = state.doubtLeft;
     this.#early = state.early;
     this.#tests = restoreTests(options.target, state);
+    this.#threshold = this.#findThreshold();
+    this.#auditShare = state.auditShare;
+    this.#plannedUntil = state.plannedUntil;
   }
 
   get state(): LearnerState {
@@ -132,6 +143,8 @@ export class Learner {
       isAfterDrift: this.#isAfterDrift,
       count: this.#count,
       doubtLeft: this.#doubtLeft,
+      auditShare: this.#auditShare,
+      plannedUntil: this.#plannedUntil,
       wealths: [...this.#monitor.state],
       early: this.#early,
       grid: grid?.state ?? null,
@@ -148,34 +161,19 @@ export class Learner {
   }
 
   get basis(): Basis {
-    if (this.#certifiedByEvidence !== null) return 'evidence';
+    if ((this.#tests?.ledger.certified ?? null) !== null) return 'evidence';
     if (this.#isAfterDrift) return 'drift';
     return this.#o.certified === null ? 'learning' : 'certificate';
   }
 
   /** Lowest score that stays local; null: everything is asked. */
   get threshold(): number | null {
-    return this.#certifiedByEvidence ?? (this.#isAfterDrift ? null : this.#o.certified);
-  }
-
-  get #certifiedByEvidence(): number | null {
-    const { grid, ledger } = this.#tests ?? {};
-    const index = ledger?.certified;
-    return index === undefined || index === null ? null : (grid?.thresholds[index] ?? null);
+    return this.#threshold;
   }
 
   /** Share of what is kept that is asked nevertheless, by lot; from the past alone. */
   get auditShare(): number {
-    if (this.threshold === null) return 1;
-    const most = this.#o.certified === null || this.#isAfterDrift ? 1 : CERTIFICATE_AUDITS;
-    // In steps of a 64th: what follows from the share is computed once a step.
-    const step = Math.max(10, this.#count >> 6);
-    const planned = Math.max(
-      MIN_AUDITS,
-      Math.min(most, this.#opening / (step * Math.floor(this.#count / step))),
-    );
-    const suspicion = Math.min(DOUBT_AUDITS, MIN_AUDITS * Math.exp(this.#monitor.evidence / 2));
-    return Math.max(planned, suspicion, this.#doubtLeft > 0 ? DOUBT_AUDITS : 0);
+    return this.#auditShare;
   }
 
   /** The tightest of the other promises that the evidence would certify, and the share 0..1 that it would escalate. */
@@ -187,11 +185,6 @@ export class Learner {
       if (threshold !== undefined) return { agreement, escalated: grid.shareBelow(threshold) };
     }
     return null;
-  }
-
-  /** Share 0..1 of the requests so far that a threshold would escalate; null while nothing is known. */
-  escalatedBy(threshold: number): number | null {
-    return this.#tests?.grid.shareBelow(threshold) ?? null;
   }
 
   /** Expected loss 0..1 of a local answer of this score; null before there is evidence of it. */
@@ -206,17 +199,17 @@ export class Learner {
 
   /** @param mayEscalate false: it stays local whatever its score, but may be audited like any other */
   decide(score: number, mayEscalate = true): Ticket {
-    const { threshold, auditShare } = this;
-    const isKept = threshold !== null && score >= threshold;
+    const share = this.#auditShare;
+    const isKept = this.#threshold !== null && score >= this.#threshold;
     const isEscalated = !isKept && mayEscalate;
     return {
       epoch: this.#epoch,
       score,
       isKept,
       isEscalated,
-      isAsked: isEscalated || this.#o.random() < auditShare,
-      probability: isEscalated ? 1 : auditShare,
-      weight: 1 / auditShare,
+      isAsked: isEscalated || this.#o.random() < share,
+      probability: isEscalated ? 1 : share,
+      weight: 1 / share,
     };
   }
 
@@ -229,24 +222,56 @@ export class Learner {
   settle(ticket: Ticket, loss: number): Drift | undefined {
     if (ticket.epoch !== this.#epoch) return undefined;
     this.#count++;
-    if (this.#doubtLeft > 0) this.#doubtLeft--;
     const { score, isKept, isAsked, probability, weight } = ticket;
     const sight = { isKept, loss: isAsked ? loss : null, probability, weight };
-    const isPlaying = this.threshold !== null;
+    const isPlaying = this.#threshold !== null;
     if (isPlaying) this.#monitor.settle(sight);
     if (this.#monitor.isAlarm) return this.#begin('disagreement');
+    const wasInDoubt = this.#doubtLeft > 0;
+    if (wasInDoubt) this.#doubtLeft--;
+    const bin = this.#learn({ score, loss: sight.loss, probability, weight });
+    if (isPlaying && bin !== null && this.#isOtherInput(bin, isKept, sight.loss))
+      return this.#begin('inputs');
+    const threshold = this.#findThreshold();
+    const isNews =
+      threshold !== this.#threshold || wasInDoubt !== this.#doubtLeft > 0 || (isKept && isAsked && loss > 0);
+    this.#threshold = threshold;
+    if (isNews || this.#count >= this.#plannedUntil) this.#planAudits();
+    return undefined;
+  }
+
+  /** @returns its bin; null while the grid is not drawn yet */
+  #learn(early: Early): number | null {
     if (!this.#tests) {
-      this.#early.push({ score, ...sight });
+      this.#early.push(early);
       if (this.#early.length >= GRID_SCORES) this.#openTests();
-      return undefined;
+      return null;
     }
     const { grid, ledger, others } = this.#tests;
-    const bin = grid.binOf(score);
-    grid.count(bin, sight.loss);
-    const settled = { bin, ...sight };
+    const settled = { bin: grid.binOf(early.score), ...early };
+    grid.count(settled.bin, early.loss);
     ledger.settle(settled);
     for (const other of others.values()) other.settle(settled);
-    return isPlaying && this.#isOtherInput(bin, isKept, sight.loss) ? this.#begin('inputs') : undefined;
+    return settled.bin;
+  }
+
+  #findThreshold(): number | null {
+    const index = this.#tests?.ledger.certified ?? null;
+    if (index !== null) return this.#tests?.grid.thresholds[index] ?? null;
+    return this.#isAfterDrift ? null : this.#o.certified;
+  }
+
+  #planAudits(): void {
+    // In steps of a 64th: with the share, the bets change too.
+    this.#plannedUntil = this.#count + Math.max(10, this.#count >> 6);
+    if (this.#threshold === null) {
+      this.#auditShare = 1;
+      return;
+    }
+    const most = this.#o.certified === null || this.#isAfterDrift ? 1 : CERTIFICATE_AUDITS;
+    const planned = Math.max(MIN_AUDITS, Math.min(most, this.#opening / Math.max(1, this.#count)));
+    const suspicion = Math.min(DOUBT_AUDITS, MIN_AUDITS * Math.exp(this.#monitor.evidence / 2));
+    this.#auditShare = Math.max(planned, suspicion, this.#doubtLeft > 0 ? DOUBT_AUDITS : 0);
   }
 
   #openTests(): void {
@@ -285,6 +310,8 @@ export class Learner {
     this.#early = [];
     this.#tests = undefined;
     this.#fit = undefined;
+    this.#threshold = null;
+    this.#planAudits();
     return drift;
   }
 }

@@ -12,6 +12,7 @@ const ticket = (given: Partial<Ticket> = {}): Ticket => ({
   epoch: 0,
   score: 0,
   isKept: true,
+  isEscalated: false,
   isAsked: false,
   probability: 0.02,
   weight: 50,
