@@ -48,7 +48,7 @@ const learn = (router: LearningRouter, requests: number): void => {
 test('what was learned is there after a restart', async (t) => {
   const before = await setUp(t);
   assert.equal(await before.keeper.load('vision'), undefined);
-  await before.keeper.start();
+  before.keeper.start();
   learn(before.router, 500);
   await before.keeper.stop();
   const { keeper } = await setUp(t, before.router, before.folder);
@@ -59,7 +59,7 @@ test('what was learned is there after a restart', async (t) => {
 
 test('a change of mind is stored and told within seconds, what merely grows every few minutes', async (t) => {
   const { keeper, router, told, folder, advance } = await setUp(t);
-  await keeper.start();
+  keeper.start();
   await advance(5_000);
   assert.equal(told.length, 1, 'the first mind');
   learn(router, 100);
@@ -77,7 +77,7 @@ test('a change of mind is stored and told within seconds, what merely grows ever
 
 test('an alarm is logged, counted, stored and told at once', async (t) => {
   const { keeper, told, logger, folder, metrics } = await setUp(t);
-  await keeper.start();
+  keeper.start();
   keeper.alarmed('vision', { kind: 'disagreement', label: null, atMs: 1, requests: 5 });
   assert.equal(logger.lines.filter(({ event }) => event === 'route_keeper.drift').length, 1);
   assert.match(
