@@ -90,7 +90,7 @@ test('an alarm is logged, counted, stored and told at once', async (t) => {
 });
 
 test('a file that cannot be read is told, and learning begins anew', async (t) => {
-  const { keeper, folder, logger } = await setUp(t);
+  const { keeper, folder, logger, router } = await setUp(t);
   await writeFile(join(folder, 'vision.json'), '{"schema": 2}');
   assert.equal(await keeper.load('vision'), undefined);
   assert.deepEqual(

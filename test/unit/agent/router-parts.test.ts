@@ -6,6 +6,7 @@ import { Budget } from '../../../agent/router/budget.ts';
 import { DriftMonitor } from '../../../agent/router/drift-monitor.ts';
 import { isotonic } from '../../../agent/router/isotonic.ts';
 import { Learner, type Ticket } from '../../../agent/router/learner.ts';
+import { bytesOf } from '../../../agent/router/packed.ts';
 import { ScoreGrid } from '../../../agent/router/score-grid.ts';
 import { MAX_HELD, type Pending, Settlement } from '../../../agent/router/settlement.ts';
 import { ROUTE_SCORE_FLOOR } from '../../../shared/inference/classification.ts';
@@ -255,6 +256,6 @@ test('a learner’s state goes through JSON unchanged, at any time, and takes no
     ...Object.values(inputShift!),
     askedShift!.expected,
   ];
-  const bytes = packed.reduce((sum, text) => sum + Buffer.from(text, 'base64').length, 0);
+  const bytes = packed.reduce((sum, text) => sum + bytesOf(text).byteLength, 0);
   assert.ok(bytes <= 16 * 1_024, `${bytes} bytes`);
 });

@@ -1,5 +1,6 @@
 /** What a decision costs: time, and the memory of one learner. */
 import { Learner, type LearnerState } from '../../../../agent/router/learner.ts';
+import { bytesOf } from '../../../../agent/router/packed.ts';
 import { median } from '../../harness.ts';
 import type { TimingRow } from '../results.ts';
 import { makePool } from '../worlds/pool.ts';
@@ -42,7 +43,7 @@ export function measureTiming(): TimingRow {
   };
 }
 
-/** Bytes of the typed arrays behind a state: each field that is base64 there is one. */
+/** Bytes of the typed arrays behind a state. */
 function arrayBytes(state: LearnerState): number {
   const { grid, ledger, others, inputShift, askedShift } = state;
   return [
@@ -50,5 +51,5 @@ function arrayBytes(state: LearnerState): number {
     ...[ledger, ...others].flatMap((one) => (one ? [one.debits] : [])),
     ...Object.values(inputShift ?? {}),
     ...(askedShift ? [askedShift.expected] : []),
-  ].reduce((sum, packed) => sum + Buffer.byteLength(packed, 'base64'), 0);
+  ].reduce((sum, packed) => sum + bytesOf(packed).byteLength, 0);
 }

@@ -17,7 +17,7 @@ const ABOUT = {
     'One label in 33 requests (3 %), on which 30 % of the local answers are wrong with full confidence; 98 %, 40,000 requests. The risk of a label is its share of wrong answers among its own requests.',
   streams:
     '98 %, 60,000 requests. Each scene repeats one request for as many frames as it lasts. Counted is what the ledger sees; the rest is decided by the same threshold.',
-  timing: 'One learner, at 98 %, in processor time. As JSON, arrays are in base64; in memory, their bytes.',
+  timing: 'One learner, at 98 %, in processor time. On disk arrays are deflated, in base64.',
 };
 
 const PAIRS_LEFT_OUT =
