@@ -91,10 +91,17 @@ test('an alarm is logged, counted, stored and told at once', async (t) => {
 
 test('a file that cannot be read is told, and learning begins anew', async (t) => {
   const { keeper, folder, logger, router } = await setUp(t);
-  await writeFile(join(folder, 'vision.json'), '{"schema": 2}');
+  const path = join(folder, 'vision.json');
+  await writeFile(path, '{"schema": 2}');
+  assert.equal(await keeper.load('vision'), undefined);
+  learn(router, 300);
+  await writeFile(path, JSON.stringify(router.state));
+  assert.ok(await keeper.load('vision'));
+  const broken = JSON.stringify(router.state).replace(/"debits":"[^"]+"/, '"debits":"bm90IGRlZmxhdGVk"');
+  await writeFile(path, broken);
   assert.equal(await keeper.load('vision'), undefined);
   assert.deepEqual(
     logger.lines.map(({ event }) => event),
-    ['route_keeper.unreadable'],
+    ['route_keeper.unreadable', 'route_keeper.unreadable'],
   );
 });
