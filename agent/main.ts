@@ -210,6 +210,7 @@ async function run(
     for (const pipeline of pipelines.values()) pipeline.onReply(id, reply, roundTripMs);
   });
   uplink.onChange((online) => {
+    for (const router of routers.values()) router.linkChanged(online);
     if (!online) for (const pipeline of pipelines.values()) pipeline.onOffline();
   });
   await lifecycle.start('what routers have learned', routeKeeper);

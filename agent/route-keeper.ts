@@ -68,8 +68,8 @@ export class RouteKeeper implements Part {
 
   /** Stored and told at once. */
   alarmed(pipeline: string, alarm: RouteAlarm): void {
-    const { kind, label, requests } = alarm;
-    this.#o.logger.warn('route_keeper.drift', { pipeline, kind, label, requests });
+    const { kind, label, requests, unanswered } = alarm;
+    this.#o.logger.warn('route_keeper.drift', { pipeline, kind, label, requests, unanswered });
     this.#o.metrics.count('outrider_route_alarms_total', { pipeline, kind });
     this.#isAlarmed = true;
     void this.#look();

@@ -67,6 +67,7 @@ export const learnerState = z.object({
   epoch: z.int().nonnegative(),
   isAfterDrift: z.boolean(),
   count: z.int().nonnegative(),
+  unanswered: z.int().nonnegative(),
   doubtLeft: z.int().nonnegative(),
   auditShare: z.number().positive().max(1),
   plannedUntil: z.int().nonnegative(),
@@ -107,6 +108,7 @@ export class Learner {
   #isAfterDrift = false;
   /** Settled in this epoch. */
   #count = 0;
+  #unanswered = 0;
   #doubtLeft = 0;
   #threshold: number | null;
   /** Held until the count reaches `#plannedUntil`, or there is news: a doubt that was raised does not fall with the next request. */
@@ -128,6 +130,7 @@ export class Learner {
     this.#epoch = state.epoch;
     this.#isAfterDrift = state.isAfterDrift;
     this.#count = state.count;
+    this.#unanswered = state.unanswered;
     this.#doubtLeft = state.doubtLeft;
     this.#early = state.early;
     this.#tests = restoreTests(options.target, state);
@@ -142,6 +145,7 @@ export class Learner {
       epoch: this.#epoch,
       isAfterDrift: this.#isAfterDrift,
       count: this.#count,
+      unanswered: this.#unanswered,
       doubtLeft: this.#doubtLeft,
       auditShare: this.#auditShare,
       plannedUntil: this.#plannedUntil,
@@ -158,6 +162,11 @@ export class Learner {
   /** Requests settled in this epoch. */
   get count(): number {
     return this.#count;
+  }
+
+  /** … of which no answer has come. */
+  get unanswered(): number {
+    return this.#unanswered;
   }
 
   get basis(): Basis {
@@ -216,12 +225,15 @@ export class Learner {
   /**
    * In the order of the decisions.
    *
-   * @param loss 0..1 of one that was asked, and 1 where no answer will come: what cannot be known must not look like agreement
+   * @param known loss 0..1 of one that was asked; null: no answer has come, and it counts as a whole disagreement, since what
+   *   cannot be known must not look like agreement
    * @returns why a new epoch has begun, if one has
    */
-  settle(ticket: Ticket, loss: number): Drift | undefined {
+  settle(ticket: Ticket, known: number | null): Drift | undefined {
     if (ticket.epoch !== this.#epoch) return undefined;
     this.#count++;
+    if (known === null) this.#unanswered++;
+    const loss = known ?? 1;
     const { score, isKept, isAsked, probability, weight } = ticket;
     const sight = { isKept, loss: isAsked ? loss : null, probability, weight };
     const isPlaying = this.#threshold !== null;
@@ -305,6 +317,7 @@ export class Learner {
     this.#epoch++;
     this.#isAfterDrift = true;
     this.#count = 0;
+    this.#unanswered = 0;
     this.#doubtLeft = 0;
     this.#monitor = new DriftMonitor(this.#o.target);
     this.#early = [];

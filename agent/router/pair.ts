@@ -11,6 +11,7 @@ import type { AskOutcome } from '../ports.ts';
 import { AgreementMeter, meterState } from './agreement-meter.ts';
 import { Learner, learnerState, type Ticket } from './learner.ts';
 import type { Scope } from './ledger.ts';
+import type { OnlineTime } from './online-time.ts';
 import { type Pending, Settlement } from './settlement.ts';
 
 /** What is promised. */
@@ -36,6 +37,8 @@ export interface PairOptions {
   readonly deadlineMs: number;
   readonly random: () => number;
   readonly onAlarm: (alarm: RouteAlarm) => void;
+  /** By which a reply is waited for. */
+  readonly time: OnlineTime;
   readonly clock: Clock;
 }
 
@@ -83,7 +86,9 @@ export const pairState = z.object({
   cloudDigest: z.string().nullable(),
   learners: z.array(z.object({ group: z.string(), state: learnerState })),
   /** Decisions whose turn has not come; only asked ones need their id. */
-  pending: z.array(z.object({ id: z.string(), group: z.string(), ticket, loss: z.number().optional() })),
+  pending: z.array(
+    z.object({ id: z.string(), group: z.string(), ticket, loss: z.number().nullable().optional() }),
+  ),
   meter: meterState,
   counts,
   alarms: count,
@@ -115,16 +120,16 @@ export class Pair {
     for (const { group, state: known } of state?.learners ?? [])
       this.#learners.set(group, this.#makeLearner(known));
     this.#settlement = new Settlement((entry, isAssumed) => this.#settled(entry, isAssumed));
-    const atMonoMs = options.clock.nowMonoMs();
+    const atOnlineMs = options.time.nowMs;
     for (const entry of state?.pending ?? []) {
       const isLost = entry.ticket.isAsked && entry.loss === undefined && !isOpen(entry.id);
       if (isLost) this.#counts.assumed++;
-      this.#settlement.add({ ...entry, atMonoMs, ...(isLost && { loss: 1 }) } as Pending);
+      this.#settlement.add({ ...entry, atOnlineMs, ...(isLost && { loss: null }) } as Pending);
     }
   }
 
   get state(): PairState {
-    this.#settlement.drain(this.#o.clock.nowMonoMs());
+    this.#settlement.drain(this.#o.time.nowMs);
     return {
       edgeDigest: this.#o.edgeDigest,
       cloudDigest: this.#cloudDigest ?? null,
@@ -164,8 +169,8 @@ export class Pair {
   decided(id: string, label: string | null, drawn: Ticket): void {
     this.#counts.eligible++;
     if (drawn.isAsked) this.#counts[drawn.isEscalated ? 'escalated' : 'audited']++;
-    const atMonoMs = this.#o.clock.nowMonoMs();
-    this.#settlement.add({ id, group: this.#groupOf(label), ticket: drawn, atMonoMs });
+    const atOnlineMs = this.#o.time.nowMs;
+    this.#settlement.add({ id, group: this.#groupOf(label), ticket: drawn, atOnlineMs });
   }
 
   /** One that could be asked, and is no witness of its own. */
@@ -194,7 +199,7 @@ export class Pair {
       this.#counts.disagreed += outcome.loss;
     } else if (outcome.kind === 'not-accepted') this.#counts.assumed++;
     else this.#counts[outcome.kind]++;
-    const entry = this.#settlement.answered(id, isAnswered ? outcome.loss : 1, this.#o.clock.nowMonoMs());
+    const entry = this.#settlement.answered(id, isAnswered ? outcome.loss : null, this.#o.time.nowMs);
     return entry && isAnswered ? 1 / entry.ticket.probability : null;
   }
 
@@ -284,19 +289,20 @@ export class Pair {
 
   #settled({ group, ticket: drawn, loss }: Pending, isAssumed: boolean): void {
     if (isAssumed) this.#counts.assumed++;
-    const known = drawn.isAsked ? (loss ?? 1) : 0;
+    const known = drawn.isAsked ? (loss ?? null) : 0;
     if (drawn.isEscalated) this.#meter.countCloud();
-    else this.#meter.countLocal(known, drawn.probability);
+    else this.#meter.countLocal(known ?? 1, drawn.probability);
     const learner = this.#learners.get(group);
-    const requests = learner?.count ?? 0;
-    const drift = learner?.settle(drawn, known);
-    if (drift) this.#alarm(drift, group, requests);
+    if (!learner) return;
+    const { count: requests, unanswered } = learner;
+    const drift = learner.settle(drawn, known);
+    if (drift) this.#alarm(drift, group, { requests, unanswered });
   }
 
-  #alarm(kind: DriftKind, group: string, requests: number): void {
+  #alarm(kind: DriftKind, group: string, of: Pick<RouteAlarm, 'requests' | 'unanswered'>): void {
     this.#alarms++;
     const label = group === POOL ? null : group;
-    this.#lastAlarm = { kind, label, atMs: this.#o.clock.nowAtMs(), requests };
+    this.#lastAlarm = { kind, label, atMs: this.#o.clock.nowAtMs(), ...of };
     this.#o.onAlarm(this.#lastAlarm);
   }
 }

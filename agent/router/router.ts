@@ -15,6 +15,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import type { AskOutcome, LocalAnswer, Route, RouteQuestion, Router } from '../ports.ts';
 import { Budget, type BudgetLimits, type Room } from './budget.ts';
 import type { Learner } from './learner.ts';
+import { OnlineTime } from './online-time.ts';
 import { type Goal, noEvidence, Pair, type PairState, type Price, pairState } from './pair.ts';
 import { RoundTrips } from './round-trips.ts';
 
@@ -60,6 +61,7 @@ export class LearningRouter implements Router {
   readonly #o: RouterOptions;
   readonly #budget: Budget;
   readonly #trips = new RoundTrips();
+  readonly #time: OnlineTime;
   /** By digest of the local version, oldest first. */
   readonly #pairs = new Map<string, Pair>();
   /** Read from disk; each is taken when its local version is seen. */
@@ -76,6 +78,7 @@ export class LearningRouter implements Router {
   constructor(options: RouterOptions, state?: RouterState, isOpen: (id: string) => boolean = () => false) {
     this.#o = options;
     this.#isOpen = isOpen;
+    this.#time = new OnlineTime(options.clock);
     this.#budget = new Budget(options.budget, () => options.clock.nowMonoMs());
     if (state?.goal === this.#goalText)
       for (const pair of state.pairs) this.#stored.set(pair.edgeDigest, pair);
@@ -89,6 +92,7 @@ export class LearningRouter implements Router {
   choose(id: string, question: RouteQuestion): Route {
     const { routeScore, edgeDigest, label, requestBytes } = question;
     const pair = edgeDigest === null ? undefined : this.#pairs.get(edgeDigest);
+    this.linkChanged(question.online);
     this.#budget.refill();
     const room = this.#budget.room(requestBytes);
     const ordered = this.#byOrder(question, room);
@@ -115,6 +119,11 @@ export class LearningRouter implements Router {
     if (ticket.isEscalated) return this.#ask(askingReason(question, threshold, basis), question);
     if (ticket.isAsked && auditShare > MAX_BACKGROUND_AUDITS) return this.#ask('audit', question);
     return { to: 'edge', reason: ticket.isKept ? 'confident' : 'over-budget', audit: ticket.isAsked };
+  }
+
+  /** A reply is waited for while there is a link. */
+  linkChanged(online: boolean): void {
+    this.#time.change(online);
   }
 
   agreementAt({
@@ -171,7 +180,7 @@ export class LearningRouter implements Router {
     const isSame = stored && (stored.cloudDigest === null || stored.cloudDigest === cloudDigest);
     const given = this.#o.start === 'certificate' ? certificate : undefined;
     return new Pair(
-      { ...this.#o, edgeDigest, cloudDigest, given },
+      { ...this.#o, time: this.#time, edgeDigest, cloudDigest, given },
       isSame ? stored : undefined,
       this.#isOpen,
     );

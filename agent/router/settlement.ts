@@ -4,7 +4,7 @@
  */
 import type { Ticket } from './learner.ts';
 
-/** Requests behind one that waits, and how long it may. */
+/** Requests behind one that waits, and how long it may, while there is a link. */
 export const MAX_HELD = 4_096;
 export const MAX_WAIT_MS = 10 * 60_000;
 
@@ -13,9 +13,10 @@ export interface Pending {
   readonly id: string;
   readonly group: string;
   readonly ticket: Ticket;
-  readonly atMonoMs: number;
-  /** 0..1; undefined while it is not known. */
-  loss?: number;
+  /** When it was decided, in time online. */
+  readonly atOnlineMs: number;
+  /** 0..1; null: there is no answer; undefined while it is not known. */
+  loss?: number | null;
 }
 
 export class Settlement {
@@ -37,25 +38,28 @@ export class Settlement {
   add(entry: Pending): void {
     this.#queue.push(entry);
     if (entry.ticket.isAsked && entry.loss === undefined) this.#asked.set(entry.id, entry);
-    this.drain(entry.atMonoMs);
+    this.drain(entry.atOnlineMs);
   }
 
-  /** @returns the entry; undefined where it is not waited for (any more) */
-  answered(id: string, loss: number, nowMonoMs: number): Pending | undefined {
+  /**
+   * @param loss null: no answer will come
+   * @returns the entry; undefined where it is not waited for (any more)
+   */
+  answered(id: string, loss: number | null, nowOnlineMs: number): Pending | undefined {
     const entry = this.#asked.get(id);
     if (!entry) return undefined;
     this.#asked.delete(id);
     entry.loss = loss;
-    this.drain(nowMonoMs);
+    this.drain(nowOnlineMs);
     return entry;
   }
 
   /** Settles what can be, from the oldest. */
-  drain(nowMonoMs: number): void {
+  drain(nowOnlineMs: number): void {
     for (let entry = this.#queue[this.#head]; entry !== undefined; entry = this.#queue[this.#head]) {
       const isKnown = !entry.ticket.isAsked || entry.loss !== undefined;
       const isTooLong =
-        this.#queue.length - this.#head > MAX_HELD || nowMonoMs - entry.atMonoMs > MAX_WAIT_MS;
+        this.#queue.length - this.#head > MAX_HELD || nowOnlineMs - entry.atOnlineMs > MAX_WAIT_MS;
       if (!isKnown && !isTooLong) break;
       this.#head++;
       this.#asked.delete(entry.id);

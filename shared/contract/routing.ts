@@ -23,8 +23,9 @@ export const routeAlarm = z.object({
   /** The label whose requests it is about, where each has a promise of its own. */
   label: z.string().max(200).nullable(),
   atMs: z.number(),
-  /** Requests that the epoch had seen. */
+  /** Requests that the epoch had seen, and how many of them had no answer and were taken as wrong. */
   requests: count,
+  unanswered: count,
 });
 export type RouteAlarm = z.infer<typeof routeAlarm>;
 

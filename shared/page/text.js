@@ -82,11 +82,12 @@ export function thresholdText({ threshold }) {
 }
 
 /** Why an epoch ended. @param {RouteAlarm} alarm */
-export function alarmText({ kind, label, requests }) {
+export function alarmText({ kind, label, requests, unanswered }) {
   const of = label === null ? '' : ` of ${label}`;
   const what =
     kind === 'disagreement' ? `local answers${of} are wrong more often than promised` : `other inputs${of}`;
-  return `${what}, after ${countText(requests)} requests`;
+  const missing = unanswered > 0 ? `, ${countText(unanswered)} of them without an answer` : '';
+  return `${what}, after ${countText(requests)} requests${missing}`;
 }
 
 /** A share of a whole that may be nothing. @param {number} part @param {number} whole */

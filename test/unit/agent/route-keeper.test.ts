@@ -78,7 +78,7 @@ test('a change of mind is stored and told within seconds, what merely grows ever
 test('an alarm is logged, counted, stored and told at once', async (t) => {
   const { keeper, told, logger, folder, metrics } = await setUp(t);
   keeper.start();
-  keeper.alarmed('vision', { kind: 'disagreement', label: null, atMs: 1, requests: 5 });
+  keeper.alarmed('vision', { kind: 'disagreement', label: null, atMs: 1, requests: 5, unanswered: 0 });
   assert.equal(logger.lines.filter(({ event }) => event === 'route_keeper.drift').length, 1);
   assert.match(
     await metrics.text(),

@@ -205,7 +205,7 @@ test('settles in the order of the requests, whatever the order of the replies, a
       const settlement = new Settlement(({ id }) => settled.push(id));
       const open: string[] = [];
       for (const [index, isAsked] of asks.entries()) {
-        settlement.add({ id: `${index}`, group: '', ticket: ticket(isAsked), atMonoMs: 0 });
+        settlement.add({ id: `${index}`, group: '', ticket: ticket(isAsked), atOnlineMs: 0 });
         if (isAsked) open.push(`${index}`);
         if (open.length > 3)
           settlement.answered(open.splice((order.next().value ?? 0) % open.length, 1)[0]!, 0, 0);
@@ -223,9 +223,9 @@ test('settles in the order of the requests, whatever the order of the replies, a
 test('one that holds up 4,096 others is assumed to disagree, and its late answer changes nothing', () => {
   const settled: [string, boolean][] = [];
   const settlement = new Settlement((entry: Pending, isAssumed) => settled.push([entry.id, isAssumed]));
-  settlement.add({ id: 'slow', group: '', ticket: ticket(true), atMonoMs: 0 });
+  settlement.add({ id: 'slow', group: '', ticket: ticket(true), atOnlineMs: 0 });
   for (let index = 0; index < MAX_HELD; index++)
-    settlement.add({ id: `${index}`, group: '', ticket: ticket(false), atMonoMs: 0 });
+    settlement.add({ id: `${index}`, group: '', ticket: ticket(false), atOnlineMs: 0 });
   assert.deepEqual([settled.length, settled[0]], [MAX_HELD + 1, ['slow', true]]);
   assert.equal(settlement.answered('slow', 0, 0), undefined);
 });

@@ -271,6 +271,22 @@ test('no answer counts as a disagreement: failed, given up, not accepted, or ten
   assert.equal(subject.status().counts.late, 1, 'late, and too late to count as agreement');
 });
 
+test('an outage is nobody’s silence: what was on its way is waited for until the link is back', async () => {
+  const clock = new FakeClock();
+  const subject = startedRouter({ start: 'learn', clock });
+  subject.choose('1', question());
+  await clock.advance(MAX_WAIT_MS / 2);
+  subject.linkChanged(false);
+  await clock.advance(3 * MAX_WAIT_MS);
+  subject.choose('2', question({ online: false }));
+  subject.linkChanged(true);
+  subject.choose('3', question());
+  assert.equal(subject.status().counts.assumed, 0);
+  await clock.advance(MAX_WAIT_MS / 2 + 1);
+  subject.choose('4', question());
+  assert.equal(subject.status().counts.assumed, 1, 'half of the time was up before');
+});
+
 test('keeps the evidence of a version that an update has replaced, for when it comes back', () => {
   const subject = startedRouter({ start: 'learn', random: lot(1) });
   live(subject, 1_000);

@@ -92,7 +92,7 @@ test('a promise says what is promised, by what it stands, and what went wrong', 
     ),
     ['nothing known yet', '99.1 %, at least 98.2 %', '100 %, too few audits to say at least how much'],
   );
-  const alarm = { kind: 'disagreement', label: 'cat', atMs: 1, requests: 1_500 } as const;
+  const alarm = { kind: 'disagreement', label: 'cat', atMs: 1, requests: 1_500, unanswered: 0 } as const;
   assert.equal(
     page.alarmText(alarm),
     'local answers of cat are wrong more often than promised, after 1,500 requests',
