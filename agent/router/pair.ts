@@ -197,9 +197,9 @@ export class Pair {
       const isLate = (outcome.waitedMs ?? 0) > this.#o.deadlineMs;
       this.#counts[isLate ? 'late' : 'answered']++;
       this.#counts.disagreed += outcome.loss;
-    } else if (outcome.kind === 'not-accepted') this.#counts.assumed++;
-    else this.#counts[outcome.kind]++;
+    } else if (outcome.kind !== 'not-accepted') this.#counts[outcome.kind]++;
     const entry = this.#settlement.answered(id, isAnswered ? outcome.loss : null, this.#o.time.nowMs);
+    if (entry && outcome.kind === 'not-accepted') this.#counts.assumed++;
     return entry && isAnswered ? 1 / entry.ticket.probability : null;
   }
 
