@@ -3,7 +3,7 @@
  * or decides what (ROUTER.md 2.6). It looks back; the ledger's certificate looks forward.
  */
 import { z } from 'zod';
-import type { Scope } from './ledger.ts';
+import type { RouteScope } from '../../shared/contract/routing.ts';
 
 export const meterState = z.object({
   requests: z.int().nonnegative(),
@@ -42,7 +42,7 @@ export class AgreementMeter {
   }
 
   /** @returns agreement 0..1 of all requests, or of the local ones; `atLeast` with probability 1 - delta; null before the first */
-  estimate(scope: Scope, delta: number): { agreement: number; atLeast: number } | null {
+  estimate(scope: RouteScope, delta: number): { agreement: number; atLeast: number } | null {
     const { requests, local, weighted, least } = this.#state;
     const of = scope === 'all' ? requests : local;
     if (of === 0) return null;

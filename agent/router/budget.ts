@@ -75,7 +75,7 @@ class Bucket {
     if (this.#usual === 0) return;
     const over = ((isWanted ? cost : 0) - this.#come) / this.#usual;
     this.#come = 0;
-    // After a quiet night the price does not fall to nothing at once: the bucket holds no more than it does.
+    // A quiet night is no reason to give everything away: the bucket holds no more than it does.
     this.#price = Math.min(1, Math.max(0, this.#price + PRICE_STEP * Math.max(-1, over)));
   }
 }

@@ -13,6 +13,7 @@
  * drift          | a threshold is certified     -> evidence
  */
 import { z } from 'zod';
+import type { DriftKind, RouteBasis } from '../../shared/contract/routing.ts';
 import { DriftMonitor } from './drift-monitor.ts';
 import { AskedShift, InputShift } from './input-shift.ts';
 import { isotonic } from './isotonic.ts';
@@ -43,11 +44,6 @@ export interface Ticket {
   /** 1 / share that was audited then. */
   readonly weight: number;
 }
-
-/** By what the threshold stands, or why everything is asked. */
-export type Basis = 'certificate' | 'evidence' | 'learning' | 'drift';
-/** Why an epoch ended: the promise looks broken, or the inputs are others. */
-export type Drift = 'disagreement' | 'inputs';
 
 /** Length of the opening in which all is audited, in units of ln(1 / delta) / alpha (ROUTER.md 2.4). */
 const OPENING = 3;
@@ -169,7 +165,7 @@ export class Learner {
     return this.#unanswered;
   }
 
-  get basis(): Basis {
+  get basis(): Exclude<RouteBasis, 'none'> {
     if ((this.#tests?.ledger.certified ?? null) !== null) return 'evidence';
     if (this.#isAfterDrift) return 'drift';
     return this.#o.certified === null ? 'learning' : 'certificate';
@@ -229,7 +225,7 @@ export class Learner {
    *   cannot be known must not look like agreement
    * @returns why a new epoch has begun, if one has
    */
-  settle(ticket: Ticket, known: number | null): Drift | undefined {
+  settle(ticket: Ticket, known: number | null): DriftKind | undefined {
     if (ticket.epoch !== this.#epoch) return undefined;
     this.#count++;
     if (known === null) this.#unanswered++;
@@ -313,7 +309,7 @@ export class Learner {
     return this.#tests.inputShift.settle(bin, this.#count);
   }
 
-  #begin(drift: Drift): Drift {
+  #begin(drift: DriftKind): DriftKind {
     this.#epoch++;
     this.#isAfterDrift = true;
     this.#count = 0;

@@ -16,9 +16,8 @@
  * agreement is credit for the thresholds that keep it (a negative debit); the risk need not fall with k, so thresholds are tested in
  * a fixed sequence, from the first that keeps a tenth of the requests.
  */
+import type { RouteScope } from '../../shared/contract/routing.ts';
 import { type Packed, pack, unpackNumbers } from './packed.ts';
-
-export type Scope = 'all' | 'local';
 
 /** A promise as the test takes it. */
 export interface Target {
@@ -26,7 +25,7 @@ export interface Target {
   readonly alpha: number;
   /** Probability 0..1 that the promise may be broken: one less the confidence. */
   readonly delta: number;
-  readonly scope: Scope;
+  readonly scope: RouteScope;
 }
 
 /** One settled request. */

@@ -3,14 +3,19 @@
  * decisions that wait for their replies, and what has come of it so far.
  */
 import { z } from 'zod';
-import type { DriftKind, RouteAlarm, RouteEvidence, Standing } from '../../shared/contract/routing.ts';
+import type {
+  DriftKind,
+  RouteAlarm,
+  RouteEvidence,
+  RouteScope,
+  Standing,
+} from '../../shared/contract/routing.ts';
 import { routeAlarm } from '../../shared/contract/routing.ts';
 import type { CloudCertificate } from '../../shared/release/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { AskOutcome } from '../ports.ts';
 import { AgreementMeter, meterState } from './agreement-meter.ts';
 import { Learner, learnerState, type Ticket } from './learner.ts';
-import type { Scope } from './ledger.ts';
 import type { OnlineTime } from './online-time.ts';
 import { type Pending, Settlement } from './settlement.ts';
 
@@ -20,7 +25,7 @@ export interface Goal {
   readonly agreement: number;
   /** Confidence of the promise, 0..1. */
   readonly confidence: number;
-  readonly scope: Scope;
+  readonly scope: RouteScope;
   /** A promise for each label that the local model answers with. */
   readonly perLabel: boolean;
   /** How a loss is taken: evidence of another way is none. */
@@ -197,9 +202,9 @@ export class Pair {
       const isLate = (outcome.waitedMs ?? 0) > this.#o.deadlineMs;
       this.#counts[isLate ? 'late' : 'answered']++;
       this.#counts.disagreed += outcome.loss;
-    } else if (outcome.kind === 'not-accepted') this.#counts.assumed++;
-    else this.#counts[outcome.kind]++;
+    } else if (outcome.kind !== 'not-accepted') this.#counts[outcome.kind]++;
     const entry = this.#settlement.answered(id, isAnswered ? outcome.loss : null, this.#o.time.nowMs);
+    if (entry && outcome.kind === 'not-accepted') this.#counts.assumed++;
     return entry && isAnswered ? 1 / entry.ticket.probability : null;
   }
 

@@ -117,7 +117,8 @@ export class LearningRouter implements Router {
     const isWanted = ticket.isAsked || (isWorth && !ticket.isKept);
     this.#budget.count(requestBytes, { isWanted, isAsked: ticket.isAsked });
     if (ticket.isEscalated) return this.#ask(askingReason(question, threshold, basis), question);
-    if (ticket.isAsked && auditShare > MAX_BACKGROUND_AUDITS) return this.#ask('audit', question);
+    // A reply that is waited for is no second word on an answer that stood.
+    if (ticket.isAsked && auditShare > MAX_BACKGROUND_AUDITS) return this.#ask('learning', question);
     return { to: 'edge', reason: ticket.isKept ? 'confident' : 'over-budget', audit: ticket.isAsked };
   }
 

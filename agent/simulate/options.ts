@@ -1,6 +1,7 @@
 /** What `outrider route simulate` is asked for. */
 import { z } from 'zod';
 import { comparedTask } from '../../shared/contract/answers.ts';
+import { routeScope } from '../../shared/contract/routing.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { checkAll, readArguments } from '../../shared/runtime/flags.ts';
 import { lossOptions } from '../loss.ts';
@@ -59,7 +60,7 @@ const { topK, iou, minScore, tolerance } = lossOptions.shape;
 const values = z.object({
   agreement: share.default(0.98),
   confidence: share.default(0.95),
-  scope: z.enum(['all', 'local']).default('all'),
+  scope: routeScope.default('all'),
   task: comparedTask.optional(),
   'top-k': number.pipe(topK.unwrap()).optional(),
   iou: number.pipe(iou.unwrap()).optional(),

@@ -2,10 +2,8 @@
  * All captures as the world that a replay draws from: what any threshold would escalate and keep is known exactly. Pure; shares
  * are 0..1 and by weight.
  */
+import type { RouteScope } from '../../shared/contract/routing.ts';
 import type { Captures } from './captures.ts';
-
-/** All requests, or those that were answered locally. */
-export type Scope = 'all' | 'local';
 
 /** What a way to decide comes to. */
 export interface Point {
@@ -24,7 +22,7 @@ const EPSILON = 1e-9;
 
 export class Pool {
   readonly #captures: Captures;
-  readonly #scope: Scope;
+  readonly #scope: RouteScope;
   /** Sums of the weights, in the order of the file. */
   readonly #upTo: Float64Array;
   /** Scores that occur, descending; then the shares of weight and of loss that are kept from there up. */
@@ -32,7 +30,7 @@ export class Pool {
   readonly #kept: Float64Array;
   readonly #losses: Float64Array;
 
-  constructor(captures: Captures, scope: Scope) {
+  constructor(captures: Captures, scope: RouteScope) {
     this.#captures = captures;
     this.#scope = scope;
     let sum = 0;

@@ -1,7 +1,8 @@
 /** Puts captures before a learner as if they were requests, and keeps the score of what it would have done. */
 import { setImmediate } from 'node:timers/promises';
+import type { RouteScope } from '../../shared/contract/routing.ts';
 import { seededRandom } from '../../shared/runtime/random.ts';
-import type { Point, Pool, Scope } from './pool.ts';
+import type { Point, Pool } from './pool.ts';
 
 /** What the learner decides of one request. */
 export interface Decision {
@@ -25,7 +26,7 @@ interface Replayed<T extends Decision> {
 export interface Promised {
   readonly agreement: number;
   readonly confidence: number;
-  readonly scope: Scope;
+  readonly scope: RouteScope;
 }
 
 export interface ReplayOptions<T extends Decision> {
@@ -205,13 +206,13 @@ export function replayInOrder<T extends Decision>({
 }
 
 class Tally {
-  readonly #scope: Scope;
+  readonly #scope: RouteScope;
   #count = 0;
   #kept = 0;
   #asked = 0;
   #loss = 0;
 
-  constructor(scope: Scope) {
+  constructor(scope: RouteScope) {
     this.#scope = scope;
   }
 

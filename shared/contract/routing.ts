@@ -7,12 +7,14 @@ const count = z.int().nonnegative();
 
 /** What of all requests the promise is about: all that could be asked about, or the locally answered ones among them. */
 export const routeScope = z.enum(['all', 'local']);
+export type RouteScope = z.infer<typeof routeScope>;
 
 /**
  * By what the threshold stands: the pair's certificate, live evidence, or not yet (`learning`; `drift`: again, after an alarm), so
  * that everything is asked. `none`: this pipeline never asks by score.
  */
 const routeBasis = z.enum(['certificate', 'evidence', 'learning', 'drift', 'none']);
+export type RouteBasis = z.infer<typeof routeBasis>;
 
 /** Why an epoch ended: the promise looked broken, or the inputs were others. */
 const driftKind = z.enum(['disagreement', 'inputs']);

@@ -259,3 +259,34 @@ test('a learner’s state goes through JSON unchanged, at any time, and takes no
   const bytes = packed.reduce((sum, text) => sum + bytesOf(text).byteLength, 0);
   assert.ok(bytes <= 16 * 1_024, `${bytes} bytes`);
 });
+
+test('the weights of what is asked sum up to the number of requests, whatever the threshold, the share and the budget', () => {
+  fc.assert(
+    fc.property(
+      fc.nat({ max: 3_000 }),
+      fc.double({ min: -1, max: 7, noNaN: true }),
+      fc.boolean(),
+      fc.constantFrom(null, 2),
+      (learned, one, mayEscalate, certified) => {
+        let drawn = 0.5;
+        const target = { alpha: 0.02, delta: 0.05, scope: 'all' as const };
+        const learner = new Learner({ target, certified, random: () => drawn });
+        for (let index = 0; index < learned; index++) {
+          drawn = ((index * 7_919) % 1_000) / 1_000;
+          const other = ((index * 104_729) % 8_000) / 1_000 - 1;
+          learner.settle(learner.decide(other), index % 40 === 0 && other < 2 ? 1 : 0);
+        }
+        const lots = 1_000;
+        let sum = 0;
+        for (let lot = 0; lot < lots; lot++) {
+          drawn = (lot + 0.5) / lots;
+          const { isAsked, probability, weight } = learner.decide(one, mayEscalate);
+          assert.ok(1 / probability <= weight, 'no weight is above the largest that the bets allow for');
+          if (isAsked) sum += 1 / probability;
+        }
+        assert.ok(Math.abs(sum - lots) <= 1 / learner.auditShare, `${sum}`);
+      },
+    ),
+    { numRuns: 30 },
+  );
+});

@@ -180,7 +180,7 @@ test('while more than a quarter is audited the caller waits for the cloud', () =
   const subject = startedRouter({ start: 'learn', random: lot(1) });
   live(subject, 400);
   assert.ok(subject.status().auditShare > 0.9);
-  assert.deepEqual(subject.choose('one', question({ routeScore: 7 })), toCloud('audit'));
+  assert.deepEqual(subject.choose('one', question({ routeScore: 7 })), toCloud('learning'));
 });
 
 test('live evidence replaces the certificate', () => {

@@ -1,6 +1,7 @@
 /** A world that changes (ROUTER.md 4.4): when does a rule notice, and how many wrong answers does it let through? */
-import { type Drift, Learner } from '../../../../agent/router/learner.ts';
+import { Learner } from '../../../../agent/router/learner.ts';
 import type { Target } from '../../../../agent/router/ledger.ts';
+import type { DriftKind } from '../../../../shared/contract/routing.ts';
 import { median, quantile } from '../../harness.ts';
 import type { DriftRow } from '../results.ts';
 import { type Labelled, tunedByBound } from '../rules/tuned.ts';
@@ -38,7 +39,10 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
 /** What decides; told every loss that it asked for. */
 interface Rule {
   readonly threshold: number | null;
-  step(score: number, loss: number): { isLocal: boolean; isEscalated: boolean; drift?: Drift | undefined };
+  step(
+    score: number,
+    loss: number,
+  ): { isLocal: boolean; isEscalated: boolean; drift?: DriftKind | undefined };
 }
 
 /** The one rule that can raise an alarm. */

@@ -1,5 +1,6 @@
 /** Many seeded runs of the learner in a world that stays as it is: how often is the promise broken, and at what price? */
-import type { Scope, Target } from '../../../../agent/router/ledger.ts';
+import type { Target } from '../../../../agent/router/ledger.ts';
+import type { RouteScope } from '../../../../shared/contract/routing.ts';
 import { median, quantile } from '../../harness.ts';
 import type { GuaranteeRow } from '../results.ts';
 import type { Pool } from '../worlds/pool.ts';
@@ -18,7 +19,7 @@ export interface Setting {
   readonly world: string;
   readonly how: string;
   readonly alpha: number;
-  readonly scope?: Scope;
+  readonly scope?: RouteScope;
   /** The threshold to start from, given what is true; without it everything is learned. */
   readonly certified?: (truth: Truth) => number | null;
   readonly maxDelay?: number;

@@ -1,5 +1,5 @@
 /** What is true of a pool at any threshold, exactly; a router never sees it. Shares are 0..1. */
-import type { Scope } from '../../../../agent/router/ledger.ts';
+import type { RouteScope } from '../../../../shared/contract/routing.ts';
 import type { Pool } from './pool.ts';
 
 export interface Oracle {
@@ -33,13 +33,13 @@ export class Truth {
   }
 
   /** Mean loss of what is kept: of all requests, or for `local` of those kept. */
-  risk(threshold: number | null, scope: Scope = 'all'): number {
+  risk(threshold: number | null, scope: RouteScope = 'all'): number {
     const count = this.#countKept(threshold);
     return this.#losses[count]! / (scope === 'all' ? this.#scores.length : Math.max(1, count));
   }
 
   /** The lowest threshold whose risk is at most alpha. */
-  oracle(alpha: number, scope: Scope = 'all'): Oracle {
+  oracle(alpha: number, scope: RouteScope = 'all'): Oracle {
     const size = this.#scores.length;
     for (let count = size; count >= 1; count--) {
       // Equal scores stay or go together.
