@@ -1,7 +1,7 @@
 /** What an operator sees of a drift, on the device's page and on the hub's. Needs Chromium. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { openPage, screenshot, startBrowser } from '../support/browser.ts';
+import { openPage, PICTURES_WANTED, screenshot, startBrowser } from '../support/browser.ts';
 import { startDriftingDevice } from '../support/drifting.ts';
 
 test('both pages show the promise and its evidence, and the alarm when the pictures blur', async (t) => {
@@ -22,7 +22,7 @@ test('both pages show the promise and its evidence, and the alarm when the pictu
   }
   const [onDevicesPage = ''] = await Promise.all(rows.map((row) => row.textContent()));
   assert.match(onDevicesPage ?? '', /by score.*by lot.*answered.*late.*failed.*given up.*requests/s);
-  await screenshot(onDevice.page, 'drift.png');
+  if (PICTURES_WANTED) await screenshot(onDevice.page, 'drift.png');
   onDevice.assertQuiet();
   onHub.assertQuiet();
   const phone = await openPage(browser, device.agent, { width: 380, dark: true });

@@ -4,7 +4,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { openPage, screenshot, startBrowser } from '../support/browser.ts';
+import { openPage, PICTURES_WANTED, screenshot, startBrowser } from '../support/browser.ts';
 import { temporaryFolder } from '../support/fixed.ts';
 import { outrider, upFlags } from '../support/programs.ts';
 
@@ -74,7 +74,9 @@ test('the device’s page shows its pipelines and its answers live', async (t) =
   await page.getByText('live').waitFor();
   await page.locator('#link').getByText('online').waitFor();
   const vision = page.locator('#pipelines tbody tr', { hasText: 'vision' });
-  assert.match((await vision.textContent()) ?? '', /cifar10-cnn v\d.*cifar10-vit.*%/);
+  assert.match((await vision.textContent()) ?? '', /cifar10-cnn v\d.*cifar10-vit/);
+  const promise = page.locator('#routes tbody tr', { hasText: 'vision' });
+  assert.match((await promise.textContent()) ?? '', /98\s%.*learning: asks about all/);
   await page.locator('#answers tbody tr').nth(4).waitFor({ timeout: 60_000 });
   await page.locator('#answers').getByText(SCRIPT).first().waitFor();
   assert.equal(await page.locator('img').count(), 0);
@@ -86,7 +88,6 @@ test('the device’s page shows its pipelines and its answers live', async (t) =
   phone.assertQuiet();
 });
 
-const PICTURES_WANTED = process.env.OUTRIDER_SCREENSHOTS === '1';
 test('takes the pictures of both pages for the documents', {
   skip: PICTURES_WANTED ? false : 'only with OUTRIDER_SCREENSHOTS=1',
 }, async (t) => {

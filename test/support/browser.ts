@@ -55,6 +55,9 @@ export async function openPage(
   };
 }
 
+/** Whether the documents' pictures are to be taken anew. */
+export const PICTURES_WANTED = process.env.OUTRIDER_SCREENSHOTS === '1';
+
 /** A picture for the documents. @param name below docs/images */
 export async function screenshot(page: Page, name: string): Promise<void> {
   await mkdir(IMAGES, { recursive: true });

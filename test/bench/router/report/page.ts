@@ -44,7 +44,7 @@ ${sections(rows).join('\n')}
 - The promise is about agreement with the cloud model, not with the truth: what the cloud gets wrong counts as right.
 - It assumes that the requests between two changes are independent draws from one world. Pictures of one scene are not; what that does
   and what helps is measured above.
-- It covers the requests that could have asked: online, within the budget, and in time. What is answered offline or over budget is
+- It covers the requests that could be asked about: online, within the budget, and in time. What is answered offline or over budget is
   not in it.
 - A change of the world is noticed after the delays above, not prevented. Until then the promise may be broken.
 - The probability of 95 % is that of one epoch, from one change to the next.
