@@ -1,6 +1,7 @@
 /**
  * Keeps what the routers have learned, a file for each pipeline, and tells the hub. A change of mind (an alarm, another basis of
- * the threshold) is written and told within seconds; what merely grows, once in a while.
+ * the threshold) is written and told within seconds. What merely grows is written every few minutes, and told when it has grown by
+ * a tenth: often while there is little, and hardly ever later, when it says the same and the link has its price.
  */
 import { join } from 'node:path';
 import type { RouteAlarm } from '../shared/contract/routing.ts';
@@ -24,7 +25,8 @@ export interface RouteKeeperOptions {
 
 const LOOK_EVERY_MS = 5_000;
 const STORE_EVERY_MS = 5 * 60_000;
-const TELL_EVERY_MS = 5 * 60_000;
+/** Of the requests that could be asked. */
+const TOLD_AGAIN_AT = 1.1;
 
 export class RouteKeeper implements Part {
   readonly #o: RouteKeeperOptions;
@@ -32,8 +34,9 @@ export class RouteKeeper implements Part {
   /** By pipeline: what is on disk, and the mind that was told. */
   readonly #stored = new Map<string, string>();
   readonly #minds = new Map<string, string>();
+  /** By pipeline: of how many requests the hub has heard. */
+  readonly #told = new Map<string, number>();
   #storedMonoMs = 0;
-  #toldMonoMs = 0;
   #isAlarmed = false;
   #loop: Promise<void> | undefined;
   /** One look at a time. */
@@ -55,7 +58,6 @@ export class RouteKeeper implements Part {
 
   start(): void {
     this.#storedMonoMs = this.#o.clock.nowMonoMs();
-    this.#toldMonoMs = this.#storedMonoMs;
     this.#loop = this.#keepLooking();
   }
 
@@ -96,10 +98,18 @@ export class RouteKeeper implements Part {
       this.#storedMonoMs = now;
       await this.#store();
     }
-    if (isNew || now - this.#toldMonoMs >= TELL_EVERY_MS) {
-      this.#toldMonoMs = now;
-      this.#o.announce();
-    }
+    if (!isNew && !this.#hasGrown()) return;
+    for (const [pipeline, router] of this.#o.routers)
+      this.#told.set(pipeline, router.status().counts.eligible);
+    this.#o.announce();
+  }
+
+  #hasGrown(): boolean {
+    return [...this.#o.routers].some(([pipeline, router]) => {
+      const told = this.#told.get(pipeline) ?? 0;
+      const { eligible } = router.status().counts;
+      return eligible > told && eligible >= TOLD_AGAIN_AT * told;
+    });
   }
 
   #hasChangedItsMind(): boolean {

@@ -197,7 +197,7 @@ export const reported = z.object({
       edgeModel: modelName.nullable().optional(),
       cloud: modelName.nullable(),
       share: z.enum(['none', 'results', 'inputs']).optional(),
-      /** What its router has to show; told again when it changes its mind, else every few minutes. One of a newer agent is passed over. */
+      /** What its router has to show; told again when it changes its mind, and when it has grown by a tenth. One of a newer agent is passed over. */
       route: routeEvidence.optional().catch(undefined),
     }),
   ),
