@@ -68,7 +68,7 @@ test('a change of mind is stored and told within seconds, what merely grows when
   learn(router, 5);
   await advance(60_000);
   assert.equal(told.length, 2, 'five more');
-  learn(router, 5);
+  learn(router, 6);
   await advance(5_000);
   assert.equal(told.length, 3, 'a tenth more');
   learn(router, 300);
