@@ -7,7 +7,7 @@
  *
  * epoch          | event                        -> epoch (what is asked)
  * learning       | a threshold is certified     -> evidence (below it, and audits)
- * certificate    | the ledger has caught up     -> evidence
+ * certificate    | a threshold is certified     -> evidence
  * any but drift  | the promise looks broken, or
  *                | the inputs are others        -> drift (everything, until a threshold is certified again)
  * drift          | a threshold is certified     -> evidence
@@ -15,11 +15,11 @@
 import { z } from 'zod';
 import type { DriftKind, RouteBasis } from '../../shared/contract/routing.ts';
 import { DriftMonitor } from './drift-monitor.ts';
+import { GridTests, gridTestsState, type Lesson, lesson } from './grid-tests.ts';
 import { AskedShift, InputShift } from './input-shift.ts';
-import { isotonic } from './isotonic.ts';
-import { Ledger, type Target } from './ledger.ts';
+import type { Target } from './ledger.ts';
 import { packed } from './packed.ts';
-import { GRID_SCORES, ScoreGrid } from './score-grid.ts';
+import { GRID_SCORES } from './score-grid.ts';
 
 export interface LearnerOptions {
   readonly target: Target;
@@ -55,10 +55,11 @@ const CERTIFICATE_AUDITS = 0.25;
 const DOUBT_AUDITS = 0.5;
 /** Requests for which a hint of drift raises the audits. */
 const DOUBT_LENGTH = 600;
-/** Promises beside the one made, for when that cannot be kept (ROUTER.md 2.8). */
-const OTHER_AGREEMENTS = [0.99, 0.98, 0.95, 0.9, 0.8];
+/** Requests that a histogram needs before it can be compared with anything. */
+const MIN_HISTOGRAM = 300;
+/** Openings after which the usual disagreement of what is asked is known well enough. */
+const OPENINGS_OF_EXPECTATION = 3;
 
-const ledgerState = z.object({ credit: z.number(), certified: z.int(), debits: packed });
 export const learnerState = z.object({
   epoch: z.int().nonnegative(),
   isAfterDrift: z.boolean(),
@@ -68,33 +69,13 @@ export const learnerState = z.object({
   auditShare: z.number().positive().max(1),
   plannedUntil: z.int().nonnegative(),
   wealths: z.array(z.number()).length(3),
-  early: z.array(
-    z.object({
-      score: z.number(),
-      loss: z.number().nullable(),
-      probability: z.number(),
-      weight: z.number(),
-    }),
-  ),
-  grid: z.object({ thresholds: packed, all: packed, asked: packed, losses: packed }).nullable(),
-  ledger: ledgerState.nullable(),
-  others: z.array(ledgerState.extend({ agreement: z.number() })),
+  /** Before the grid is drawn. */
+  early: z.array(lesson),
+  tests: gridTestsState.nullable(),
   inputShift: z.object({ reference: packed, recent: packed }).nullable(),
   askedShift: z.object({ expected: packed, sum: z.number() }).nullable(),
 });
 export type LearnerState = z.infer<typeof learnerState>;
-
-/** What needs the grid. */
-interface Tests {
-  readonly grid: ScoreGrid;
-  readonly ledger: Ledger;
-  /** By agreement, strictest first. */
-  readonly others: ReadonlyMap<number, Ledger>;
-  inputShift: InputShift | undefined;
-  askedShift: AskedShift | undefined;
-}
-
-type Early = LearnerState['early'][number];
 
 export class Learner {
   readonly #o: LearnerOptions;
@@ -111,10 +92,11 @@ export class Learner {
   #auditShare = 1;
   #plannedUntil = 0;
   #monitor: DriftMonitor;
-  #early: Early[] = [];
-  #tests: Tests | undefined;
-  /** Expected loss by bin, and the count that it is of. */
-  #fit: { readonly losses: Float64Array; readonly count: number } | undefined;
+  #early: Lesson[] = [];
+  /** From here on: once the grid is drawn. */
+  #tests: GridTests | undefined;
+  #inputShift: InputShift | undefined;
+  #askedShift: AskedShift | undefined;
 
   constructor(options: LearnerOptions, state?: LearnerState) {
     this.#o = options;
@@ -129,14 +111,18 @@ export class Learner {
     this.#unanswered = state.unanswered;
     this.#doubtLeft = state.doubtLeft;
     this.#early = state.early;
-    this.#tests = restoreTests(options.target, state);
+    if (state.tests) {
+      this.#tests = GridTests.restore(options.target, state.tests);
+      const { grid } = this.#tests;
+      this.#inputShift = state.inputShift ? new InputShift(grid, state.inputShift) : undefined;
+      this.#askedShift = state.askedShift ? new AskedShift(grid, state.askedShift) : undefined;
+    }
     this.#threshold = this.#findThreshold();
     this.#auditShare = state.auditShare;
     this.#plannedUntil = state.plannedUntil;
   }
 
   get state(): LearnerState {
-    const { grid, ledger, others = [], inputShift, askedShift } = this.#tests ?? {};
     return {
       epoch: this.#epoch,
       isAfterDrift: this.#isAfterDrift,
@@ -147,11 +133,9 @@ export class Learner {
       plannedUntil: this.#plannedUntil,
       wealths: [...this.#monitor.state],
       early: this.#early,
-      grid: grid?.state ?? null,
-      ledger: ledger?.state ?? null,
-      others: Array.from(others, ([agreement, other]) => ({ agreement, ...other.state })),
-      inputShift: inputShift?.state ?? null,
-      askedShift: askedShift?.state ?? null,
+      tests: this.#tests?.state ?? null,
+      inputShift: this.#inputShift?.state ?? null,
+      askedShift: this.#askedShift?.state ?? null,
     };
   }
 
@@ -166,7 +150,7 @@ export class Learner {
   }
 
   get basis(): Exclude<RouteBasis, 'none'> {
-    if ((this.#tests?.ledger.certified ?? null) !== null) return 'evidence';
+    if ((this.#tests?.threshold ?? null) !== null) return 'evidence';
     if (this.#isAfterDrift) return 'drift';
     return this.#o.certified === null ? 'learning' : 'certificate';
   }
@@ -181,25 +165,14 @@ export class Learner {
     return this.#auditShare;
   }
 
-  /** The tightest of the other promises that the evidence would certify, and the share 0..1 that it would escalate. */
-  get reachable(): { readonly agreement: number; readonly escalated: number } | null {
-    if (!this.#tests) return null;
-    const { grid, others } = this.#tests;
-    for (const [agreement, { certified }] of others) {
-      const threshold = certified === null ? undefined : grid.thresholds[certified];
-      if (threshold !== undefined) return { agreement, escalated: grid.shareBelow(threshold) };
-    }
-    return null;
+  /** The tightest of the weaker promises that the evidence would certify, and the share 0..1 that it would escalate. */
+  get reachable(): GridTests['reachable'] {
+    return this.#tests?.reachable ?? null;
   }
 
   /** Expected loss 0..1 of a local answer of this score; null before there is evidence of it. */
   expectedLoss(score: number): number | null {
-    if (!this.#tests) return null;
-    const { grid } = this.#tests;
-    // Fitting takes 4 µs; a hundredth more evidence changes little.
-    if (!this.#fit || this.#count > 1.01 * this.#fit.count)
-      this.#fit = { losses: fitted(grid), count: this.#count };
-    return this.#fit.losses[grid.binOf(score)] ?? null;
+    return this.#tests?.expectedLoss(score) ?? null;
   }
 
   /** @param mayEscalate false: it stays local whatever its score, but may be audited like any other */
@@ -249,24 +222,17 @@ export class Learner {
   }
 
   /** @returns its bin; null while the grid is not drawn yet */
-  #learn(early: Early): number | null {
-    if (!this.#tests) {
-      this.#early.push(early);
-      if (this.#early.length >= GRID_SCORES) this.#openTests();
-      return null;
-    }
-    const { grid, ledger, others } = this.#tests;
-    const settled = { bin: grid.binOf(early.score), ...early };
-    grid.count(settled.bin, early.loss);
-    ledger.settle(settled);
-    for (const other of others.values()) other.settle(settled);
-    return settled.bin;
+  #learn(one: Lesson): number | null {
+    if (this.#tests) return this.#tests.settle(one);
+    this.#early.push(one);
+    if (this.#early.length < GRID_SCORES) return null;
+    this.#tests = GridTests.open(this.#o.target, this.#early);
+    this.#early = [];
+    return null;
   }
 
   #findThreshold(): number | null {
-    const index = this.#tests?.ledger.certified ?? null;
-    if (index !== null) return this.#tests?.grid.thresholds[index] ?? null;
-    return this.#isAfterDrift ? null : this.#o.certified;
+    return this.#tests?.threshold ?? (this.#isAfterDrift ? null : this.#o.certified);
   }
 
   #planAudits(): void {
@@ -282,31 +248,14 @@ export class Learner {
     this.#auditShare = Math.max(planned, suspicion, this.#doubtLeft > 0 ? DOUBT_AUDITS : 0);
   }
 
-  #openTests(): void {
-    const { target } = this.#o;
-    const grid = ScoreGrid.from(this.#early.map(({ score }) => score));
-    const tests = openTests(target, grid);
-    for (const { score, loss, probability, weight } of this.#early) {
-      const settled = { bin: grid.binOf(score), loss, probability, weight };
-      grid.count(settled.bin, loss);
-      // In a fixed sequence the grid must not know the requests that it is tested on.
-      if (target.scope === 'local') continue;
-      tests.ledger.settle(settled);
-      for (const other of tests.others.values()) other.settle(settled);
-    }
-    this.#tests = tests;
-    this.#early = [];
-  }
-
   #isOtherInput(bin: number, isKept: boolean, loss: number | null): boolean {
     if (!this.#tests) return false;
     const { grid } = this.#tests;
-    if (this.#count > OPENINGS_OF_EXPECTATION * this.#opening)
-      this.#tests.askedShift ??= new AskedShift(grid);
-    if (!isKept && loss !== null && this.#tests.askedShift?.settle(bin, loss)) this.#doubtLeft = DOUBT_LENGTH;
+    if (this.#count > OPENINGS_OF_EXPECTATION * this.#opening) this.#askedShift ??= new AskedShift(grid);
+    if (!isKept && loss !== null && this.#askedShift?.settle(bin, loss)) this.#doubtLeft = DOUBT_LENGTH;
     if (this.#count < MIN_HISTOGRAM) return false;
-    this.#tests.inputShift ??= new InputShift(grid);
-    return this.#tests.inputShift.settle(bin, this.#count);
+    this.#inputShift ??= new InputShift(grid);
+    return this.#inputShift.settle(bin, this.#count);
   }
 
   #begin(drift: DriftKind): DriftKind {
@@ -318,58 +267,10 @@ export class Learner {
     this.#monitor = new DriftMonitor(this.#o.target);
     this.#early = [];
     this.#tests = undefined;
-    this.#fit = undefined;
+    this.#inputShift = undefined;
+    this.#askedShift = undefined;
     this.#threshold = null;
     this.#planAudits();
     return drift;
   }
 }
-
-/** Requests that a histogram needs before it can be compared with anything. */
-const MIN_HISTOGRAM = 300;
-/** Openings after which the usual disagreement of what is asked is known well enough. */
-const OPENINGS_OF_EXPECTATION = 3;
-
-function openTests(target: Target, grid: ScoreGrid): Tests {
-  const count = grid.thresholds.length;
-  const others = otherTargets(target).map(
-    ([agreement, other]) => [agreement, new Ledger(other, count)] as const,
-  );
-  return {
-    grid,
-    ledger: new Ledger(target, count),
-    others: new Map(others),
-    inputShift: undefined,
-    askedShift: undefined,
-  };
-}
-
-function restoreTests(target: Target, state: LearnerState): Tests | undefined {
-  if (!state.grid || !state.ledger) return undefined;
-  const grid = ScoreGrid.restore(state.grid);
-  return {
-    grid,
-    ledger: Ledger.restore(target, state.ledger),
-    others: new Map(
-      state.others.map((other) => [
-        other.agreement,
-        Ledger.restore({ ...target, alpha: 1 - other.agreement }, other),
-      ]),
-    ),
-    inputShift: state.inputShift ? new InputShift(grid, state.inputShift) : undefined,
-    askedShift: state.askedShift ? new AskedShift(grid, state.askedShift) : undefined,
-  };
-}
-
-/** Expected loss by bin; nothing is certain. */
-function fitted({ losses, asked }: ScoreGrid): Float64Array {
-  const least = 0.5 / (asked.reduce((sum, count) => sum + count, 0) + 1);
-  return isotonic(losses, asked).map((loss) => Math.max(loss, least));
-}
-
-/** Strictest first. */
-const otherTargets = (target: Target): (readonly [number, Target])[] =>
-  OTHER_AGREEMENTS.filter((agreement) => 1 - agreement > 1.001 * target.alpha).map((agreement) => [
-    agreement,
-    { ...target, alpha: 1 - agreement },
-  ]);

@@ -2,35 +2,15 @@
  * What is known of one pair of models, the local one and the cloud's: a learner for all requests or one for each label, the
  * decisions that wait for their replies, and what has come of it so far.
  */
-import { z } from 'zod';
-import type {
-  DriftKind,
-  RouteAlarm,
-  RouteEvidence,
-  RouteScope,
-  Standing,
-} from '../../shared/contract/routing.ts';
-import { routeAlarm } from '../../shared/contract/routing.ts';
+import type { DriftKind, RouteAlarm, RouteEvidence, Standing } from '../../shared/contract/routing.ts';
 import type { CloudCertificate } from '../../shared/release/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { AskOutcome } from '../ports.ts';
-import { AgreementMeter, meterState } from './agreement-meter.ts';
-import { Learner, learnerState, type Ticket } from './learner.ts';
+import { AgreementMeter } from './agreement-meter.ts';
+import { Learner, type LearnerState, type Ticket } from './learner.ts';
 import type { OnlineTime } from './online-time.ts';
+import { type Goal, noCounts, type PairCounts, type PairState, type Price, together } from './pair-record.ts';
 import { type Pending, Settlement } from './settlement.ts';
-
-/** What is promised. */
-export interface Goal {
-  /** Promised agreement with the cloud, 0..1. */
-  readonly agreement: number;
-  /** Confidence of the promise, 0..1. */
-  readonly confidence: number;
-  readonly scope: RouteScope;
-  /** A promise for each label that the local model answers with. */
-  readonly perLabel: boolean;
-  /** How a loss is taken: evidence of another way is none. */
-  readonly loss?: unknown;
-}
 
 export interface PairOptions {
   readonly goal: Goal;
@@ -47,59 +27,11 @@ export interface PairOptions {
   readonly clock: Clock;
 }
 
-/** What asking the cloud costs. */
-export interface Price {
-  readonly request: number;
-  readonly megabyte: number;
-  readonly currency: string;
-}
-
 /** Learners of a pair: each takes 16 KiB. The labels that come after share one. */
 const MAX_LABELS = 20;
 /** The one of all requests, or of the labels that have none of their own. */
 const POOL = '';
 const MAX_LABEL_CHARACTERS = 200;
-
-const count = z.int().nonnegative();
-const counts = z.object({
-  eligible: count,
-  escalated: count,
-  audited: count,
-  ineligible: count,
-  asked: count,
-  answered: count,
-  late: count,
-  failed: count,
-  expired: count,
-  assumed: count,
-  disagreed: z.number(),
-  /** Of what was asked, as it was sent. */
-  askedBytes: z.number(),
-});
-
-const ticket = z.object({
-  epoch: count,
-  score: z.number(),
-  isKept: z.boolean(),
-  isEscalated: z.boolean(),
-  isAsked: z.boolean(),
-  probability: z.number(),
-  weight: z.number(),
-});
-export const pairState = z.object({
-  edgeDigest: z.string(),
-  cloudDigest: z.string().nullable(),
-  learners: z.array(z.object({ group: z.string(), state: learnerState })),
-  /** Decisions whose turn has not come; only asked ones need their id. */
-  pending: z.array(
-    z.object({ id: z.string(), group: z.string(), ticket, loss: z.number().nullable().optional() }),
-  ),
-  meter: meterState,
-  counts,
-  alarms: count,
-  lastAlarm: routeAlarm.nullable(),
-});
-export type PairState = z.infer<typeof pairState>;
 
 export class Pair {
   readonly given: CloudCertificate | undefined;
@@ -108,7 +40,7 @@ export class Pair {
   readonly #learners = new Map<string, Learner>();
   readonly #settlement: Settlement;
   readonly #meter: AgreementMeter;
-  readonly #counts: z.infer<typeof counts>;
+  readonly #counts: PairCounts;
   #cloudDigest: string | undefined;
   #alarms: number;
   #lastAlarm: RouteAlarm | null;
@@ -267,7 +199,7 @@ export class Pair {
     return learner;
   }
 
-  #makeLearner(state: z.infer<typeof learnerState> | undefined): Learner {
+  #makeLearner(state: LearnerState | undefined): Learner {
     const { goal, random } = this.#o;
     const delta = 1 - goal.confidence;
     const place = this.#learners.size + 1;
@@ -310,57 +242,4 @@ export class Pair {
     this.#lastAlarm = { kind, label, atMs: this.#o.clock.nowAtMs(), ...of };
     this.#o.onAlarm(this.#lastAlarm);
   }
-}
-
-/** Of several promises: as well as the one that stands worst. */
-function together(labels: readonly Standing[]): Standing {
-  const worst = (['drift', 'learning', 'evidence'] as const).find((basis) =>
-    labels.some((one) => one.basis === basis),
-  );
-  const sum = labels.reduce((total, { evidence }) => total + evidence, 0);
-  return {
-    basis: worst ?? 'learning',
-    threshold: null,
-    evidence: sum,
-    auditShare: labels.reduce((share, one) => share + (one.auditShare * one.evidence) / Math.max(1, sum), 0),
-    reachable: null,
-  };
-}
-
-const noCounts = (): z.infer<typeof counts> => ({
-  eligible: 0,
-  escalated: 0,
-  audited: 0,
-  ineligible: 0,
-  asked: 0,
-  answered: 0,
-  late: 0,
-  failed: 0,
-  expired: 0,
-  assumed: 0,
-  disagreed: 0,
-  askedBytes: 0,
-});
-
-/** Of a router that has no pair of models to learn about. */
-export function noEvidence({ agreement, confidence, scope }: Goal): RouteEvidence {
-  const { askedBytes: _unknown, ...shown } = noCounts();
-  return {
-    agreement,
-    confidence,
-    scope,
-    edgeDigest: null,
-    cloudDigest: null,
-    basis: 'none',
-    threshold: null,
-    evidence: 0,
-    auditShare: 0,
-    reachable: null,
-    estimated: null,
-    counts: shown,
-    saved: { requests: 0, bytes: 0, money: null, currency: null },
-    alarms: 0,
-    lastAlarm: null,
-    labels: [],
-  };
 }

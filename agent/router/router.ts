@@ -16,7 +16,8 @@ import type { AskOutcome, LocalAnswer, Route, RouteQuestion, Router } from '../p
 import { Budget, type BudgetLimits, type Room } from './budget.ts';
 import type { Learner } from './learner.ts';
 import { OnlineTime } from './online-time.ts';
-import { type Goal, noEvidence, Pair, type PairState, type Price, pairState } from './pair.ts';
+import { Pair } from './pair.ts';
+import { type Goal, noEvidence, type PairState, type Price, pairState } from './pair-record.ts';
 import { RoundTrips } from './round-trips.ts';
 
 export interface RouterOptions {

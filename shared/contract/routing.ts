@@ -46,6 +46,29 @@ const standing = z.object({
   reachable: reachable.nullable(),
 });
 
+/** Requests since this pair of models answers. */
+export const routeCounts = z.object({
+  /** Could be asked: online, within size and budget, not forced. */
+  eligible: count,
+  /** … and were, by score. */
+  escalated: count,
+  /** … and were, by lot. */
+  audited: count,
+  /** Could not be asked. */
+  ineligible: count,
+  /** Accepted for the cloud, for whatever reason. */
+  asked: count,
+  /** What became of those asked: answered by the deadline, after it, refused or failed in the cloud, given up. */
+  answered: count,
+  late: count,
+  failed: count,
+  expired: count,
+  /** Counted as disagreements because no answer had come. */
+  assumed: count,
+  /** Answers that differed from the local one, by how much. */
+  disagreed: z.number().nonnegative(),
+});
+
 export const routeEvidence = z.object({
   /** What is promised. */
   agreement: ratio,
@@ -57,27 +80,7 @@ export const routeEvidence = z.object({
   ...standing.shape,
   /** What the audits say the local answers have had so far, and what it was at least, with the confidence of the promise. */
   estimated: z.object({ agreement: ratio, atLeast: ratio }).nullable(),
-  counts: z.object({
-    /** Could be asked: online, within size and budget, not forced. */
-    eligible: count,
-    /** … and were, by score. */
-    escalated: count,
-    /** … and were, by lot. */
-    audited: count,
-    /** Could not be asked. */
-    ineligible: count,
-    /** Accepted for the cloud, for whatever reason. */
-    asked: count,
-    /** What became of those asked: answered by the deadline, after it, refused or failed in the cloud, given up. */
-    answered: count,
-    late: count,
-    failed: count,
-    expired: count,
-    /** Counted as disagreements because no answer had come. */
-    assumed: count,
-    /** Answers that differed from the local one, by how much. */
-    disagreed: z.number().nonnegative(),
-  }),
+  counts: routeCounts,
   /** Against asking the cloud about every eligible request. */
   saved: z.object({
     requests: count,

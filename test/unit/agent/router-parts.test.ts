@@ -248,10 +248,11 @@ test('a learner’s state goes through JSON unchanged, at any time, and takes no
     assert.deepEqual(learner.state, stored);
   }
   assert.equal(learner.basis, 'evidence');
-  const { grid, ledger, others, inputShift, askedShift } = learner.state;
+  const { tests, inputShift, askedShift } = learner.state;
+  const { grid, ledger, others } = tests!;
   const packed = [
-    ...Object.values(grid!),
-    ledger!.debits,
+    ...Object.values(grid),
+    ledger.debits,
     ...others.map(({ debits }) => debits),
     ...Object.values(inputShift!),
     askedShift!.expected,

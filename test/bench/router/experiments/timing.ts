@@ -45,10 +45,11 @@ export function measureTiming(): TimingRow {
 
 /** Bytes of the typed arrays behind a state. */
 function arrayBytes(state: LearnerState): number {
-  const { grid, ledger, others, inputShift, askedShift } = state;
+  const { tests, inputShift, askedShift } = state;
+  const ledgers = tests ? [tests.ledger, ...tests.others] : [];
   return [
-    ...Object.values(grid ?? {}),
-    ...[ledger, ...others].flatMap((one) => (one ? [one.debits] : [])),
+    ...Object.values(tests?.grid ?? {}),
+    ...ledgers.map(({ debits }) => debits),
     ...Object.values(inputShift ?? {}),
     ...(askedShift ? [askedShift.expected] : []),
   ].reduce((sum, packed) => sum + bytesOf(packed).byteLength, 0);

@@ -1,0 +1,115 @@
+/** What is kept of a pair of models on disk, and what there is to show before anything is known. */
+import { z } from 'zod';
+import {
+  type RouteEvidence,
+  type RouteScope,
+  routeAlarm,
+  routeCounts,
+  type Standing,
+} from '../../shared/contract/routing.ts';
+import { meterState } from './agreement-meter.ts';
+import { learnerState } from './learner.ts';
+
+/** What is promised. */
+export interface Goal {
+  /** Promised agreement with the cloud, 0..1. */
+  readonly agreement: number;
+  /** Confidence of the promise, 0..1. */
+  readonly confidence: number;
+  readonly scope: RouteScope;
+  /** A promise for each label that the local model answers with. */
+  readonly perLabel: boolean;
+  /** How a loss is taken: evidence of another way is none. */
+  readonly loss?: unknown;
+}
+
+/** What asking the cloud costs. */
+export interface Price {
+  readonly request: number;
+  readonly megabyte: number;
+  readonly currency: string;
+}
+
+const count = z.int().nonnegative();
+const pairCounts = routeCounts.extend({
+  /** Bytes of what was asked, as it was sent. */
+  askedBytes: z.number().nonnegative(),
+});
+export type PairCounts = z.infer<typeof pairCounts>;
+
+const ticket = z.object({
+  epoch: count,
+  score: z.number(),
+  isKept: z.boolean(),
+  isEscalated: z.boolean(),
+  isAsked: z.boolean(),
+  probability: z.number(),
+  weight: z.number(),
+});
+export const pairState = z.object({
+  edgeDigest: z.string(),
+  cloudDigest: z.string().nullable(),
+  learners: z.array(z.object({ group: z.string(), state: learnerState })),
+  /** Decisions whose turn has not come; only asked ones need their id. */
+  pending: z.array(
+    z.object({ id: z.string(), group: z.string(), ticket, loss: z.number().nullable().optional() }),
+  ),
+  meter: meterState,
+  counts: pairCounts,
+  alarms: count,
+  lastAlarm: routeAlarm.nullable(),
+});
+export type PairState = z.infer<typeof pairState>;
+
+/** Of several promises: as well as the one that stands worst. */
+export function together(labels: readonly Standing[]): Standing {
+  const worst = (['drift', 'learning', 'evidence'] as const).find((basis) =>
+    labels.some((one) => one.basis === basis),
+  );
+  const sum = labels.reduce((total, { evidence }) => total + evidence, 0);
+  return {
+    basis: worst ?? 'learning',
+    threshold: null,
+    evidence: sum,
+    auditShare: labels.reduce((share, one) => share + (one.auditShare * one.evidence) / Math.max(1, sum), 0),
+    reachable: null,
+  };
+}
+
+export const noCounts = (): PairCounts => ({
+  eligible: 0,
+  escalated: 0,
+  audited: 0,
+  ineligible: 0,
+  asked: 0,
+  answered: 0,
+  late: 0,
+  failed: 0,
+  expired: 0,
+  assumed: 0,
+  disagreed: 0,
+  askedBytes: 0,
+});
+
+/** Of a router that has no pair of models to learn about. */
+export function noEvidence({ agreement, confidence, scope }: Goal): RouteEvidence {
+  const { askedBytes: _unknown, ...shown } = noCounts();
+  return {
+    agreement,
+    confidence,
+    scope,
+    edgeDigest: null,
+    cloudDigest: null,
+    basis: 'none',
+    threshold: null,
+    evidence: 0,
+    auditShare: 0,
+    reachable: null,
+    estimated: null,
+    counts: shown,
+    saved: { requests: 0, bytes: 0, money: null, currency: null },
+    alarms: 0,
+    lastAlarm: null,
+    labels: [],
+  };
+}
