@@ -153,6 +153,7 @@ export class Pipeline implements Part, PipelineFace {
     const subject: Subject = { id: newId(), label: request.label, startMonoMs: clock.nowMonoMs() };
     const again = { ...request, id: subject.id, acceptedAtMs: clock.nowAtMs(), expiresMs };
     await this.#escalations.ask(subject, again, 'never', () => undefined);
+    this.#asked(again.input, again);
     return subject.id;
   }
 
