@@ -5,8 +5,8 @@
  * node --import tsx models/recipes/golden.ts models/sst2-minilm
  */
 import { answerGolden } from '../../shared/inference/golden.ts';
+import { withRunner } from '../../shared/inference/with-runner.ts';
 import { changeSpec } from '../../shared/release/spec-document.ts';
-import { withRunner } from './measure/answers.ts';
 import { readArguments, runTool } from './measure/command.ts';
 
 runTool(async () => {

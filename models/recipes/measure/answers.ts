@@ -1,8 +1,7 @@
 /** Asks a model folder about examples through the project's own runner, as a device or the hub would. */
 import { z } from 'zod';
 import type { TaskInput } from '../../../shared/contract/tasks.ts';
-import type { Runner } from '../../../shared/inference/runner.ts';
-import { startRunner } from '../../../shared/inference/runner-process.ts';
+import { withRunner } from '../../../shared/inference/with-runner.ts';
 import type { ModelFolder } from '../../../shared/release/model-folder.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 
@@ -36,21 +35,4 @@ export function askModel(folder: ModelFolder, inputs: readonly TaskInput[]): Pro
     }
     return answers;
   });
-}
-
-/** Starts a runner on one thread for what is to be done with it. @throws RUNNER_START_FAILED */
-export async function withRunner<T>(folder: ModelFolder, work: (runner: Runner) => Promise<T>): Promise<T> {
-  const runner = await startRunner({
-    folder: folder.path,
-    digest: folder.digest,
-    threads: 1,
-    maxRssBytes: 2 * 1024 ** 3,
-    startTimeoutMs: 120_000,
-    callTimeoutMs: 60_000,
-  });
-  try {
-    return await work(runner);
-  } finally {
-    await runner.stop();
-  }
 }
