@@ -8,13 +8,13 @@
 import { lossOf } from '../../agent/loss.ts';
 import { ROUTE_SCORE_FLOOR } from '../../shared/inference/classification.ts';
 import type { CloudCertificate } from '../../shared/release/model-spec.ts';
+import { changeSpec } from '../../shared/release/spec-document.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { askModel } from './measure/answers.ts';
 import { certifiedThreshold, fitAgreement, type ScoredPair } from './measure/certificate.ts';
 import { readArguments, runTool } from './measure/command.ts';
 import { readExamples } from './measure/examples.ts';
 import { percent, share } from './measure/figures.ts';
-import { changeSpec } from './measure/spec-document.ts';
 
 const CONFIDENCE = 0.95;
 const AGREEMENTS = [0.9, 0.95, 0.97, 0.98, 0.99];

@@ -4,10 +4,11 @@
  *
  * node --import tsx models/recipes/evaluate.ts models/sst2-lstm models/sst2-minilm --data DATA
  */
+import { calibrationError } from '../../shared/inference/temperature.ts';
 import { type Answer, askModel } from './measure/answers.ts';
 import { readArguments, runTool } from './measure/command.ts';
 import { readExamples } from './measure/examples.ts';
-import { calibrationError, percent, quantile, share } from './measure/figures.ts';
+import { percent, quantile, share } from './measure/figures.ts';
 
 runTool(async () => {
   const { folders, data } = await readArguments('evaluate.ts FOLDER… --data DATA', (count) => count > 0);

@@ -3,6 +3,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { selfTest } from '../inference/self-test.ts';
 import { ERRORS, toAppError, toErrorBody } from '../runtime/errors.ts';
 import { VERSION } from '../runtime/version.ts';
+import { calibrateModel } from './commands/calibrate.ts';
 import { type DoctorOptions, doctor } from './commands/doctor.ts';
 import {
   createKey,
@@ -48,7 +49,7 @@ starting(program, 'agent', '../../agent/main.ts', 'run an agent on this device')
 asking(
   program.command('infer <model> <input>').description('ask the hub’s model about a file or a text'),
 ).action(infer);
-const models = program.command('models').description('models on the hub');
+const models = program.command('models').description('models on the hub, and folders that are to go there');
 asking(models.command('ls').description('list them')).action(listModels);
 following(
   models
@@ -64,6 +65,16 @@ following(
     .command('deploy <name> <version>')
     .description('tell devices to run a published version; an older one is a way back'),
 ).action(deployModel);
+models
+  .command('calibrate <folder> <labelled>')
+  .description('make the scores of a model folder mean what they say, by examples whose labels are known')
+  .option('--dry-run', 'measure, and write nothing')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\n<labelled> is a folder with one sub-folder a label, of pictures or .txt files, or a .jsonl file with one object a line:\n{"text": …, "label": …} or {"file": path from there, "label": …}. At least 50 examples; from 200 on half of them measure.',
+  )
+  .action(calibrateModel);
 const devices = program.command('devices').description('devices of the hub');
 asking(devices.command('ls').description('list them')).action(listDevices);
 asking(devices.command('enroll [id]').description('make a one-time token for a device')).action(enrollDevice);

@@ -3,20 +3,11 @@
  * recorded when it was made. A version without golden inputs only has to answer at all. The hub asks before it publishes, a device
  * before it promotes.
  */
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
-import { MAX_IMAGE_BYTES } from '../contract/limits.ts';
-import {
-  type Classification,
-  classification,
-  TASKS,
-  type TaskInput,
-  type TaskName,
-} from '../contract/tasks.ts';
+import { type Classification, classification, TASKS, type TaskName } from '../contract/tasks.ts';
 import type { ModelFolder } from '../release/model-folder.ts';
-import type { ModelSpec } from '../release/model-spec.ts';
-import { AppError, ERRORS, systemCode, toAppError } from '../runtime/errors.ts';
+import { AppError, ERRORS, toAppError } from '../runtime/errors.ts';
 import { median } from '../runtime/median.ts';
+import { type GoldenInput, goldenFailed, readGolden } from './golden.ts';
 import type { Inference, Runner } from './runner.ts';
 
 /** Scores 0..1 may differ by this: quantized models round differently on other processors. */
@@ -41,10 +32,7 @@ export interface SelfTestVerdict {
   readonly medianMs: number;
 }
 
-interface Trial {
-  /** For people: `golden/1.jpg`, `text 2`. */
-  readonly name: string;
-  readonly input: TaskInput;
+interface Trial extends GoldenInput {
   /** undefined: any answer will do. */
   readonly expected: readonly Classification[] | undefined;
 }
@@ -75,38 +63,22 @@ async function run(runner: Pick<Runner, 'infer'>, trial: Trial, task: TaskName):
     const { code, message } = toAppError(error);
     // What the runner died of is told as that.
     if (ERRORS[code].kind !== 'caller') throw error;
-    throw failed(name, `it is refused: ${message}`, error);
+    throw goldenFailed(name, `it is refused: ${message}`, error);
   });
   const actual = TASKS[task].output.safeParse(answer.output);
-  if (!actual.success) throw failed(name, `the answer is not of the form of ${task}`, actual.error);
+  if (!actual.success) throw goldenFailed(name, `the answer is not of the form of ${task}`, actual.error);
   if (expected) compare(name, expected, classification.array().parse(actual.data));
   return timeOf(answer);
 }
 
-async function trialOf({ path, spec }: Pick<ModelFolder, 'path' | 'spec'>, index: number): Promise<Trial> {
-  const { input, output } = spec.golden[index] as ModelSpec['golden'][number];
-  const isFile = 'file' in input;
-  const name = isFile ? input.file : `text ${index + 1}`;
-  const expected = classification.array().min(1).safeParse(output);
+async function trialOf(folder: Pick<ModelFolder, 'path' | 'spec'>, index: number): Promise<Trial> {
+  const { name, input } = await readGolden(folder, index);
+  const expected = classification.array().min(1).safeParse(folder.spec.golden[index]?.output);
   if (!expected.success)
-    throw new AppError('MODEL_INVALID', `the golden output of ${name} is not one of ${spec.task}`, {
+    throw new AppError('MODEL_INVALID', `the golden output of ${name} is not one of ${folder.spec.task}`, {
       cause: expected.error,
     });
-  const body = isFile ? await readGolden(path, input.file) : Buffer.from(input.text);
-  const isText = TASKS[spec.task].inputKind === 'text';
-  const contentType = isText ? 'text/plain; charset=utf-8' : 'application/octet-stream';
-  return { name, input: { contentType, body }, expected: expected.data };
-}
-
-async function readGolden(folder: string, file: string): Promise<Buffer> {
-  const path = join(folder, file);
-  try {
-    if ((await stat(path)).size > MAX_IMAGE_BYTES) throw failed(file, `it is over ${MAX_IMAGE_BYTES} bytes`);
-    return await readFile(path);
-  } catch (error) {
-    if (systemCode(error) === undefined) throw error;
-    throw failed(file, 'it cannot be read', error);
-  }
+  return { name, input, expected: expected.data };
 }
 
 function smokeTrial(task: TaskName): Trial {
@@ -120,15 +92,16 @@ function smokeTrial(task: TaskName): Trial {
 /** @throws MODEL_SELF_TEST_FAILED */
 function compare(name: string, expected: readonly Classification[], actual: readonly Classification[]): void {
   const [wanted, got] = [best(expected), best(actual)];
-  if (!got) throw failed(name, `expected ${show(wanted)}, it answers nothing`);
-  if (got.label !== wanted?.label) throw failed(name, `expected ${show(wanted)}, it answers ${show(got)}`);
+  if (!got) throw goldenFailed(name, `expected ${show(wanted)}, it answers nothing`);
+  if (got.label !== wanted?.label)
+    throw goldenFailed(name, `expected ${show(wanted)}, it answers ${show(got)}`);
   const lowest = Math.min(...actual.map(({ score }) => score));
   for (const { label, score } of expected) {
     const found = actual.find((one) => one.label === label);
     // A label that is not among the best has at most the score of the last of them.
     const difference = found ? Math.abs(found.score - score) : Math.max(0, score - lowest);
     if (!(difference <= SCORE_TOLERANCE))
-      throw failed(
+      throw goldenFailed(
         name,
         `expected ${show({ label, score })}, it answers ${show(found ?? { label, score: lowest })}`,
       );
@@ -140,8 +113,5 @@ const best = (all: readonly Classification[]): Classification | undefined =>
 
 const show = (one: Classification | undefined): string =>
   one ? `“${one.label}” with ${one.score.toFixed(3)}` : 'nothing';
-
-const failed = (name: string, why: string, cause?: unknown): AppError =>
-  new AppError('MODEL_SELF_TEST_FAILED', `golden input ${name}: ${why}`, { cause });
 
 const timeOf = ({ timingsMs }: Inference): number => timingsMs.preprocess + timingsMs.inference;

@@ -29,11 +29,22 @@ export async function recalibrated(name: string, to: string, temperature = 0.88)
 /** Its labels are in another order than those that it was trained with: it does not answer its golden inputs as recorded. */
 export async function mislabelled(name: string, to: string): Promise<string> {
   await cp(starter(name), to, { recursive: true });
-  await change(to, 'config.json', config, (found) => {
+  return changeConfig(to, (found) => {
     const labels = Object.values(found.id2label);
     const shifted = [...labels.slice(1), ...labels.slice(0, 1)];
     return { ...found, id2label: Object.fromEntries(shifted.map((label, index) => [index, label])) };
   });
+}
+
+/** Its labels have nothing to do with one another: each has a score of its own. */
+export async function independent(name: string, to: string): Promise<string> {
+  await cp(starter(name), to, { recursive: true });
+  return changeConfig(to, (found) => ({ ...found, problem_type: 'multi_label_classification' }));
+}
+
+/** With the digest that says so. */
+async function changeConfig(to: string, next: (found: z.infer<typeof config>) => object): Promise<string> {
+  await change(to, 'config.json', config, next);
   const sha256 = sha256Hex(await readFile(join(to, 'config.json')));
   await change(to, 'outrider.json', spec, (found) => ({
     ...found,

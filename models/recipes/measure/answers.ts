@@ -1,7 +1,7 @@
 /** Asks a model folder about examples through the project's own runner, as a device or the hub would. */
 import { z } from 'zod';
 import type { TaskInput } from '../../../shared/contract/tasks.ts';
-import { startRunner } from '../../../shared/inference/runner-process.ts';
+import { withRunner } from '../../../shared/inference/with-runner.ts';
 import type { ModelFolder } from '../../../shared/release/model-folder.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 
@@ -23,16 +23,8 @@ const ranked = z.array(z.object({ label: z.string(), score: z.number() })).min(1
  *
  * @throws RUNNER_START_FAILED, or what the runner says of an input
  */
-export async function askModel(folder: ModelFolder, inputs: readonly TaskInput[]): Promise<Answer[]> {
-  const runner = await startRunner({
-    folder: folder.path,
-    digest: folder.digest,
-    threads: 1,
-    maxRssBytes: 2 * 1024 ** 3,
-    startTimeoutMs: 120_000,
-    callTimeoutMs: 60_000,
-  });
-  try {
+export function askModel(folder: ModelFolder, inputs: readonly TaskInput[]): Promise<Answer[]> {
+  return withRunner(folder, async (runner) => {
     const answers: Answer[] = [];
     for (const input of inputs) {
       const { output: raw, routeScore, timingsMs } = await runner.infer(input);
@@ -42,7 +34,5 @@ export async function askModel(folder: ModelFolder, inputs: readonly TaskInput[]
       answers.push({ output, ...best, routeScore, ms: timingsMs.preprocess + timingsMs.inference });
     }
     return answers;
-  } finally {
-    await runner.stop();
-  }
+  });
 }

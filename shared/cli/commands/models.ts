@@ -1,7 +1,6 @@
 /** `outrider models ls|push|deploy`: the hub's models, and how a new version gets to the fleet. */
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SingleBar } from 'cli-progress';
 import {
   modelList,
   modelRecord,
@@ -19,6 +18,7 @@ import { AppError } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import { HubClient, type HubOptions, modelPath } from '../hub-client.ts';
 import { bytesText, print, table } from '../output.ts';
+import { progressBar } from '../progress-bar.ts';
 import { versionText } from '../update-text.ts';
 import { followUpdate } from './follow-update.ts';
 import { listVersion } from './list-version.ts';
@@ -119,25 +119,12 @@ async function partsOf(path: string, name?: string): Promise<{ spec: ModelSpec; 
 
 async function upload(hub: HubClient, parts: readonly Part[], isShown: boolean): Promise<void> {
   const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
-  const bar = isShown && process.stderr.isTTY ? progressBar(total) : undefined;
+  const bar = isShown ? progressBar('uploading', total, bytesText) : undefined;
   try {
     for (const part of parts) await uploadOne(hub, part, (bytes) => bar?.increment(bytes));
   } finally {
     bar?.stop();
   }
-}
-
-function progressBar(total: number): SingleBar {
-  const bar = new SingleBar({
-    stream: process.stderr,
-    format: 'uploading [{bar}] {percentage} %  {value} of {total}  {eta_formatted} left',
-    formatValue: (value, _options, type) =>
-      type === 'value' || type === 'total' ? bytesText(value) : String(value),
-    hideCursor: true,
-    clearOnComplete: true,
-  });
-  bar.start(total, 0);
-  return bar;
 }
 
 /** Goes on where an earlier try has ended. */

@@ -41,6 +41,7 @@ test('what it does not understand is a usage error: exit code 2, and where help 
     [['outbox', 'show'], /missing required argument 'id'/],
     [['outbox', 'ls', '--limit', 'all'], /--limit.*USAGE/s],
     [['models', 'fly'], /unknown command 'fly'|too many arguments/],
+    [['models', 'calibrate', 'folder'], /missing required argument 'labelled'/],
     [['keys', 'create', 'ci', '--scope', 'everything', '--hub', `http://127.0.0.1:${port}`], /USAGE/],
     [['devices', 'enroll', 'a/b', '--hub', `http://127.0.0.1:${port}`], /USAGE/],
     [['hub', '--sideways'], /--sideways.*see outrider hub --help.*USAGE/s],

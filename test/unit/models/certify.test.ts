@@ -7,8 +7,7 @@ import {
   fitAgreement,
   type ScoredPair,
 } from '../../../models/recipes/measure/certificate.ts';
-import { calibrationError } from '../../../models/recipes/measure/figures.ts';
-import { fitTemperature, scoresAt } from '../../../models/recipes/measure/temperature.ts';
+import { calibrationError, fitTemperature, scoresAt } from '../../../shared/inference/temperature.ts';
 
 /** Scores n, n - 1, … 1; those named disagree. */
 const pairs = (n: number, ...disagreeing: number[]): ScoredPair[] =>

@@ -1,9 +1,9 @@
 /** Changes a model folder's outrider.json, leaving every field it isn't told about as it stands. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { SPEC_FILE } from '../../../shared/release/model-folder.ts';
-import { modelSpec } from '../../../shared/release/model-spec.ts';
-import { writeFileAtomic } from '../../../shared/runtime/atomic-file.ts';
+import { writeFileAtomic } from '../runtime/atomic-file.ts';
+import { SPEC_FILE } from './model-folder.ts';
+import { modelSpec } from './model-spec.ts';
 
 type Document = Record<string, unknown>;
 
