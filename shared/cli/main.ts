@@ -69,6 +69,7 @@ models
   .command('calibrate <folder> <labelled>')
   .description('make the scores of a model folder mean what they say, by examples whose labels are known')
   .option('--dry-run', 'measure, and write nothing')
+  .option('--force', 'write it even where the calibration error has not fallen')
   .option('--json', 'print JSON')
   .addHelpText(
     'after',

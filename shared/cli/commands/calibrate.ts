@@ -14,6 +14,8 @@ import { progressBar } from '../progress-bar.ts';
 
 export interface CalibrateOptions {
   readonly dryRun?: boolean;
+  /** Write also a temperature that is no better than the one before. */
+  readonly force?: boolean;
   readonly json?: boolean;
 }
 
@@ -26,13 +28,15 @@ const MAX_LOGITS = 10_000_000;
 /** Answers with one label of many, whose scores a temperature can be fitted to. */
 const TASKS_WITH_LABELS: ReadonlySet<string> = new Set(['image-classification', 'text-classification']);
 
+/** `same`: the folder says just this already; `no-better`: the calibration error has not fallen. */
+type Outcome = 'written' | 'same' | 'no-better' | 'dry-run';
+
 /** Everything that the command has found out. */
 interface Report {
   readonly folder: ModelFolder;
   readonly temperatureNow: number;
   readonly found: Fit;
-  /** `same`: the folder says just this already. */
-  readonly outcome: 'written' | 'same' | 'dry-run';
+  readonly outcome: Outcome;
   /** Of the folder as it is now. */
   readonly digest: string;
   /** What people should know of the examples. */
@@ -59,12 +63,20 @@ export async function calibrateModel(
   const found = fit(answered.logits, temperatureNow);
   const { temperature, n, eceBefore, eceAfter } = found;
   const wanted: LabelCalibration = { temperature, n, eceBefore, eceAfter };
-  const outcome =
-    now?.temperature === temperature && now.n === n ? 'same' : options.dryRun ? 'dry-run' : 'written';
+  const isSame = now?.temperature === temperature && now.n === n;
+  const outcome = isSame ? 'same' : outcomeOf(found, options);
   const { digest } = outcome === 'written' ? await writeCalibration(folder, wanted) : folder;
   const notes = notesOf(set, labels, answered);
   const report: Report = { folder, temperatureNow, found, outcome, digest, notes };
   print(options.json, asJson(report), () => asText(report));
+}
+
+export function outcomeOf(
+  { eceBefore, eceAfter }: Pick<Fit, 'eceBefore' | 'eceAfter'>,
+  { dryRun, force }: Pick<CalibrateOptions, 'dryRun' | 'force'>,
+): Outcome {
+  if (dryRun) return 'dry-run';
+  return eceAfter < eceBefore || force ? 'written' : 'no-better';
 }
 
 /** @throws BAD_REQUEST, MODEL_INVALID */
@@ -161,9 +173,6 @@ function asText({ folder, temperatureNow, found, outcome, digest, notes }: Repor
     table([`${folder.spec.name}, ${count(n)} examples`, 'before', 'after'], rows),
     '',
     measuredText(found),
-    ...(eceAfter > eceBefore
-      ? ['The calibration error has not fallen: the temperature before was as good.']
-      : []),
     ...(nNow > n ? [`The temperature before was fitted on ${count(nNow)} examples: more than these.`] : []),
     ...notes.map((note) => `${note}.`),
     '',
@@ -184,6 +193,10 @@ function outcomeText(
   switch (outcome) {
     case 'same':
       return ['Nothing to write: the folder has this temperature of as many examples already.'];
+    case 'no-better':
+      return [
+        'Nothing is written: the calibration error has not fallen, the temperature before is as good. --force writes it all the same.',
+      ];
     case 'dry-run':
       return ['Nothing is written (--dry-run).'];
     case 'written':

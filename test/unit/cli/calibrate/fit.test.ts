@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { LabelledExample } from '../../../../shared/cli/calibrate/examples.ts';
 import { fit, MIN_EXAMPLES, MIN_TO_SPLIT } from '../../../../shared/cli/calibrate/fit.ts';
 import { askLogits } from '../../../../shared/cli/calibrate/logits.ts';
+import { outcomeOf } from '../../../../shared/cli/commands/calibrate.ts';
 import type { TaskInput } from '../../../../shared/contract/tasks.ts';
 import { type LabelledLogits, scoresAt } from '../../../../shared/inference/temperature.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../../shared/runtime/errors.ts';
@@ -106,5 +107,21 @@ test('over a tenth broken ends it, and so does what is not the input’s fault',
   await assert.rejects(
     askLogits(runner('torn', 'RUNNER_CRASHED'), questions(bodies)),
     refusal('RUNNER_CRASHED', /^dog\/0\.jpg: /),
+  );
+});
+
+test('a temperature that is no better is written by force only, and nothing on a dry run', () => {
+  const [better, worse] = [
+    { eceBefore: 0.1, eceAfter: 0.05 },
+    { eceBefore: 0.05, eceAfter: 0.05 },
+  ];
+  assert.deepEqual(
+    [
+      outcomeOf(better, {}),
+      outcomeOf(worse, {}),
+      outcomeOf(worse, { force: true }),
+      outcomeOf(better, { dryRun: true }),
+    ],
+    ['written', 'no-better', 'written', 'dry-run'],
   );
 });
