@@ -3,8 +3,8 @@
  * composition root of agent/simulate/; an error ends it, and the command line says it.
  */
 import { writeFile } from 'node:fs/promises';
-import { SingleBar } from 'cli-progress';
 import { print } from '../shared/cli/output.ts';
+import { progressBar } from '../shared/cli/progress-bar.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { seededRandom } from '../shared/runtime/random.ts';
 import { Learner } from './router/learner.ts';
@@ -41,21 +41,14 @@ async function simulate({ path, svg, json, runs, requests, ...given }: SimulateO
   print(json, report, () => textOf(report, picture));
 }
 
-/** A bar on a terminal. No signal is caught: Ctrl-C ends the program at once. */
+/** No signal is caught: Ctrl-C ends the program at once. */
 async function withProgress(
   replay: ReplayOptions<ReturnType<Learner['decide']>>,
   length: { readonly runs: number; readonly requests: number },
 ): Promise<Bootstrap> {
-  if (!process.stderr.isTTY) return replayDrawn(replay, length, () => undefined);
-  const bar = new SingleBar({
-    stream: process.stderr,
-    format: 'replaying [{bar}] {value} of {total} runs  {eta_formatted} left',
-    clearOnComplete: true,
-    gracefulExit: false,
-  });
-  bar.start(length.runs, 0);
+  const bar = progressBar('replaying', length.runs);
   try {
-    return await replayDrawn(replay, length, (done) => bar.update(done));
+    return await replayDrawn(replay, length, () => bar.increment());
   } finally {
     bar.stop();
   }

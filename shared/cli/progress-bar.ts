@@ -20,8 +20,11 @@ export function progressBar(
     format: `${doing} [{bar}] {percentage} %  {value} of {total}  {eta_formatted} left`,
     formatValue: (value, _options, type) =>
       type === 'value' || type === 'total' ? show(value) : String(value),
-    hideCursor: true,
     clearOnComplete: true,
+    // Its handler of signals stops the bar and not the program. Ctrl-C is to end both, and to leave the terminal as it was: cursor and
+    // wrapping of lines are not touched.
+    gracefulExit: false,
+    linewrap: true,
   });
   bar.start(total, 0);
   return bar;

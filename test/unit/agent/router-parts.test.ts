@@ -10,6 +10,7 @@ import { bytesOf } from '../../../agent/router/packed.ts';
 import { ScoreGrid } from '../../../agent/router/score-grid.ts';
 import { MAX_HELD, type Pending, Settlement } from '../../../agent/router/settlement.ts';
 import { ROUTE_SCORE_FLOOR } from '../../../shared/inference/classification.ts';
+import { seededRandom } from '../../../shared/runtime/random.ts';
 
 const ASKED = { isWanted: true, isAsked: true };
 const score = fc.double({ min: ROUTE_SCORE_FLOOR, max: -ROUTE_SCORE_FLOOR, noNaN: true });
@@ -105,11 +106,7 @@ test('the meter weighs what was seen by its chance of being seen; its bound is b
 });
 
 test('the meter’s bound misses less often than it may, whatever the share that is asked', () => {
-  let state = 7;
-  const random = () => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state / 2_147_483_647;
-  };
+  const random = seededRandom(7).next;
   for (const share of [1, 0.25, 0.02]) {
     let missed = 0;
     for (let run = 0; run < 200; run++) {
@@ -231,11 +228,7 @@ test('one that holds up 4,096 others is assumed to disagree, and its late answer
 });
 
 test('a learner’s state goes through JSON unchanged, at any time, and takes no more than 16 KiB in memory', () => {
-  let state = 1;
-  const random = () => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state / 2_147_483_647;
-  };
+  const random = seededRandom(1).next;
   const options = { target: { alpha: 0.02, delta: 0.05, scope: 'all' as const }, certified: null, random };
   let learner = new Learner(options);
   for (let index = 0; index < 5_000; index++) {

@@ -5,11 +5,13 @@ import type { Route } from '../../../agent/ports.ts';
 import { MAX_WAIT_MS } from '../../../agent/router/settlement.ts';
 import { type RouteAlarm, routeEvidence } from '../../../shared/contract/routing.ts';
 import { ROUTE_SCORE_FLOOR } from '../../../shared/inference/classification.ts';
+import { seededRandom } from '../../../shared/runtime/random.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { CLOUD_MODEL, EDGE_MODEL } from '../../support/fixed.ts';
 import { answered, CERTIFICATE, question, routerWith, startedRouter } from '../../support/routing.ts';
 
 const never = () => 0.999;
+const lot = (seed: number) => seededRandom(seed).next;
 const always = () => 0;
 const toCloud = (reason: string, meanwhile = 'at-deadline') => ({ to: 'cloud', reason, meanwhile });
 const toEdge = (reason: string, audit = false) => ({ to: 'edge', reason, audit });
@@ -36,17 +38,6 @@ function live(
       subject.settle(id, EDGE_MODEL.digest, answered(isWrong(score, chance) ? 1 : 0));
   }
   return routes;
-}
-
-/** mulberry32 */
-function lot(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 test('starts from the certificate: keeps what scores at or above its threshold, and asks about the rest', () => {
