@@ -3,7 +3,7 @@
  * Three bets on a risk of 1.5, 3 and 8 times what is allowed, each starting again from 1 whenever it has lost. While the promise
  * holds, an alarm comes once in 10,000 requests on average at the earliest.
  */
-import type { Target } from './ledger.ts';
+import type { Settled, Target } from './ledger.ts';
 
 const RISK_RATIOS = [1.5, 3, 8];
 const LN_ALARM = Math.log(10_000);
@@ -11,13 +11,9 @@ const LN_ALARM = Math.log(10_000);
 const MAX_STAKE = 0.9;
 
 /** What one request says about the threshold in use. */
-export interface Sight {
+interface Sight extends Omit<Settled, 'bin'> {
   /** The threshold keeps it. */
   readonly isKept: boolean;
-  /** 0..1; null: it was not asked. */
-  readonly loss: number | null;
-  readonly probability: number;
-  readonly weight: number;
 }
 
 export class DriftMonitor {

@@ -4,9 +4,8 @@
  */
 import { z } from 'zod';
 import { isotonic } from './isotonic.ts';
-import { Ledger, type Target } from './ledger.ts';
-import { packed } from './packed.ts';
-import { ScoreGrid } from './score-grid.ts';
+import { Ledger, ledgerState, type Target } from './ledger.ts';
+import { gridState, ScoreGrid } from './score-grid.ts';
 
 /** What one settled request has to say. */
 export const lesson = z.object({
@@ -20,13 +19,12 @@ export const lesson = z.object({
 });
 export type Lesson = z.infer<typeof lesson>;
 
-const ledgerState = z.object({ credit: z.number(), certified: z.int(), debits: packed });
 export const gridTestsState = z.object({
-  grid: z.object({ thresholds: packed, all: packed, asked: packed, losses: packed }),
+  grid: gridState,
   ledger: ledgerState,
   others: z.array(ledgerState.extend({ agreement: z.number() })),
 });
-export type GridTestsState = z.infer<typeof gridTestsState>;
+type GridTestsState = z.infer<typeof gridTestsState>;
 
 const OTHER_AGREEMENTS = [0.99, 0.98, 0.95, 0.9, 0.8];
 /** Fitting takes 4 µs; a hundredth more evidence changes little. */

@@ -2,8 +2,9 @@
  * Free signals, from what is known without asking more (ROUTER.md 2.5): whether the scores still spread as they did when the
  * evidence was gathered, and whether what is asked anyway disagrees more often than it used to.
  */
+import { z } from 'zod';
 import { isotonic } from './isotonic.ts';
-import { type Packed, pack, unpackNumbers } from './packed.ts';
+import { pack, packed, unpackNumbers } from './packed.ts';
 import type { ScoreGrid } from './score-grid.ts';
 
 const PARTS = 10;
@@ -17,23 +18,21 @@ const GROW_EVERY = 256;
 const SHIFT = 0.06;
 const SHIFT_WHILE_GROWING = 0.12;
 
-export interface ShiftState {
-  readonly reference: Packed;
-  readonly recent: Packed;
-}
+export const inputShiftState = z.object({ reference: packed, recent: packed });
+type InputShiftState = z.infer<typeof inputShiftState>;
 
 export class InputShift {
   readonly #grid: ScoreGrid;
   readonly #recent: Float64Array;
   #reference: Float64Array;
 
-  constructor(grid: ScoreGrid, state?: ShiftState) {
+  constructor(grid: ScoreGrid, state?: InputShiftState) {
     this.#grid = grid;
     this.#reference = state ? unpackNumbers(state.reference) : histogramOf(grid);
     this.#recent = state ? unpackNumbers(state.recent) : this.#reference.slice();
   }
 
-  get state(): ShiftState {
+  get state(): InputShiftState {
     return { reference: pack(this.#reference), recent: pack(this.#recent) };
   }
 
@@ -78,21 +77,21 @@ const ASKED_ALARM = 8;
 const CLOSE_TO_CERTAIN = 0.95;
 const CLOSE_TO_NEVER = 0.02;
 
+export const askedShiftState = z.object({ expected: packed, sum: z.number() });
+type AskedShiftState = z.infer<typeof askedShiftState>;
+
 /** Whether what scores below the threshold, and is asked anyway, disagrees more than it did. */
 export class AskedShift {
   /** By bin, frozen. */
   readonly #expected: Float64Array;
   #sum: number;
 
-  constructor(
-    { losses, asked }: Pick<ScoreGrid, 'losses' | 'asked'>,
-    state?: { expected: Packed; sum: number },
-  ) {
+  constructor({ losses, asked }: Pick<ScoreGrid, 'losses' | 'asked'>, state?: AskedShiftState) {
     this.#expected = state ? unpackNumbers(state.expected) : isotonic(losses, asked);
     this.#sum = state?.sum ?? 0;
   }
 
-  get state(): { expected: Packed; sum: number } {
+  get state(): AskedShiftState {
     return { expected: pack(this.#expected), sum: this.#sum };
   }
 

@@ -16,9 +16,8 @@ import { z } from 'zod';
 import type { DriftKind, RouteBasis } from '../../shared/contract/routing.ts';
 import { DriftMonitor } from './drift-monitor.ts';
 import { GridTests, gridTestsState, type Lesson, lesson } from './grid-tests.ts';
-import { AskedShift, InputShift } from './input-shift.ts';
+import { AskedShift, askedShiftState, InputShift, inputShiftState } from './input-shift.ts';
 import type { Target } from './ledger.ts';
-import { packed } from './packed.ts';
 import { GRID_SCORES } from './score-grid.ts';
 
 export interface LearnerOptions {
@@ -30,20 +29,21 @@ export interface LearnerOptions {
 }
 
 /** One decision, as it is kept until it is settled. */
-export interface Ticket {
-  readonly epoch: number;
-  readonly score: number;
+export const ticket = z.object({
+  epoch: z.int().nonnegative(),
+  score: z.number(),
   /** The threshold of that moment keeps it. */
-  readonly isKept: boolean;
+  isKept: z.boolean(),
   /** Below the threshold, and asked for that. */
-  readonly isEscalated: boolean;
+  isEscalated: z.boolean(),
   /** Escalated, or drawn for an audit. */
-  readonly isAsked: boolean;
+  isAsked: z.boolean(),
   /** That it would be asked, given its score. */
-  readonly probability: number;
+  probability: z.number(),
   /** 1 / share that was audited then. */
-  readonly weight: number;
-}
+  weight: z.number(),
+});
+export type Ticket = Readonly<z.infer<typeof ticket>>;
 
 /** Length of the opening in which all is audited, in units of ln(1 / delta) / alpha (ROUTER.md 2.4). */
 const OPENING = 3;
@@ -72,8 +72,8 @@ export const learnerState = z.object({
   /** Before the grid is drawn. */
   early: z.array(lesson),
   tests: gridTestsState.nullable(),
-  inputShift: z.object({ reference: packed, recent: packed }).nullable(),
-  askedShift: z.object({ expected: packed, sum: z.number() }).nullable(),
+  inputShift: inputShiftState.nullable(),
+  askedShift: askedShiftState.nullable(),
 });
 export type LearnerState = z.infer<typeof learnerState>;
 
@@ -198,12 +198,12 @@ export class Learner {
    *   cannot be known must not look like agreement
    * @returns why a new epoch has begun, if one has
    */
-  settle(ticket: Ticket, known: number | null): DriftKind | undefined {
-    if (ticket.epoch !== this.#epoch) return undefined;
+  settle(drawn: Ticket, known: number | null): DriftKind | undefined {
+    if (drawn.epoch !== this.#epoch) return undefined;
     this.#count++;
     if (known === null) this.#unanswered++;
     const loss = known ?? 1;
-    const { score, isKept, isAsked, probability, weight } = ticket;
+    const { score, isKept, isAsked, probability, weight } = drawn;
     const sight = { isKept, loss: isAsked ? loss : null, probability, weight };
     const isPlaying = this.#threshold !== null;
     if (isPlaying) this.#monitor.settle(sight);

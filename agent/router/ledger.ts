@@ -16,8 +16,9 @@
  * agreement is credit for the thresholds that keep it (a negative debit); the risk need not fall with k, so thresholds are tested in
  * a fixed sequence, from the first that keeps a tenth of the requests.
  */
+import { z } from 'zod';
 import type { RouteScope } from '../../shared/contract/routing.ts';
-import { type Packed, pack, unpackNumbers } from './packed.ts';
+import { pack, packed, unpackNumbers } from './packed.ts';
 
 /** A promise as the test takes it. */
 export interface Target {
@@ -44,11 +45,8 @@ const STAKE = 0.5;
 /** Share of the requests that the first tested threshold of scope `local` keeps. */
 const FIRST_LOCAL_SHARE = 0.1;
 
-export interface LedgerState {
-  readonly credit: number;
-  readonly certified: number;
-  readonly debits: Packed;
-}
+export const ledgerState = z.object({ credit: z.number(), certified: z.int(), debits: packed });
+type LedgerState = z.infer<typeof ledgerState>;
 
 export class Ledger {
   readonly #target: Target;

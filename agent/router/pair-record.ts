@@ -8,7 +8,7 @@ import {
   type Standing,
 } from '../../shared/contract/routing.ts';
 import { meterState } from './agreement-meter.ts';
-import { learnerState } from './learner.ts';
+import { learnerState, ticket } from './learner.ts';
 
 /** What is promised. */
 export interface Goal {
@@ -37,15 +37,6 @@ const pairCounts = routeCounts.extend({
 });
 export type PairCounts = z.infer<typeof pairCounts>;
 
-const ticket = z.object({
-  epoch: count,
-  score: z.number(),
-  isKept: z.boolean(),
-  isEscalated: z.boolean(),
-  isAsked: z.boolean(),
-  probability: z.number(),
-  weight: z.number(),
-});
 export const pairState = z.object({
   edgeDigest: z.string(),
   cloudDigest: z.string().nullable(),

@@ -3,8 +3,9 @@
  * above it, so that "kept at threshold k" is "in a bin up to k". The grid follows the first scores that come: all thresholds
  * share their bets, so it may depend on the data (ROUTER.md 2.3).
  */
+import { z } from 'zod';
 import { ROUTE_SCORE_FLOOR } from '../../shared/inference/classification.ts';
-import { type Packed, pack, unpackCounts, unpackNumbers } from './packed.ts';
+import { pack, packed, unpackCounts, unpackNumbers } from './packed.ts';
 
 /** Thresholds of a grid; with 50 scores to draw them from, more would say nothing new. */
 const THRESHOLDS = 200;
@@ -13,12 +14,8 @@ export const GRID_SCORES = 50;
 /** Keeps everything but what is as unsure as can be: nothing that a model could not read stays local. */
 const LOWEST_THRESHOLD = ROUTE_SCORE_FLOOR / 2;
 
-export interface GridState {
-  readonly thresholds: Packed;
-  readonly all: Packed;
-  readonly asked: Packed;
-  readonly losses: Packed;
-}
+export const gridState = z.object({ thresholds: packed, all: packed, asked: packed, losses: packed });
+type GridState = z.infer<typeof gridState>;
 
 export class ScoreGrid {
   /** Descending; the last keeps everything that has a score. */
