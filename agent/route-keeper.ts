@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path';
 import type { RouteAlarm } from '../shared/contract/routing.ts';
-import { readJson, writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
+import { readJson, writeFileAtomic } from '../shared/runtime/atomic-file.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import type { Part } from '../shared/runtime/lifecycle.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
@@ -126,11 +126,10 @@ export class RouteKeeper implements Part {
 
   async #store(): Promise<void> {
     for (const [pipeline, router] of this.#o.routers) {
-      const { state } = router;
-      const text = JSON.stringify(state);
+      const text = JSON.stringify(router.state);
       if (this.#stored.get(pipeline) === text) continue;
       try {
-        await writeJsonAtomic(this.#pathOf(pipeline), state);
+        await writeFileAtomic(this.#pathOf(pipeline), text);
         this.#stored.set(pipeline, text);
       } catch (error) {
         this.#o.logger.failure('route_keeper.not_stored', error, { pipeline });

@@ -142,11 +142,11 @@ export class Pair {
 
   /** Probability 0..1 that the cloud would say the same as a local answer; null without certificate or evidence. */
   agreementAt(routeScore: number, label: string | null): number | null {
-    const learner = this.learnerOf(label);
+    const learner = this.#learners.get(this.#groupOf(label));
     const certificate = this.#certificate;
-    if (learner.basis !== 'evidence' && certificate)
+    if (learner?.basis !== 'evidence' && certificate)
       return 1 / (1 + Math.exp(-(certificate.a * routeScore + certificate.b)));
-    const loss = learner.expectedLoss(routeScore);
+    const loss = learner?.expectedLoss(routeScore) ?? null;
     return loss === null ? null : 1 - loss;
   }
 

@@ -8,6 +8,7 @@
 import { z } from 'zod';
 import { MAX_PAYLOAD_BYTES } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
+import type { CloudReason, EdgeReason } from '../../shared/contract/result.ts';
 import type { RouteAlarm, RouteEvidence } from '../../shared/contract/routing.ts';
 import { topLabel } from '../../shared/contract/tasks.ts';
 import type { CloudCertificate } from '../../shared/release/model-spec.ts';
@@ -235,7 +236,7 @@ export class LearningRouter implements Router {
   }
 
   /** A link that is too slow for the deadline is treated as one that is down. */
-  #ask(reason: Extract<Route, { to: 'cloud' }>['reason'], question: RouteQuestion): Route {
+  #ask(reason: CloudReason, question: RouteQuestion): Route {
     const isHopeless = !question.online || (question.routeScore !== null && !this.#isInTime(question));
     if (!isHopeless) return { to: 'cloud', reason, meanwhile: 'at-deadline' };
     const why = question.online ? 'late' : 'offline';
@@ -266,7 +267,7 @@ function askingReason(
   return basis === 'drift' ? 'drift' : 'learning';
 }
 
-const local = (reason: Extract<Route, { to: 'edge' }>['reason']): Route => ({
+const local = (reason: EdgeReason): Route => ({
   to: 'edge',
   reason,
   audit: false,
