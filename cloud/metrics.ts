@@ -1,6 +1,7 @@
 /** Every counter and histogram of the hub, in one table. */
 import type { DeviceRecord } from '../shared/contract/admin.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
+import { routesOf } from '../shared/page/text.js';
 import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
 
 /** One registry for the program. */
@@ -61,10 +62,8 @@ const DEVICE_ROUTE_GAUGES: Readonly<
 export function showDeviceRoutes(metrics: Metrics, devices: () => readonly DeviceRecord[]): void {
   for (const [name, [help, of]] of Object.entries(DEVICE_ROUTE_GAUGES))
     metrics.gauges(name, help, ['device', 'pipeline'], () =>
-      devices().flatMap(({ id, reported }) =>
-        (reported?.pipelines ?? []).flatMap(({ name: pipeline, cloud, route }) =>
-          route && cloud !== null ? [[{ device: id, pipeline }, of(route)] as const] : [],
-        ),
-      ),
+      devices()
+        .flatMap(routesOf)
+        .map(({ route, ...where }) => [where, of(route)] as const),
     );
 }

@@ -12,7 +12,7 @@ import {
   routeCells,
   updateLine,
 } from '../../shared/page/parts.js';
-import { bytesText, linkTexts, NONE, shortDigest } from '../../shared/page/text.js';
+import { bytesText, linkTexts, NONE, routesOf, shortDigest } from '../../shared/page/text.js';
 
 /**
  * @typedef {import('../../shared/contract/admin.ts').DeviceRecord} DeviceRecord
@@ -51,8 +51,7 @@ let readings = Promise.resolve();
 
 /** @type {Rows<DeviceRecord>} */
 const deviceRows = new Rows('devices', ({ id }) => id, deviceCells);
-/** @typedef {{ device: string, pipeline: string, route: import('../../shared/contract/routing.ts').RouteEvidence }} DeviceRoute */
-/** @type {Rows<DeviceRoute>} */
+/** @type {Rows<ReturnType<typeof routesOf>[number]>} */
 const routeRows = new Rows(
   'routes',
   ({ device, pipeline }) => `${device}/${pipeline}`,
@@ -252,13 +251,6 @@ function deviceCells({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, rep
     reported ? list(reported.pipelines.map(pipelineLine)) : NONE,
     updates.length > 0 ? list(updates.map(updateLine)) : NONE,
   ];
-}
-
-/** @param {DeviceRecord} device @returns {DeviceRoute[]} */
-function routesOf({ id, reported }) {
-  return (reported?.pipelines ?? []).flatMap(({ name, cloud, route }) =>
-    route && cloud !== null ? [{ device: id, pipeline: name, route }] : [],
-  );
 }
 
 /** @param {NonNullable<DeviceRecord['reported']>['pipelines'][number]} pipeline */

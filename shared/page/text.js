@@ -45,6 +45,18 @@ export const givenPercentText = (ratio) => `${Number((100 * ratio).toFixed(3))}$
 /** `12,300`. @param {number} count */
 export const countText = (count) => count.toLocaleString('en');
 
+/**
+ * The promises that a device has reported: of the pipelines that have a cloud model to ask.
+ *
+ * @param {Pick<import('../contract/admin.ts').DeviceRecord, 'id' | 'reported'>} device
+ * @returns {{ device: string, pipeline: string, route: RouteEvidence }[]}
+ */
+export function routesOf({ id, reported }) {
+  return (reported?.pipelines ?? []).flatMap(({ name, cloud, route }) =>
+    route && cloud !== null ? [{ device: id, pipeline: name, route }] : [],
+  );
+}
+
 /** What is promised. @param {Pick<RouteEvidence, 'agreement' | 'confidence' | 'scope' | 'labels'>} route */
 export function promiseText({ agreement, confidence, scope, labels }) {
   const of = scope === 'local' ? 'of the local answers' : 'of the answers';

@@ -9,6 +9,7 @@ import {
   givenPercentText,
   percentText,
   promiseText,
+  routesOf,
   shareText,
   thresholdText,
 } from '../../page/text.js';
@@ -19,11 +20,7 @@ import { agoText, bytesText, print, table } from '../output.ts';
 export async function listRoutes(options: HubOptions & { readonly json?: boolean }): Promise<void> {
   const client = await HubClient.find(options);
   const devices = await client.getAll('/api/v1/devices', deviceList, 'devices');
-  const routes = devices.flatMap(({ id, reported }) =>
-    (reported?.pipelines ?? []).flatMap(({ name, cloud, route }) =>
-      route && cloud !== null ? [{ device: id, pipeline: name, ...route }] : [],
-    ),
-  );
+  const routes = devices.flatMap(routesOf).map(({ route, ...where }) => ({ ...where, ...route }));
   print(options.json, { routes }, () =>
     routes.length === 0
       ? 'No device has said yet how it keeps a promise.'
