@@ -31,23 +31,18 @@ export async function readExamples(task: TaskName, part: Part, data: string): Pr
 }
 
 async function readAll(task: TaskName, part: Part, data: string): Promise<Example[]> {
-  switch (task) {
-    case 'text-classification': {
-      if (part === 'reported') return sentences(join(data, 'sst2', 'dev.tsv'), () => true);
-      const heldOut = await heldOutIds('sst2');
-      return sentences(join(data, 'sst2', 'train.tsv'), (id) => heldOut.has(id));
-    }
-    case 'image-classification': {
-      if (part === 'held-out') {
-        const heldOut = await heldOutIds('cifar10');
-        return pictures(join(data, 'cifar10-train.zip'), (id) => heldOut.has(id));
-      }
-      const demo = await demoIds();
-      return pictures(join(data, 'cifar10-val.zip'), (id) => !demo.has(id));
-    }
-    default:
-      return [];
+  if (task === 'text-classification') {
+    if (part === 'reported') return sentences(join(data, 'sst2', 'dev.tsv'), () => true);
+    const heldOut = await heldOutIds('sst2');
+    return sentences(join(data, 'sst2', 'train.tsv'), (id) => heldOut.has(id));
   }
+  if (task !== 'image-classification') return [];
+  if (part === 'held-out') {
+    const heldOut = await heldOutIds('cifar10');
+    return pictures(join(data, 'cifar10-train.zip'), (id) => heldOut.has(id));
+  }
+  const demo = await demoIds();
+  return pictures(join(data, 'cifar10-val.zip'), (id) => !demo.has(id));
 }
 
 async function sentences(file: string, takes: (id: string) => boolean): Promise<Example[]> {
