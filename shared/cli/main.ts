@@ -6,7 +6,8 @@ import { detectorFamily } from '../release/model-spec.ts';
 import { ERRORS, toAppError, toErrorBody } from '../runtime/errors.ts';
 import { VERSION } from '../runtime/version.ts';
 import { calibrateModel } from './commands/calibrate.ts';
-import { type DoctorOptions, doctor } from './commands/doctor.ts';
+import { type DoctorOptions, doctor, SHIPPED_MODELS } from './commands/doctor.ts';
+import { doctorModel } from './commands/doctor-model.ts';
 import {
   createKey,
   enrollDevice,
@@ -23,6 +24,7 @@ import { pullModel } from './commands/pull.ts';
 import { listRoutes } from './commands/routes.ts';
 import { up } from './commands/up.ts';
 import type { HubOptions } from './hub-client.ts';
+import type { DescribeOptions } from './import/stage-model.ts';
 
 const PULL_HELP = `
 <source> is
@@ -139,16 +141,29 @@ starting(
   '../../agent/route-simulate.ts',
   'replay recorded requests: what would be escalated, and what agreement is kept',
 );
-askingAgent(
-  program
-    .command('doctor')
-    .description('look at this machine, its models, the agent and the hub, and say what is wrong')
-    .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
-    .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
-    .option('--ca <file>', 'PEM of the hub’s authority (or OUTRIDER_CA)')
-    .option('--data <dir>', 'data folder to look at', './data')
-    .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)'),
-).action((options: DoctorOptions) => doctor(options, selfTest));
+describing(
+  askingAgent(
+    program
+      .command('doctor [model]')
+      .description(
+        'look at this machine, its models, the agent and the hub, and say what is wrong; or at one model: what it is and does here',
+      )
+      .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
+      .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
+      .option('--ca <file>', 'PEM of the hub’s authority (or OUTRIDER_CA)')
+      .option('--data <dir>', 'data folder to look at', './data')
+      .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)'),
+  ),
+)
+  .addHelpText(
+    'after',
+    '\n[model] is a name, a folder, an .onnx file or hf:org/name; --name and what follows describe one of somebody else’s.',
+  )
+  .action((model: string | undefined, options: DoctorOptions & DescribeOptions) =>
+    model === undefined
+      ? doctor(options, selfTest)
+      : doctorModel(model, { ...options, models: options.models ?? SHIPPED_MODELS }),
+  );
 
 try {
   await program.parseAsync();
