@@ -10,14 +10,14 @@ import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limits.ts';
 import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
 import { routeScope } from '../shared/contract/routing.ts';
-import { taskName } from '../shared/contract/tasks.ts';
+import { TASKS, taskName } from '../shared/contract/tasks.ts';
+import { lossOptions } from '../shared/inference/loss.ts';
 import { readPem } from '../shared/runtime/certificate-files.ts';
 import { isDailyWindow } from '../shared/runtime/daily-window.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { isCron } from '../shared/runtime/schedule.ts';
-import { lossOptions } from './loss.ts';
 
 export const AGENT_HELP = `Usage: outrider agent [options]
 
@@ -154,7 +154,7 @@ const route = z
   })
   .prefault({});
 
-const pipeline = z.strictObject({
+const pipelineFields = z.strictObject({
   name: pipelineName,
   task: taskName,
   feed: feed.optional(),
@@ -173,6 +173,20 @@ const pipeline = z.strictObject({
     })
     .refine(({ format, quality }) => format === 'webp' || quality !== 'lossless', 'jpeg has no lossless')
     .prefault({}),
+  /** Of the task, for inputs that bring none of their own. */
+  parameters: z.record(z.string(), z.unknown()).optional(),
+});
+const pipeline = pipelineFields.superRefine(({ task, edge, parameters }, context) => {
+  const { runsOn, parameters: schema, needsParameters } = TASKS[task];
+  if (edge !== undefined && runsOn === 'hub')
+    context.addIssue({
+      code: 'custom',
+      path: ['edge'],
+      message: `${task} runs in the hub alone: leave edge out`,
+    });
+  if (parameters === undefined && !needsParameters) return;
+  for (const issue of schema.safeParse(parameters ?? {}).error?.issues ?? [])
+    context.addIssue({ code: 'custom', path: ['parameters', ...issue.path], message: issue.message });
 });
 export type PipelineConfig = z.infer<typeof pipeline>;
 

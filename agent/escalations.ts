@@ -15,11 +15,11 @@
 import type { Capture } from '../shared/contract/capture.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type { TaskName } from '../shared/contract/tasks.ts';
+import { type LossOptions, lossOf } from '../shared/inference/loss.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import { AppError, ERRORS, type ErrorBody } from '../shared/runtime/errors.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
-import { type LossOptions, lossOf } from './loss.ts';
 import type { CloudReply, Outbox, OutboxAsk, OutboxRequest, Route, Router, Uplink } from './ports.ts';
 import type { ResultMaker, Subject } from './results.ts';
 

@@ -1,7 +1,6 @@
 /** Makes the feed that a pipeline's configuration asks for. */
 import { extname, join, resolve } from 'node:path';
-import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../shared/contract/limits.ts';
-import { TASKS } from '../shared/contract/tasks.ts';
+import { CONTENT_TYPES, MAX_INPUT_BYTES, TASKS } from '../shared/contract/tasks.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
@@ -42,7 +41,7 @@ export function createFeed(
     case 'text-lines':
       return new TextLinesFeed({ path, repeatPaceMs, once: config.once, clock });
     case 'folder': {
-      const isImage = TASKS[task].inputKind === 'image';
+      const { inputKind } = TASKS[task];
       return new FolderFeed({
         path,
         repeatPaceMs,
@@ -50,11 +49,10 @@ export function createFeed(
         after: feed.after,
         moveTo: resolve(config.baseDir, feed.moveTo ?? join(feed.path, 'done')),
         statePath: join(stateDir, `${name}.json`),
-        maxBytes: isImage ? MAX_IMAGE_BYTES : MAX_TEXT_BYTES,
+        maxBytes: MAX_INPUT_BYTES[inputKind],
         contentType: (file) =>
-          isImage
-            ? (IMAGE_TYPES[extname(file).toLowerCase()] ?? 'application/octet-stream')
-            : 'text/plain; charset=utf-8',
+          (inputKind === 'image' ? IMAGE_TYPES[extname(file).toLowerCase()] : undefined) ??
+          CONTENT_TYPES[inputKind],
         clock,
         logger,
         onDropped: (reason) => metrics.count('outrider_feed_dropped_total', { pipeline: name, reason }),

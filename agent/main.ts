@@ -180,6 +180,7 @@ async function run(
         name: one.name,
         task: one.task,
         cloud: one.cloud,
+        ...(one.parameters && { parameters: one.parameters }),
         loss: one.route.loss,
         capture: await captureOf(one, { dataDir, lifecycle, logger }),
         deadlineMs: one.route.deadline,

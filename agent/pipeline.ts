@@ -10,6 +10,7 @@
 import type { Capture } from '../shared/contract/capture.ts';
 import type { EdgeReason, Result } from '../shared/contract/result.ts';
 import { TASKS, type TaskInput, type TaskName, topLabel } from '../shared/contract/tasks.ts';
+import type { LossOptions } from '../shared/inference/loss.ts';
 import type { Shrinking } from '../shared/inference/runner.ts';
 import type { Clock } from '../shared/runtime/clock.ts';
 import { AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../shared/runtime/errors.ts';
@@ -18,7 +19,6 @@ import type { Part } from '../shared/runtime/lifecycle.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
 import { Escalations } from './escalations.ts';
-import type { LossOptions } from './loss.ts';
 import type {
   Asked,
   CloudReply,
@@ -44,6 +44,8 @@ export interface PipelineOptions {
   readonly task: TaskName;
   /** The cloud model to ask; undefined: never escalates. */
   readonly cloud: string | undefined;
+  /** The task's, for inputs that bring none of their own. */
+  readonly parameters?: TaskInput['parameters'];
   /** What counts as the same answer. */
   readonly loss?: LossOptions | undefined;
   /** Keeps what the router has learned from. */
@@ -133,7 +135,9 @@ export class Pipeline implements Part, PipelineFace {
   }
 
   /** Resolves once the input is safe: answered, or on disk for the cloud. */
-  async accept(item: FeedItem, asked: Asked = {}): Promise<Accepted> {
+  async accept(given: FeedItem, asked: Asked = {}): Promise<Accepted> {
+    const { parameters = this.#o.parameters, ...bare } = given.input;
+    const item = { ...given, input: { ...bare, ...(parameters && { parameters }) } };
     const { forced, priority = 'interactive' } = asked;
     const subject: Subject = { id: newId(), label: item.label, startMonoMs: this.#o.clock.nowMonoMs() };
     this.#o.metrics.count('outrider_inputs_total', { pipeline: this.name });

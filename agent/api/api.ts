@@ -8,10 +8,9 @@ import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { z } from 'zod';
 import { readInput } from '../../shared/contract/http-input.ts';
-import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../shared/contract/limits.ts';
 import type { UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
-import { TASKS } from '../../shared/contract/tasks.ts';
+import { MAX_INPUT_BYTES, TASKS } from '../../shared/contract/tasks.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
@@ -106,8 +105,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
       }
     },
     (c, next) => {
-      const maxSize =
-        TASKS[pipelineOf(c).task].inputKind === 'image' ? MAX_IMAGE_BYTES * 1.4 : MAX_TEXT_BYTES * 1.4;
+      const maxSize = MAX_INPUT_BYTES[TASKS[pipelineOf(c).task].inputKind] * 1.4;
       return bodyLimit({
         maxSize,
         onError: () =>

@@ -1,11 +1,11 @@
 /** Recorded requests -> what a replay needs of them: a score and a loss each. */
 import type { z } from 'zod';
-import type { ComparedTask } from '../../shared/contract/answers.ts';
 import { capture } from '../../shared/contract/capture.ts';
+import type { TaskName } from '../../shared/contract/tasks.ts';
 import { ROUTE_SCORE_FLOOR } from '../../shared/inference/classification.ts';
+import { type LossOptions, lossOf } from '../../shared/inference/loss.ts';
 import { breakTies, routeScoreOfAnswer, topProbabilityOf } from '../../shared/inference/route-score.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import { type LossOptions, lossOf } from '../loss.ts';
 import { type Line, linesOf } from './lines.ts';
 
 /** A local answer of thousands of boxes fits. */
@@ -17,7 +17,7 @@ const MIN_CAPTURES = 100;
 
 export interface CaptureOptions {
   /** Of lines that name none. */
-  readonly task: ComparedTask | undefined;
+  readonly task: TaskName | undefined;
   readonly loss: LossOptions;
   /** Uniform in [0, 1): breaks ties of scores, and stands for scores of tensors. */
   readonly random: () => number;
@@ -63,7 +63,7 @@ function sampleOf(path: string, line: Line, options: CaptureOptions): Sample {
   };
   const { score, local, cloud, loss, weight, ...rest } = parsed(line.text, refuse);
   const given = rest.task ?? options.task;
-  const task = (): ComparedTask => given ?? refuse('it names no task; give one with --task');
+  const task = (): TaskName => given ?? refuse('it names no task; give one with --task');
   return {
     score: score ?? routeScoreOfAnswer(task(), local, options.random),
     loss: loss ?? lossOf(task(), local, cloud, options.loss),

@@ -1,10 +1,10 @@
 /** What `outrider route simulate` is asked for. */
 import { z } from 'zod';
-import { comparedTask } from '../../shared/contract/answers.ts';
 import { routeScope } from '../../shared/contract/routing.ts';
+import { taskName } from '../../shared/contract/tasks.ts';
+import { lossOptions } from '../../shared/inference/loss.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { checkAll, readArguments } from '../../shared/runtime/flags.ts';
-import { lossOptions } from '../loss.ts';
 
 export const SIMULATE_HELP = `Usage: outrider route simulate [options] <captures.jsonl>
 
@@ -17,7 +17,7 @@ Options:
   --confidence SHARE  confidence of the promise, 0..1 (default 0.95)
   --scope SCOPE       promise it of all requests, or of those answered locally: all, local (default all)
   --task TASK         task of lines that name none:
-                      ${comparedTask.options.join(', ')}
+                      ${taskName.options.join(', ')}
   --top-k N           labels: the cloud's best must be among so many of the local ones (default 1)
   --iou SHARE         boxes: overlap from which two are the same (default 0.5)
   --min-score SHARE   boxes below it are not looked at (default 0.5)
@@ -61,7 +61,7 @@ const values = z.object({
   agreement: share.default(0.98),
   confidence: share.default(0.95),
   scope: routeScope.default('all'),
-  task: comparedTask.optional(),
+  task: taskName.optional(),
   'top-k': number.pipe(topK.unwrap()).optional(),
   iou: number.pipe(iou.unwrap()).optional(),
   'min-score': number.pipe(minScore.unwrap()).optional(),

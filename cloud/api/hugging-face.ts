@@ -5,8 +5,9 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { z } from 'zod';
 import { jsonBody, readInput } from '../../shared/contract/http-input.ts';
-import { DEFAULT_DEADLINE_MS, MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../shared/contract/limits.ts';
-import { classification, TASKS, type TaskName } from '../../shared/contract/tasks.ts';
+import { DEFAULT_DEADLINE_MS } from '../../shared/contract/limits.ts';
+import { classification } from '../../shared/contract/task-schemas.ts';
+import { type InputKind, MAX_INPUT_BYTES, TASKS, type TaskName } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Inferencer, ModelCatalog, UsageLedger } from '../ports.ts';
@@ -26,7 +27,13 @@ export interface HuggingFaceOptions {
 /** An HTTP caller's time-out is its expiry: the clients of Hugging Face wait a minute. */
 const EXPIRES_MS = 60_000;
 /** JSON around the input: base64 makes a picture larger by a third, escapes a text up to six times. */
-const MAX_BODY_BYTES = { image: MAX_IMAGE_BYTES * 1.4, text: MAX_TEXT_BYTES * 6 } as const;
+const JSON_GROWTH: Readonly<Record<InputKind, number>> = {
+  image: 1.4,
+  audio: 1.4,
+  text: 6,
+  json: 6,
+  tensors: 1,
+};
 
 /** A text's labels stand in a list of inputs, a picture's do not. */
 const output = z.union([z.array(classification), z.array(z.array(classification))]);
@@ -45,7 +52,8 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
     const arrivedMonoMs = clock.nowMonoMs();
     const name = modelOf(c);
     const { task } = catalog.resolve(name);
-    const maxBytes = Math.floor(MAX_BODY_BYTES[TASKS[task].inputKind]);
+    const { inputKind } = TASKS[task];
+    const maxBytes = Math.floor(MAX_INPUT_BYTES[inputKind] * JSON_GROWTH[inputKind]);
     return bodies.with(c.req.raw, maxBytes, async (body) => {
       const input = readInput(task, body, c.req.header('content-type'));
       checkSize(task, input.body.length);
@@ -78,16 +86,11 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
 }
 
 function checkSize(task: TaskName, bytes: number): void {
-  const maxBytes = TASKS[task].inputKind === 'image' ? MAX_IMAGE_BYTES : MAX_TEXT_BYTES;
+  const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
   if (bytes > maxBytes) throw new AppError('INPUT_TOO_LARGE', `the input is over ${maxBytes} bytes`);
 }
 
 /** Text classification answers a list of inputs, even for one: huggingface.js and huggingface_hub both read `[0]`. */
 function toTaskOutput(task: TaskName, output: unknown): unknown {
-  switch (task) {
-    case 'text-classification':
-      return [output];
-    case 'image-classification':
-      return output;
-  }
+  return task === 'text-classification' ? [output] : output;
 }

@@ -5,9 +5,16 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
-import { DEFAULT_DEADLINE_MS, MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../shared/contract/limits.ts';
+import { DEFAULT_DEADLINE_MS } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import { classification, TASKS, type TaskInput, type TaskName } from '../../shared/contract/tasks.ts';
+import { classification } from '../../shared/contract/task-schemas.ts';
+import {
+  type InputKind,
+  MAX_INPUT_BYTES,
+  TASKS,
+  type TaskInput,
+  type TaskName,
+} from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
@@ -40,8 +47,13 @@ export interface OpenInferenceOptions {
 /** An HTTP caller's time-out is its expiry; Triton's clients wait a minute. */
 const EXPIRES_MS = 60_000;
 /** All elements together; base64 makes pictures larger by a third, JSON escapes a text up to six times. */
-const MAX_BODY_BYTES = { image: Math.floor(MAX_IMAGE_BYTES * 1.4), text: MAX_TEXT_BYTES * 6 } as const;
-const MAX_ELEMENT_BYTES = { image: MAX_IMAGE_BYTES, text: MAX_TEXT_BYTES } as const;
+const JSON_GROWTH: Readonly<Record<InputKind, number>> = {
+  image: 1.4,
+  audio: 1.4,
+  text: 6,
+  json: 6,
+  tensors: 1,
+};
 
 const tensorMetadata = z.object({
   name: z.string(),
@@ -192,30 +204,35 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
   const { models, bodies, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const { ref, task } = resolve(c, models);
-  return bodies.with(c.req.raw, MAX_BODY_BYTES[TASKS[task].inputKind], async (body) => {
-    const { head, elements } = decodeRequest(body, headBytesOf(c), inputForm(task));
-    const wanted = wantedOutputs(head);
-    const inputs = elements.map((element) => toInput(task, element, head.parameters));
-    const waitMs = Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000);
-    // All are waited for: the body's memory is theirs until then.
-    const settled = await Promise.allSettled(
-      inputs.map((input) =>
-        options.inferencer.infer({
-          model: ref.name,
-          input,
-          deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, waitMs),
-          expiresMonoMs: arrivedMonoMs + waitMs,
-        }),
-      ),
-    );
-    const replies = settled.map((one) => {
-      if (one.status === 'rejected') throw one.reason;
-      return one.value;
-    });
-    record(c, options, { replies, inputs });
-    const [first] = replies;
-    return respond(c, { ref: first?.model ?? ref, head, outputs: outputsOf(replies, head, wanted) });
-  });
+  const { inputKind } = TASKS[task];
+  return bodies.with(
+    c.req.raw,
+    Math.floor(MAX_INPUT_BYTES[inputKind] * JSON_GROWTH[inputKind]),
+    async (body) => {
+      const { head, elements } = decodeRequest(body, headBytesOf(c), inputForm(task));
+      const wanted = wantedOutputs(head);
+      const inputs = elements.map((element) => toInput(task, element, head.parameters));
+      const waitMs = Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000);
+      // All are waited for: the body's memory is theirs until then.
+      const settled = await Promise.allSettled(
+        inputs.map((input) =>
+          options.inferencer.infer({
+            model: ref.name,
+            input,
+            deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, waitMs),
+            expiresMonoMs: arrivedMonoMs + waitMs,
+          }),
+        ),
+      );
+      const replies = settled.map((one) => {
+        if (one.status === 'rejected') throw one.reason;
+        return one.value;
+      });
+      record(c, options, { replies, inputs });
+      const [first] = replies;
+      return respond(c, { ref: first?.model ?? ref, head, outputs: outputsOf(replies, head, wanted) });
+    },
+  );
 }
 
 function headBytesOf(c: Context): number | undefined {
@@ -229,8 +246,8 @@ function headBytesOf(c: Context): number | undefined {
 /** @throws INPUT_TOO_LARGE, PARAMETERS_INVALID */
 function toInput(task: TaskName, body: Uint8Array, parameters: InferRequest['parameters']): TaskInput {
   const kind = TASKS[task].inputKind;
-  if (body.length > MAX_ELEMENT_BYTES[kind])
-    throw new AppError('INPUT_TOO_LARGE', `an element is over ${MAX_ELEMENT_BYTES[kind]} bytes`);
+  if (body.length > MAX_INPUT_BYTES[kind])
+    throw new AppError('INPUT_TOO_LARGE', `an element is over ${MAX_INPUT_BYTES[kind]} bytes`);
   return {
     contentType: kind === 'image' ? 'application/octet-stream' : 'text/plain; charset=utf-8',
     body,

@@ -67,7 +67,10 @@ export class Board implements ResultBoard {
   inputShared(input: SharedInput): void {
     const { deviceId, requestId, pipeline, task, body } = input;
     if (this.#isAnothers(deviceId, requestId)) return;
-    const isText = TASKS[task].inputKind === 'text';
+    const { inputKind } = TASKS[task];
+    const isText = inputKind === 'text' || inputKind === 'json';
+    // Sounds and tensors have nothing that a page could show.
+    if (!isText && inputKind !== 'image') return;
     const seen: Seen = { deviceId, pipeline, text: isText ? cut(body) : null, thumbnail: undefined };
     put(this.#inputs, requestId, seen);
     if (isText) this.#tellAgain(requestId);

@@ -5,8 +5,9 @@
  *
  * node --import tsx models/recipes/certify.ts models/sst2-lstm models/sst2-minilm --data DATA
  */
-import { lossOf } from '../../agent/loss.ts';
+
 import { ROUTE_SCORE_FLOOR } from '../../shared/inference/classification.ts';
+import { lossOf } from '../../shared/inference/loss.ts';
 import type { CloudCertificate } from '../../shared/release/model-spec.ts';
 import { changeSpec } from '../../shared/release/spec-document.ts';
 import { AppError } from '../../shared/runtime/errors.ts';

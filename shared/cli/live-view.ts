@@ -1,7 +1,7 @@
 /** The Results of an agent as people watch them: a live table on a terminal, plain lines elsewhere, and totals. */
 import { createLogUpdate } from 'log-update';
 import { type Answer, isFailure, type Result } from '../contract/result.ts';
-import { classification } from '../contract/tasks.ts';
+import { classification } from '../contract/task-schemas.ts';
 import { colors } from './colors.ts';
 import { table } from './output.ts';
 

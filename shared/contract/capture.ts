@@ -3,12 +3,12 @@
  * whoever has recorded another system, and by newer versions: unknown keys are passed over.
  */
 import { z } from 'zod';
-import { comparedTask } from './answers.ts';
+import { taskName } from './tasks.ts';
 
 export const capture = z
   .object({
     id: z.string().max(1_000).optional(),
-    task: comparedTask.optional(),
+    task: taskName.optional(),
     /** Whose traffic it is, as a request's label. */
     label: z.string().max(1_000).optional(),
     /** How sure the local model was, higher is surer; follows from `local` where it is left out. */

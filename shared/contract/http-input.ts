@@ -6,48 +6,94 @@ import { z } from 'zod';
 import { AppError } from '../runtime/errors.ts';
 import { tryParseJson } from '../runtime/json.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
-import { TASKS, type TaskInput, type TaskName } from './tasks.ts';
+import { CONTENT_TYPES, TASKS, type TaskInput, type TaskName } from './tasks.ts';
 
-/** The JSON that says an input: a text, or a picture as base64. */
-export const jsonBody = z.object({
-  inputs: z.string(),
+/** The JSON that says an input: a text, a file as base64, or the task's own document. */
+export const jsonBody = z.looseObject({
+  inputs: z.unknown().refine((inputs) => inputs !== undefined, 'is missing'),
   parameters: z.record(z.string(), z.unknown()).optional(),
 });
+export type JsonBody = z.infer<typeof jsonBody>;
 
 const OPENING_BRACE = 0x7b;
 /** Some clients send pictures as `data:image/png;base64,…`. */
 const DATA_URL = /^data:[^,]{0,100};base64,/;
 
-/** @throws INPUT_EMPTY, BAD_REQUEST, PARAMETERS_INVALID */
+/** @throws INPUT_EMPTY, BAD_REQUEST, PARAMETERS_INVALID, INPUT_INVALID */
 export function readInput(task: TaskName, body: Uint8Array, contentType: string | undefined): TaskInput {
   if (body.length === 0) throw new AppError('INPUT_EMPTY');
-  const isImage = TASKS[task].inputKind === 'image';
-  const fallback = isImage ? 'application/octet-stream' : 'text/plain; charset=utf-8';
-  const saysJson = contentType?.startsWith('application/json') === true;
-  if (saysJson || body[0] === OPENING_BRACE) {
-    const json = tryParseJson(body);
-    if (json !== undefined || saysJson) return fromJson(task, json, isImage, fallback);
-    // A text may well begin with a brace; a picture never does.
-  }
-  const honest = isImage && contentType?.startsWith('image/') ? contentType : fallback;
+  const { inputKind } = TASKS[task];
+  const fallback = CONTENT_TYPES[inputKind];
+  const json = readJsonBody(task, body, contentType);
+  if (json !== undefined) return inputOf(task, json);
+  const isFile = inputKind === 'image' || inputKind === 'audio';
+  const honest = isFile && contentType?.startsWith(`${inputKind}/`) ? contentType : fallback;
   return { contentType: honest.length <= MAX_CONTENT_TYPE_CHARACTERS ? honest : fallback, body };
 }
 
-function fromJson(task: TaskName, json: unknown, isImage: boolean, contentType: string): TaskInput {
+/**
+ * The body as `{"inputs", "parameters"}`, where it is meant so.
+ *
+ * @returns undefined where it is the input itself
+ * @throws BAD_REQUEST
+ */
+export function readJsonBody(
+  task: TaskName,
+  body: Uint8Array,
+  contentType: string | undefined,
+): JsonBody | undefined {
+  const saysJson = contentType?.startsWith('application/json') === true;
+  const needsJson = TASKS[task].inputKind === 'json';
+  if (!saysJson && !needsJson && body[0] !== OPENING_BRACE) return undefined;
+  const json = tryParseJson(body);
+  // A text may well begin with a brace; a picture never does.
+  if (json === undefined && !saysJson && !needsJson) return undefined;
   const parsed = jsonBody.safeParse(json);
-  if (!parsed.success)
-    throw new AppError('BAD_REQUEST', 'the JSON body must be {"inputs": string, "parameters"?: object}');
-  const { inputs, parameters } = parsed.data;
-  const body = isImage ? Buffer.from(inputs.replace(DATA_URL, ''), 'base64') : Buffer.from(inputs, 'utf8');
-  if (body.length === 0) throw new AppError('INPUT_EMPTY');
-  if (!parameters) return { contentType, body };
-  const checked = TASKS[task].parameters.safeParse(parameters);
-  if (!checked.success) {
-    const issue = checked.error.issues[0];
-    throw new AppError(
-      'PARAMETERS_INVALID',
-      `parameters${issue?.path.length ? `.${issue.path.join('.')}` : ''}: ${issue?.message}`,
-    );
+  if (parsed.success) return parsed.data;
+  const form = TASKS[task].inputs === undefined ? 'string' : `the input of ${task}`;
+  throw new AppError('BAD_REQUEST', `the JSON body must be {"inputs": ${form}, "parameters"?: object}`);
+}
+
+/** @throws INPUT_EMPTY, BAD_REQUEST, PARAMETERS_INVALID, INPUT_INVALID */
+export function inputOf(task: TaskName, json: JsonBody): TaskInput {
+  const { inputKind, needsParameters } = TASKS[task];
+  const input = { contentType: CONTENT_TYPES[inputKind], body: bodyOf(task, json.inputs) };
+  const parameters = parametersOf(task, json);
+  return parameters === undefined && !needsParameters
+    ? input
+    : { ...input, parameters: checked(task, parameters ?? {}) };
+}
+
+/** @throws INPUT_EMPTY, BAD_REQUEST, INPUT_INVALID */
+function bodyOf(task: TaskName, inputs: unknown): Uint8Array {
+  const { inputKind, inputs: schema } = TASKS[task];
+  if (schema !== undefined) {
+    const parsed = schema.safeParse(inputs);
+    if (!parsed.success) throw new AppError('INPUT_INVALID', `inputs${firstIssue(parsed.error)}`);
+    return Buffer.from(JSON.stringify(parsed.data));
   }
-  return { contentType, body, parameters: checked.data };
+  if (typeof inputs !== 'string')
+    throw new AppError('BAD_REQUEST', 'the JSON body must be {"inputs": string, "parameters"?: object}');
+  const body =
+    inputKind === 'text' ? Buffer.from(inputs, 'utf8') : Buffer.from(inputs.replace(DATA_URL, ''), 'base64');
+  if (body.length === 0) throw new AppError('INPUT_EMPTY');
+  return body;
+}
+
+/** Feature extraction has its parameters beside `inputs`; they are taken from either place. */
+function parametersOf(task: TaskName, json: JsonBody): Record<string, unknown> | undefined {
+  if (task !== 'feature-extraction') return json.parameters;
+  const { inputs: _inputs, parameters, ...beside } = json;
+  const all = { ...beside, ...parameters };
+  return Object.keys(all).length === 0 ? undefined : all;
+}
+
+function checked(task: TaskName, parameters: Record<string, unknown>): Record<string, unknown> {
+  const parsed = TASKS[task].parameters.safeParse(parameters);
+  if (parsed.success) return parsed.data;
+  throw new AppError('PARAMETERS_INVALID', `parameters${firstIssue(parsed.error)}`);
+}
+
+function firstIssue({ issues: [issue] }: z.ZodError): string {
+  return `${issue?.path.length ? `.${issue.path.join('.')}` : ''}: ${issue?.message}`;
 }

@@ -1,10 +1,7 @@
 /** From a graph's logits to answers, as `config.json` and `outrider.json` say; the last step of every classification task. */
 import { basename } from 'node:path';
-import {
-  type ClassificationParameters,
-  classificationParameters,
-  type TaskInput,
-} from '../contract/tasks.ts';
+import { type ClassificationParameters, classificationParameters } from '../contract/task-schemas.ts';
+import type { TaskInput } from '../contract/tasks.ts';
 import { AppError } from '../runtime/errors.ts';
 import { classify, ROUTE_SCORE_FLOOR, routeScoreOf, type ScoreFunction } from './classification.ts';
 import { type ClassifierConfig, labelsInOrder } from './model-files.ts';

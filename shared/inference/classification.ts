@@ -1,5 +1,5 @@
 /** Logits to labels, scores and the score that the router orders by; shared by the classification tasks. Pure. */
-import type { Classification } from '../contract/tasks.ts';
+import type { Classification } from '../contract/task-schemas.ts';
 
 /**
  * The lowest route score, for "as unsure as can be" (NaN logits, a text that was cut): finite, because JSON has no -Infinity.

@@ -5,7 +5,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MAX_IMAGE_BYTES } from '../contract/limits.ts';
-import { TASKS, type TaskInput } from '../contract/tasks.ts';
+import { CONTENT_TYPES, TASKS, type TaskInput } from '../contract/tasks.ts';
 import type { ModelFolder } from '../release/model-folder.ts';
 import type { ModelSpec } from '../release/model-spec.ts';
 import { AppError, systemCode } from '../runtime/errors.ts';
@@ -24,13 +24,16 @@ const DIGITS = 6;
 
 /** @throws MODEL_SELF_TEST_FAILED (its file cannot be read) */
 export async function readGolden({ path, spec }: Folder, index: number): Promise<GoldenInput> {
-  const { input } = spec.golden[index] as ModelSpec['golden'][number];
-  const isFile = 'file' in input;
-  const name = isFile ? input.file : `text ${index + 1}`;
-  const body = isFile ? await readGoldenFile(path, input.file) : Buffer.from(input.text);
-  const isText = TASKS[spec.task].inputKind === 'text';
-  const contentType = isText ? 'text/plain; charset=utf-8' : 'application/octet-stream';
-  return { name, input: { contentType, body } };
+  const { input, parameters } = spec.golden[index] as ModelSpec['golden'][number];
+  const { inputKind } = TASKS[spec.task];
+  const name = 'file' in input ? input.file : `${inputKind} ${index + 1}`;
+  const body = await goldenBody(path, input);
+  return { name, input: { contentType: CONTENT_TYPES[inputKind], body, ...(parameters && { parameters }) } };
+}
+
+function goldenBody(folder: string, input: ModelSpec['golden'][number]['input']): Promise<Buffer> | Buffer {
+  if ('file' in input) return readGoldenFile(folder, input.file);
+  return Buffer.from('text' in input ? input.text : JSON.stringify(input.json));
 }
 
 /**
@@ -43,9 +46,9 @@ export async function answerGolden(
   folder: Folder,
 ): Promise<ModelSpec['golden']> {
   const answered: ModelSpec['golden'] = [];
-  for (const [index, { input }] of folder.spec.golden.entries()) {
+  for (const [index, golden] of folder.spec.golden.entries()) {
     const { output } = await runner.infer((await readGolden(folder, index)).input);
-    answered.push({ input, output: rounded(output) });
+    answered.push({ ...golden, output: rounded(output) });
   }
   return answered;
 }

@@ -2,8 +2,7 @@
  * What can be told about an input without decoding it: its kind by the first bytes, its size, its parameters.
  * Pure and cheap, so that a serving process turns a hopeless input away before it costs anything.
  */
-import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../contract/limits.ts';
-import { TASKS, type TaskInput, type TaskName } from '../contract/tasks.ts';
+import { type InputKind, MAX_INPUT_BYTES, TASKS, type TaskInput, type TaskName } from '../contract/tasks.ts';
 import { AppError } from '../runtime/errors.ts';
 
 /** The picture formats that are decoded here. */
@@ -22,24 +21,27 @@ const SNIFF_BYTES = 1_024;
 /**
  * Refuses what can be refused by a look.
  *
- * @throws INPUT_EMPTY, INPUT_TOO_LARGE, INPUT_KIND_WRONG, IMAGE_UNSUPPORTED, IMAGE_CORRUPT, PARAMETERS_INVALID
+ * @throws INPUT_EMPTY, INPUT_TOO_LARGE, INPUT_KIND_WRONG, IMAGE_UNSUPPORTED, IMAGE_CORRUPT, PARAMETERS_INVALID (also where the
+ * task can't do without)
  */
 export function checkInput(task: TaskName, input: TaskInput): void {
   const { inputKind } = TASKS[task];
   const { body } = input;
   if (body.length === 0) throw new AppError('INPUT_EMPTY');
-  const maxBytes = inputKind === 'image' ? MAX_IMAGE_BYTES : MAX_TEXT_BYTES;
+  const maxBytes = MAX_INPUT_BYTES[inputKind];
   if (body.length > maxBytes)
     throw new AppError('INPUT_TOO_LARGE', `the input has ${body.length} bytes, the limit is ${maxBytes}`);
   if (inputKind === 'image') pictureFormat(body);
-  else refusePicture(task, body);
+  // Which sounds and tensors can be read, their readers know.
+  else if (inputKind !== 'tensors') refusePicture(task, body);
   checkParameters(task, input.parameters);
 }
 
 /** @throws PARAMETERS_INVALID naming each parameter and what was expected */
 function checkParameters(task: TaskName, parameters: TaskInput['parameters']): void {
-  if (parameters === undefined) return;
-  const parsed = TASKS[task].parameters.safeParse(parameters);
+  const { needsParameters, parameters: schema } = TASKS[task];
+  if (parameters === undefined && !needsParameters) return;
+  const parsed = schema.safeParse(parameters ?? {});
   if (parsed.success) return;
   const problems = parsed.error.issues.map(
     (issue) => `${issue.path.join('.') || 'parameters'}: ${issue.message}`,
@@ -69,13 +71,21 @@ export function pictureFormat(body: Uint8Array): PictureFormat {
   }
 }
 
+const TAKES: Readonly<Record<InputKind, string>> = {
+  image: 'a picture',
+  audio: 'a sound',
+  text: 'text',
+  json: 'JSON',
+  tensors: 'tensors',
+};
+
 function refusePicture(task: TaskName, body: Uint8Array): void {
   const sniffed = sniff(body);
   // An SVG is text: a text task may well be asked about one.
   if (sniffed.kind === 'picture' || (sniffed.kind === 'refused' && sniffed.format !== 'svg'))
     throw new AppError(
       'INPUT_KIND_WRONG',
-      `${task} takes text, the input is ${sniffed.format.toUpperCase()}`,
+      `${task} takes ${TAKES[TASKS[task].inputKind]}, the input is ${sniffed.format.toUpperCase()}`,
     );
 }
 

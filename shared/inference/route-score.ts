@@ -2,8 +2,17 @@
  * How sure a model is, from its answer alone: for recorded answers of other systems, which keep no logits (ROUTER.md 3). Where
  * there are logits, `routeScoreOf` says more. Higher is surer; any answer has a score, and it is finite. Pure.
  */
-import { type ComparedTask, detectionAnswer, rankedAnswer, spanAnswer } from '../contract/answers.ts';
-import type { Classification } from '../contract/tasks.ts';
+import {
+  detectionAnswer,
+  embeddingAnswer,
+  entitiesAnswer,
+  filledAnswer,
+  rankedAnswer,
+  spanAnswer,
+  textAnswer,
+} from '../contract/answers.ts';
+import type { Classification } from '../contract/task-schemas.ts';
+import { RANKED_TASKS, type TaskName } from '../contract/tasks.ts';
 import { ROUTE_SCORE_FLOOR, routeScoreOf } from './classification.ts';
 
 /** Boxes below it are no candidates: detectors list hundreds that nobody would keep. */
@@ -17,29 +26,44 @@ const NOTHING_FOUND = -Math.LN2;
 const MOST_LACKING = 2 ** -25;
 
 /**
- * @param random uniform in [0, 1): the score where the answer says nothing of how sure it is (tensors). By it a certified share
+ * @param random uniform in [0, 1): the score where the answer says nothing of how sure it is (tensors, texts). By it a certified share
  *   stays local at random.
  * @returns `ROUTE_SCORE_FLOOR` for an answer that cannot be read
  */
-export function routeScoreOfAnswer(task: ComparedTask, answer: unknown, random: () => number): number {
+export function routeScoreOfAnswer(task: TaskName, answer: unknown, random: () => number): number {
   switch (task) {
     case 'image-classification':
     case 'text-classification':
+    case 'zero-shot-classification':
       return ofRanked(answer);
     case 'object-detection':
       return ofDetections(answer);
+    case 'token-classification':
+      return ofEntities(answer);
     case 'question-answering': {
       const score = spanAnswer.safeParse(answer).data?.score;
       return score === undefined ? ROUTE_SCORE_FLOOR : logOdds(score, 0);
     }
+    case 'fill-mask': {
+      const filled = filledAnswer.safeParse(answer).data;
+      return filled ? logOdds(Math.max(...filled.map(({ score }) => score)), 0) : ROUTE_SCORE_FLOOR;
+    }
+    case 'feature-extraction':
+      return embeddingAnswer.safeParse(answer).success ? random() : ROUTE_SCORE_FLOOR;
+    case 'translation':
+    case 'summarization':
+    case 'text-generation':
+    case 'automatic-speech-recognition':
+    case 'image-to-text':
+      return textAnswer.safeParse(answer).success ? random() : ROUTE_SCORE_FLOOR;
     case 'tensor':
       return random();
   }
 }
 
 /** Probability 0..1 of the best label; null where the answer has none (logits, other tasks, what cannot be read). */
-export function topProbabilityOf(task: ComparedTask, answer: unknown): number | null {
-  if (task !== 'image-classification' && task !== 'text-classification') return null;
+export function topProbabilityOf(task: TaskName, answer: unknown): number | null {
+  if (!RANKED_TASKS.has(task)) return null;
   const ranked = rankedAnswer.safeParse(answer).data;
   return ranked && areProbabilities(ranked) ? topOf(ranked) : null;
 }
@@ -62,6 +86,15 @@ const topOf = (ranked: readonly Classification[]): number =>
 
 const areProbabilities = (ranked: readonly Classification[]): boolean =>
   ranked.every(({ score }) => score >= 0 && score <= 1);
+
+/** Log-probability that all that it names are right; it may have overlooked one where it names none. */
+function ofEntities(answer: unknown): number {
+  const entities = entitiesAnswer.safeParse(answer).data;
+  if (!entities || entities.some(({ score }) => score === undefined)) return ROUTE_SCORE_FLOOR;
+  if (entities.length === 0) return NOTHING_FOUND;
+  const sum = entities.reduce((all, { score = 0 }) => all + Math.log(Math.max(LEAST_CANDIDATE, score)), 0);
+  return Math.min(0, sum);
+}
 
 /** Log-probability that no box's decision to keep or drop it flips. */
 function ofDetections(answer: unknown): number {

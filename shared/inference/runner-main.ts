@@ -11,6 +11,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
+import type { TaskName } from '../contract/tasks.ts';
 import { SPEC_FILE } from '../release/model-folder.ts';
 import { modelSpec } from '../release/model-spec.ts';
 import { AppError, type ErrorBody, toAppError } from '../runtime/errors.ts';
@@ -18,9 +19,7 @@ import { shrinkPicture } from './image.ts';
 import { readModelJson } from './model-files.ts';
 import type { Inference, Outcome } from './runner.ts';
 import { type FromRunner, type ToRunner, toRunner } from './runner-protocol.ts';
-import type { TaskModel } from './task-model.ts';
-import { loadImageClassification } from './tasks/image-classification.ts';
-import { loadTextClassification } from './tasks/text-classification.ts';
+import type { ModelSource, TaskModel } from './task-model.ts';
 import { startWatchdog } from './watchdog.ts';
 
 type Call = Extract<ToRunner, { id: number }>;
@@ -52,36 +51,49 @@ async function load(options: Load): Promise<Serve> {
     threads: options.threads,
     allowSpinning: options.allowSpinning,
   };
-  const ready = (model: Pick<TaskModel<unknown>, 'maxBatchSize' | 'executionProvider'>): void =>
-    say({
-      type: 'ready',
-      name: spec.name,
-      task: spec.task,
-      maxBatchSize: model.maxBatchSize,
-      executionProvider: model.executionProvider,
-    });
-  switch (spec.task) {
-    case 'image-classification': {
-      const model = await loadImageClassification(source);
-      ready(model);
-      return serve(model);
-    }
-    case 'text-classification': {
-      const model = await loadTextClassification(source);
-      ready(model);
-      return serve(model);
-    }
-  }
+  const model = await (await LOADERS[spec.task]())(source);
+  say({
+    type: 'ready',
+    name: spec.name,
+    task: spec.task,
+    maxBatchSize: model.maxBatchSize,
+    executionProvider: model.executionProvider,
+  });
+  return serve(model);
 }
+
+type Loader = (source: ModelSource) => Promise<TaskModel<unknown>>;
+const notBuilt: Loader = (source) => {
+  throw new AppError('MODEL_INVALID', `${source.spec.task} is not built yet`);
+};
+
+/** Each task's code is loaded where a model needs it. */
+const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
+  'image-classification': async () =>
+    (await import('./tasks/image-classification.ts')).loadImageClassification,
+  'object-detection': async () => notBuilt,
+  'text-classification': async () => (await import('./tasks/text-classification.ts')).loadTextClassification,
+  'token-classification': async () => notBuilt,
+  'question-answering': async () => notBuilt,
+  'zero-shot-classification': async () => notBuilt,
+  'feature-extraction': async () => notBuilt,
+  'fill-mask': async () => notBuilt,
+  tensor: async () => notBuilt,
+  translation: async () => notBuilt,
+  summarization: async () => notBuilt,
+  'text-generation': async () => notBuilt,
+  'automatic-speech-recognition': async () => notBuilt,
+  'image-to-text': async () => notBuilt,
+};
 
 /** When a machine runs out of memory, Linux should end a runner rather than the program that serves. */
 async function volunteerForOutOfMemory(): Promise<void> {
   await writeFile('/proc/self/oom_score_adj', '500').catch(() => undefined);
 }
 
-function serve<P>(model: TaskModel<P>): Serve {
+function serve(model: TaskModel<unknown>): Serve {
   interface Waiting {
-    readonly prepared: P;
+    readonly prepared: unknown;
     readonly preprocessMs: number;
   }
   const waiting = new Map<number, Waiting>();

@@ -3,22 +3,15 @@
  * recorded when it was made. A version without golden inputs only has to answer at all. The hub asks before it publishes, a device
  * before it promotes.
  */
-import { type Classification, classification, TASKS, type TaskName } from '../contract/tasks.ts';
+import { rankedAnswer } from '../contract/answers.ts';
+import { RANKED_TASKS, TASKS, type TaskName } from '../contract/tasks.ts';
 import type { ModelFolder } from '../release/model-folder.ts';
 import { AppError, ERRORS, toAppError } from '../runtime/errors.ts';
 import { median } from '../runtime/median.ts';
 import { type GoldenInput, goldenFailed, readGolden } from './golden.ts';
+import { differenceOf } from './golden-difference.ts';
 import type { Inference, Runner } from './runner.ts';
-
-/** Scores 0..1 may differ by this: quantized models round differently on other processors. */
-export const SCORE_TOLERANCE = 0.05;
-
-/** 8 x 8 px, grey: the least that every picture model takes. */
-const SMOKE_PICTURE = Buffer.from(
-  'iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAAD0lEQVQI12NowAEYhpYEAILzYAGUMxmUAAAAAElFTkSuQmCC',
-  'base64',
-);
-const SMOKE_TEXT = 'a';
+import { smallestInput } from './smallest-input.ts';
 
 export interface SelfTestOptions {
   /** How often the whole list is run; more than once warms up and makes the time steadier. */
@@ -34,7 +27,7 @@ export interface SelfTestVerdict {
 
 interface Trial extends GoldenInput {
   /** undefined: any answer will do. */
-  readonly expected: readonly Classification[] | undefined;
+  readonly expected: unknown;
 }
 
 /**
@@ -49,7 +42,7 @@ export async function selfTest(
   const { golden, task } = folder.spec;
   const times: number[] = [];
   for (let round = 0; round < repeat; round++) {
-    if (golden.length === 0) times.push(await run(runner, smokeTrial(task), task));
+    if (golden.length === 0) times.push(await run(runner, await smokeTrial(folder), task));
     // One at a time, read again each time: golden inputs may be large, and a device small.
     for (const index of golden.keys()) times.push(await run(runner, await trialOf(folder, index), task));
   }
@@ -67,51 +60,28 @@ async function run(runner: Pick<Runner, 'infer'>, trial: Trial, task: TaskName):
   });
   const actual = TASKS[task].output.safeParse(answer.output);
   if (!actual.success) throw goldenFailed(name, `the answer is not of the form of ${task}`, actual.error);
-  if (expected) compare(name, expected, classification.array().parse(actual.data));
+  if (expected !== undefined) {
+    const problem = differenceOf(task, expected, actual.data);
+    if (problem !== undefined) throw goldenFailed(name, problem);
+  }
   return timeOf(answer);
 }
 
 async function trialOf(folder: Pick<ModelFolder, 'path' | 'spec'>, index: number): Promise<Trial> {
   const { name, input } = await readGolden(folder, index);
-  const expected = classification.array().min(1).safeParse(folder.spec.golden[index]?.output);
+  const { task, golden } = folder.spec;
+  const form = RANKED_TASKS.has(task) ? rankedAnswer : TASKS[task].output;
+  const expected = form.safeParse(golden[index]?.output);
   if (!expected.success)
-    throw new AppError('MODEL_INVALID', `the golden output of ${name} is not one of ${folder.spec.task}`, {
+    throw new AppError('MODEL_INVALID', `the golden output of ${name} is not one of ${task}`, {
       cause: expected.error,
     });
   return { name, input, expected: expected.data };
 }
 
-function smokeTrial(task: TaskName): Trial {
-  const input =
-    TASKS[task].inputKind === 'image'
-      ? { contentType: 'image/png', body: SMOKE_PICTURE }
-      : { contentType: 'text/plain; charset=utf-8', body: Buffer.from(SMOKE_TEXT) };
-  return { name: `the smallest ${TASKS[task].inputKind}`, input, expected: undefined };
+async function smokeTrial(folder: Pick<ModelFolder, 'path' | 'spec'>): Promise<Trial> {
+  const { inputKind } = TASKS[folder.spec.task];
+  return { name: `the smallest ${inputKind}`, input: await smallestInput(folder), expected: undefined };
 }
-
-/** @throws MODEL_SELF_TEST_FAILED */
-function compare(name: string, expected: readonly Classification[], actual: readonly Classification[]): void {
-  const [wanted, got] = [best(expected), best(actual)];
-  if (!got) throw goldenFailed(name, `expected ${show(wanted)}, it answers nothing`);
-  if (got.label !== wanted?.label)
-    throw goldenFailed(name, `expected ${show(wanted)}, it answers ${show(got)}`);
-  const lowest = Math.min(...actual.map(({ score }) => score));
-  for (const { label, score } of expected) {
-    const found = actual.find((one) => one.label === label);
-    // A label that is not among the best has at most the score of the last of them.
-    const difference = found ? Math.abs(found.score - score) : Math.max(0, score - lowest);
-    if (!(difference <= SCORE_TOLERANCE))
-      throw goldenFailed(
-        name,
-        `expected ${show({ label, score })}, it answers ${show(found ?? { label, score: lowest })}`,
-      );
-  }
-}
-
-const best = (all: readonly Classification[]): Classification | undefined =>
-  all.reduce<Classification | undefined>((a, b) => (a && a.score >= b.score ? a : b), undefined);
-
-const show = (one: Classification | undefined): string =>
-  one ? `“${one.label}” with ${one.score.toFixed(3)}` : 'nothing';
 
 const timeOf = ({ timingsMs }: Inference): number => timingsMs.preprocess + timingsMs.inference;

@@ -53,8 +53,10 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
       );
     }
   }
-  if (!(spec.model in spec.files))
-    throw new AppError('MODEL_INVALID', `${basename(path)}: ${spec.model} has no SHA-256 in ${SPEC_FILE}`);
+  for (const graph of [spec.model, ...spec.graphs]) {
+    if (!(graph in spec.files))
+      throw new AppError('MODEL_INVALID', `${basename(path)}: ${graph} has no SHA-256 in ${SPEC_FILE}`);
+  }
   return { path, spec, digest: versionDigest(hashes), bytes };
 }
 
@@ -110,12 +112,16 @@ async function readSpec(path: string): Promise<ModelSpec> {
   throw new AppError('MODEL_INVALID', `${path}/${SPEC_FILE}: ${problems.join('; ')}`);
 }
 
-/** A variant that outrider.json does not name is another version's file. */
-function counts(file: string, spec: ModelSpec): boolean {
+/** A variant that outrider.json does not name is another version's file, and so are the weights beside it. */
+function counts(file: string, spec: Pick<ModelSpec, 'model' | 'graphs'>): boolean {
   if (file.split('/').some((part) => part.startsWith('.'))) return false;
   if (TRAVELS_ONLY.test(basename(file))) return false;
-  return !file.endsWith('.onnx') || file === spec.model;
+  const graph = EXTERNAL_DATA.exec(file)?.[1] ?? file;
+  return !graph.endsWith('.onnx') || graph === spec.model || spec.graphs.includes(graph);
 }
+
+/** Weights outside of their graph, as exporters name them: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`. */
+const EXTERNAL_DATA = /^(.+\.onnx)[._]data(?:_\d+)?$/;
 
 async function listFiles(root: string, prefix: string): Promise<string[]> {
   const found: string[] = [];

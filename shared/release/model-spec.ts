@@ -26,7 +26,34 @@ export type CloudCertificate = z.infer<typeof cloudCertificate>;
 const goldenInput = z.union([
   z.strictObject({ text: z.string().min(1) }),
   z.strictObject({ file: innerPath }),
+  /** The task's `inputs`, where they are a JSON document. */
+  z.strictObject({ json: z.unknown() }),
 ]);
+
+/** An input or output of a graph, as ONNX Runtime names its type (`float32`, `int64`, `string` …); null is a dynamic axis. */
+export const tensorSpec = z.strictObject({
+  name: z.string().min(1),
+  type: z.string(),
+  dims: z.array(z.int().min(0).nullable()),
+});
+export type TensorSpec = z.infer<typeof tensorSpec>;
+
+/** How a detector's outputs are to be read, and how its picture is made. */
+export const detectorFamily = z.enum([
+  /** DETR, YOLOS, Conditional DETR: `logits` with a "no object" class last, `pred_boxes` as cxcywh 0..1. */
+  'detr',
+  /** RT-DETR, D-FINE, Deformable DETR: the same outputs, each class by itself, without "no object". */
+  'rt-detr',
+  /** f32[N,A,5+C]: cx, cy, w, h of the grid before decoding or px, objectness, classes; BGR 0..255 in the top left corner. */
+  'yolox',
+  /** f32[N,A,5+C]: cxcywh px, objectness, classes; RGB 0..1 in the middle. YOLOv5, v6, v7. */
+  'yolov5',
+  /** f32[N,4+C,A]: cxcywh px, classes; RGB 0..1 in the middle. YOLOv8, v9, v11. */
+  'yolov8',
+  /** f32[N,K,6]: xyxy px, score, class; non-maximum suppression done. YOLOv10, and exports with NMS. */
+  'yolov10',
+]);
+export type DetectorFamily = z.infer<typeof detectorFamily>;
 
 export const modelSpec = z.strictObject({
   schema: z.literal(1),
@@ -34,7 +61,20 @@ export const modelSpec = z.strictObject({
   task: taskName,
   /** The ONNX variant of this version. */
   model: innerPath,
-  precision: z.enum(['float32', 'int8-static', 'int8-dynamic', 'int8-weights']),
+  precision: z.enum(['float32', 'float16', 'int8-static', 'int8-dynamic', 'int8-weights', 'int4-weights']),
+  /** Further ONNX files that belong to it: encoder and decoder of a model that generates. */
+  graphs: z.array(innerPath).max(16).default([]),
+  /** What the graph takes and gives, as its import has read it. */
+  signature: z
+    .strictObject({ inputs: z.array(tensorSpec).max(256), outputs: z.array(tensorSpec).max(256) })
+    .optional(),
+  detector: z
+    .strictObject({
+      family: detectorFamily,
+      /** Boxes of one label that overlap more (intersection over union, 0..1) are one; the family's own when left out. */
+      iouThreshold: z.number().gt(0).max(1).optional(),
+    })
+    .optional(),
   /** Fold `DequantizeLinear` into float weights at load (session.disable_quant_qdq); for int8-weights files only. */
   foldDequantize: z.boolean().default(false),
   /** `safe`: an answer does not depend on its neighbours in the batch. */
@@ -56,7 +96,15 @@ export const modelSpec = z.strictObject({
     })
     .default({}),
   /** Inputs with the outputs of the runner that published this version, for self-tests. */
-  golden: z.array(z.strictObject({ input: goldenInput, output: z.unknown() })).default([]),
+  golden: z
+    .array(
+      z.strictObject({
+        input: goldenInput,
+        parameters: z.record(z.string(), z.unknown()).optional(),
+        output: z.unknown(),
+      }),
+    )
+    .default([]),
   /** SHA-256 of every file that a runner reads, except this one. */
   files: z.record(innerPath, digest),
 });

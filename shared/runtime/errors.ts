@@ -58,6 +58,11 @@ export const ERRORS = {
   ),
   BODY_TIMEOUT: caller(408, 'The body did not arrive in time.', 'Send it faster, or a smaller one.'),
   TEXT_INVALID: caller(422, 'The text is not valid UTF-8.', 'Send UTF-8 text.'),
+  INPUT_INVALID: caller(
+    422,
+    'The input is not what the task takes.',
+    'See the message, and docs/protocol.md for the task’s input.',
+  ),
   INPUT_POISONOUS: caller(
     422,
     'The input ended the model’s runner each time that it was tried.',
@@ -74,6 +79,11 @@ export const ERRORS = {
     'Send at most 64 megapixels as JPEG, 16 in other formats.',
   ),
   IMAGE_UNSUPPORTED: caller(415, 'The picture format is not supported.', 'Convert it to JPEG, PNG or WebP.'),
+  AUDIO_INVALID: caller(
+    422,
+    'The sound cannot be decoded.',
+    'Send WAV; the message names what else is understood.',
+  ),
   INPUT_KIND_WRONG: caller(
     415,
     'The input is of the wrong kind for this task.',

@@ -16,7 +16,7 @@ import type { Uplink } from '../../agent/ports.ts';
 import { Fanout } from '../../agent/sink/fanout.ts';
 import { Slot } from '../../agent/slot/slot.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
-import { classification } from '../../shared/contract/tasks.ts';
+import { classification } from '../../shared/contract/task-schemas.ts';
 import { startRunner } from '../../shared/inference/runner-process.ts';
 import { selfTest } from '../../shared/inference/self-test.ts';
 import { type ModelFolder, openModelFolder } from '../../shared/release/model-folder.ts';

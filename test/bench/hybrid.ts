@@ -5,10 +5,10 @@
  * node --import tsx test/bench/hybrid.ts --data DATA
  */
 import { parseArgs } from 'node:util';
-import { lossOf } from '../../agent/loss.ts';
 import { askModel } from '../../models/recipes/measure/answers.ts';
 import { runTool } from '../../models/recipes/measure/command.ts';
 import { readExamples } from '../../models/recipes/measure/examples.ts';
+import { lossOf } from '../../shared/inference/loss.ts';
 import { writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { inTree } from './harness.ts';

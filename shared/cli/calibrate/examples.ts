@@ -46,6 +46,9 @@ const EXTENSIONS = {
   text: new Set(['.txt']),
 };
 const MAX_BYTES = { image: MAX_IMAGE_BYTES, text: MAX_TEXT_BYTES };
+type Kind = keyof typeof EXTENSIONS;
+/** Only classification is calibrated, of pictures or of texts. */
+const kindOf = (task: TaskName): Kind => (TASKS[task].inputKind === 'image' ? 'image' : 'text');
 
 /** @throws FILE_UNREADABLE, BAD_REQUEST (naming the folder or line, and what was expected), INPUT_TOO_LARGE */
 export async function readLabelled(path: string, wanted: Wanted): Promise<LabelledSet> {
@@ -62,7 +65,7 @@ export async function readLabelled(path: string, wanted: Wanted): Promise<Labell
 }
 
 async function ofFolder(path: string, { task, labels }: Wanted): Promise<LabelledSet> {
-  const kind = TASKS[task].inputKind;
+  const kind = kindOf(task);
   const examples: LabelledExample[] = [];
   let leftOut = 0;
   for (const entry of await list(path)) {
@@ -117,7 +120,7 @@ async function ofLine(
   where: string,
   { task, labels, folder }: Wanted & { readonly folder: string },
 ): Promise<LabelledExample> {
-  const kind = TASKS[task].inputKind;
+  const kind = kindOf(task);
   const said = parsed(text, where);
   const label = known(said.label, labels, where);
   if ((said.text === undefined) === (said.file === undefined))

@@ -1,6 +1,7 @@
 /** Asks a model about labelled examples: the raw logits of each, and which inputs could not be answered. */
 import { z } from 'zod';
-import { classification, TASKS, type TaskName } from '../../contract/tasks.ts';
+import { classification } from '../../contract/task-schemas.ts';
+import { TASKS, type TaskName } from '../../contract/tasks.ts';
 import type { Runner } from '../../inference/runner.ts';
 import type { LabelledLogits } from '../../inference/temperature.ts';
 import { AppError, type ErrorCode, toAppError } from '../../runtime/errors.ts';

@@ -1,6 +1,6 @@
 /** `image-classification`: a picture to labels with scores. */
 import { join } from 'node:path';
-import type { ClassificationParameters } from '../../contract/tasks.ts';
+import type { ClassificationParameters } from '../../contract/task-schemas.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { mixesRows } from '../batch-safety.ts';
 import { ClassificationHead, parametersOf } from '../classification-head.ts';

@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Batcher } from '../../../cloud/batcher/batcher.ts';
 import { LocalEngine } from '../../../cloud/engine/local-engine.ts';
-import type { Classification, TaskInput } from '../../../shared/contract/tasks.ts';
+import type { Classification } from '../../../shared/contract/task-schemas.ts';
+import type { TaskInput } from '../../../shared/contract/tasks.ts';
+import { readGolden } from '../../../shared/inference/golden.ts';
 import { startRunner } from '../../../shared/inference/runner-process.ts';
 import { findModelFolders } from '../../../shared/release/model-folder.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
-import { bytesInput, runnerOptions, textInput } from './fixture-models.ts';
+import { runnerOptions } from './fixture-models.ts';
 
 /** int8 graphs differ a little from one processor to the next. */
 const SCORE_TOLERANCE = 0.02;
@@ -50,9 +50,7 @@ for (const { spec, path } of folders) {
   test(`${spec.name} gives its golden answers, alone and batched, as its recipe saw them`, async () => {
     assert.ok(spec.golden.length > 0);
     const inputs = await Promise.all(
-      spec.golden.map(async ({ input }) =>
-        'text' in input ? textInput(input.text) : bytesInput(await readFile(join(path, input.file))),
-      ),
+      spec.golden.map(async (_, index) => (await readGolden({ path, spec }, index)).input),
     );
     const together = await Promise.all(inputs.map((input) => ask(spec.name, input)));
     for (const [index, { output }] of spec.golden.entries()) {

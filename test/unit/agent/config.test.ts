@@ -129,7 +129,7 @@ devise: gate-01
 hub: { url: "ftp://hub.example.com", mqtt: "hub.example.com:1883" }
 pipelines:
   - name: "a gate"
-    task: object-detection
+    task: no-such-task
     edge: ../small
     route: { agreement: 1.5, deadline: soon }
     feed: { type: folder }

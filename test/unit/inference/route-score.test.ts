@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { comparedTask } from '../../../shared/contract/answers.ts';
+import { taskName } from '../../../shared/contract/tasks.ts';
 import { ROUTE_SCORE_FLOOR } from '../../../shared/inference/classification.ts';
 import { breakTies, routeScoreOfAnswer, topProbabilityOf } from '../../../shared/inference/route-score.ts';
 import { seededRandom } from '../../../shared/runtime/random.ts';
@@ -72,7 +72,7 @@ test('tensors say nothing: the score is chance', () => {
 });
 
 test('what cannot be read is as unsure as can be', () => {
-  for (const task of comparedTask.options.filter((one) => one !== 'tensor'))
+  for (const task of taskName.options.filter((one) => one !== 'tensor'))
     for (const answer of [undefined, null, 'cat', [{ label: 'cat', score: Number.NaN }], { score: 1 }])
       assert.equal(routeScoreOfAnswer(task, answer, half), ROUTE_SCORE_FLOOR);
   assert.equal(ofLabels(), ROUTE_SCORE_FLOOR);
@@ -89,7 +89,7 @@ test('every answer has a finite score', () => {
   );
   const span = fc.record({ answer: fc.string(), score: fc.double() });
   const answer = fc.oneof(labels, boxes, span, fc.jsonValue());
-  for (const task of comparedTask.options)
+  for (const task of taskName.options)
     fc.assert(fc.property(answer, (value) => Number.isFinite(routeScoreOfAnswer(task, value, half))));
 });
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { lossOf, lossOptions } from '../../../agent/loss.ts';
-import { comparedTask } from '../../../shared/contract/answers.ts';
+import { type TaskName, taskName } from '../../../shared/contract/tasks.ts';
+import { lossOf, lossOptions } from '../../../shared/inference/loss.ts';
 
 const labels = (...names: string[]) => names.map((label, rank) => ({ label, score: 0.9 / (rank + 1) }));
 const found = (label: string, score: number, xmin: number, ymin: number, xmax: number, ymax: number) => ({
@@ -92,13 +92,70 @@ test('tensors: the largest difference, in units of the tolerance', () => {
   assert.equal(loss([], []), 0);
   for (const other of [[1], [[1, 2]], [1, '2'], [1, null], [1, Number.NaN], 1, null])
     assert.equal(loss([1, 2], other), 1, JSON.stringify(other));
+  const named = (data: (number | string)[], datatype = 'FP32') => [
+    { name: 'y', datatype, shape: [data.length], data },
+  ];
+  near(loss(named([1, 2]), named([1, 2.05])), 0.5);
+  assert.equal(loss(named(['a'], 'BYTES'), named(['a'], 'BYTES')), 0);
+  assert.equal(loss(named(['a'], 'BYTES'), named(['b'], 'BYTES')), 1);
+  assert.equal(loss(named([1, 2]), named([1])), 1);
   let deep: unknown = 1;
   for (let depth = 0; depth < 50_000; depth++) deep = [deep];
   assert.equal(loss(deep, deep), 1);
 });
 
+test('entities: the share that has no partner of the same place and kind', () => {
+  const at = (start: number, entity: string) => ({ entity, score: 0.9, word: 'x', start, end: start + 3 });
+  const loss = (local: unknown, cloud: unknown) => lossOf('token-classification', local, cloud);
+  near(loss([at(0, 'PER'), at(9, 'LOC')], [at(0, 'PER'), at(9, 'ORG')]), 0.5);
+  assert.equal(loss([], []), 0);
+  assert.equal(loss([at(0, 'PER')], []), 1);
+  const grouped = [{ entity_group: 'PER', score: 0.9, word: 'x', start: 0, end: 3 }];
+  assert.equal(loss(grouped, [at(0, 'PER')]), 0);
+});
+
+test('embeddings: what the least similar row lacks of the same direction', () => {
+  const loss = (local: unknown, cloud: unknown, tolerance = 1) =>
+    lossOf('feature-extraction', local, cloud, lossOptions.parse({ tolerance }));
+  near(loss([[1, 0]], [[1, 1]]), 1 - Math.SQRT1_2);
+  near(loss([[1, 0]], [[1, 1]], 0.5), 2 * (1 - Math.SQRT1_2));
+  assert.equal(
+    loss(
+      [
+        [3, 0],
+        [0, 1],
+      ],
+      [
+        [1, 0],
+        [1, 0],
+      ],
+    ),
+    1,
+  );
+  assert.equal(loss([[1e200, 1e200]], [[1e-200, 1e-200]]), 0);
+  for (const other of [
+    [[1]],
+    [
+      [1, 0],
+      [1, 0],
+    ],
+    [],
+    [1, 0],
+  ])
+    assert.equal(loss([[1, 0]], other), 1);
+});
+
+test('texts: the share of words without a partner, under whatever name the task gives them', () => {
+  near(lossOf('translation', { translation_text: 'ein Hund' }, { translation_text: 'ein Mann' }), 0.5);
+  assert.equal(lossOf('fill-mask', filled('cat', 'dog'), filled('cat')), 0);
+  assert.equal(lossOf('fill-mask', filled('dog', 'cat'), filled('cat')), 1);
+});
+
+const filled = (...words: string[]) =>
+  words.map((token_str, index) => ({ token_str, score: 0.9 - index / 10, token: 1, sequence: token_str }));
+
 test('an answer that cannot be read is a disagreement, even with itself', () => {
-  for (const task of comparedTask.options)
+  for (const task of taskName.options)
     for (const answer of [undefined, null, 'cat', { label: 'cat' }, [{ label: 'cat' }]])
       assert.equal(lossOf(task, answer, answer), 1, `${task} ${JSON.stringify(answer)}`);
   assert.equal(lossOf('image-classification', [], []), 1);
@@ -120,8 +177,37 @@ const ANSWERS = {
   'text-classification': fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
   'object-detection': fc.array(fc.record({ label: name, score, box }), { maxLength: 6 }),
   'question-answering': fc.record({ answer: fc.string(), score }),
-  tensor: fc.array(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }))),
-};
+  'zero-shot-classification': fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
+  'token-classification': fc.array(
+    fc.record({ entity: name, score, word: name, start: fc.nat(9), end: fc.nat(9) }),
+    { maxLength: 6 },
+  ),
+  'fill-mask': fc.array(fc.record({ token_str: fc.string(), score, token: fc.nat(), sequence: name }), {
+    minLength: 1,
+    maxLength: 5,
+  }),
+  'feature-extraction': fc.array(
+    fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1 }),
+    { minLength: 1 },
+  ),
+  translation: fc.record({ translation_text: fc.string() }),
+  summarization: fc.record({ summary_text: fc.string() }),
+  'text-generation': fc.record({ generated_text: fc.string() }),
+  'automatic-speech-recognition': fc.record({ text: fc.string() }),
+  'image-to-text': fc.record({ generated_text: fc.string() }),
+  tensor: fc.oneof(
+    fc.array(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }))),
+    fc.array(
+      fc.record({
+        name,
+        datatype: fc.constant('FP32'),
+        shape: fc.constant([2]),
+        data: fc.array(fc.double({ noNaN: true, noDefaultInfinity: true })),
+      }),
+      { minLength: 1 },
+    ),
+  ),
+} satisfies Record<TaskName, fc.Arbitrary<unknown>>;
 const options = fc.record({
   topK: fc.integer({ min: 1, max: 5 }),
   iou: fc.double({ min: 0.01, max: 1, noNaN: true }),
@@ -131,12 +217,12 @@ const options = fc.record({
 });
 
 test('an answer that can be read agrees with itself', () => {
-  for (const task of comparedTask.options)
+  for (const task of taskName.options)
     fc.assert(fc.property(ANSWERS[task], options, (answer, o) => lossOf(task, answer, answer, o) === 0));
 });
 
 test('which side is local does not matter to best labels, spans and tensors', () => {
-  for (const task of ['image-classification', 'question-answering', 'tensor'] as const)
+  for (const task of ['image-classification', 'question-answering', 'tensor', 'feature-extraction'] as const)
     fc.assert(
       fc.property(ANSWERS[task], ANSWERS[task], (one, other) => {
         assert.equal(lossOf(task, one, other), lossOf(task, other, one));
@@ -145,7 +231,7 @@ test('which side is local does not matter to best labels, spans and tensors', ()
 });
 
 test('any two JSON values have a loss from 0 to 1', () => {
-  for (const task of comparedTask.options) {
+  for (const task of taskName.options) {
     const answer = fc.oneof(ANSWERS[task] as fc.Arbitrary<unknown>, fc.jsonValue());
     fc.assert(
       fc.property(answer, answer, options, (one, other, o) => {

@@ -1,0 +1,108 @@
+/** The least that a model of each task can be asked: whether it answers at all, where it has no golden inputs. */
+
+import { z } from 'zod';
+import { CONTENT_TYPES, TASKS, type TaskInput } from '../contract/tasks.ts';
+import type { ModelFolder } from '../release/model-folder.ts';
+import type { TensorSpec } from '../release/model-spec.ts';
+import { AppError } from '../runtime/errors.ts';
+import { readModelJson } from './model-files.ts';
+
+/** 8 x 8 px, grey: the least that every picture model takes. */
+const PICTURE = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAAD0lEQVQI12NowAEYhpYEAILzYAGUMxmUAAAAAElFTkSuQmCC',
+  'base64',
+);
+const AUDIO_HZ = 16_000;
+
+/** @throws MODEL_INVALID (tensors of unknown names and shapes; a masked model without a mask) */
+export async function smallestInput({ path, spec }: Pick<ModelFolder, 'path' | 'spec'>): Promise<TaskInput> {
+  const { inputKind } = TASKS[spec.task];
+  const input = (body: Uint8Array): TaskInput => ({ contentType: CONTENT_TYPES[inputKind], body });
+  switch (spec.task) {
+    case 'image-classification':
+    case 'object-detection':
+    case 'image-to-text':
+      return input(PICTURE);
+    case 'text-classification':
+    case 'token-classification':
+    case 'feature-extraction':
+    case 'translation':
+    case 'summarization':
+    case 'text-generation':
+      return input(Buffer.from('a'));
+    case 'zero-shot-classification':
+      return { ...input(Buffer.from('a')), parameters: { candidate_labels: ['a'] } };
+    case 'fill-mask':
+      return input(Buffer.from(`a ${await maskToken(path)}`));
+    case 'question-answering':
+      return input(Buffer.from(JSON.stringify({ question: 'a', context: 'a' })));
+    case 'automatic-speech-recognition':
+      return input(silence());
+    case 'tensor':
+      return input(Buffer.from(JSON.stringify(zeros(spec.name, spec.signature?.inputs))));
+  }
+}
+
+const masked = z.object({ mask_token: z.union([z.string(), z.object({ content: z.string() })]) });
+
+async function maskToken(folder: string): Promise<string> {
+  const { mask_token: token } = await readModelJson(folder, 'tokenizer_config.json', masked);
+  return typeof token === 'string' ? token : token.content;
+}
+
+/** A tenth of a second of 16-bit PCM. */
+function silence(): Buffer {
+  const samples = Buffer.alloc((AUDIO_HZ / 10) * 2);
+  const head = Buffer.alloc(44);
+  head.write('RIFF', 0);
+  head.writeUInt32LE(36 + samples.length, 4);
+  head.write('WAVEfmt ', 8);
+  head.writeUInt32LE(16, 16);
+  head.writeUInt16LE(1, 20);
+  head.writeUInt16LE(1, 22);
+  head.writeUInt32LE(AUDIO_HZ, 24);
+  head.writeUInt32LE(AUDIO_HZ * 2, 28);
+  head.writeUInt16LE(2, 32);
+  head.writeUInt16LE(16, 34);
+  head.write('data', 36);
+  head.writeUInt32LE(samples.length, 40);
+  return Buffer.concat([head, samples]);
+}
+
+/** ONNX Runtime's names of element types in those of the Open Inference Protocol. */
+export const DATATYPES: Readonly<Record<string, string>> = {
+  bool: 'BOOL',
+  uint8: 'UINT8',
+  uint16: 'UINT16',
+  uint32: 'UINT32',
+  uint64: 'UINT64',
+  int8: 'INT8',
+  int16: 'INT16',
+  int32: 'INT32',
+  int64: 'INT64',
+  float16: 'FP16',
+  float32: 'FP32',
+  float64: 'FP64',
+  string: 'BYTES',
+};
+const MAX_ELEMENTS = 16_000_000;
+
+/** @throws MODEL_INVALID */
+function zeros(model: string, inputs: readonly TensorSpec[] | undefined): unknown[] {
+  if (!inputs)
+    throw new AppError(
+      'MODEL_INVALID',
+      `${model}: without golden inputs outrider.json must say its signature; import the folder again`,
+    );
+  return inputs.map(({ name, type, dims }) => {
+    const shape = dims.map((dim) => dim ?? 1);
+    const size = shape.reduce((product, dim) => product * dim, 1);
+    const datatype = DATATYPES[type];
+    if (datatype === undefined)
+      throw new AppError('MODEL_INVALID', `${model}: input ${name} is of type ${type}`);
+    if (size > MAX_ELEMENTS)
+      throw new AppError('MODEL_INVALID', `${model}: input ${name} has ${size} elements, too many to try`);
+    const zero = datatype === 'BOOL' ? false : datatype === 'BYTES' ? '' : 0;
+    return { name, datatype, shape, data: Array.from({ length: size }, () => zero) };
+  });
+}
