@@ -241,7 +241,7 @@ def write_folder(folder: Path, model: MiniLmReader, tokenizer: Tokenizer, int8_m
     )
     questions = [squad.Question(question, context, []) for question, context in GOLDEN]
     golden = [
-        {"input": {"json": {"question": question, "context": context}}, "output": output}
+        {"input": {"json": {"question": question, "context": context}}, "output": [output]}
         for (question, context), output in zip(GOLDEN, answer_all(int8_model, questions, squad.encode(tokenizer, questions)))
     ]
     write_model_folder(

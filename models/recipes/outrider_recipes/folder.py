@@ -59,6 +59,7 @@ def write_model_folder(
             "name": folder.name,
             "task": spec["task"],
             "model": model_files[0],
+            **({"graphs": list(model_files[1:])} if model_files[1:] else {}),
             **{key: value for key, value in spec.items() if key != "task"},
             "golden": golden,
             "files": {path: hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in sorted(paths)},

@@ -12,7 +12,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 MAX_QUESTION_TOKENS = 64
-MAX_ANSWER_TOKENS = 30
+# As where Hugging Face leaves `max_answer_len` open.
+MAX_ANSWER_TOKENS = 15
 
 
 @dataclass(frozen=True)
