@@ -15,7 +15,7 @@ import { changeSpec } from '../../shared/release/spec-document.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { askModel } from './measure/answers.ts';
 import { readArguments, runTool } from './measure/command.ts';
-import { readExamples } from './measure/examples.ts';
+import { dataSetOf, readExamples } from './measure/examples.ts';
 import { percent } from './measure/figures.ts';
 
 /** Raw logits of every label. */
@@ -24,7 +24,7 @@ const LOGITS = { function_to_apply: 'none', top_k: 10_000 };
 runTool(async () => {
   const { folders, data } = await readArguments('calibrate.ts FOLDER… --data DATA', (count) => count > 0);
   for (const folder of folders) {
-    const examples = await readExamples(folder.spec.task, 'held-out', data);
+    const examples = await readExamples(dataSetOf(folder.spec), 'held-out', data);
     const answers = await askModel(
       folder,
       examples.map(({ input }) => ({ ...input, parameters: LOGITS })),

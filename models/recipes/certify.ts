@@ -14,7 +14,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { askModel } from './measure/answers.ts';
 import { certifiedThreshold, fitAgreement, type ScoredPair } from './measure/certificate.ts';
 import { readArguments, runTool } from './measure/command.ts';
-import { readExamples } from './measure/examples.ts';
+import { dataSetOf, readExamples } from './measure/examples.ts';
 import { percent, share } from './measure/figures.ts';
 
 const CONFIDENCE = 0.95;
@@ -29,7 +29,7 @@ runTool(async () => {
   if (edge === undefined || cloud === undefined || edge.spec.task !== cloud.spec.task)
     throw new AppError('BAD_REQUEST', 'the two models must be of one task');
   const { task } = edge.spec;
-  const inputs = (await readExamples(task, 'held-out', data)).map(({ input }) => input);
+  const inputs = (await readExamples(dataSetOf(edge.spec), 'held-out', data)).map(({ input }) => input);
   const cloudAnswers = await askModel(cloud, inputs);
   const pairs = (await askModel(edge, inputs)).map(({ output, routeScore }, index): ScoredPair => {
     return { routeScore, agrees: lossOf(task, output, cloudAnswers[index]?.output) === 0 };

@@ -129,8 +129,8 @@ def main() -> None:
     folder = arguments.models / NAME
     int8_file = folder / "onnx" / "model_quantized.onnx"
     chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_PICTURES]
-    samples = (NORMALIZATION.apply(training.pixels[index : index + 1]) for index in chosen)
-    quantize_static_u8s8(float_file, int8_file, samples, "pixel_values")
+    samples = ({"pixel_values": NORMALIZATION.apply(training.pixels[index : index + 1])} for index in chosen)
+    quantize_static_u8s8(float_file, int8_file, samples)
     figures = {"trainedOn": len(training), "heldOut": len(held_out)}
     figures |= measure(float_file, int8_file, val, NORMALIZATION, arguments.threads, fold=False)
     save_figures(arguments.out, NAME, figures)

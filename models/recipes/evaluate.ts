@@ -7,7 +7,7 @@
 import { calibrationError } from '../../shared/inference/temperature.ts';
 import { type Answer, askModel } from './measure/answers.ts';
 import { readArguments, runTool } from './measure/command.ts';
-import { readExamples } from './measure/examples.ts';
+import { dataSetOf, readExamples } from './measure/examples.ts';
 import { percent, quantile, share } from './measure/figures.ts';
 
 runTool(async () => {
@@ -15,8 +15,8 @@ runTool(async () => {
   const rows = [];
   let partner: { name: string; answers: Answer[] } | undefined;
   for (const folder of folders.toReversed()) {
-    const { name, task } = folder.spec;
-    const examples = await readExamples(task, 'reported', data);
+    const { name } = folder.spec;
+    const examples = await readExamples(dataSetOf(folder.spec), 'reported', data);
     const answers = await askModel(
       folder,
       examples.map(({ input }) => input),

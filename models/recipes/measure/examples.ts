@@ -3,10 +3,13 @@
  * `held-out` is the part of *train* that no model was trained on and certificates are made from; `reported` is what the
  * figures are measured on, without the demo pictures.
  */
+import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { unzip } from 'fflate';
+import { promisify } from 'node:util';
+import { gunzip, unzip } from 'fflate';
+import sharp from 'sharp';
 import type { TaskInput, TaskName } from '../../../shared/contract/tasks.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 
@@ -19,30 +22,50 @@ export interface Example {
 
 export type Part = 'held-out' | 'reported';
 
+/** The data of the recipes; `held-out` is there for the first two. */
+export type DataSet = 'sst2' | 'cifar10' | 'imagenet' | 'mnist';
+
+/** On which data a starter model was trained and is measured. */
+export function dataSetOf({
+  name,
+  task,
+}: {
+  readonly name: string;
+  readonly task: TaskName;
+}): DataSet | TaskName {
+  if (name.startsWith('efficientnet-')) return 'imagenet';
+  return name.startsWith('mnist-') ? 'mnist' : task;
+}
+
 const RECIPES = fileURLToPath(new URL('..', import.meta.url));
 const DEMO_PICTURES = join(RECIPES, '..', 'demo', 'pictures');
 
-/** The part of the data set on which the starter models of a task are measured. @throws FILE_UNREADABLE */
-export async function readExamples(task: TaskName, part: Part, data: string): Promise<Example[]> {
-  const examples = await readAll(task, part, data);
+/** A part of a data set, or of the one that the pairs of a task are measured on. @throws FILE_UNREADABLE */
+export async function readExamples(from: DataSet | TaskName, part: Part, data: string): Promise<Example[]> {
+  const examples = await readAll(from, part, data);
   if (examples.length === 0)
-    throw new AppError('FILE_UNREADABLE', `${data} holds no example for ${task}, ${part}`);
+    throw new AppError('FILE_UNREADABLE', `${data} holds no example for ${from}, ${part}`);
   return examples;
 }
 
-async function readAll(task: TaskName, part: Part, data: string): Promise<Example[]> {
-  if (task === 'text-classification') {
+async function readAll(from: DataSet | TaskName, part: Part, data: string): Promise<Example[]> {
+  if (from === 'sst2' || from === 'text-classification') {
     if (part === 'reported') return sentences(join(data, 'sst2', 'dev.tsv'), () => true);
     const heldOut = await heldOutIds('sst2');
     return sentences(join(data, 'sst2', 'train.tsv'), (id) => heldOut.has(id));
   }
-  if (task !== 'image-classification') return [];
-  if (part === 'held-out') {
-    const heldOut = await heldOutIds('cifar10');
-    return pictures(join(data, 'cifar10-train.zip'), (id) => heldOut.has(id));
+  if (from === 'cifar10' || from === 'image-classification') {
+    if (part === 'held-out') {
+      const heldOut = await heldOutIds('cifar10');
+      return pictures(join(data, 'cifar10-train.zip'), (id) => heldOut.has(id));
+    }
+    const demo = await demoIds();
+    return pictures(join(data, 'cifar10-val.zip'), (id) => !demo.has(id));
   }
-  const demo = await demoIds();
-  return pictures(join(data, 'cifar10-val.zip'), (id) => !demo.has(id));
+  // Of the others nothing is held out.
+  if (part === 'reported' && from === 'imagenet') return photographs(data);
+  if (part === 'reported' && from === 'mnist') return digits(join(data, 'mnist'));
+  return [];
 }
 
 async function sentences(file: string, takes: (id: string) => boolean): Promise<Example[]> {
@@ -57,17 +80,51 @@ async function sentences(file: string, takes: (id: string) => boolean): Promise<
 }
 
 async function pictures(file: string, takes: (id: string) => boolean): Promise<Example[]> {
-  const archive = await read(file);
-  const entries = await new Promise<Record<string, Uint8Array>>((resolve, reject) => {
-    unzip(archive, { filter: ({ name }) => name.endsWith('.jpg') && takes(name) }, (error, unzipped) =>
-      error ? reject(new AppError('FILE_UNREADABLE', `${file}: ${error.message}`)) : resolve(unzipped),
-    );
-  });
-  return Object.entries(entries).map(([id, body]) => ({
+  return Object.entries(await unzipPictures(file, takes)).map(([id, body]) => ({
     id,
     label: id.split('/')[0] ?? '',
     input: { contentType: 'image/jpeg', body },
   }));
+}
+
+/** All but the 100 that Lite0 was calibrated on (outrider_recipes/imagenet.py has the rule). */
+async function photographs(data: string): Promise<Example[]> {
+  const all = await unzipPictures(join(data, 'imagenet-samples.zip'), () => true);
+  const rank = (id: string): string =>
+    createHash('sha256').update(`outrider-calibration/${id}`).digest('hex');
+  const ids = Object.keys(all).sort((x, y) => (rank(x) < rank(y) ? -1 : 1));
+  return ids.slice(100).map((id) => ({
+    id,
+    label: id.replace(/^n\d+_|\.jpg$/g, '').replaceAll('_', ' '),
+    input: { contentType: 'image/jpeg', body: all[id] as Uint8Array },
+  }));
+}
+
+/** MNIST's IDX files: 16 and 8 bytes of header, then the pixels and the digits. */
+async function digits(folder: string): Promise<Example[]> {
+  const inflate = promisify(gunzip);
+  const pixels = (await inflate(await read(join(folder, 'val-images-idx3-ubyte.gz')))).subarray(16);
+  const labels = (await inflate(await read(join(folder, 'val-labels-idx1-ubyte.gz')))).subarray(8);
+  const raw = { width: 28, height: 28, channels: 1 } as const;
+  return Promise.all(
+    Array.from(labels, async (label, index) => {
+      const picture = pixels.subarray(index * 784, (index + 1) * 784);
+      const body = await sharp(picture, { raw }).png().toBuffer();
+      return { id: String(index + 1), label: String(label), input: { contentType: 'image/png', body } };
+    }),
+  );
+}
+
+async function unzipPictures(
+  file: string,
+  takes: (id: string) => boolean,
+): Promise<Record<string, Uint8Array>> {
+  const archive = await read(file);
+  return new Promise<Record<string, Uint8Array>>((resolve, reject) => {
+    unzip(archive, { filter: ({ name }) => name.endsWith('.jpg') && takes(name) }, (error, unzipped) =>
+      error ? reject(new AppError('FILE_UNREADABLE', `${file}: ${error.message}`)) : resolve(unzipped),
+    );
+  });
 }
 
 async function heldOutIds(dataSet: string): Promise<Set<string>> {

@@ -35,14 +35,20 @@ def text_golden(logits_of: Callable[[str], np.ndarray], labels: list[str]) -> li
     return [{"input": {"text": text}, "output": label_scores(logits_of(text), labels)} for text in GOLDEN_SENTENCES]
 
 
-def write_model_folder(folder: Path, spec: dict, documents: dict[str, dict], golden: list[dict]) -> None:
+def write_model_folder(
+    folder: Path,
+    spec: dict,
+    documents: dict[str, dict],
+    golden: list[dict],
+    model_files: tuple[str, ...] = (MODEL_FILE,),
+) -> None:
     """Writes the documents, then outrider.json with the SHA-256 of every file that a runner reads.
 
     A calibration that an earlier outrider.json holds is dropped: it belonged to other weights (certify.ts makes the next).
     """
     for name, document in documents.items():
         write_json(folder / name, document)
-    paths = [MODEL_FILE, *documents]
+    paths = [*model_files, *documents]
     if (folder / "tokenizer.json").exists():
         paths.append("tokenizer.json")
     paths += [entry["input"]["file"] for entry in golden if "file" in entry["input"]]
@@ -52,7 +58,8 @@ def write_model_folder(folder: Path, spec: dict, documents: dict[str, dict], gol
             "schema": 1,
             "name": folder.name,
             "task": spec["task"],
-            "model": MODEL_FILE,
+            "model": model_files[0],
+            **({"graphs": list(model_files[1:])} if model_files[1:] else {}),
             **{key: value for key, value in spec.items() if key != "task"},
             "golden": golden,
             "files": {path: hashlib.sha256((folder / path).read_bytes()).hexdigest() for path in sorted(paths)},

@@ -1,6 +1,6 @@
 """ONNX: export, the quantizations that the models use, and running a file."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +12,25 @@ from onnx import TensorProto, helper, numpy_helper
 OPSET = 17
 # An initializer below this size stays float: its scales would weigh as much as what it saves.
 MIN_QUANTIZED_ELEMENTS = 1024
+# Weights in -64..64, what `reduce_range` gives.
+LARGEST_7_BIT, LARGEST_8_BIT = 64, 127
 
 
-def export(model: torch.nn.Module, path: Path, example: dict[str, torch.Tensor], dynamic_axes: dict) -> None:
-    """Writes `model` as one ONNX file whose inputs are named as in `example` and whose output is `logits`."""
+def export(
+    model: torch.nn.Module,
+    path: Path,
+    example: dict[str, torch.Tensor],
+    dynamic_axes: dict,
+    outputs: tuple[str, ...] = ("logits",),
+) -> None:
+    """Writes `model` as one ONNX file whose inputs are named as in `example`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         model.eval(),
         tuple(example.values()),
         str(path),
         input_names=list(example),
-        output_names=["logits"],
+        output_names=list(outputs),
         dynamic_axes=dynamic_axes,
         opset_version=OPSET,
         dynamo=False,
@@ -39,7 +47,7 @@ def store_int8_weights(source: Path, target: Path) -> None:
     graph = model.graph
     initializers = {initializer.name: initializer for initializer in graph.initializer}
     axes: dict[str, set[int]] = {}
-    for node in graph.node:
+    for node in _nodes_of(graph):
         position, axis = _weight_of(node)
         if position is not None and node.input[position] in initializers:
             axes.setdefault(node.input[position], set()).add(axis)
@@ -72,6 +80,15 @@ def store_int8_weights(source: Path, target: Path) -> None:
     onnx.save(model, target)
 
 
+def _nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Every node, those in the branches of an If too: they use the outer graph's initializers."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _nodes_of(attribute.g)
+
+
 def _weight_of(node: onnx.NodeProto) -> tuple[int | None, int]:
     """Which input of a node is its weight, and which axis of it gets one scale each."""
     if node.op_type == "MatMul":
@@ -86,27 +103,86 @@ def _weight_of(node: onnx.NodeProto) -> tuple[int | None, int]:
     return None, 0
 
 
-def quantize_static_u8s8(source: Path, target: Path, samples: Iterable[np.ndarray], input_name: str) -> None:
-    """Static QDQ: u8 activations (MinMax over `samples`), 7-bit s8 weights per channel; BatchNorm and padding folded first."""
+# What a graph is fed, by the names of its inputs.
+Feeds = dict[str, np.ndarray]
+
+
+def round_weights(source: Path, target: Path, samples: Iterable[Feeds], largest: int) -> None:
+    """Rounds the weights of Conv and Gemm to -largest..largest steps per output channel and corrects their biases.
+
+    What rounding changes in a channel's mean output over `samples`, (W - rounded W) * mean input, is added to its bias
+    (arXiv:1906.04721, section 4.2). A quantizer with the same steps then finds the weights on its grid. A Conv or Gemm
+    without a bias in the graph stays as it is.
+    """
+    model = onnx.load(source)
+    initializers = {initializer.name: initializer for initializer in model.graph.initializer}
+    layers = [
+        node
+        for node in model.graph.node
+        if node.op_type in ("Conv", "Gemm") and len(node.input) == 3 and set(node.input[1:]) <= initializers.keys()
+    ]
+    means = _mean_inputs(model, {node.input[0] for node in layers}, samples)
+    for node in layers:
+        weight, bias = (numpy_helper.to_array(initializers[name]).astype(np.float64) for name in node.input[1:])
+        _, axis = _weight_of(node)
+        rows = np.moveaxis(weight, axis, 0)
+        scale = np.maximum(np.abs(rows).max(axis=tuple(range(1, rows.ndim)), keepdims=True), 1e-12) / largest
+        rounded = np.rint(rows / scale) * scale
+        lost = (rows - rounded).reshape(*rows.shape[:2], -1).sum(2)
+        mean = means[node.input[0]]
+        # Depthwise: one input channel for each output channel.
+        correction = lost[:, 0] * mean if lost.shape[1] == 1 else lost @ mean
+        changed = (np.moveaxis(rounded, 0, axis), bias + correction)
+        for name, values in zip(node.input[1:], changed):
+            initializers[name].CopyFrom(numpy_helper.from_array(values.astype(np.float32), name))
+    onnx.save(model, target)
+
+
+def _mean_inputs(model: onnx.ModelProto, names: set[str], samples: Iterable[Feeds]) -> dict[str, np.ndarray]:
+    """f64[C] for each named tensor f32[N,C,...]: the mean of each channel over `samples`."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    inner = sorted(names - {entry.name for entry in model.graph.input})
+    probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in inner)
+    session = onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    sums, count = {name: np.zeros(1) for name in names}, 0
+    for sample in samples:
+        values = dict(zip(inner, session.run(inner, sample))) | sample
+        for name in names:
+            value = values[name]
+            sums[name] = sums[name] + value.mean(axis=tuple(i for i in range(value.ndim) if i != 1), dtype=np.float64)
+        count += 1
+    return {name: total / count for name, total in sums.items()}
+
+
+def quantize_static_u8s8(
+    source: Path, target: Path, samples: Iterable[Feeds], operators: list[str] | None = None
+) -> None:
+    """Static QDQ: u8 activations (MinMax over `samples`), 7-bit s8 weights per channel; BatchNorm and padding folded first.
+
+    `operators`: the types of nodes that become int8; all that can when left out.
+    """
     from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
         def __init__(self):
-            self.rows = iter(samples)
+            self.rows = iter(rows)
 
         def get_next(self):
-            row = next(self.rows, None)
-            return None if row is None else {input_name: row}
+            return next(self.rows, None)
 
+    rows = list(samples)
     prepared = source.with_suffix(".prepared.onnx")
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    round_weights(prepared, prepared, rows, LARGEST_7_BIT)
     target.parent.mkdir(parents=True, exist_ok=True)
     quantize_static(
         str(prepared),
         str(target),
         Reader(),
         quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=operators,
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,

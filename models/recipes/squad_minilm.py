@@ -1,0 +1,256 @@
+"""Builds models/squad-minilm: MiniLM-L6 fine-tuned to find answers in a paragraph, int8 weights and float compute."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from outrider_recipes import squad, sst2
+from outrider_recipes.dropout import replace_dropout, seed_dropout
+from outrider_recipes.folder import CLOUD_BATCH, write_model_folder
+from outrider_recipes.onnx_files import OnnxModel, export, store_int8_weights
+from outrider_recipes.run import Checkpoint, log, parse_arguments, save_figures, seed_everything
+from outrider_recipes.text_models import pad
+from sst2_minilm import load_tokenizer, pretrained_folder
+
+NAME = "squad-minilm"
+EPOCHS = 2.5
+# An epoch is trained in parts with a checkpoint after each: on one slow core it takes half an hour.
+PARTS = 4
+BATCH = 16
+BODY_RATE = 1e-4
+HEAD_RATE = 1e-3
+WARM_UP = 0.06
+# The word vectors and the lowest layer stay as they were pretrained: 7,933 questions would only bend them.
+FROZEN_LAYERS = 1
+TRAIN_LENGTH = 256
+# Of a context that is too long, so many windows without the answer are trained on for one with it.
+EMPTY_WINDOWS = 0.25
+MAX_LENGTH = 384
+STRIDE = 128
+CLS, SEP = 101, 102
+OUTPUTS = ("start_logits", "end_logits")
+GOLDEN = [
+    (
+        "Where does the outbox keep what it has not sent?",
+        "An agent that loses its connection goes on working. What it has not sent yet lies in the outbox, a file on the "
+        "device's own disk, and leaves in order as soon as the hub answers again.",
+    ),
+    (
+        "How many bridges cross the river?",
+        "The town grew on both banks of the river. Seven bridges cross it today; the oldest, built of stone in 1402, was "
+        "closed to carts in 1911.",
+    ),
+    (
+        "Who painted the ceiling?",
+        "The chapel was finished in 1681. Its altar is the work of Anna Lindqvist, while the ceiling was painted by her "
+        "pupil Matteo Rossi, who took eleven years.",
+    ),
+    (
+        "When do the swallows return?",
+        "Barn swallows spend the winter in southern Africa. They return in early April, usually to the nest that they "
+        "left in September.",
+    ),
+]
+
+
+class MiniLmReader(nn.Module):
+    """The encoder, and one linear layer that gives every token its logit to start and its logit to end the answer."""
+
+    def __init__(self):
+        super().__init__()
+        from transformers import BertForQuestionAnswering
+
+        # No dropout of attention weights, and a cheaper one of the rest: a fifth of the time on a processor.
+        self.bert = BertForQuestionAnswering.from_pretrained(
+            pretrained_folder(), attn_implementation="eager", attention_probs_dropout_prob=0.0
+        )
+        replace_dropout(self.bert)
+
+    def forward(self, input_ids, attention_mask, token_type_ids):
+        """i64[N,L] -> two f32[N,L]."""
+        out = self.bert(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
+        return out.start_logits, out.end_logits
+
+    def parameter_groups(self) -> list[dict]:
+        body = self.bert.bert
+        body.embeddings.requires_grad_(False)
+        for layer in body.encoder.layer[:FROZEN_LAYERS]:
+            layer.requires_grad_(False)
+        return [
+            {"params": [p for p in body.parameters() if p.requires_grad], "lr": BODY_RATE},
+            {"params": self.bert.qa_outputs.parameters(), "lr": HEAD_RATE},
+        ]
+
+
+def window(encoded: squad.Encoded, start: int, end: int) -> list[int]:
+    """[CLS] question [SEP] context tokens [start, end) [SEP]"""
+    return [CLS, *encoded.question, SEP, *encoded.context[start:end], SEP]
+
+
+def batch_of(rows: list[list[int]], prefixes: list[int]) -> dict[str, np.ndarray]:
+    """The inputs of the graph, i64[N,L]; `prefixes`: where each row's context starts."""
+    inputs = pad(rows)
+    segments = np.arange(inputs["input_ids"].shape[1])[None] >= np.array(prefixes)[:, None]
+    return inputs | {"token_type_ids": segments * inputs["attention_mask"]}
+
+
+def training_windows(
+    questions: list[squad.Question], encoded: list[squad.Encoded], rng: np.random.Generator
+) -> list[tuple[list[int], int, list[tuple[int, int]]]]:
+    """(ids, prefix, answers) of one epoch: a window around each question's answer, and some that miss it.
+
+    An answer is the place of its first and of its last token in the window; (0, 0), which is [CLS], says that there is none.
+    """
+    made = []
+    for question, tokens in zip(questions, encoded):
+        answers = squad.answer_tokens(question, tokens)
+        room, length, prefix = TRAIN_LENGTH - tokens.prefix() - 1, len(tokens.context), tokens.prefix()
+        first, last = answers[0]
+        earliest, latest = max(0, last + 1 - room), min(first, max(0, length - room))
+        start = int(rng.integers(min(earliest, latest), latest + 1))
+        end = min(start + room, length)
+        inside = [(a - start + prefix, b - start + prefix) for a, b in answers if a >= start and b < end]
+        if inside:
+            made.append((window(tokens, start, end), prefix, inside))
+        others = [
+            (a, b)
+            for a, b in squad.strided(tokens, TRAIN_LENGTH, STRIDE // 2)
+            if all(last < a or first >= b for first, last in answers)
+        ]
+        if others and rng.random() < EMPTY_WINDOWS * len(others):
+            start, end = others[rng.integers(len(others))]
+            made.append((window(tokens, start, end), prefix, [(0, 0)]))
+    return made
+
+
+def targets(answers: list[list[tuple[int, int]]], length: int) -> torch.Tensor:
+    """f32[2,N,L]: how the annotators' answers are spread over the tokens, starts and ends."""
+    spread = np.zeros((2, len(answers), length), np.float32)
+    for row, spans in enumerate(answers):
+        for first, last in spans:
+            spread[0, row, first] += 1 / len(spans)
+            spread[1, row, last] += 1 / len(spans)
+    return torch.from_numpy(spread)
+
+
+def train(model: MiniLmReader, questions: list[squad.Question], encoded: list[squad.Encoded], out: Path) -> None:
+    steps = round(EPOCHS * len(training_windows(questions, encoded, np.random.default_rng(0))) / BATCH)
+    optimizer = torch.optim.AdamW(model.parameter_groups(), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: max(0.01, min((step + 1) / (WARM_UP * steps), (steps - step) / ((1 - WARM_UP) * steps)))
+    )
+    checkpoint = Checkpoint(out / f"{NAME}.pt")
+    done = checkpoint.load(model=model, optimizer=optimizer, schedule=schedule)
+    for part in range(done, round(EPOCHS * PARTS)):
+        epoch, slice_of_epoch = divmod(part, PARTS)
+        rng = np.random.default_rng(epoch)
+        windows = training_windows(questions, encoded, rng)
+        batches = sst2.batches_by_length(np.array([len(ids) for ids, _, _ in windows]), BATCH, rng)
+        seed_everything(part)
+        seed_dropout(part)
+        model.train()
+        losses = []
+        for indices in batches[slice_of_epoch::PARTS]:
+            rows, prefixes, answers = zip(*(windows[i] for i in indices))
+            inputs = {name: torch.from_numpy(value) for name, value in batch_of(rows, prefixes).items()}
+            wanted = targets(answers, inputs["input_ids"].shape[1])
+            # No token of the question, no padding: [CLS] and the context share the probability.
+            allowed = (inputs["token_type_ids"] == 1) | (torch.arange(wanted.shape[2])[None] == 0)
+            logits = torch.stack(model(**inputs)).masked_fill(~allowed, -1e4)
+            loss = -(wanted * logits.log_softmax(2)).sum(2).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+            if len(losses) % 25 == 0:
+                log(f"part {part} step {len(losses)} loss {np.mean(losses[-25:]):.4f}")
+        checkpoint.save(part + 1, model=model, optimizer=optimizer, schedule=schedule)
+        log(f"part {part} of {round(EPOCHS * PARTS)} loss {np.mean(losses):.4f}")
+    model.eval()
+
+
+def answer_all(model: OnnxModel, questions: list[squad.Question], encoded: list[squad.Encoded]) -> list[dict]:
+    """Hugging Face's output for each question: {answer, score, start, end}, of the window that is surest."""
+    return [answer(model, question, tokens) for question, tokens in zip(questions, encoded)]
+
+
+def answer(model: OnnxModel, question: squad.Question, tokens: squad.Encoded) -> dict:
+    best = (-1.0, 0, 0)
+    for start, end in squad.strided(tokens, MAX_LENGTH, STRIDE):
+        inputs = batch_of([window(tokens, start, end)], [tokens.prefix()])
+        starts, ends = model.session.run(list(OUTPUTS), inputs)
+        score, first, last = squad.best_span(starts[0], ends[0], tokens.prefix(), end - start)
+        best = max(best, (score, start + first, start + last))
+    begin, stop = tokens.spans[best[1]][0], tokens.spans[best[2]][1]
+    return {"answer": question.context[begin:stop], "score": round(best[0], 6), "start": begin, "end": stop}
+
+
+def main() -> None:
+    arguments = parse_arguments(__doc__)
+    training, val = squad.load(arguments.data, "train"), squad.load(arguments.data, "val")
+    tokenizer = load_tokenizer()
+    tokenizer.no_truncation()
+    model = MiniLmReader()
+    train(model, training, squad.encode(tokenizer, training), arguments.out)
+    build(model, tokenizer, val, arguments, len(training))
+
+
+def build(model: MiniLmReader, tokenizer: Tokenizer, val: list[squad.Question], arguments, trained_on: int) -> None:
+    """Exports, stores int8 weights, measures both files on `val`, writes the folder."""
+    float_file = arguments.out / NAME / "model.onnx"
+    tokens = torch.ones(2, 8, dtype=torch.int64)
+    axes = {0: "batch", 1: "sequence"}
+    example = {"input_ids": tokens, "attention_mask": tokens, "token_type_ids": tokens * 0}
+    export(model, float_file, example, {name: axes for name in (*example, *OUTPUTS)}, OUTPUTS)
+    folder = arguments.models / NAME
+    int8_file = folder / "onnx" / "model_quantized.onnx"
+    store_int8_weights(float_file, int8_file)
+
+    encoded = squad.encode(tokenizer, val)
+    int8_model = OnnxModel(int8_file, arguments.threads, fold=True)
+    float_answers = answer_all(OnnxModel(float_file, arguments.threads), val, encoded)
+    int8_answers = answer_all(int8_model, val, encoded)
+    same = [a["answer"] == b["answer"] for a, b in zip(float_answers, int8_answers)]
+    figures = {
+        "trainedOn": trained_on,
+        "measuredOn": len(val),
+        "float": squad.score([a["answer"] for a in float_answers], val),
+        "int8": squad.score([a["answer"] for a in int8_answers], val),
+        "int8AgreesWithFloat": float(np.mean(same)),
+        "bytes": int8_file.stat().st_size,
+    }
+    save_figures(arguments.out, NAME, figures)
+    write_folder(folder, model, tokenizer, int8_model)
+
+
+def write_folder(folder: Path, model: MiniLmReader, tokenizer: Tokenizer, int8_model: OnnxModel) -> None:
+    config = model.bert.config.to_diff_dict() | {"architectures": ["BertForQuestionAnswering"], "model_type": "bert"}
+    for key in ("_name_or_path", "transformers_version", "dtype"):
+        config.pop(key, None)
+    tokenizer_config = json.loads((pretrained_folder() / "tokenizer_config.json").read_text())
+    tokenizer_config = {key: value for key, value in tokenizer_config.items() if key not in ("name_or_path", "never_split")}
+    tokenizer_file = json.loads((pretrained_folder() / "tokenizer.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer.json").write_text(
+        json.dumps(tokenizer_file | {"padding": None, "truncation": None}, ensure_ascii=False), encoding="utf-8"
+    )
+    questions = [squad.Question(question, context, []) for question, context in GOLDEN]
+    golden = [
+        {"input": {"json": {"question": question, "context": context}}, "output": [output]}
+        for (question, context), output in zip(GOLDEN, answer_all(int8_model, questions, squad.encode(tokenizer, questions)))
+    ]
+    write_model_folder(
+        folder,
+        spec={"task": "question-answering", "precision": "int8-weights", "foldDequantize": True, "batch": CLOUD_BATCH},
+        documents={"config.json": config, "tokenizer_config.json": tokenizer_config | {"model_max_length": MAX_LENGTH}},
+        golden=golden,
+    )
+
+
+if __name__ == "__main__":
+    main()
