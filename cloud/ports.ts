@@ -26,7 +26,7 @@ import type {
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
-import type { Runner } from '../shared/inference/runner.ts';
+import type { OnToken, Runner } from '../shared/inference/runner.ts';
 
 /** A request that has been decoded and admitted, from whichever face. */
 export interface InferenceRequest {
@@ -36,6 +36,10 @@ export interface InferenceRequest {
   readonly deadlineMonoMs: number;
   /** When the request is given up, on the monotonic clock. */
   readonly expiresMonoMs: number;
+  /** Wants each token of a generation as it comes. Such a request runs alone, and only once: what was said can't be taken back. */
+  readonly onToken?: OnToken;
+  /** Aborted: nobody waits any more. What waits is dropped, a generation ends within a token; both with EXPIRED. */
+  readonly signal?: AbortSignal;
 }
 
 export interface InferenceReply {
