@@ -11,6 +11,7 @@ import type {
   HubAuthority,
   InferenceReply,
   InferenceRequest,
+  Inferencer,
   UsageLine,
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
@@ -64,6 +65,10 @@ export async function startHubApi(
     createAccess?: () => BrokerAccess;
     mqttUrl?: string;
     authority?: HubAuthority;
+    /** More models, by name. */
+    models?: Readonly<Record<string, TaskName>>;
+    /** Answers in the place of `answer`. */
+    inferencer?: Inferencer;
   } = {},
 ): Promise<TestHubApi> {
   const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
@@ -80,6 +85,7 @@ export async function startHubApi(
   });
   await takeIn(registry, 'org/pictures', 'image-classification');
   await takeIn(registry, 'texts', 'text-classification');
+  for (const [name, task] of Object.entries(options.models ?? {})) await takeIn(registry, name, task);
   const asked: InferenceRequest[] = [];
   const usage: UsageLine[] = [];
   const updates = new MemoryUpdates();
@@ -117,7 +123,7 @@ export async function startHubApi(
     keys: registry.keys,
     devices: registry.devices,
     models: new MemoryShelf(registry.models),
-    inferencer: { infer },
+    inferencer: options.inferencer ?? { infer },
     isLoaded: (name) => name === 'texts',
     usage: { record: (line) => usage.push(line) },
     desired: registry.desired,

@@ -111,6 +111,7 @@ async function answer(
         details: {
           finish_reason: reasonOf(found.reason),
           generated_tokens: found.tokens.length,
+          input_length: ids.length,
           prefill: [],
           tokens: said,
           ...(seed !== undefined && { seed }),
