@@ -27,6 +27,7 @@ import type { ModelRef } from '../shared/contract/names.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
 import type { OnToken, Runner } from '../shared/inference/runner.ts';
+import type { ModelSpec } from '../shared/release/model-spec.ts';
 
 /** A request that has been decoded and admitted, from whichever face. */
 export interface InferenceRequest {
@@ -58,6 +59,12 @@ export interface Inferencer {
 export interface ModelCatalog {
   /** @throws MODEL_UNKNOWN */
   resolve(name: string): { readonly folder: string; readonly ref: ModelRef; readonly task: TaskName };
+}
+
+/** What the graphs of a model take and give, for models of raw tensors. */
+export interface ModelSignatures {
+  /** undefined where its import has not read it @throws MODEL_UNKNOWN, MODEL_INVALID */
+  signature(name: string): Promise<ModelSpec['signature']>;
 }
 
 /** What runs batches: local runners, or another server behind an adapter. */

@@ -1,14 +1,16 @@
 /**
- * The Open Inference Protocol (KServe v2) with Triton's binary tensors: `/v2/…`. A model takes one BYTES tensor, `text` or `image`
- * (an encoded picture; base64 in JSON), and answers with the tensors `label` and `score`.
+ * The Open Inference Protocol (KServe v2) with Triton's binary tensors: `/v2/…`. A model takes one BYTES tensor, called by what it is:
+ * `text`, `json`, `image` or `audio` (an encoded file; base64 in JSON). Classification answers with the tensors `label` and `score`,
+ * every other task with one BYTES tensor, `output`: its JSON, an element for each input. Models of raw tensors take and give theirs.
  */
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import { classification } from '../../shared/contract/task-schemas.ts';
+import { classification, tensor, tensorType } from '../../shared/contract/task-schemas.ts';
 import {
+  CONTENT_TYPES,
   type InputKind,
   MAX_INPUT_BYTES,
   TASKS,
@@ -17,8 +19,16 @@ import {
 } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { tryParseJson } from '../../shared/runtime/json.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
-import type { InferenceReply, Inferencer, ModelCatalog, ModelShelf, UsageLedger } from '../ports.ts';
+import type {
+  InferenceReply,
+  Inferencer,
+  ModelCatalog,
+  ModelShelf,
+  ModelSignatures,
+  UsageLedger,
+} from '../ports.ts';
 import type { BodyReader } from './body.ts';
 import { type Api, anyBytes, json, modelOf, mount, type Operation } from './endpoint.ts';
 import type { HubEnv } from './face.ts';
@@ -31,11 +41,14 @@ import {
   inferRequest,
   inferResponse,
   type OutputTensor,
+  readElements,
+  readTensors,
 } from './open-inference-codec.ts';
+import { graphTensors } from './open-inference-signature.ts';
 
 export interface OpenInferenceOptions {
   readonly guards: Guards;
-  readonly models: ModelCatalog & ModelShelf;
+  readonly models: ModelCatalog & ModelShelf & ModelSignatures;
   readonly inferencer: Inferencer;
   readonly usage: UsageLedger;
   readonly bodies: BodyReader;
@@ -57,7 +70,7 @@ const JSON_GROWTH: Readonly<Record<InputKind, number>> = {
 
 const tensorMetadata = z.object({
   name: z.string(),
-  datatype: z.enum(['BYTES', 'FP32']),
+  datatype: tensorType,
   /** -1: of any length. */
   shape: z.array(z.int()),
 });
@@ -73,10 +86,22 @@ const repositoryIndex = z.array(
   z.object({ name: z.string(), version: z.string(), state: z.literal('READY'), reason: z.string() }),
 );
 
-const OUTPUTS = [
+type TensorMetadata = z.infer<typeof tensorMetadata>;
+const LABELS: readonly TensorMetadata[] = [
   { name: 'label', datatype: 'BYTES', shape: [-1] },
   { name: 'score', datatype: 'FP32', shape: [-1] },
-] as const;
+];
+const JSON_OUTPUT: readonly TensorMetadata[] = [{ name: 'output', datatype: 'BYTES', shape: [-1] }];
+
+/** Answers that fit into two tensors. */
+const isLabelled = (task: TaskName): boolean =>
+  task === 'image-classification' || task === 'text-classification';
+const fixedOutputs = (task: TaskName): readonly TensorMetadata[] => (isLabelled(task) ? LABELS : JSON_OUTPUT);
+/** Parameters of the protocol itself, and of Triton; the others are the task's. */
+const PROTOCOL_PARAMETERS: ReadonlySet<string> = new Set([
+  ...['timeout', 'binary_data_output', 'priority'],
+  ...['sequence_id', 'sequence_start', 'sequence_end'],
+]);
 
 type Model = ReturnType<ModelCatalog['resolve']>;
 
@@ -154,14 +179,21 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
   mount(
     app,
     {
-      ...{ ...shared, method: 'post', path: `${base}/infer`, summary: 'Runs a model on 1 to 64 elements' },
+      ...{
+        ...shared,
+        method: 'post',
+        path: `${base}/infer`,
+        summary: 'Runs a model on 1 to 64 elements, or on tensors',
+      },
       headers: {
         'Inference-Header-Content-Length': 'The length of the JSON, where binary tensors follow it',
       },
       body: { 'application/json': inferRequest, ...bytes },
       responses: {
         200: {
-          what: 'The best label of each element and its score: [N], or [N,K] with the parameter `top_k`',
+          what:
+            'Of each element the best label and its score: [N], or [N,K] with the parameter `top_k`; or the JSON of its answer: ' +
+            '`output` [N]; or the tensors of the graph',
           content: { 'application/json': inferResponse, ...bytes },
         },
       },
@@ -174,15 +206,16 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
       ...{ ...shared, method: 'get', path: base, summary: 'Says what a model takes and gives' },
       responses: { 200: json('Its metadata', modelMetadata) },
     },
-    (c) => {
+    async (c) => {
       const { ref, task } = resolve(c, models);
+      const graph = task === 'tensor' ? graphTensors(await models.signature(ref.name)) : undefined;
       return c.json({
         name: ref.name,
         versions: [ref.version],
         platform: 'onnxruntime_onnx',
-        inputs: [{ name: inputForm(task).name, datatype: 'BYTES', shape: [-1] }],
-        outputs: OUTPUTS,
-      } satisfies z.input<typeof modelMetadata> | object);
+        inputs: graph?.inputs ?? [{ name: inputForm(task).name, datatype: 'BYTES', shape: [-1] }],
+        outputs: [...(graph?.outputs ?? fixedOutputs(task))],
+      } satisfies z.input<typeof modelMetadata>);
     },
   );
 }
@@ -197,8 +230,10 @@ function resolve(c: Context<HubEnv>, models: ModelCatalog): Model {
   return found;
 }
 
-const inputForm = (task: TaskName): InputForm =>
-  TASKS[task].inputKind === 'image' ? { name: 'image', isBase64: true } : { name: 'text', isBase64: false };
+function inputForm(task: TaskName): InputForm {
+  const { inputKind } = TASKS[task];
+  return { name: inputKind, isBase64: inputKind === 'image' || inputKind === 'audio' };
+}
 
 async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise<Response> {
   const { models, bodies, clock } = options;
@@ -209,9 +244,13 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
     c.req.raw,
     Math.floor(MAX_INPUT_BYTES[inputKind] * JSON_GROWTH[inputKind]),
     async (body) => {
-      const { head, elements } = decodeRequest(body, headBytesOf(c), inputForm(task));
-      const wanted = wantedOutputs(head);
-      const inputs = elements.map((element) => toInput(task, element, head.parameters));
+      const request = decodeRequest(body, headBytesOf(c));
+      const { head } = request;
+      const wanted = task === 'tensor' ? undefined : wantedOutputs(head, fixedOutputs(task));
+      const inputs =
+        task === 'tensor'
+          ? [toTensorInput(request)]
+          : readElements(request, inputForm(task)).map((one) => toInput(task, one, head.parameters));
       const waitMs = Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000);
       // All are waited for: the body's memory is theirs until then.
       const settled = await Promise.allSettled(
@@ -221,6 +260,7 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
             input,
             deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, waitMs),
             expiresMonoMs: arrivedMonoMs + waitMs,
+            ...(TASKS[task].runsOn === 'hub' && { signal: c.req.raw.signal }),
           }),
         ),
       );
@@ -230,7 +270,10 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
       });
       record(c, options, { replies, inputs });
       const [first] = replies;
-      return respond(c, { ref: first?.model ?? ref, head, outputs: outputsOf(replies, head, wanted) });
+      const outputs = wanted
+        ? (isLabelled(task) ? labelsOf : jsonOf)(replies, head, wanted)
+        : tensorsOf(replies, head);
+      return respond(c, { ref: first?.model ?? ref, head, outputs });
     },
   );
 }
@@ -243,18 +286,49 @@ function headBytesOf(c: Context): number | undefined {
   return Number(text);
 }
 
-/** @throws INPUT_TOO_LARGE, PARAMETERS_INVALID */
+/** @throws PARAMETERS_INVALID, INPUT_TOO_LARGE */
+function toTensorInput(request: ReturnType<typeof decodeRequest>): TaskInput {
+  const body = Buffer.from(JSON.stringify(readTensors(request)));
+  if (body.length > MAX_INPUT_BYTES.tensors)
+    throw new AppError('INPUT_TOO_LARGE', `the tensors are over ${MAX_INPUT_BYTES.tensors} bytes`);
+  const { outputs = [], parameters } = request.head;
+  const names = outputs.length === 0 ? {} : { outputs: outputs.map(({ name }) => name) };
+  return {
+    contentType: CONTENT_TYPES.json,
+    body,
+    parameters: checkedParameters('tensor', parameters, names),
+  };
+}
+
+/** What a request says beside the protocol's own words is the task's. @throws PARAMETERS_INVALID */
+function checkedParameters(
+  task: TaskName,
+  given: InferRequest['parameters'],
+  more: Record<string, unknown> = {},
+): Record<string, unknown> {
+  const own = Object.entries(given ?? {}).filter(([name]) => !PROTOCOL_PARAMETERS.has(name));
+  const parsed = TASKS[task].parameters.safeParse({ ...Object.fromEntries(own), ...more });
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new AppError('PARAMETERS_INVALID', `${issue?.path.join('.') || 'parameters'}: ${issue?.message}`);
+}
+
+/** @throws INPUT_TOO_LARGE, INPUT_INVALID, PARAMETERS_INVALID */
 function toInput(task: TaskName, body: Uint8Array, parameters: InferRequest['parameters']): TaskInput {
   const kind = TASKS[task].inputKind;
   if (body.length > MAX_INPUT_BYTES[kind])
     throw new AppError('INPUT_TOO_LARGE', `an element is over ${MAX_INPUT_BYTES[kind]} bytes`);
+  const contentType = CONTENT_TYPES[kind];
+  if (!isLabelled(task)) {
+    const { inputs } = TASKS[task];
+    if (inputs && !inputs.safeParse(tryParseJson(body)).success)
+      throw new AppError('INPUT_INVALID', `an element is not the JSON input of ${task}`);
+    return { contentType, body, parameters: checkedParameters(task, parameters) };
+  }
+  const { top_k = 1, function_to_apply } = parameters ?? {};
   return {
-    contentType: kind === 'image' ? 'application/octet-stream' : 'text/plain; charset=utf-8',
-    body,
-    parameters: {
-      top_k: parameters?.top_k ?? 1,
-      ...(parameters?.function_to_apply !== undefined && { function_to_apply: parameters.function_to_apply }),
-    },
+    ...{ contentType, body },
+    parameters: { top_k, ...(function_to_apply !== undefined && { function_to_apply }) },
   };
 }
 
@@ -275,24 +349,56 @@ function record(
     });
 }
 
+interface Wanted {
+  readonly name: string;
+  readonly isBinary: boolean;
+}
+
 /** Which outputs in which form, in the order in which they were asked for. @throws BAD_REQUEST */
-function wantedOutputs({ outputs, parameters }: InferRequest): { name: string; isBinary: boolean }[] {
+function wantedOutputs({ outputs, parameters }: InferRequest, has: readonly TensorMetadata[]): Wanted[] {
   const byDefault = parameters?.binary_data_output ?? false;
-  if (!outputs || outputs.length === 0) return OUTPUTS.map(({ name }) => ({ name, isBinary: byDefault }));
+  if (!outputs || outputs.length === 0) return has.map(({ name }) => ({ name, isBinary: byDefault }));
   return outputs.map(({ name, parameters: own }) => {
-    if (!OUTPUTS.some((one) => one.name === name))
+    if (!has.some((one) => one.name === name))
       throw new AppError(
         'BAD_REQUEST',
-        `the model’s outputs are called label and score, none ${name.slice(0, 64)}`,
+        `the model’s outputs are called ${has.map((one) => one.name).join(' and ')}, none ${name.slice(0, 64)}`,
       );
     return { name, isBinary: own?.binary_data ?? byDefault };
   });
 }
 
-function outputsOf(
+/** The JSON of each answer. */
+function jsonOf(
+  replies: readonly InferenceReply[],
+  _head: InferRequest,
+  wanted: readonly Wanted[],
+): OutputTensor[] {
+  const data = replies.map(({ output }) => JSON.stringify(output));
+  return wanted.map(({ name, isBinary }) => ({
+    ...{ name, isBinary, data },
+    shape: [data.length],
+    datatype: 'BYTES' as const,
+  }));
+}
+
+/** The graph's own tensors, in the order in which they were asked for. */
+function tensorsOf(
+  [reply]: readonly InferenceReply[],
+  { outputs = [], parameters }: InferRequest,
+): OutputTensor[] {
+  const byDefault = parameters?.binary_data_output ?? false;
+  const made = z.array(tensor).parse(reply?.output);
+  return made.map(({ name, shape, datatype, data }) => {
+    const isBinary = outputs.find((one) => one.name === name)?.parameters?.binary_data ?? byDefault;
+    return { name, shape, datatype, data, isBinary };
+  });
+}
+
+function labelsOf(
   replies: readonly InferenceReply[],
   { parameters }: InferRequest,
-  wanted: readonly { name: string; isBinary: boolean }[],
+  wanted: readonly Wanted[],
 ): OutputTensor[] {
   const rows = replies.map(({ output }) => z.array(classification).parse(output));
   const k = rows[0]?.length ?? 0;
@@ -304,10 +410,9 @@ function outputsOf(
     name,
     shape,
     isBinary,
-    values:
-      name === 'label'
-        ? { datatype: 'BYTES', data: flat.map(({ label }) => label) }
-        : { datatype: 'FP32', data: flat.map(({ score }) => score) },
+    ...(name === 'label'
+      ? { datatype: 'BYTES' as const, data: flat.map(({ label }) => label) }
+      : { datatype: 'FP32' as const, data: flat.map(({ score }) => score) }),
   }));
 }
 

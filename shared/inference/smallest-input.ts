@@ -1,6 +1,7 @@
 /** The least that a model of each task can be asked: whether it answers at all, where it has no golden inputs. */
 
 import { z } from 'zod';
+import type { TensorType } from '../contract/task-schemas.ts';
 import { CONTENT_TYPES, TASKS, type TaskInput } from '../contract/tasks.ts';
 import type { ModelFolder } from '../release/model-folder.ts';
 import type { TensorSpec } from '../release/model-spec.ts';
@@ -70,7 +71,7 @@ function silence(): Buffer {
 }
 
 /** ONNX Runtime's names of element types in those of the Open Inference Protocol. */
-export const DATATYPES: Readonly<Record<string, string>> = {
+export const DATATYPES: Readonly<Record<string, TensorType>> = {
   bool: 'BOOL',
   uint8: 'UINT8',
   uint16: 'UINT16',

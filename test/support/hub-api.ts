@@ -50,6 +50,7 @@ export interface TestHubApi {
   readonly publisher: MemoryPublisher;
   readonly updates: MemoryUpdates;
   readonly events: EventFeed;
+  readonly shelf: MemoryShelf;
   readonly board: MemoryBoard;
   /** What the next request gets: the labels, unless a test throws. */
   answer: (request: InferenceRequest) => unknown;
@@ -101,6 +102,7 @@ export async function startHubApi(
     publisher: new MemoryPublisher(updates),
     updates,
     events: new EventFeed(clock),
+    shelf: new MemoryShelf(registry.models),
     board: new MemoryBoard(),
     answer: () => LABELS,
     notReady: undefined,
@@ -122,7 +124,7 @@ export async function startHubApi(
     ...(authority && { authority }),
     keys: registry.keys,
     devices: registry.devices,
-    models: new MemoryShelf(registry.models),
+    models: hub.shelf,
     inferencer: options.inferencer ?? { infer },
     isLoaded: (name) => name === 'texts',
     usage: { record: (line) => usage.push(line) },
