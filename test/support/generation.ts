@@ -46,6 +46,7 @@ const TASK_OF: Readonly<Record<GenerationModel, TaskName>> = {
 export interface GenerationHub {
   readonly url: string;
   readonly key: string;
+  readonly adminKey: string;
   /** Of each request that failed: after how many tokens, and why. */
   readonly ended: { tokens: number; code: string }[];
   readonly batcher: Batcher;
@@ -91,7 +92,7 @@ export async function startGenerationHub(): Promise<GenerationHub> {
   const server = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
   await server.start();
   return {
-    ...{ ended, batcher, key: hub.inferKey, url: `http://127.0.0.1:${server.port}` },
+    ...{ ended, batcher, key: hub.inferKey, adminKey: hub.adminKey, url: `http://127.0.0.1:${server.port}` },
     async stop() {
       await server.stop();
       await batcher.stop();
