@@ -11,6 +11,7 @@ import {
   searchGreedily,
   searchWithBeams,
 } from './search.ts';
+import type { RunControl } from './task-model.ts';
 
 /** Where neither request nor folder says how long an answer may be. */
 const DEFAULT_NEW_TOKENS = 256;
@@ -29,7 +30,7 @@ export interface TokenRequest {
   readonly defaultNewTokens?: number;
   /** For sampling; chance when left out. */
   readonly seed?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
+  readonly control?: RunControl | undefined;
   readonly onToken?: GreedyOptions['onToken'];
   /** What else may not be said, after the model's own rules. */
   readonly rules?: Stepper['adjust'];
@@ -43,7 +44,7 @@ export interface TokenAnswer extends Found {
 
 /** @throws PARAMETERS_INVALID, EXPIRED (aborted), MODEL_INVALID */
 export async function generateTokens(generator: Generator, request: TokenRequest): Promise<TokenAnswer> {
-  const { encoded, parameters, positions, signal, onToken, rules } = request;
+  const { encoded, parameters, positions, control, onToken, rules } = request;
   const asked = generator.settings(parameters);
   const isSampling = parameters.do_sample ?? false;
   const beams = isSampling ? (parameters.num_beams ?? 1) : asked.num_beams;
@@ -71,7 +72,8 @@ export async function generateTokens(generator: Generator, request: TokenRequest
       rules?.(rows, scores);
     },
   };
-  const limits = { prompt, maxNewTokens, endTokens, signal };
+  const { signal, onStep } = control ?? {};
+  const limits = { prompt, maxNewTokens, endTokens, signal, onStep };
   const found =
     beams > 1
       ? await searchWithBeams(stepper, {

@@ -27,6 +27,8 @@ type Load = Extract<ToRunner, { type: 'load' }>;
 /** Answers a message, or has nothing to answer. */
 type Serve = (message: Exclude<ToRunner, Load>) => Promise<FromRunner | undefined>;
 
+/** A generation says so often that it goes on: far below any time-out of a call. */
+const SIGN_OF_LIFE_MS = 1_000;
 /** Prepared inputs that wait for their batch; a caller that forgets them must not fill the memory. */
 const MAX_HANDLES = 1_024;
 
@@ -129,8 +131,14 @@ function serve(model: TaskModel<unknown>): Serve {
     const stopper = new AbortController();
     running.set(id, stopper);
     const onToken: OnToken = (token, isLast) => say({ type: 'token', id, token, isLast });
+    let saidMonoMs = performance.now();
+    const onStep = (): void => {
+      if (performance.now() - saidMonoMs < SIGN_OF_LIFE_MS) return;
+      saidMonoMs = performance.now();
+      say({ type: 'working', id });
+    };
     try {
-      return await work({ signal: stopper.signal, ...(wantsTokens && { onToken }) });
+      return await work({ signal: stopper.signal, onStep, ...(wantsTokens && { onToken }) });
     } finally {
       running.delete(id);
     }

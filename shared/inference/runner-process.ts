@@ -34,11 +34,11 @@ const MAX_CALLS = 64;
 const LAST_WORDS_CHARS = 2_000;
 const DEFAULT_GRACE_MS = 5_000;
 
-type Answer = Exclude<Extract<FromRunner, { id: number }>, Token>;
-type Token = Extract<FromRunner, { type: 'token' }>;
+type Answer = Exclude<Extract<FromRunner, { id: number }>, Progress>;
+type Progress = Extract<FromRunner, { type: 'token' | 'working' }>;
 interface Call {
-  /** A part of the answer has come: the time for the next one begins. */
-  readonly onToken: (token: Token) => void;
+  /** It has come a token further: the time for the next one begins. */
+  readonly onProgress: (progress: Progress) => void;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: AppError) => void;
   readonly cancelTimeout: () => void;
@@ -183,7 +183,8 @@ class RunnerProcess implements Runner {
           case 'failed':
             return fail(new AppError(message.error.code, message.error.message));
           case 'token':
-            return this.#calls.get(message.id)?.onToken(message);
+          case 'working':
+            return this.#calls.get(message.id)?.onProgress(message);
           case 'inferred':
           case 'prepared':
           case 'ran':
@@ -209,10 +210,10 @@ class RunnerProcess implements Runner {
         const arm = (): (() => void) => this.#clock.after(timeoutMs, () => this.#onTimeout(id));
         let cancel = arm();
         this.#calls.set(id, {
-          onToken: ({ token, isLast }) => {
+          onProgress: (progress) => {
             cancel();
             cancel = arm();
-            control.onToken?.(token, isLast);
+            if (progress.type === 'token') control.onToken?.(progress.token, progress.isLast);
           },
           ...{ resolve, reject, cancelTimeout: () => cancel() },
         });

@@ -80,6 +80,8 @@ export const fromRunner = z.discriminatedUnion('type', [
   z.object({ type: z.literal('prepared'), id: callId, handle, shapeKey: z.string() }),
   z.object({ type: z.literal('ran'), id: callId, outcomes: z.array(outcome) }),
   z.object({ type: z.literal('shrunk'), id: callId, body: bytes }),
+  /** A call that takes its time has come a token further: it has not hung. */
+  z.object({ type: z.literal('working'), id: callId }),
   /** A part of the answer to a call that wants tokens; `isLast`: the answer itself is next. */
   z.object({ type: z.literal('token'), id: callId, token: generatedToken, isLast: z.boolean() }),
   /** The call failed; the runner goes on. */

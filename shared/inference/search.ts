@@ -23,6 +23,8 @@ export interface SearchLimits {
   readonly endTokens: ReadonlySet<number>;
   /** Aborted: the search ends before its next token. */
   readonly signal?: AbortSignal | undefined;
+  /** Told before every token. */
+  readonly onStep?: (() => void) | undefined;
 }
 
 export interface Sampling {
@@ -58,7 +60,7 @@ export interface Found {
 
 /** One token after another, of one row. */
 export async function searchGreedily(stepper: Stepper, options: GreedyOptions): Promise<Found> {
-  const { prompt, maxNewTokens, endTokens, sampling, onToken, signal } = options;
+  const { prompt, maxNewTokens, endTokens, sampling, onToken, onStep, signal } = options;
   const row = [...prompt];
   let sum = 0;
   let reason: Found['reason'] = 'length';
@@ -67,6 +69,7 @@ export async function searchGreedily(stepper: Stepper, options: GreedyOptions): 
       reason = 'aborted';
       break;
     }
+    onStep?.();
     const logits = await stepper.next([row]);
     const scores = logits.slice();
     stepper.adjust([row], scores);
@@ -100,7 +103,7 @@ interface Candidate extends Beam {
  * the first `beams` are kept as answers, and the best of the others go on.
  */
 export async function searchWithBeams(stepper: Stepper, options: BeamOptions): Promise<Found> {
-  const { prompt, maxNewTokens, endTokens, beams, lengthPenalty, earlyStopping, signal } = options;
+  const { prompt, maxNewTokens, endTokens, beams, lengthPenalty, earlyStopping, onStep, signal } = options;
   const maxLength = prompt.length + maxNewTokens;
   const kept = Math.max(2, 1 + endTokens.size) * beams;
   let running: readonly Beam[] = [{ ids: prompt, score: 0 }];
@@ -109,6 +112,7 @@ export async function searchWithBeams(stepper: Stepper, options: BeamOptions): P
   let finished: Beam[] = [];
   for (;;) {
     if (signal?.aborted) return { tokens: [], meanLogprob: ROUTE_SCORE_FLOOR, reason: 'aborted' };
+    onStep?.();
     const rows = running.map(({ ids }) => ids);
     const scores = await stepper.next(rows, parents);
     const words = scores.length / rows.length;

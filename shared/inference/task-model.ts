@@ -22,6 +22,8 @@ export interface Answer {
 export interface RunControl {
   /** Aborted: nobody waits for the answer any more. The run ends within a token, with EXPIRED. */
   readonly signal: AbortSignal;
+  /** Told at every token, so that the time for the next one begins. */
+  readonly onStep: () => void;
   /** Wants each token as it comes; undefined: nobody does. */
   readonly onToken?: OnToken | undefined;
 }

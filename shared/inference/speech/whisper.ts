@@ -174,7 +174,7 @@ async function write(
     prompt,
     parameters: { ...over, ...(maxNewTokens != null && { max_new_tokens: maxNewTokens }) },
     positions: generator.config.max_target_positions ?? DEFAULT_POSITIONS,
-    signal: control?.signal,
+    control,
     ...(usesStamps &&
       noStamps != null && {
         rules: stampRules({

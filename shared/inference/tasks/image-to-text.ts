@@ -45,7 +45,7 @@ export async function loadImageToText(source: ModelSource): Promise<TaskModel<Pr
             ...parameters.generation_parameters,
           },
           positions,
-          signal: control?.signal,
+          control,
         });
         answers.push({
           // As Hugging Face's pipeline, which strips it.

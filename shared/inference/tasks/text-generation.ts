@@ -84,7 +84,7 @@ async function answer(
     positions,
     defaultNewTokens: DEFAULT_NEW_TOKENS,
     seed,
-    signal: control?.signal,
+    control,
     onToken(id, logprob) {
       const special = tokens.specialIds.has(id);
       const piece = special ? '' : stream.push(id);

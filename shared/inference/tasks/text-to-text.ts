@@ -70,7 +70,7 @@ async function loadTextToText(source: ModelSource, task: TextToText): Promise<Ta
             ...(firstToken !== undefined && { forced_bos_token_id: firstToken }),
           },
           positions,
-          signal: control?.signal,
+          control,
         });
         const isCleanedUp = parameters.clean_up_tokenization_spaces;
         const written = tokens.write(found.tokens, isCleanedUp === undefined ? {} : { isCleanedUp });
