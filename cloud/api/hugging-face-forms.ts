@@ -5,7 +5,7 @@ import { TASKS, type TaskInput, type TaskName } from '../../shared/contract/task
 import { AppError } from '../../shared/runtime/errors.ts';
 
 /** Texts of one request: each runs by itself, joins a batch, and is a line of the ledger. */
-export const MAX_LIST = 64;
+const MAX_LIST = 64;
 
 export interface TaskRequest {
   readonly inputs: readonly TaskInput[];

@@ -27,6 +27,7 @@ export interface TokenRequest {
   readonly parameters: GenerateParameters & { readonly forced_bos_token_id?: number };
   /** Longest sequence of the decoder, prompt included. */
   readonly positions: number | undefined;
+  /** Where the request does not say how long; undefined: as the folder says. */
   readonly defaultNewTokens?: number;
   /** For sampling; chance when left out. */
   readonly seed?: number | undefined;
@@ -105,7 +106,7 @@ function startOf({ decoder_start_token_id: start, bos_token_id: begin }: Generat
 /** The request's words first, then the folder's; `max_new_tokens` before `max_length`, which counts the prompt too. */
 function newTokens(
   generator: Generator,
-  { parameters, defaultNewTokens = DEFAULT_NEW_TOKENS }: TokenRequest,
+  { parameters, defaultNewTokens }: TokenRequest,
   asked: GenerationSettings,
   promptLength: number,
 ): number {
@@ -118,7 +119,8 @@ function newTokens(
       );
     return parameters.max_length - promptLength;
   }
-  if (!generator.hasOwnLength) return defaultNewTokens;
+  if (defaultNewTokens !== undefined) return defaultNewTokens;
+  if (!generator.hasOwnLength) return DEFAULT_NEW_TOKENS;
   return Math.max(1, asked.max_new_tokens ?? asked.max_length - promptLength);
 }
 

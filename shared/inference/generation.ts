@@ -39,7 +39,7 @@ const generatorConfig = z.looseObject({
   /** What a model wants for one task, as T5 has it: a prefix, and settings. */
   task_specific_params: z.record(z.string(), z.looseObject({ prefix: z.string().optional() })).nullish(),
 });
-export type GeneratorConfig = z.infer<typeof generatorConfig>;
+type GeneratorConfig = z.infer<typeof generatorConfig>;
 
 /** How a model generates: `config.json` and `generation_config.json`, with what a request says over them. */
 export interface GenerationSettings {
@@ -59,7 +59,7 @@ export interface GenerationSettings {
 }
 
 /** What a model reads: token ids, or f32 features of a picture or a sound. */
-export type Source =
+type Source =
   | { readonly ids: readonly number[] }
   | {
       readonly name: 'pixel_values' | 'input_features';

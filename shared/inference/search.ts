@@ -16,7 +16,7 @@ export interface Stepper {
   adjust(rows: readonly (readonly number[])[], scores: Float32Array): void;
 }
 
-export interface SearchLimits {
+interface SearchLimits {
   /** Token ids before the answer. */
   readonly prompt: readonly number[];
   readonly maxNewTokens: number;
@@ -39,8 +39,8 @@ export interface Sampling {
 export interface GreedyOptions extends SearchLimits {
   /** Without it the likeliest token is taken. */
   readonly sampling?: Sampling | undefined;
-  /** Told each token as it comes. @returns whether the answer ends here */
-  readonly onToken?: (token: number, logprob: number) => boolean;
+  /** Told each token as it comes, and whether it is the last in any case. @returns whether the answer ends here */
+  readonly onToken?: (token: number, logprob: number, isLast: boolean) => boolean;
 }
 
 export interface BeamOptions extends SearchLimits {
@@ -77,8 +77,10 @@ export async function searchGreedily(stepper: Stepper, options: GreedyOptions): 
     const logprob = (logits[token] as number) - logSumExp(logits);
     sum += logprob;
     row.push(token);
-    const isTold = onToken?.(token, logprob) === true;
-    if (endTokens.has(token)) reason = 'end';
+    const hasEnded = endTokens.has(token);
+    const isTold =
+      onToken?.(token, logprob, hasEnded || row.length === prompt.length + maxNewTokens) === true;
+    if (hasEnded) reason = 'end';
     else if (isTold) reason = 'told';
     else continue;
     break;
@@ -175,9 +177,15 @@ function bestContinuations(
   });
 }
 
+/** Tokens so much less likely than the likeliest (2e-9 of its probability) need not be sorted. */
+const NEGLIGIBLE = 20;
+
 /** One of the likeliest tokens by chance. @param scores f32[V] */
 function sample(scores: Float32Array, { topK, topP, random }: Sampling): number {
-  const order = Array.from(scores.keys()).sort((a, b) => (scores[b] as number) - (scores[a] as number));
+  const least = (scores[argmax(scores)] as number) - NEGLIGIBLE;
+  const order = Array.from(scores.keys())
+    .filter((token) => (scores[token] as number) >= least)
+    .sort((a, b) => (scores[b] as number) - (scores[a] as number));
   const kept = topK > 0 ? order.slice(0, topK) : order;
   const top = scores[kept[0] as number] as number;
   const powers = kept.map((token) => Math.exp((scores[token] as number) - top));

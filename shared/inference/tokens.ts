@@ -5,7 +5,7 @@
 import { AppError } from '../runtime/errors.ts';
 
 /** What we use of `PreTrainedTokenizer`. */
-export interface LibraryTokenizer {
+interface LibraryTokenizer {
   encode(text: string, options?: { add_special_tokens?: boolean }): number[];
   decode(
     ids: number[],
@@ -115,6 +115,9 @@ export function decodeUtf8(body: Uint8Array): string {
   }
 }
 
+/** No character has more bytes than this; what is still broken then stays so. */
+const MAX_HELD_TOKENS = 8;
+
 /**
  * Text as its tokens come. A character may take several tokens: its text comes with the last of them. A window of the last tokens
  * is decoded each time, because a word's spaces depend on its neighbours.
@@ -134,7 +137,8 @@ export class TokenText {
     this.#ids.push(id);
     const before = this.#tokens.write(this.#ids.slice(this.#from, this.#read));
     const now = this.#tokens.write(this.#ids.slice(this.#from));
-    if (now.endsWith('\uFFFD') || now.length <= before.length) return '';
+    const isHeld = now.endsWith('\uFFFD') && this.#ids.length - this.#read < MAX_HELD_TOKENS;
+    if (isHeld || now.length <= before.length) return '';
     this.#from = this.#read;
     this.#read = this.#ids.length;
     return now.slice(before.length);

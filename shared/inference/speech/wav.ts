@@ -11,7 +11,7 @@ export interface Sound {
 }
 
 /** Longer sounds are refused: they would fill the memory, and nobody waits for their text. */
-export const MAX_SOUND_SECONDS = 1_800;
+const MAX_SOUND_SECONDS = 1_800;
 const MAX_CHANNELS = 16;
 const MAX_SAMPLING_RATE = 384_000;
 const PCM = 1;

@@ -18,7 +18,7 @@ interface PreparedPrompt {
   readonly parameters: TextGenerationParameters;
 }
 
-/** TGI's. */
+/** TGI's; what a folder says is how long an answer may be at most. */
 const DEFAULT_NEW_TOKENS = 100;
 /** Where the folder does not say how much the model reads. */
 const DEFAULT_POSITIONS = 2_048;
@@ -75,8 +75,6 @@ async function answer(
   const stream = new TokenText(tokens);
   const said: GeneratedToken[] = [];
   let written = '';
-  const room = Math.min(positions - ids.length, rest.max_new_tokens ?? Number.POSITIVE_INFINITY);
-  const ends = new Set([generator.settings({}).eos_token_id ?? []].flat());
   const found = await generateTokens(generator, {
     encoded: undefined,
     prompt: ids,
@@ -85,7 +83,7 @@ async function answer(
     defaultNewTokens: DEFAULT_NEW_TOKENS,
     seed,
     control,
-    onToken(id, logprob) {
+    onToken(id, logprob, isLast) {
       const special = tokens.specialIds.has(id);
       const piece = special ? '' : stream.push(id);
       written += piece;
@@ -97,7 +95,7 @@ async function answer(
         special,
       };
       said.push(token);
-      control?.onToken?.(token, isStopped || ends.has(id) || said.length === room);
+      control?.onToken?.(token, isLast || isStopped);
       return isStopped;
     },
   });

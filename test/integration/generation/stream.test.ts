@@ -79,6 +79,15 @@ describe('text generation', () => {
     assert.equal((full.output as Generated).generated_text, told.input + told.text);
   });
 
+  it('says which token is the last one, also where nobody said how many', async () => {
+    const lasts: boolean[] = [];
+    const { output } = await runner.infer(text('Once', { details: true }), {
+      onToken: (_token, isLast) => lasts.push(isLast),
+    });
+    assert.equal(lasts.indexOf(true), lasts.length - 1);
+    assert.equal((output as Generated).details?.generated_tokens, lasts.length);
+  });
+
   it('samples again what it has sampled with a seed', async () => {
     const [one, again, other] = await Promise.all(
       [4, 4, 5].map(async (seed) => (await runner.infer(text('Once', { ...LONG, seed }))).output),

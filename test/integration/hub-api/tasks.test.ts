@@ -10,6 +10,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { InferenceClient } from '@huggingface/inference';
 import { HubServer } from '../../../cloud/api/server.ts';
 import type { TaskName } from '../../../shared/contract/tasks.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
 import { GENERATION, type GenerationHub, references, startGenerationHub } from '../../support/generation.ts';
 import { startHubApi, type TestHubApi } from '../../support/hub-api.ts';
 
@@ -32,6 +33,16 @@ const CANNED: Partial<Record<TaskName, unknown>> = {
   'zero-shot-classification': LABELS,
   'feature-extraction': [[1, 2, 3]],
   'fill-mask': [FILLED],
+  'text-generation': {
+    generated_text: ' then',
+    details: {
+      finish_reason: 'stop_sequence',
+      generated_tokens: 2,
+      input_length: 3,
+      prefill: [],
+      tokens: [],
+    },
+  },
 };
 
 describe('the tasks of devices, asked by @huggingface/inference', () => {
@@ -130,6 +141,72 @@ describe('the tasks of devices, asked by @huggingface/inference', () => {
     for (const wrong of [[], new Array(65).fill('a'), ['a', 5]])
       assert.equal((await ask('text-classification', wrong)).status, 400);
     assert.equal((await ask('text-classification', 'a', { stream: true })).status, 400);
+  });
+});
+
+describe('text generation as it is asked for', () => {
+  let hub: TestHubApi;
+  before(async () => {
+    hub = await startHubApi({ models: { gpt: 'text-generation', questions: 'question-answering' } });
+    hub.answer = () => CANNED['text-generation'];
+  });
+  after(() => hub.stop());
+  const ask = async (path: string, body: unknown) => {
+    const response = await hub.app.request(`/hf/models/${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.inferKey}` },
+      body: JSON.stringify(body),
+    });
+    return { response, json: (await response.json()) as Record<string, unknown> };
+  };
+
+  it('takes OpenAI’s words in completions, and answers in them', async () => {
+    const { response, json } = await ask('gpt/v1/completions', {
+      ...{ model: 'whatever', prompt: 'Once', max_tokens: 5, temperature: 0, stop: 'end', n: 1, seed: 7 },
+    });
+    assert.equal(response.status, 200);
+    assert.deepEqual(json.choices, [{ index: 0, text: ' then', finish_reason: 'stop' }]);
+    assert.deepEqual(json.usage, { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 });
+    const { input } = hub.asked.at(-1) ?? assert.fail();
+    assert.equal(Buffer.from(input.body).toString(), 'Once');
+    const wanted = { max_new_tokens: 5, do_sample: false, stop: ['end'], seed: 7, details: true };
+    assert.deepEqual(input.parameters, wanted);
+    assert.deepEqual((await ask('gpt', { inputs: 'Once' })).json, [CANNED['text-generation']]);
+  });
+
+  it('refuses what it does not heed, in Hugging Face’s shape', async () => {
+    for (const [path, body, code] of [
+      ['gpt/v1/completions', { prompt: 'a', n: 2 }, 'PARAMETERS_INVALID'],
+      ['gpt/v1/completions', { prompt: 'a', frequency_penalty: 1 }, 'PARAMETERS_INVALID'],
+      ['gpt/v1/completions', { prompt: '' }, 'INPUT_EMPTY'],
+      ['gpt/v1/completions', { inputs: 'a' }, 'BAD_REQUEST'],
+      ['questions/v1/completions', { prompt: 'a' }, 'BAD_REQUEST'],
+      ['gpt', { inputs: ['a', 'b'], stream: true }, 'BAD_REQUEST'],
+      ['questions', { inputs: { question: 'Who?' } }, 'INPUT_INVALID'],
+    ] as const) {
+      const { response, json } = await ask(path, body);
+      assert.ok(response.status >= 400 && response.status < 500);
+      assert.equal(json.code, code, JSON.stringify(body));
+    }
+  });
+
+  it('a stream that cannot begin is a status, one that breaks is an event', async () => {
+    const token = { id: 1, text: 'a', logprob: -1, special: false };
+    hub.answer = () => {
+      throw new AppError('QUEUE_FULL');
+    };
+    assert.equal((await ask('gpt', { inputs: 'a', stream: true })).response.status, 429);
+    hub.answer = ({ onToken }) => {
+      onToken?.(token, false);
+      throw new AppError('RUNNER_CRASHED');
+    };
+    const broken = await hub.app.request('/hf/models/gpt', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.inferKey}` },
+      body: JSON.stringify({ inputs: 'a', stream: true }),
+    });
+    assert.equal(broken.status, 200);
+    assert.match(await broken.text(), /^data: .*"text":"a".*\n\ndata: .*"error_type":"RUNNER_CRASHED"/);
   });
 });
 
