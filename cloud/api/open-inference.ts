@@ -8,18 +8,9 @@ import type { Context } from 'hono';
 import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import { classification, tensor, tensorType } from '../../shared/contract/task-schemas.ts';
-import {
-  CONTENT_TYPES,
-  type InputKind,
-  MAX_INPUT_BYTES,
-  TASKS,
-  type TaskInput,
-  type TaskName,
-} from '../../shared/contract/tasks.ts';
+import { type InputKind, MAX_INPUT_BYTES, TASKS, type TaskInput } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import { tryParseJson } from '../../shared/runtime/json.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type {
   InferenceReply,
@@ -37,13 +28,11 @@ import {
   decodeRequest,
   encodeResponse,
   type InferRequest,
-  type InputForm,
   inferRequest,
   inferResponse,
   type OutputTensor,
-  readElements,
-  readTensors,
 } from './open-inference-codec.ts';
+import { fixedOutputs, inputForm, outputsFor, readInputs, tensorMetadata } from './open-inference-forms.ts';
 import { graphTensors } from './open-inference-signature.ts';
 
 export interface OpenInferenceOptions {
@@ -68,12 +57,6 @@ const JSON_GROWTH: Readonly<Record<InputKind, number>> = {
   tensors: 1,
 };
 
-const tensorMetadata = z.object({
-  name: z.string(),
-  datatype: tensorType,
-  /** -1: of any length. */
-  shape: z.array(z.int()),
-});
 const modelMetadata = z.object({
   name: z.string(),
   versions: z.array(z.string()),
@@ -85,23 +68,6 @@ const serverMetadata = z.object({ name: z.string(), version: z.string(), extensi
 const repositoryIndex = z.array(
   z.object({ name: z.string(), version: z.string(), state: z.literal('READY'), reason: z.string() }),
 );
-
-type TensorMetadata = z.infer<typeof tensorMetadata>;
-const LABELS: readonly TensorMetadata[] = [
-  { name: 'label', datatype: 'BYTES', shape: [-1] },
-  { name: 'score', datatype: 'FP32', shape: [-1] },
-];
-const JSON_OUTPUT: readonly TensorMetadata[] = [{ name: 'output', datatype: 'BYTES', shape: [-1] }];
-
-/** Answers that fit into two tensors. */
-const isLabelled = (task: TaskName): boolean =>
-  task === 'image-classification' || task === 'text-classification';
-const fixedOutputs = (task: TaskName): readonly TensorMetadata[] => (isLabelled(task) ? LABELS : JSON_OUTPUT);
-/** Parameters of the protocol itself, and of Triton; the others are the task's. */
-const PROTOCOL_PARAMETERS: ReadonlySet<string> = new Set([
-  ...['timeout', 'binary_data_output', 'priority'],
-  ...['sequence_id', 'sequence_start', 'sequence_end'],
-]);
 
 type Model = ReturnType<ModelCatalog['resolve']>;
 
@@ -230,11 +196,6 @@ function resolve(c: Context<HubEnv>, models: ModelCatalog): Model {
   return found;
 }
 
-function inputForm(task: TaskName): InputForm {
-  const { inputKind } = TASKS[task];
-  return { name: inputKind, isBase64: inputKind === 'image' || inputKind === 'audio' };
-}
-
 async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise<Response> {
   const { models, bodies, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
@@ -246,11 +207,8 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
     async (body) => {
       const request = decodeRequest(body, headBytesOf(c));
       const { head } = request;
-      const wanted = task === 'tensor' ? undefined : wantedOutputs(head, fixedOutputs(task));
-      const inputs =
-        task === 'tensor'
-          ? [toTensorInput(request)]
-          : readElements(request, inputForm(task)).map((one) => toInput(task, one, head.parameters));
+      const toOutputs = outputsFor(task, head);
+      const inputs = readInputs(task, request);
       const waitMs = Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000);
       // All are waited for: the body's memory is theirs until then.
       const settled = await Promise.allSettled(
@@ -270,9 +228,7 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
       });
       record(c, options, { replies, inputs });
       const [first] = replies;
-      const outputs = wanted
-        ? (isLabelled(task) ? labelsOf : jsonOf)(replies, head, wanted)
-        : tensorsOf(replies, head);
+      const outputs = toOutputs(replies);
       return respond(c, { ref: first?.model ?? ref, head, outputs });
     },
   );
@@ -284,52 +240,6 @@ function headBytesOf(c: Context): number | undefined {
   if (!/^\d{1,9}$/.test(text))
     throw new AppError('BAD_REQUEST', 'Inference-Header-Content-Length: a number of bytes');
   return Number(text);
-}
-
-/** @throws PARAMETERS_INVALID, INPUT_TOO_LARGE */
-function toTensorInput(request: ReturnType<typeof decodeRequest>): TaskInput {
-  const body = Buffer.from(JSON.stringify(readTensors(request)));
-  if (body.length > MAX_INPUT_BYTES.tensors)
-    throw new AppError('INPUT_TOO_LARGE', `the tensors are over ${MAX_INPUT_BYTES.tensors} bytes`);
-  const { outputs = [], parameters } = request.head;
-  const names = outputs.length === 0 ? {} : { outputs: outputs.map(({ name }) => name) };
-  return {
-    contentType: CONTENT_TYPES.json,
-    body,
-    parameters: checkedParameters('tensor', parameters, names),
-  };
-}
-
-/** What a request says beside the protocol's own words is the task's. @throws PARAMETERS_INVALID */
-function checkedParameters(
-  task: TaskName,
-  given: InferRequest['parameters'],
-  more: Record<string, unknown> = {},
-): Record<string, unknown> {
-  const own = Object.entries(given ?? {}).filter(([name]) => !PROTOCOL_PARAMETERS.has(name));
-  const parsed = TASKS[task].parameters.safeParse({ ...Object.fromEntries(own), ...more });
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new AppError('PARAMETERS_INVALID', `${issue?.path.join('.') || 'parameters'}: ${issue?.message}`);
-}
-
-/** @throws INPUT_TOO_LARGE, INPUT_INVALID, PARAMETERS_INVALID */
-function toInput(task: TaskName, body: Uint8Array, parameters: InferRequest['parameters']): TaskInput {
-  const kind = TASKS[task].inputKind;
-  if (body.length > MAX_INPUT_BYTES[kind])
-    throw new AppError('INPUT_TOO_LARGE', `an element is over ${MAX_INPUT_BYTES[kind]} bytes`);
-  const contentType = CONTENT_TYPES[kind];
-  if (!isLabelled(task)) {
-    const { inputs } = TASKS[task];
-    if (inputs && !inputs.safeParse(tryParseJson(body)).success)
-      throw new AppError('INPUT_INVALID', `an element is not the JSON input of ${task}`);
-    return { contentType, body, parameters: checkedParameters(task, parameters) };
-  }
-  const { top_k = 1, function_to_apply } = parameters ?? {};
-  return {
-    ...{ contentType, body },
-    parameters: { top_k, ...(function_to_apply !== undefined && { function_to_apply }) },
-  };
 }
 
 /** Each element is a request of its own to the models, and to the ledger. */
@@ -347,73 +257,6 @@ function record(
       inputBytes: inputs[i]?.body.length ?? 0,
       inferenceMs: reply.timingsMs.inference,
     });
-}
-
-interface Wanted {
-  readonly name: string;
-  readonly isBinary: boolean;
-}
-
-/** Which outputs in which form, in the order in which they were asked for. @throws BAD_REQUEST */
-function wantedOutputs({ outputs, parameters }: InferRequest, has: readonly TensorMetadata[]): Wanted[] {
-  const byDefault = parameters?.binary_data_output ?? false;
-  if (!outputs || outputs.length === 0) return has.map(({ name }) => ({ name, isBinary: byDefault }));
-  return outputs.map(({ name, parameters: own }) => {
-    if (!has.some((one) => one.name === name))
-      throw new AppError(
-        'BAD_REQUEST',
-        `the model’s outputs are called ${has.map((one) => one.name).join(' and ')}, none ${name.slice(0, 64)}`,
-      );
-    return { name, isBinary: own?.binary_data ?? byDefault };
-  });
-}
-
-/** The JSON of each answer. */
-function jsonOf(
-  replies: readonly InferenceReply[],
-  _head: InferRequest,
-  wanted: readonly Wanted[],
-): OutputTensor[] {
-  const data = replies.map(({ output }) => JSON.stringify(output));
-  return wanted.map(({ name, isBinary }) => ({
-    ...{ name, isBinary, data },
-    shape: [data.length],
-    datatype: 'BYTES' as const,
-  }));
-}
-
-/** The graph's own tensors, in the order in which they were asked for. */
-function tensorsOf(
-  [reply]: readonly InferenceReply[],
-  { outputs = [], parameters }: InferRequest,
-): OutputTensor[] {
-  const byDefault = parameters?.binary_data_output ?? false;
-  const made = z.array(tensor).parse(reply?.output);
-  return made.map(({ name, shape, datatype, data }) => {
-    const isBinary = outputs.find((one) => one.name === name)?.parameters?.binary_data ?? byDefault;
-    return { name, shape, datatype, data, isBinary };
-  });
-}
-
-function labelsOf(
-  replies: readonly InferenceReply[],
-  { parameters }: InferRequest,
-  wanted: readonly Wanted[],
-): OutputTensor[] {
-  const rows = replies.map(({ output }) => z.array(classification).parse(output));
-  const k = rows[0]?.length ?? 0;
-  if (k === 0 || rows.some(({ length }) => length !== k))
-    throw new AppError('INVARIANT_BROKEN', 'the rows of one answer differ in length');
-  const shape = parameters?.top_k === undefined ? [rows.length] : [rows.length, k];
-  const flat = parameters?.top_k === undefined ? rows.flatMap((row) => row.slice(0, 1)) : rows.flat();
-  return wanted.map(({ name, isBinary }) => ({
-    name,
-    shape,
-    isBinary,
-    ...(name === 'label'
-      ? { datatype: 'BYTES' as const, data: flat.map(({ label }) => label) }
-      : { datatype: 'FP32' as const, data: flat.map(({ score }) => score) }),
-  }));
 }
 
 function respond(

@@ -2,7 +2,8 @@
 import type { GenerateParameters } from '../contract/task-schemas.ts';
 import { AppError } from '../runtime/errors.ts';
 import { seededRandom } from '../runtime/random.ts';
-import type { Encoded, GenerationSettings, Generator } from './generation.ts';
+import type { Encoded, GenerationSettings } from './decoder.ts';
+import type { Generator } from './generation.ts';
 import {
   type Found,
   type GreedyOptions,

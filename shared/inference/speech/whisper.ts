@@ -6,14 +6,9 @@ import { z } from 'zod';
 import type { Recognized, SpeechParameters } from '../../contract/task-schemas.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { ROUTE_SCORE_FLOOR } from '../classification.ts';
+import type { Encoded } from '../decoder.ts';
 import { generateTokens } from '../generate-tokens.ts';
-import {
-  type Encoded,
-  type Generator,
-  loadGenerator,
-  loadSoundReader,
-  type SoundReader,
-} from '../generation.ts';
+import { type Generator, loadGenerator, loadSoundReader, type SoundReader } from '../generation.ts';
 import { readModelJson } from '../model-files.ts';
 import type { Answer, ModelSource, RunControl } from '../task-model.ts';
 import type { Listener } from './listener.ts';
