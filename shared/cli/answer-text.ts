@@ -19,8 +19,11 @@ const MAX_ROWS = 20;
 
 /** @param output as the hub's Hugging Face face gives it; of another form it is shown as JSON */
 export function answerText(task: TaskName, output: unknown): string {
-  return readable(task, output) ?? JSON.stringify(output, null, 2);
+  return printable(readable(task, output) ?? JSON.stringify(output, null, 2));
 }
+
+/** Without what would steer a terminal: a model's words are data from outside. Our own colours are put on later, or not at all. */
+export const printable = (text: string): string => text.replace(/(?![\n\t])\p{Cc}/gu, '\uFFFD');
 
 function readable(task: TaskName, output: unknown): string | undefined {
   const one = Array.isArray(output) && output.length === 1 ? (output[0] as unknown) : output;

@@ -6,7 +6,7 @@ import { modelName } from '../../contract/names.ts';
 import { TASKS, type TaskName } from '../../contract/tasks.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { tryParseJson } from '../../runtime/json.ts';
-import { answerText } from '../answer-text.ts';
+import { answerText, printable } from '../answer-text.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { print } from '../output.ts';
 
@@ -51,7 +51,7 @@ export async function infer(model: string, input: string, options: InferOptions)
   if (task === 'text-generation' && options.json !== true && process.stdout.isTTY) {
     const { inputs } = await documentOf(task, input, options);
     const tokens = hub.generate(model, { inputs, ...(parameters && { parameters }), stream: true });
-    for await (const text of tokens) process.stdout.write(text);
+    for await (const text of tokens) process.stdout.write(printable(text));
     process.stdout.write('\n');
     return;
   }

@@ -1,7 +1,7 @@
 /** What a generation does while it runs: tokens as they come, an end in the middle, and what it refuses before it begins. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { cp, readFile, rename, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import type { Generated, GeneratedToken, Recognized } from '../../../shared/contract/task-schemas.ts';
 import type { Runner } from '../../../shared/inference/runner.ts';
@@ -9,13 +9,15 @@ import { startRunner } from '../../../shared/inference/runner-process.ts';
 import { selfTest } from '../../../shared/inference/self-test.ts';
 import { openModelFolder } from '../../../shared/release/model-folder.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
-import { GENERATION, type GenerationModel, references } from '../../support/generation.ts';
+import { temporaryFolder } from '../../support/fixed.ts';
+import { GENERATION, references } from '../../support/generation.ts';
 
 const runners: Runner[] = [];
 after(() => Promise.all(runners.map((runner) => runner.stop(0))));
 
-async function start(name: GenerationModel, callTimeoutMs = 60_000): Promise<Runner> {
-  const folder = join(GENERATION, name);
+/** @param name one of the tiny models, or a folder of its own */
+async function start(name: string, callTimeoutMs = 60_000): Promise<Runner> {
+  const folder = resolve(GENERATION, name);
   const runner = await startRunner({
     ...{ folder, digest: 'd'.repeat(64), threads: 1, maxRssBytes: 2e9 },
     ...{ startTimeoutMs: 60_000, callTimeoutMs },
@@ -126,6 +128,26 @@ describe('text generation', () => {
     const bad = { contentType: 'text/plain', body: Buffer.from([0xff, 0xfe, 0xfd]) };
     await assert.rejects(runner.infer(bad), (error) => isAppError(error, 'TEXT_INVALID'));
   });
+});
+
+it('opens the variant that outrider.json names', async (t) => {
+  const folder = join(await temporaryFolder(t), 'variant');
+  await cp(join(GENERATION, 'marian'), folder, { recursive: true });
+  const spec = JSON.parse(await readFile(join(folder, 'outrider.json'), 'utf8')) as Record<string, unknown>;
+  const graphs = ['encoder_model', 'decoder_model_merged'];
+  for (const [graph, suffix] of [
+    [graphs[0], '_fp16'],
+    [graphs[1], '_quantized'],
+  ])
+    await rename(join(folder, 'onnx', `${graph}.onnx`), join(folder, 'onnx', `${graph}${suffix}.onnx`));
+  const named = {
+    model: 'onnx/encoder_model_fp16.onnx',
+    graphs: ['onnx/decoder_model_merged_quantized.onnx'],
+  };
+  await writeFile(join(folder, 'outrider.json'), JSON.stringify({ ...spec, ...named }));
+  const runner = await start(folder);
+  const [{ input, text: wanted } = assert.fail()] = (await references()).marian;
+  assert.deepEqual((await runner.infer(text(input))).output, { translation_text: wanted });
 });
 
 it('translation says that it was cut, or refuses to be, and knows its two languages', async () => {
