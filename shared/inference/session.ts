@@ -79,7 +79,8 @@ export async function loadSession(options: SessionOptions): Promise<Session> {
   };
 }
 
-function nativeOptions(options: SessionOptions): InferenceSession.SessionOptions {
+/** Also of the sessions that transformers.js makes. */
+export function nativeOptions(options: Omit<SessionOptions, 'modelPath'>): InferenceSession.SessionOptions {
   const session: Record<string, unknown> = {
     // Spinning threads cost a core between runs (measured: FACTS.md).
     intra_op: { allow_spinning: options.allowSpinning ? '1' : '0' },
@@ -104,5 +105,6 @@ function toTensorSpec(file: string, entry: InferenceSession.ValueMetadata): Tens
   };
 }
 
-const firstLine = (error: unknown): string =>
+/** What ONNX Runtime says, without the graph that follows. */
+export const firstLine = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';

@@ -4,6 +4,7 @@
  */
 
 import { z } from 'zod';
+import type { TensorType } from '../contract/task-schemas.ts';
 import { CONTENT_TYPES, TASKS, type TaskInput } from '../contract/tasks.ts';
 import type { ModelFolder } from '../release/model-folder.ts';
 import type { TensorSpec } from '../release/model-spec.ts';
@@ -78,7 +79,7 @@ function silence(): Buffer {
 }
 
 /** ONNX Runtime's names of element types in those of the Open Inference Protocol. */
-export const DATATYPES: Readonly<Record<string, string>> = {
+export const DATATYPES: Readonly<Record<string, TensorType>> = {
   bool: 'BOOL',
   uint8: 'UINT8',
   uint16: 'UINT16',
