@@ -50,6 +50,7 @@ async function load(options: Load): Promise<Serve> {
     spec,
     threads: options.threads,
     allowSpinning: options.allowSpinning,
+    executionProvider: options.executionProvider,
   };
   const model = await (await LOADERS[spec.task]())(source);
   say({

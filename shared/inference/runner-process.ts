@@ -148,6 +148,7 @@ class RunnerProcess implements Runner {
   /** Sends `load` and waits for `ready`, the runner's own refusal, its end, or the time-out. */
   #start(): Promise<void> {
     const { folder, digest, threads, allowSpinning = false, maxRssBytes, startTimeoutMs } = this.#options;
+    const { executionProvider = 'cpu' } = this.#options;
     return new Promise((resolve, reject) => {
       const fail = (error: AppError) => {
         cancel();
@@ -181,7 +182,10 @@ class RunnerProcess implements Runner {
             return this.#settle(message);
         }
       });
-      this.#send({ type: 'load', folder, threads, allowSpinning, maxRssBytes, parentPid: process.pid });
+      this.#send({
+        ...{ type: 'load', folder, threads, allowSpinning, executionProvider, maxRssBytes },
+        parentPid: process.pid,
+      });
     });
   }
 

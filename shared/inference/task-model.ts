@@ -1,12 +1,14 @@
 /** What a loaded task is to the runner: two halves, so that decoding overlaps with running and batches group by shape. */
 import type { TaskInput } from '../contract/tasks.ts';
 import type { ModelSpec } from '../release/model-spec.ts';
+import type { ExecutionProvider } from './runner-protocol.ts';
 
 export interface ModelSource {
   readonly folder: string;
   readonly spec: ModelSpec;
   readonly threads: number;
   readonly allowSpinning: boolean;
+  readonly executionProvider: ExecutionProvider;
 }
 
 /** An answer before the runner adds its timings. */

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { tokenizerJson } from '../../../shared/inference/tokenizer/package.ts';
+import { openTokenizer } from '../../../shared/inference/tokenizer/tokenizer.ts';
+
+const KINDS = [
+  'bert-uncased',
+  'bert-cased',
+  'roberta',
+  'unigram',
+  'unigram-split',
+  'llama',
+  'clip',
+  'word-level',
+] as const;
+/** CLIP's decoder in Python leaves `</w>` in the text. */
+const DECODES = KINDS.filter((kind) => kind !== 'clip');
+
+interface Encodings {
+  readonly framed: number[];
+  readonly texts: { text: string; ids: number[]; offsets: [number, number][]; words: (number | null)[] }[];
+  readonly decoded: { ids: number[]; text: string; words: string }[];
+}
+
+function open(kind: string) {
+  const folder = fileURLToPath(new URL(`../../fixtures/reference/tokenizers/${kind}`, import.meta.url));
+  const read = (file: string): unknown => JSON.parse(readFileSync(`${folder}/${file}`, 'utf8'));
+  const settings = read('tokenizer_config.json') as Record<string, string>;
+  return {
+    tokenizer: openTokenizer(tokenizerJson.parse(read('tokenizer.json')), settings),
+    encodings: read('encodings.json') as Encodings,
+  };
+}
+
+for (const kind of KINDS)
+  test(`${kind}: ids, places and words are those of the Python reference`, () => {
+    const { tokenizer, encodings } = open(kind);
+    for (const { text, ids, offsets, words } of encodings.texts) {
+      const tokens = tokenizer.tokens(text);
+      assert.deepEqual(
+        tokens.map(({ id, start, end, word }) => [tokenizer.tokenOf(id), id, start, end, word]),
+        ids.map((id, index) => [
+          tokenizer.tokenOf(id),
+          id,
+          ...(offsets[index] as [number, number]),
+          words[index],
+        ]),
+        text,
+      );
+    }
+    const { before, after } = tokenizer.single;
+    assert.deepEqual([...before, ...tokenizer.tokens('a').map(({ id }) => id), ...after], encodings.framed);
+  });
+
+for (const kind of DECODES)
+  test(`${kind}: ids become the text that Python makes of them`, () => {
+    const { tokenizer, encodings } = open(kind);
+    for (const { ids, text, words } of encodings.decoded) {
+      assert.equal(tokenizer.decode(ids, { skipSpecial: true }), text);
+      assert.equal(tokenizer.join(ids.map(tokenizer.tokenOf)), words);
+    }
+  });
