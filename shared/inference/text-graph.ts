@@ -15,6 +15,8 @@ const LENGTH_STEP_TOKENS = 16;
  * a few seconds on a small device. A row that is longer runs by itself.
  */
 const MAX_RUN_TOKENS = 8_192;
+/** Numbers of one run's output, 128 MiB: a vocabulary of 250,000 words gives that for 134 tokens. */
+const MAX_OUTPUT_NUMBERS = 2 ** 25;
 /** What a graph may ask for; the second axis is the length. */
 const FED = ['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'];
 
@@ -33,6 +35,8 @@ export interface TextGraph {
    * @throws MODEL_INVALID
    */
   run(rows: readonly TextRow[], name: string): Promise<Floats[]>;
+  /** The same for several outputs, each with its rows. */
+  runAll(rows: readonly TextRow[], names: readonly string[]): Promise<Floats[][]>;
 }
 
 /** @throws MODEL_INVALID for a graph that we cannot feed */
@@ -58,15 +62,19 @@ export async function loadTextGraph(source: ModelSource, padId: number): Promise
       // A request that fills a run alone gains nothing by company, and would make it wait.
       return first !== undefined && rows.length === 1 ? `${stepOf(first)}` : `alone-${unshared++}`;
     },
-    async run(rows, name) {
-      const answers: Floats[] = [];
-      for (const chunk of chunksOf(rows, { maxRows, isMasked })) {
-        const outputs = await session.run(feedsFor(session, chunk, padId), [name]);
-        answers.push(...rowsOf(floatsOf(outputs, name), chunk));
-      }
-      return answers;
-    },
+    run: async (rows, name) => (await runAll(rows, [name]))[0] ?? [],
+    runAll,
   };
+
+  async function runAll(rows: readonly TextRow[], names: readonly string[]): Promise<Floats[][]> {
+    const answers = names.map((): Floats[] => []);
+    const maxTokens = Math.min(MAX_RUN_TOKENS, MAX_OUTPUT_NUMBERS / widthOf(session.outputs, names));
+    for (const chunk of chunksOf(rows, { maxRows, maxTokens, isMasked })) {
+      const outputs = await session.run(feedsFor(session, chunk, padId), names);
+      for (const [index, name] of names.entries()) answers[index]?.push(...rowsOf(floatsOf(outputs, name), chunk));
+    }
+    return answers;
+  }
 }
 
 /**
@@ -86,10 +94,14 @@ function checkInputs(inputs: readonly TensorSpec[]): boolean {
   return inputs.some(({ name }) => name === 'attention_mask');
 }
 
+/** Numbers that the widest output has for each token. */
+const widthOf = (outputs: readonly TensorSpec[], names: readonly string[]): number =>
+  Math.max(1, ...outputs.filter(({ name }) => names.includes(name)).map(({ dims }) => dims[2] ?? 1));
+
 /** Neighbouring rows, as many as one run may have. */
 function chunksOf(
   rows: readonly TextRow[],
-  { maxRows, isMasked }: { maxRows: number; isMasked: boolean },
+  { maxRows, maxTokens, isMasked }: { maxRows: number; maxTokens: number; isMasked: boolean },
 ): TextRow[][] {
   const chunks: TextRow[][] = [];
   let longest = 0;
@@ -99,7 +111,7 @@ function chunksOf(
     const fits =
       chunk !== undefined &&
       chunk.length < maxRows &&
-      (chunk.length + 1) * length <= MAX_RUN_TOKENS &&
+      (chunk.length + 1) * length <= maxTokens &&
       (isMasked || row.ids.length === longest);
     if (fits) chunk.push(row);
     else chunks.push([row]);

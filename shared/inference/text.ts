@@ -71,14 +71,23 @@ export interface TextReader {
    * @throws INPUT_EMPTY (no token)
    */
   encode(text: string, side?: Side): EncodedText;
+  /** Cuts tokens to the room there is. */
+  keep(tokens: readonly Token[], room: number, side?: Side): readonly Token[];
   /** Frames tokens of one text. */
   frame(tokens: readonly Token[]): TextRow;
   /** The text's own tokens; of a longer one at least `atLeast` from the side that is kept. */
   tokens(text: string, atLeast: number, side?: Side): Token[];
 }
 
-/** @throws MODEL_INVALID */
-export async function loadTextReader(folder: string, config: TextConfig): Promise<TextReader> {
+/**
+ * @param mostTokens below what the tokenizer allows, where the folder says so elsewhere
+ * @throws MODEL_INVALID
+ */
+export async function loadTextReader(
+  folder: string,
+  config: TextConfig,
+  mostTokens = Number.POSITIVE_INFINITY,
+): Promise<TextReader> {
   const settings = await readModelJson(folder, 'tokenizer_config.json', tokenizerConfig);
   const json = await readModelJson(folder, 'tokenizer.json', tokenizerJson);
   const unknownToken = contentOf(settings.unk_token) ?? json.model.unk_token ?? undefined;
@@ -86,7 +95,7 @@ export async function loadTextReader(folder: string, config: TextConfig): Promis
   const tokenizer = openTokenizer(json, { ...settings, unk_token: unknownToken, pad_token: padToken });
   const idOf = (token: string | undefined): number | undefined =>
     token === undefined ? undefined : tokenizer.idOf(token);
-  const maxTokens = maxTokensOf(settings.model_max_length, config);
+  const maxTokens = Math.min(mostTokens, maxTokensOf(settings.model_max_length, config));
   const { before, after, types } = tokenizer.single;
   const room = maxTokens - before.length - after.length;
   if (room < 1)
@@ -106,6 +115,7 @@ export async function loadTextReader(folder: string, config: TextConfig): Promis
     clsId: idOf(contentOf(settings.cls_token)),
     maskToken: contentOf(settings.mask_token),
     tokens: (text, atLeast, side = ownSide) => contentTokens(tokenizer, text, atLeast, side),
+    keep: (tokens, room, side = ownSide) => (side === 'left' ? tokens.slice(-room) : tokens.slice(0, room)),
     frame: (tokens) => ({
       ids: [...before, ...tokens.map(({ id }) => id), ...after],
       types: [...types[0], ...tokens.map(() => types[1]), ...types[2]],
@@ -113,7 +123,7 @@ export async function loadTextReader(folder: string, config: TextConfig): Promis
     encode(text, side = ownSide) {
       const all = reader.tokens(text, room + 1, side);
       if (all.length === 0) throw new AppError('INPUT_EMPTY', 'the text is blank');
-      const tokens = side === 'left' ? all.slice(-room) : all.slice(0, room);
+      const tokens = reader.keep(all, room, side);
       return {
         ...reader.frame(tokens),
         tokens,
@@ -126,8 +136,11 @@ export async function loadTextReader(folder: string, config: TextConfig): Promis
   return reader;
 }
 
+/** Rows that one request may ask for: a text of more tokens is cut, so that no request can keep a runner busy for minutes. */
+export const MAX_WINDOWS = 256;
+
 /** Where a window of tokens begins and ends. */
-export interface Window {
+interface Window {
   readonly from: number;
   readonly to: number;
 }

@@ -6,6 +6,7 @@
 import { AppError } from '../../runtime/errors.ts';
 import { type Aligned, align, slice } from './aligned.ts';
 import { frameOf, type PairFrame, pairFrameOf, type SingleFrame } from './frames.ts';
+import { joinBy } from './join.ts';
 import { normalizeBy } from './normalize.ts';
 import { createTokenizer, type PackageTokenizer, type TokenizerJson } from './package.ts';
 import { cutWordBy } from './pieces.ts';
@@ -54,11 +55,11 @@ export function openTokenizer(json: TokenizerJson, settings: Settings): TextToke
     decode(ids, { skipSpecial }) {
       const kept = ids.filter((id) => !(skipSpecial && special.has(id)));
       const clean_up_tokenization_spaces = settings.clean_up_tokenization_spaces ?? false;
-      return kept.length === 0
-        ? ''
-        : tokenizer.decode(kept, { skip_special_tokens: skipSpecial, clean_up_tokenization_spaces });
+      // The package refuses an empty list.
+      if (kept.length === 0) return '';
+      return tokenizer.decode(kept, { skip_special_tokens: skipSpecial, clean_up_tokenization_spaces });
     },
-    join: (tokens) => tokenizer.decoder?.([...tokens]) ?? tokens.join(' '),
+    join: joinBy(tokenizer, json.decoder),
     marksSubwords: Boolean(json.model.continuing_subword_prefix),
   };
 }

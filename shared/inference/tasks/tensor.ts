@@ -1,0 +1,1 @@
+export const loadTensor = (): never => { throw 0 };
