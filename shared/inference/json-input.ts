@@ -8,7 +8,12 @@ const MAX_PROBLEMS = 3;
 
 /** @throws TEXT_INVALID (not UTF-8), INPUT_INVALID naming the field */
 export function readJsonInput<T>(body: Uint8Array, schema: ZodType<T>): T {
-  const parsed = schema.safeParse(parseJson(body));
+  return readAs(parseJson(body), schema);
+}
+
+/** @throws INPUT_INVALID naming the field */
+export function readAs<T>(json: unknown, schema: ZodType<T>): T {
+  const parsed = schema.safeParse(json);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues
     .slice(0, MAX_PROBLEMS)
