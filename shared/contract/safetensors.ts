@@ -60,30 +60,45 @@ const header = z.record(z.string().min(1).max(255), entry);
 
 /** Told from JSON by the upper half of the header's length, which is never that large, and the header's first byte. */
 export const isSafetensors = (body: Uint8Array): boolean =>
-  body.length > LENGTH_BYTES && body.subarray(4, LENGTH_BYTES).every((byte) => byte === 0) && body[8] === 0x7b;
+  body.length > LENGTH_BYTES &&
+  body.subarray(4, LENGTH_BYTES).every((byte) => byte === 0) &&
+  body[8] === 0x7b;
 
 /** @returns tensors in the order of their data, which is a view of `body` @throws INPUT_INVALID */
 export function decodeSafetensors(body: Uint8Array): RawTensor[] {
   if (body.length < LENGTH_BYTES) throw invalid('it ends within the length of its header');
   const length = Number(new DataView(body.buffer, body.byteOffset, LENGTH_BYTES).getBigUint64(0, true));
-  if (length > MAX_HEADER_BYTES) throw invalid(`its header has ${length} bytes, the limit is ${MAX_HEADER_BYTES}`);
+  if (length > MAX_HEADER_BYTES)
+    throw invalid(`its header has ${length} bytes, the limit is ${MAX_HEADER_BYTES}`);
   if (LENGTH_BYTES + length > body.length) throw invalid('it ends within its header');
   const data = body.subarray(LENGTH_BYTES + length);
   const entries = Object.entries(parseHeader(body.subarray(LENGTH_BYTES, LENGTH_BYTES + length)));
   if (entries.length === 0 || entries.length > MAX_TENSORS)
     throw invalid(`it has ${entries.length} tensors; 1 to ${MAX_TENSORS} are taken`);
-  entries.sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0] || a.data_offsets[1] - b.data_offsets[1]);
+  entries.sort(
+    ([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0] || a.data_offsets[1] - b.data_offsets[1],
+  );
   // The format: no holes, no overlap, nothing left over.
   let at = 0;
-  const tensors = entries.map(([name, { dtype, shape, data_offsets: [begin, end] }]) => {
-    const datatype = Object.hasOwn(DTYPES, dtype) ? DTYPES[dtype] : undefined;
-    if (datatype === undefined || datatype === 'BYTES') throw invalid(`${name}: the dtype ${dtype} is not taken`);
-    const bytes = shape.reduce((product, dim) => product * dim, BYTES_OF[datatype]);
-    if (begin !== at || end - begin !== bytes || end > data.length)
-      throw invalid(`${name}: its data does not lie where its shape and its neighbours say`);
-    at = end;
-    return { name, datatype, shape, bytes: data.subarray(begin, end) };
-  });
+  const tensors = entries.map(
+    ([
+      name,
+      {
+        dtype,
+        shape,
+        data_offsets: [begin, end],
+      },
+    ]) => {
+      const datatype = Object.hasOwn(DTYPES, dtype) ? DTYPES[dtype] : undefined;
+      if (datatype === undefined || datatype === 'BYTES')
+        throw invalid(`${name}: the dtype ${dtype} is not taken`);
+      const bytes = shape.reduce((product, dim) => product * dim, BYTES_OF[datatype]);
+      if (begin !== at || end - begin !== bytes || end > data.length)
+        throw invalid(`${name}: its data does not lie where its shape and its neighbours say`);
+      at = end;
+      return { name, datatype, shape, bytes: data.subarray(begin, end) };
+    },
+  );
   if (at !== data.length) throw invalid(`${data.length - at} bytes follow the last tensor`);
   return tensors;
 }

@@ -55,7 +55,9 @@ export function toDetection(candidate: Candidate, options: BackOptions): Detecti
 
 /** Log-probability that no decision to keep or drop a candidate flips (ROUTER.md 3); at most 0. */
 export function detectionScore(candidates: readonly Candidate[]): number {
-  const counted = candidates.map(({ score }) => Math.min(1, score)).filter((score) => score >= LEAST_CANDIDATE);
+  const counted = candidates
+    .map(({ score }) => Math.min(1, score))
+    .filter((score) => score >= LEAST_CANDIDATE);
   if (counted.length === 0) return NOTHING_FOUND;
   return boundedScore(counted.reduce((sum, score) => sum + Math.log(Math.max(score, 1 - score)), 0));
 }

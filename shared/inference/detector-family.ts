@@ -36,7 +36,12 @@ export function familyOf(rows: Floats, hasBoxes: boolean, labels: number): Detec
 }
 
 /** @throws MODEL_INVALID when the outputs are not of that form */
-export function checkFamily(family: DetectorFamily, rows: Floats, boxes: Floats | undefined, labels: number): void {
+export function checkFamily(
+  family: DetectorFamily,
+  rows: Floats,
+  boxes: Floats | undefined,
+  labels: number,
+): void {
   const [, second, third] = rows.dims;
   const fits: Readonly<Record<DetectorFamily, boolean>> = {
     detr: third === labels + 1 && boxes?.dims[2] === 4 && boxes.dims[1] === second,

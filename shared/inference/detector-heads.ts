@@ -40,10 +40,10 @@ const STRIDES = [8, 16, 32, 64];
 
 /** @returns at most 3,000, best first */
 export function candidatesOf(output: HeadOutput, options: HeadOptions): Candidate[] {
-  const isFinite = ({ xmin, ymin, xmax, ymax, score }: Candidate): boolean =>
+  const isSound = ({ xmin, ymin, xmax, ymax, score }: Candidate): boolean =>
     score >= options.leastScore && [xmin, ymin, xmax, ymax].every(Number.isFinite);
   return read(output, options)
-    .filter(isFinite)
+    .filter(isSound)
     .sort((a, b) => b.score - a.score)
     .slice(0, MAX_CANDIDATES);
 }

@@ -59,7 +59,8 @@ function sizing({ do_resize, size, max_size }: PreprocessorConfig, type: string)
     return () => ({ widthPx: size.width, heightPx: size.height });
   const shortestPx = typeof size === 'number' ? size : size.shortest_edge;
   // DetrImageProcessor: 1,333 where nothing is said.
-  const longestPx = typeof size === 'object' && 'longest_edge' in size ? size.longest_edge : (max_size ?? 1_333);
+  const longestPx =
+    typeof size === 'object' && 'longest_edge' in size ? size.longest_edge : (max_size ?? 1_333);
   const patchPx = type.startsWith('Yolos') ? PATCH_PX : 1;
   return (source) => {
     const { widthPx, heightPx } = withinEdges(source, shortestPx, longestPx);

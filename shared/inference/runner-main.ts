@@ -74,9 +74,11 @@ const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
     (await import('./tasks/image-classification.ts')).loadImageClassification,
   'object-detection': async () => (await import('./tasks/object-detection.ts')).loadObjectDetection,
   'text-classification': async () => (await import('./tasks/text-classification.ts')).loadTextClassification,
-  'token-classification': async () => (await import('./tasks/token-classification.ts')).loadTokenClassification,
+  'token-classification': async () =>
+    (await import('./tasks/token-classification.ts')).loadTokenClassification,
   'question-answering': async () => (await import('./tasks/question-answering.ts')).loadQuestionAnswering,
-  'zero-shot-classification': async () => (await import('./tasks/zero-shot-classification.ts')).loadZeroShotClassification,
+  'zero-shot-classification': async () =>
+    (await import('./tasks/zero-shot-classification.ts')).loadZeroShotClassification,
   'feature-extraction': async () => (await import('./tasks/feature-extraction.ts')).loadFeatureExtraction,
   'fill-mask': async () => (await import('./tasks/fill-mask.ts')).loadFillMask,
   tensor: async () => (await import('./tasks/tensor.ts')).loadTensor,

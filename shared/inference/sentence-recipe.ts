@@ -66,7 +66,10 @@ async function poolingOf(folder: string, path: string, hasPrompts: boolean): Pro
   const [mode] = modes;
   const known = Object.values(FLAGS).find((one) => one === mode);
   if (known === undefined || modes.length !== 1)
-    throw new AppError('MODEL_INVALID', `${file}: the pooling ${modes.join(' and ') || 'none'} is not supported`);
+    throw new AppError(
+      'MODEL_INVALID',
+      `${file}: the pooling ${modes.join(' and ') || 'none'} is not supported`,
+    );
   return known;
 }
 

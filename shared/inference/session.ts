@@ -84,9 +84,13 @@ async function create(ort: Runtime, options: SessionOptions): Promise<InferenceS
     const why = firstLine(error);
     throw provider === 'cpu'
       ? new AppError('MODEL_INVALID', `${basename(modelPath)} cannot be loaded: ${why}`, { cause: error })
-      : new AppError('RUNNER_START_FAILED', `${basename(modelPath)} cannot be loaded with ${provider}: ${why}`, {
-          cause: error,
-        });
+      : new AppError(
+          'RUNNER_START_FAILED',
+          `${basename(modelPath)} cannot be loaded with ${provider}: ${why}`,
+          {
+            cause: error,
+          },
+        );
   }
 }
 

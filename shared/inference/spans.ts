@@ -62,7 +62,10 @@ export function answersOf(windows: readonly ContextWindow[], options: SpanOption
     const chances = chancesOf(window);
     nullScore = Math.min(nullScore, (chances.start[0] ?? 0) * (chances.end[0] ?? 0));
     nullLogit = Math.min(nullLogit, tame(window.startLogits[0] ?? 0) + tame(window.endLogits[0] ?? 0));
-    const candidates = bestSpans(window, chances, { most: Math.max(wanted, RIVALS), maxLength: options.maxLength });
+    const candidates = bestSpans(window, chances, {
+      most: Math.max(wanted, RIVALS),
+      maxLength: options.maxLength,
+    });
     for (const [index, candidate] of candidates.entries()) {
       const { start, end } = placeOf(window.tokens, candidate, alignsToWords);
       const answer = context.slice(start, end);
@@ -92,7 +95,10 @@ function scoreOf(
   const others = rivals.filter(({ text }) => text !== answer).map(({ logit }) => logit);
   const own = rivals.filter(({ text }) => text === answer).map(({ logit }) => logit);
   const best = own.length === 0 ? nullLogit : own.reduce((top, logit) => Math.max(top, logit));
-  const rest = [...others.sort((a, b) => b - a).slice(0, RIVALS - 1), ...(own.length === 0 ? [] : [nullLogit])];
+  const rest = [
+    ...others.sort((a, b) => b - a).slice(0, RIVALS - 1),
+    ...(own.length === 0 ? [] : [nullLogit]),
+  ];
   if (rest.length === 0) return boundedScore(best);
   // z - logsumexp(rest): the margin, whichever of them is the largest.
   const top = rest.reduce((all, logit) => Math.max(all, logit));

@@ -6,7 +6,7 @@ import type { TensorSpec } from '../release/model-spec.ts';
 import { AppError } from '../runtime/errors.ts';
 import { DATATYPES, type ElementType, isElementType, sizeOf, type TensorValue } from './element-types.ts';
 import { parseJson, readAs } from './json-input.ts';
-import { valueOf, valueOfBytes } from './tensor-json.ts';
+import { valueFrom, valueFromBytes } from './tensor-json.ts';
 
 /** An input of a type that can be fed. */
 export interface GraphInput {
@@ -16,7 +16,10 @@ export interface GraphInput {
 }
 
 /** The elements are walked once, where their type is known. */
-const namedTensors = z.array(tensor.extend({ data: z.array(z.unknown()) })).min(1).max(64);
+const namedTensors = z
+  .array(tensor.extend({ data: z.array(z.unknown()) }))
+  .min(1)
+  .max(64);
 const MAX_DIMENSIONS = 16;
 
 /** @throws MODEL_INVALID for an input that cannot be fed */
@@ -31,20 +34,24 @@ export function graphInputs(inputs: readonly TensorSpec[]): GraphInput[] {
 export function readTensors(body: Uint8Array, inputs: readonly GraphInput[]): Record<string, TensorValue> {
   if (isSafetensors(body)) {
     const tensors = decodeSafetensors(body);
-    return paired(tensors, inputs, (given, input) => valueOfBytes(given, input.type));
+    return paired(tensors, inputs, (given, input) => valueFromBytes(given, input.type));
   }
   const json = parseJson(body);
-  const isNamed = Array.isArray(json) && typeof json[0] === 'object' && json[0] !== null && !Array.isArray(json[0]);
+  const isNamed =
+    Array.isArray(json) && typeof json[0] === 'object' && json[0] !== null && !Array.isArray(json[0]);
   if (isNamed)
     return paired(readAs(json, namedTensors), inputs, ({ name, shape, data }, { type }) =>
-      valueOf(data, { name, type, dims: shape }),
+      valueFrom(data, { name, type, dims: shape }),
     );
   const [only, ...others] = inputs;
   if (only === undefined || others.length > 0)
-    throw new AppError('INPUT_INVALID', `the model takes ${inputs.map(describe).join(', ')}: name each tensor`);
+    throw new AppError(
+      'INPUT_INVALID',
+      `the model takes ${inputs.map(describe).join(', ')}: name each tensor`,
+    );
   const { dims, elements } = flattened(json);
   return paired([{ name: only.name, datatype: DATATYPES[only.type], shape: dims }], inputs, () =>
-    valueOf(elements, { name: only.name, type: only.type, dims }),
+    valueFrom(elements, { name: only.name, type: only.type, dims }),
   );
 }
 
@@ -64,13 +71,19 @@ function paired<T extends Given>(
   if (names.size < given.length) throw new AppError('INPUT_INVALID', 'a tensor is named twice');
   const strange = [...names].find((name) => !inputs.some((input) => input.name === name));
   if (strange !== undefined)
-    throw new AppError('INPUT_INVALID', `the model has no input ${strange}; it takes ${inputs.map(describe).join(', ')}`);
+    throw new AppError(
+      'INPUT_INVALID',
+      `the model has no input ${strange}; it takes ${inputs.map(describe).join(', ')}`,
+    );
   return Object.fromEntries(
     inputs.map((input) => {
       const one = given.find(({ name }) => name === input.name);
       if (one === undefined) throw new AppError('INPUT_INVALID', `${describe(input)} is missing`);
       if (!fits(one, input))
-        throw new AppError('INPUT_INVALID', `${one.name}: ${one.datatype}[${one.shape}] is not ${describe(input)}`);
+        throw new AppError(
+          'INPUT_INVALID',
+          `${one.name}: ${one.datatype}[${one.shape}] is not ${describe(input)}`,
+        );
       const value = read(one, input);
       if (value.data.length !== sizeOf(one.shape))
         throw new AppError('INPUT_INVALID', `${one.name}: ${value.data.length} elements for [${one.shape}]`);
@@ -95,7 +108,8 @@ function flattened(json: unknown): { dims: number[]; elements: unknown[] } {
     const lists = elements as unknown[][];
     const width = lists[0]?.length ?? 0;
     const isEven = lists.every((list) => Array.isArray(list) && list.length === width);
-    if (!isEven) throw new AppError('INPUT_INVALID', `the lists of dimension ${dims.length + 1} differ in length`);
+    if (!isEven)
+      throw new AppError('INPUT_INVALID', `the lists of dimension ${dims.length + 1} differ in length`);
     if (dims.length >= MAX_DIMENSIONS)
       throw new AppError('INPUT_INVALID', `the lists are nested over ${MAX_DIMENSIONS} deep`);
     dims.push(width);

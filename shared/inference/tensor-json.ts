@@ -35,7 +35,7 @@ export interface ElementsOptions {
  * @param elements flat, in row-major order, as many as the shape has
  * @throws INPUT_INVALID naming the first element that is not of the type
  */
-export function valueOf(elements: readonly unknown[], { name, type, dims }: ElementsOptions): TensorValue {
+export function valueFrom(elements: readonly unknown[], { name, type, dims }: ElementsOptions): TensorValue {
   const wrong = (element: unknown): AppError =>
     new AppError('INPUT_INVALID', `${name}: ${shown(element)} is no ${DATATYPES[type]}`);
   const each = <T>(read: (element: unknown) => T | undefined): T[] =>
@@ -47,7 +47,11 @@ export function valueOf(elements: readonly unknown[], { name, type, dims }: Elem
   const whole = (element: unknown): number | undefined => integer(element, LIMITS[type]);
   switch (type) {
     case 'bool':
-      return { type, dims, data: Uint8Array.from(each((e) => (typeof e === 'boolean' ? Number(e) : undefined))) };
+      return {
+        type,
+        dims,
+        data: Uint8Array.from(each((e) => (typeof e === 'boolean' ? Number(e) : undefined))),
+      };
     case 'string':
       return { type, dims, data: each((e) => (typeof e === 'string' ? e : undefined)) };
     case 'float16':
@@ -82,7 +86,8 @@ function float(element: unknown): number | undefined {
 
 function integer(element: unknown, limits: readonly [number, number] | undefined): number | undefined {
   const [least, most] = limits ?? [0, 0];
-  const fits = typeof element === 'number' && Number.isInteger(element) && element >= least && element <= most;
+  const fits =
+    typeof element === 'number' && Number.isInteger(element) && element >= least && element <= most;
   return fits ? element : undefined;
 }
 
@@ -101,8 +106,15 @@ function shown(element: unknown): string {
 }
 
 /** The elements of raw bytes, copied, because they may lie at any address. @throws INVARIANT_BROKEN for strings */
-export function valueOfBytes({ name, datatype, bytes, shape: dims }: RawTensor, type: ElementType): TensorValue {
-  if (type === 'string' || DATATYPES[type] !== datatype || bytes.length !== sizeOf(dims) * BYTES_OF[datatype as 'INT8'])
+export function valueFromBytes(
+  { name, datatype, bytes, shape: dims }: RawTensor,
+  type: ElementType,
+): TensorValue {
+  if (
+    type === 'string' ||
+    DATATYPES[type] !== datatype ||
+    bytes.length !== sizeOf(dims) * BYTES_OF[datatype as 'INT8']
+  )
     throw new AppError('INVARIANT_BROKEN', `${name}: ${datatype} bytes taken for ${type}`);
   const { buffer } = Uint8Array.from(bytes);
   switch (type) {

@@ -1,9 +1,9 @@
 /** A graph that reads rows of token ids: what it can be fed, and runs of many rows in pieces of bounded size. */
 import { join } from 'node:path';
+import type { TensorSpec } from '../release/model-spec.ts';
 import { AppError } from '../runtime/errors.ts';
 import { mixesRows } from './batch-safety.ts';
 import { type Floats, floatsOf, rowOf } from './floats.ts';
-import type { TensorSpec } from '../release/model-spec.ts';
 import { loadSession, type Session, type Tensors } from './session.ts';
 import type { ModelSource } from './task-model.ts';
 import type { TextRow } from './text.ts';
@@ -71,7 +71,8 @@ export async function loadTextGraph(source: ModelSource, padId: number): Promise
     const maxTokens = Math.min(MAX_RUN_TOKENS, MAX_OUTPUT_NUMBERS / widthOf(session.outputs, names));
     for (const chunk of chunksOf(rows, { maxRows, maxTokens, isMasked })) {
       const outputs = await session.run(feedsFor(session, chunk, padId), names);
-      for (const [index, name] of names.entries()) answers[index]?.push(...rowsOf(floatsOf(outputs, name), chunk));
+      for (const [index, name] of names.entries())
+        answers[index]?.push(...rowsOf(floatsOf(outputs, name), chunk));
     }
     return answers;
   }

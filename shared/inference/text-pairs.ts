@@ -20,13 +20,7 @@ export function pairFramer({ tokenizer }: TextReader): PairFramer {
   return {
     roomIn: (maxTokens) => maxTokens - own,
     frame: (first, second) => ({
-      ids: [
-        ...before,
-        ...first.map(({ id }) => id),
-        ...between,
-        ...second.map(({ id }) => id),
-        ...after,
-      ],
+      ids: [...before, ...first.map(({ id }) => id), ...between, ...second.map(({ id }) => id), ...after],
       types: [
         ...types[0],
         ...first.map(() => types[1]),

@@ -67,7 +67,11 @@ function readText(
   return encoded;
 }
 
-function answerOf({ text, chance, parameters }: PreparedText, states: Floats | undefined, recipe: SentenceRecipe): Answer {
+function answerOf(
+  { text, chance, parameters }: PreparedText,
+  states: Floats | undefined,
+  recipe: SentenceRecipe,
+): Answer {
   const vector = vectorOf(states, text, recipe);
   const row = (parameters.normalize ?? recipe.normalizes) ? normalized(vector) : vector;
   const isBroken = row.some((value) => !Number.isFinite(value));
@@ -80,9 +84,14 @@ function answerOf({ text, chance, parameters }: PreparedText, states: Floats | u
 }
 
 /** f64[D]. @throws MODEL_INVALID */
-function vectorOf(states: Floats | undefined, { ids }: EncodedText, { pooling }: SentenceRecipe): Float64Array {
+function vectorOf(
+  states: Floats | undefined,
+  { ids }: EncodedText,
+  { pooling }: SentenceRecipe,
+): Float64Array {
   if (states?.dims.length === 1) return Float64Array.from(states.data);
   const width = states?.dims[1];
-  if (states?.dims.length === 2 && states.dims[0] === ids.length && width) return pool(states.data, width, pooling);
+  if (states?.dims.length === 2 && states.dims[0] === ids.length && width)
+    return pool(states.data, width, pooling);
   throw new AppError('MODEL_INVALID', `the graph gives [${states?.dims}] for ${ids.length} tokens`);
 }

@@ -30,7 +30,10 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
   const { maskToken } = reader;
   const maskId = maskToken === undefined ? undefined : reader.tokenizer.idOf(maskToken);
   if (maskToken === undefined || maskId === undefined)
-    throw new AppError('MODEL_INVALID', 'tokenizer_config.json: mask_token is missing or not in the vocabulary');
+    throw new AppError(
+      'MODEL_INVALID',
+      'tokenizer_config.json: mask_token is missing or not in the vocabulary',
+    );
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs);
 

@@ -46,10 +46,7 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
       const outputs = await session.run({ [input.name]: { type: 'float32', data: values, dims } }, [output]);
       const logits = floatsOf(outputs, output);
       if (logits.dims[0] !== batch.length)
-        throw new AppError(
-          'MODEL_INVALID',
-          `the graph gives [${logits.dims}] for ${batch.length} pictures`,
-        );
+        throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${batch.length} pictures`);
       return batch.map(({ parameters }, index) =>
         head.answer(rowOf(logits, index), { parameters, isUnsure: false }),
       );

@@ -8,7 +8,13 @@ import { mixesRows } from '../batch-safety.ts';
 import { detectionScore, suppress, toDetection } from '../detections.ts';
 import { checkFamily, familyOf, IOU_THRESHOLDS } from '../detector-family.ts';
 import { candidatesOf, isRawGrid, stridesFor } from '../detector-heads.ts';
-import { configuredRecipe, type DetectorRecipe, familyRecipe, type Placement, writeCanvas } from '../detector-recipe.ts';
+import {
+  configuredRecipe,
+  type DetectorRecipe,
+  familyRecipe,
+  type Placement,
+  writeCanvas,
+} from '../detector-recipe.ts';
 import type { TensorValue } from '../element-types.ts';
 import { type Floats, floatsOf, mainOutput, rowOf } from '../floats.ts';
 import { readScaledPicture } from '../image.ts';
@@ -157,7 +163,10 @@ async function probe(
   const first = rowOf(rows, 0);
   const isRaw = family === 'yolox' && isRawGrid(first, placement.canvas);
   if (isRaw && stridesFor(placement.canvas, first.dims[0] ?? 0) === undefined)
-    throw new AppError('MODEL_INVALID', `the graph gives [${rows.dims}], which are not the cells of its picture`);
+    throw new AppError(
+      'MODEL_INVALID',
+      `the graph gives [${rows.dims}], which are not the cells of its picture`,
+    );
   const iouThreshold = spec.detector?.iouThreshold ?? IOU_THRESHOLDS[family];
   return { family, isRaw, iouThreshold, labels };
 }

@@ -1,5 +1,10 @@
 /** `question-answering`: a question and a context to the parts of the context that answer it. */
-import { type Question, type QuestionParameters, question, questionParameters } from '../../contract/task-schemas.ts';
+import {
+  type Question,
+  type QuestionParameters,
+  question,
+  questionParameters,
+} from '../../contract/task-schemas.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { ROUTE_SCORE_FLOOR } from '../classification.ts';
 import type { Floats } from '../floats.ts';

@@ -1,14 +1,14 @@
 /** `tensor`: any graph, its inputs and outputs as they are. */
 import { join } from 'node:path';
 import { tensorParameters } from '../../contract/task-schemas.ts';
-import { AppError } from '../../runtime/errors.ts';
+import { AppError, isAppError } from '../../runtime/errors.ts';
 import { mixesRows } from '../batch-safety.ts';
 import { sizeOf, type TensorValue } from '../element-types.ts';
 import { scoreByChance } from '../random-score.ts';
 import { loadSession, type Session, type Tensors } from '../session.ts';
 import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
 import { graphInputs, readTensors } from '../tensor-input.ts';
-import { toJson, valueOf } from '../tensor-json.ts';
+import { toJson, valueFrom } from '../tensor-json.ts';
 import { joined, splitRows } from '../tensor-rows.ts';
 
 /** Of one answer; as JSON about 20 bytes each. */
@@ -60,10 +60,24 @@ export async function loadTensor(source: ModelSource): Promise<TaskModel<Prepare
 }
 
 /** @throws PARAMETERS_INVALID */
-function outputsOf(names: readonly string[], { outputs = names }: { outputs?: readonly string[] | undefined }) {
+function outputsOf(
+  names: readonly string[],
+  { outputs = names }: { outputs?: readonly string[] | undefined },
+) {
   const strange = outputs.find((name) => !names.includes(name));
   if (strange === undefined) return outputs;
-  throw new AppError('PARAMETERS_INVALID', `outputs: the model has no ${strange}; it has ${names.join(', ')}`);
+  throw new AppError(
+    'PARAMETERS_INVALID',
+    `outputs: the model has no ${strange}; it has ${names.join(', ')}`,
+  );
+}
+
+/** @throws INPUT_INVALID where the graph fails: its inputs are the asker's own, and their shapes may not fit together */
+async function runChecked(session: Session, feeds: Tensors, names: readonly string[]): Promise<Tensors> {
+  return session.run(feeds, names).catch((error: unknown) => {
+    if (!isAppError(error, 'MODEL_INVALID')) throw error;
+    throw new AppError('INPUT_INVALID', `the model cannot take it: ${error.message}`, { cause: error });
+  });
 }
 
 /** One run where each answer has as many rows as were asked; else one by one. */
@@ -75,12 +89,12 @@ async function runTogether(
   const [first] = batch;
   if (first === undefined) return [];
   if (batch.length > 1) {
-    const together = await session.run(joined(batch.map(({ feeds }) => feeds)), wanted);
+    const together = await runChecked(session, joined(batch.map(({ feeds }) => feeds)), wanted);
     const split = splitRows(together, batch.length);
     if (split !== undefined) return split;
   }
   const alone: Tensors[] = [];
-  for (const { feeds, outputs } of batch) alone.push(await session.run(feeds, outputs));
+  for (const { feeds, outputs } of batch) alone.push(await runChecked(session, feeds, outputs));
   return alone;
 }
 
@@ -92,18 +106,29 @@ function answerOf({ outputs, chance }: PreparedTensors, results: Tensors): Answe
   });
   const size = output.reduce((sum, [, { dims }]) => sum + sizeOf(dims), 0);
   if (size > MAX_ELEMENTS)
-    throw new AppError('INPUT_TOO_LARGE', `the answer has ${size} elements, the limit is ${MAX_ELEMENTS}; ask for fewer outputs`);
+    throw new AppError(
+      'INPUT_TOO_LARGE',
+      `the answer has ${size} elements, the limit is ${MAX_ELEMENTS}; ask for fewer outputs`,
+    );
   return { output: output.map(([name, value]) => toJson(name, value)), routeScore: chance };
 }
 
 /** The first run allocates. Where an axis is dynamic, nobody knows which size is a good one. */
 async function warmUp(session: Session, inputs: ReturnType<typeof graphInputs>): Promise<void> {
-  const isFixed = inputs.every(({ dims }) => dims.every((dim) => dim !== null) && sizeOf(dims as number[]) <= MAX_ELEMENTS);
+  const isFixed = inputs.every(
+    ({ dims }) => dims.every((dim) => dim !== null) && sizeOf(dims as number[]) <= MAX_ELEMENTS,
+  );
   if (!isFixed) return;
   const zeros = inputs.map(({ name, type, dims }): [string, TensorValue] => {
     const shape = dims.map((dim) => dim ?? 1);
     const zero = type === 'bool' ? false : type === 'string' ? '' : 0;
-    return [name, valueOf(Array.from({ length: sizeOf(shape) }, () => zero), { name, type, dims: shape })];
+    return [
+      name,
+      valueFrom(
+        Array.from({ length: sizeOf(shape) }, () => zero),
+        { name, type, dims: shape },
+      ),
+    ];
   });
   await session.run(Object.fromEntries(zeros));
 }

@@ -11,7 +11,14 @@ import { type Floats, mainOutput } from '../floats.ts';
 import { classifierConfig, labelsInOrder, readModelJson } from '../model-files.ts';
 import { argMax, softmax, tame } from '../probability.ts';
 import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
-import { decodeUtf8, loadTextReader, MAX_WINDOWS, type TextReader, type TextRow, windowsOf } from '../text.ts';
+import {
+  decodeUtf8,
+  loadTextReader,
+  MAX_WINDOWS,
+  type TextReader,
+  type TextRow,
+  windowsOf,
+} from '../text.ts';
 import { loadTextGraph } from '../text-graph.ts';
 import type { Token } from '../tokenizer/token.ts';
 import { MAX_UNKNOWN_SHARE } from './text-classification.ts';
@@ -60,11 +67,7 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
 }
 
 /** @throws INPUT_EMPTY, PARAMETERS_INVALID */
-function cutText(
-  reader: TextReader,
-  text: string,
-  parameters: TokenClassificationParameters,
-): PreparedText {
+function cutText(reader: TextReader, text: string, parameters: TokenClassificationParameters): PreparedText {
   const { stride, aggregation_strategy: strategy = 'none' } = parameters;
   if (stride === undefined) {
     const { ids, types, tokens, isTruncated, unknownShare } = reader.encode(text);
@@ -117,14 +120,20 @@ function answerOf(prepared: PreparedText, logits: readonly Floats[], frame: Fram
 }
 
 /** f32[C] of each of the text's own tokens. @throws MODEL_INVALID */
-function tokenRows(logits: Floats | undefined, { row, tokens }: Part, { before, labels }: Frame): Float32Array[] {
+function tokenRows(
+  logits: Floats | undefined,
+  { row, tokens }: Part,
+  { before, labels }: Frame,
+): Float32Array[] {
   const count = labels.length;
   if (logits?.dims.length !== 2 || logits.dims[0] !== row.ids.length || logits.dims[1] !== count)
     throw new AppError(
       'MODEL_INVALID',
       `the graph gives [${logits?.dims}] for ${row.ids.length} tokens, config.json names ${count} labels`,
     );
-  return tokens.map((_, index) => logits.data.subarray((before + index) * count, (before + index + 1) * count));
+  return tokens.map((_, index) =>
+    logits.data.subarray((before + index) * count, (before + index + 1) * count),
+  );
 }
 
 /** ln of the best label's probability. */

@@ -100,7 +100,9 @@ function answerOf(
   // transformers: the other end of the list is the contradiction.
   const contradiction = (count: number): number => (entailment === 0 ? count - 1 : 0);
   const entails = logits.map((row) => valueAt(row, entailment));
-  const margins = logits.map((row, index) => (entails[index] ?? 0) - valueAt(row, contradiction(row.data.length)));
+  const margins = logits.map(
+    (row, index) => (entails[index] ?? 0) - valueAt(row, contradiction(row.data.length)),
+  );
   const areIndependent = isMulti || rows.length === 1;
   const scores = areIndependent ? margins.map(sigmoid) : Array.from(softmax(entails));
   const routeScore = areIndependent
@@ -120,6 +122,9 @@ function answerOf(
 function valueAt({ data, dims }: Floats, index: number): number {
   const value = data[index];
   if (dims.length !== 1 || data.length < 2 || value === undefined)
-    throw new AppError('MODEL_INVALID', `the graph gives [${dims}] for a text, config.json names more labels`);
+    throw new AppError(
+      'MODEL_INVALID',
+      `the graph gives [${dims}] for a text, config.json names more labels`,
+    );
   return value;
 }

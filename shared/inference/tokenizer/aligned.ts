@@ -73,9 +73,10 @@ export function mapClusters(source: Aligned, clusters: RegExp, change: (cluster:
 function placesOf(cluster: string, from: number): number[] {
   if (cluster.length === 1) return [from];
   const places: number[] = [];
+  let at = from;
   for (const char of cluster) {
-    places.push(from);
-    from += char.length;
+    places.push(at);
+    at += char.length;
   }
   return places;
 }

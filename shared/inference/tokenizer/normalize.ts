@@ -10,7 +10,8 @@ const CHARACTERS = /./gsu;
 /** What composes into one character: a base with its marks, a syllable of Hangul. */
 const COMPOSED = /[\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff]+|\P{M}\p{M}*|\p{M}+/gsu;
 /** CJK beyond the 16-bit plane, which the package does not set apart. */
-const RARE_HAN = /[\u{20000}-\u{2A6DF}\u{2A700}-\u{2B73F}\u{2B740}-\u{2B81F}\u{2B820}-\u{2CEAF}\u{2F800}-\u{2FA1F}]/u;
+const RARE_HAN =
+  /[\u{20000}-\u{2A6DF}\u{2A700}-\u{2B73F}\u{2B740}-\u{2B81F}\u{2B820}-\u{2CEAF}\u{2F800}-\u{2FA1F}]/u;
 /** Clusters whose normal form is remembered; a text has few different ones. */
 const MAX_REMEMBERED = 4_096;
 

@@ -43,7 +43,8 @@ function wordPieces(word: string, { config, model, unknownId }: PieceOptions): P
   const tokens = model.encode([word]);
   const [only] = tokens;
   // The unknown token stands for the whole word.
-  if (only !== undefined && tokens.length === 1) return whole(word, model.tokens_to_ids.get(only) ?? unknownId);
+  if (only !== undefined && tokens.length === 1)
+    return whole(word, model.tokens_to_ids.get(only) ?? unknownId);
   const prefix = config.continuing_subword_prefix ?? '';
   let at = 0;
   return tokens.map((token, index) => {
@@ -60,7 +61,11 @@ function idOf(model: Model, token: string): number {
 }
 
 /** Gives ids to the pieces of a word: those that the vocabulary lacks become bytes, or the unknown token. */
-function known(parts: readonly string[], suffix: string, { config, model, unknownId }: PieceOptions): Piece[] {
+function known(
+  parts: readonly string[],
+  suffix: string,
+  { config, model, unknownId }: PieceOptions,
+): Piece[] {
   const pieces: Piece[] = [];
   // Unigram always takes unknown neighbours as one.
   const fuses = config.fuse_unk === true || model.tokenize !== undefined;

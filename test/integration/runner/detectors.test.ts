@@ -15,11 +15,12 @@ for (const name of ['detr', 'rt-detr', 'yolox', 'yolox-decoded', 'yolov5', 'yolo
     try {
       let [largestPx, largestScore, count] = [0, 0, 0];
       for (const one of expectedOf(name)) {
-        const { output, routeScore } = await runner.infer(inputOf(name, one));
+        const { output, routeScore } = await runner.infer(inputOf(one));
         TASKS['object-detection'].output.parse(output);
         assert.ok(Number.isFinite(routeScore) && routeScore <= 0);
         const threshold = (one.parameters.threshold as number | undefined) ?? 0.5;
-        const far = (all: Detection[]) => all.filter(({ score }) => Math.abs(score - threshold) > SCORE_TOLERANCE);
+        const far = (all: Detection[]) =>
+          all.filter(({ score }) => Math.abs(score - threshold) > SCORE_TOLERANCE);
         const left = [...(output as Detection[])];
         for (const expected of far(one.output as Detection[])) {
           const found = left.findIndex(
@@ -35,7 +36,9 @@ for (const name of ['detr', 'rt-detr', 'yolox', 'yolox-decoded', 'yolov5', 'yolo
       }
       assert.ok(count >= 3, 'too few to compare');
       assert.ok(largestScore <= SCORE_TOLERANCE, `a score differs by ${largestScore}`);
-      t.diagnostic(`${count} boxes, largest differences ${largestPx.toFixed(3)} px, ${largestScore.toFixed(4)}`);
+      t.diagnostic(
+        `${count} boxes, largest differences ${largestPx.toFixed(3)} px, ${largestScore.toFixed(4)}`,
+      );
     } finally {
       await runner.stop();
     }

@@ -26,11 +26,11 @@ interface Case {
 export const expectedOf = (name: string): Case[] =>
   JSON.parse(readFileSync(`${referenceFolder(name)}/expected.json`, 'utf8')) as Case[];
 
-export function inputOf(name: string, { text, input, file, parameters }: Case): TaskInput {
+export function inputOf({ text, input, file, parameters }: Case): TaskInput {
   const body =
     file === undefined
       ? Buffer.from(text ?? JSON.stringify(input))
-      : readFileSync(`${referenceFolder(name)}/${file}`);
+      : readFileSync(referenceFolder(`pictures/${file}`));
   return { contentType: 'application/octet-stream', body, parameters };
 }
 

@@ -25,7 +25,7 @@ for (const name of MODELS)
     try {
       let largest = 0;
       for (const [index, one] of expectedOf(name).entries()) {
-        const { output, routeScore } = await runner.infer(inputOf(name, one));
+        const { output, routeScore } = await runner.infer(inputOf(one));
         TASKS[runner.facts.task].output.parse(output);
         const where = `${index} ${JSON.stringify(one.parameters)}`;
         largest = Math.max(largest, assertNear(output, one.output, where));
