@@ -73,9 +73,9 @@ export default {
       severity: 'error',
       from: {
         path: '^(agent|cloud|shared)/',
-        pathNot: '^shared/inference/(runner-main|session|image|generation|tasks/.+)\\.ts$',
+        pathNot: '^shared/inference/(runner-main|session|image|generation|text-graph|tasks/.+)\\.ts$',
       },
-      to: { path: '^shared/inference/(session|image|generation|tasks/.+)\\.ts$' },
+      to: { path: '^shared/inference/(session|image|generation|text-graph|tasks/.+)\\.ts$' },
     },
     owner('onnxruntime', npm('onnxruntime-node'), '^shared/inference/session\\.ts$|^(test|node_modules)/'),
     owner('sharp', npm('sharp'), '^shared/inference/image\\.ts$|^(test|node_modules)/'),

@@ -24,6 +24,9 @@ export type TensorValue = {
   [T in ElementType]: { readonly type: T; readonly data: ArrayOf[T]; readonly dims: readonly number[] };
 }[ElementType];
 
+/** Tensors by their names: what a graph is fed, and what it gives. */
+export type Tensors = Readonly<Record<string, TensorValue>>;
+
 /** ONNX Runtime's names of element types in those of the Open Inference Protocol. */
 export const DATATYPES: Readonly<Record<ElementType, TensorType>> = {
   bool: 'BOOL',

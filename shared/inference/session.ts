@@ -6,7 +6,7 @@ import { basename } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { TensorSpec } from '../release/model-spec.ts';
 import { AppError } from '../runtime/errors.ts';
-import { isElementType, type TensorValue } from './element-types.ts';
+import { isElementType, type Tensors, type TensorValue } from './element-types.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
 export interface SessionOptions {
@@ -23,9 +23,6 @@ export interface SessionOptions {
   readonly executionProvider: ExecutionProvider;
 }
 
-/** Tensors by their names. The session reads those that it is fed during the run and keeps nothing of them. */
-export type Tensors = Readonly<Record<string, TensorValue>>;
-
 export interface Session {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
@@ -33,6 +30,7 @@ export interface Session {
   /**
    * Runs the graph.
    *
+   * @param feeds are read during the run, nothing of them is kept
    * @param names of the outputs that are wanted; all when left out
    * @returns the outputs, owned by the caller
    * @throws MODEL_INVALID when the graph fails on these feeds

@@ -1,7 +1,6 @@
 /** Rows of tensors put together for one run, and taken apart again. Pure. */
 import { AppError } from '../runtime/errors.ts';
-import { sizeOf, type TensorValue } from './element-types.ts';
-import type { Tensors } from './session.ts';
+import { sizeOf, type Tensors, type TensorValue } from './element-types.ts';
 
 /** One row of each request, along the first axis. @param all of equal names, types and shapes [1,...] */
 export function joined(all: readonly Tensors[]): Tensors {

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import type { TensorSpec } from '../release/model-spec.ts';
 import { AppError } from '../runtime/errors.ts';
 import { mixesRows } from './batch-safety.ts';
+import type { Tensors } from './element-types.ts';
 import { type Floats, floatsOf, rowOf } from './floats.ts';
-import { loadSession, type Session, type Tensors } from './session.ts';
+import { loadSession, type Session } from './session.ts';
 import type { ModelSource } from './task-model.ts';
 import type { TextRow } from './text.ts';
 

@@ -53,7 +53,7 @@ export interface EncodedText extends TextRow {
   readonly unknownShare: number;
 }
 
-export type Side = 'left' | 'right';
+type Side = 'left' | 'right';
 
 export interface TextReader {
   readonly tokenizer: TextTokenizer;

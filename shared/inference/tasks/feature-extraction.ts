@@ -56,7 +56,7 @@ function readText(
   text: string,
   { prompt_name: name = defaultPrompt, truncate = true, truncation_direction: side }: FeatureParameters,
 ): EncodedText {
-  const prompt = name === undefined ? '' : prompts[name];
+  const prompt = name === undefined ? '' : Object.hasOwn(prompts, name) ? prompts[name] : undefined;
   if (prompt === undefined) {
     const known = Object.keys(prompts).join(', ') || 'none';
     throw new AppError('PARAMETERS_INVALID', `prompt_name: the model has no ${name}; it has ${known}`);

@@ -15,13 +15,13 @@ import {
   type Placement,
   writeCanvas,
 } from '../detector-recipe.ts';
-import type { TensorValue } from '../element-types.ts';
+import type { Tensors, TensorValue } from '../element-types.ts';
 import { type Floats, floatsOf, mainOutput, rowOf } from '../floats.ts';
 import { readScaledPicture } from '../image.ts';
 import { classifierConfig, labelsInOrder, readModelJson } from '../model-files.ts';
 import { preprocessorConfig, type SizePx } from '../picture-recipe.ts';
 import { LEAST_CANDIDATE } from '../route-score.ts';
-import { loadSession, type Session, type Tensors } from '../session.ts';
+import { loadSession, type Session } from '../session.ts';
 import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
 
 const PREPROCESSOR = 'preprocessor_config.json';

@@ -1,11 +1,11 @@
 /** `tensor`: any graph, its inputs and outputs as they are. */
 import { join } from 'node:path';
-import { tensorParameters } from '../../contract/task-schemas.ts';
+import { type TensorParameters, tensorParameters } from '../../contract/task-schemas.ts';
 import { AppError, isAppError } from '../../runtime/errors.ts';
 import { mixesRows } from '../batch-safety.ts';
-import { sizeOf, type TensorValue } from '../element-types.ts';
+import { sizeOf, type Tensors, type TensorValue } from '../element-types.ts';
 import { scoreByChance } from '../random-score.ts';
-import { loadSession, type Session, type Tensors } from '../session.ts';
+import { loadSession, type Session } from '../session.ts';
 import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
 import { graphInputs, readTensors } from '../tensor-input.ts';
 import { toJson, valueFrom } from '../tensor-json.ts';
@@ -60,12 +60,9 @@ export async function loadTensor(source: ModelSource): Promise<TaskModel<Prepare
 }
 
 /** @throws PARAMETERS_INVALID */
-function outputsOf(
-  names: readonly string[],
-  { outputs = names }: { outputs?: readonly string[] | undefined },
-) {
-  const strange = outputs.find((name) => !names.includes(name));
-  if (strange === undefined) return outputs;
+function outputsOf(names: readonly string[], { outputs }: TensorParameters): readonly string[] {
+  const strange = outputs?.find((name) => !names.includes(name));
+  if (strange === undefined) return outputs ?? names;
   throw new AppError(
     'PARAMETERS_INVALID',
     `outputs: the model has no ${strange}; it has ${names.join(', ')}`,

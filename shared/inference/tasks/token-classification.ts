@@ -155,7 +155,10 @@ function preEntity(
   const word = tokenizer.tokenOf(id);
   // transformers: a token that is longer than its place has the mark of one that goes on; without marks a space must tell.
   const isSubword = tokenizer.marksSubwords
-    ? [...word].length !== [...place].length
+    ? charsOf(word) !== charsOf(place)
     : start > 0 && !text.slice(start - 1, start + 1).includes(' ');
   return { word, scores, start, end, isSubword };
 }
+
+/** Counted as Python does. */
+const charsOf = (text: string): number => Array.from(text).length;

@@ -28,10 +28,10 @@ export function normalizeBy(config: StepConfig, step: Normalizer | null | undefi
     case 'Strip':
       return (text) => strip(text, config.strip_left === true, config.strip_right === true);
     case 'Prepend':
-      return (text) => prepend(text, String(config.prepend ?? ''));
+      return (text) => prepend(text, config.prepend ?? '');
     case 'Replace': {
       const pattern = globalPattern(step.pattern);
-      return pattern ? (text) => replaceAll(text, pattern, String(config.content ?? '')) : (text) => text;
+      return pattern ? (text) => replaceAll(text, pattern, config.content ?? '') : (text) => text;
     }
     case 'BertNormalizer':
       return clusterwise(CHARACTERS, (char) =>

@@ -4,7 +4,14 @@ import { z } from 'zod';
 import { AppError } from '../../runtime/errors.ts';
 
 /** A step of a tokenizer as `tokenizer.json` writes it; its fields depend on its type. */
-export const stepConfig = z.looseObject({ type: z.string() }).nullish();
+const stepConfig = z
+  .looseObject({
+    type: z.string(),
+    /** Of a replacement. */
+    content: z.string().optional(),
+    prepend: z.string().optional(),
+  })
+  .nullish();
 export type StepConfig = z.infer<typeof stepConfig>;
 
 const addedToken = z.looseObject({
@@ -14,7 +21,7 @@ const addedToken = z.looseObject({
   lstrip: z.boolean().optional(),
   rstrip: z.boolean().optional(),
 });
-export type AddedToken = z.infer<typeof addedToken>;
+type AddedToken = z.infer<typeof addedToken>;
 
 export const tokenizerJson = z.looseObject({
   added_tokens: z.array(addedToken).nullish(),

@@ -3,7 +3,7 @@ import { AppError } from '../../runtime/errors.ts';
 import type { Model, TokenizerJson } from './package.ts';
 
 /** `from`, `to`: UTF-16 units of the word. */
-export interface Piece {
+interface Piece {
   readonly id: number;
   readonly from: number;
   readonly to: number;

@@ -29,7 +29,7 @@ export function preTokenizeBy(config: StepConfig, step: PreTokenizer | null | un
       return (text) => matchesOf(text, config.individual_digits === true ? SINGLE_DIGITS : NUMBERS);
     case 'Replace': {
       const pattern = globalPattern(step.pattern);
-      return pattern ? (text) => [replaceAll(text, pattern, String(config.content ?? ''))] : (text) => [text];
+      return pattern ? (text) => [replaceAll(text, pattern, config.content ?? '')] : (text) => [text];
     }
     default:
       // These only cut: each word is a part of the text.
