@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { TensorSpec } from '../release/model-spec.ts';
 import { AppError } from '../runtime/errors.ts';
 import { mixesRows } from './batch-safety.ts';
-import type { Tensors } from './element-types.ts';
+import { sizeOf, type Tensors } from './element-types.ts';
 import { type Floats, floatsOf, rowOf } from './floats.ts';
 import { loadSession, type Session } from './session.ts';
 import type { ModelSource } from './task-model.ts';
@@ -21,6 +21,9 @@ const MAX_OUTPUT_NUMBERS = 2 ** 25;
 /** What a graph may ask for; the second axis is the length. */
 const FED = ['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'];
 
+/** What an output has numbers for: each text, or each token of it. */
+type Per = 'text' | 'token';
+
 export interface TextGraph {
   readonly outputs: readonly TensorSpec[];
   readonly executionProvider: string;
@@ -31,13 +34,13 @@ export interface TextGraph {
   /**
    * Runs rows, however many.
    *
-   * @param name of the wanted output: f32[N,...]
-   * @returns for each row its f32[...], cut to the row's own length where the first axis is the length
+   * @param name of the wanted output: f32[N,...] for `text`, f32[N,S,...] for `token`
+   * @returns for each row its f32[...], or f32[S,...] cut to the row's own length
    * @throws MODEL_INVALID
    */
-  run(rows: readonly TextRow[], name: string): Promise<Floats[]>;
+  run(rows: readonly TextRow[], name: string, per: Per): Promise<Floats[]>;
   /** The same for several outputs, each with its rows. */
-  runAll(rows: readonly TextRow[], names: readonly string[]): Promise<Floats[][]>;
+  runAll(rows: readonly TextRow[], names: readonly string[], per: Per): Promise<Floats[][]>;
 }
 
 /** @throws MODEL_INVALID for a graph that we cannot feed */
@@ -63,17 +66,17 @@ export async function loadTextGraph(source: ModelSource, padId: number): Promise
       // A request that fills a run alone gains nothing by company, and would make it wait.
       return first !== undefined && rows.length === 1 ? `${stepOf(first)}` : `alone-${unshared++}`;
     },
-    run: async (rows, name) => (await runAll(rows, [name]))[0] ?? [],
+    run: async (rows, name, per) => (await runAll(rows, [name], per))[0] ?? [],
     runAll,
   };
 
-  async function runAll(rows: readonly TextRow[], names: readonly string[]): Promise<Floats[][]> {
+  async function runAll(rows: readonly TextRow[], names: readonly string[], per: Per): Promise<Floats[][]> {
     const answers = names.map((): Floats[] => []);
     const maxTokens = Math.min(MAX_RUN_TOKENS, MAX_OUTPUT_NUMBERS / widthOf(session.outputs, names));
     for (const chunk of chunksOf(rows, { maxRows, maxTokens, isMasked })) {
       const outputs = await session.run(feedsFor(session, chunk, padId), names);
       for (const [index, name] of names.entries())
-        answers[index]?.push(...rowsOf(floatsOf(outputs, name), chunk));
+        answers[index]?.push(...rowsOf(floatsOf(outputs, name), chunk, per));
     }
     return answers;
   }
@@ -100,12 +103,20 @@ function checkInputs(inputs: readonly TensorSpec[]): boolean {
 const widthOf = (outputs: readonly TensorSpec[], names: readonly string[]): number =>
   Math.max(1, ...outputs.filter(({ name }) => names.includes(name)).map(({ dims }) => dims[2] ?? 1));
 
-/** Neighbouring rows, as many as one run may have. */
-function chunksOf(
-  rows: readonly TextRow[],
-  { maxRows, maxTokens, isMasked }: { maxRows: number; maxTokens: number; isMasked: boolean },
-): TextRow[][] {
-  const chunks: TextRow[][] = [];
+export interface ChunkLimits {
+  readonly maxRows: number;
+  /** Padding counted. */
+  readonly maxTokens: number;
+  /** Whether padding does not count for the graph; else only equal lengths may meet. */
+  readonly isMasked: boolean;
+}
+
+/** Neighbouring rows, as many as one run may have; a row above the limit runs alone. */
+export function chunksOf<T extends Pick<TextRow, 'ids'>>(
+  rows: readonly T[],
+  { maxRows, maxTokens, isMasked }: ChunkLimits,
+): T[][] {
+  const chunks: T[][] = [];
   let longest = 0;
   for (const row of rows) {
     const chunk = chunks.at(-1);
@@ -147,15 +158,17 @@ function fill(target: BigInt64Array, name: string, { ids, types }: TextRow, padI
 }
 
 /** @throws MODEL_INVALID when there isn't one for each row */
-function rowsOf(output: Floats, rows: readonly TextRow[]): Floats[] {
-  if (output.dims[0] !== rows.length)
-    throw new AppError('MODEL_INVALID', `the graph gives [${output.dims}] for ${rows.length} texts`);
+function rowsOf(output: Floats, rows: readonly TextRow[], per: Per): Floats[] {
   const length = Math.max(...rows.map(({ ids }) => ids.length));
+  if (output.dims[0] !== rows.length || (per === 'token' && output.dims[1] !== length))
+    throw new AppError(
+      'MODEL_INVALID',
+      `the graph gives [${output.dims}] for ${rows.length} texts of ${length} tokens`,
+    );
   return rows.map(({ ids }, index) => {
     const row = rowOf(output, index);
-    const [first, ...rest] = row.dims;
-    if (first !== length || rest.length > 1) return row;
-    const size = (rest[0] ?? 1) * ids.length;
-    return { data: row.data.subarray(0, size), dims: [ids.length, ...rest] };
+    if (per === 'text') return row;
+    const inner = row.dims.slice(1);
+    return { data: row.data.subarray(0, ids.length * sizeOf(inner)), dims: [ids.length, ...inner] };
   });
 }

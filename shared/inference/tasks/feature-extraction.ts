@@ -27,6 +27,7 @@ export async function loadFeatureExtraction(source: ModelSource): Promise<TaskMo
   const graph = await loadTextGraph(source, reader.padId);
   const isPooled = graph.outputs.some(({ name }) => name === POOLED);
   const output = isPooled ? POOLED : mainOutput(graph.outputs, 'last_hidden_state');
+  const isPerToken = graph.outputs.find(({ name }) => name === output)?.dims.length === 3;
 
   const model: TaskModel<PreparedText> = {
     maxBatchSize: graph.maxBatchSize,
@@ -41,6 +42,7 @@ export async function loadFeatureExtraction(source: ModelSource): Promise<TaskMo
       const states = await graph.run(
         batch.map(({ text }) => text),
         output,
+        isPerToken ? 'token' : 'text',
       );
       return batch.map((prepared, index) => answerOf(prepared, states[index], recipe));
     },

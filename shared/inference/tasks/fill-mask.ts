@@ -55,6 +55,7 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
       const logits = await graph.run(
         batch.map(({ text }) => text),
         output,
+        'token',
       );
       return batch.map((prepared, index) => answerOf(prepared, logits[index], reader));
     },

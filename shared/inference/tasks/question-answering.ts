@@ -52,7 +52,7 @@ export async function loadQuestionAnswering(source: ModelSource): Promise<TaskMo
     shapeKey: ({ parts }) => graph.shapeKey(parts.map(({ row }) => row)),
     async run(batch) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
-      const [starts, ends] = await graph.runAll(rows, [start, end]);
+      const [starts, ends] = await graph.runAll(rows, [start, end], 'token');
       return batch.map((asked) => {
         const count = asked.parts.length;
         const logits = { starts: starts?.splice(0, count) ?? [], ends: ends?.splice(0, count) ?? [] };

@@ -34,6 +34,7 @@ export async function loadTextClassification(source: ModelSource): Promise<TaskM
       const logits = await graph.run(
         batch.map(({ text }) => text),
         output,
+        'text',
       );
       return logits.map((row, index) => {
         const { text, parameters } = batch[index] as PreparedText;

@@ -58,7 +58,7 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
     shapeKey: ({ parts }) => graph.shapeKey(parts.map(({ row }) => row)),
     async run(batch) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
-      const logits = await graph.run(rows, output);
+      const logits = await graph.run(rows, output, 'token');
       return batch.map((text) => answerOf(text, logits.splice(0, text.parts.length), frame));
     },
   };

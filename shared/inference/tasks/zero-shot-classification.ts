@@ -43,6 +43,7 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
       const logits = await graph.run(
         batch.flatMap(({ rows }) => rows),
         output,
+        'text',
       );
       return batch.map((text) => answerOf(text, logits.splice(0, text.rows.length), entailment));
     },

@@ -52,6 +52,17 @@ export function slice({ text, starts, ends }: Aligned, from: number, to: number)
   return { text: text.slice(from, to), starts: starts.slice(from, to), ends: ends.slice(from, to) };
 }
 
+/** Changes each character by itself; whatever becomes of it stands where it stood. */
+export function mapCharacters(source: Aligned, change: (char: string) => string): Aligned {
+  const made = new Builder();
+  let at = 0;
+  for (const char of source.text) {
+    made.add(change(char), source, at);
+    at += char.length;
+  }
+  return made.build();
+}
+
 /**
  * Changes each cluster by itself.
  *

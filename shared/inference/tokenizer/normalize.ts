@@ -3,10 +3,9 @@
  * normalizers change each cluster by itself, as the reference does: `toLowerCase` of a whole text knows Greek's final sigma, which
  * the reference does not.
  */
-import { type Aligned, mapClusters, prepend, replaceAll, slice } from './aligned.ts';
+import { type Aligned, mapCharacters, mapClusters, prepend, replaceAll, slice } from './aligned.ts';
 import type { Normalizer, StepConfig } from './package.ts';
 
-const CHARACTERS = /./gsu;
 /** What composes into one character: a base with its marks, a syllable of Hangul. */
 const COMPOSED = /[\u1100-\u11ff\ua960-\ua97f\ud7b0-\ud7ff]+|\P{M}\p{M}*|\p{M}+/gsu;
 /** CJK beyond the 16-bit plane, which the package does not set apart. */
@@ -34,29 +33,37 @@ export function normalizeBy(config: StepConfig, step: Normalizer | null | undefi
       return pattern ? (text) => replaceAll(text, pattern, config.content ?? '') : (text) => text;
     }
     case 'BertNormalizer':
-      return clusterwise(CHARACTERS, (char) =>
+      return characterwise((char) =>
         config.handle_chinese_chars !== false && RARE_HAN.test(char) ? ` ${char} ` : step.normalize(char),
       );
     case 'NFC':
     case 'NFKC':
     case 'Precompiled':
-      return clusterwise(COMPOSED, (cluster) => step.normalize(cluster));
+      return clusterwise((cluster) => step.normalize(cluster));
     default:
-      return clusterwise(CHARACTERS, (char) => step.normalize(char));
+      return characterwise((char) => step.normalize(char));
   }
 }
 
-function clusterwise(clusters: RegExp, change: (cluster: string) => string): Normalize {
+function characterwise(change: (char: string) => string): Normalize {
+  const remembered = remember(change);
+  return (text) => mapCharacters(text, remembered);
+}
+
+function clusterwise(change: (cluster: string) => string): Normalize {
+  const remembered = remember(change);
+  return (text) => mapClusters(text, COMPOSED, remembered);
+}
+
+function remember(change: (text: string) => string): (text: string) => string {
   const known = new Map<string, string>();
-  return (text) =>
-    mapClusters(text, clusters, (cluster) => {
-      let changed = known.get(cluster);
-      if (changed === undefined) {
-        changed = change(cluster);
-        if (known.size < MAX_REMEMBERED) known.set(cluster, changed);
-      }
-      return changed;
-    });
+  return (text) => {
+    const before = known.get(text);
+    if (before !== undefined) return before;
+    const changed = change(text);
+    if (known.size < MAX_REMEMBERED) known.set(text, changed);
+    return changed;
+  };
 }
 
 function strip(text: Aligned, left: boolean, right: boolean): Aligned {

@@ -13,7 +13,7 @@ import { selfTest } from '../../../shared/inference/self-test.ts';
 import { openModelFolder } from '../../../shared/release/model-folder.ts';
 import { ERRORS, isAppError } from '../../../shared/runtime/errors.ts';
 import { textInput } from './fixture-models.ts';
-import { assertNear, referenceFolder, referenceOptions } from './reference.ts';
+import { assertNear, expectedOf, inputOf, referenceFolder, referenceOptions } from './reference.ts';
 
 /** One runner for each model that a test asks for; stopped at the end. */
 const runners = new Map<string, Promise<Runner>>();
@@ -281,6 +281,16 @@ test('a folder that cannot be followed is refused at load, by the file and the r
     });
     await rm(folder, { recursive: true });
   }
+});
+
+test('a graph whose rows depend on each other reads the windows of one context one by one', async () => {
+  const folder = await changed('qa-bert', 'outrider.json', (spec) => without(spec, 'batch'));
+  const runner = await startRunner(referenceOptions('', { folder }));
+  assert.equal(runner.facts.maxBatchSize, 1);
+  for (const one of expectedOf('qa-bert').slice(0, 4))
+    assertNear((await runner.infer(inputOf(one))).output, one.output, JSON.stringify(one.parameters));
+  await runner.stop();
+  await rm(folder, { recursive: true });
 });
 
 test('a detector’s family is told from its outputs where the folder does not say it', async () => {

@@ -5,6 +5,7 @@ import { logOddsMargin, softmax } from '../../../shared/inference/probability.ts
 import { scoreByChance } from '../../../shared/inference/random-score.ts';
 import { answersOf, type ContextWindow } from '../../../shared/inference/spans.ts';
 import { windowsOf } from '../../../shared/inference/text.ts';
+import { chunksOf } from '../../../shared/inference/text-graph.ts';
 
 const context = 'one two three';
 const tokens = [
@@ -94,4 +95,23 @@ test('the score by chance is the input’s own, and spread evenly', () => {
   assert.equal(scoreByChance(Buffer.from('7')), scores[7]);
   assert.ok(scores.every((score) => score >= 0 && score < 1));
   assert.ok(Math.abs(scores.filter((score) => score < 0.25).length / 2_000 - 0.25) < 0.04);
+});
+
+test('a run never has more rows or tokens than it may, keeps the order, and mixes lengths only under a mask', () => {
+  const rows = fc.array(
+    fc.integer({ min: 1, max: 40 }).map((length) => ({ ids: new Array<number>(length).fill(0) })),
+  );
+  const limits = { maxRows: fc.integer({ min: 1, max: 8 }), maxTokens: fc.integer({ min: 1, max: 100 }) };
+  fc.assert(
+    fc.property(rows, fc.record({ ...limits, isMasked: fc.boolean() }), (all, limit) => {
+      const chunks = chunksOf(all, limit);
+      assert.deepEqual(chunks.flat(), all);
+      for (const chunk of chunks) {
+        const lengths = chunk.map(({ ids }) => ids.length);
+        assert.ok(chunk.length <= limit.maxRows);
+        assert.ok(chunk.length === 1 || chunk.length * Math.max(...lengths) <= limit.maxTokens);
+        assert.ok(limit.isMasked || new Set(lengths).size === 1);
+      }
+    }),
+  );
 });
