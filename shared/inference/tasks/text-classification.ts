@@ -4,16 +4,13 @@ import { ClassificationHead, parametersOf } from '../classification-head.ts';
 import { mainOutput } from '../floats.ts';
 import { classifierConfig, readModelJson } from '../model-files.ts';
 import type { ModelSource, TaskModel } from '../task-model.ts';
-import { decodeUtf8, type EncodedText, loadTextReader } from '../text.ts';
+import { decodeUtf8, type EncodedText, loadTextReader, MAX_UNKNOWN_SHARE } from '../text.ts';
 import { loadTextGraph } from '../text-graph.ts';
 
 interface PreparedText {
   readonly text: EncodedText;
   readonly parameters: ClassificationParameters;
 }
-
-/** Above this share of unknown tokens the model has not read the text (ROUTER.md 3). */
-export const MAX_UNKNOWN_SHARE = 0.5;
 
 /** @throws MODEL_INVALID */
 export async function loadTextClassification(source: ModelSource): Promise<TaskModel<PreparedText>> {

@@ -14,6 +14,7 @@ import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
 import {
   decodeUtf8,
   loadTextReader,
+  MAX_UNKNOWN_SHARE,
   MAX_WINDOWS,
   type TextReader,
   type TextRow,
@@ -21,7 +22,6 @@ import {
 } from '../text.ts';
 import { loadTextGraph } from '../text-graph.ts';
 import type { Token } from '../tokenizer/token.ts';
-import { MAX_UNKNOWN_SHARE } from './text-classification.ts';
 
 /** A part of the text that one row reads. */
 interface Part {

@@ -7,10 +7,9 @@ import { type Floats, mainOutput } from '../floats.ts';
 import { type ClassifierConfig, classifierConfig, readModelJson } from '../model-files.ts';
 import { logOddsMargin, sigmoid, softmax } from '../probability.ts';
 import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
-import { decodeUtf8, loadTextReader, type TextReader } from '../text.ts';
+import { decodeUtf8, loadTextReader, MAX_UNKNOWN_SHARE, type TextReader } from '../text.ts';
 import { loadTextGraph } from '../text-graph.ts';
 import { type PairFramer, type PairRow, pairFramer } from '../text-pairs.ts';
-import { MAX_UNKNOWN_SHARE } from './text-classification.ts';
 
 const relationConfig = classifierConfig.extend({ label2id: z.record(z.string(), z.int()).nullish() });
 const USUAL_TEMPLATE = 'This example is {}.';
