@@ -17,7 +17,7 @@ const owner = (name, pkg, files) => ({
 });
 
 /** What loads native code, or is reached only through it. */
-const NATIVE = 'session|image|generation|decoder|generate-tokens|speech/(ctc|whisper)|tasks/.+';
+const NATIVE = 'session|image|text-graph|generation|decoder|generate-tokens|speech/(ctc|whisper)|tasks/.+';
 
 const npm = (name) => `^(node_modules/)?${name}(/|$)`;
 

@@ -1,6 +1,6 @@
 /** What a graph takes and gives, in the words of the Open Inference Protocol. */
 import type { TensorType } from '../../shared/contract/task-schemas.ts';
-import { DATATYPES } from '../../shared/inference/smallest-input.ts';
+import { DATATYPES, isElementType } from '../../shared/inference/element-types.ts';
 import type { ModelSpec, TensorSpec } from '../../shared/release/model-spec.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 
@@ -22,8 +22,7 @@ export function graphTensors(signature: ModelSpec['signature']): {
 }
 
 function named({ name, type, dims }: TensorSpec): NamedTensor {
-  const datatype = DATATYPES[type];
-  if (!datatype)
+  if (!isElementType(type))
     throw new AppError('MODEL_INVALID', `${name} is of type ${type}, which the protocol does not know`);
-  return { name, datatype, shape: dims.map((dim) => dim ?? -1) };
+  return { name, datatype: DATATYPES[type], shape: dims.map((dim) => dim ?? -1) };
 }

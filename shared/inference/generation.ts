@@ -116,7 +116,7 @@ export async function loadGenerator(source: ModelSource, kind: GeneratorKind): P
   const graphs = [spec.model, ...spec.graphs].map(variantOf);
   const model = (await library[CLASSES[kind]]
     .from_pretrained(name, {
-      device: 'cpu',
+      device: source.executionProvider,
       dtype: Object.fromEntries(graphs.map(({ base, dtype }) => [base, dtype])),
       session_options: nativeOptions({ ...source, foldDequantize: spec.foldDequantize }),
       ...(kind === 'causal' || kind === 'ctc' ? { model_file_name: graphs[0]?.base ?? 'model' } : {}),
@@ -133,7 +133,7 @@ export async function loadGenerator(source: ModelSource, kind: GeneratorKind): P
   return {
     config,
     tokens: loadTokens(tokenizer),
-    executionProvider: 'cpu',
+    executionProvider: source.executionProvider,
     hasOwnLength: ['max_length', 'max_new_tokens'].some(
       (one) => one in { ...config, ...model.generation_config },
     ),

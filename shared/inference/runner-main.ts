@@ -54,6 +54,7 @@ async function load(options: Load): Promise<Serve> {
     spec,
     threads: options.threads,
     allowSpinning: options.allowSpinning,
+    executionProvider: options.executionProvider,
   };
   const model = await (await LOADERS[spec.task]())(source);
   say({
@@ -67,22 +68,21 @@ async function load(options: Load): Promise<Serve> {
 }
 
 type Loader = (source: ModelSource) => Promise<TaskModel<unknown>>;
-const notBuilt: Loader = (source) => {
-  throw new AppError('MODEL_INVALID', `${source.spec.task} is not built yet`);
-};
 
 /** Each task's code is loaded where a model needs it. */
 const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
   'image-classification': async () =>
     (await import('./tasks/image-classification.ts')).loadImageClassification,
-  'object-detection': async () => notBuilt,
+  'object-detection': async () => (await import('./tasks/object-detection.ts')).loadObjectDetection,
   'text-classification': async () => (await import('./tasks/text-classification.ts')).loadTextClassification,
-  'token-classification': async () => notBuilt,
-  'question-answering': async () => notBuilt,
-  'zero-shot-classification': async () => notBuilt,
-  'feature-extraction': async () => notBuilt,
-  'fill-mask': async () => notBuilt,
-  tensor: async () => notBuilt,
+  'token-classification': async () =>
+    (await import('./tasks/token-classification.ts')).loadTokenClassification,
+  'question-answering': async () => (await import('./tasks/question-answering.ts')).loadQuestionAnswering,
+  'zero-shot-classification': async () =>
+    (await import('./tasks/zero-shot-classification.ts')).loadZeroShotClassification,
+  'feature-extraction': async () => (await import('./tasks/feature-extraction.ts')).loadFeatureExtraction,
+  'fill-mask': async () => (await import('./tasks/fill-mask.ts')).loadFillMask,
+  tensor: async () => (await import('./tasks/tensor.ts')).loadTensor,
   translation: async () => (await import('./tasks/text-to-text.ts')).loadTranslation,
   summarization: async () => (await import('./tasks/text-to-text.ts')).loadSummarization,
   'text-generation': async () => (await import('./tasks/text-generation.ts')).loadTextGeneration,

@@ -157,7 +157,7 @@ class RunnerProcess implements Runner {
   /** Sends `load` and waits for `ready`, the runner's own refusal, its end, or the time-out. */
   #start(): Promise<void> {
     const { folder, digest, checkFiles = false, threads, maxRssBytes, startTimeoutMs } = this.#options;
-    const { allowSpinning = false } = this.#options;
+    const { allowSpinning = false, executionProvider = 'cpu' } = this.#options;
     return new Promise((resolve, reject) => {
       const fail = (error: AppError) => {
         cancel();
@@ -195,12 +195,7 @@ class RunnerProcess implements Runner {
         }
       });
       this.#send({
-        type: 'load',
-        folder,
-        checkFiles,
-        threads,
-        allowSpinning,
-        maxRssBytes,
+        ...{ type: 'load', folder, checkFiles, threads, allowSpinning, executionProvider, maxRssBytes },
         parentPid: process.pid,
       });
     });

@@ -17,6 +17,10 @@ const taskInput = z
   // An absent key stays absent (exactOptionalPropertyTypes).
   .transform(({ parameters, ...rest }) => (parameters === undefined ? rest : { ...rest, parameters }));
 
+/** What runs the graph, in ONNX Runtime's names. */
+const executionProvider = z.enum(['cpu', 'cuda', 'webgpu']);
+export type ExecutionProvider = z.infer<typeof executionProvider>;
+
 export const toRunner = z.discriminatedUnion('type', [
   /** The first message, once. */
   z.object({
@@ -25,6 +29,7 @@ export const toRunner = z.discriminatedUnion('type', [
     checkFiles: z.boolean(),
     threads: z.int().min(1),
     allowSpinning: z.boolean(),
+    executionProvider,
     maxRssBytes: z.number().positive(),
     parentPid: z.int(),
   }),

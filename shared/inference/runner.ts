@@ -6,6 +6,7 @@ import type { PictureNeed } from '../contract/messages.ts';
 import type { GeneratedToken } from '../contract/task-schemas.ts';
 import type { TaskInput, TaskName } from '../contract/tasks.ts';
 import type { ErrorBody } from '../runtime/errors.ts';
+import type { ExecutionProvider } from './runner-protocol.ts';
 
 /** One answer of a model. */
 export interface Inference {
@@ -98,6 +99,8 @@ export interface RunnerOptions {
   readonly threads: number;
   /** False on devices: spinning threads cost a core (FACTS.md). */
   readonly allowSpinning?: boolean;
+  /** `cpu` when left out. Another one must have been tried in a throw-away runner: none falls back. */
+  readonly executionProvider?: ExecutionProvider;
   /** The watchdog ends the process above this RSS. */
   readonly maxRssBytes: number;
   /** Loading and warming up must be done by then. */

@@ -2,12 +2,14 @@
 import type { TaskInput } from '../contract/tasks.ts';
 import type { ModelSpec } from '../release/model-spec.ts';
 import type { OnToken } from './runner.ts';
+import type { ExecutionProvider } from './runner-protocol.ts';
 
 export interface ModelSource {
   readonly folder: string;
   readonly spec: ModelSpec;
   readonly threads: number;
   readonly allowSpinning: boolean;
+  readonly executionProvider: ExecutionProvider;
 }
 
 /** An answer before the runner adds its timings. */

@@ -106,15 +106,6 @@ function wordEnd(text: string, at: number): number {
   return /[\uDC00-\uDFFF]/.test(text[at] ?? '') ? at - 1 : at;
 }
 
-/** @throws TEXT_INVALID */
-export function decodeUtf8(body: Uint8Array): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(body);
-  } catch (error) {
-    throw new AppError('TEXT_INVALID', undefined, { cause: error });
-  }
-}
-
 /** No character has more bytes than this; what is still broken then stays so. */
 const MAX_HELD_TOKENS = 8;
 

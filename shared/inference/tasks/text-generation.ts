@@ -9,7 +9,8 @@ import { AppError } from '../../runtime/errors.ts';
 import { generateTokens } from '../generate-tokens.ts';
 import { type Generator, loadGenerator } from '../generation.ts';
 import type { Answer, ModelSource, RunControl, TaskModel } from '../task-model.ts';
-import { decodeUtf8, TokenText } from '../tokens.ts';
+import { TokenText } from '../tokens.ts';
+import { decodeUtf8 } from '../utf8.ts';
 
 interface PreparedPrompt {
   readonly text: string;

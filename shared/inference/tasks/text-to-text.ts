@@ -11,7 +11,8 @@ import { ROUTE_SCORE_FLOOR } from '../classification.ts';
 import { generateTokens } from '../generate-tokens.ts';
 import { type Generator, loadGenerator } from '../generation.ts';
 import type { ModelSource, TaskModel } from '../task-model.ts';
-import { decodeUtf8, type ReadText } from '../tokens.ts';
+import type { ReadText } from '../tokens.ts';
+import { decodeUtf8 } from '../utf8.ts';
 
 type TextToText = 'translation' | 'summarization';
 

@@ -9,12 +9,13 @@ import { openModelFolder } from '../../../shared/release/model-folder.ts';
 import { GENERATION, references } from '../../support/generation.ts';
 
 process.env.ORT_DISABLE_TELEMETRY = '1';
+const ALONE = { threads: 1, allowSpinning: false, executionProvider: 'cpu' } as const;
 const cases = await references();
 
 for (const name of ['marian', 'bart'] as const)
   test(`${name}: ids with greedy search and beams`, async () => {
     const { path: folder, spec } = await openModelFolder(join(GENERATION, name));
-    const generator = await loadGenerator({ folder, spec, threads: 1, allowSpinning: false }, 'text-to-text');
+    const generator = await loadGenerator({ folder, spec, ...ALONE }, 'text-to-text');
     for (const { input, parameters, ids } of cases[name]) {
       const { ids: read } = generator.tokens.read(input, 64);
       const found = await generateTokens(generator, {
@@ -34,7 +35,7 @@ for (const name of ['marian', 'bart'] as const)
 test('what speaks of telemetry is not loaded with it on', async () => {
   const { path: folder, spec } = await openModelFolder(join(GENERATION, 'gpt2'));
   delete process.env.ORT_DISABLE_TELEMETRY;
-  await assert.rejects(loadGenerator({ folder, spec, threads: 1, allowSpinning: false }, 'causal'), {
+  await assert.rejects(loadGenerator({ folder, spec, ...ALONE }, 'causal'), {
     code: 'INVARIANT_BROKEN',
   });
 });
