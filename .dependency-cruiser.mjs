@@ -91,6 +91,8 @@ export default {
     owner('hono', npm('hono'), '^(agent|cloud)/api/|^(test|node_modules)/'),
     owner('hono-server', npm('@hono/node-server'), '^(agent|cloud)/api/|^(test|node_modules)/'),
     owner('commander', npm('commander'), '^shared/cli/|^node_modules/'),
+    owner('huggingface-hub', npm('@huggingface/hub'), '^shared/cli/import/|^node_modules/'),
+    owner('protobuf', npm('@bufbuild/protobuf'), '^shared/release/import/|^(test|node_modules)/'),
     owner('pino', npm('pino'), '^shared/runtime/logger\\.ts$|^node_modules/'),
     owner('prom-client', npm('prom-client'), '^shared/runtime/metrics\\.ts$|^node_modules/'),
     owner('chokidar', npm('chokidar'), '^agent/feed/|^node_modules/'),

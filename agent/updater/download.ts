@@ -8,6 +8,7 @@ import type { BlobStore } from '../../shared/release/blob-store.ts';
 import { consistentPath, type Release, targetPath } from '../../shared/release/release.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { steady } from '../../shared/runtime/steady.ts';
 import type { UpdateSource } from '../ports.ts';
 
 export interface DownloadParts {
@@ -21,9 +22,6 @@ export interface DownloadParts {
   readonly signal: AbortSignal;
 }
 
-/** Less than this over the window is a source that trickles. */
-const MIN_BYTES = 16 * 1024;
-const WINDOW_MS = 30_000;
 /** The files, and as much again for whatever else the device writes meanwhile. */
 const SPACE_FACTOR = 2;
 
@@ -58,7 +56,7 @@ async function fetchFile(release: Release, file: VersionFile, parts: DownloadPar
   if (offset < bytes || bytes === 0) {
     const path = consistentPath(targetPath(release.ref, file.path), sha256);
     const came = await source.open(path, offset, signal);
-    const now = await blobs.append(sha256, offset, watched(came, parts), bytes).catch((error: unknown) => {
+    const now = await blobs.append(sha256, offset, steady(came, parts), bytes).catch((error: unknown) => {
       throw error instanceof AppError && error.code === 'INPUT_TOO_LARGE'
         ? new AppError('MODEL_DIGEST_MISMATCH', `${file.path} is longer than its signed ${bytes} bytes`)
         : error;
@@ -72,46 +70,3 @@ async function fetchFile(release: Release, file: VersionFile, parts: DownloadPar
       : error;
   });
 }
-
-/** The same bytes, counted and timed. @throws DOWNLOAD_INCOMPLETE, STOPPING */
-async function* watched(
-  source: AsyncIterable<Uint8Array>,
-  { clock, onBytes, signal }: DownloadParts,
-): AsyncGenerator<Uint8Array> {
-  let inWindow = 0;
-  let windowMonoMs = clock.nowMonoMs();
-  const reader = source[Symbol.asyncIterator]();
-  try {
-    for (;;) {
-      const next = await within(reader.next(), clock, signal);
-      if (next.done) return;
-      inWindow += next.value.length;
-      onBytes(next.value.length);
-      if (clock.nowMonoMs() - windowMonoMs >= WINDOW_MS) {
-        if (inWindow < MIN_BYTES) throw tooSlow();
-        inWindow = 0;
-        windowMonoMs = clock.nowMonoMs();
-      }
-      yield next.value;
-    }
-  } finally {
-    // Not awaited: a source that hangs hangs here as well.
-    void reader.return?.().catch(() => undefined);
-  }
-}
-
-function within<T>(piece: Promise<T>, clock: Clock, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(new AppError('STOPPING'));
-    const cancel = clock.after(WINDOW_MS, () => reject(tooSlow()));
-    if (signal.aborted) stop();
-    signal.addEventListener('abort', stop, { once: true });
-    piece.then(resolve, reject).finally(() => {
-      cancel();
-      signal.removeEventListener('abort', stop);
-    });
-  });
-}
-
-const tooSlow = (): AppError =>
-  new AppError('DOWNLOAD_INCOMPLETE', `less than ${MIN_BYTES} bytes came in ${WINDOW_MS / 1000} s`);

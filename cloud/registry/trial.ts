@@ -29,7 +29,14 @@ export const createTrial =
   async (folder) => {
     const { path, digest } = folder;
     try {
-      const runner = await startRunner({ ...LIMITS, ...limits, folder: path, digest, threads });
+      const runner = await startRunner({
+        ...LIMITS,
+        ...limits,
+        folder: path,
+        digest,
+        threads,
+        checkFiles: true,
+      });
       // Ends its call as well: then the runner was killed, and the version did not pass.
       const cancel = clock.after(TRIAL_MS, () => void runner.stop(0));
       try {

@@ -1,10 +1,13 @@
 /** The `outrider` command: what it can do, and errors as one sentence with their code. Exit code 0, 1 (failed), 2 (usage). */
 import { Command, CommanderError, Option } from 'commander';
 import { selfTest } from '../inference/self-test.ts';
+import { VARIANTS } from '../release/import/choose-files.ts';
+import { detectorFamily } from '../release/model-spec.ts';
 import { ERRORS, toAppError, toErrorBody } from '../runtime/errors.ts';
 import { VERSION } from '../runtime/version.ts';
 import { calibrateModel } from './commands/calibrate.ts';
-import { type DoctorOptions, doctor } from './commands/doctor.ts';
+import { type DoctorOptions, doctor, SHIPPED_MODELS } from './commands/doctor.ts';
+import { doctorModel } from './commands/doctor-model.ts';
 import {
   createKey,
   enrollDevice,
@@ -17,9 +20,20 @@ import {
 import { infer } from './commands/infer.ts';
 import { deployModel, listModels, pushModel } from './commands/models.ts';
 import { dropOutbox, listOutbox, retryOutbox, showOutbox } from './commands/outbox.ts';
+import { pullModel } from './commands/pull.ts';
 import { listRoutes } from './commands/routes.ts';
 import { up } from './commands/up.ts';
 import type { HubOptions } from './hub-client.ts';
+import type { DescribeOptions } from './import/stage-model.ts';
+
+const PULL_HELP = `
+<source> is
+  hf:org/name             a model of the Hugging Face hub, or hf:org/name@revision; HF_TOKEN opens what is not everybody's
+  ./folder                a folder in Hugging Face's layout, as transformers.js takes it
+  ./model.onnx            a bare graph; say --task, and --labels and --family where it needs them
+
+outrider models pull hf:Xenova/distilbert-base-uncased-finetuned-sst-2-english --variant q8
+outrider models pull ./yolox_nano.onnx --task object-detection --family yolox --labels coco.txt`;
 
 const program = new Command('outrider')
   .description('Small models on devices, big models in the cloud, one answer.')
@@ -51,12 +65,22 @@ asking(
 ).action(infer);
 const models = program.command('models').description('models on the hub, and folders that are to go there');
 asking(models.command('ls').description('list them')).action(listModels);
-following(
-  models
-    .command('push <folder>')
-    .description('publish a model folder as a new version, and show devices take it'),
+describing(
+  models.command('pull <source>').description('bring in a model of anybody’s: checked, tried and described'),
 )
-  .option('--name <name>', 'publish it under this name instead of its own')
+  .option('--into <dir>', 'folder of model folders', './models')
+  .option('--force', 'replace another version that is there')
+  .option('--mirror <url>', 'the hub to ask (or HF_ENDPOINT; default https://huggingface.co)')
+  .option('--json', 'print JSON')
+  .addHelpText('after', PULL_HELP)
+  .action(pullModel);
+describing(
+  following(
+    models
+      .command('push <folder>')
+      .description('publish a model folder, ours or anybody’s, as a new version, and show devices take it'),
+  ),
+)
   .option('--force', 'publish although the hub’s own test of its golden inputs fails')
   .option('--signing-key <file>', 'PEM of the key of targets, for a hub that does not hold it')
   .action(pushModel);
@@ -117,16 +141,29 @@ starting(
   '../../agent/route-simulate.ts',
   'replay recorded requests: what would be escalated, and what agreement is kept',
 );
-askingAgent(
-  program
-    .command('doctor')
-    .description('look at this machine, its models, the agent and the hub, and say what is wrong')
-    .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
-    .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
-    .option('--ca <file>', 'PEM of the hub’s authority (or OUTRIDER_CA)')
-    .option('--data <dir>', 'data folder to look at', './data')
-    .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)'),
-).action((options: DoctorOptions) => doctor(options, selfTest));
+describing(
+  askingAgent(
+    program
+      .command('doctor [model]')
+      .description(
+        'look at this machine, its models, the agent and the hub, and say what is wrong; or at one model: what it is and does here',
+      )
+      .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
+      .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
+      .option('--ca <file>', 'PEM of the hub’s authority (or OUTRIDER_CA)')
+      .option('--data <dir>', 'data folder to look at', './data')
+      .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)'),
+  ),
+)
+  .addHelpText(
+    'after',
+    '\n[model] is a name, a folder, an .onnx file or hf:org/name; --name and what follows describe one of somebody else’s.',
+  )
+  .action((model: string | undefined, options: DoctorOptions & DescribeOptions) =>
+    model === undefined
+      ? doctor(options, selfTest)
+      : doctorModel(model, { ...options, models: options.models ?? SHIPPED_MODELS }),
+  );
 
 try {
   await program.parseAsync();
@@ -160,6 +197,20 @@ function asking(command: Command): Command {
     )
     .option('--data <dir>', 'data folder in which a local hub left its key', './data')
     .option('--json', 'print JSON');
+}
+
+/** What may be said of a model that somebody else has exported. */
+function describing(command: Command): Command {
+  return command
+    .option('--name <name>', 'its name here, instead of its own')
+    .option('--task <task>', 'what it is for, where its files don’t tell')
+    .option('--labels <file>', 'its labels: one a line, or JSON, in the order of the graph’s outputs')
+    .option('--family <family>', `how a detector writes its boxes: ${detectorFamily.options.join(', ')}`)
+    .option(
+      '--variant <dtype>',
+      `which of its ONNX files: ${VARIANTS.join(', ')} (default: the first that is there)`,
+    )
+    .option('--max-size <size>', 'refuse more than this', '2GB');
 }
 
 /** … and then watch what devices make of it. */

@@ -12,6 +12,7 @@
 import { writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import type { TaskName } from '../contract/tasks.ts';
+import { checkGraphs } from '../release/import/graph-check.ts';
 import { SPEC_FILE } from '../release/model-folder.ts';
 import { modelSpec } from '../release/model-spec.ts';
 import { AppError, type ErrorBody, toAppError } from '../runtime/errors.ts';
@@ -45,6 +46,7 @@ async function load(options: Load): Promise<Serve> {
   startWatchdog(options);
   await volunteerForOutOfMemory();
   const spec = await readModelJson(options.folder, SPEC_FILE, modelSpec);
+  if (options.checkFiles) await checkGraphs(options.folder, spec);
   const source = {
     folder: options.folder,
     spec,

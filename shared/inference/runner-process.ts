@@ -147,7 +147,8 @@ class RunnerProcess implements Runner {
 
   /** Sends `load` and waits for `ready`, the runner's own refusal, its end, or the time-out. */
   #start(): Promise<void> {
-    const { folder, digest, threads, allowSpinning = false, maxRssBytes, startTimeoutMs } = this.#options;
+    const { folder, digest, checkFiles = false, threads, maxRssBytes, startTimeoutMs } = this.#options;
+    const { allowSpinning = false } = this.#options;
     return new Promise((resolve, reject) => {
       const fail = (error: AppError) => {
         cancel();
@@ -181,7 +182,15 @@ class RunnerProcess implements Runner {
             return this.#settle(message);
         }
       });
-      this.#send({ type: 'load', folder, threads, allowSpinning, maxRssBytes, parentPid: process.pid });
+      this.#send({
+        type: 'load',
+        folder,
+        checkFiles,
+        threads,
+        allowSpinning,
+        maxRssBytes,
+        parentPid: process.pid,
+      });
     });
   }
 

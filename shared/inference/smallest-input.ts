@@ -1,4 +1,7 @@
-/** The least that a model of each task can be asked: whether it answers at all, where it has no golden inputs. */
+/**
+ * The least that a model of each task can be asked: whether it answers at all, where it has no golden inputs. There are two of each,
+ * so that it can be seen whether an answer depends on its neighbour in a batch.
+ */
 
 import { z } from 'zod';
 import { CONTENT_TYPES, TASKS, type TaskInput } from '../contract/tasks.ts';
@@ -7,39 +10,44 @@ import type { TensorSpec } from '../release/model-spec.ts';
 import { AppError } from '../runtime/errors.ts';
 import { readModelJson } from './model-files.ts';
 
-/** 8 x 8 px, grey: the least that every picture model takes. */
-const PICTURE = Buffer.from(
+/** 8 x 8 px, grey, and of all colours: the least that every picture model takes. */
+const PICTURES = [
   'iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAAD0lEQVQI12NowAEYhpYEAILzYAGUMxmUAAAAAElFTkSuQmCC',
-  'base64',
-);
+  'iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAACXBIWXMAAAPoAAAD6AG1e1JrAAAA00lEQVQI1wHIADf/AAAAACVbl0q2Lm8RxZRsXLnH894iigN9IQAo2LhNM09yjuaX6X28RBThn6sG+kIrVdkAULBwdQsHmmaev8E15BzMCXdjLtL6Uy2RAHiIKJ3jv8I+VueZ7Qz0hDFPG1aqsnsFSQCgYODFu3fqFg4PcaU0zDxZJ9N+gmqj3QEAyDiY7ZMvEu7GN0ldXKT0gf+Lploiy7W5APAQUBVr5zrGfl8hFYR8rKnXQ84y2vONcQAY6Ag9Q59injaH+c2sVGTRr/v2CpIbZSlGhV0hR7gT1AAAAABJRU5ErkJggg==',
+].map((text) => Buffer.from(text, 'base64'));
+const WORDS = ['a', 'b'] as const;
 const AUDIO_HZ = 16_000;
 
 /** @throws MODEL_INVALID (tensors of unknown names and shapes; a masked model without a mask) */
-export async function smallestInput({ path, spec }: Pick<ModelFolder, 'path' | 'spec'>): Promise<TaskInput> {
+export async function smallestInput(
+  { path, spec }: Pick<ModelFolder, 'path' | 'spec'>,
+  which: 0 | 1 = 0,
+): Promise<TaskInput> {
+  const word = WORDS[which];
   const { inputKind } = TASKS[spec.task];
   const input = (body: Uint8Array): TaskInput => ({ contentType: CONTENT_TYPES[inputKind], body });
   switch (spec.task) {
     case 'image-classification':
     case 'object-detection':
     case 'image-to-text':
-      return input(PICTURE);
+      return input(PICTURES[which] as Buffer);
     case 'text-classification':
     case 'token-classification':
     case 'feature-extraction':
     case 'translation':
     case 'summarization':
     case 'text-generation':
-      return input(Buffer.from('a'));
+      return input(Buffer.from(word));
     case 'zero-shot-classification':
-      return { ...input(Buffer.from('a')), parameters: { candidate_labels: ['a'] } };
+      return { ...input(Buffer.from(word)), parameters: { candidate_labels: [word] } };
     case 'fill-mask':
-      return input(Buffer.from(`a ${await maskToken(path)}`));
+      return input(Buffer.from(`${word} ${await maskToken(path)}`));
     case 'question-answering':
-      return input(Buffer.from(JSON.stringify({ question: 'a', context: 'a' })));
+      return input(Buffer.from(JSON.stringify({ question: word, context: word })));
     case 'automatic-speech-recognition':
       return input(silence());
     case 'tensor':
-      return input(Buffer.from(JSON.stringify(zeros(spec.name, spec.signature?.inputs))));
+      return input(Buffer.from(JSON.stringify(constant(spec.name, which, spec.signature?.inputs))));
   }
 }
 
@@ -88,7 +96,7 @@ export const DATATYPES: Readonly<Record<string, string>> = {
 const MAX_ELEMENTS = 16_000_000;
 
 /** @throws MODEL_INVALID */
-function zeros(model: string, inputs: readonly TensorSpec[] | undefined): unknown[] {
+function constant(model: string, value: 0 | 1, inputs: readonly TensorSpec[] | undefined): unknown[] {
   if (!inputs)
     throw new AppError(
       'MODEL_INVALID',
@@ -102,7 +110,7 @@ function zeros(model: string, inputs: readonly TensorSpec[] | undefined): unknow
       throw new AppError('MODEL_INVALID', `${model}: input ${name} is of type ${type}`);
     if (size > MAX_ELEMENTS)
       throw new AppError('MODEL_INVALID', `${model}: input ${name} has ${size} elements, too many to try`);
-    const zero = datatype === 'BOOL' ? false : datatype === 'BYTES' ? '' : 0;
-    return { name, datatype, shape, data: Array.from({ length: size }, () => zero) };
+    const element = datatype === 'BOOL' ? value === 1 : datatype === 'BYTES' ? String(value) : value;
+    return { name, datatype, shape, data: Array.from({ length: size }, () => element) };
   });
 }

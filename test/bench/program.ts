@@ -1,5 +1,4 @@
 /** Programs of ours as children of a bench. */
-import { readFile } from 'node:fs/promises';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
@@ -21,12 +20,6 @@ export class Program extends Supervisor {
   get facts(): unknown {
     return this.#told.facts;
   }
-}
-
-/** Memory of a process that is in use, in bytes; NaN where the system does not say (Linux only). */
-export async function residentBytes(pid: number | undefined): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-  return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1] ?? Number.NaN);
 }
 
 export async function until(what: () => boolean, why: string): Promise<void> {

@@ -49,29 +49,23 @@ export async function readExamples(from: DataSet | TaskName, part: Part, data: s
 }
 
 async function readAll(from: DataSet | TaskName, part: Part, data: string): Promise<Example[]> {
-  switch (from) {
-    case 'sst2':
-    case 'text-classification': {
-      if (part === 'reported') return sentences(join(data, 'sst2', 'dev.tsv'), () => true);
-      const heldOut = await heldOutIds('sst2');
-      return sentences(join(data, 'sst2', 'train.tsv'), (id) => heldOut.has(id));
-    }
-    case 'cifar10':
-    case 'image-classification': {
-      if (part === 'held-out') {
-        const heldOut = await heldOutIds('cifar10');
-        return pictures(join(data, 'cifar10-train.zip'), (id) => heldOut.has(id));
-      }
-      const demo = await demoIds();
-      return pictures(join(data, 'cifar10-val.zip'), (id) => !demo.has(id));
-    }
-    case 'imagenet':
-      return part === 'reported' ? photographs(data) : [];
-    case 'mnist':
-      return part === 'reported' ? digits(join(data, 'mnist')) : [];
-    default:
-      return [];
+  if (from === 'sst2' || from === 'text-classification') {
+    if (part === 'reported') return sentences(join(data, 'sst2', 'dev.tsv'), () => true);
+    const heldOut = await heldOutIds('sst2');
+    return sentences(join(data, 'sst2', 'train.tsv'), (id) => heldOut.has(id));
   }
+  if (from === 'cifar10' || from === 'image-classification') {
+    if (part === 'held-out') {
+      const heldOut = await heldOutIds('cifar10');
+      return pictures(join(data, 'cifar10-train.zip'), (id) => heldOut.has(id));
+    }
+    const demo = await demoIds();
+    return pictures(join(data, 'cifar10-val.zip'), (id) => !demo.has(id));
+  }
+  // Of the others nothing is held out.
+  if (part === 'reported' && from === 'imagenet') return photographs(data);
+  if (part === 'reported' && from === 'mnist') return digits(join(data, 'mnist'));
+  return [];
 }
 
 async function sentences(file: string, takes: (id: string) => boolean): Promise<Example[]> {

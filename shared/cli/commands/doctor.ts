@@ -18,7 +18,8 @@ export interface DoctorOptions extends HubOptions, AgentOptions {
   readonly json?: boolean;
 }
 
-const SHIPPED_MODELS = fileURLToPath(new URL('../../../models', import.meta.url));
+/** The models that ship with Outrider. */
+export const SHIPPED_MODELS = fileURLToPath(new URL('../../../models', import.meta.url));
 const MQTT_PORT = 1883;
 /** In columns; the last one gets the rest of a terminal's width. */
 const COLUMNS = { about: 24, level: 6, found: 50 };

@@ -1,5 +1,6 @@
 /** `outrider models ls|push|deploy`: the hub's models, and how a new version gets to the fleet. */
-import { open } from 'node:fs/promises';
+import { mkdtemp, open, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
   modelList,
@@ -17,6 +18,8 @@ import { readSigningKey } from '../../release/tuf/signing-keys.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import { HubClient, type HubOptions, modelPath } from '../hub-client.ts';
+import { cardText } from '../import/model-card.ts';
+import { type DescribeOptions, stageModel } from '../import/stage-model.ts';
 import { bytesText, print, table } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
 import { versionText } from '../update-text.ts';
@@ -49,19 +52,31 @@ interface Part extends VersionFile {
   readonly from: string | Uint8Array;
 }
 
-/** Uploads what the hub does not have, publishes the version, signs for it where the hub can't, and shows how devices take it. */
-export async function pushModel(
-  path: string,
-  options: Options & {
-    readonly name?: string;
-    readonly force?: boolean;
-    /** File of the key of targets. */
-    readonly signingKey?: string;
-    readonly wait: string | false;
-  },
-): Promise<void> {
+interface PushOptions extends Options, DescribeOptions {
+  readonly force?: boolean;
+  /** File of the key of targets. */
+  readonly signingKey?: string;
+  readonly wait: string | false;
+}
+
+/** A folder of somebody else's is described and tried first, in a copy: the folder itself stays as it is. */
+export async function pushModel(path: string, options: PushOptions): Promise<void> {
   if (options.name !== undefined && !modelName.safeParse(options.name).success)
     throw new AppError('USAGE', `“${options.name}” is no model name`);
+  if (await stat(join(path, SPEC_FILE)).catch(() => undefined)) return pushFolder(path, options);
+  const stage = await mkdtemp(join(tmpdir(), 'outrider-push-'));
+  try {
+    const { imported, card } = await stageModel(path, stage, { ...options, isShown: options.json !== true });
+    if (!options.json)
+      process.stderr.write(`${cardText({ ...card, folder: path })}\n${imported.notes.join('\n')}\n\n`);
+    await pushFolder(stage, options);
+  } finally {
+    await rm(stage, { recursive: true, force: true });
+  }
+}
+
+/** Uploads what the hub does not have, publishes the version, signs for it where the hub can't, and shows how devices take it. */
+async function pushFolder(path: string, options: PushOptions): Promise<void> {
   const waitMs = waitOf(options.wait);
   const key = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
   const hub = await HubClient.find(options);

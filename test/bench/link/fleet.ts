@@ -2,8 +2,8 @@
  * Many devices on one hub: how long it takes until all are connected, and what a request takes while each asks one every few
  * seconds, against a device that has the hub to itself; the memory of broker and hub.
  */
+import { residentBytes } from '../../../shared/runtime/resident-memory.ts';
 import { type BenchReport, line, quantile, type Table } from '../harness.ts';
-import { residentBytes } from '../program.ts';
 import { Worker } from '../worker.ts';
 import { type FleetAnswer, type FleetTask, fleetAnswer } from './fleet-tasks.ts';
 import { deviceUser, type LinkPlace, THROUGH, type Through, withLink } from './place.ts';
@@ -82,7 +82,12 @@ interface Memory {
 }
 
 async function memoryOf({ brokerPid, hubPid }: LinkPlace): Promise<Memory> {
-  return { broker: await residentBytes(brokerPid), hub: await residentBytes(hubPid) };
+  return { broker: await heldBy(brokerPid), hub: await heldBy(hubPid) };
+}
+
+/** NaN where the system does not say. */
+async function heldBy(pid: number | undefined): Promise<number> {
+  return (pid === undefined ? undefined : await residentBytes(pid)) ?? Number.NaN;
 }
 
 /** Simulated devices, in a process of their own. */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { readInput } from '../../../shared/contract/http-input.ts';
 import { requestHeader } from '../../../shared/contract/messages.ts';
-import type { TaskName } from '../../../shared/contract/tasks.ts';
+import { type TaskName, taskName } from '../../../shared/contract/tasks.ts';
 import { AppError, ERRORS, isAppError } from '../../../shared/runtime/errors.ts';
 import { newId } from '../../../shared/runtime/ids.ts';
 
@@ -27,6 +27,47 @@ test('a picture may come as base64 in JSON, with or without a data URL around it
   }
 });
 
+const bodyOf = (task: TaskName, json: unknown): unknown =>
+  JSON.parse(Buffer.from(readInput(task, Buffer.from(JSON.stringify(json)), undefined).body).toString());
+
+test('a question comes with its context, as JSON whatever the content type says', () => {
+  const inputs = { question: 'Who?', context: 'Ada did.' };
+  assert.deepEqual(bodyOf('question-answering', { inputs }), inputs);
+  const refused = (body: string, code: 'INPUT_INVALID' | 'BAD_REQUEST'): void =>
+    assert.throws(
+      () => readInput('question-answering', Buffer.from(body), 'text/plain'),
+      (error) => isAppError(error, code),
+    );
+  refused(JSON.stringify({ inputs: { question: 'Who?' } }), 'INPUT_INVALID');
+  refused(JSON.stringify({ inputs: 'Who?' }), 'INPUT_INVALID');
+  refused(JSON.stringify(inputs), 'BAD_REQUEST');
+  refused('Who?', 'BAD_REQUEST');
+});
+
+test('tensors come by name, or as nested numbers', () => {
+  const named = [{ name: 'x', datatype: 'FP32', shape: [2], data: [1, 2] }];
+  assert.deepEqual(bodyOf('tensor', { inputs: named }), named);
+  assert.deepEqual(bodyOf('tensor', { inputs: [[1, 2]] }), [[1, 2]]);
+});
+
+test('feature extraction has its parameters beside the inputs, or where other tasks have them', () => {
+  for (const body of [
+    { inputs: 'a', normalize: true },
+    { inputs: 'a', parameters: { normalize: true } },
+  ])
+    assert.deepEqual(
+      readInput('feature-extraction', Buffer.from(JSON.stringify(body)), undefined).parameters,
+      { normalize: true },
+    );
+});
+
+test('a task that cannot do without parameters says so', () => {
+  assert.throws(
+    () => readInput('zero-shot-classification', Buffer.from('{"inputs": "a"}'), undefined),
+    (error) => isAppError(error, 'PARAMETERS_INVALID') && /candidate_labels/.test(error.message),
+  );
+});
+
 test('a content type that no message could carry is not passed on', () => {
   const long = `image/${'x'.repeat(300)}`;
   assert.equal(
@@ -36,7 +77,7 @@ test('a content type that no message could carry is not passed on', () => {
 });
 
 test('whatever is sent, it is refused by a code of the caller’s, or fits into a request for the hub', () => {
-  const tasks: TaskName[] = ['image-classification', 'text-classification'];
+  const tasks: readonly TaskName[] = taskName.options;
   const jsonBody = fc
     .record({ inputs: fc.anything(), parameters: fc.anything() }, { requiredKeys: [] })
     .map((value) => Buffer.from(JSON.stringify(value) ?? ''));

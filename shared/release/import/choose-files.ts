@@ -1,0 +1,131 @@
+/**
+ * Which files of a foreign model are needed: the small ones that say what it is, and of its many ONNX variants the one that is
+ * wanted. Pure. Variants are named as transformers.js names them (its `dtype`).
+ */
+import { TASKS, type TaskName } from '../../contract/tasks.ts';
+import { AppError } from '../../runtime/errors.ts';
+
+export interface SourceFile {
+  /** Relative, forward slashes. */
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** What a runner may read beside graphs, and what people read. */
+const SMALL_FILES = new Set([
+  'config.json',
+  'generation_config.json',
+  'preprocessor_config.json',
+  'processor_config.json',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'modules.json',
+  'config_sentence_transformers.json',
+  'sentence_bert_config.json',
+  'outrider.json',
+]);
+const TRAVELS = /^(README|LICENSE|NOTICE)[^/]*$/i;
+/** `1_Pooling/config.json` of sentence-transformers. */
+const MODULE_CONFIG = /^\d+_[A-Za-z]+\/config\.json$/;
+/** Vocabularies of a quarter of a million words have 20 MB. */
+const MAX_SMALL_BYTES = 64 * 1024 * 1024;
+
+/** @throws INPUT_TOO_LARGE */
+export function smallFiles(files: readonly SourceFile[]): SourceFile[] {
+  const chosen = files.filter(
+    ({ path }) => SMALL_FILES.has(path) || TRAVELS.test(path) || MODULE_CONFIG.test(path),
+  );
+  for (const { path, bytes } of chosen)
+    if (bytes > MAX_SMALL_BYTES)
+      throw new AppError('INPUT_TOO_LARGE', `${path} has ${bytes} bytes, the limit is ${MAX_SMALL_BYTES}`);
+  return chosen;
+}
+
+/** dtype of transformers.js -> the ending of the file's name. */
+const ENDINGS = {
+  fp32: '',
+  fp16: '_fp16',
+  q8: '_quantized',
+  int8: '_int8',
+  uint8: '_uint8',
+  q4: '_q4',
+  q4f16: '_q4f16',
+  bnb4: '_bnb4',
+} as const;
+export type Variant = keyof typeof ENDINGS;
+export const VARIANTS = Object.keys(ENDINGS) as Variant[];
+
+export interface ChosenGraphs {
+  /** The first is the model's main graph. */
+  readonly graphs: readonly string[];
+  /** undefined: a file of a name that no variant has. */
+  readonly variant: Variant | undefined;
+}
+
+/** The graphs of each task, by the stem of their names; the first set of which all are there is taken. */
+const ROLES: Partial<Record<TaskName, readonly (readonly string[])[]>> = {
+  translation: [['encoder_model', 'decoder_model_merged']],
+  summarization: [['encoder_model', 'decoder_model_merged']],
+  'text-generation': [['model'], ['decoder_model_merged']],
+  'automatic-speech-recognition': [['encoder_model', 'decoder_model_merged'], ['model']],
+  'image-to-text': [['encoder_model', 'decoder_model_merged']],
+};
+const ONE_GRAPH = [['model']] as const;
+
+/**
+ * The graphs to take. Where no variant is asked for: full precision, as transformers.js does in Node; where there is none, the first
+ * that there is.
+ *
+ * @throws MODEL_INVALID saying what there is
+ */
+export function chooseGraphs(
+  task: TaskName,
+  files: readonly SourceFile[],
+  wanted: Variant | undefined,
+): ChosenGraphs {
+  const onnx = files.map(({ path }) => path).filter((path) => path.endsWith('.onnx'));
+  if (onnx.length === 0)
+    throw new AppError('MODEL_INVALID', 'it has no .onnx file; export it with Optimum or torch.onnx first');
+  for (const variant of wanted ? [wanted] : VARIANTS)
+    for (const stems of ROLES[task] ?? ONE_GRAPH) {
+      const graphs = stems.map((stem) => placeOf(`${stem}${ENDINGS[variant]}.onnx`, onnx));
+      if (graphs.every((path) => path !== undefined)) return { graphs: graphs as string[], variant };
+    }
+  // A file of any name will do where it is the only one.
+  const [only, ...others] = onnx;
+  if (!wanted && ROLES[task] === undefined && only !== undefined && others.length === 0)
+    return { graphs: [only], variant: undefined };
+  const names = (ROLES[task] ?? ONE_GRAPH).map((stems) => stems.join(' and ')).join(', or ');
+  const which = wanted ? ` as ${wanted}` : '';
+  throw new AppError(
+    'MODEL_INVALID',
+    `${task} needs ${names}${which}; there is: ${onnx.slice(0, 20).join(', ')}`,
+  );
+}
+
+/** Where transformers.js looks comes first. */
+const placeOf = (name: string, onnx: readonly string[]): string | undefined =>
+  onnx.find((path) => path === `onnx/${name}`) ?? onnx.find((path) => path === name);
+
+/** Weights that lie beside their graph, by the names that exporters give them. */
+export const besideGraph = (graph: string, files: readonly SourceFile[]): string[] =>
+  files
+    .map(({ path }) => path)
+    .filter((path) => path.startsWith(graph) && /^[._]data(_\d+)?$/.test(path.slice(graph.length)));
+
+/** Files without which no runner can serve the task. @throws MODEL_INVALID */
+export function requireFiles(task: TaskName, paths: ReadonlySet<string>, hasOwnPicture: boolean): void {
+  const { inputKind } = TASKS[task];
+  const isText = inputKind === 'text' || (inputKind === 'json' && task === 'question-answering');
+  if (isText && !paths.has('tokenizer.json'))
+    throw new AppError(
+      'MODEL_INVALID',
+      `tokenizer.json is missing; save the tokenizer in its fast form (AutoTokenizer.from_pretrained(…).save_pretrained(…))`,
+    );
+  if (inputKind === 'image' && !hasOwnPicture && !paths.has('preprocessor_config.json'))
+    throw new AppError(
+      'MODEL_INVALID',
+      'preprocessor_config.json is missing: without it nobody knows how the model wants its pictures',
+    );
+}

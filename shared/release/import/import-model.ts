@@ -1,0 +1,355 @@
+/**
+ * Brings a model of anybody's into a folder of ours, checked and described in its `outrider.json`: the story of `models pull`, and of
+ * a push of a folder that has none. Nothing is loaded here; who imports tries the folder in a runner of its own.
+ *
+ * list -> small files -> which task -> which graphs -> fetch -> read the graphs -> check against the task -> outrider.json
+ */
+import { readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { modelName } from '../../contract/names.ts';
+import { TASKS, type TaskName } from '../../contract/tasks.ts';
+import { writeFileAtomic } from '../../runtime/atomic-file.ts';
+import { AppError, systemCode } from '../../runtime/errors.ts';
+import { tryParseJson } from '../../runtime/json.ts';
+import { type ModelFolder, openModelFolder, SPEC_FILE, versionFilesOf } from '../model-folder.ts';
+import { type DetectorFamily, type ModelSpec, modelSpec } from '../model-spec.ts';
+import {
+  besideGraph,
+  chooseGraphs,
+  requireFiles,
+  type SourceFile,
+  smallFiles,
+  type Variant,
+} from './choose-files.ts';
+import { checkOperators, externalFilesOf } from './graph-check.ts';
+import { type OnnxGraph, readOnnxGraph } from './onnx-graph.ts';
+import { precisionOf } from './precision.ts';
+import { checkSignature, guessFamily, shown } from './signature-check.ts';
+import { type ForeignConfig, foreignConfig, type Guess, guessTask } from './task-guess.ts';
+
+/** Where a model comes from: a folder, a file, a hub. */
+export interface ImportSource {
+  /** For people: `hf:org/name@main`, `./folder`. */
+  readonly title: string;
+  readonly suggestedName: string;
+  /** @throws FILE_UNREADABLE, or what the hub says */
+  list(): Promise<readonly SourceFile[]>;
+  /** Puts a file into the folder, going on with what came before. @throws as list, DOWNLOAD_INCOMPLETE, DISK_FULL */
+  fetch(file: SourceFile, folder: string, onBytes: (bytes: number) => void): Promise<void>;
+}
+
+export interface ImportOptions {
+  readonly name?: string | undefined;
+  /** Instead of what the folder tells. */
+  readonly task?: TaskName | undefined;
+  readonly family?: DetectorFamily | undefined;
+  /** In the order of the graph's logits, instead of those in `config.json`. */
+  readonly labels?: readonly string[] | undefined;
+  readonly variant?: Variant | undefined;
+  /** Of all files together. */
+  readonly maxBytes: number;
+  /** An empty folder, or one that an earlier try has left. */
+  readonly folder: string;
+  /** Bytes that will come in all, as soon as that is known. */
+  readonly onTotal: (bytes: number) => void;
+  readonly onBytes: (bytes: number) => void;
+}
+
+export interface Imported {
+  readonly folder: ModelFolder;
+  /** What people should know: from what the task was told, why batching is off. */
+  readonly notes: readonly string[];
+}
+
+/** @throws MODEL_INVALID, MODEL_DIGEST_MISMATCH, INPUT_TOO_LARGE, USAGE, and as `ImportSource` */
+export async function importModel(source: ImportSource, options: ImportOptions): Promise<Imported> {
+  try {
+    return await follow(source, options);
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'MODEL_INVALID') throw error;
+    // Who imports knows its name, and not where it is tried.
+    const message = error.message
+      .replaceAll(`${basename(options.folder)}/`, '')
+      .replaceAll(`${basename(options.folder)}: `, '');
+    throw new AppError(error.code, `${source.title}: ${message}`, { cause: error });
+  }
+}
+
+async function follow(source: ImportSource, options: ImportOptions): Promise<Imported> {
+  const { folder } = options;
+  const files = await source.list();
+  const small = smallFiles(files);
+  refuseTooLarge(small, options);
+  for (const file of small) await source.fetch(file, folder, () => undefined);
+  const own = await ownSpec(folder);
+  if (own) return takeOurs(source, files, { ...options, spec: own });
+
+  const config = await readConfig(folder);
+  const guess = await taskOf({ config, files, folder }, options);
+  const { graphs, variant } = chooseGraphs(guess.task, files, options.variant);
+  const wanted = graphs.flatMap((graph) => [graph, ...besideGraph(graph, files)]);
+  await fetchAll(source, pick(files, wanted), { ...options, already: small });
+  const read = await readGraphs(
+    source,
+    { files, fetched: [...small, ...pick(files, wanted)], graphs },
+    options,
+  );
+  const described = describe({ task: guess.task, config, graphs, read, paths: pathsOf(small) }, options);
+  if (options.labels) await writeLabels(folder, config, options.labels);
+  await writeSpec(folder, { ...described, name: nameOf(source, options) });
+  return { folder: await openModelFolder(folder), notes: notesOf(guess, variant, described) };
+}
+
+/** Ours already: what it says is checked, and nothing is guessed. */
+async function takeOurs(
+  source: ImportSource,
+  files: readonly SourceFile[],
+  options: ImportOptions & { readonly spec: ModelSpec },
+): Promise<Imported> {
+  const { spec, folder } = options;
+  for (const [flag, value] of Object.entries({
+    task: options.task,
+    family: options.family,
+    labels: options.labels,
+    variant: options.variant,
+  }))
+    if (value !== undefined)
+      throw new AppError(
+        'USAGE',
+        `${source.title} has an ${SPEC_FILE}, which says it all: leave --${flag} out`,
+      );
+  const small = smallFiles(files);
+  const graphs = [spec.model, ...spec.graphs].flatMap((graph) => [graph, ...besideGraph(graph, files)]);
+  const wanted = pick(files, [...Object.keys(spec.files), ...graphs]);
+  await fetchAll(source, wanted, { ...options, already: small });
+  if (options.name !== undefined && options.name !== spec.name)
+    await writeFileAtomic(
+      join(folder, SPEC_FILE),
+      `${JSON.stringify({ ...spec, name: options.name }, null, 2)}\n`,
+    );
+  for (const graph of [spec.model, ...spec.graphs]) {
+    const read = await readOnnxGraph(join(folder, graph));
+    checkOperators(graph, read);
+    externalFilesOf(graph, read);
+  }
+  return { folder: await openModelFolder(folder), notes: [`described by its own ${SPEC_FILE}`] };
+}
+
+async function ownSpec(folder: string): Promise<ModelSpec | undefined> {
+  const bytes = await readIfThere(join(folder, SPEC_FILE));
+  if (bytes === undefined) return undefined;
+  const parsed = modelSpec.safeParse(tryParseJson(bytes));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new AppError('MODEL_INVALID', `${SPEC_FILE}: ${issue?.path.join('.') || 'top'}: ${issue?.message}`);
+}
+
+/** @returns undefined where the folder has none, as a bare graph @throws MODEL_INVALID */
+async function readConfig(folder: string): Promise<ForeignConfig | undefined> {
+  const bytes = await readIfThere(join(folder, 'config.json'));
+  if (bytes === undefined) return undefined;
+  const parsed = foreignConfig.safeParse(tryParseJson(bytes));
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new AppError('MODEL_INVALID', `config.json: ${issue?.path.join('.') || 'top'}: ${issue?.message}`);
+}
+
+/** @throws MODEL_INVALID where nothing tells it */
+async function taskOf(
+  of: { config: ForeignConfig | undefined; files: readonly SourceFile[]; folder: string },
+  { task }: ImportOptions,
+): Promise<Guess> {
+  if (task) return { task, from: '--task' };
+  const card = (await readIfThere(join(of.folder, 'README.md')))?.toString('utf8');
+  const guess = guessTask({ config: of.config, files: pathsOf(of.files), card });
+  if (guess) return guess;
+  const said = of.config?.architectures?.join(', ');
+  throw new AppError(
+    'MODEL_INVALID',
+    `what it is for cannot be told from ${said ? `“${said}” in config.json` : 'its files'}; say it with --task`,
+  );
+}
+
+/** Reads every graph, and fetches the weights that it names beside itself. */
+async function readGraphs(
+  source: ImportSource,
+  of: { files: readonly SourceFile[]; fetched: readonly SourceFile[]; graphs: readonly string[] },
+  options: ImportOptions,
+): Promise<OnnxGraph[]> {
+  const read: OnnxGraph[] = [];
+  const have = pathsOf(of.fetched);
+  for (const graph of of.graphs) {
+    const one = await readOnnxGraph(join(options.folder, graph));
+    checkOperators(graph, one);
+    for (const path of externalFilesOf(graph, one)) {
+      if (have.has(path)) continue;
+      const [file] = pick(of.files, [path]);
+      if (!file) throw new AppError('MODEL_INVALID', `${graph} takes weights from ${path}, which is missing`);
+      if (!path.startsWith(graph))
+        throw new AppError(
+          'MODEL_INVALID',
+          `${graph} takes weights from ${path}; only ${graph}_data beside it travels with its version`,
+        );
+      await fetchAll(source, [file], { ...options, already: of.fetched });
+    }
+    read.push(one);
+  }
+  return read;
+}
+
+interface Described {
+  readonly task: TaskName;
+  readonly model: string;
+  readonly graphs: readonly string[];
+  readonly signature: Pick<OnnxGraph, 'inputs' | 'outputs'>;
+  readonly detector?: ModelSpec['detector'];
+  readonly precision: ModelSpec['precision'];
+  readonly foldDequantize: boolean;
+  readonly batch: ModelSpec['batch'];
+}
+
+/** Rows of a batch of somebody else's model; its speed hardly gains beyond. */
+const BATCH_SIZE = 16;
+
+function describe(
+  of: {
+    task: TaskName;
+    config: ForeignConfig | undefined;
+    graphs: readonly string[];
+    read: readonly OnnxGraph[];
+    paths: ReadonlySet<string>;
+  },
+  options: ImportOptions,
+): Described {
+  const { task, config, graphs, read, paths } = of;
+  const [model, ...rest] = graphs as [string, ...string[]];
+  const [main] = read as [OnnxGraph, ...OnnxGraph[]];
+  const { inputs, outputs } = main;
+  const labels = NEEDS_LABELS.has(task) ? labelCount(config, options) : undefined;
+  checkSignature(task, main, { file: model, labels });
+  const family = task === 'object-detection' ? familyOf(main, labels ?? 0, options) : undefined;
+  requireFiles(task, paths, family !== undefined && family !== 'detr' && family !== 'rt-detr');
+  const { precision, foldDequantize, mixesRows } = precisionOf(read);
+  const isBatchable = !mixesRows && inputs.every(({ dims }) => dims[0] === null);
+  return {
+    task,
+    model,
+    graphs: rest,
+    signature: { inputs, outputs },
+    ...(family && { detector: { family } }),
+    precision,
+    foldDequantize,
+    batch: isBatchable ? { safe: true, maxSize: BATCH_SIZE } : { safe: false, maxSize: 1 },
+  };
+}
+
+const NEEDS_LABELS: ReadonlySet<TaskName> = new Set([
+  'image-classification',
+  'object-detection',
+  'text-classification',
+  'token-classification',
+  'zero-shot-classification',
+]);
+
+/** @throws MODEL_INVALID */
+function labelCount(config: ForeignConfig | undefined, { labels }: ImportOptions): number {
+  const count = labels?.length ?? Object.keys(config?.id2label ?? {}).length;
+  if (count > 0) return count;
+  throw new AppError(
+    'MODEL_INVALID',
+    'its labels are nowhere named (id2label in config.json); give them with --labels FILE, one a line, in the order of the graph’s outputs',
+  );
+}
+
+/** @throws MODEL_INVALID */
+function familyOf(graph: OnnxGraph, labels: number, { family }: ImportOptions): DetectorFamily {
+  const found = family ?? guessFamily(graph, labels);
+  if (found) return found;
+  throw new AppError(
+    'MODEL_INVALID',
+    `how its boxes are written cannot be told from ${shown(graph.outputs)} and ${labels} labels; say it with --family`,
+  );
+}
+
+/** @throws USAGE */
+function nameOf(source: ImportSource, { name }: ImportOptions): string {
+  const wanted = name ?? source.suggestedName;
+  if (modelName.safeParse(wanted).success) return wanted;
+  throw new AppError('USAGE', `“${wanted}” is no model name; give it one with --name`);
+}
+
+async function writeLabels(
+  folder: string,
+  config: ForeignConfig | undefined,
+  labels: readonly string[],
+): Promise<void> {
+  const id2label = Object.fromEntries(labels.map((label, index) => [String(index), label]));
+  const document = { ...config, id2label };
+  await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(document, null, 2)}\n`);
+}
+
+/** With the digest of every file that a runner reads. */
+async function writeSpec(folder: string, described: Described & { readonly name: string }): Promise<void> {
+  const { name, task, ...rest } = described;
+  const draft = modelSpec.parse({ schema: 1, name, task, ...rest, files: {} });
+  const files = await versionFilesOf({ path: folder, spec: draft });
+  const read = files.filter(({ path }) => path !== SPEC_FILE && !/^(README|LICENSE|NOTICE)/i.test(path));
+  const document = {
+    ...{ schema: 1, name, task, ...rest, golden: [] },
+    files: Object.fromEntries(read.map(({ path, sha256 }) => [path, sha256])),
+  };
+  await writeFileAtomic(join(folder, SPEC_FILE), `${JSON.stringify(document, null, 2)}\n`);
+}
+
+function notesOf(
+  guess: Guess,
+  variant: Variant | undefined,
+  { precision, batch, task }: Described,
+): string[] {
+  return [
+    `${task}, told from ${guess.from}`,
+    ...(variant && variant !== 'fp32'
+      ? [`variant ${variant}: there is no full precision, or it was asked for`]
+      : []),
+    ...(precision === 'int8-dynamic'
+      ? ['dynamic quantization: an answer would depend on its neighbours, so batching is off']
+      : []),
+    ...(precision !== 'int8-dynamic' && !batch.safe ? ['its first axis is fixed: batching is off'] : []),
+    ...(TASKS[task].runsOn === 'hub' ? ['runs in the hub alone'] : []),
+    'no golden inputs: a device only checks that it answers',
+  ];
+}
+
+async function fetchAll(
+  source: ImportSource,
+  files: readonly SourceFile[],
+  options: ImportOptions & { readonly already: readonly SourceFile[] },
+): Promise<void> {
+  const have = pathsOf(options.already);
+  const missing = files.filter(({ path }) => !have.has(path));
+  refuseTooLarge([...options.already, ...missing], options);
+  options.onTotal(missing.reduce((sum, { bytes }) => sum + bytes, 0));
+  for (const file of missing) await source.fetch(file, options.folder, options.onBytes);
+}
+
+function refuseTooLarge(files: readonly SourceFile[], { maxBytes }: ImportOptions): void {
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+  if (bytes > maxBytes)
+    throw new AppError(
+      'INPUT_TOO_LARGE',
+      `its files have ${bytes} bytes together, the limit is ${maxBytes}; choose a smaller --variant or raise --max-size`,
+    );
+}
+
+/** Those of the list, in the order asked for; what it does not have is left out. */
+const pick = (files: readonly SourceFile[], paths: readonly string[]): SourceFile[] =>
+  [...new Set(paths)].flatMap((path) => files.find((file) => file.path === path) ?? []);
+
+const pathsOf = (files: readonly SourceFile[]): Set<string> => new Set(files.map(({ path }) => path));
+
+async function readIfThere(path: string): Promise<Buffer | undefined> {
+  return readFile(path).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
+  });
+}
