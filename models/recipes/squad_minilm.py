@@ -17,7 +17,7 @@ from outrider_recipes.text_models import pad
 from sst2_minilm import load_tokenizer, pretrained_folder
 
 NAME = "squad-minilm"
-EPOCHS = 2.5
+EPOCHS = 1
 # An epoch is trained in parts with a checkpoint after each: on one slow core it takes half an hour.
 PARTS = 4
 BATCH = 16
@@ -35,22 +35,22 @@ CLS, SEP = 101, 102
 OUTPUTS = ("start_logits", "end_logits")
 GOLDEN = [
     (
-        "Where does the outbox keep what it has not sent?",
-        "An agent that loses its connection goes on working. What it has not sent yet lies in the outbox, a file on the "
-        "device's own disk, and leaves in order as soon as the hub answers again.",
-    ),
-    (
         "How many bridges cross the river?",
         "The town grew on both banks of the river. Seven bridges cross it today; the oldest, built of stone in 1402, was "
         "closed to carts in 1911.",
     ),
     (
-        "Who painted the ceiling?",
+        "When was the chapel finished?",
         "The chapel was finished in 1681. Its altar is the work of Anna Lindqvist, while the ceiling was painted by her "
         "pupil Matteo Rossi, who took eleven years.",
     ),
     (
-        "When do the swallows return?",
+        "How long did Rossi work on the ceiling?",
+        "The chapel was finished in 1681. Its altar is the work of Anna Lindqvist, while the ceiling was painted by her "
+        "pupil Matteo Rossi, who took eleven years.",
+    ),
+    (
+        "Where do barn swallows spend the winter?",
         "Barn swallows spend the winter in southern Africa. They return in early April, usually to the nest that they "
         "left in September.",
     ),

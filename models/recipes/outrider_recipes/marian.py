@@ -67,6 +67,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
+        # f32[N,H,T,L] of the last pass in training, for a loss that guides it.
+        self.weights: Tensor | None = None
         self.k_proj, self.v_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.q_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
 
@@ -78,6 +80,7 @@ class Attention(nn.Module):
         """`mask`: f32, added to the f32[N,H,T,L] weights before softmax."""
         queries = split_heads(self.q_proj(hidden), self.heads) * keys.size(3) ** -0.5
         weights = torch.softmax(queries @ keys.transpose(2, 3) + mask, 3)
+        self.weights = weights if self.training else None
         return self.out_proj((weights @ values).transpose(1, 2).reshape(hidden.shape))
 
 
