@@ -17,7 +17,7 @@ export const classificationParameters = z.strictObject({
 export type ClassificationParameters = z.infer<typeof classificationParameters>;
 
 /** Edges of a box, px of the picture as people see it (EXIF orientation applied), origin top left. */
-export const box = z
+const box = z
   .object({ xmin: z.number(), ymin: z.number(), xmax: z.number(), ymax: z.number() })
   .refine(({ xmin, ymin, xmax, ymax }) => xmin <= xmax && ymin <= ymax, 'its edges are the wrong way round');
 export type Box = z.infer<typeof box>;
@@ -207,7 +207,7 @@ export const textGenerationParameters = z.strictObject({
 });
 export type TextGenerationParameters = z.infer<typeof textGenerationParameters>;
 
-export const finishReason = z.enum(['length', 'eos_token', 'stop_sequence']);
+const finishReason = z.enum(['length', 'eos_token', 'stop_sequence']);
 export type FinishReason = z.infer<typeof finishReason>;
 export const generatedToken = z.object({
   id: z.int(),

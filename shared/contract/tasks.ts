@@ -94,7 +94,7 @@ export interface TaskContract {
 }
 
 /** Tensors in JSON: by name, or nested numbers for a model with one input. */
-export const tensorInputs = z.union([
+const tensorInputs = z.union([
   z.array(tensor).min(1).max(64),
   // Nested numbers are walked where the model's types are known: a schema would visit each pixel twice.
   z.array(z.unknown()).min(1),

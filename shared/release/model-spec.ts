@@ -31,7 +31,7 @@ const goldenInput = z.union([
 ]);
 
 /** An input or output of a graph, as ONNX Runtime names its type (`float32`, `int64`, `string` …); null is a dynamic axis. */
-export const tensorSpec = z.strictObject({
+const tensorSpec = z.strictObject({
   name: z.string().min(1),
   type: z.string(),
   dims: z.array(z.int().min(0).nullable()),
