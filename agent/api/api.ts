@@ -7,10 +7,9 @@ import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { z } from 'zod';
-import { readInput } from '../../shared/contract/http-input.ts';
+import { maxBodyBytes, readInput } from '../../shared/contract/http-input.ts';
 import type { UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
-import { MAX_INPUT_BYTES, TASKS } from '../../shared/contract/tasks.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
@@ -105,11 +104,10 @@ export function createAgentApi(options: AgentApiOptions): Hono {
       }
     },
     (c, next) => {
-      const maxSize = MAX_INPUT_BYTES[TASKS[pipelineOf(c).task].inputKind] * 1.4;
+      const maxSize = maxBodyBytes(pipelineOf(c).task);
       return bodyLimit({
         maxSize,
-        onError: () =>
-          problem(c, new AppError('INPUT_TOO_LARGE', `the body is over ${Math.floor(maxSize)} bytes`)),
+        onError: () => problem(c, new AppError('INPUT_TOO_LARGE', `the body is over ${maxSize} bytes`)),
       })(c, next);
     },
     async (c) => {

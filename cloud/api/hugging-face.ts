@@ -5,16 +5,10 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
-import { jsonBody } from '../../shared/contract/http-input.ts';
+import { jsonBody, maxBodyBytes } from '../../shared/contract/http-input.ts';
 import { DEFAULT_DEADLINE_MS } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import {
-  type InputKind,
-  MAX_INPUT_BYTES,
-  TASKS,
-  type TaskInput,
-  type TaskName,
-} from '../../shared/contract/tasks.ts';
+import { MAX_INPUT_BYTES, TASKS, type TaskInput, type TaskName } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { InferenceReply, InferenceRequest, Inferencer, ModelCatalog, UsageLedger } from '../ports.ts';
@@ -45,14 +39,6 @@ export interface HuggingFaceOptions {
 const EXPIRES_MS = 60_000;
 /** Who reads a stream sees that it goes on. */
 const STREAM_EXPIRES_MS = 600_000;
-/** JSON around the input: base64 makes a picture larger by a third, escapes a text up to six times. */
-const JSON_GROWTH: Readonly<Record<InputKind, number>> = {
-  image: 1.4,
-  audio: 1.4,
-  text: 6,
-  json: 6,
-  tensors: 1,
-};
 
 /** Each task's own, see docs/protocol.md; a list where the clients read one, or a list of inputs was sent. */
 const output = z.union([...new Set(Object.values(TASKS).map((task) => task.output))]);
@@ -261,11 +247,6 @@ function say(c: Context<HubEnv>, [reply]: readonly InferenceReply[]): void {
 
 const answerJson = (c: Context<HubEnv>, value: unknown): Response =>
   c.body(JSON.stringify(value), 200, { 'content-type': 'application/json' });
-
-function maxBodyBytes(task: TaskName): number {
-  const { inputKind } = TASKS[task];
-  return Math.floor(MAX_INPUT_BYTES[inputKind] * JSON_GROWTH[inputKind]);
-}
 
 function checkSize(task: TaskName, bytes: number): void {
   const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];

@@ -6,9 +6,10 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
+import { maxBodyBytes } from '../../shared/contract/http-input.ts';
 import { DEFAULT_DEADLINE_MS } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import { type InputKind, MAX_INPUT_BYTES, TASKS, type TaskInput } from '../../shared/contract/tasks.ts';
+import { TASKS, type TaskInput } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
@@ -48,14 +49,6 @@ export interface OpenInferenceOptions {
 
 /** An HTTP caller's time-out is its expiry; Triton's clients wait a minute. */
 const EXPIRES_MS = 60_000;
-/** All elements together; base64 makes pictures larger by a third, JSON escapes a text up to six times. */
-const JSON_GROWTH: Readonly<Record<InputKind, number>> = {
-  image: 1.4,
-  audio: 1.4,
-  text: 6,
-  json: 6,
-  tensors: 1,
-};
 
 const modelMetadata = z.object({
   name: z.string(),
@@ -200,38 +193,33 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
   const { models, bodies, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const { ref, task } = resolve(c, models);
-  const { inputKind } = TASKS[task];
-  return bodies.with(
-    c.req.raw,
-    Math.floor(MAX_INPUT_BYTES[inputKind] * JSON_GROWTH[inputKind]),
-    async (body) => {
-      const request = decodeRequest(body, headBytesOf(c));
-      const { head } = request;
-      const toOutputs = outputsFor(task, head);
-      const inputs = readInputs(task, request);
-      const waitMs = Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000);
-      // All are waited for: the body's memory is theirs until then.
-      const settled = await Promise.allSettled(
-        inputs.map((input) =>
-          options.inferencer.infer({
-            model: ref.name,
-            input,
-            deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, waitMs),
-            expiresMonoMs: arrivedMonoMs + waitMs,
-            ...(TASKS[task].runsOn === 'hub' && { signal: c.req.raw.signal }),
-          }),
-        ),
-      );
-      const replies = settled.map((one) => {
-        if (one.status === 'rejected') throw one.reason;
-        return one.value;
-      });
-      record(c, options, { replies, inputs });
-      const [first] = replies;
-      const outputs = toOutputs(replies);
-      return respond(c, { ref: first?.model ?? ref, head, outputs });
-    },
-  );
+  return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
+    const request = decodeRequest(body, headBytesOf(c));
+    const { head } = request;
+    const toOutputs = outputsFor(task, head);
+    const inputs = readInputs(task, request);
+    const waitMs = Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000);
+    // All are waited for: the body's memory is theirs until then.
+    const settled = await Promise.allSettled(
+      inputs.map((input) =>
+        options.inferencer.infer({
+          model: ref.name,
+          input,
+          deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, waitMs),
+          expiresMonoMs: arrivedMonoMs + waitMs,
+          ...(TASKS[task].runsOn === 'hub' && { signal: c.req.raw.signal }),
+        }),
+      ),
+    );
+    const replies = settled.map((one) => {
+      if (one.status === 'rejected') throw one.reason;
+      return one.value;
+    });
+    record(c, options, { replies, inputs });
+    const [first] = replies;
+    const outputs = toOutputs(replies);
+    return respond(c, { ref: first?.model ?? ref, head, outputs });
+  });
 }
 
 function headBytesOf(c: Context): number | undefined {

@@ -7,25 +7,16 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { modelName } from '../../contract/names.ts';
-import { TASKS, type TaskName } from '../../contract/tasks.ts';
+import type { TaskName } from '../../contract/tasks.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
 import { AppError, systemCode } from '../../runtime/errors.ts';
 import { tryParseJson } from '../../runtime/json.ts';
-import { tellFamily } from '../detector-family.ts';
 import { type ModelFolder, openModelFolder, SPEC_FILE, versionFilesOf } from '../model-folder.ts';
-import { type DetectorFamily, type ModelSpec, modelSpec } from '../model-spec.ts';
-import {
-  besideGraph,
-  chooseGraphs,
-  requireFiles,
-  type SourceFile,
-  smallFiles,
-  type Variant,
-} from './choose-files.ts';
+import { type ModelSpec, modelSpec } from '../model-spec.ts';
+import { besideGraph, chooseGraphs, type SourceFile, smallFiles, type Variant } from './choose-files.ts';
+import { type Described, describeModel, notesOf, type Said } from './describe-model.ts';
 import { checkOperators, externalFilesOf } from './graph-check.ts';
 import { type OnnxGraph, readOnnxGraph } from './onnx-graph.ts';
-import { precisionOf } from './precision.ts';
-import { checkSignature } from './signature-check.ts';
 import { type ForeignConfig, foreignConfig, type Guess, guessTask } from './task-guess.ts';
 
 /** Where a model comes from: a folder, a file, a hub. */
@@ -39,13 +30,10 @@ export interface ImportSource {
   fetch(file: SourceFile, folder: string, onBytes: (bytes: number) => void): Promise<void>;
 }
 
-export interface ImportOptions {
+export interface ImportOptions extends Said {
   readonly name?: string | undefined;
   /** Instead of what the folder tells. */
   readonly task?: TaskName | undefined;
-  readonly family?: DetectorFamily | undefined;
-  /** In the order of the graph's logits, instead of those in `config.json`. */
-  readonly labels?: readonly string[] | undefined;
   readonly variant?: Variant | undefined;
   /** Of all files together. */
   readonly maxBytes: number;
@@ -95,7 +83,7 @@ async function follow(source: ImportSource, options: ImportOptions): Promise<Imp
     { files, fetched: [...small, ...pick(files, wanted)], graphs },
     options,
   );
-  const described = describe({ task: guess.task, config, graphs, read, paths: pathsOf(small) }, options);
+  const described = describeModel({ task: guess.task, config, graphs, read, paths: pathsOf(small) }, options);
   if (options.labels) await writeLabels(folder, config, options.labels);
   await writeSpec(folder, { ...described, name: nameOf(source, options) });
   return { folder: await openModelFolder(folder), notes: notesOf(guess, variant, described) };
@@ -198,86 +186,6 @@ async function readGraphs(
   return read;
 }
 
-interface Described {
-  readonly task: TaskName;
-  readonly model: string;
-  readonly graphs: readonly string[];
-  readonly signature: Pick<OnnxGraph, 'inputs' | 'outputs'>;
-  readonly detector?: ModelSpec['detector'];
-  readonly precision: ModelSpec['precision'];
-  readonly foldDequantize: boolean;
-  readonly batch: ModelSpec['batch'];
-}
-
-/** Rows of a batch of somebody else's model; its speed hardly gains beyond. */
-const BATCH_SIZE = 16;
-
-function describe(
-  of: {
-    task: TaskName;
-    config: ForeignConfig | undefined;
-    graphs: readonly string[];
-    read: readonly OnnxGraph[];
-    paths: ReadonlySet<string>;
-  },
-  options: ImportOptions,
-): Described {
-  const { task, config, graphs, read, paths } = of;
-  const [model, ...rest] = graphs as [string, ...string[]];
-  const [main] = read as [OnnxGraph, ...OnnxGraph[]];
-  const { inputs, outputs } = main;
-  const labels = NEEDS_LABELS.has(task) ? labelCount(config, options) : undefined;
-  checkSignature(task, main, { file: model, labels });
-  const family = task === 'object-detection' ? familyOf(main, labels ?? 0, options) : undefined;
-  requireFiles(task, paths, family !== undefined && family !== 'detr' && family !== 'rt-detr');
-  const { precision, foldDequantize, mixesRows } = precisionOf(read);
-  const isBatchable = !mixesRows && inputs.every(({ dims }) => dims[0] === null);
-  return {
-    task,
-    model,
-    graphs: rest,
-    signature: { inputs, outputs },
-    ...(family && { detector: { family } }),
-    precision,
-    foldDequantize,
-    batch: isBatchable ? { safe: true, maxSize: BATCH_SIZE } : { safe: false, maxSize: 1 },
-  };
-}
-
-const NEEDS_LABELS: ReadonlySet<TaskName> = new Set([
-  'image-classification',
-  'object-detection',
-  'text-classification',
-  'token-classification',
-  'zero-shot-classification',
-]);
-
-/** @throws MODEL_INVALID */
-function labelCount(config: ForeignConfig | undefined, { labels }: ImportOptions): number {
-  const count = labels?.length ?? Object.keys(config?.id2label ?? {}).length;
-  if (count > 0) return count;
-  throw new AppError(
-    'MODEL_INVALID',
-    'its labels are nowhere named (id2label in config.json); give them with --labels FILE, one a line, in the order of the graph’s outputs',
-  );
-}
-
-/** @throws MODEL_INVALID */
-function familyOf({ outputs }: OnnxGraph, labels: number, { family }: ImportOptions): DetectorFamily {
-  if (family) return family;
-  const main = outputs.find(({ name }) => name === 'logits') ?? outputs[0];
-  const told = tellFamily(
-    main?.dims ?? [],
-    outputs.some(({ name }) => name === 'pred_boxes'),
-    labels,
-  );
-  if ('family' in told) return told.family;
-  throw new AppError(
-    'MODEL_INVALID',
-    `how its boxes are written cannot be told: ${told.unclear}; say it with --family`,
-  );
-}
-
 /** @throws USAGE */
 function nameOf(source: ImportSource, { name }: ImportOptions): string {
   const wanted = name ?? source.suggestedName;
@@ -306,25 +214,6 @@ async function writeSpec(folder: string, described: Described & { readonly name:
     files: Object.fromEntries(read.map(({ path, sha256 }) => [path, sha256])),
   };
   await writeFileAtomic(join(folder, SPEC_FILE), `${JSON.stringify(document, null, 2)}\n`);
-}
-
-function notesOf(
-  guess: Guess,
-  variant: Variant | undefined,
-  { precision, batch, task }: Described,
-): string[] {
-  return [
-    `${task}, told from ${guess.from}`,
-    ...(variant && variant !== 'fp32'
-      ? [`variant ${variant}: there is no full precision, or it was asked for`]
-      : []),
-    ...(precision === 'int8-dynamic'
-      ? ['dynamic quantization: an answer would depend on its neighbours, so batching is off']
-      : []),
-    ...(precision !== 'int8-dynamic' && !batch.safe ? ['its first axis is fixed: batching is off'] : []),
-    ...(TASKS[task].runsOn === 'hub' ? ['runs in the hub alone'] : []),
-    'no golden inputs: a device only checks that it answers',
-  ];
 }
 
 async function fetchAll(

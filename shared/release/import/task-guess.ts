@@ -47,6 +47,16 @@ const UNDECIDED = /^(T5|MT5|Bart|UMT5|LongT5|ProphetNet).*ForConditionalGenerati
 /** A bare encoder of texts: its vectors are what it gives. */
 const BARE = /^(?!Vision|ViT|CLIP|Swin|ConvNext|Wav2Vec2|Whisper)[A-Za-z0-9]+Model$/;
 
+/** Kinds of models that do one thing, where their exporter left the class out. */
+const BY_TYPE: Readonly<Record<string, TaskName>> = {
+  ...{ marian: 'translation', m2m_100: 'translation', pegasus: 'summarization' },
+  ...{ whisper: 'automatic-speech-recognition', 'vision-encoder-decoder': 'image-to-text' },
+  ...{ gpt2: 'text-generation', llama: 'text-generation', mistral: 'text-generation' },
+  ...{ qwen2: 'text-generation', qwen3: 'text-generation', phi3: 'text-generation' },
+  ...{ gemma: 'text-generation', gemma2: 'text-generation', opt: 'text-generation' },
+  ...{ gpt_neo: 'text-generation', gpt_neox: 'text-generation', bloom: 'text-generation' },
+};
+
 /** @returns undefined where nothing says it */
 export function guessTask({ config, files, card }: Hints): Guess | undefined {
   if (files.has('modules.json') || files.has('1_Pooling/config.json'))
@@ -59,7 +69,10 @@ export function guessTask({ config, files, card }: Hints): Guess | undefined {
     if (found) return refined({ task: found[1], from }, tagged);
     if (BARE.test(name)) return tagged ?? { task: 'feature-extraction', from };
   }
-  return tagged;
+  if (tagged) return tagged;
+  const type = config?.model_type ?? '';
+  const task = (config?.architectures ?? []).length === 0 ? BY_TYPE[type] : undefined;
+  return task && { task, from: `model_type “${type}” in config.json` };
 }
 
 /** An NLI model may be meant for zero-shot classification, which only its card can say. */

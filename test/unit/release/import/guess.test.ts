@@ -38,6 +38,15 @@ test('the task follows from transformers’ class', () => {
     assert.equal(guess(architecture), task, architecture);
 });
 
+test('where the class is left out, the kind of model may say it', () => {
+  const byType = (model_type: string, architectures: string[] | null = null) =>
+    guessTask({ config: { architectures, model_type }, files: new Set(), card: undefined })?.task;
+  assert.equal(byType('marian'), 'translation');
+  assert.equal(byType('whisper', []), 'automatic-speech-recognition');
+  assert.equal(byType('bert'), undefined);
+  assert.equal(byType('gpt2', ['SomethingNew']), undefined);
+});
+
 test('where it does not, the card may say it, and else nobody does', () => {
   assert.equal(guess('T5ForConditionalGeneration'), undefined);
   assert.equal(guess('T5ForConditionalGeneration', { card: card('translation') }), 'translation');
