@@ -26,22 +26,16 @@ export interface Judged {
 }
 
 export async function askedOf(spec: ModelSpec, data: string): Promise<Judged> {
-  switch (spec.task) {
-    case 'question-answering':
-      return { measure: 'F1', asked: await questions(data) };
-    case 'translation':
-      return { measure: 'BLEU', asked: await captions(data) };
-    default: {
-      const examples = await readExamples(dataSetOf(spec), 'reported', data);
-      const asked = examples.map(({ id, label, input }) => ({
-        id,
-        input,
-        wanted: label,
-        right: (output: unknown) => (labelOf(output) === label ? 1 : 0),
-      }));
-      return { measure: 'accuracy', asked };
-    }
-  }
+  if (spec.task === 'question-answering') return { measure: 'F1', asked: await questions(data) };
+  if (spec.task === 'translation') return { measure: 'BLEU', asked: await captions(data) };
+  const examples = await readExamples(dataSetOf(spec), 'reported', data);
+  const asked = examples.map(({ id, label, input }) => ({
+    id,
+    input,
+    wanted: label,
+    right: (output: unknown) => (labelOf(output) === label ? 1 : 0),
+  }));
+  return { measure: 'accuracy', asked };
 }
 
 export const labelOf = (output: unknown): string | undefined =>
