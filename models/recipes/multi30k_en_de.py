@@ -22,7 +22,7 @@ NAME = "multi30k-en-de"
 SHAPE = Shape(
     words=5000, width=160, heads=4, encoder_layers=4, decoder_layers=3, inner=320, positions=256, dropout=0.1
 )
-EPOCHS = 8
+EPOCHS = 9
 BATCH_TOKENS = 1024
 PEAK_RATE = 2e-3
 WARM_UP = 800
