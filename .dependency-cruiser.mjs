@@ -16,6 +16,9 @@ const owner = (name, pkg, files) => ({
   to: { path: pkg },
 });
 
+/** What loads native code, or is reached only through it. */
+const NATIVE = 'session|image|text-graph|generation|decoder|generate-tokens|speech/(ctc|whisper)|tasks/.+';
+
 const npm = (name) => `^(node_modules/)?${name}(/|$)`;
 
 export default {
@@ -73,11 +76,16 @@ export default {
       severity: 'error',
       from: {
         path: '^(agent|cloud|shared)/',
-        pathNot: '^shared/inference/(runner-main|session|image|generation|tasks/.+)\\.ts$',
+        pathNot: `^shared/inference/(runner-main|${NATIVE})\\.ts$`,
       },
-      to: { path: '^shared/inference/(session|image|generation|tasks/.+)\\.ts$' },
+      to: { path: `^shared/inference/(${NATIVE})\\.ts$` },
     },
     owner('onnxruntime', npm('onnxruntime-node'), '^shared/inference/session\\.ts$|^(test|node_modules)/'),
+    owner(
+      'transformers',
+      npm('@huggingface/transformers'),
+      '^shared/inference/generation\\.ts$|^(test|node_modules)/',
+    ),
     owner('sharp', npm('sharp'), '^shared/inference/image\\.ts$|^(test|node_modules)/'),
     owner('mqtt', npm('mqtt'), '^shared/mqtt/|^(test|node_modules)/'),
     owner('ws', npm('ws'), '^cloud/broker/|^(test|node_modules)/'),

@@ -26,7 +26,8 @@ import type {
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
-import type { Runner } from '../shared/inference/runner.ts';
+import type { OnToken, Runner } from '../shared/inference/runner.ts';
+import type { ModelSpec } from '../shared/release/model-spec.ts';
 
 /** A request that has been decoded and admitted, from whichever face. */
 export interface InferenceRequest {
@@ -36,6 +37,10 @@ export interface InferenceRequest {
   readonly deadlineMonoMs: number;
   /** When the request is given up, on the monotonic clock. */
   readonly expiresMonoMs: number;
+  /** Wants each token of a generation as it comes. Such a request runs alone, and only once: what was said can't be taken back. */
+  readonly onToken?: OnToken;
+  /** Aborted: nobody waits any more. What waits is dropped, a generation ends within a token; both with EXPIRED. */
+  readonly signal?: AbortSignal;
 }
 
 export interface InferenceReply {
@@ -54,6 +59,12 @@ export interface Inferencer {
 export interface ModelCatalog {
   /** @throws MODEL_UNKNOWN */
   resolve(name: string): { readonly folder: string; readonly ref: ModelRef; readonly task: TaskName };
+}
+
+/** What the graphs of a model take and give, for models of raw tensors. */
+export interface ModelSignatures {
+  /** undefined where its import has not read it @throws MODEL_UNKNOWN, MODEL_INVALID */
+  signature(name: string): Promise<ModelSpec['signature']>;
 }
 
 /** What runs batches: local runners, or another server behind an adapter. */

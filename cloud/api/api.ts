@@ -24,6 +24,7 @@ import type {
   KeyBook,
   ModelCatalog,
   ModelShelf,
+  ModelSignatures,
   PinBook,
   Publisher,
   ResultBoard,
@@ -55,7 +56,7 @@ export interface HubApiOptions {
   readonly authority?: HubAuthority;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin & DeviceCredentials;
-  readonly models: ModelShelf & ModelCatalog;
+  readonly models: ModelShelf & ModelCatalog & ModelSignatures;
   readonly inferencer: Inferencer;
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;

@@ -1,19 +1,36 @@
 /**
- * Hugging Face's task API: `POST /hf/models/{model}` with raw picture bytes, plain text, or `{"inputs", "parameters"}`;
- * the task's standard output comes back, in the shape that the official clients check for.
+ * Hugging Face's task API: `POST /hf/models/{model}` with raw bytes of a picture or a sound, plain text, or `{"inputs", "parameters"}`;
+ * the task's standard output comes back, in the shape that the official clients check for. Text generation streams by `stream: true`.
  */
 import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context } from 'hono';
 import { z } from 'zod';
-import { jsonBody, readInput } from '../../shared/contract/http-input.ts';
+import { jsonBody } from '../../shared/contract/http-input.ts';
 import { DEFAULT_DEADLINE_MS } from '../../shared/contract/limits.ts';
-import { classification } from '../../shared/contract/task-schemas.ts';
-import { type InputKind, MAX_INPUT_BYTES, TASKS, type TaskName } from '../../shared/contract/tasks.ts';
+import type { ModelRef } from '../../shared/contract/names.ts';
+import {
+  type InputKind,
+  MAX_INPUT_BYTES,
+  TASKS,
+  type TaskInput,
+  type TaskName,
+} from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import type { Inferencer, ModelCatalog, UsageLedger } from '../ports.ts';
+import type { InferenceReply, InferenceRequest, Inferencer, ModelCatalog, UsageLedger } from '../ports.ts';
 import type { BodyReader } from './body.ts';
 import { type Api, anyBytes, json, modelOf, mount, type Operation } from './endpoint.ts';
+import type { HubEnv } from './face.ts';
 import type { Guards } from './guards.ts';
+import {
+  completion,
+  completionRequest,
+  readCompletion,
+  toChunk,
+  toCompletion,
+} from './hugging-face-completions.ts';
+import { readTaskRequest, toTaskOutput } from './hugging-face-forms.ts';
+import { openTokenStream, type TokenEvent } from './token-stream.ts';
 
 export interface HuggingFaceOptions {
   readonly guards: Guards;
@@ -26,6 +43,8 @@ export interface HuggingFaceOptions {
 
 /** An HTTP caller's time-out is its expiry: the clients of Hugging Face wait a minute. */
 const EXPIRES_MS = 60_000;
+/** Who reads a stream sees that it goes on. */
+const STREAM_EXPIRES_MS = 600_000;
 /** JSON around the input: base64 makes a picture larger by a third, escapes a text up to six times. */
 const JSON_GROWTH: Readonly<Record<InputKind, number>> = {
   image: 1.4,
@@ -35,62 +54,220 @@ const JSON_GROWTH: Readonly<Record<InputKind, number>> = {
   tensors: 1,
 };
 
-/** A text's labels stand in a list of inputs, a picture's do not. */
-const output = z.union([z.array(classification), z.array(z.array(classification))]);
+/** Each task's own, see docs/protocol.md; a list where the clients read one, or a list of inputs was sent. */
+const output = z.union([...new Set(Object.values(TASKS).map((task) => task.output))]);
+const events = { 'text/event-stream': z.string() };
 
 export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
-  const { guards, catalog, inferencer, usage, bodies, clock } = options;
+  const { guards } = options;
   const app: Api = new OpenAPIHono();
-  const operation: Operation = {
-    ...{ method: 'post', path: '/models/{model}', tag: 'Hugging Face', errors: 'hugging-face' },
-    summary: 'Runs a model on a picture or a text',
+  const shared = {
+    method: 'post',
+    tag: 'Hugging Face',
+    errors: 'hugging-face',
     guard: guards.key('infer'),
+  } as const;
+  const answer = json('The task’s standard output', z.union([output, z.array(output)]));
+  const operation: Operation = {
+    ...{
+      ...shared,
+      path: '/models/{model}',
+      summary: 'Runs a model on a picture, a sound, a text, or up to 64 texts',
+    },
     body: { 'application/json': jsonBody, 'application/octet-stream': anyBytes, 'text/plain': anyBytes },
-    responses: { 200: json('The task’s standard output', output) },
+    responses: {
+      200: { ...answer, content: { ...answer.content, ...events } },
+    },
   };
-  mount(app, operation, async (c) => {
-    const arrivedMonoMs = clock.nowMonoMs();
-    const name = modelOf(c);
-    const { task } = catalog.resolve(name);
-    const { inputKind } = TASKS[task];
-    const maxBytes = Math.floor(MAX_INPUT_BYTES[inputKind] * JSON_GROWTH[inputKind]);
-    return bodies.with(c.req.raw, maxBytes, async (body) => {
-      const input = readInput(task, body, c.req.header('content-type'));
-      checkSize(task, input.body.length);
-      const reply = await inferencer.infer({
-        model: name,
-        input,
-        deadlineMonoMs: arrivedMonoMs + DEFAULT_DEADLINE_MS,
-        expiresMonoMs: arrivedMonoMs + EXPIRES_MS,
-      });
-      const { queue, preprocess, inference } = reply.timingsMs;
-      usage.record({
-        atMs: clock.nowAtMs(),
-        who: c.get('holder').id,
-        requestId: c.get('requestId'),
-        model: reply.model,
-        inputBytes: input.body.length,
-        inferenceMs: inference,
-      });
-      c.header('x-outrider-model', `${reply.model.name}@${reply.model.version}`);
-      c.header(
-        'server-timing',
-        `queue;dur=${queue}, preprocess;dur=${preprocess}, inference;dur=${inference}`,
-      );
-      return c.body(JSON.stringify(toTaskOutput(task, reply.output)), 200, {
-        'content-type': 'application/json',
-      });
-    });
-  });
+  mount(app, operation, (c) => runTask(c, options));
+  const rows: Operation = {
+    ...{
+      ...shared,
+      path: '/models/{model}/pipeline/feature-extraction',
+      summary: 'Turns texts into numbers',
+    },
+    body: { 'application/json': jsonBody },
+    responses: { 200: json('One row for each text', TASKS['feature-extraction'].output) },
+  };
+  mount(app, rows, (c) => runTask(c, options, 'feature-extraction'));
+  const completions: Operation = {
+    ...{ ...shared, path: '/models/{model}/v1/completions', summary: 'Goes on with a prompt' },
+    body: { 'application/json': completionRequest },
+    responses: { 200: { what: 'The text', content: { 'application/json': completion, ...events } } },
+  };
+  mount(app, completions, (c) => complete(c, options));
   return app;
+}
+
+/** @param wanted by the address; undefined: any @throws MODEL_UNKNOWN, BAD_REQUEST */
+function taskOf(name: string, { catalog }: HuggingFaceOptions, wanted: TaskName | undefined): TaskName {
+  const { task } = catalog.resolve(name);
+  if (wanted !== undefined && task !== wanted)
+    throw new AppError('BAD_REQUEST', `${name} does ${task}, not ${wanted}`);
+  return task;
+}
+
+function runTask(c: Context<HubEnv>, options: HuggingFaceOptions, wanted?: TaskName): Promise<Response> {
+  const { bodies, clock } = options;
+  const arrivedMonoMs = clock.nowMonoMs();
+  const model = modelOf(c);
+  const task = taskOf(model, options, wanted);
+  return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
+    const { inputs, isList, isStreamed } = readTaskRequest(task, body, c.req.header('content-type'));
+    for (const { body: one } of inputs) checkSize(task, one.length);
+    const [only] = inputs;
+    if (isStreamed && only) {
+      const input = { ...only, parameters: { ...only.parameters, details: true } };
+      return stream(c, options, { model, arrivedMonoMs, input, toEvent: (event) => event });
+    }
+    const replies = await ask(c, options, { model, task, arrivedMonoMs, inputs });
+    say(c, replies);
+    const outputs = replies.map((reply) => reply.output);
+    return answerJson(c, toTaskOutput(task, outputs, isList));
+  });
+}
+
+function complete(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Response> {
+  const { bodies, clock } = options;
+  const arrivedMonoMs = clock.nowMonoMs();
+  const model = modelOf(c);
+  const task = taskOf(model, options, 'text-generation');
+  const said = { requestId: c.get('requestId'), atMs: clock.nowAtMs(), model };
+  return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
+    const { input, isStreamed } = readCompletion(body);
+    checkSize(task, input.body.length);
+    if (isStreamed) {
+      const toEvent = (event: TokenEvent): object => toChunk(event, said);
+      return stream(c, options, { model, arrivedMonoMs, input, toEvent, lastLine: '[DONE]' });
+    }
+    const replies = await ask(c, options, { model, task, arrivedMonoMs, inputs: [input] });
+    say(c, replies);
+    const [reply] = replies;
+    if (!reply) throw new AppError('INVARIANT_BROKEN', 'a request without a reply');
+    return answerJson(c, toCompletion(reply, said));
+  });
+}
+
+interface Asked {
+  readonly model: string;
+  readonly arrivedMonoMs: number;
+}
+
+/** Each input is a request of its own to the model, and to the ledger. */
+async function ask(
+  c: Context<HubEnv>,
+  options: HuggingFaceOptions,
+  {
+    model,
+    task,
+    arrivedMonoMs,
+    inputs,
+  }: Asked & { readonly task: TaskName; readonly inputs: readonly TaskInput[] },
+): Promise<InferenceReply[]> {
+  // All are waited for: the body's memory is theirs until then.
+  const settled = await Promise.allSettled(
+    inputs.map((input) =>
+      options.inferencer.infer({
+        ...requestOf(model, input, arrivedMonoMs, EXPIRES_MS),
+        // What generates takes long enough to be worth stopping.
+        ...(TASKS[task].runsOn === 'hub' && { signal: c.req.raw.signal }),
+      }),
+    ),
+  );
+  for (const [index, one] of settled.entries())
+    if (one.status === 'fulfilled')
+      record(c, options, {
+        model: one.value.model,
+        index,
+        input: inputs[index],
+        inferenceMs: one.value.timingsMs.inference,
+      });
+  return settled.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
+}
+
+async function stream(
+  c: Context<HubEnv>,
+  options: HuggingFaceOptions,
+  asked: Asked & {
+    readonly input: TaskInput;
+    readonly toEvent: (event: TokenEvent) => unknown;
+    readonly lastLine?: string;
+  },
+): Promise<Response> {
+  const { model, arrivedMonoMs, input, toEvent, lastLine } = asked;
+  const { clock, catalog } = options;
+  const { ref } = catalog.resolve(model);
+  const opened = await openTokenStream({
+    inferencer: options.inferencer,
+    request: requestOf(model, input, arrivedMonoMs, STREAM_EXPIRES_MS),
+    callerSignal: c.req.raw.signal,
+    toEvent,
+    ...(lastLine !== undefined && { lastLine }),
+    // Who leaves in the middle has had his tokens.
+    onEnd: (reply) =>
+      record(c, options, {
+        model: reply?.model ?? ref,
+        index: 0,
+        input,
+        inferenceMs: reply?.timingsMs.inference ?? clock.nowMonoMs() - arrivedMonoMs,
+      }),
+  });
+  c.header('x-outrider-model', `${ref.name}@${ref.version}`);
+  return c.body(opened, 200, { 'content-type': 'text/event-stream' });
+}
+
+const requestOf = (
+  model: string,
+  input: TaskInput,
+  arrivedMonoMs: number,
+  expiresMs: number,
+): Pick<InferenceRequest, 'model' | 'input' | 'deadlineMonoMs' | 'expiresMonoMs'> => ({
+  ...{ model, input },
+  deadlineMonoMs: arrivedMonoMs + DEFAULT_DEADLINE_MS,
+  expiresMonoMs: arrivedMonoMs + expiresMs,
+});
+
+function record(
+  c: Context<HubEnv>,
+  { usage, clock }: HuggingFaceOptions,
+  line: {
+    readonly model: ModelRef;
+    readonly index: number;
+    readonly input: TaskInput | undefined;
+    readonly inferenceMs: number;
+  },
+): void {
+  const { model, index, input, inferenceMs } = line;
+  usage.record({
+    atMs: clock.nowAtMs(),
+    who: c.get('holder').id,
+    requestId: index === 0 ? c.get('requestId') : `${c.get('requestId')}.${index}`,
+    model,
+    inputBytes: input?.body.length ?? 0,
+    inferenceMs,
+  });
+}
+
+/** Which version has answered, and how long it took; of several the first's. */
+function say(c: Context<HubEnv>, [reply]: readonly InferenceReply[]): void {
+  if (!reply) return;
+  const { queue, preprocess, inference } = reply.timingsMs;
+  c.header('x-outrider-model', `${reply.model.name}@${reply.model.version}`);
+  c.header('server-timing', `queue;dur=${queue}, preprocess;dur=${preprocess}, inference;dur=${inference}`);
+}
+
+const answerJson = (c: Context<HubEnv>, value: unknown): Response =>
+  c.body(JSON.stringify(value), 200, { 'content-type': 'application/json' });
+
+function maxBodyBytes(task: TaskName): number {
+  const { inputKind } = TASKS[task];
+  return Math.floor(MAX_INPUT_BYTES[inputKind] * JSON_GROWTH[inputKind]);
 }
 
 function checkSize(task: TaskName, bytes: number): void {
   const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
   if (bytes > maxBytes) throw new AppError('INPUT_TOO_LARGE', `the input is over ${maxBytes} bytes`);
-}
-
-/** Text classification answers a list of inputs, even for one: huggingface.js and huggingface_hub both read `[0]`. */
-function toTaskOutput(task: TaskName, output: unknown): unknown {
-  return task === 'text-classification' ? [output] : output;
 }

@@ -1,24 +1,25 @@
 /**
- * The Open Inference Protocol (KServe v2) with Triton's binary tensors: `/v2/…`. A model takes one BYTES tensor, `text` or `image`
- * (an encoded picture; base64 in JSON), and answers with the tensors `label` and `score`.
+ * The Open Inference Protocol (KServe v2) with Triton's binary tensors: `/v2/…`. A model takes one BYTES tensor, called by what it is:
+ * `text`, `json`, `image` or `audio` (an encoded file; base64 in JSON). Classification answers with the tensors `label` and `score`,
+ * every other task with one BYTES tensor, `output`: its JSON, an element for each input. Models of raw tensors take and give theirs.
  */
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import { classification } from '../../shared/contract/task-schemas.ts';
-import {
-  type InputKind,
-  MAX_INPUT_BYTES,
-  TASKS,
-  type TaskInput,
-  type TaskName,
-} from '../../shared/contract/tasks.ts';
+import { type InputKind, MAX_INPUT_BYTES, TASKS, type TaskInput } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
-import type { InferenceReply, Inferencer, ModelCatalog, ModelShelf, UsageLedger } from '../ports.ts';
+import type {
+  InferenceReply,
+  Inferencer,
+  ModelCatalog,
+  ModelShelf,
+  ModelSignatures,
+  UsageLedger,
+} from '../ports.ts';
 import type { BodyReader } from './body.ts';
 import { type Api, anyBytes, json, modelOf, mount, type Operation } from './endpoint.ts';
 import type { HubEnv } from './face.ts';
@@ -27,15 +28,16 @@ import {
   decodeRequest,
   encodeResponse,
   type InferRequest,
-  type InputForm,
   inferRequest,
   inferResponse,
   type OutputTensor,
 } from './open-inference-codec.ts';
+import { fixedOutputs, inputForm, outputsFor, readInputs, tensorMetadata } from './open-inference-forms.ts';
+import { graphTensors } from './open-inference-signature.ts';
 
 export interface OpenInferenceOptions {
   readonly guards: Guards;
-  readonly models: ModelCatalog & ModelShelf;
+  readonly models: ModelCatalog & ModelShelf & ModelSignatures;
   readonly inferencer: Inferencer;
   readonly usage: UsageLedger;
   readonly bodies: BodyReader;
@@ -55,12 +57,6 @@ const JSON_GROWTH: Readonly<Record<InputKind, number>> = {
   tensors: 1,
 };
 
-const tensorMetadata = z.object({
-  name: z.string(),
-  datatype: z.enum(['BYTES', 'FP32']),
-  /** -1: of any length. */
-  shape: z.array(z.int()),
-});
 const modelMetadata = z.object({
   name: z.string(),
   versions: z.array(z.string()),
@@ -72,11 +68,6 @@ const serverMetadata = z.object({ name: z.string(), version: z.string(), extensi
 const repositoryIndex = z.array(
   z.object({ name: z.string(), version: z.string(), state: z.literal('READY'), reason: z.string() }),
 );
-
-const OUTPUTS = [
-  { name: 'label', datatype: 'BYTES', shape: [-1] },
-  { name: 'score', datatype: 'FP32', shape: [-1] },
-] as const;
 
 type Model = ReturnType<ModelCatalog['resolve']>;
 
@@ -154,14 +145,21 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
   mount(
     app,
     {
-      ...{ ...shared, method: 'post', path: `${base}/infer`, summary: 'Runs a model on 1 to 64 elements' },
+      ...{
+        ...shared,
+        method: 'post',
+        path: `${base}/infer`,
+        summary: 'Runs a model on 1 to 64 elements, or on tensors',
+      },
       headers: {
         'Inference-Header-Content-Length': 'The length of the JSON, where binary tensors follow it',
       },
       body: { 'application/json': inferRequest, ...bytes },
       responses: {
         200: {
-          what: 'The best label of each element and its score: [N], or [N,K] with the parameter `top_k`',
+          what:
+            'Of each element the best label and its score: [N], or [N,K] with the parameter `top_k`; or the JSON of its answer: ' +
+            '`output` [N]; or the tensors of the graph',
           content: { 'application/json': inferResponse, ...bytes },
         },
       },
@@ -174,15 +172,16 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
       ...{ ...shared, method: 'get', path: base, summary: 'Says what a model takes and gives' },
       responses: { 200: json('Its metadata', modelMetadata) },
     },
-    (c) => {
+    async (c) => {
       const { ref, task } = resolve(c, models);
+      const graph = task === 'tensor' ? graphTensors(await models.signature(ref.name)) : undefined;
       return c.json({
         name: ref.name,
         versions: [ref.version],
         platform: 'onnxruntime_onnx',
-        inputs: [{ name: inputForm(task).name, datatype: 'BYTES', shape: [-1] }],
-        outputs: OUTPUTS,
-      } satisfies z.input<typeof modelMetadata> | object);
+        inputs: graph?.inputs ?? [{ name: inputForm(task).name, datatype: 'BYTES', shape: [-1] }],
+        outputs: [...(graph?.outputs ?? fixedOutputs(task))],
+      } satisfies z.input<typeof modelMetadata>);
     },
   );
 }
@@ -197,9 +196,6 @@ function resolve(c: Context<HubEnv>, models: ModelCatalog): Model {
   return found;
 }
 
-const inputForm = (task: TaskName): InputForm =>
-  TASKS[task].inputKind === 'image' ? { name: 'image', isBase64: true } : { name: 'text', isBase64: false };
-
 async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise<Response> {
   const { models, bodies, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
@@ -209,9 +205,10 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
     c.req.raw,
     Math.floor(MAX_INPUT_BYTES[inputKind] * JSON_GROWTH[inputKind]),
     async (body) => {
-      const { head, elements } = decodeRequest(body, headBytesOf(c), inputForm(task));
-      const wanted = wantedOutputs(head);
-      const inputs = elements.map((element) => toInput(task, element, head.parameters));
+      const request = decodeRequest(body, headBytesOf(c));
+      const { head } = request;
+      const toOutputs = outputsFor(task, head);
+      const inputs = readInputs(task, request);
       const waitMs = Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000);
       // All are waited for: the body's memory is theirs until then.
       const settled = await Promise.allSettled(
@@ -221,6 +218,7 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
             input,
             deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, waitMs),
             expiresMonoMs: arrivedMonoMs + waitMs,
+            ...(TASKS[task].runsOn === 'hub' && { signal: c.req.raw.signal }),
           }),
         ),
       );
@@ -230,7 +228,8 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
       });
       record(c, options, { replies, inputs });
       const [first] = replies;
-      return respond(c, { ref: first?.model ?? ref, head, outputs: outputsOf(replies, head, wanted) });
+      const outputs = toOutputs(replies);
+      return respond(c, { ref: first?.model ?? ref, head, outputs });
     },
   );
 }
@@ -241,21 +240,6 @@ function headBytesOf(c: Context): number | undefined {
   if (!/^\d{1,9}$/.test(text))
     throw new AppError('BAD_REQUEST', 'Inference-Header-Content-Length: a number of bytes');
   return Number(text);
-}
-
-/** @throws INPUT_TOO_LARGE, PARAMETERS_INVALID */
-function toInput(task: TaskName, body: Uint8Array, parameters: InferRequest['parameters']): TaskInput {
-  const kind = TASKS[task].inputKind;
-  if (body.length > MAX_INPUT_BYTES[kind])
-    throw new AppError('INPUT_TOO_LARGE', `an element is over ${MAX_INPUT_BYTES[kind]} bytes`);
-  return {
-    contentType: kind === 'image' ? 'application/octet-stream' : 'text/plain; charset=utf-8',
-    body,
-    parameters: {
-      top_k: parameters?.top_k ?? 1,
-      ...(parameters?.function_to_apply !== undefined && { function_to_apply: parameters.function_to_apply }),
-    },
-  };
 }
 
 /** Each element is a request of its own to the models, and to the ledger. */
@@ -273,42 +257,6 @@ function record(
       inputBytes: inputs[i]?.body.length ?? 0,
       inferenceMs: reply.timingsMs.inference,
     });
-}
-
-/** Which outputs in which form, in the order in which they were asked for. @throws BAD_REQUEST */
-function wantedOutputs({ outputs, parameters }: InferRequest): { name: string; isBinary: boolean }[] {
-  const byDefault = parameters?.binary_data_output ?? false;
-  if (!outputs || outputs.length === 0) return OUTPUTS.map(({ name }) => ({ name, isBinary: byDefault }));
-  return outputs.map(({ name, parameters: own }) => {
-    if (!OUTPUTS.some((one) => one.name === name))
-      throw new AppError(
-        'BAD_REQUEST',
-        `the model’s outputs are called label and score, none ${name.slice(0, 64)}`,
-      );
-    return { name, isBinary: own?.binary_data ?? byDefault };
-  });
-}
-
-function outputsOf(
-  replies: readonly InferenceReply[],
-  { parameters }: InferRequest,
-  wanted: readonly { name: string; isBinary: boolean }[],
-): OutputTensor[] {
-  const rows = replies.map(({ output }) => z.array(classification).parse(output));
-  const k = rows[0]?.length ?? 0;
-  if (k === 0 || rows.some(({ length }) => length !== k))
-    throw new AppError('INVARIANT_BROKEN', 'the rows of one answer differ in length');
-  const shape = parameters?.top_k === undefined ? [rows.length] : [rows.length, k];
-  const flat = parameters?.top_k === undefined ? rows.flatMap((row) => row.slice(0, 1)) : rows.flat();
-  return wanted.map(({ name, isBinary }) => ({
-    name,
-    shape,
-    isBinary,
-    values:
-      name === 'label'
-        ? { datatype: 'BYTES', data: flat.map(({ label }) => label) }
-        : { datatype: 'FP32', data: flat.map(({ score }) => score) },
-  }));
 }
 
 function respond(

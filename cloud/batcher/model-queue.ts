@@ -7,13 +7,15 @@
  * preparing | its own error                    -> rejected with it
  * ready     | the model is idle                -> running, with others of its shape
  * running   | outcome                          -> answered, or rejected with its own error
- * waiting, preparing, ready | its expiry       -> rejected with EXPIRED; nothing runs for it
+ * waiting, preparing, ready | its expiry, its caller has gone -> rejected with EXPIRED; nothing runs for it
+ * running, alone | its expiry, its caller has gone -> the runner is told; what it answers then counts
  * ready     | the runner ended                 -> waiting
  * preparing, running | the runner ended        -> waiting, as a suspect; a second time: rejected with RUNNER_CRASHED
  *
- * A suspect is prepared and run with nothing beside it, so that an input that kills runners cannot take others along twice.
+ * A suspect is prepared and run with nothing beside it, so that an input that kills runners cannot take others along twice. One whose
+ * tokens are heard as they come runs alone, and is never run again once it has said something.
  */
-import type { Outcome, Prepared } from '../../shared/inference/runner.ts';
+import type { CallControl, Outcome, Prepared } from '../../shared/inference/runner.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Engine, InferenceReply, InferenceRequest, ModelLease } from '../ports.ts';
@@ -36,6 +38,11 @@ interface Job {
   readonly resolve: (reply: InferenceReply) => void;
   readonly reject: (error: AppError) => void;
   cancelExpiry: () => void;
+  /** No longer hears whether its caller has gone. */
+  forgetCaller: () => void;
+  /** Set while it runs alone. */
+  stopRun: (() => void) | undefined;
+  hasSpoken: boolean;
   /** How often it was in a runner that ended. */
   crashes: number;
   isSettled: boolean;
@@ -96,10 +103,15 @@ export class ModelQueue {
         resolve,
         reject,
         cancelExpiry: () => undefined,
+        forgetCaller: () => undefined,
+        stopRun: undefined,
+        hasSpoken: false,
         crashes: 0,
         isSettled: false,
       };
       this.#armExpiry(job);
+      this.#heedCaller(job);
+      if (job.isSettled) return;
       this.#waiting.put(job);
       this.#pump();
     });
@@ -199,7 +211,10 @@ export class ModelQueue {
   #startRunning(lease: ModelLease): void {
     const first = this.#ready.first();
     if (first === undefined || this.#running.length > 0 || !this.#isDue(first, lease)) return;
-    const batch = this.#ready.take(this.#batchSize(lease), ({ shapeKey }) => shapeKey === first.shapeKey);
+    const isAlone = first.job.request.onToken !== undefined;
+    const batch = this.#ready.take(isAlone ? 1 : this.#batchSize(lease), ({ shapeKey, job }) =>
+      isAlone ? job === first.job : shapeKey === first.shapeKey && job.request.onToken === undefined,
+    );
     void this.#run(batch, lease);
     this.#startPreparing(lease);
   }
@@ -221,9 +236,14 @@ export class ModelQueue {
     const jobs = batch.map(({ job }) => job);
     this.#running = jobs;
     for (const job of jobs) job.cancelExpiry();
+    const [only] = jobs;
+    const control = jobs.length === 1 && only ? this.#controlOf(only) : undefined;
     const startedMonoMs = this.#options.clock.nowMonoMs();
     try {
-      const outcomes = await lease.run(batch.map(({ handle }) => handle));
+      const outcomes = await lease.run(
+        batch.map(({ handle }) => handle),
+        control,
+      );
       this.#running = [];
       for (const [index, job] of jobs.entries()) this.#answer(job, outcomes[index], lease, startedMonoMs);
     } catch (error) {
@@ -231,6 +251,24 @@ export class ModelQueue {
       this.#onFailure(jobs, lease, toAppError(error));
     }
     this.#pump();
+  }
+
+  /** One that runs alone is told when it has expired, and speaks as it goes. */
+  #controlOf(job: Job): CallControl {
+    const { clock } = this.#options;
+    const { request } = job;
+    const stopper = new AbortController();
+    job.stopRun = () => stopper.abort();
+    job.cancelExpiry = clock.after(Math.max(0, request.expiresMonoMs - clock.nowMonoMs()), job.stopRun);
+    return {
+      signal: stopper.signal,
+      ...(request.onToken && {
+        onToken: (token, isLast) => {
+          job.hasSpoken = true;
+          if (!job.isSettled) request.onToken?.(token, isLast);
+        },
+      }),
+    };
   }
 
   #answer(job: Job, outcome: Outcome | undefined, lease: ModelLease, startedMonoMs: number): void {
@@ -258,7 +296,8 @@ export class ModelQueue {
     const isHopeless = error.code === 'RUNNER_TIMEOUT' && jobs.length === 1;
     for (const job of jobs) {
       job.crashes += 1;
-      if (isHopeless || job.crashes >= MAX_CRASHES) this.#reject(job, error);
+      job.stopRun = undefined;
+      if (isHopeless || job.hasSpoken || job.crashes >= MAX_CRASHES) this.#reject(job, error);
       else this.#wait(job);
     }
   }
@@ -275,6 +314,20 @@ export class ModelQueue {
     this.#armExpiry(job);
     if (job.crashes > 0) this.#suspects.put(job);
     else this.#waiting.put(job);
+  }
+
+  /** Who has gone needs no answer. */
+  #heedCaller(job: Job): void {
+    const { signal } = job.request;
+    if (signal === undefined) return;
+    const onGone = (): void => {
+      if (job.stopRun) job.stopRun();
+      else this.#drop(job, new AppError('EXPIRED', 'nobody waits for the answer any more'));
+      this.#pump();
+    };
+    if (signal.aborted) onGone();
+    else signal.addEventListener('abort', onGone, { once: true });
+    job.forgetCaller = () => signal.removeEventListener('abort', onGone);
   }
 
   #armExpiry(job: Job): void {
@@ -305,6 +358,7 @@ export class ModelQueue {
   #settle(job: Job): void {
     job.isSettled = true;
     job.cancelExpiry();
+    job.forgetCaller();
   }
 
   #pending(): Job[] {

@@ -103,7 +103,7 @@ export class LocalEngine implements Engine {
       ref: model.ref,
       maxBatchSize: runner.facts.maxBatchSize,
       prepare: (input) => runner.prepare(input),
-      run: (handles) => runner.run(handles),
+      run: (handles, control) => runner.run(handles, control),
       release: (handles) => runner.release(handles),
       shrink: (body, to) => runner.shrink(body, to),
       isStale: () => model.isRetired || this.#currentDigest(model.name) !== model.ref.digest,

@@ -8,10 +8,11 @@ import type { DeployPolicy, ModelChange, ModelRecord, VersionFile } from '../../
 import type { PictureNeed } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { TaskName } from '../../shared/contract/tasks.ts';
-import type { ModelFolder } from '../../shared/release/model-folder.ts';
+import { type ModelFolder, readSpec } from '../../shared/release/model-folder.ts';
+import type { ModelSpec } from '../../shared/release/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import type { ModelCatalog, ModelShelf } from '../ports.ts';
+import type { ModelCatalog, ModelShelf, ModelSignatures } from '../ports.ts';
 import { type Database, own } from './database.ts';
 import type { HubData, StoredDeployment, StoredVersion } from './records.ts';
 
@@ -33,7 +34,7 @@ export interface ModelRegistryOptions {
 /** What is known of a version beside its folder. */
 export type VersionFacts = Partial<Pick<StoredVersion, 'picture' | 'files' | 'test'>>;
 
-export class ModelRegistry implements ModelCatalog, ModelShelf {
+export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures {
   readonly #o: ModelRegistryOptions;
   readonly #database: Database;
   /** `name digest` -> the folder that has been checked since the start: what is only remembered may be gone. */
@@ -193,6 +194,10 @@ export class ModelRegistry implements ModelCatalog, ModelShelf {
     if (folder === undefined) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
     const { version, digest, task, picture } = newest as StoredVersion;
     return { folder, ref: { name, version, digest }, task, picture };
+  }
+
+  async signature(name: string): Promise<ModelSpec['signature']> {
+    return (await readSpec(this.resolve(name).folder)).signature;
   }
 
   list(): ShelvedModel[] {

@@ -2,11 +2,12 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { rootCertificates } from 'node:tls';
+import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
 import { MAX_REQUEST_BYTES } from '../contract/limits.ts';
 import { readPem } from '../runtime/certificate-files.ts';
 import { AppError, ERROR_CODES, isAppError } from '../runtime/errors.ts';
-import { type HttpsFetchOptions, httpsFetch } from '../runtime/https-fetch.ts';
+import { type HttpsFetchOptions, type HttpsStream, httpsFetch, httpsStream } from '../runtime/https-fetch.ts';
 import { tryParseJson } from '../runtime/json.ts';
 import type { Trust } from '../runtime/trust.ts';
 
@@ -21,6 +22,11 @@ export interface HubOptions {
 const ADDRESS_FILE = 'address.json';
 const address = z.object({ url: z.string(), mqttUrl: z.string().optional() });
 const problem = z.object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), detail: z.string() });
+/** One event of a generation, in Text Generation Inference's form. */
+const tokenEvent = z.union([
+  z.object({ token: z.object({ text: z.string(), special: z.boolean() }) }),
+  z.object({ error: z.string(), error_type: z.enum(ERROR_CODES).catch('HUB_FAILED') }),
+]);
 const taskError = z.object({ error: z.string(), code: z.enum(ERROR_CODES).catch('HUB_FAILED') });
 const TIMEOUT_MS = 60_000;
 /** No answer is larger than the largest input. */
@@ -92,6 +98,28 @@ export class HubClient {
       }),
       schema,
     );
+  }
+
+  /** Text as it is generated, piece by piece. @throws as infer */
+  async *generate(model: string, body: object): AsyncGenerator<string, void> {
+    const response = await this.#stream(`/hf/models/${modelPath(model)}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const pieces: string[] = [];
+    const parser = createParser({ onEvent: ({ data }) => pieces.push(data) });
+    const decoder = new TextDecoder();
+    for await (const chunk of response.body) {
+      parser.feed(decoder.decode(chunk, { stream: true }));
+      for (const data of pieces.splice(0)) {
+        const event = tokenEvent.safeParse(tryParseJson(Buffer.from(data)));
+        if (!event.success) throw new AppError('HUB_FAILED', `${this.url} answered something unexpected`);
+        if ('error' in event.data) throw new AppError(event.data.error_type, event.data.error);
+        const { token } = event.data;
+        if (!token.special) yield token.text;
+      }
+    }
   }
 
   /** Changes what was read with this ETag. @throws PRECONDITION_FAILED when somebody has changed it since */
@@ -173,7 +201,30 @@ export class HubClient {
     return response;
   }
 
-  async #fetch(path: string, init: Asking): Promise<Response> {
+  /** An answer that is read as it comes. @throws as #send */
+  async #stream(path: string, init: Asking): Promise<HttpsStream> {
+    const { signal } = new AbortController();
+    const opened = await this.#connected(path, init, (url, asking) =>
+      httpsStream(url, { ...asking, signal }),
+    );
+    if (opened.status === 200) return opened;
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of opened.body) chunks.push(chunk);
+    throw await toError(new Response(Buffer.concat(chunks), { status: opened.status }), this.url);
+  }
+
+  #fetch(path: string, init: Asking): Promise<Response> {
+    return this.#connected(path, init, (url, asking) =>
+      httpsFetch(url, { ...asking, maxBytes: MAX_ANSWER_BYTES }),
+    );
+  }
+
+  /** With the key, and with a sentence that helps where nobody answers. */
+  async #connected<T>(
+    path: string,
+    init: Asking,
+    open: (url: URL, asking: Omit<HttpsFetchOptions, 'maxBytes'>) => Promise<T>,
+  ): Promise<T> {
     const headers = {
       ...init.headers,
       ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
@@ -181,13 +232,7 @@ export class HubClient {
     const url = `${this.url}${path}`;
     if (!URL.canParse(url)) throw new AppError('USAGE', `“${this.url}” is no address of a hub`);
     try {
-      return await httpsFetch(new URL(url), {
-        ...init,
-        headers,
-        trust: this.#trust,
-        timeoutMs: TIMEOUT_MS,
-        maxBytes: MAX_ANSWER_BYTES,
-      });
+      return await open(new URL(url), { ...init, headers, trust: this.#trust, timeoutMs: TIMEOUT_MS });
     } catch (error) {
       if (!isAppError(error, 'HUB_UNREACHABLE')) throw error;
       throw new AppError(

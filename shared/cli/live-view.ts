@@ -1,7 +1,7 @@
 /** The Results of an agent as people watch them: a live table on a terminal, plain lines elsewhere, and totals. */
 import { createLogUpdate } from 'log-update';
 import { type Answer, isFailure, type Result } from '../contract/result.ts';
-import { classification } from '../contract/task-schemas.ts';
+import { topAnswer } from '../page/text.js';
 import { colors } from './colors.ts';
 import { table } from './output.ts';
 
@@ -149,7 +149,7 @@ function cells(result: Result): string[] {
   const { source, reason, agreement, provisional, timingsMs } = result;
   return [
     name,
-    `${topLabel(result)}${provisional ? ' …' : ''}`,
+    `${answerText(result)}${provisional ? ' …' : ''}`,
     agreement === null ? '' : agreement.toFixed(3),
     source === 'cloud' ? colors.magenta('cloud') : colors.green('edge'),
     reason,
@@ -157,11 +157,9 @@ function cells(result: Result): string[] {
   ];
 }
 
-function topLabel({ output }: Answer): string {
-  const first = Array.isArray(output) ? classification.safeParse(output[0]) : undefined;
-  return first?.success
-    ? `${first.data.label} ${first.data.score.toFixed(2)}`
-    : JSON.stringify(output).slice(0, 24);
+function answerText({ output }: Answer): string {
+  const { label, score } = topAnswer(output);
+  return score === null ? label : `${label} ${score.toFixed(2)}`;
 }
 
 function median(values: readonly number[]): number {

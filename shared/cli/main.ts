@@ -17,7 +17,7 @@ import {
   revokeDevice,
   revokeKey,
 } from './commands/fleet.ts';
-import { infer } from './commands/infer.ts';
+import { INFER_EXAMPLES, infer } from './commands/infer.ts';
 import { deployModel, listModels, pushModel } from './commands/models.ts';
 import { dropOutbox, listOutbox, retryOutbox, showOutbox } from './commands/outbox.ts';
 import { pullModel } from './commands/pull.ts';
@@ -61,7 +61,12 @@ starting(
 );
 starting(program, 'agent', '../../agent/main.ts', 'run an agent on this device');
 asking(
-  program.command('infer <model> <input>').description('ask the hub’s model about a file or a text'),
+  program
+    .command('infer <model> <input>')
+    .description('ask the hub’s model about a file or a text')
+    .option('--parameters <json>', 'parameters of the model’s task, as a JSON object')
+    .option('--question <text>', 'of question answering: the input is then the context')
+    .addHelpText('after', INFER_EXAMPLES),
 ).action(infer);
 const models = program.command('models').description('models on the hub, and folders that are to go there');
 asking(models.command('ls').description('list them')).action(listModels);

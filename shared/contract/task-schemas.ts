@@ -222,6 +222,8 @@ export const generated = z.object({
     .object({
       finish_reason: finishReason,
       generated_tokens: z.int(),
+      /** Tokens of the prompt. */
+      input_length: z.int().optional(),
       prefill: z.array(generatedToken),
       tokens: z.array(generatedToken),
       seed: z.int().optional(),

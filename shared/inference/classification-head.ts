@@ -4,6 +4,7 @@ import { type ClassificationParameters, classificationParameters } from '../cont
 import type { TaskInput } from '../contract/tasks.ts';
 import { AppError } from '../runtime/errors.ts';
 import { classify, ROUTE_SCORE_FLOOR, routeScoreOf, type ScoreFunction } from './classification.ts';
+import type { Floats } from './floats.ts';
 import { type ClassifierConfig, labelsInOrder } from './model-files.ts';
 import type { Answer, ModelSource } from './task-model.ts';
 
@@ -35,23 +36,16 @@ export class ClassificationHead {
   }
 
   /**
-   * @param logits f32[N,C]; N the number of rows
+   * @param logits f32[C], of one row
    * @throws MODEL_INVALID when the graph's C is not the number of labels
    */
-  answers(logits: { data: Float32Array; dims: readonly number[] }, rows: readonly Row[]): Answer[] {
+  answer({ data: logits, dims }: Floats, { parameters, isUnsure, isCut = false }: Row): Answer {
     const count = this.#labels.length;
-    if (logits.dims.length !== 2 || logits.dims[0] !== rows.length || logits.dims[1] !== count) {
+    if (dims.length !== 1 || dims[0] !== count)
       throw new AppError(
         'MODEL_INVALID',
-        `${this.#where}: the graph gives [${logits.dims}] for ${rows.length} inputs, config.json names ${count} labels`,
+        `${this.#where}: the graph gives [${dims}] for an input, config.json names ${count} labels`,
       );
-    }
-    return rows.map((row, index) =>
-      this.#answer(logits.data.subarray(index * count, (index + 1) * count), row),
-    );
-  }
-
-  #answer(logits: Float32Array, { parameters, isUnsure, isCut = false }: Row): Answer {
     const own: ScoreFunction = this.#areIndependent ? 'sigmoid' : 'softmax';
     return {
       output: classify(logits, {

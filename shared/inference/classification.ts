@@ -1,11 +1,16 @@
 /** Logits to labels, scores and the score that the router orders by; shared by the classification tasks. Pure. */
 import type { Classification } from '../contract/task-schemas.ts';
+import { logOddsMargin, sigmoid, softmax, tame } from './probability.ts';
 
 /**
  * The lowest route score, for "as unsure as can be" (NaN logits, a text that was cut): finite, because JSON has no -Infinity.
  * No model's margin comes near it.
  */
 export const ROUTE_SCORE_FLOOR = -1e9;
+
+/** A route score as JSON and the router take it: finite; NaN is as unsure as can be. */
+export const boundedScore = (score: number): number =>
+  Number.isNaN(score) ? ROUTE_SCORE_FLOOR : Math.min(-ROUTE_SCORE_FLOOR, Math.max(ROUTE_SCORE_FLOOR, score));
 
 export type ScoreFunction = 'softmax' | 'sigmoid' | 'none';
 
@@ -17,11 +22,6 @@ export interface ScoreOptions {
   readonly temperature: number;
   readonly topK: number;
 }
-
-/** Keeps arithmetic on broken logits finite: NaN counts as the lowest. */
-const LOGIT_LIMIT = 1e30;
-const tame = (logit: number): number =>
-  Number.isNaN(logit) ? -LOGIT_LIMIT : Math.min(LOGIT_LIMIT, Math.max(-LOGIT_LIMIT, logit));
 
 /**
  * Labels with their scores, best first; equal scores keep the order of the labels.
@@ -40,14 +40,10 @@ export function classify(logits: Float32Array, options: ScoreOptions): Classific
 
 function scoresOf(logits: number[], apply: ScoreFunction, temperature: number): number[] {
   switch (apply) {
-    case 'softmax': {
-      const top = Math.max(...logits);
-      const powers = logits.map((logit) => Math.exp((logit - top) / temperature));
-      const sum = powers.reduce((a, b) => a + b, 0);
-      return powers.map((power) => power / sum);
-    }
+    case 'softmax':
+      return Array.from(softmax(logits.map((logit) => logit / temperature)));
     case 'sigmoid':
-      return logits.map((logit) => 1 / (1 + Math.exp(-logit / temperature)));
+      return logits.map((logit) => sigmoid(logit / temperature));
     case 'none':
       return logits;
   }
@@ -65,15 +61,7 @@ export function routeScoreOf(logits: Float32Array, areIndependent: boolean): num
   const finite = Array.from(logits, tame);
   const score =
     areIndependent || finite.length === 1 ? decisionLogProbability(finite) : logOddsMargin(finite);
-  return Math.min(-ROUTE_SCORE_FLOOR, Math.max(ROUTE_SCORE_FLOOR, score));
-}
-
-function logOddsMargin(logits: number[]): number {
-  const top = Math.max(...logits);
-  const rest = logits.toSpliced(logits.indexOf(top), 1);
-  const second = Math.max(...rest);
-  const sum = rest.reduce((total, logit) => total + Math.exp(logit - second), 0);
-  return top - second - Math.log(sum);
+  return boundedScore(score);
 }
 
 /** ln max(p, 1 - p) = -ln(1 + exp(-|z|)) for p = sigmoid(z). */

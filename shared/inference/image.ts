@@ -45,6 +45,37 @@ export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Prom
   }
 }
 
+/** A decoded picture at the size that was wanted. */
+export interface ScaledPicture {
+  /** u8[H,W,3] RGB of that size, owned by the caller. */
+  readonly pixels: Uint8Array;
+  /** As it came, EXIF orientation applied. */
+  readonly source: SizePx;
+}
+
+/**
+ * Decodes a picture to a size that depends on its own, by the same steps as `readPicture`.
+ *
+ * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
+ */
+export async function readScaledPicture(
+  body: Uint8Array,
+  kernel: PictureRecipe['kernel'],
+  sizeFor: (source: SizePx) => SizePx,
+): Promise<ScaledPicture> {
+  const format = pictureFormat(body);
+  const limitInputPixels = format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
+  const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
+  try {
+    const source = (format === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
+    const output = sizeFor(source);
+    const recipe = { resize: { kind: 'warp' as const, ...output }, crop: undefined, output, kernel };
+    return { pixels: await follow(recipe, body, options, source), source };
+  } catch (error) {
+    throw toPictureError(error, format);
+  }
+}
+
 /**
  * Brings a picture to the size that a model's preprocessing would bring it to, by the same steps, and encodes it again:
  * orientation applied, alpha on white, sRGB, nothing of its metadata. One that would have to grow stays as it is.
@@ -88,7 +119,7 @@ function encode(
 }
 
 async function follow(
-  recipe: PictureRecipe,
+  recipe: Omit<PictureRecipe, 'table' | 'channels'>,
   body: Uint8Array,
   options: SharpOptions,
   known: SizePx | undefined,

@@ -4,13 +4,18 @@ import { basename, join } from 'node:path';
 import { type ZodType, z } from 'zod';
 import { AppError, systemCode } from '../runtime/errors.ts';
 
-/** What we read of Hugging Face's `config.json`. */
-export const classifierConfig = z.object({
-  id2label: z.record(z.string(), z.string()),
-  problem_type: z.string().nullish(),
+/** What we read of Hugging Face's `config.json` for any model of texts. */
+export const textConfig = z.object({
   model_type: z.string().optional(),
   max_position_embeddings: z.int().positive().nullish(),
   pad_token_id: z.int().min(0).nullish(),
+});
+export type TextConfig = z.infer<typeof textConfig>;
+
+/** And for one with labels. */
+export const classifierConfig = textConfig.extend({
+  id2label: z.record(z.string(), z.string()),
+  problem_type: z.string().nullish(),
 });
 export type ClassifierConfig = z.infer<typeof classifierConfig>;
 

@@ -6,7 +6,12 @@ import { z } from 'zod';
 import { AppError } from '../runtime/errors.ts';
 
 const px = z.int().min(1).max(4_096);
-const box = z.union([px, z.strictObject({ height: px, width: px }), z.strictObject({ shortest_edge: px })]);
+const box = z.union([
+  px,
+  z.strictObject({ height: px, width: px }),
+  z.strictObject({ shortest_edge: px }),
+  z.strictObject({ shortest_edge: px, longest_edge: px }),
+]);
 
 /** The fields that change pixels. */
 export const preprocessorConfig = z.object({
@@ -14,6 +19,8 @@ export const preprocessorConfig = z.object({
   feature_extractor_type: z.string().optional(),
   do_resize: z.boolean().nullish(),
   size: box.nullish(),
+  /** Of the longer edge, where `size` is that of the shorter one; detectors. */
+  max_size: px.nullish(),
   /** Pillow's resampling filter. */
   resample: z.int().nullish(),
   crop_pct: z.number().gt(0).max(1).nullish(),
@@ -28,6 +35,8 @@ export const preprocessorConfig = z.object({
   include_top: z.boolean().nullish(),
   do_flip_channel_order: z.boolean().nullish(),
   do_pad: z.boolean().nullish(),
+  /** What pictures are padded to; without it, to the largest of their batch. */
+  pad_size: z.unknown().optional(),
   do_thumbnail: z.boolean().nullish(),
 });
 export type PreprocessorConfig = z.infer<typeof preprocessorConfig>;
@@ -70,12 +79,22 @@ export function pictureRecipe(config: PreprocessorConfig): PictureRecipe {
   const { resize, crop } = geometry(config, type);
   const output = crop ?? (resize.kind === 'warp' ? resize : undefined);
   if (output === undefined) return refuse('size and crop_size leave the size of the output open');
-  const kernel = KERNELS[config.resample ?? 2];
-  if (kernel === undefined) return refuse(`resample ${config.resample} is not supported`);
   return {
     resize,
     crop,
     output: { widthPx: output.widthPx, heightPx: output.heightPx },
+    ...pixelRecipe(config, type),
+  };
+}
+
+/** What becomes of pixels, wherever they stand. @throws MODEL_INVALID */
+export function pixelRecipe(
+  config: PreprocessorConfig,
+  type: string,
+): Pick<PictureRecipe, 'kernel' | 'table' | 'channels'> {
+  const kernel = KERNELS[config.resample ?? 2];
+  if (kernel === undefined) return refuse(`resample ${config.resample} is not supported`);
+  return {
     kernel,
     table: valueTable(config, type),
     channels: config.do_flip_channel_order ? [2, 1, 0] : [0, 1, 2],
@@ -90,6 +109,8 @@ function geometry(config: PreprocessorConfig, type: string): Pick<PictureRecipe,
   if (size === undefined || size === null) return refuse('size is missing');
   if (typeof size === 'object' && 'height' in size)
     return { resize: { kind: 'warp', widthPx: size.width, heightPx: size.height }, crop };
+  if (typeof size === 'object' && 'longest_edge' in size)
+    return refuse('size with longest_edge is not supported');
   const edgePx = typeof size === 'number' ? size : size.shortest_edge;
   if (type.startsWith('ConvNext')) return convNextGeometry(edgePx, config.crop_pct ?? 224 / 256);
   if (config.crop_pct !== undefined && config.crop_pct !== null)
@@ -158,7 +179,10 @@ export interface PictureSteps {
  *
  * @param source size after EXIF orientation
  */
-export function pictureSteps({ resize, crop, output }: PictureRecipe, source: SizePx): PictureSteps {
+export function pictureSteps(
+  { resize, crop, output }: Pick<PictureRecipe, 'resize' | 'crop' | 'output'>,
+  source: SizePx,
+): PictureSteps {
   const resized = resizedTo(resize, source);
   const target = crop ?? output;
   const across = centre(resized.widthPx, target.widthPx);
@@ -222,6 +246,7 @@ export function writePlanes(
   }
 }
 
-function refuse(why: string): never {
+/** @throws MODEL_INVALID */
+export function refuse(why: string): never {
   throw new AppError('MODEL_INVALID', `preprocessor_config.json: ${why}`);
 }

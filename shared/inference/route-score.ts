@@ -14,14 +14,15 @@ import {
 import type { Classification } from '../contract/task-schemas.ts';
 import { RANKED_TASKS, type TaskName } from '../contract/tasks.ts';
 import { ROUTE_SCORE_FLOOR, routeScoreOf } from './classification.ts';
+import { logOdds } from './probability.ts';
 
 /** Boxes below it are no candidates: detectors list hundreds that nobody would keep. */
-const LEAST_CANDIDATE = 0.05;
+export const LEAST_CANDIDATE = 0.05;
 /**
  * "Nothing found" can be wrong as any answer can: as unsure as one box at even odds. Taken as sure, what the small model
  * overlooks would never be escalated.
  */
-const NOTHING_FOUND = -Math.LN2;
+export const NOTHING_FOUND = -Math.LN2;
 /** Half a step of 32-bit floats below 1: what rounds to 1 lacks less. */
 const MOST_LACKING = 2 ** -25;
 
@@ -42,11 +43,11 @@ export function routeScoreOfAnswer(task: TaskName, answer: unknown, random: () =
       return ofEntities(answer);
     case 'question-answering': {
       const score = spanAnswer.safeParse(answer).data?.score;
-      return score === undefined ? ROUTE_SCORE_FLOOR : logOdds(score, 0);
+      return score === undefined ? ROUTE_SCORE_FLOOR : logOddsOf(score, 0);
     }
     case 'fill-mask': {
       const filled = filledAnswer.safeParse(answer).data;
-      return filled ? logOdds(Math.max(...filled.map(({ score }) => score)), 0) : ROUTE_SCORE_FLOOR;
+      return filled ? logOddsOf(Math.max(...filled.map(({ score }) => score)), 0) : ROUTE_SCORE_FLOOR;
     }
     case 'feature-extraction':
       return embeddingAnswer.safeParse(answer).success ? random() : ROUTE_SCORE_FLOOR;
@@ -78,7 +79,7 @@ function ofRanked(answer: unknown): number {
       false,
     );
   const top = topOf(ranked);
-  return logOdds(top, ranked.reduce((sum, { score }) => sum + score, 0) - top);
+  return logOddsOf(top, ranked.reduce((sum, { score }) => sum + score, 0) - top);
 }
 
 const topOf = (ranked: readonly Classification[]): number =>
@@ -110,10 +111,9 @@ function ofDetections(answer: unknown): number {
  *
  * @param rest probability of the other labels that are listed: where p was rounded to 1, it tells how near
  */
-function logOdds(p: number, rest: number): number {
+function logOddsOf(p: number, rest: number): number {
   const probability = Math.min(1, Math.max(0, p));
-  const lacking = 1 - probability || Math.min(MOST_LACKING, rest);
-  return Math.log(Math.max(Number.MIN_VALUE, probability)) - Math.log(Math.max(Number.MIN_VALUE, lacking));
+  return logOdds(probability, 1 - probability || Math.min(MOST_LACKING, rest));
 }
 
 /** Share of all scores that one value may have before its ties are broken. */

@@ -18,9 +18,9 @@ import { modelSpec } from '../release/model-spec.ts';
 import { AppError, type ErrorBody, toAppError } from '../runtime/errors.ts';
 import { shrinkPicture } from './image.ts';
 import { readModelJson } from './model-files.ts';
-import type { Inference, Outcome } from './runner.ts';
+import type { Inference, OnToken, Outcome } from './runner.ts';
 import { type FromRunner, type ToRunner, toRunner } from './runner-protocol.ts';
-import type { ModelSource, TaskModel } from './task-model.ts';
+import type { ModelSource, RunControl, TaskModel } from './task-model.ts';
 import { startWatchdog } from './watchdog.ts';
 
 type Call = Extract<ToRunner, { id: number }>;
@@ -28,6 +28,8 @@ type Load = Extract<ToRunner, { type: 'load' }>;
 /** Answers a message, or has nothing to answer. */
 type Serve = (message: Exclude<ToRunner, Load>) => Promise<FromRunner | undefined>;
 
+/** A generation says so often that it goes on: far below any time-out of a call. */
+const SIGN_OF_LIFE_MS = 1_000;
 /** Prepared inputs that wait for their batch; a caller that forgets them must not fill the memory. */
 const MAX_HANDLES = 1_024;
 
@@ -52,6 +54,7 @@ async function load(options: Load): Promise<Serve> {
     spec,
     threads: options.threads,
     allowSpinning: options.allowSpinning,
+    executionProvider: options.executionProvider,
   };
   const model = await (await LOADERS[spec.task]())(source);
   say({
@@ -65,27 +68,27 @@ async function load(options: Load): Promise<Serve> {
 }
 
 type Loader = (source: ModelSource) => Promise<TaskModel<unknown>>;
-const notBuilt: Loader = (source) => {
-  throw new AppError('MODEL_INVALID', `${source.spec.task} is not built yet`);
-};
 
 /** Each task's code is loaded where a model needs it. */
 const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
   'image-classification': async () =>
     (await import('./tasks/image-classification.ts')).loadImageClassification,
-  'object-detection': async () => notBuilt,
+  'object-detection': async () => (await import('./tasks/object-detection.ts')).loadObjectDetection,
   'text-classification': async () => (await import('./tasks/text-classification.ts')).loadTextClassification,
-  'token-classification': async () => notBuilt,
-  'question-answering': async () => notBuilt,
-  'zero-shot-classification': async () => notBuilt,
-  'feature-extraction': async () => notBuilt,
-  'fill-mask': async () => notBuilt,
-  tensor: async () => notBuilt,
-  translation: async () => notBuilt,
-  summarization: async () => notBuilt,
-  'text-generation': async () => notBuilt,
-  'automatic-speech-recognition': async () => notBuilt,
-  'image-to-text': async () => notBuilt,
+  'token-classification': async () =>
+    (await import('./tasks/token-classification.ts')).loadTokenClassification,
+  'question-answering': async () => (await import('./tasks/question-answering.ts')).loadQuestionAnswering,
+  'zero-shot-classification': async () =>
+    (await import('./tasks/zero-shot-classification.ts')).loadZeroShotClassification,
+  'feature-extraction': async () => (await import('./tasks/feature-extraction.ts')).loadFeatureExtraction,
+  'fill-mask': async () => (await import('./tasks/fill-mask.ts')).loadFillMask,
+  tensor: async () => (await import('./tasks/tensor.ts')).loadTensor,
+  translation: async () => (await import('./tasks/text-to-text.ts')).loadTranslation,
+  summarization: async () => (await import('./tasks/text-to-text.ts')).loadSummarization,
+  'text-generation': async () => (await import('./tasks/text-generation.ts')).loadTextGeneration,
+  'automatic-speech-recognition': async () =>
+    (await import('./tasks/automatic-speech-recognition.ts')).loadSpeechRecognition,
+  'image-to-text': async () => (await import('./tasks/image-to-text.ts')).loadImageToText,
 };
 
 /** When a machine runs out of memory, Linux should end a runner rather than the program that serves. */
@@ -99,6 +102,8 @@ function serve(model: TaskModel<unknown>): Serve {
     readonly preprocessMs: number;
   }
   const waiting = new Map<number, Waiting>();
+  /** Of the calls that run. */
+  const running = new Map<number, AbortController>();
   let nextHandle = 0;
 
   async function prepare(input: Parameters<typeof model.prepare>[0]): Promise<Waiting> {
@@ -107,14 +112,38 @@ function serve(model: TaskModel<unknown>): Serve {
     return { prepared, preprocessMs: performance.now() - startedMonoMs };
   }
 
-  async function run(batch: readonly Waiting[]): Promise<Inference[]> {
+  async function run(batch: readonly Waiting[], control: RunControl): Promise<Inference[]> {
     const startedMonoMs = performance.now();
-    const answers = await model.run(batch.map(({ prepared }) => prepared));
+    const answers = await model.run(
+      batch.map(({ prepared }) => prepared),
+      control,
+    );
     const inferenceMs = performance.now() - startedMonoMs;
     return answers.map((answer, index) => ({
       ...answer,
       timingsMs: { preprocess: batch[index]?.preprocessMs ?? 0, inference: inferenceMs },
     }));
+  }
+
+  /** Runs what can be told to end, and whose tokens are told. */
+  async function controlled<T>(
+    { id, wantsTokens }: Extract<Call, { wantsTokens: boolean }>,
+    work: (control: RunControl) => Promise<T>,
+  ): Promise<T> {
+    const stopper = new AbortController();
+    running.set(id, stopper);
+    const onToken: OnToken = (token, isLast) => say({ type: 'token', id, token, isLast });
+    let saidMonoMs = performance.now();
+    const onStep = (): void => {
+      if (performance.now() - saidMonoMs < SIGN_OF_LIFE_MS) return;
+      saidMonoMs = performance.now();
+      say({ type: 'working', id });
+    };
+    try {
+      return await work({ signal: stopper.signal, onStep, ...(wantsTokens && { onToken }) });
+    } finally {
+      running.delete(id);
+    }
   }
 
   function take(handles: readonly number[]): Waiting[] {
@@ -130,7 +159,9 @@ function serve(model: TaskModel<unknown>): Serve {
   return async (message) => {
     switch (message.type) {
       case 'infer': {
-        const [value] = await run([await prepare(message.input)]);
+        const [value] = await controlled(message, async (control) =>
+          run([await prepare(message.input)], control),
+        );
         if (value === undefined) throw new AppError('INVARIANT_BROKEN', 'a run without an answer');
         return { type: 'inferred', id: message.id, value };
       }
@@ -147,7 +178,7 @@ function serve(model: TaskModel<unknown>): Serve {
         const keys = new Set(batch.map(({ prepared }) => model.shapeKey(prepared)));
         if (keys.size > 1 || batch.length > model.maxBatchSize)
           throw new AppError('INVARIANT_BROKEN', 'a batch of mixed shapes or above maxBatchSize');
-        const values = await run(batch);
+        const values = await controlled(message, (control) => run(batch, control));
         const outcomes = values.map((value): Outcome => ({ ok: true, value }));
         return { type: 'ran', id: message.id, outcomes };
       }
@@ -155,6 +186,9 @@ function serve(model: TaskModel<unknown>): Serve {
         return { type: 'shrunk', id: message.id, body: await shrinkPicture(message.body, message.to) };
       case 'release':
         for (const handle of message.handles) waiting.delete(handle);
+        return undefined;
+      case 'cancel':
+        running.get(message.call)?.abort();
         return undefined;
       case 'stop':
         return undefined;

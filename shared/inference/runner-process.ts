@@ -17,6 +17,7 @@ import { AppError } from '../runtime/errors.ts';
 import { tsxFlags } from '../runtime/supervisor.ts';
 import { checkInput } from './input-check.ts';
 import type {
+  CallControl,
   Inference,
   Outcome,
   Prepared,
@@ -33,8 +34,11 @@ const MAX_CALLS = 64;
 const LAST_WORDS_CHARS = 2_000;
 const DEFAULT_GRACE_MS = 5_000;
 
-type Answer = Extract<FromRunner, { id: number }>;
+type Answer = Exclude<Extract<FromRunner, { id: number }>, Progress>;
+type Progress = Extract<FromRunner, { type: 'token' | 'working' }>;
 interface Call {
+  /** It has come a token further: the time for the next one begins. */
+  readonly onProgress: (progress: Progress) => void;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: AppError) => void;
   readonly cancelTimeout: () => void;
@@ -104,9 +108,10 @@ class RunnerProcess implements Runner {
     return this.#facts;
   }
 
-  async infer(input: TaskInput): Promise<Inference> {
+  async infer(input: TaskInput, control: CallControl = {}): Promise<Inference> {
     checkInput(this.facts.task, input);
-    const answer = await this.#call((id) => ({ type: 'infer', id, input }));
+    const wantsTokens = control.onToken !== undefined;
+    const answer = await this.#call((id) => ({ type: 'infer', id, input, wantsTokens }), control);
     if (answer.type !== 'inferred') throw this.#confused(answer);
     return answer.value;
   }
@@ -118,8 +123,12 @@ class RunnerProcess implements Runner {
     return { handle: answer.handle, shapeKey: answer.shapeKey };
   }
 
-  async run(handles: readonly number[]): Promise<readonly Outcome[]> {
-    const answer = await this.#call((id) => ({ type: 'run', id, handles: [...handles] }));
+  async run(handles: readonly number[], control: CallControl = {}): Promise<readonly Outcome[]> {
+    const wantsTokens = control.onToken !== undefined;
+    const answer = await this.#call(
+      (id) => ({ type: 'run', id, handles: [...handles], wantsTokens }),
+      control,
+    );
     if (answer.type !== 'ran' || answer.outcomes.length !== handles.length) throw this.#confused(answer);
     return answer.outcomes;
   }
@@ -148,7 +157,7 @@ class RunnerProcess implements Runner {
   /** Sends `load` and waits for `ready`, the runner's own refusal, its end, or the time-out. */
   #start(): Promise<void> {
     const { folder, digest, checkFiles = false, threads, maxRssBytes, startTimeoutMs } = this.#options;
-    const { allowSpinning = false } = this.#options;
+    const { allowSpinning = false, executionProvider = 'cpu' } = this.#options;
     return new Promise((resolve, reject) => {
       const fail = (error: AppError) => {
         cancel();
@@ -174,6 +183,9 @@ class RunnerProcess implements Runner {
           }
           case 'failed':
             return fail(new AppError(message.error.code, message.error.message));
+          case 'token':
+          case 'working':
+            return this.#calls.get(message.id)?.onProgress(message);
           case 'inferred':
           case 'prepared':
           case 'ran':
@@ -183,29 +195,39 @@ class RunnerProcess implements Runner {
         }
       });
       this.#send({
-        type: 'load',
-        folder,
-        checkFiles,
-        threads,
-        allowSpinning,
-        maxRssBytes,
+        ...{ type: 'load', folder, checkFiles, threads, allowSpinning, executionProvider, maxRssBytes },
         parentPid: process.pid,
       });
     });
   }
 
-  async #call(message: (id: number) => ToRunner): Promise<Answer> {
+  async #call(message: (id: number) => ToRunner, control: CallControl = {}): Promise<Answer> {
     if (this.#isStopping) throw new AppError('STOPPING', 'the runner is stopping');
     if (this.#end !== undefined || this.#verdict !== undefined) throw this.#crashed();
     if (this.#calls.size >= MAX_CALLS) throw new AppError('QUEUE_FULL', `${MAX_CALLS} calls are in flight`);
     const id = this.#nextId++;
     // The runner works on one call at a time: each gets its own time and that of those before it.
     const timeoutMs = this.#options.callTimeoutMs * (this.#calls.size + 1);
-    return new Promise((resolve, reject) => {
-      const cancelTimeout = this.#clock.after(timeoutMs, () => this.#onTimeout(id));
-      this.#calls.set(id, { resolve, reject, cancelTimeout });
-      this.#send(message(id));
-    });
+    const onAbort = (): void => this.#send({ type: 'cancel', call: id });
+    try {
+      return await new Promise<Answer>((resolve, reject) => {
+        const arm = (): (() => void) => this.#clock.after(timeoutMs, () => this.#onTimeout(id));
+        let cancel = arm();
+        this.#calls.set(id, {
+          onProgress: (progress) => {
+            cancel();
+            cancel = arm();
+            if (progress.type === 'token') control.onToken?.(progress.token, progress.isLast);
+          },
+          ...{ resolve, reject, cancelTimeout: () => cancel() },
+        });
+        this.#send(message(id));
+        if (control.signal?.aborted) onAbort();
+        else control.signal?.addEventListener('abort', onAbort, { once: true });
+      });
+    } finally {
+      control.signal?.removeEventListener('abort', onAbort);
+    }
   }
 
   #settle(answer: Answer): void {

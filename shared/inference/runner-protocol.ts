@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { pictureNeed } from '../contract/messages.ts';
+import { generatedToken } from '../contract/task-schemas.ts';
 import { taskName } from '../contract/tasks.ts';
 import { ERROR_CODES } from '../runtime/errors.ts';
 
@@ -16,6 +17,10 @@ const taskInput = z
   // An absent key stays absent (exactOptionalPropertyTypes).
   .transform(({ parameters, ...rest }) => (parameters === undefined ? rest : { ...rest, parameters }));
 
+/** What runs the graph, in ONNX Runtime's names. */
+const executionProvider = z.enum(['cpu', 'cuda', 'webgpu']);
+export type ExecutionProvider = z.infer<typeof executionProvider>;
+
 export const toRunner = z.discriminatedUnion('type', [
   /** The first message, once. */
   z.object({
@@ -24,12 +29,21 @@ export const toRunner = z.discriminatedUnion('type', [
     checkFiles: z.boolean(),
     threads: z.int().min(1),
     allowSpinning: z.boolean(),
+    executionProvider,
     maxRssBytes: z.number().positive(),
     parentPid: z.int(),
   }),
-  z.object({ type: z.literal('infer'), id: callId, input: taskInput }),
+  /** `wantsTokens`: each token of a generation comes by itself, before the answer. */
+  z.object({ type: z.literal('infer'), id: callId, input: taskInput, wantsTokens: z.boolean() }),
   z.object({ type: z.literal('prepare'), id: callId, input: taskInput }),
-  z.object({ type: z.literal('run'), id: callId, handles: z.array(handle).min(1) }),
+  z.object({
+    type: z.literal('run'),
+    id: callId,
+    handles: z.array(handle).min(1),
+    wantsTokens: z.boolean(),
+  }),
+  /** Nobody waits for this call any more: what can end early does, and refuses with EXPIRED. */
+  z.object({ type: z.literal('cancel'), call: callId }),
   z.object({ type: z.literal('release'), handles: z.array(handle) }),
   z.object({
     type: z.literal('shrink'),
@@ -72,6 +86,10 @@ export const fromRunner = z.discriminatedUnion('type', [
   z.object({ type: z.literal('prepared'), id: callId, handle, shapeKey: z.string() }),
   z.object({ type: z.literal('ran'), id: callId, outcomes: z.array(outcome) }),
   z.object({ type: z.literal('shrunk'), id: callId, body: bytes }),
+  /** A call that takes its time has come a token further: it has not hung. */
+  z.object({ type: z.literal('working'), id: callId }),
+  /** A part of the answer to a call that wants tokens; `isLast`: the answer itself is next. */
+  z.object({ type: z.literal('token'), id: callId, token: generatedToken, isLast: z.boolean() }),
   /** The call failed; the runner goes on. */
   z.object({ type: z.literal('refused'), id: callId, error: errorBody }),
 ]);

@@ -3,8 +3,10 @@
  * The process itself is `runner-main.ts`; `runner-process.ts` starts it and speaks to it.
  */
 import type { PictureNeed } from '../contract/messages.ts';
+import type { GeneratedToken } from '../contract/task-schemas.ts';
 import type { TaskInput, TaskName } from '../contract/tasks.ts';
 import type { ErrorBody } from '../runtime/errors.ts';
+import type { ExecutionProvider } from './runner-protocol.ts';
 
 /** One answer of a model. */
 export interface Inference {
@@ -15,6 +17,16 @@ export interface Inference {
   /** The input is longer than the model reads: it has answered a part of it. */
   readonly isCut?: boolean | undefined;
   readonly timingsMs: { readonly preprocess: number; readonly inference: number };
+}
+
+/** Hears each token of a generation as it comes; `isLast`: the answer itself is next. */
+export type OnToken = (token: GeneratedToken, isLast: boolean) => void;
+
+/** What a caller wants of a call while it runs. */
+export interface CallControl {
+  /** Aborted: a generation ends within a token, with EXPIRED. Other work is finished. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onToken?: OnToken | undefined;
 }
 
 /** The outcome of one input of a batch: a bad input does not take its neighbours down. */
@@ -57,13 +69,17 @@ export interface Runner {
    * Decodes, preprocesses, runs, postprocesses one input.
    *
    * @throws the input's own error (IMAGE_CORRUPT, TEXT_INVALID, PARAMETERS_INVALID, …), QUEUE_FULL (too many calls in
-   * flight), STOPPING, RUNNER_CRASHED, RUNNER_TIMEOUT
+   * flight), STOPPING, EXPIRED (by the signal), RUNNER_CRASHED, RUNNER_TIMEOUT
    */
-  infer(input: TaskInput): Promise<Inference>;
+  infer(input: TaskInput, control?: CallControl): Promise<Inference>;
   /** First half, for batches. Each handle must go to `run` or `release`. @throws as infer */
   prepare(input: TaskInput): Promise<Prepared>;
-  /** Second half: one batch of one shapeKey, answers in order. @throws RUNNER_CRASHED, RUNNER_TIMEOUT */
-  run(handles: readonly number[]): Promise<readonly Outcome[]>;
+  /**
+   * Second half: one batch of one shapeKey, answers in order. Tokens come of a batch of one only.
+   *
+   * @throws EXPIRED (by the signal), RUNNER_CRASHED, RUNNER_TIMEOUT
+   */
+  run(handles: readonly number[], control?: CallControl): Promise<readonly Outcome[]>;
   release(handles: readonly number[]): void;
   /** Encodes a picture again, no larger than is of use. @throws the picture's own error, as infer */
   shrink(body: Uint8Array, to: Shrinking): Promise<Uint8Array>;
@@ -83,11 +99,13 @@ export interface RunnerOptions {
   readonly threads: number;
   /** False on devices: spinning threads cost a core (FACTS.md). */
   readonly allowSpinning?: boolean;
+  /** `cpu` when left out. Another one must have been tried in a throw-away runner: none falls back. */
+  readonly executionProvider?: ExecutionProvider;
   /** The watchdog ends the process above this RSS. */
   readonly maxRssBytes: number;
   /** Loading and warming up must be done by then. */
   readonly startTimeoutMs: number;
-  /** What one call may take, not counting the calls before it; the process is killed otherwise. */
+  /** What one call, or the next token of one, may take, not counting the calls before it; the process is killed otherwise. */
   readonly callTimeoutMs: number;
 }
 

@@ -4,7 +4,10 @@
  */
 import { basename } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { TensorSpec } from '../release/model-spec.ts';
 import { AppError } from '../runtime/errors.ts';
+import { isElementType, type Tensors, type TensorValue } from './element-types.ts';
+import type { ExecutionProvider } from './runner-protocol.ts';
 
 export interface SessionOptions {
   readonly modelPath: string;
@@ -13,39 +16,31 @@ export interface SessionOptions {
   readonly allowSpinning: boolean;
   /** Fold `DequantizeLinear` on initializers into float weights at load; for int8-weights files only. */
   readonly foldDequantize: boolean;
+  /**
+   * Providers don't fall back by themselves, so a caller that wants another than the CPU must probe it in a throw-away child
+   * first.
+   */
+  readonly executionProvider: ExecutionProvider;
 }
-
-/** An input or output of the graph; null is a dynamic axis. */
-export interface TensorSpec {
-  readonly name: string;
-  readonly type: string;
-  readonly dims: readonly (number | null)[];
-}
-
-/** A tensor to feed; the session reads `data` during the run and keeps nothing of it. */
-export type Feed =
-  | { readonly type: 'float32'; readonly data: Float32Array; readonly dims: readonly number[] }
-  | { readonly type: 'int64'; readonly data: BigInt64Array; readonly dims: readonly number[] };
 
 export interface Session {
   readonly inputs: readonly TensorSpec[];
-  readonly executionProvider: string;
+  readonly outputs: readonly TensorSpec[];
+  readonly executionProvider: ExecutionProvider;
   /**
-   * Runs the graph and gives its logits.
+   * Runs the graph.
    *
-   * @returns f32[N,C], owned by the caller
+   * @param feeds are read during the run, nothing of them is kept
+   * @param names of the outputs that are wanted; all when left out
+   * @returns the outputs, owned by the caller
    * @throws MODEL_INVALID when the graph fails on these feeds
    */
-  run(feeds: Readonly<Record<string, Feed>>): Promise<{ data: Float32Array; dims: readonly number[] }>;
+  run(feeds: Tensors, names?: readonly string[]): Promise<Tensors>;
 }
 
-/**
- * The providers to run on. They don't fall back by themselves, so a caller that wants another than the CPU must probe it in
- * a throw-away child first.
- */
-const EXECUTION_PROVIDER = 'cpu';
+type Runtime = typeof import('onnxruntime-node');
 
-/** @throws MODEL_INVALID */
+/** @throws MODEL_INVALID, RUNNER_START_FAILED (the execution provider does not work here) */
 export async function loadSession(options: SessionOptions): Promise<Session> {
   if (process.env.ORT_DISABLE_TELEMETRY !== '1')
     throw new AppError('INVARIANT_BROKEN', 'ORT_DISABLE_TELEMETRY must be 1 before ONNX Runtime is loaded');
@@ -53,40 +48,59 @@ export async function loadSession(options: SessionOptions): Promise<Session> {
   // Warnings about a graph are for its maker; on stderr they would hide a crash's last words.
   ort.env.logLevel = 'error';
   const file = basename(options.modelPath);
-  const native = await ort.InferenceSession.create(options.modelPath, nativeOptions(options)).catch(
-    (error: unknown) => {
-      throw new AppError('MODEL_INVALID', `${file} cannot be loaded: ${firstLine(error)}`, { cause: error });
-    },
-  );
-  const inputs = native.inputMetadata.map((entry) => toTensorSpec(file, entry));
-  const outputName = native.outputNames.includes('logits') ? 'logits' : native.outputNames[0];
-  if (outputName === undefined) throw new AppError('MODEL_INVALID', `${file} has no output`);
+  const native = await create(ort, options);
+  const outputs = native.outputMetadata.map((entry) => toTensorSpec(file, 'output', entry));
+  const allNames = outputs.map(({ name }) => name);
+  if (allNames.length === 0) throw new AppError('MODEL_INVALID', `${file} has no output`);
   return {
-    inputs,
-    executionProvider: EXECUTION_PROVIDER,
-    async run(feeds) {
-      const tensors: Record<string, Tensor> = {};
-      for (const [name, { type, data, dims }] of Object.entries(feeds))
-        tensors[name] = new ort.Tensor(type, data, dims);
-      const outputs = await native.run(tensors, [outputName]).catch((error: unknown) => {
+    inputs: native.inputMetadata.map((entry) => toTensorSpec(file, 'input', entry)),
+    outputs,
+    executionProvider: options.executionProvider,
+    async run(feeds, names = allNames) {
+      const results = await native.run(toNative(ort, feeds), names).catch((error: unknown) => {
         throw new AppError('MODEL_INVALID', `${file} failed: ${firstLine(error)}`, { cause: error });
       });
-      const output = outputs[outputName];
-      if (output === undefined || !(output.data instanceof Float32Array))
-        throw new AppError('MODEL_INVALID', `${file}: output ${outputName} is not float32`);
-      return { data: output.data, dims: output.dims };
+      return Object.fromEntries(
+        Object.entries(results).map(([name, tensor]) => [name, toValue(file, name, tensor)]),
+      );
     },
   };
 }
 
-function nativeOptions(options: SessionOptions): InferenceSession.SessionOptions {
+async function create(ort: Runtime, options: SessionOptions): Promise<InferenceSession> {
+  const { executionProvider: provider, modelPath } = options;
+  // The package drops the name of a provider that it was built without, in silence.
+  const isKnown = ort.listSupportedBackends().some(({ name }) => name === provider);
+  if (!isKnown)
+    throw new AppError(
+      'RUNNER_START_FAILED',
+      `the execution provider ${provider} is not in this build of ONNX Runtime`,
+    );
+  try {
+    return await ort.InferenceSession.create(modelPath, nativeOptions(options));
+  } catch (error) {
+    const why = firstLine(error);
+    throw provider === 'cpu'
+      ? new AppError('MODEL_INVALID', `${basename(modelPath)} cannot be loaded: ${why}`, { cause: error })
+      : new AppError(
+          'RUNNER_START_FAILED',
+          `${basename(modelPath)} cannot be loaded with ${provider}: ${why}`,
+          {
+            cause: error,
+          },
+        );
+  }
+}
+
+/** Also of the sessions that transformers.js makes. */
+export function nativeOptions(options: Omit<SessionOptions, 'modelPath'>): InferenceSession.SessionOptions {
   const session: Record<string, unknown> = {
     // Spinning threads cost a core between runs (measured: FACTS.md).
     intra_op: { allow_spinning: options.allowSpinning ? '1' : '0' },
     ...(options.foldDequantize ? { disable_quant_qdq: '1' } : {}),
   };
   return {
-    executionProviders: [EXECUTION_PROVIDER],
+    executionProviders: [options.executionProvider],
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: 'all',
@@ -95,14 +109,31 @@ function nativeOptions(options: SessionOptions): InferenceSession.SessionOptions
   };
 }
 
-function toTensorSpec(file: string, entry: InferenceSession.ValueMetadata): TensorSpec {
-  if (!entry.isTensor) throw new AppError('MODEL_INVALID', `${file}: input ${entry.name} is not a tensor`);
+function toNative(ort: Runtime, feeds: Tensors): Record<string, Tensor> {
+  return Object.fromEntries(
+    Object.entries(feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type, data, dims)]),
+  );
+}
+
+function toValue(file: string, name: string, { type, data, dims }: Tensor): TensorValue {
+  if (!isElementType(type)) throw new AppError('MODEL_INVALID', `${file}: output ${name} is of type ${type}`);
+  // The package's typings don't tie the type to its array; its run time does.
+  return { type, data, dims } as TensorValue;
+}
+
+function toTensorSpec(
+  file: string,
+  kind: 'input' | 'output',
+  entry: InferenceSession.ValueMetadata,
+): TensorSpec {
+  if (!entry.isTensor) throw new AppError('MODEL_INVALID', `${file}: ${kind} ${entry.name} is not a tensor`);
   return {
     name: entry.name,
     type: entry.type,
-    dims: entry.shape.map((dim) => (typeof dim === 'number' ? dim : null)),
+    dims: entry.shape.map((dim) => (typeof dim === 'number' && dim >= 0 ? dim : null)),
   };
 }
 
-const firstLine = (error: unknown): string =>
+/** What ONNX Runtime says, without the graph that follows. */
+export const firstLine = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';

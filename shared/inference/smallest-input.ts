@@ -8,6 +8,7 @@ import { CONTENT_TYPES, TASKS, type TaskInput } from '../contract/tasks.ts';
 import type { ModelFolder } from '../release/model-folder.ts';
 import type { TensorSpec } from '../release/model-spec.ts';
 import { AppError } from '../runtime/errors.ts';
+import { DATATYPES, isElementType } from './element-types.ts';
 import { readModelJson } from './model-files.ts';
 
 /** 8 x 8 px, grey, and of all colours: the least that every picture model takes. */
@@ -77,22 +78,6 @@ function silence(): Buffer {
   return Buffer.concat([head, samples]);
 }
 
-/** ONNX Runtime's names of element types in those of the Open Inference Protocol. */
-export const DATATYPES: Readonly<Record<string, string>> = {
-  bool: 'BOOL',
-  uint8: 'UINT8',
-  uint16: 'UINT16',
-  uint32: 'UINT32',
-  uint64: 'UINT64',
-  int8: 'INT8',
-  int16: 'INT16',
-  int32: 'INT32',
-  int64: 'INT64',
-  float16: 'FP16',
-  float32: 'FP32',
-  float64: 'FP64',
-  string: 'BYTES',
-};
 const MAX_ELEMENTS = 16_000_000;
 
 /** @throws MODEL_INVALID */
@@ -105,9 +90,9 @@ function constant(model: string, value: 0 | 1, inputs: readonly TensorSpec[] | u
   return inputs.map(({ name, type, dims }) => {
     const shape = dims.map((dim) => dim ?? 1);
     const size = shape.reduce((product, dim) => product * dim, 1);
-    const datatype = DATATYPES[type];
-    if (datatype === undefined)
+    if (!isElementType(type))
       throw new AppError('MODEL_INVALID', `${model}: input ${name} is of type ${type}`);
+    const datatype = DATATYPES[type];
     if (size > MAX_ELEMENTS)
       throw new AppError('MODEL_INVALID', `${model}: input ${name} has ${size} elements, too many to try`);
     const element = datatype === 'BOOL' ? value === 1 : datatype === 'BYTES' ? String(value) : value;

@@ -131,18 +131,77 @@ export function linkTexts(use) {
 const MAX_ANSWER_CHARACTERS = 80;
 
 /**
- * The best label with its score, or the start of an output that has none.
+ * An answer in one short line, and its score where one stands for all of it.
  *
  * @param {unknown} output in Hugging Face's shape of its task
  * @returns {{ readonly label: string, readonly score: number | null }}
  */
 export function topAnswer(output) {
-  const first = Array.isArray(output) ? output[0] : output;
-  if (typeof first === 'object' && first !== null && 'label' in first && typeof first.label === 'string') {
-    const score = 'score' in first && typeof first.score === 'number' ? first.score : null;
-    return { label: shortened(first.label), score };
-  }
-  return { label: shortened(JSON.stringify(output) ?? NONE), score: null };
+  const many = Array.isArray(output) && output.length > 0 ? output : [output];
+  const [first] = many;
+  const own = typeof first === 'object' && first !== null ? wordsOf(first, many) : rowsText(many);
+  if (own === undefined) return { label: shortened(JSON.stringify(output) ?? NONE), score: null };
+  return typeof own === 'string' ? { label: shortened(own), score: null } : own;
+}
+
+/** Keys of the one text that a task answers with. */
+const TEXTS = ['translation_text', 'summary_text', 'generated_text', 'text'];
+
+/**
+ * @param {object} first
+ * @param {readonly unknown[]} all
+ * @returns {string | { label: string, score: number | null } | undefined}
+ */
+function wordsOf(first, all) {
+  const one = /** @type {Record<string, unknown>} */ (first);
+  if (Array.isArray(first)) return rowsText(all);
+  const score = typeof one.score === 'number' ? one.score : null;
+  if (typeof one.label === 'string' && 'box' in one) return boxesText(all);
+  if (typeof one.label === 'string') return { label: shortened(one.label), score };
+  if (typeof one.word === 'string') return entitiesText(all);
+  if (typeof one.answer === 'string')
+    return { label: shortened(one.answer === '' ? 'no answer' : one.answer), score };
+  if (typeof one.token_str === 'string') return { label: shortened(one.token_str.trim()), score };
+  if (typeof one.datatype === 'string' && Array.isArray(one.shape)) return tensorsText(all);
+  const text = TEXTS.map((key) => one[key]).find((value) => typeof value === 'string');
+  return typeof text === 'string' ? text.trim() || '(nothing)' : undefined;
+}
+
+/** Parts of an answer that are named; the others are counted. */
+const SHOWN = 3;
+
+/** `3 boxes: dog 0.98, cat 0.91, …` @param {readonly unknown[]} boxes */
+function boxesText(boxes) {
+  const named = /** @type {{ label: string, score: number }[]} */ (boxes.slice(0, SHOWN));
+  const texts = named.map(({ label, score }) => `${label} ${Number(score).toFixed(2)}`);
+  return `${boxes.length} ${boxes.length === 1 ? 'box' : 'boxes'}: ${texts.join(', ')}${boxes.length > SHOWN ? ', …' : ''}`;
+}
+
+/** `Ada PER, London LOC, …` @param {readonly unknown[]} entities */
+function entitiesText(entities) {
+  const named = /** @type {{ word: string, entity?: string, entity_group?: string }[]} */ (
+    entities.slice(0, SHOWN)
+  );
+  const texts = named.map(({ word, entity, entity_group }) =>
+    `${word} ${entity_group ?? entity ?? ''}`.trim(),
+  );
+  return `${texts.join(', ')}${entities.length > SHOWN ? ', …' : ''}`;
+}
+
+/** `scores FP32[1,10]` @param {readonly unknown[]} tensors */
+function tensorsText(tensors) {
+  const named = /** @type {{ name: string, datatype: string, shape: number[] }[]} */ (
+    tensors.slice(0, SHOWN)
+  );
+  const texts = named.map(({ name, datatype, shape }) => `${name} ${datatype}[${shape.join(',')}]`);
+  return `${texts.join(', ')}${tensors.length > SHOWN ? ', …' : ''}`;
+}
+
+/** `1 × 384 numbers` @param {readonly unknown[]} rows @returns {string | undefined} */
+function rowsText(rows) {
+  const [row] = rows;
+  if (!Array.isArray(row) || typeof row[0] !== 'number') return undefined;
+  return `${rows.length} × ${row.length} numbers`;
 }
 
 /** @param {string} text */

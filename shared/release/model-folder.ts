@@ -98,7 +98,7 @@ function versionDigest(hashes: ReadonlyMap<string, string>): string {
   return sha256Hex(lines.join(''));
 }
 
-async function readSpec(path: string): Promise<ModelSpec> {
+export async function readSpec(path: string): Promise<ModelSpec> {
   let json: unknown;
   try {
     json = JSON.parse(await readFile(join(path, SPEC_FILE), 'utf8'));

@@ -11,6 +11,7 @@ import type {
   HubAuthority,
   InferenceReply,
   InferenceRequest,
+  Inferencer,
   UsageLine,
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
@@ -49,6 +50,7 @@ export interface TestHubApi {
   readonly publisher: MemoryPublisher;
   readonly updates: MemoryUpdates;
   readonly events: EventFeed;
+  readonly shelf: MemoryShelf;
   readonly board: MemoryBoard;
   /** What the next request gets: the labels, unless a test throws. */
   answer: (request: InferenceRequest) => unknown;
@@ -64,6 +66,10 @@ export async function startHubApi(
     createAccess?: () => BrokerAccess;
     mqttUrl?: string;
     authority?: HubAuthority;
+    /** More models, by name. */
+    models?: Readonly<Record<string, TaskName>>;
+    /** Answers in the place of `answer`. */
+    inferencer?: Inferencer;
   } = {},
 ): Promise<TestHubApi> {
   const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
@@ -80,6 +86,7 @@ export async function startHubApi(
   });
   await takeIn(registry, 'org/pictures', 'image-classification');
   await takeIn(registry, 'texts', 'text-classification');
+  for (const [name, task] of Object.entries(options.models ?? {})) await takeIn(registry, name, task);
   const asked: InferenceRequest[] = [];
   const usage: UsageLine[] = [];
   const updates = new MemoryUpdates();
@@ -95,6 +102,7 @@ export async function startHubApi(
     publisher: new MemoryPublisher(updates),
     updates,
     events: new EventFeed(clock),
+    shelf: new MemoryShelf(registry.models),
     board: new MemoryBoard(),
     answer: () => LABELS,
     notReady: undefined,
@@ -116,8 +124,8 @@ export async function startHubApi(
     ...(authority && { authority }),
     keys: registry.keys,
     devices: registry.devices,
-    models: new MemoryShelf(registry.models),
-    inferencer: { infer },
+    models: hub.shelf,
+    inferencer: options.inferencer ?? { infer },
     isLoaded: (name) => name === 'texts',
     usage: { record: (line) => usage.push(line) },
     desired: registry.desired,

@@ -6,6 +6,7 @@ import type {
   BlobShelf,
   ModelCatalog,
   ModelShelf,
+  ModelSignatures,
   PinBook,
   Publisher,
   ResultBoard,
@@ -74,7 +75,9 @@ export class FolderBlobs implements BlobShelf {
 type Shelved = Omit<ModelRecord, 'loaded'>;
 
 /** The models of a catalog, with changes on top that live as long as this. */
-export class MemoryShelf implements ModelShelf, ModelCatalog {
+export class MemoryShelf implements ModelShelf, ModelCatalog, ModelSignatures {
+  /** By name; none has one unless a test says so. */
+  readonly signatures = new Map<string, Awaited<ReturnType<ModelSignatures['signature']>>>();
   readonly #models: Pick<ModelShelf, 'list'> & ModelCatalog;
   readonly #changes = new Map<string, Partial<Shelved>>();
 
@@ -84,6 +87,10 @@ export class MemoryShelf implements ModelShelf, ModelCatalog {
 
   resolve(name: string): ReturnType<ModelCatalog['resolve']> {
     return this.#models.resolve(name);
+  }
+
+  async signature(name: string): ReturnType<ModelSignatures['signature']> {
+    return this.signatures.get(name);
   }
 
   list(): Shelved[] {

@@ -15,17 +15,24 @@ export interface DoctorModelOptions extends DescribeOptions {
   readonly json?: boolean;
 }
 
+/** Beside the processor, which always works. */
+const OTHER_PROVIDERS = ['cuda', 'webgpu'] as const;
+
 /** @param model a folder, an .onnx file, `hf:org/name`, or the name of one of ours @throws as `models pull`, MODEL_UNKNOWN */
 export async function doctorModel(model: string, options: DoctorModelOptions): Promise<void> {
   const ours = await ourFolder(model, options.models);
   if (ours !== undefined) {
-    const card = await measureModel(await openModelFolder(ours));
+    const card = await measureModel(await openModelFolder(ours), OTHER_PROVIDERS);
     print(options.json, card, () => cardText(card));
     return;
   }
   const stage = await mkdtemp(join(tmpdir(), 'outrider-doctor-'));
   try {
-    const { card, imported } = await stageModel(model, stage, { ...options, isShown: options.json !== true });
+    const { card, imported } = await stageModel(model, stage, {
+      ...options,
+      isShown: options.json !== true,
+      providers: OTHER_PROVIDERS,
+    });
     const shown: ModelCard = { ...card, folder: model };
     print(options.json, { ...shown, notes: imported.notes }, () =>
       [cardText(shown), '', ...imported.notes].join('\n'),

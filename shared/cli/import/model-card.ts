@@ -2,12 +2,14 @@
 import { join } from 'node:path';
 import { answersAlike } from '../../inference/batch-trial.ts';
 import type { Runner } from '../../inference/runner.ts';
+import type { ExecutionProvider } from '../../inference/runner-protocol.ts';
 import { selfTest } from '../../inference/self-test.ts';
 import { withRunner } from '../../inference/with-runner.ts';
 import { readOnnxGraph } from '../../release/import/onnx-graph.ts';
 import { shown } from '../../release/import/signature-check.ts';
 import type { ModelFolder } from '../../release/model-folder.ts';
 import type { TensorSpec } from '../../release/model-spec.ts';
+import { toAppError } from '../../runtime/errors.ts';
 import { residentBytes } from '../../runtime/resident-memory.ts';
 import { bytesText, table } from '../output.ts';
 
@@ -29,16 +31,27 @@ export interface ModelCard {
   readonly medianMs: number;
   /** Of the process that runs it. */
   readonly residentBytes: number | null;
+  readonly providers: readonly Provider[];
   readonly maxBatchSize: number;
   /** null: it could not be seen. */
   readonly answersAlikeInBatches: boolean | null;
+}
+
+/** Whether the model loads with an execution provider here. */
+interface Provider {
+  readonly name: string;
+  /** undefined: it works. */
+  readonly problem?: string;
 }
 
 /** Often enough for a median. */
 const REPEAT = 5;
 
 /** @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED, RUNNER_*: it does not load, or does not answer */
-export async function measureModel(folder: ModelFolder): Promise<ModelCard> {
+export async function measureModel(
+  folder: ModelFolder,
+  providers: readonly ExecutionProvider[] = [],
+): Promise<ModelCard> {
   const { spec, path, digest, bytes } = folder;
   const graph = await readOnnxGraph(join(path, spec.model));
   const tried = await withRunner(folder, (runner) => tryOut(runner, folder));
@@ -53,8 +66,24 @@ export async function measureModel(folder: ModelFolder): Promise<ModelCard> {
     outputs: graph.outputs,
     opset: graph.opset,
     producer: graph.producer,
+    providers: [{ name: 'cpu' }, ...(await tryProviders(folder, providers))],
     ...tried,
   };
+}
+
+/** Each in a process of its own: one that does not work may take its process with it. */
+async function tryProviders(
+  folder: ModelFolder,
+  providers: readonly ExecutionProvider[],
+): Promise<Provider[]> {
+  const tried: Provider[] = [];
+  for (const executionProvider of providers)
+    tried.push(
+      await withRunner(folder, async (runner) => ({ name: runner.facts.executionProvider }), {
+        executionProvider,
+      }).catch((error: unknown) => ({ name: executionProvider, problem: toAppError(error).message })),
+    );
+  return tried;
 }
 
 async function tryOut(
@@ -73,6 +102,10 @@ async function tryOut(
   };
 }
 
+const MAX_PROBLEM = 100;
+const providerText = ({ name, problem }: Provider): string =>
+  problem === undefined ? name : `not ${name} (${problem.slice(0, MAX_PROBLEM)})`;
+
 export function cardText(card: ModelCard): string {
   const { test, medianMs, maxBatchSize, answersAlikeInBatches: isAlike } = card;
   const batches =
@@ -87,6 +120,7 @@ export function cardText(card: ModelCard): string {
     ['outputs', shown(card.outputs)],
     ['graph', `opset ${card.opset}${card.producer ? `, by ${card.producer}` : ''}`],
     ['answers', test === 'golden' ? 'as its golden inputs say' : 'it answers; it has no golden inputs'],
+    ['providers', card.providers.map(providerText).join('; ')],
     ['time', `${medianMs.toFixed(1)} ms an input, one thread`],
     [
       'memory',

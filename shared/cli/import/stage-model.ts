@@ -1,6 +1,7 @@
 /** A foreign model on its way in: what is said of it on the command line, where it comes from, and the folder in which it is tried. */
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { taskName } from '../../contract/tasks.ts';
+import type { ExecutionProvider } from '../../inference/runner-protocol.ts';
 import { VARIANTS, type Variant } from '../../release/import/choose-files.ts';
 import { type Imported, type ImportSource, importModel } from '../../release/import/import-model.ts';
 import { openModelFolder } from '../../release/model-folder.ts';
@@ -36,14 +37,18 @@ const MAX_LABELS_BYTES = 4 * 1024 * 1024;
 export async function stageModel(
   what: string,
   stage: string,
-  options: DescribeOptions & { readonly isShown: boolean },
+  options: DescribeOptions & {
+    readonly isShown: boolean;
+    /** To be tried beside the processor. */
+    readonly providers?: readonly ExecutionProvider[];
+  },
 ): Promise<{ readonly imported: Imported; readonly card: ModelCard }> {
   const described = await descriptionOf(options);
   const source = await sourceOf(what, options);
   await mkdir(stage, { recursive: true });
   try {
     const imported = await fetchAll(source, stage, { ...described, isShown: options.isShown });
-    const card = await measureModel(imported.folder);
+    const card = await measureModel(imported.folder, options.providers);
     return await settleBatches(imported, card);
   } catch (error) {
     if (!(error instanceof AppError) || !MAY_GO_ON.has(error.code))

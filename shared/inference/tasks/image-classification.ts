@@ -1,13 +1,15 @@
 /** `image-classification`: a picture to labels with scores. */
 import { join } from 'node:path';
 import type { ClassificationParameters } from '../../contract/task-schemas.ts';
+import type { TensorSpec } from '../../release/model-spec.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { mixesRows } from '../batch-safety.ts';
 import { ClassificationHead, parametersOf } from '../classification-head.ts';
+import { floatsOf, mainOutput, rowOf } from '../floats.ts';
 import { readPicture } from '../image.ts';
 import { classifierConfig, readModelJson } from '../model-files.ts';
 import { type PictureRecipe, pictureRecipe, preprocessorConfig, writePlanes } from '../picture-recipe.ts';
-import { loadSession, type Session, type TensorSpec } from '../session.ts';
+import { loadSession, type Session } from '../session.ts';
 import type { ModelSource, TaskModel } from '../task-model.ts';
 
 interface PreparedPicture {
@@ -24,6 +26,7 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
   const modelPath = join(folder, spec.model);
   const session = await loadSession({ ...source, modelPath, foldDequantize: spec.foldDequantize });
   const input = pictureInput(session, recipe);
+  const output = mainOutput(session.outputs);
   const isBatchSafe = spec.batch.safe && input.dims[0] === null && !(await mixesRows(modelPath));
   const { widthPx, heightPx } = recipe.output;
 
@@ -40,10 +43,12 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
       for (const [index, { pixels }] of batch.entries())
         writePlanes(pixels, recipe, values, index * pixels.length);
       const dims = [batch.length, 3, heightPx, widthPx];
-      const logits = await session.run({ [input.name]: { type: 'float32', data: values, dims } });
-      return head.answers(
-        logits,
-        batch.map(({ parameters }) => ({ parameters, isUnsure: false })),
+      const outputs = await session.run({ [input.name]: { type: 'float32', data: values, dims } }, [output]);
+      const logits = floatsOf(outputs, output);
+      if (logits.dims[0] !== batch.length)
+        throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${batch.length} pictures`);
+      return batch.map(({ parameters }, index) =>
+        head.answer(rowOf(logits, index), { parameters, isUnsure: false }),
       );
     },
   };

@@ -11,6 +11,7 @@ import { TASKS, type TaskName } from '../../contract/tasks.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
 import { AppError, systemCode } from '../../runtime/errors.ts';
 import { tryParseJson } from '../../runtime/json.ts';
+import { tellFamily } from '../detector-family.ts';
 import { type ModelFolder, openModelFolder, SPEC_FILE, versionFilesOf } from '../model-folder.ts';
 import { type DetectorFamily, type ModelSpec, modelSpec } from '../model-spec.ts';
 import {
@@ -24,7 +25,7 @@ import {
 import { checkOperators, externalFilesOf } from './graph-check.ts';
 import { type OnnxGraph, readOnnxGraph } from './onnx-graph.ts';
 import { precisionOf } from './precision.ts';
-import { checkSignature, guessFamily, shown } from './signature-check.ts';
+import { checkSignature } from './signature-check.ts';
 import { type ForeignConfig, foreignConfig, type Guess, guessTask } from './task-guess.ts';
 
 /** Where a model comes from: a folder, a file, a hub. */
@@ -262,12 +263,18 @@ function labelCount(config: ForeignConfig | undefined, { labels }: ImportOptions
 }
 
 /** @throws MODEL_INVALID */
-function familyOf(graph: OnnxGraph, labels: number, { family }: ImportOptions): DetectorFamily {
-  const found = family ?? guessFamily(graph, labels);
-  if (found) return found;
+function familyOf({ outputs }: OnnxGraph, labels: number, { family }: ImportOptions): DetectorFamily {
+  if (family) return family;
+  const main = outputs.find(({ name }) => name === 'logits') ?? outputs[0];
+  const told = tellFamily(
+    main?.dims ?? [],
+    outputs.some(({ name }) => name === 'pred_boxes'),
+    labels,
+  );
+  if ('family' in told) return told.family;
   throw new AppError(
     'MODEL_INVALID',
-    `how its boxes are written cannot be told from ${shown(graph.outputs)} and ${labels} labels; say it with --family`,
+    `how its boxes are written cannot be told: ${told.unclear}; say it with --family`,
   );
 }
 

@@ -4,7 +4,7 @@
  */
 import type { TaskName } from '../../contract/tasks.ts';
 import { AppError } from '../../runtime/errors.ts';
-import type { DetectorFamily, TensorSpec } from '../model-spec.ts';
+import type { TensorSpec } from '../model-spec.ts';
 
 export interface Signature {
   readonly inputs: readonly TensorSpec[];
@@ -12,7 +12,7 @@ export interface Signature {
 }
 
 /** Names that the text tasks can feed. */
-const TEXT_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids'];
+const TEXT_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'];
 /** What no task of ours reads, and so must not be asked for. */
 const PICTURE_EXTRA = ['pixel_mask'];
 
@@ -115,23 +115,3 @@ const dimText = (dim: number | null): string => (dim === null ? '?' : String(dim
 /** `images float32[1,3,416,416]`. */
 export const shown = (tensors: readonly TensorSpec[]): string =>
   tensors.map(({ name, type, dims }) => `${name} ${type}[${dims.map(dimText)}]`).join(', ') || 'nothing';
-
-/**
- * How a detector's outputs are to be read, where only one way fits them.
- *
- * @param labels how many it has
- * @returns undefined where two ways fit, or none
- */
-export function guessFamily({ outputs }: Signature, labels: number): DetectorFamily | undefined {
-  const names = outputs.map(({ name }) => name);
-  if (names.includes('pred_boxes')) {
-    const classes = outputs.find(({ name }) => name === 'logits')?.dims.at(-1);
-    return classes === labels ? 'rt-detr' : 'detr';
-  }
-  const [only] = outputs;
-  if (only?.dims.length !== 3) return undefined;
-  const [, rows, columns] = only.dims;
-  if (rows === labels + 4) return 'yolov8';
-  if (columns === 6 && labels !== 1) return 'yolov10';
-  return undefined;
-}

@@ -260,7 +260,8 @@ async function sameIds(
 ): Promise<number> {
   const reader = await loadTextReader(path, JSON.parse(await readFile(join(path, 'config.json'), 'utf8')));
   const same = asked.filter(
-    ({ input }, index) => String(reader.encode(input.body).ids) === String(ids[index]),
+    ({ input }, index) =>
+      String(reader.encode(Buffer.from(input.body).toString('utf8')).ids) === String(ids[index]),
   );
   return same.length / asked.length;
 }

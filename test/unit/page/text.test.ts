@@ -45,6 +45,32 @@ test('the best label stands for an answer, and anything else is cut short', () =
   assert.equal(page.topAnswer([{ label: 'x'.repeat(500), score: 1 }]).label.length, 80);
 });
 
+test('each task’s answer is one short line', () => {
+  const box = { xmin: 0, ymin: 0, xmax: 1, ymax: 1 };
+  const boxes = [0.981, 0.91, 0.8, 0.7].map((score) => ({ label: 'dog', score, box }));
+  for (const [output, label, score = null] of [
+    [boxes, '4 boxes: dog 0.98, dog 0.91, dog 0.80, …'],
+    [boxes.slice(0, 1), '1 box: dog 0.98'],
+    [
+      [
+        { word: 'Ada', entity_group: 'PER', score: 1 },
+        { word: 'London', entity: 'B-LOC' },
+      ],
+      'Ada PER, London B-LOC',
+    ],
+    [[{ answer: 'in 1815', score: 0.7, start: 0, end: 7 }], 'in 1815', 0.7],
+    [[{ answer: '', score: 0.7, start: 0, end: 0 }], 'no answer', 0.7],
+    [[{ token_str: ' film', token: 1, score: 0.5, sequence: 'a film' }], 'film', 0.5],
+    [[[1, 2, 3]], '1 × 3 numbers'],
+    [[{ name: 'y', datatype: 'FP32', shape: [1, 10], data: [] }], 'y FP32[1,10]'],
+    [{ translation_text: 'Zwei Hunde.' }, 'Zwei Hunde.'],
+    [{ summary_text: 'Short.' }, 'Short.'],
+    [{ generated_text: ' ' }, '(nothing)'],
+    [{ text: 'hello', chunks: [] }, 'hello'],
+  ] as const)
+    assert.deepEqual(page.topAnswer(output), { label, score });
+});
+
 test('an update says how far it has come', () => {
   const base = {
     model: EDGE_MODEL,

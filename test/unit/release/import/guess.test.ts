@@ -1,11 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { tellFamily } from '../../../../shared/release/detector-family.ts';
 import { chooseGraphs, requireFiles, smallFiles } from '../../../../shared/release/import/choose-files.ts';
-import {
-  checkSignature,
-  guessFamily,
-  type Signature,
-} from '../../../../shared/release/import/signature-check.ts';
+import { checkSignature, type Signature } from '../../../../shared/release/import/signature-check.ts';
 import { guessTask } from '../../../../shared/release/import/task-guess.ts';
 
 const guess = (
@@ -140,9 +137,9 @@ test('a graph that does not fit its task is refused, saying why', () => {
     ],
     [
       'text-classification',
-      { inputs: [ids, value('position_ids', 'int64', [null, null])], outputs: [] },
+      { inputs: [ids, value('past_key', 'float32', [null, null])], outputs: [] },
       2,
-      /takes position_ids/,
+      /takes past_key/,
     ],
     [
       'text-classification',
@@ -194,22 +191,15 @@ test('a graph that fits passes, also where its exporter left shapes out', () => 
 });
 
 test('how boxes are written is told where only one way fits', () => {
-  const family = (dims: (number | null)[], labels: number) =>
-    guessFamily({ inputs: [], outputs: [value('output', 'float32', dims)] }, labels);
+  const family = (dims: (number | null)[], labels: number, hasBoxes = false) => {
+    const told = tellFamily(dims, hasBoxes, labels);
+    return 'family' in told ? told.family : told.unclear;
+  };
   assert.equal(family([1, 84, 8400], 80), 'yolov8');
   assert.equal(family([1, 300, 6], 80), 'yolov10');
-  assert.equal(family([1, 3549, 85], 80), undefined);
-  const detr = (classes: number) =>
-    guessFamily(
-      {
-        inputs: [],
-        outputs: [
-          value('logits', 'float32', [null, 100, classes]),
-          value('pred_boxes', 'float32', [null, 100, 4]),
-        ],
-      },
-      91,
-    );
-  assert.equal(detr(92), 'detr');
-  assert.equal(detr(91), 'rt-detr');
+  assert.equal(family([1, 3549, 85], 80), 'an output [1,3549,85] may be of yolox or of yolov5');
+  assert.match(family([1, 10], 80), /is of no family that is known/);
+  assert.equal(family([null, 100, 92], 91, true), 'detr');
+  assert.equal(family([null, 100, 91], 91, true), 'rt-detr');
+  assert.match(family([null, 100, 7], 91, true), /fit neither 91 labels nor 92/);
 });

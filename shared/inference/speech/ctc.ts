@@ -1,0 +1,117 @@
+/**
+ * CTC models (Wav2Vec2, HuBERT …): the graph names a letter for each 20 ms; repeats are one, blanks none. A long sound is heard in
+ * overlapping windows, of which the edges are dropped, as Python's pipeline does it with `chunk_length_s`.
+ */
+import { z } from 'zod';
+import type { SpeechParameters } from '../../contract/task-schemas.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { type Generator, loadGenerator, loadSoundReader, type SoundReader } from '../generation.ts';
+import { readModelJson } from '../model-files.ts';
+import type { Answer, ModelSource } from '../task-model.ts';
+import type { Listener } from './listener.ts';
+
+/** Attention takes time and memory by the square: 30 s are 1,500 frames. */
+const WINDOW_SECONDS = 30;
+/** Of each window heard only for what is beside it. */
+const EDGE_SECONDS = 5;
+/** Wav2Vec2's own strides. */
+const DEFAULT_STRIDES = [5, 2, 2, 2, 2, 2, 2];
+
+interface Model {
+  readonly generator: Generator;
+  readonly reader: SoundReader;
+  /** Samples of one frame. */
+  readonly frameSamples: number;
+  /** The token between words. */
+  readonly space: number | undefined;
+}
+
+const ctcTokenizer = z.looseObject({ word_delimiter_token: z.string().nullish() });
+
+/** @throws MODEL_INVALID */
+export async function loadCtc(source: ModelSource): Promise<Listener> {
+  const generator = await loadGenerator(source, 'ctc');
+  const reader = await loadSoundReader(source.folder);
+  const frameSamples = (generator.config.conv_stride ?? DEFAULT_STRIDES).reduce(
+    (product, one) => product * one,
+    1,
+  );
+  const { word_delimiter_token: delimiter } = await readModelJson(
+    source.folder,
+    'tokenizer_config.json',
+    ctcTokenizer,
+  );
+  const model = { generator, reader, frameSamples, space: generator.tokens.id(delimiter ?? '|') };
+  return {
+    executionProvider: generator.executionProvider,
+    samplingRate: reader.samplingRate,
+    check: refuseWriting,
+    hear: (samples) => hear(model, samples),
+  };
+}
+
+async function hear(model: Model, samples: Float32Array): Promise<Answer> {
+  const best: number[] = [];
+  let certainty = 0;
+  for await (const { frames, words } of framesOf(model, samples))
+    for (let at = 0; at < frames.length; at += words) {
+      const { token, logprob } = likeliest(frames.subarray(at, at + words));
+      best.push(token);
+      certainty += logprob;
+    }
+  return {
+    output: { text: write(model, best) },
+    routeScore: best.length === 0 ? 0 : certainty / best.length,
+  };
+}
+
+/** Repeats are one; blanks and other special tokens say nothing. The library's decoder would join what a blank keeps apart. */
+function write({ generator, space }: Model, frames: readonly number[]): string {
+  const { library, specialIds } = generator.tokens;
+  const pieces = frames
+    .filter((token, at) => token !== frames[at - 1] && !specialIds.has(token))
+    .map((token) => (token === space ? ' ' : library.decode([token])));
+  return pieces.join('').trim();
+}
+
+/** f32[T,V] of each window, without its edges. */
+async function* framesOf(
+  { generator, reader, frameSamples }: Model,
+  samples: Float32Array,
+): AsyncGenerator<{ frames: Float32Array; words: number }> {
+  const whole = Math.floor((WINDOW_SECONDS * reader.samplingRate) / frameSamples) * frameSamples;
+  const edge = Math.floor((EDGE_SECONDS * reader.samplingRate) / frameSamples) * frameSamples;
+  const step = whole - 2 * edge;
+  for (let from = 0; from === 0 || from + 2 * edge < samples.length; from += step) {
+    const isLast = from + whole >= samples.length;
+    const { data, dims } = await reader.features(samples.slice(from, from + whole));
+    const made = await generator.logits({ input_values: { data, dims } });
+    const [, count = 0, words = 1] = made.dims;
+    const skip = from === 0 ? 0 : edge / frameSamples;
+    const end = isLast ? count : (whole - edge) / frameSamples;
+    yield { frames: made.data.subarray(skip * words, end * words), words };
+    if (isLast) return;
+  }
+}
+
+/** @param scores f32[V] */
+function likeliest(scores: Float32Array): { token: number; logprob: number } {
+  let token = 0;
+  for (let at = 1; at < scores.length; at++)
+    if ((scores[at] as number) > (scores[token] as number)) token = at;
+  const top = scores[token] as number;
+  let sum = 0;
+  for (const score of scores) sum += Math.exp(score - top);
+  return { token, logprob: -Math.log(sum) };
+}
+
+/** @throws PARAMETERS_INVALID */
+function refuseWriting({ generation_parameters: settings = {}, return_timestamps }: SpeechParameters): void {
+  if (return_timestamps === true)
+    throw new AppError(
+      'PARAMETERS_INVALID',
+      'return_timestamps: this model hears letters and knows no sentences',
+    );
+  if (Object.keys(settings).length > 0)
+    throw new AppError('PARAMETERS_INVALID', 'generation_parameters: this model does not generate');
+}

@@ -1,0 +1,60 @@
+/** `automatic-speech-recognition`: a sound to its text; by models that write (Whisper), or name each frame's letter (CTC). */
+import { z } from 'zod';
+import { type SpeechParameters, speechParameters } from '../../contract/task-schemas.ts';
+import { readModelJson } from '../model-files.ts';
+import { loadCtc } from '../speech/ctc.ts';
+import { resample } from '../speech/resample.ts';
+import { readWav } from '../speech/wav.ts';
+import { loadWhisper } from '../speech/whisper.ts';
+import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
+
+interface PreparedSound {
+  /** f32[S] -1..1 at the model's rate. */
+  readonly samples: Float32Array;
+  readonly parameters: SpeechParameters;
+}
+
+/** Shorter sounds are filled up with silence: a graph's convolutions need so much. */
+const MIN_SECONDS = 0.1;
+
+/** @throws MODEL_INVALID */
+export async function loadSpeechRecognition(source: ModelSource): Promise<TaskModel<PreparedSound>> {
+  const { model_type: kind } = await readModelJson(
+    source.folder,
+    'config.json',
+    z.looseObject({ model_type: z.string() }),
+  );
+  const listener = kind === 'whisper' ? await loadWhisper(source) : await loadCtc(source);
+  const { samplingRate, executionProvider } = listener;
+  const model: TaskModel<PreparedSound> = {
+    // One at a time, as all that generates; a CTC graph without a mask would hear its neighbour's padding.
+    maxBatchSize: 1,
+    executionProvider,
+    async prepare({ body, parameters: given = {} }) {
+      const parameters = speechParameters.parse(given);
+      listener.check(parameters);
+      return { samples: readSound(body, samplingRate), parameters };
+    },
+    shapeKey: () => 'one',
+    async run(batch, control) {
+      const answers: Answer[] = [];
+      for (const { samples, parameters } of batch)
+        answers.push(await listener.hear(samples, parameters, control));
+      return answers;
+    },
+  };
+  // The first run allocates, and shows whether graphs, tokenizer and settings fit together.
+  await model.run([{ samples: new Float32Array(samplingRate / 2), parameters: {} }]);
+  return model;
+}
+
+/** @throws AUDIO_INVALID, INPUT_TOO_LARGE */
+function readSound(body: Uint8Array, samplingRate: number): Float32Array {
+  const sound = readWav(body);
+  const samples = resample(sound.samples, sound.samplingRate, samplingRate);
+  const least = Math.ceil(MIN_SECONDS * samplingRate);
+  if (samples.length >= least) return samples;
+  const longer = new Float32Array(least);
+  longer.set(samples);
+  return longer;
+}

@@ -1,0 +1,135 @@
+/** `fill-mask`: a text with one masked word to the words that may stand there. */
+import { type FilledMask, type FillMaskParameters, fillMaskParameters } from '../../contract/task-schemas.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { boundedScore, ROUTE_SCORE_FLOOR } from '../classification.ts';
+import { type Floats, mainOutput } from '../floats.ts';
+import { readModelJson, textConfig } from '../model-files.ts';
+import { logOddsMargin, softmax } from '../probability.ts';
+import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
+import { type EncodedText, loadTextReader, type TextReader } from '../text.ts';
+import { loadTextGraph } from '../text-graph.ts';
+import { decodeUtf8 } from '../utf8.ts';
+
+/** transformers' own. */
+const USUAL_TOP_K = 5;
+
+interface PreparedText {
+  readonly text: EncodedText;
+  /** Where the mask stands in the row. */
+  readonly maskAt: number;
+  /** Ids of the only words that are weighed up. */
+  readonly targets: readonly number[] | undefined;
+  readonly topK: number;
+}
+
+/** @throws MODEL_INVALID */
+export async function loadFillMask(source: ModelSource): Promise<TaskModel<PreparedText>> {
+  const reader = await loadTextReader(
+    source.folder,
+    await readModelJson(source.folder, 'config.json', textConfig),
+  );
+  const { maskToken } = reader;
+  const maskId = maskToken === undefined ? undefined : reader.tokenizer.idOf(maskToken);
+  if (maskToken === undefined || maskId === undefined)
+    throw new AppError(
+      'MODEL_INVALID',
+      'tokenizer_config.json: mask_token is missing or not in the vocabulary',
+    );
+  const graph = await loadTextGraph(source, reader.padId);
+  const output = mainOutput(graph.outputs);
+
+  const model: TaskModel<PreparedText> = {
+    maxBatchSize: graph.maxBatchSize,
+    executionProvider: graph.executionProvider,
+    async prepare(task) {
+      const parameters = fillMaskParameters.parse(task.parameters ?? {});
+      const text = reader.encode(decodeUtf8(task.body));
+      return {
+        text,
+        maskAt: text.from + placeOfMask(text, maskId, maskToken),
+        targets: targetsOf(reader, parameters.targets),
+        topK: parameters.top_k ?? USUAL_TOP_K,
+      };
+    },
+    shapeKey: ({ text }) => graph.shapeKey([text]),
+    async run(batch) {
+      const logits = await graph.run(
+        batch.map(({ text }) => text),
+        output,
+        'token',
+      );
+      return batch.map((prepared, index) => answerOf(prepared, logits[index], reader));
+    },
+  };
+  await model.run([await model.prepare({ contentType: 'text/plain', body: Buffer.from(`a ${maskToken}`) })]);
+  return model;
+}
+
+/** @returns its index among the text's own tokens @throws INPUT_INVALID unless there is exactly one */
+function placeOfMask({ tokens, isTruncated }: EncodedText, maskId: number, maskToken: string): number {
+  const places = tokens.flatMap(({ id }, index) => (id === maskId ? [index] : []));
+  const [place] = places;
+  if (place !== undefined && places.length === 1) return place;
+  const where = isTruncated ? ' in the part that the model reads' : '';
+  throw new AppError('INPUT_INVALID', `the text has ${places.length} ${maskToken}${where}; it must have one`);
+}
+
+/** @throws PARAMETERS_INVALID when none is in the vocabulary */
+function targetsOf({ tokenizer }: TextReader, targets: FillMaskParameters['targets']): number[] | undefined {
+  if (targets === undefined) return undefined;
+  const ids = new Set<number>();
+  for (const target of targets) {
+    const id = tokenizer.idOf(target) ?? tokenizer.tokens(target)[0]?.id;
+    if (id !== undefined) ids.add(id);
+  }
+  if (ids.size === 0) throw new AppError('PARAMETERS_INVALID', 'targets: none of them is in the vocabulary');
+  return [...ids];
+}
+
+function answerOf(prepared: PreparedText, states: Floats | undefined, reader: TextReader): Answer {
+  const { text, maskAt, targets, topK } = prepared;
+  const logits = logitsAt(states, text, maskAt);
+  const chances = softmax(logits);
+  const ids = targets ?? Array.from(logits.keys());
+  const weighed = targets && targets.length > 1 ? targets.map((id) => logits[id] ?? 0) : logits;
+  const isBroken = text.isTruncated || logits.some(Number.isNaN);
+  return {
+    output: bestOf(ids, chances, topK).map((token) => filled(prepared, token, chances[token] ?? 0, reader)),
+    ...(text.isTruncated && { isCut: true }),
+    routeScore: isBroken ? ROUTE_SCORE_FLOOR : boundedScore(logOddsMargin(weighed)),
+  };
+}
+
+/** f32[V] of the mask. @throws MODEL_INVALID */
+function logitsAt(states: Floats | undefined, { ids }: EncodedText, at: number): Float32Array {
+  const width = states?.dims[1];
+  if (states?.dims.length !== 2 || states.dims[0] !== ids.length || width === undefined || width < 2)
+    throw new AppError('MODEL_INVALID', `the graph gives [${states?.dims}] for ${ids.length} tokens`);
+  return states.data.subarray(at * width, (at + 1) * width);
+}
+
+/** The best of many, best first, equal ones in their order; a whole vocabulary is never sorted as objects. */
+function bestOf(ids: readonly number[], chances: Float64Array, topK: number): number[] {
+  const chanceOf = (id: number): number => chances[id] ?? 0;
+  const sorted = Float64Array.from(ids, chanceOf).sort();
+  const least = sorted[Math.max(0, sorted.length - topK)] ?? 0;
+  return ids
+    .filter((id) => chanceOf(id) >= least)
+    .sort((a, b) => chanceOf(b) - chanceOf(a))
+    .slice(0, topK);
+}
+
+function filled(
+  { text, maskAt }: PreparedText,
+  token: number,
+  score: number,
+  { tokenizer, padId }: TextReader,
+): FilledMask {
+  const ids = text.ids.with(maskAt, token).filter((id) => id !== padId);
+  return {
+    score,
+    token,
+    token_str: tokenizer.decode([token], { skipSpecial: false }),
+    sequence: tokenizer.decode(ids, { skipSpecial: true }),
+  };
+}

@@ -1,0 +1,144 @@
+/** `question-answering`: a question and a context to the parts of the context that answer it. */
+import {
+  type Question,
+  type QuestionParameters,
+  question,
+  questionParameters,
+} from '../../contract/task-schemas.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { ROUTE_SCORE_FLOOR } from '../classification.ts';
+import type { Floats } from '../floats.ts';
+import { readJsonInput } from '../json-input.ts';
+import { readModelJson, textConfig } from '../model-files.ts';
+import { answersOf, type ContextWindow } from '../spans.ts';
+import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
+import { loadTextReader, MAX_WINDOWS, type TextReader, windowsOf } from '../text.ts';
+import { loadTextGraph, type TextGraph } from '../text-graph.ts';
+import { type PairFramer, type PairRow, pairFramer } from '../text-pairs.ts';
+import type { Token } from '../tokenizer/token.ts';
+
+/** transformers' own. */
+const USUAL = { topK: 1, maxSeqLen: 384, maxQuestionLen: 64, maxAnswerLen: 15, mostStride: 128 };
+
+interface Part {
+  readonly row: PairRow;
+  readonly tokens: readonly Token[];
+}
+
+interface PreparedQuestion {
+  readonly context: string;
+  readonly parts: readonly Part[];
+  readonly isCut: boolean;
+  readonly parameters: QuestionParameters;
+}
+
+/** @throws MODEL_INVALID */
+export async function loadQuestionAnswering(source: ModelSource): Promise<TaskModel<PreparedQuestion>> {
+  const reader = await loadTextReader(
+    source.folder,
+    await readModelJson(source.folder, 'config.json', textConfig),
+  );
+  const framer = pairFramer(reader);
+  const graph = await loadTextGraph(source, reader.padId);
+  const [start, end] = logitNames(graph);
+
+  const model: TaskModel<PreparedQuestion> = {
+    maxBatchSize: graph.maxBatchSize,
+    executionProvider: graph.executionProvider,
+    async prepare(task) {
+      const parameters = questionParameters.parse(task.parameters ?? {});
+      return cutContext(reader, framer, readJsonInput(task.body, question), parameters);
+    },
+    shapeKey: ({ parts }) => graph.shapeKey(parts.map(({ row }) => row)),
+    async run(batch) {
+      const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
+      const [starts, ends] = await graph.runAll(rows, [start, end], 'token');
+      return batch.map((asked) => {
+        const count = asked.parts.length;
+        const logits = { starts: starts?.splice(0, count) ?? [], ends: ends?.splice(0, count) ?? [] };
+        return answerOf(asked, logits, reader.clsId);
+      });
+    },
+  };
+  const body = Buffer.from(JSON.stringify({ question: 'a', context: 'a' }));
+  await model.run([await model.prepare({ contentType: 'application/json', body })]);
+  return model;
+}
+
+/** @throws MODEL_INVALID */
+function logitNames({ outputs }: TextGraph): [string, string] {
+  const has = (name: string): boolean => outputs.some((output) => output.name === name);
+  if (has('start_logits') && has('end_logits')) return ['start_logits', 'end_logits'];
+  const given = outputs.map(({ name }) => name).join(', ');
+  throw new AppError('MODEL_INVALID', `the graph gives ${given}; start_logits and end_logits are wanted`);
+}
+
+/** @throws INPUT_EMPTY, INPUT_INVALID, PARAMETERS_INVALID */
+function cutContext(
+  reader: TextReader,
+  framer: PairFramer,
+  asked: Question,
+  parameters: QuestionParameters,
+): PreparedQuestion {
+  const maxTokens = Math.min(parameters.max_seq_len ?? USUAL.maxSeqLen, reader.maxTokens);
+  const maxQuestion = parameters.max_question_len ?? USUAL.maxQuestionLen;
+  const words = reader.tokens(asked.question, maxQuestion, 'right').slice(0, maxQuestion);
+  if (words.length === 0) throw new AppError('INPUT_EMPTY', 'the question is blank');
+  const room = framer.roomIn(maxTokens) - words.length;
+  if (room < 1)
+    throw new AppError(
+      'INPUT_INVALID',
+      `the question has ${words.length} tokens and leaves no room for the context in ${maxTokens}`,
+    );
+  const stride = strideOf(parameters.doc_stride, maxTokens, room);
+  const most = MAX_WINDOWS * (room - stride) + stride;
+  const tokens = reader.tokens(asked.context, most + 1, 'right');
+  if (tokens.length === 0) throw new AppError('INPUT_EMPTY', 'the context is blank');
+  const parts = windowsOf(Math.min(tokens.length, most), room, stride).map(({ from, to }) => {
+    const own = tokens.slice(from, to);
+    return { row: framer.frame(words, own), tokens: own };
+  });
+  return { context: asked.context, parts, isCut: tokens.length > most, parameters };
+}
+
+/** Tokens that neighbouring windows share. @throws PARAMETERS_INVALID */
+function strideOf(wanted: number | undefined, maxTokens: number, room: number): number {
+  const usual = Math.min(Math.floor(maxTokens / 2), USUAL.mostStride);
+  if (wanted !== undefined && wanted >= room)
+    throw new AppError('PARAMETERS_INVALID', `doc_stride: must be below ${room}, the room for the context`);
+  return wanted ?? Math.min(usual, room - 1);
+}
+
+function answerOf(
+  { context, parts, isCut, parameters }: PreparedQuestion,
+  { starts, ends }: { readonly starts: readonly Floats[]; readonly ends: readonly Floats[] },
+  clsId: number | undefined,
+): Answer {
+  const windows = parts.map(({ row, tokens }, index): ContextWindow => {
+    const clsAt = row.ids.flatMap((id, at) => (id === clsId ? [at] : []));
+    const [startLogits, endLogits] = [starts[index], ends[index]].map((logits) => logitsOf(logits, row));
+    if (!startLogits || !endLogits) throw new AppError('INVARIANT_BROKEN', 'a row without logits');
+    return { tokens, at: row.secondAt, clsAt, startLogits, endLogits };
+  });
+  const { spans, routeScore } = answersOf(windows, {
+    context,
+    topK: parameters.top_k ?? USUAL.topK,
+    maxLength: parameters.max_answer_len ?? USUAL.maxAnswerLen,
+    mayBeImpossible: parameters.handle_impossible_answer ?? false,
+    alignsToWords: parameters.align_to_words ?? true,
+  });
+  const isBroken = windows.some(({ startLogits, endLogits }) =>
+    [startLogits, endLogits].some((logits) => logits.some(Number.isNaN)),
+  );
+  return {
+    output: spans,
+    ...(isCut && { isCut }),
+    routeScore: isCut || isBroken ? ROUTE_SCORE_FLOOR : routeScore,
+  };
+}
+
+/** f32[S]; some graphs give f32[S,1]. @throws MODEL_INVALID */
+function logitsOf(logits: Floats | undefined, { ids }: PairRow): Float32Array {
+  if (logits?.dims[0] === ids.length && logits.data.length === ids.length) return logits.data;
+  throw new AppError('MODEL_INVALID', `the graph gives [${logits?.dims}] for ${ids.length} tokens`);
+}

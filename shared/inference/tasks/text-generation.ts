@@ -1,0 +1,154 @@
+/** `text-generation`: a prompt goes on, token by token, as Text Generation Inference (TGI) answers it. */
+import {
+  type FinishReason,
+  type GeneratedToken,
+  type TextGenerationParameters,
+  textGenerationParameters,
+} from '../../contract/task-schemas.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { generateTokens } from '../generate-tokens.ts';
+import { type Generator, loadGenerator } from '../generation.ts';
+import type { Answer, ModelSource, RunControl, TaskModel } from '../task-model.ts';
+import { TokenText } from '../tokens.ts';
+import { decodeUtf8 } from '../utf8.ts';
+
+interface PreparedPrompt {
+  readonly text: string;
+  readonly ids: readonly number[];
+  readonly isCut: boolean;
+  readonly parameters: TextGenerationParameters;
+}
+
+/** TGI's; what a folder says is how long an answer may be at most. */
+const DEFAULT_NEW_TOKENS = 100;
+/** Where the folder does not say how much the model reads. */
+const DEFAULT_POSITIONS = 2_048;
+
+/** @throws MODEL_INVALID */
+export async function loadTextGeneration(source: ModelSource): Promise<TaskModel<PreparedPrompt>> {
+  const generator = await loadGenerator(source, 'causal');
+  const { config, tokens } = generator;
+  const positions =
+    config.max_position_embeddings ?? config.n_positions ?? tokens.maxTokens ?? DEFAULT_POSITIONS;
+
+  const model: TaskModel<PreparedPrompt> = {
+    // One at a time: a padded neighbour changes the last digits, and so in the end the words.
+    maxBatchSize: 1,
+    executionProvider: generator.executionProvider,
+    async prepare(input) {
+      const parameters = textGenerationParameters.parse(input.parameters ?? {});
+      const text = decodeUtf8(input.body);
+      const { ids, isCut } = tokens.read(text, Number.MAX_SAFE_INTEGER);
+      const { truncate } = parameters;
+      const kept = truncate === undefined ? ids : ids.slice(-truncate);
+      // A prompt that lost its beginning in silence would be a wrong answer: TGI refuses too.
+      if (kept.length >= positions)
+        throw new AppError(
+          'INPUT_TOO_LARGE',
+          `the prompt has ${kept.length} tokens; the model reads ${positions} with its answer (parameter truncate)`,
+        );
+      return { text, ids: kept, isCut: isCut || kept.length < ids.length, parameters };
+    },
+    shapeKey: () => 'one',
+    async run(batch, control) {
+      const answers: Answer[] = [];
+      for (const prompt of batch) answers.push(await answer(generator, { prompt, positions, control }));
+      return answers;
+    },
+  };
+  // The first run allocates, and shows whether graph, tokenizer and settings fit together.
+  const parameters = { max_new_tokens: 2 };
+  await model.run([await model.prepare({ contentType: 'text/plain', body: Buffer.from('a'), parameters })]);
+  return model;
+}
+
+async function answer(
+  generator: Generator,
+  {
+    prompt,
+    positions,
+    control,
+  }: { prompt: PreparedPrompt; positions: number; control: RunControl | undefined },
+): Promise<Answer> {
+  const { tokens } = generator;
+  const { ids, parameters, isCut } = prompt;
+  const { stop = [], seed, return_full_text, details, truncate: _cut, ...rest } = parameters;
+  const stream = new TokenText(tokens);
+  const said: GeneratedToken[] = [];
+  let written = '';
+  const found = await generateTokens(generator, {
+    encoded: undefined,
+    prompt: ids,
+    parameters: { ...rest, do_sample: isSampling(parameters) },
+    positions,
+    defaultNewTokens: DEFAULT_NEW_TOKENS,
+    seed,
+    control,
+    onToken(id, logprob, isLast) {
+      const special = tokens.specialIds.has(id);
+      const piece = special ? '' : stream.push(id);
+      written += piece;
+      const isStopped = stopEnd(written, piece, stop) !== undefined;
+      const token = {
+        id,
+        text: special ? tokens.write([id], { withSpecial: true }) : piece,
+        logprob,
+        special,
+      };
+      said.push(token);
+      control?.onToken?.(token, isLast || isStopped);
+      return isStopped;
+    },
+  });
+  const whole = tokens.write(found.tokens);
+  const end = found.reason === 'told' ? stopEnd(whole, whole, stop) : undefined;
+  const text = whole.slice(0, end);
+  return {
+    output: {
+      generated_text: return_full_text === true ? prompt.text + text : text,
+      ...(details === true && {
+        details: {
+          finish_reason: reasonOf(found.reason),
+          generated_tokens: found.tokens.length,
+          input_length: ids.length,
+          prefill: [],
+          tokens: said,
+          ...(seed !== undefined && { seed }),
+        },
+      }),
+    },
+    routeScore: found.meanLogprob,
+    ...(isCut && { isCut: true }),
+  };
+}
+
+/** As TGI: who asks for any of these wants chance. */
+function isSampling({ do_sample, temperature, top_k, top_p }: TextGenerationParameters): boolean {
+  return do_sample ?? [temperature, top_k, top_p].some((one) => one !== undefined);
+}
+
+/**
+ * Where the first of the words that end an answer ends, looked for where the last piece may have made it whole.
+ *
+ * @returns undefined where there is none yet
+ */
+function stopEnd(written: string, piece: string, stop: readonly string[]): number | undefined {
+  const ends = stop.flatMap((word) => {
+    const from = Math.max(0, written.length - piece.length - word.length + 1);
+    const at = written.indexOf(word, from);
+    return at < 0 ? [] : [at + word.length];
+  });
+  return ends.length === 0 ? undefined : Math.min(...ends);
+}
+
+function reasonOf(reason: 'length' | 'end' | 'told' | 'aborted'): FinishReason {
+  switch (reason) {
+    case 'end':
+      return 'eos_token';
+    case 'told':
+      return 'stop_sequence';
+    case 'length':
+    case 'aborted':
+      return 'length';
+  }
+}

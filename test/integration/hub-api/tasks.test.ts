@@ -1,0 +1,311 @@
+/**
+ * Every task by Hugging Face's own client, over a real socket. The tasks of devices answer from a list of answers of their form, which
+ * is what this is about; those that generate run for real, and say what Python says.
+ */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { InferenceClient } from '@huggingface/inference';
+import { HubServer } from '../../../cloud/api/server.ts';
+import type { TaskName } from '../../../shared/contract/tasks.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
+import { GENERATION, type GenerationHub, references, startGenerationHub } from '../../support/generation.ts';
+import { startHubApi, type TestHubApi } from '../../support/hub-api.ts';
+
+const PICTURE = new Blob([new Uint8Array(await readFile(join(GENERATION, 'picture.png')))]);
+const BOX = { label: 'dog', score: 0.9, box: { xmin: 1, ymin: 2, xmax: 3, ymax: 4 } };
+const ENTITY = { entity_group: 'PER', score: 0.99, word: 'Ada', start: 0, end: 3 };
+const SPAN = { answer: 'Ada', score: 0.8, start: 0, end: 3 };
+const FILLED = { score: 0.5, token: 7, token_str: 'film', sequence: 'a film' };
+const LABELS = [
+  { label: 'good', score: 0.75 },
+  { label: 'bad', score: 0.25 },
+];
+
+const CANNED: Partial<Record<TaskName, unknown>> = {
+  'image-classification': LABELS,
+  'object-detection': [BOX],
+  'text-classification': LABELS,
+  'token-classification': [ENTITY],
+  'question-answering': [SPAN],
+  'zero-shot-classification': LABELS,
+  'feature-extraction': [[1, 2, 3]],
+  'fill-mask': [FILLED],
+  'text-generation': {
+    generated_text: ' then',
+    details: {
+      finish_reason: 'stop_sequence',
+      generated_tokens: 2,
+      input_length: 3,
+      prefill: [],
+      tokens: [],
+    },
+  },
+};
+
+describe('the tasks of devices, asked by @huggingface/inference', () => {
+  let hub: TestHubApi;
+  let server: HubServer;
+  let client: InferenceClient;
+  const at = (task: TaskName) => ({ endpointUrl: `http://127.0.0.1:${server.port}/hf/models/${task}` });
+  before(async () => {
+    const models = Object.fromEntries(Object.keys(CANNED).map((task) => [task, task as TaskName]));
+    hub = await startHubApi({ models });
+    hub.answer = ({ model }) => CANNED[model as TaskName];
+    server = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
+    await server.start();
+    client = new InferenceClient(hub.inferKey);
+  });
+  after(async () => {
+    await server.stop();
+    await hub.stop();
+  });
+  const lastInput = () => hub.asked.at(-1)?.input;
+
+  it('image classification and object detection', async () => {
+    assert.deepEqual(
+      await client.imageClassification({ ...at('image-classification'), data: PICTURE }),
+      LABELS,
+    );
+    assert.deepEqual(await client.objectDetection({ ...at('object-detection'), data: PICTURE }), [BOX]);
+    assert.equal(lastInput()?.body.length, PICTURE.size, 'as it was sent');
+  });
+
+  it('text and token classification', async () => {
+    assert.deepEqual(await client.textClassification({ ...at('text-classification'), inputs: 'a' }), LABELS);
+    const read = await client.tokenClassification({
+      ...at('token-classification'),
+      inputs: 'Ada',
+      parameters: { aggregation_strategy: 'simple' },
+    });
+    assert.deepEqual(read, [ENTITY]);
+    assert.deepEqual(lastInput()?.parameters, { aggregation_strategy: 'simple' });
+  });
+
+  it('question answering', async () => {
+    const inputs = { question: 'Who?', context: 'Ada' };
+    assert.deepEqual(await client.questionAnswering({ ...at('question-answering'), inputs }), SPAN);
+    assert.deepEqual(JSON.parse(Buffer.from(lastInput()?.body ?? []).toString()), inputs);
+  });
+
+  it('zero-shot classification', async () => {
+    const read = await client.zeroShotClassification({
+      ...at('zero-shot-classification'),
+      inputs: 'a film',
+      parameters: { candidate_labels: ['good', 'bad'] },
+    });
+    assert.deepEqual(read, LABELS);
+  });
+
+  it('feature extraction, at both addresses, of one text and of several', async () => {
+    const task = 'feature-extraction';
+    assert.deepEqual(await client.featureExtraction({ ...at(task), inputs: 'a' }), [[1, 2, 3]]);
+    const endpointUrl = `${at(task).endpointUrl}/pipeline/feature-extraction`;
+    const rows = await client.featureExtraction({ endpointUrl, inputs: ['a', 'b'], normalize: true });
+    assert.deepEqual(rows, [
+      [1, 2, 3],
+      [1, 2, 3],
+    ]);
+    assert.deepEqual(lastInput()?.parameters, { normalize: true });
+    await assert.rejects(
+      client.featureExtraction({
+        endpointUrl: `${at('fill-mask').endpointUrl}/pipeline/feature-extraction`,
+        inputs: 'a',
+      }),
+      /does fill-mask/,
+    );
+  });
+
+  it('fill mask', async () => {
+    assert.deepEqual(await client.fillMask({ ...at('fill-mask'), inputs: 'a [MASK]' }), [FILLED]);
+  });
+
+  it('a list of texts: an answer and a line of the ledger for each, up to 64', async () => {
+    const ask = (task: TaskName, inputs: unknown, more = {}) =>
+      fetch(at(task).endpointUrl, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${hub.inferKey}` },
+        body: JSON.stringify({ inputs, ...more }),
+      });
+    const lines = hub.usage.length;
+    assert.deepEqual(await (await ask('text-classification', ['a', 'b', 'c'])).json(), [
+      LABELS,
+      LABELS,
+      LABELS,
+    ]);
+    assert.deepEqual(await (await ask('fill-mask', ['a', 'b'])).json(), [[FILLED], [FILLED]]);
+    assert.equal(hub.usage.length, lines + 5);
+    assert.equal(new Set(hub.usage.map(({ requestId }) => requestId)).size, hub.usage.length);
+    for (const wrong of [[], new Array(65).fill('a'), ['a', 5]])
+      assert.equal((await ask('text-classification', wrong)).status, 400);
+    assert.equal((await ask('text-classification', 'a', { stream: true })).status, 400);
+  });
+});
+
+describe('text generation as it is asked for', () => {
+  let hub: TestHubApi;
+  before(async () => {
+    hub = await startHubApi({ models: { gpt: 'text-generation', questions: 'question-answering' } });
+    hub.answer = () => CANNED['text-generation'];
+  });
+  after(() => hub.stop());
+  const ask = async (path: string, body: unknown) => {
+    const response = await hub.app.request(`/hf/models/${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.inferKey}` },
+      body: JSON.stringify(body),
+    });
+    return { response, json: (await response.json()) as Record<string, unknown> };
+  };
+
+  it('takes OpenAI’s words in completions, and answers in them', async () => {
+    const { response, json } = await ask('gpt/v1/completions', {
+      ...{ model: 'whatever', prompt: 'Once', max_tokens: 5, temperature: 0, stop: 'end', n: 1, seed: 7 },
+    });
+    assert.equal(response.status, 200);
+    assert.deepEqual(json.choices, [{ index: 0, text: ' then', finish_reason: 'stop' }]);
+    assert.deepEqual(json.usage, { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 });
+    const { input } = hub.asked.at(-1) ?? assert.fail();
+    assert.equal(Buffer.from(input.body).toString(), 'Once');
+    const wanted = { max_new_tokens: 5, do_sample: false, stop: ['end'], seed: 7, details: true };
+    assert.deepEqual(input.parameters, wanted);
+    assert.deepEqual((await ask('gpt', { inputs: 'Once' })).json, [CANNED['text-generation']]);
+  });
+
+  it('refuses what it does not heed, in Hugging Face’s shape', async () => {
+    for (const [path, body, code] of [
+      ['gpt/v1/completions', { prompt: 'a', n: 2 }, 'PARAMETERS_INVALID'],
+      ['gpt/v1/completions', { prompt: 'a', frequency_penalty: 1 }, 'PARAMETERS_INVALID'],
+      ['gpt/v1/completions', { prompt: '' }, 'INPUT_EMPTY'],
+      ['gpt/v1/completions', { inputs: 'a' }, 'BAD_REQUEST'],
+      ['questions/v1/completions', { prompt: 'a' }, 'BAD_REQUEST'],
+      ['gpt', { inputs: ['a', 'b'], stream: true }, 'BAD_REQUEST'],
+      ['questions', { inputs: { question: 'Who?' } }, 'INPUT_INVALID'],
+    ] as const) {
+      const { response, json } = await ask(path, body);
+      assert.ok(response.status >= 400 && response.status < 500);
+      assert.equal(json.code, code, JSON.stringify(body));
+    }
+  });
+
+  it('a stream that cannot begin is a status, one that breaks is an event', async () => {
+    const token = { id: 1, text: 'a', logprob: -1, special: false };
+    hub.answer = () => {
+      throw new AppError('QUEUE_FULL');
+    };
+    assert.equal((await ask('gpt', { inputs: 'a', stream: true })).response.status, 429);
+    hub.answer = ({ onToken }) => {
+      onToken?.(token, false);
+      throw new AppError('RUNNER_CRASHED');
+    };
+    const broken = await hub.app.request('/hf/models/gpt', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.inferKey}` },
+      body: JSON.stringify({ inputs: 'a', stream: true }),
+    });
+    assert.equal(broken.status, 200);
+    assert.match(await broken.text(), /^data: .*"text":"a".*\n\ndata: .*"error_type":"RUNNER_CRASHED"/);
+  });
+});
+
+describe('the tasks that generate, asked by @huggingface/inference', () => {
+  let hub: GenerationHub;
+  let client: InferenceClient;
+  const at = (name: string) => ({ endpointUrl: `${hub.url}/hf/models/${name}` });
+  before(async () => {
+    hub = await startGenerationHub();
+    client = new InferenceClient(hub.key);
+  });
+  after(() => hub.stop());
+  const first = async (name: keyof Awaited<ReturnType<typeof references>>) => {
+    const [one] = (await references())[name];
+    assert.ok(one);
+    return one;
+  };
+
+  it('translation and summarization', async () => {
+    const { input, text } = await first('marian');
+    assert.deepEqual(await client.translation({ ...at('marian'), inputs: input }), {
+      translation_text: text,
+    });
+    const both = await client.translation({ ...at('marian'), inputs: [input, input] as unknown as string });
+    assert.deepEqual(both, [{ translation_text: text }, { translation_text: text }]);
+    const longer = await first('bart');
+    const summary = await client.summarization({ ...at('bart'), inputs: longer.input });
+    assert.deepEqual(summary, { summary_text: longer.text });
+  });
+
+  it('speech recognition and captions', async () => {
+    const heard = await first('whisper');
+    const data = new Blob([new Uint8Array(await readFile(join(GENERATION, 'sounds', heard.input)))]);
+    assert.deepEqual(await client.automaticSpeechRecognition({ ...at('whisper'), data }), {
+      text: heard.text,
+    });
+    const { text } = await first('vit-gpt2');
+    assert.deepEqual(await client.imageToText({ ...at('vit-gpt2'), data: PICTURE }), {
+      generated_text: text.trim(),
+    });
+  });
+
+  it('text generation, whole and token by token', async () => {
+    const { input, text, ids, parameters } = await first('gpt2');
+    const asked = { ...at('gpt2'), inputs: input, parameters };
+    assert.deepEqual(await client.textGeneration(asked), { generated_text: text });
+    const tokens = [];
+    let last: Awaited<ReturnType<ReturnType<typeof client.textGenerationStream>['next']>>['value'];
+    for await (last of client.textGenerationStream(asked)) tokens.push(last.token.id);
+    assert.deepEqual(tokens, ids);
+    assert.equal(last.generated_text, text);
+    assert.deepEqual(last.details, {
+      finish_reason: 'length',
+      generated_tokens: ids.length,
+      input_length: last.details.input_length,
+    });
+    await assert.rejects(client.textGeneration({ ...asked, parameters: { best_of: 3 } }), /best_of/);
+  });
+
+  it('streams in the form of Text Generation Inference at the task’s own address', async () => {
+    const { input, ids, logprobs } = await first('gpt2');
+    const response = await fetch(at('gpt2').endpointUrl, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.key}` },
+      body: JSON.stringify({ inputs: input, parameters: { max_new_tokens: ids.length }, stream: true }),
+    });
+    assert.equal(response.headers.get('content-type'), 'text/event-stream');
+    const events = (await response.text())
+      .split('\n\n')
+      .filter(Boolean)
+      .map(
+        (event) => JSON.parse(event.replace(/^data: /, '')) as { index: number; token: { logprob: number } },
+      );
+    assert.deepEqual(
+      events.map(({ index }) => index),
+      [...ids.keys()],
+    );
+    for (const [index, { token }] of events.entries())
+      assert.ok(Math.abs(token.logprob - (logprobs?.[index] ?? 0)) < 1e-3);
+  });
+
+  it('stops generating when the reader goes', async () => {
+    const leaving = new AbortController();
+    const response = await fetch(at('gpt2').endpointUrl, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.key}` },
+      signal: leaving.signal,
+      body: JSON.stringify({
+        inputs: 'a',
+        parameters: { max_new_tokens: 90, do_sample: true, temperature: 50, seed: 1 },
+        stream: true,
+      }),
+    });
+    const reader = response.body?.getReader();
+    await reader?.read();
+    leaving.abort();
+    for (let tries = 0; tries < 100 && hub.ended.length === 0; tries++) await delay(20);
+    const [end] = hub.ended.splice(0);
+    assert.ok(end && end.tokens < 90, `it went on for ${end?.tokens} tokens`);
+    assert.equal(end.code, 'EXPIRED');
+  });
+});
