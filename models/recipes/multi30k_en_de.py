@@ -205,7 +205,7 @@ def write_folder(folder: Path, tokenizer: Tokenizer, translator: Translator) -> 
             },
         },
         golden=[
-            {"input": {"text": text}, "output": [{"translation_text": answer}]}
+            {"input": {"text": text}, "output": {"translation_text": answer}}
             for text, answer in zip(GOLDEN, translate(translator, tokenizer, GOLDEN, BEAMS))
         ],
         model_files=GRAPHS,
