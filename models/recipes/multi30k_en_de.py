@@ -27,7 +27,7 @@ BATCH_TOKENS = 1024
 PEAK_RATE = 2e-3
 WARM_UP = 800
 LABEL_SMOOTHING = 0.1
-# One head of this decoder layer is taught where to look (arXiv:1607.01628): alone it takes the first half of the training to find out.
+# One head of this decoder layer is taught where to look (arXiv:1607.01628): alone it is half of the training in finding out.
 GUIDED_LAYER, GUIDED_HEAD, GUIDED_SHARE = 1, 0, 1.0
 # The weights that are kept: a running mean over about this many last steps.
 AVERAGED_STEPS = 300
