@@ -22,12 +22,12 @@ NAME = "multi30k-en-de"
 SHAPE = Shape(
     words=5000, width=160, heads=4, encoder_layers=4, decoder_layers=3, inner=320, positions=256, dropout=0.1
 )
-EPOCHS = 8
+EPOCHS = 9
 BATCH_TOKENS = 1024
 PEAK_RATE = 2e-3
 WARM_UP = 800
 LABEL_SMOOTHING = 0.1
-# One head of this decoder layer is taught where to look (arXiv:1607.01628): alone it takes the first half of the training to find out.
+# One head of this decoder layer is taught where to look (arXiv:1607.01628): alone it is half of the training in finding out.
 GUIDED_LAYER, GUIDED_HEAD, GUIDED_SHARE = 1, 0, 1.0
 # The weights that are kept: a running mean over about this many last steps.
 AVERAGED_STEPS = 300
@@ -205,7 +205,7 @@ def write_folder(folder: Path, tokenizer: Tokenizer, translator: Translator) -> 
             },
         },
         golden=[
-            {"input": {"text": text}, "output": [{"translation_text": answer}]}
+            {"input": {"text": text}, "output": {"translation_text": answer}}
             for text, answer in zip(GOLDEN, translate(translator, tokenizer, GOLDEN, BEAMS))
         ],
         model_files=GRAPHS,

@@ -22,7 +22,7 @@ NAME = "sst2-minilm-l3-int8"
 # Every second layer of six.
 LAYERS = (0, 2, 4)
 WORDS = 8000
-EPOCHS = 2
+EPOCHS = 1
 BATCH = 32
 BODY_RATE = 1e-4
 HEAD_RATE = 1e-3

@@ -1,1 +1,1 @@
-"""What the four recipes share: run set-up, data, export and quantization, the model folder."""
+"""What the recipes share: run set-up, data, export and quantization, the model folder."""

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 OPSET = 17
 # An initializer below this size stays float: its scales would weigh as much as what it saves.
