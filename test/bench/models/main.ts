@@ -62,12 +62,13 @@ runTool(async () => {
     );
   const limit = Number(values.limit ?? Number.POSITIVE_INFINITY);
   const folders = await findModelFolders(inTree('models'), (path, error) => console.error(path, error));
-  const rows: Measured[] = [];
+  const rows = only === undefined ? [] : await earlierRows();
   for (const folder of folders.filter(({ spec }) => only === undefined || only.includes(spec.name))) {
     const row = await measure(folder, { data, limit, python });
     console.log(JSON.stringify(row));
-    rows.push(row);
+    rows.splice(0, rows.length, ...rows.filter(({ model }) => model !== row.model), row);
   }
+  rows.sort((a, b) => (a.model < b.model ? -1 : 1));
   const machine = await machineFacts();
   await mkdir(RESULTS_FOLDER, { recursive: true });
   await writeFile(join(RESULTS_FOLDER, 'models.json'), `${JSON.stringify({ machine, rows }, null, 2)}\n`);
@@ -75,6 +76,12 @@ runTool(async () => {
   console.log(`\n${text}`);
   if (values.page) await writeFile(inTree('docs/models.md'), text);
 });
+
+/** What an earlier run has written: a run of single models goes on with it. */
+async function earlierRows(): Promise<Measured[]> {
+  const text = await readFile(join(RESULTS_FOLDER, 'models.json'), 'utf8').catch(() => '{"rows": []}');
+  return (JSON.parse(text) as { rows: Measured[] }).rows;
+}
 
 interface How {
   readonly data: string;
