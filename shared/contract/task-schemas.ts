@@ -46,7 +46,7 @@ export const entity = z.object({
 export type Entity = z.infer<typeof entity>;
 
 export const tokenClassificationParameters = z.strictObject({
-  /** How tokens become words; `none` when left out, as transformers' pipeline. */
+  /** How tokens become entities; `simple` when left out. */
   aggregation_strategy: z.enum(['none', 'simple', 'first', 'average', 'max']).optional(),
   /** Labels to leave out; `O` when left out. */
   ignore_labels: z.array(z.string()).max(1_000).optional(),

@@ -1,6 +1,6 @@
 /** A hub as a program of its own, with the tiny models of test/fixtures: for clients that others have written. */
 import { cp, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from './fixed.ts';
@@ -22,17 +22,19 @@ export interface HubProgramOptions {
   /** Of a hub that has run before: this one goes on with it. */
   readonly folder?: string;
   readonly args?: readonly string[];
+  /** Model folders beside `colours` and `words`. */
+  readonly models?: readonly string[];
 }
 
 /** Ready to answer for the models `colours` and `words` when it returns; ends with the test. */
 export async function startHubProgram(
   t: TestContext,
-  { folder: before, args = [] }: HubProgramOptions = {},
+  { folder: before, args = [], models = [] }: HubProgramOptions = {},
 ): Promise<HubProgram> {
   const folder = before === undefined ? await temporaryFolder(t) : join(before, '..', '..');
   const [port, mqttPort] = [await freePort(), await freePort()];
-  for (const name of ['colours', 'words'])
-    await cp(join(FIXTURES, name), join(folder, 'models', name), { recursive: true });
+  for (const model of [join(FIXTURES, 'colours'), join(FIXTURES, 'words'), ...models])
+    await cp(model, join(folder, 'models', basename(model)), { recursive: true });
   const data = join(folder, 'data');
   const hub = outrider(t, [
     ...['hub', '--data', data, '--models', join(folder, 'models')],

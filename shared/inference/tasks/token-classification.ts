@@ -23,6 +23,9 @@ import { loadTextGraph } from '../text-graph.ts';
 import type { Token } from '../tokenizer/token.ts';
 import { decodeUtf8 } from '../utf8.ts';
 
+/** As Hugging Face's own servers answer: its official client refuses entities that are no groups. */
+const USUAL_STRATEGY = 'simple';
+
 /** A part of the text that one row reads. */
 interface Part {
   readonly row: TextRow;
@@ -68,7 +71,7 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
 
 /** @throws INPUT_EMPTY, PARAMETERS_INVALID */
 function cutText(reader: TextReader, text: string, parameters: TokenClassificationParameters): PreparedText {
-  const { stride, aggregation_strategy: strategy = 'none' } = parameters;
+  const { stride, aggregation_strategy: strategy = USUAL_STRATEGY } = parameters;
   if (stride === undefined) {
     const { ids, types, tokens, isTruncated, unknownShare } = reader.encode(text);
     const parts = [{ row: { ids, types }, tokens, shared: 0 }];
@@ -99,7 +102,7 @@ interface Frame {
 function answerOf(prepared: PreparedText, logits: readonly Floats[], frame: Frame): Answer {
   const { text, parts, isCut, isUnsure, parameters } = prepared;
   const options = {
-    strategy: parameters.aggregation_strategy ?? 'none',
+    strategy: parameters.aggregation_strategy ?? USUAL_STRATEGY,
     labels: frame.labels,
     ignoreLabels: parameters.ignore_labels ?? ['O'],
     join: frame.reader.tokenizer.join,
