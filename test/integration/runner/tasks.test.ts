@@ -146,7 +146,11 @@ test('what a task cannot take is refused with its code, and the runner goes on',
     jsonInput({ question: 'a', context: 'a' }, { doc_stride: 100 }),
     'PARAMETERS_INVALID',
   );
-  await refuses('ner-bert', textInput('a', { stride: 12 }), 'PARAMETERS_INVALID');
+  await refuses(
+    'ner-bert',
+    textInput('a', { stride: 12, aggregation_strategy: 'none' }),
+    'PARAMETERS_INVALID',
+  );
   await refuses(
     'ner-bert',
     textInput('a', { stride: 46, aggregation_strategy: 'max' }),
