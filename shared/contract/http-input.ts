@@ -41,13 +41,14 @@ export function maxBodyBytes(task: TaskName): number {
   return Math.floor(MAX_INPUT_BYTES[inputKind] * JSON_GROWTH[inputKind]);
 }
 
-/** @throws INPUT_EMPTY, BAD_REQUEST, PARAMETERS_INVALID, INPUT_INVALID */
+/** @throws INPUT_EMPTY, INPUT_TOO_LARGE, BAD_REQUEST, PARAMETERS_INVALID, INPUT_INVALID */
 export function readInput(task: TaskName, body: Uint8Array, contentType: string | undefined): TaskInput {
   if (body.length === 0) throw new AppError('INPUT_EMPTY');
   const { inputKind } = TASKS[task];
   const fallback = CONTENT_TYPES[inputKind];
   const json = readJsonBody(task, body, contentType);
   if (json !== undefined) return inputOf(task, json);
+  refuseTooLarge(task, body);
   const isFile = inputKind === 'image' || inputKind === 'audio';
   const honest = isFile && contentType?.startsWith(`${inputKind}/`) ? contentType : fallback;
   return { contentType: honest.length <= MAX_CONTENT_TYPE_CHARACTERS ? honest : fallback, body };
@@ -76,14 +77,21 @@ export function readJsonBody(
   throw new AppError('BAD_REQUEST', `the JSON body must be {"inputs": ${form}, "parameters"?: object}`);
 }
 
-/** @throws INPUT_EMPTY, BAD_REQUEST, PARAMETERS_INVALID, INPUT_INVALID */
+/** @throws INPUT_EMPTY, INPUT_TOO_LARGE, BAD_REQUEST, PARAMETERS_INVALID, INPUT_INVALID */
 export function inputOf(task: TaskName, json: JsonBody): TaskInput {
   const { inputKind, needsParameters } = TASKS[task];
   const input = { contentType: CONTENT_TYPES[inputKind], body: bodyOf(task, json.inputs) };
+  refuseTooLarge(task, input.body);
   const parameters = parametersOf(task, json);
   return parameters === undefined && !needsParameters
     ? input
     : { ...input, parameters: checked(task, parameters ?? {}) };
+}
+
+/** @throws INPUT_TOO_LARGE */
+function refuseTooLarge(task: TaskName, body: Uint8Array): void {
+  const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
+  if (body.length > maxBytes) throw new AppError('INPUT_TOO_LARGE', `the input is over ${maxBytes} bytes`);
 }
 
 /** @throws INPUT_EMPTY, BAD_REQUEST, INPUT_INVALID */

@@ -4,8 +4,9 @@ import { fileURLToPath } from 'node:url';
 import { Batcher } from '../../../cloud/batcher/batcher.ts';
 import { LocalEngine } from '../../../cloud/engine/local-engine.ts';
 import type { Classification } from '../../../shared/contract/task-schemas.ts';
-import type { TaskInput } from '../../../shared/contract/tasks.ts';
+import { RANKED_TASKS, type TaskInput } from '../../../shared/contract/tasks.ts';
 import { readGolden } from '../../../shared/inference/golden.ts';
+import { differenceOf } from '../../../shared/inference/golden-difference.ts';
 import { startRunner } from '../../../shared/inference/runner-process.ts';
 import { findModelFolders } from '../../../shared/release/model-folder.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
@@ -55,6 +56,11 @@ for (const { spec, path } of folders) {
     const together = await Promise.all(inputs.map((input) => ask(spec.name, input)));
     for (const [index, { output }] of spec.golden.entries()) {
       const alone = await ask(spec.name, inputs[index] as TaskInput);
+      if (!RANKED_TASKS.has(spec.task)) {
+        for (const answer of [alone, together[index]])
+          assert.equal(differenceOf(spec.task, output, answer), undefined, 'another answer');
+        continue;
+      }
       for (const { label, score } of output as Classification[]) {
         for (const answer of [alone, together[index] ?? []]) {
           const ours = answer.find((entry) => entry.label === label)?.score ?? Number.NaN;
