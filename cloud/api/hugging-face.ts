@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { jsonBody, maxBodyBytes } from '../../shared/contract/http-input.ts';
 import { DEFAULT_DEADLINE_MS } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import { MAX_INPUT_BYTES, TASKS, type TaskInput, type TaskName } from '../../shared/contract/tasks.ts';
+import { TASKS, type TaskInput, type TaskName } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { InferenceReply, InferenceRequest, Inferencer, ModelCatalog, UsageLedger } from '../ports.ts';
@@ -100,7 +100,6 @@ function runTask(c: Context<HubEnv>, options: HuggingFaceOptions, wanted?: TaskN
   const task = taskOf(model, options, wanted);
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
     const { inputs, isList, isStreamed } = readTaskRequest(task, body, c.req.header('content-type'));
-    for (const { body: one } of inputs) checkSize(task, one.length);
     const [only] = inputs;
     if (isStreamed && only) {
       const input = { ...only, parameters: { ...only.parameters, details: true } };
@@ -121,7 +120,6 @@ function complete(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Resp
   const said = { requestId: c.get('requestId'), atMs: clock.nowAtMs(), model };
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
     const { input, isStreamed } = readCompletion(body);
-    checkSize(task, input.body.length);
     if (isStreamed) {
       const toEvent = (event: TokenEvent): object => toChunk(event, said);
       return stream(c, options, { model, arrivedMonoMs, input, toEvent, lastLine: '[DONE]' });
@@ -247,8 +245,3 @@ function say(c: Context<HubEnv>, [reply]: readonly InferenceReply[]): void {
 
 const answerJson = (c: Context<HubEnv>, value: unknown): Response =>
   c.body(JSON.stringify(value), 200, { 'content-type': 'application/json' });
-
-function checkSize(task: TaskName, bytes: number): void {
-  const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
-  if (bytes > maxBytes) throw new AppError('INPUT_TOO_LARGE', `the input is over ${maxBytes} bytes`);
-}

@@ -31,8 +31,9 @@ async function setUp(
   const advance = async (ms: number): Promise<void> => {
     for (let passed = 0; passed < ms; passed += 5_000) {
       await clock.advance(5_000);
-      // A file may be written now, and the next look waits for it.
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      // A file may be written now, and the next look waits for it: under its temporary name until it is whole.
+      do await new Promise((resolve) => setTimeout(resolve, 20));
+      while ((await readdir(kept)).some((name) => name.endsWith('.tmp')));
     }
   };
   return { clock, logger, told, folder: kept, keeper, router, metrics, advance };

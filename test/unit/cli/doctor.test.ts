@@ -140,7 +140,8 @@ test('tries each model in a runner of its own, and goes on after one that fails'
     } as unknown as Runner;
   };
   const loaded = await checkModels(MODELS, { startRunner, selfTest: undefined });
-  assert.deepEqual(levels(loaded), ['ok', 'ok', 'ok', 'ok']);
+  assert.ok(loaded.length >= 4);
+  assert.ok(loaded.every(({ level }) => level === 'ok'));
   const tested = await checkModels(MODELS, {
     startRunner,
     selfTest: async (_runner, { spec }) => {
@@ -148,7 +149,11 @@ test('tries each model in a runner of its own, and goes on after one that fails'
       return { kind: 'golden', medianMs: 3 };
     },
   });
-  assert.deepEqual(levels(tested), ['ok', 'fail', 'ok', 'ok']);
+  assert.equal(tested.length, loaded.length);
+  assert.deepEqual(
+    tested.filter(({ level }) => level !== 'ok').map(({ about }) => about),
+    ['model cifar10-vit'],
+  );
   assert.match(tested[1]?.found ?? '', /golden input 2 \(MODEL_SELF_TEST_FAILED\)/);
   assert.match(tested[0]?.found ?? '', /golden answers.*3\.0 ms/);
   assert.equal(running, 0);
