@@ -4,7 +4,9 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { type DescribeOptions, stageModel } from '../../../shared/cli/import/stage-model.ts';
 import { openModelFolder } from '../../../shared/release/model-folder.ts';
+import { toAppError } from '../../../shared/runtime/errors.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { HuggingFaceHub } from '../../support/hugging-face-hub.ts';
 import { onnxFile } from '../../support/onnx-file.ts';
@@ -22,6 +24,16 @@ async function pull(t: TestContext, args: readonly string[], env: NodeJS.Process
   const program = outrider(t, ['models', 'pull', ...args], { env });
   const { code } = await program.exited;
   return { code, output: program.output() };
+}
+
+/** What it is refused with, as a command says it; nothing is left of it. */
+async function refusal(work: () => Promise<unknown>, into: string): Promise<string> {
+  const error = await work().then(
+    () => assert.fail('it is taken'),
+    (failure: unknown) => toAppError(failure),
+  );
+  assert.deepEqual(await readdir(into), []);
+  return `${error.message} (${error.code})`;
 }
 
 /** A starter or fixture model as its exporter left it: without our file. */
@@ -116,43 +128,44 @@ test('labels may come from a file, as lines or JSON', async (t) => {
 
 test('each refusal names the file and the reason, and leaves nothing behind', async (t) => {
   const into = await temporaryFolder(t);
-  const broken = async (change: (folder: string) => Promise<unknown>, ...args: string[]): Promise<string> => {
+  // In this process: what a command prints of an error is the same for all of them.
+  const broken = async (
+    change: (folder: string) => Promise<unknown>,
+    described: DescribeOptions = {},
+  ): Promise<string> => {
     const folder = await foreign(t, `${FIXTURES}/words`);
     await change(folder);
-    const { code, output } = await pull(t, [folder, '--into', into, ...args]);
-    assert.equal(code, 1, output);
-    assert.deepEqual(await readdir(into), []);
-    return output;
+    return refusal(() => stageModel(folder, join(into, 'stage'), { ...described, isShown: false }), into);
   };
   const graph = (parts: Parameters<typeof onnxFile>[0]) => (folder: string) =>
     writeFile(join(folder, 'onnx/model.onnx'), onnxFile(parts));
-  const task = ['--task', 'text-classification'];
+  const task = { task: 'text-classification' };
   assert.match(
-    await broken(graph({ nodes: [{ op: 'Magic', domain: 'acme' }] }), ...task),
+    await broken(graph({ nodes: [{ op: 'Magic', domain: 'acme' }] }), task),
     /model\.onnx needs custom operators.*acme:Magic \(MODEL_INVALID\)/,
   );
   assert.match(
-    await broken(graph({ initializers: [{ name: 'w', location: '../../secret' }] }), ...task),
+    await broken(graph({ initializers: [{ name: 'w', location: '../../secret' }] }), task),
     /takes weights from “\.\.\/\.\.\/secret”, which is outside of its folder/,
   );
   assert.match(
-    await broken(graph({ initializers: [{ name: 'w', location: 'model.onnx_data' }] }), ...task),
+    await broken(graph({ initializers: [{ name: 'w', location: 'model.onnx_data' }] }), task),
     /takes weights from onnx\/model\.onnx_data, which is missing/,
   );
   assert.match(
-    await broken((folder) => writeFile(join(folder, 'onnx/model.onnx'), 'a pointer'), ...task),
+    await broken((folder) => writeFile(join(folder, 'onnx/model.onnx'), 'a pointer'), task),
     /model\.onnx.* is not an ONNX file/,
   );
   assert.match(
-    await broken((folder) => rm(join(folder, 'tokenizer.json')), ...task),
+    await broken((folder) => rm(join(folder, 'tokenizer.json')), task),
     /tokenizer\.json is missing/,
   );
   assert.match(
-    await broken((folder) => rm(join(folder, 'onnx'), { recursive: true }), ...task),
+    await broken((folder) => rm(join(folder, 'onnx'), { recursive: true }), task),
     /has no \.onnx file/,
   );
   assert.match(
-    await broken((folder) => writeFile(join(folder, 'tokenizer.json'), '{}'), ...task),
+    await broken((folder) => writeFile(join(folder, 'tokenizer.json'), '{}'), task),
     /tokenizer\.json: model: .* \(MODEL_INVALID\)/,
   );
   assert.match(
@@ -160,7 +173,7 @@ test('each refusal names the file and the reason, and leaves nothing behind', as
     /cannot be told from “Newest” in config\.json; say it with --task/,
   );
   assert.match(
-    await broken(async () => undefined, ...task, '--max-size', '1KB'),
+    await broken(async () => undefined, { ...task, maxSize: '1KB' }),
     /the limit is 1000.*\(INPUT_TOO_LARGE\)/s,
   );
 });
@@ -177,18 +190,15 @@ test('a bare graph is told what it is: nothing is guessed that could be wrong', 
   );
   const into = join(folder, 'models');
   await mkdir(into);
-  const say = async (...args: string[]): Promise<string> =>
-    (await pull(t, [bare, '--into', into, ...args])).output;
-  assert.match(await say(), /cannot be told from its files; say it with --task/);
-  assert.match(await say('--task', 'object-detection'), /its labels are nowhere named.*--labels/);
+  const say = (described: DescribeOptions): Promise<string> =>
+    refusal(() => stageModel(bare, join(into, 'stage'), { ...described, isShown: false }), into);
+  assert.match(await say({}), /cannot be told from its files; say it with --task/);
+  assert.match(await say({ task: 'object-detection' }), /its labels are nowhere named.*--labels/);
   await writeFile(join(folder, 'labels.txt'), 'cat\ndog\n');
-  const labels = ['--task', 'object-detection', '--labels', join(folder, 'labels.txt')];
+  const labels = { task: 'object-detection', labels: join(folder, 'labels.txt') };
+  assert.match(await say(labels), /output \[1,3549,7\] may be of yolox or of yolov5; say it with --family/);
   assert.match(
-    await say(...labels),
-    /output \[1,3549,7\] may be of yolox or of yolov5; say it with --family/,
-  );
-  assert.match(
-    await say(...labels, '--family', 'yolo'),
+    await say({ ...labels, family: 'yolo' }),
     /--family is one of detr, .*“yolo” is none \(USAGE\)/,
   );
 });
