@@ -15,7 +15,7 @@ import { type ModelFolder, openModelFolder, SPEC_FILE, versionFilesOf } from '..
 import { type ModelSpec, modelSpec } from '../model-spec.ts';
 import { besideGraph, chooseGraphs, type SourceFile, smallFiles, type Variant } from './choose-files.ts';
 import { type Described, describeModel, notesOf, type Said } from './describe-model.ts';
-import { checkOperators, externalFilesOf } from './graph-check.ts';
+import { checkGraphs, checkOperators, externalFilesOf } from './graph-check.ts';
 import { type OnnxGraph, readOnnxGraph } from './onnx-graph.ts';
 import { type ForeignConfig, foreignConfig, type Guess, guessTask } from './task-guess.ts';
 
@@ -116,11 +116,7 @@ async function takeOurs(
       join(folder, SPEC_FILE),
       `${JSON.stringify({ ...spec, name: options.name }, null, 2)}\n`,
     );
-  for (const graph of [spec.model, ...spec.graphs]) {
-    const read = await readOnnxGraph(join(folder, graph));
-    checkOperators(graph, read);
-    externalFilesOf(graph, read);
-  }
+  await checkGraphs(folder, spec);
   return { folder: await openModelFolder(folder), notes: [`described by its own ${SPEC_FILE}`] };
 }
 
