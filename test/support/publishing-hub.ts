@@ -112,8 +112,11 @@ export class PublishingHub {
   }
 
   async push(name: string, seed: string, force = false): Promise<PublishedVersion> {
-    const files = await this.upload(await this.makeFolder(name, seed));
-    return this.publisher.publish(name, { files, force });
+    return this.pushFolder(name, await this.makeFolder(name, seed), force);
+  }
+
+  async pushFolder(name: string, path: string, force = false): Promise<PublishedVersion> {
+    return this.publisher.publish(name, { files: await this.upload(path), force });
   }
 
   async takeIn(path: string): Promise<string> {

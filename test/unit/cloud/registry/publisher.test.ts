@@ -68,12 +68,12 @@ describe('the publisher', () => {
   });
 
   it('knows a version again, also when it is pushed by two at once', async () => {
-    const [one, two] = await Promise.all([hub.push('words', 'a'), hub.push('words', 'a')]);
+    const path = await hub.makeFolder('words', 'a');
+    const [one, two] = await Promise.all([hub.pushFolder('words', path), hub.pushFolder('words', path)]);
     assert.deepEqual([one.version, two.version], ['1', '1']);
     assert.notEqual(one.created, two.created);
     const again = await hub.push('words', 'a');
     assert.deepEqual([again.created, again.deployed, again.test], [false, true, null]);
-    const path = await hub.makeFolder('words', 'a');
     await writeFile(join(path, 'README.md'), 'another card');
     const files = await hub.upload(path);
     assert.equal((await hub.publisher.publish('words', { files })).created, false);
