@@ -8,74 +8,83 @@ from torch import nn
 
 import cifar10_vit
 from outrider_recipes import cifar10
+from outrider_recipes.folder import MODEL_FILE
 from outrider_recipes.onnx_files import quantize_static_u8s8
 from outrider_recipes.picture_models import export_picture_model, measure, picture_logits, write_picture_folder
-from outrider_recipes.run import Checkpoint, log, parse_arguments, save_figures, seed_everything
+from outrider_recipes.run import cached, log, parse_arguments, save_figures, seed_everything
+from outrider_recipes.training import Training
 
 NAME = "cifar10-cnn"
 NORMALIZATION = cifar10.Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
-WIDTH = 24
-EPOCHS = 12
+WIDTH = 32
+EPOCHS = 24
 BATCH = 128
 PEAK_RATE = 0.1
 SHIFT_PX = 4
+HOLE_PX = 8
 # Half of the loss imitates the teacher's logits divided by this, the other half is the label's.
 TEMPERATURE = 3.0
 CALIBRATION_PICTURES = 500
 
 
-class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
+class Convolution(nn.Sequential):
+    """3x3 convolution, batch normalization, ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int):
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Residual(nn.Module):
+    """Two convolutions that add to what they are given."""
+
+    def __init__(self, width: int):
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.ReLU(),
-            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(outputs),
-        )
-        self.shortcut = nn.Identity()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        self.body = nn.Sequential(Convolution(width, width), Convolution(width, width))
 
     def forward(self, x):
-        return torch.relu(self.body(x) + self.shortcut(x))
+        return x + self.body(x)
 
 
 def build_network() -> nn.Module:
-    """f32[N,3,32,32] -> f32[N,10]; three stages of two blocks at 32, 16 and 8 px."""
-    layers: list[nn.Module] = [nn.Conv2d(3, WIDTH, 3, 1, 1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU()]
-    inputs = WIDTH
-    for outputs, stride in ((WIDTH, 1), (2 * WIDTH, 2), (4 * WIDTH, 2)):
-        layers += [Block(inputs, outputs, stride), Block(outputs, outputs, 1)]
-        inputs = outputs
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, len(cifar10.LABELS)))
+    """f32[N,3,32,32] -> f32[N,10]; halves the picture three times, so that little is computed at 32 px."""
+    return nn.Sequential(
+        Convolution(3, WIDTH),
+        Convolution(WIDTH, 2 * WIDTH),
+        nn.MaxPool2d(2),
+        Residual(2 * WIDTH),
+        Convolution(2 * WIDTH, 4 * WIDTH),
+        nn.MaxPool2d(2),
+        Convolution(4 * WIDTH, 4 * WIDTH),
+        nn.MaxPool2d(2),
+        Residual(4 * WIDTH),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4 * WIDTH, len(cifar10.LABELS)),
+    )
 
 
 def learn_from_teacher(pictures: cifar10.Pictures, out: Path, models: Path, threads: int) -> np.ndarray:
     """The teacher's logits f32[N,10], kept in --out."""
-    cache = out / f"{NAME}.teacher.npy"
-    if not cache.exists():
-        file = models / cifar10_vit.NAME / "onnx" / "model_quantized.onnx"
+    file = models / cifar10_vit.NAME / MODEL_FILE
+
+    def ask() -> np.ndarray:
         if not file.exists():
             raise SystemExit(f"run {cifar10_vit.NAME} first, with the same --models")
-        np.save(cache, picture_logits(file, pictures.pixels, cifar10_vit.NORMALIZATION, threads, fold=True))
-        log("asked the teacher")
-    logits = np.load(cache)
-    if len(logits) != len(pictures):
-        raise SystemExit(f"{cache} belongs to other data: delete it")
-    return logits
+        log("asks the teacher")
+        return picture_logits(file, pictures.pixels, cifar10_vit.NORMALIZATION, threads, fold=True)
+
+    return cached(out / f"{NAME}.teacher.npy", len(pictures), ask)
 
 
 def augment(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Mirrors half of f32[N,3,32,32] and shifts each by up to SHIFT_PX, edges reflected."""
+    """Mirrors half of f32[N,3,32,32], shifts each by up to SHIFT_PX, edges reflected, and blanks a square of HOLE_PX."""
     padded = nn.functional.pad(pictures, (SHIFT_PX,) * 4, mode="reflect")
     shifts = rng.integers(0, 2 * SHIFT_PX + 1, (len(pictures), 2))
     moved = torch.stack([p[:, y : y + 32, x : x + 32] for p, (y, x) in zip(padded, shifts)])
     mirrored = torch.from_numpy(rng.random(len(pictures)) < 0.5)
     moved[mirrored] = moved[mirrored].flip(3)
+    for picture, (y, x) in zip(moved, rng.integers(0, 33 - HOLE_PX, (len(pictures), 2))):
+        picture[:, y : y + HOLE_PX, x : x + HOLE_PX] = 0
     return moved
 
 
@@ -84,35 +93,21 @@ def train(network: nn.Module, pictures: cifar10.Pictures, teacher: np.ndarray, o
     steps = EPOCHS * (count // BATCH)
     optimizer = torch.optim.SGD(network.parameters(), PEAK_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps, pct_start=0.2)
-    checkpoint = Checkpoint(out / f"{NAME}.pt")
-    done = checkpoint.load(network=network, optimizer=optimizer, schedule=schedule)
+    training = Training(out / f"{NAME}.pt", network, optimizer, schedule, EPOCHS, clip=None)
     network.to(memory_format=torch.channels_last)
     soft = torch.softmax(torch.from_numpy(teacher) / TEMPERATURE, 1)
     hard = torch.from_numpy(pictures.labels)
-    for epoch in range(done, EPOCHS):
-        seed_everything(epoch)
-        network.train()
+    for epoch in training.epochs():
         rng = np.random.default_rng(epoch)
         order = rng.permutation(count)
-        losses, hits = [], []
         for step in range(count // BATCH):
             indices = order[step * BATCH : (step + 1) * BATCH]
             batch = augment(torch.from_numpy(NORMALIZATION.apply(pictures.pixels[indices])), rng)
             with torch.autocast("cpu", torch.bfloat16):
-                logits = network(batch.contiguous(memory_format=torch.channels_last))
-            logits = logits.float()
+                logits = network(batch.contiguous(memory_format=torch.channels_last)).float()
             label_loss = nn.functional.cross_entropy(logits, hard[indices])
             teacher_loss = nn.functional.cross_entropy(logits / TEMPERATURE, soft[indices]) * TEMPERATURE
-            loss = 0.5 * label_loss + 0.5 * teacher_loss
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            hits.append((logits.argmax(1) == hard[indices]).float().mean().item())
-        checkpoint.save(epoch + 1, network=network, optimizer=optimizer, schedule=schedule)
-        log(f"epoch {epoch} loss {np.mean(losses):.4f} hits {np.mean(hits):.4f}")
-    network.eval()
+            training.step(0.5 * label_loss + 0.5 * teacher_loss)
 
 
 def main() -> None:
@@ -127,7 +122,7 @@ def main() -> None:
     float_file = arguments.out / NAME / "model.onnx"
     export_picture_model(network.to(memory_format=torch.contiguous_format), float_file)
     folder = arguments.models / NAME
-    int8_file = folder / "onnx" / "model_quantized.onnx"
+    int8_file = folder / MODEL_FILE
     chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_PICTURES]
     samples = ({"pixel_values": NORMALIZATION.apply(training.pixels[index : index + 1])} for index in chosen)
     quantize_static_u8s8(float_file, int8_file, samples)

@@ -7,9 +7,12 @@ import torch
 from torch import nn
 
 from outrider_recipes import cifar10
+from outrider_recipes.dropout import replace_dropout
+from outrider_recipes.folder import MODEL_FILE
 from outrider_recipes.onnx_files import OnnxModel, export, store_int8_weights
 from outrider_recipes.picture_models import export_picture_model, measure, write_picture_folder
-from outrider_recipes.run import Checkpoint, log, parse_arguments, save_figures, seed_everything
+from outrider_recipes.run import log, parse_arguments, save_figures, seed_everything
+from outrider_recipes.training import Training
 
 NAME = "cifar10-vit"
 # EfficientNet-Lite was trained on (x - 127) / 128.
@@ -17,10 +20,14 @@ NORMALIZATION = cifar10.Normalization(mean=(127 / 255,) * 3, std=(128 / 255,) * 
 TRUNK_PX = 128
 FROZEN_BLOCKS = 5
 WIDTH, LAYERS, HEADS = 192, 4, 3
-EPOCHS = 3
-BATCH = 64
-TRUNK_RATE = 4e-4
-ENCODER_RATE = 8e-4
+EPOCHS = 8
+BATCH = 128
+# A cell of the early trunk's features is 2 px of the picture.
+SHIFT_CELLS = 2
+# Two pictures are blended in shares drawn from Beta(this, this).
+MIX_UP = 0.2
+TRUNK_RATE = 5e-4
+ENCODER_RATE = 1e-3
 
 
 def load_lite0() -> nn.Module:
@@ -85,6 +92,7 @@ class Head(nn.Module):
             WIDTH, HEADS, 4 * WIDTH, dropout=0.1, activation="gelu", batch_first=True, norm_first=True
         )
         self.encoder = nn.TransformerEncoder(layer, LAYERS, norm=nn.LayerNorm(WIDTH), enable_nested_tensor=False)
+        replace_dropout(self.encoder)
         self.classifier = nn.Linear(WIDTH, len(cifar10.LABELS))
 
     def forward(self, features):
@@ -121,6 +129,13 @@ def cache_features(early: EarlyTrunk, pictures: cifar10.Pictures, out: Path, thr
     return features
 
 
+def augment(features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Shifts each of f32[N,40,16,16] by up to SHIFT_CELLS, edges repeated."""
+    padded = nn.functional.pad(features, (SHIFT_CELLS,) * 4, mode="replicate")
+    shifts = rng.integers(0, 2 * SHIFT_CELLS + 1, (len(features), 2))
+    return torch.stack([p[:, y : y + 16, x : x + 16] for p, (y, x) in zip(padded, shifts)])
+
+
 def train(head: Head, features: np.ndarray, labels: np.ndarray, out: Path) -> None:
     count = len(labels)
     steps = EPOCHS * (count // BATCH)
@@ -131,34 +146,21 @@ def train(head: Head, features: np.ndarray, labels: np.ndarray, out: Path) -> No
         optimizer, [TRUNK_RATE, ENCODER_RATE], total_steps=steps, pct_start=0.15
     )
     loss_of = nn.CrossEntropyLoss(label_smoothing=0.05)
-    checkpoint = Checkpoint(out / f"{NAME}.pt")
-    done = checkpoint.load(head=head, optimizer=optimizer, schedule=schedule)
+    training = Training(out / f"{NAME}.pt", head, optimizer, schedule, EPOCHS, clip=2.0)
     head.to(memory_format=torch.channels_last)
-    for epoch in range(done, EPOCHS):
-        seed_everything(epoch)
-        head.train()
+    for epoch in training.epochs():
         rng = np.random.default_rng(epoch)
         order = rng.permutation(count)
-        losses, hits = [], []
         for step in range(count // BATCH):
             indices = np.sort(order[step * BATCH : (step + 1) * BATCH])
             mirrored = rng.integers(0, 2, BATCH)
-            batch = torch.from_numpy(features[mirrored, indices].astype(np.float32))
+            batch = augment(torch.from_numpy(features[mirrored, indices].astype(np.float32)), rng)
             targets = torch.from_numpy(labels[indices])
+            share, others_of = rng.beta(MIX_UP, MIX_UP), torch.from_numpy(rng.permutation(BATCH))
+            batch = share * batch + (1 - share) * batch[others_of]
             with torch.autocast("cpu", torch.bfloat16):
-                logits = head(batch.contiguous(memory_format=torch.channels_last))
-            loss = loss_of(logits.float(), targets)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(head.parameters(), 2.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            hits.append((logits.argmax(1) == targets).float().mean().item())
-            if (step + 1) % 100 == 0:
-                log(f"epoch {epoch} step {step + 1} loss {np.mean(losses[-100:]):.4f} hits {np.mean(hits[-100:]):.4f}")
-        checkpoint.save(epoch + 1, head=head, optimizer=optimizer, schedule=schedule)
-    head.eval()
+                logits = head(batch.contiguous(memory_format=torch.channels_last)).float()
+            training.step(share * loss_of(logits, targets) + (1 - share) * loss_of(logits, targets[others_of]))
 
 
 def main() -> None:
@@ -175,7 +177,7 @@ def main() -> None:
     float_file = arguments.out / NAME / "model.onnx"
     export_picture_model(nn.Sequential(early, head.to(memory_format=torch.contiguous_format)), float_file)
     folder = arguments.models / NAME
-    int8_file = folder / "onnx" / "model_quantized.onnx"
+    int8_file = folder / MODEL_FILE
     store_int8_weights(float_file, int8_file)
     figures = {"trainedOn": len(training), "heldOut": len(held_out)}
     figures |= measure(float_file, int8_file, val, NORMALIZATION, arguments.threads, fold=True)

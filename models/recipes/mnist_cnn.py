@@ -19,9 +19,10 @@ import torch
 from PIL import Image
 from torch import nn
 
-from outrider_recipes.folder import CLOUD_BATCH, label_scores, write_model_folder
+from outrider_recipes.folder import CLOUD_BATCH, label_names, label_scores, write_model_folder
 from outrider_recipes.onnx_files import OnnxModel, export, quantize_static_u8s8
-from outrider_recipes.run import Checkpoint, accuracy, agreement, log, parse_arguments, save_figures, seed_everything
+from outrider_recipes.run import compare_files, parse_arguments, save_figures
+from outrider_recipes.training import Training
 
 NAME = "mnist-cnn"
 LABELS = [str(digit) for digit in range(10)]
@@ -62,20 +63,12 @@ def train(network: nn.Module, pictures: np.ndarray, digits: np.ndarray, out: Pat
     steps = EPOCHS * (len(pictures) // BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
-    checkpoint = Checkpoint(out / f"{NAME}.pt")
-    for epoch in range(checkpoint.load(network=network, optimizer=optimizer, schedule=schedule), EPOCHS):
-        seed_everything(epoch)
-        network.train()
+    training = Training(out / f"{NAME}.pt", network, optimizer, schedule, EPOCHS, clip=None)
+    for _ in training.epochs():
         for indices in np.random.permutation(len(pictures))[: steps // EPOCHS * BATCH].reshape(-1, BATCH):
             moved = [np.roll(pictures[i], np.random.randint(-SHIFT_PX, SHIFT_PX + 1, 2), (0, 1)) for i in indices]
             logits = network(torch.from_numpy(to_input(np.stack(moved))))
-            loss = nn.functional.cross_entropy(logits, torch.from_numpy(digits[indices]))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        checkpoint.save(epoch + 1, network=network, optimizer=optimizer, schedule=schedule)
-        log(f"epoch {epoch} loss {loss.item():.4f}")
+            training.step(nn.functional.cross_entropy(logits, torch.from_numpy(digits[indices])))
 
 
 def write_golden(folder: Path, int8_file: Path, pictures: np.ndarray) -> list[dict]:
@@ -105,15 +98,8 @@ def main() -> None:
     quantize_static_u8s8(float_file, int8_file, ({"pixel_values": to_input(p[None])} for p in pictures[:500]))
     float_logits = OnnxModel(float_file).logits(pixel_values=to_input(val_pictures))
     int8_logits = OnnxModel(int8_file).logits(pixel_values=to_input(val_pictures))
-    figures = {
-        "trainedOn": len(pictures),
-        "measuredOn": len(val_pictures),
-        "floatAccuracy": accuracy(float_logits, val_digits),
-        "int8Accuracy": accuracy(int8_logits, val_digits),
-        "int8AgreesWithFloat": agreement(float_logits, int8_logits),
-        "bytes": int8_file.stat().st_size,
-    }
-    save_figures(arguments.out, NAME, figures)
+    figures = compare_files(float_logits, int8_logits, val_digits, int8_file)
+    save_figures(arguments.out, NAME, {"trainedOn": len(pictures)} | figures)
 
     # 4. The folder: what the model is called, how a picture becomes its input, what its outputs mean.
     write_model_folder(
@@ -125,8 +111,7 @@ def main() -> None:
                 "model_type": "mnist-cnn",
                 "image_size": 28,
                 "num_channels": 3,
-                "id2label": dict(enumerate(LABELS)),
-                "label2id": {label: index for index, label in enumerate(LABELS)},
+                **label_names(LABELS),
             },
             "preprocessor_config.json": {
                 "image_processor_type": "ViTImageProcessor",

@@ -10,13 +10,13 @@ from torch import nn
 
 from outrider_recipes import multi30k
 from outrider_recipes.alignment import align
-from outrider_recipes.dropout import seed_dropout
 from outrider_recipes.folder import write_model_folder
 from outrider_recipes.generation import Translator
 from outrider_recipes.marian import Marian, Shape, export_graphs
 from outrider_recipes.multi30k import EOS, PAD, SPECIAL, UNKNOWN
 from outrider_recipes.onnx_files import store_int8_weights
-from outrider_recipes.run import Checkpoint, log, parse_arguments, save_figures, seed_everything
+from outrider_recipes.run import log, parse_arguments, save_figures
+from outrider_recipes.training import Training, warm_up_then_fall
 
 NAME = "multi30k-en-de"
 SHAPE = Shape(
@@ -88,36 +88,19 @@ def train(model: Marian, sources: list[list[int]], targets: list[list[int]], out
     lengths = np.array([max(len(s), len(t)) for s, t in zip(sources, targets)])
     steps = EPOCHS * len(multi30k.batches_by_tokens(lengths, BATCH_TOKENS, np.random.default_rng(0)))
     optimizer = torch.optim.AdamW(model.parameters(), PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: max(0.01, min((step + 1) / WARM_UP, (steps - step) / (steps - WARM_UP)))
-    )
+    schedule = warm_up_then_fall(optimizer, steps, WARM_UP)
     alignments = align(sources, targets, SHAPE.words)
     log("aligned the words")
     average = Average(model)
-    checkpoint = Checkpoint(out / f"{NAME}.pt")
-    done = checkpoint.load(model=model, optimizer=optimizer, schedule=schedule, average=average)
-    for epoch in range(done, EPOCHS):
-        seed_everything(epoch)
-        seed_dropout(epoch)
-        model.train()
-        losses = []
+    training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS, average=average)
+    for epoch in training.epochs():
         for indices in multi30k.batches_by_tokens(lengths, BATCH_TOKENS, np.random.default_rng(epoch)):
             loss, guided = loss_of(
                 model, [sources[i] for i in indices], [targets[i] for i in indices], [alignments[i] for i in indices]
             )
-            optimizer.zero_grad()
-            (loss + GUIDED_SHARE * guided).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
+            training.step(loss + GUIDED_SHARE * guided)
             average.update(model, schedule.last_epoch)
-            losses.append((loss.item(), guided.item()))
-            if len(losses) % 100 == 0:
-                log(f"epoch {epoch} step {len(losses)} losses {np.mean(losses[-100:], 0).round(4)}")
-        checkpoint.save(epoch + 1, model=model, optimizer=optimizer, schedule=schedule, average=average)
-        log(f"epoch {epoch} of {EPOCHS} losses {np.mean(losses, 0).round(4)}")
     model.load_state_dict(average.weights)
-    model.eval()
 
 
 def translate(translator: Translator, tokenizer: Tokenizer, texts: list[str], beams: int) -> list[str]:

@@ -1,6 +1,5 @@
 """Builds models/squad-minilm: MiniLM-L6 fine-tuned to find answers in a paragraph, int8 weights and float compute."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,13 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from outrider_recipes import squad, sst2
-from outrider_recipes.dropout import replace_dropout, seed_dropout
-from outrider_recipes.folder import CLOUD_BATCH, write_model_folder
-from outrider_recipes.onnx_files import OnnxModel, export, store_int8_weights
-from outrider_recipes.run import Checkpoint, log, parse_arguments, save_figures, seed_everything
-from outrider_recipes.text_models import pad
-from sst2_minilm import load_tokenizer, pretrained_folder
+from outrider_recipes.dropout import replace_dropout
+from outrider_recipes.folder import CLOUD_BATCH, MODEL_FILE, write_model_folder
+from outrider_recipes.minilm import bert_documents, load_tokenizer, pretrained_folder, write_tokenizer
+from outrider_recipes.onnx_files import OnnxModel, store_int8_weights
+from outrider_recipes.run import parse_arguments, save_figures
+from outrider_recipes.text_models import export_text_model, pad
+from outrider_recipes.training import Training, warm_up_then_fall
 
 NAME = "squad-minilm"
 EPOCHS = 1
@@ -140,20 +140,13 @@ def targets(answers: list[list[tuple[int, int]]], length: int) -> torch.Tensor:
 def train(model: MiniLmReader, questions: list[squad.Question], encoded: list[squad.Encoded], out: Path) -> None:
     steps = round(EPOCHS * len(training_windows(questions, encoded, np.random.default_rng(0))) / BATCH)
     optimizer = torch.optim.AdamW(model.parameter_groups(), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: max(0.01, min((step + 1) / (WARM_UP * steps), (steps - step) / ((1 - WARM_UP) * steps)))
-    )
-    checkpoint = Checkpoint(out / f"{NAME}.pt")
-    done = checkpoint.load(model=model, optimizer=optimizer, schedule=schedule)
-    for part in range(done, round(EPOCHS * PARTS)):
+    schedule = warm_up_then_fall(optimizer, steps, WARM_UP * steps)
+    training = Training(out / f"{NAME}.pt", model, optimizer, schedule, round(EPOCHS * PARTS), log_every=25)
+    for part in training.epochs():
         epoch, slice_of_epoch = divmod(part, PARTS)
         rng = np.random.default_rng(epoch)
         windows = training_windows(questions, encoded, rng)
         batches = sst2.batches_by_length(np.array([len(ids) for ids, _, _ in windows]), BATCH, rng)
-        seed_everything(part)
-        seed_dropout(part)
-        model.train()
-        losses = []
         for indices in batches[slice_of_epoch::PARTS]:
             rows, prefixes, answers = zip(*(windows[i] for i in indices))
             inputs = {name: torch.from_numpy(value) for name, value in batch_of(rows, prefixes).items()}
@@ -161,18 +154,7 @@ def train(model: MiniLmReader, questions: list[squad.Question], encoded: list[sq
             # No token of the question, no padding: [CLS] and the context share the probability.
             allowed = (inputs["token_type_ids"] == 1) | (torch.arange(wanted.shape[2])[None] == 0)
             logits = torch.stack(model(**inputs)).masked_fill(~allowed, -1e4)
-            loss = -(wanted * logits.log_softmax(2)).sum(2).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            if len(losses) % 25 == 0:
-                log(f"part {part} step {len(losses)} loss {np.mean(losses[-25:]):.4f}")
-        checkpoint.save(part + 1, model=model, optimizer=optimizer, schedule=schedule)
-        log(f"part {part} of {round(EPOCHS * PARTS)} loss {np.mean(losses):.4f}")
-    model.eval()
+            training.step(-(wanted * logits.log_softmax(2)).sum(2).mean())
 
 
 def answer_all(model: OnnxModel, questions: list[squad.Question], encoded: list[squad.Encoded]) -> list[dict]:
@@ -195,7 +177,6 @@ def main() -> None:
     arguments = parse_arguments(__doc__)
     training, val = squad.load(arguments.data, "train"), squad.load(arguments.data, "val")
     tokenizer = load_tokenizer()
-    tokenizer.no_truncation()
     model = MiniLmReader()
     train(model, training, squad.encode(tokenizer, training), arguments.out)
     build(model, tokenizer, val, arguments, len(training))
@@ -204,12 +185,9 @@ def main() -> None:
 def build(model: MiniLmReader, tokenizer: Tokenizer, val: list[squad.Question], arguments, trained_on: int) -> None:
     """Exports, stores int8 weights, measures both files on `val`, writes the folder."""
     float_file = arguments.out / NAME / "model.onnx"
-    tokens = torch.ones(2, 8, dtype=torch.int64)
-    axes = {0: "batch", 1: "sequence"}
-    example = {"input_ids": tokens, "attention_mask": tokens, "token_type_ids": tokens * 0}
-    export(model, float_file, example, {name: axes for name in (*example, *OUTPUTS)}, OUTPUTS)
+    export_text_model(model, float_file, ("input_ids", "attention_mask", "token_type_ids"), OUTPUTS)
     folder = arguments.models / NAME
-    int8_file = folder / "onnx" / "model_quantized.onnx"
+    int8_file = folder / MODEL_FILE
     store_int8_weights(float_file, int8_file)
 
     encoded = squad.encode(tokenizer, val)
@@ -230,15 +208,7 @@ def build(model: MiniLmReader, tokenizer: Tokenizer, val: list[squad.Question], 
 
 
 def write_folder(folder: Path, model: MiniLmReader, tokenizer: Tokenizer, int8_model: OnnxModel) -> None:
-    config = model.bert.config.to_diff_dict() | {"architectures": ["BertForQuestionAnswering"], "model_type": "bert"}
-    for key in ("_name_or_path", "transformers_version", "dtype"):
-        config.pop(key, None)
-    tokenizer_config = json.loads((pretrained_folder() / "tokenizer_config.json").read_text())
-    tokenizer_config = {key: value for key, value in tokenizer_config.items() if key not in ("name_or_path", "never_split")}
-    tokenizer_file = json.loads((pretrained_folder() / "tokenizer.json").read_text(encoding="utf-8"))
-    (folder / "tokenizer.json").write_text(
-        json.dumps(tokenizer_file | {"padding": None, "truncation": None}, ensure_ascii=False), encoding="utf-8"
-    )
+    write_tokenizer(folder)
     questions = [squad.Question(question, context, []) for question, context in GOLDEN]
     golden = [
         {"input": {"json": {"question": question, "context": context}}, "output": [output]}
@@ -247,7 +217,7 @@ def write_folder(folder: Path, model: MiniLmReader, tokenizer: Tokenizer, int8_m
     write_model_folder(
         folder,
         spec={"task": "question-answering", "precision": "int8-weights", "foldDequantize": True, "batch": CLOUD_BATCH},
-        documents={"config.json": config, "tokenizer_config.json": tokenizer_config | {"model_max_length": MAX_LENGTH}},
+        documents=bert_documents(model.bert.config, "BertForQuestionAnswering", MAX_LENGTH),
         golden=golden,
     )
 

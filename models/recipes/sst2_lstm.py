@@ -1,6 +1,7 @@
 """Builds models/sst2-lstm: a word-level BiLSTM that learns from sst2-minilm's answers, dynamic int8."""
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch import nn
 
 import sst2_minilm
 from outrider_recipes import sst2
-from outrider_recipes.folder import text_golden, write_model_folder
-from outrider_recipes.onnx_files import OnnxModel, export, quantize_dynamic_int8
-from outrider_recipes.run import Checkpoint, accuracy, agreement, log, parse_arguments, save_figures, seed_everything
-from outrider_recipes.text_models import encode, pad, run_rows
+from outrider_recipes.folder import MODEL_FILE, label_names, text_golden, write_model_folder
+from outrider_recipes.minilm import load_tokenizer
+from outrider_recipes.onnx_files import quantize_dynamic_int8
+from outrider_recipes.run import cached, compare_files, parse_arguments, save_figures, seed_everything
+from outrider_recipes.text_models import encode, export_text_model, file_logits, pad, run_rows
+from outrider_recipes.training import Training
 
 NAME = "sst2-lstm"
 WORDS = 10_000
@@ -108,24 +111,21 @@ def make_variants(texts: list[str], rng: np.random.Generator) -> list[str]:
     return variants
 
 
-def learn_from_teacher(out: Path, texts: list[str], words: list[str]) -> dict[str, np.ndarray]:
+def learn_from_teacher(out: Path, texts: list[str], words: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's logits f32[N,2] on `texts` and its vectors f32[W,384] of single words, kept in --out."""
-    cache = out / f"{NAME}.teacher.npz"
-    if not cache.exists():
-        teacher = sst2_minilm.load_trained(out)
-        tokenizer = sst2_minilm.load_tokenizer()
-        logits = sst2_minilm.torch_logits(teacher, encode(tokenizer, texts, MAX_LENGTH))
-        rows = encode(tokenizer, words, MAX_LENGTH)
+    tokenizer = load_tokenizer()
 
+    def ask(teacher: Callable[..., torch.Tensor], asked: list[str], batch: int) -> np.ndarray:
         @torch.no_grad()
-        def vectors(inputs: dict[str, np.ndarray]) -> np.ndarray:
-            return teacher.sentence_vector(**{name: torch.from_numpy(value) for name, value in inputs.items()}).numpy()
+        def run(inputs: dict[str, np.ndarray]) -> np.ndarray:
+            return teacher(**{name: torch.from_numpy(value) for name, value in inputs.items()}).numpy()
 
-        np.savez(cache, logits=logits, vectors=run_rows(vectors, rows, batch=256))
-    loaded = np.load(cache)
-    if len(loaded["logits"]) != len(texts) or len(loaded["vectors"]) != len(words):
-        raise SystemExit(f"{cache} belongs to other data: delete it")
-    return dict(loaded)
+        return run_rows(run, encode(tokenizer, asked, MAX_LENGTH), batch)
+
+    return (
+        cached(out / f"{NAME}.teacher.npy", len(texts), lambda: ask(sst2_minilm.load_trained(out), texts, 64)),
+        cached(out / f"{NAME}.words.npy", len(words), lambda: ask(sst2_minilm.load_trained(out).sentence_vector, words, 256)),
+    )
 
 
 def principal_components(vectors: np.ndarray, width: int) -> np.ndarray:
@@ -142,32 +142,14 @@ def train(model: BiLstmClassifier, rows: list[list[int]], targets: np.ndarray, o
     steps = EPOCHS * -(-len(rows) // BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
-    checkpoint = Checkpoint(out / f"{NAME}.pt")
-    done = checkpoint.load(model=model, optimizer=optimizer, schedule=schedule)
-    for epoch in range(done, EPOCHS):
-        seed_everything(epoch)
-        model.train()
-        losses = []
+    training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS)
+    for epoch in training.epochs():
         for indices in sst2.batches_by_length(lengths, BATCH, np.random.default_rng(epoch)):
             inputs = {name: torch.from_numpy(value) for name, value in pad([rows[i] for i in indices]).items()}
             # A word is unknown now and then, so that the vector of [UNK] means something.
             unknown = (torch.rand(inputs["input_ids"].shape) < 0.03) & (inputs["input_ids"] >= len(SPECIAL))
             inputs["input_ids"] = inputs["input_ids"].masked_fill(unknown, SPECIAL.index("[UNK]"))
-            loss = nn.functional.cross_entropy(model(**inputs), torch.from_numpy(targets[indices]))
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-        checkpoint.save(epoch + 1, model=model, optimizer=optimizer, schedule=schedule)
-        log(f"epoch {epoch} loss {np.mean(losses):.4f}")
-    model.eval()
-
-
-def onnx_logits(path: Path, rows: list[list[int]], batch: int = 1) -> np.ndarray:
-    model = OnnxModel(path)
-    return run_rows(lambda inputs: model.logits(**inputs), rows, batch)
+            training.step(nn.functional.cross_entropy(model(**inputs), torch.from_numpy(targets[indices])))
 
 
 def main() -> None:
@@ -178,42 +160,29 @@ def main() -> None:
     words = [word for word, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
 
     texts = make_variants(training.texts, np.random.default_rng(0))
-    teacher = learn_from_teacher(arguments.out, texts, words)
-    targets = torch.softmax(torch.from_numpy(teacher["logits"]) / TEMPERATURE, 1).numpy()
+    logits, word_vectors = learn_from_teacher(arguments.out, texts, words)
+    targets = torch.softmax(torch.from_numpy(logits) / TEMPERATURE, 1).numpy()
 
     seed_everything()
     model = BiLstmClassifier()
     with torch.no_grad():
-        vectors = principal_components(teacher["vectors"], WIDTH)
+        vectors = principal_components(word_vectors, WIDTH)
         vectors[: len(SPECIAL)] = 0
         model.embedding.weight.copy_(torch.from_numpy(vectors))
     train(model, encode(tokenizer, texts, MAX_LENGTH), targets, arguments.out)
 
     float_file = arguments.out / NAME / "model.onnx"
-    tokens = torch.ones(2, 8, dtype=torch.int64)
-    axes = {0: "batch", 1: "sequence"}
-    export(
-        model,
-        float_file,
-        {"input_ids": tokens, "attention_mask": tokens},
-        {"input_ids": axes, "attention_mask": axes, "logits": {0: "batch"}},
-    )
+    export_text_model(model, float_file, ("input_ids", "attention_mask"))
     folder = arguments.models / NAME
-    int8_file = folder / "onnx" / "model_quantized.onnx"
+    int8_file = folder / MODEL_FILE
     quantize_dynamic_int8(float_file, int8_file)
 
-    rows = encode(tokenizer, dev.texts, MAX_LENGTH)
-    float_logits, int8_logits = onnx_logits(float_file, rows), onnx_logits(int8_file, rows)
-    padding_changes = np.abs(onnx_logits(float_file, rows, batch=16) - float_logits).max()
-    figures = {
-        "trainedOn": len(training),
-        "heldOut": len(held_out),
-        "floatAccuracy": accuracy(float_logits, dev.labels),
-        "int8Accuracy": accuracy(int8_logits, dev.labels),
-        "int8AgreesWithFloat": agreement(float_logits, int8_logits),
-        "paddingChangesFloatLogitsBy": float(padding_changes),
-        "bytes": int8_file.stat().st_size,
-    }
+    rows, threads = encode(tokenizer, dev.texts, MAX_LENGTH), arguments.threads
+    float_logits, int8_logits = file_logits(float_file, rows, threads), file_logits(int8_file, rows, threads)
+    figures = {"trainedOn": len(training), "heldOut": len(held_out)}
+    figures |= compare_files(float_logits, int8_logits, dev.labels, int8_file)
+    padding_changes = np.abs(file_logits(float_file, rows, threads, batch=16) - float_logits).max()
+    figures["paddingChangesFloatLogitsBy"] = float(padding_changes)
     save_figures(arguments.out, NAME, figures)
 
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
@@ -227,8 +196,7 @@ def main() -> None:
                 "hidden_size": WIDTH,
                 "vocab_size": WORDS,
                 "pad_token_id": SPECIAL.index("[PAD]"),
-                "id2label": {str(index): label for index, label in enumerate(sst2.LABELS)},
-                "label2id": {label: index for index, label in enumerate(sst2.LABELS)},
+                **label_names(sst2.LABELS),
             },
             "tokenizer_config.json": {
                 "tokenizer_class": "PreTrainedTokenizerFast",
@@ -240,7 +208,7 @@ def main() -> None:
                 "clean_up_tokenization_spaces": False,
             },
         },
-        golden=text_golden(lambda text: onnx_logits(int8_file, encode(tokenizer, [text], MAX_LENGTH))[0], sst2.LABELS),
+        golden=text_golden(lambda text: file_logits(int8_file, encode(tokenizer, [text], MAX_LENGTH), threads)[0], sst2.LABELS),
     )
 
 

@@ -11,11 +11,13 @@ from torch import nn
 
 import sst2_minilm
 from outrider_recipes import sst2
-from outrider_recipes.dropout import Dropout, replace_dropout, seed_dropout
-from outrider_recipes.folder import MODEL_FILE, text_golden, write_model_folder
-from outrider_recipes.onnx_files import OnnxModel, export, quantize_static_u8s8
-from outrider_recipes.run import Checkpoint, accuracy, agreement, log, parse_arguments, save_figures, seed_everything
-from outrider_recipes.text_models import encode, pad, run_rows
+from outrider_recipes.dropout import Dropout, replace_dropout
+from outrider_recipes.folder import MODEL_FILE, label_names, text_golden, write_model_folder
+from outrider_recipes.minilm import bert_documents, load_tokenizer, pretrained_folder, tokenizer_document
+from outrider_recipes.onnx_files import quantize_static_u8s8
+from outrider_recipes.run import cached, compare_files, log, parse_arguments, save_figures, seed_everything
+from outrider_recipes.text_models import encode, export_text_model, file_logits, pad
+from outrider_recipes.training import Training, warm_up_then_fall
 from sst2_lstm import TEMPERATURE, make_variants
 
 NAME = "sst2-minilm-l3-int8"
@@ -40,15 +42,14 @@ def cut_tokenizer(texts: list[str]) -> tuple[Tokenizer, list[int]]:
     Kept are the special tokens, every single Latin character at the start and inside of a word, so that any word still has
     pieces, and what is most frequent in `texts`. The rest of the pieces falls apart into kept ones.
     """
-    whole = sst2_minilm.load_tokenizer()
+    whole = load_tokenizer()
     vocabulary = whole.get_vocab()
     counts = Counter(token for encoding in whole.encode_batch(texts) for token in encoding.tokens)
     characters = sorted(p for p in vocabulary if len(p.removeprefix("##")) == 1 and p.removeprefix("##") < "\u0250")
     frequent = sorted(counts, key=lambda piece: (-counts[piece], piece))
     kept = list(dict.fromkeys([*SPECIAL, *characters, *frequent]))[:WORDS]
-    document = json.loads((sst2_minilm.pretrained_folder() / "tokenizer.json").read_text(encoding="utf-8"))
+    document = tokenizer_document()
     ids = {piece: index for index, piece in enumerate(kept)}
-    document |= {"padding": None, "truncation": None}
     document["model"]["vocab"] = ids
     document["added_tokens"] = [token | {"id": ids[token["content"]]} for token in document["added_tokens"]]
     for name, token in document["post_processor"].get("special_tokens", {}).items():
@@ -68,7 +69,7 @@ class Student(nn.Module):
         from transformers import BertModel
 
         self.encoder = BertModel.from_pretrained(
-            sst2_minilm.pretrained_folder(),
+            pretrained_folder(),
             attn_implementation="eager",
             add_pooling_layer=False,
             attention_probs_dropout_prob=0.0,
@@ -95,21 +96,15 @@ def cut_rows(table: nn.Embedding, rows: torch.Tensor) -> nn.Embedding:
     return nn.Embedding.from_pretrained(table.weight.detach()[rows].clone(), freeze=False)
 
 
-def learn_from_teacher(texts: list[str], models: Path, out: Path) -> np.ndarray:
+def learn_from_teacher(texts: list[str], models: Path, out: Path, threads: int) -> np.ndarray:
     """The finished teacher's logits f32[N,2], kept in --out."""
-    cache = out / f"{NAME}.teacher.npy"
-    if not cache.exists():
-        teacher = OnnxModel(models / sst2_minilm.NAME / MODEL_FILE, threads=torch.get_num_threads(), fold=True)
-        rows = encode(sst2_minilm.load_tokenizer(), texts, MAX_LENGTH)
-        asked = run_rows(
-            lambda inputs: teacher.logits(**inputs, token_type_ids=np.zeros_like(inputs["input_ids"])), rows, batch=64
-        )
-        np.save(cache, asked)
-        log("asked the teacher")
-    logits = np.load(cache)
-    if len(logits) != len(texts):
-        raise SystemExit(f"{cache} belongs to other data: delete it")
-    return logits
+
+    def ask() -> np.ndarray:
+        log("asks the teacher")
+        rows = encode(load_tokenizer(), texts, MAX_LENGTH)
+        return file_logits(models / sst2_minilm.NAME / MODEL_FILE, rows, threads, fold=True, batch=64)
+
+    return cached(out / f"{NAME}.teacher.npy", len(texts), ask)
 
 
 def train(model: Student, rows: list[list[int]], targets: np.ndarray, out: Path) -> None:
@@ -121,34 +116,12 @@ def train(model: Student, rows: list[list[int]], targets: np.ndarray, out: Path)
         {"params": model.head.parameters(), "lr": HEAD_RATE},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / (WARM_UP * steps), (steps - step) / ((1 - WARM_UP) * steps))
-    )
-    checkpoint = Checkpoint(out / f"{NAME}.pt")
-    for epoch in range(checkpoint.load(model=model, optimizer=optimizer, schedule=schedule), EPOCHS):
-        seed_everything(epoch)
-        seed_dropout(epoch)
-        model.train()
-        losses = []
+    schedule = warm_up_then_fall(optimizer, steps, WARM_UP * steps)
+    training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS)
+    for epoch in training.epochs():
         for indices in sst2.batches_by_length(lengths, BATCH, np.random.default_rng(epoch)):
             inputs = {name: torch.from_numpy(value) for name, value in pad([rows[i] for i in indices]).items()}
-            loss = nn.functional.cross_entropy(model(**inputs), torch.from_numpy(targets[indices]))
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            if len(losses) % 200 == 0:
-                log(f"epoch {epoch} step {len(losses)} loss {np.mean(losses[-200:]):.4f}")
-        checkpoint.save(epoch + 1, model=model, optimizer=optimizer, schedule=schedule)
-        log(f"epoch {epoch} loss {np.mean(losses):.4f}")
-    model.eval()
-
-
-def onnx_logits(path: Path, rows: list[list[int]]) -> np.ndarray:
-    model = OnnxModel(path, threads=1)
-    return run_rows(lambda inputs: model.logits(**inputs), rows, batch=1)
+            training.step(nn.functional.cross_entropy(model(**inputs), torch.from_numpy(targets[indices])))
 
 
 def main() -> None:
@@ -157,59 +130,35 @@ def main() -> None:
     dev = sst2.load_dev(arguments.data)
     tokenizer, kept = cut_tokenizer(training.texts)
     texts = make_variants(training.texts, np.random.default_rng(0))
-    teacher = learn_from_teacher(texts, arguments.models, arguments.out)
+    teacher = learn_from_teacher(texts, arguments.models, arguments.out, arguments.threads)
     targets = torch.softmax(torch.from_numpy(teacher) / TEMPERATURE, 1).numpy()
     seed_everything()
     model = Student(kept)
     train(model, encode(tokenizer, texts, MAX_LENGTH), targets, arguments.out)
 
     float_file = arguments.out / NAME / "model.onnx"
-    tokens = torch.ones(2, 8, dtype=torch.int64)
-    axes = {0: "batch", 1: "sequence"}
-    export(
-        model,
-        float_file,
-        {"input_ids": tokens, "attention_mask": tokens},
-        {"input_ids": axes, "attention_mask": axes, "logits": {0: "batch"}},
-    )
+    export_text_model(model, float_file, ("input_ids", "attention_mask"))
     folder = arguments.models / NAME
     int8_file = folder / MODEL_FILE
     chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_SENTENCES]
     samples = (pad([row]) for row in encode(tokenizer, [training.texts[i] for i in chosen], MAX_LENGTH))
     quantize_static_u8s8(float_file, int8_file, samples, OPERATORS)
 
-    rows = encode(tokenizer, dev.texts, MAX_LENGTH)
-    float_logits, int8_logits = onnx_logits(float_file, rows), onnx_logits(int8_file, rows)
-    figures = {
-        "trainedOn": len(training),
-        "heldOut": len(held_out),
-        "floatAccuracy": accuracy(float_logits, dev.labels),
-        "int8Accuracy": accuracy(int8_logits, dev.labels),
-        "int8AgreesWithFloat": agreement(float_logits, int8_logits),
-        "bytes": int8_file.stat().st_size,
-    }
+    rows, threads = encode(tokenizer, dev.texts, MAX_LENGTH), arguments.threads
+    figures = {"trainedOn": len(training), "heldOut": len(held_out)}
+    float_logits, int8_logits = file_logits(float_file, rows, threads), file_logits(int8_file, rows, threads)
+    figures |= compare_files(float_logits, int8_logits, dev.labels, int8_file)
     save_figures(arguments.out, NAME, figures)
-    write_folder(folder, model, tokenizer)
 
-
-def write_folder(folder: Path, model: Student, tokenizer: Tokenizer) -> None:
-    config = model.encoder.config.to_diff_dict() | {
-        "architectures": ["BertForSequenceClassification"],
-        "model_type": "bert",
-        "id2label": {str(index): label for index, label in enumerate(sst2.LABELS)},
-        "label2id": {label: index for index, label in enumerate(sst2.LABELS)},
-    }
-    for key in ("_name_or_path", "transformers_version", "dtype"):
-        config.pop(key, None)
-    tokenizer_config = json.loads((sst2_minilm.pretrained_folder() / "tokenizer_config.json").read_text())
-    tokenizer_config = {key: value for key, value in tokenizer_config.items() if key not in ("name_or_path", "never_split")}
     (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
     write_model_folder(
         folder,
         spec={"task": "text-classification", "precision": "int8-static", "batch": {"safe": True, "maxSize": 32}},
-        documents={"config.json": config, "tokenizer_config.json": tokenizer_config | {"model_max_length": MAX_LENGTH}},
+        documents=bert_documents(
+            model.encoder.config, "BertForSequenceClassification", MAX_LENGTH, label_names(sst2.LABELS)
+        ),
         golden=text_golden(
-            lambda text: onnx_logits(folder / MODEL_FILE, encode(tokenizer, [text], MAX_LENGTH))[0], sst2.LABELS
+            lambda text: file_logits(int8_file, encode(tokenizer, [text], MAX_LENGTH), threads)[0], sst2.LABELS
         ),
     )
 

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { AppError } from '../runtime/errors.ts';
+import { cutBefore, LONGEST_TOKENS, MARGIN_TOKENS, PIECE_CHARS_PER_TOKEN } from './long-text.ts';
 import { readModelJson, type TextConfig } from './model-files.ts';
 import { tokenizerJson } from './tokenizer/package.ts';
 import type { Token } from './tokenizer/token.ts';
@@ -21,20 +22,10 @@ const tokenizerConfig = z.looseObject({
   mask_token: specialToken,
 });
 
-/** Above this, `model_max_length` means "none". */
-const LONGEST_TOKENS = 1_000_000;
 /** When neither tokenizer nor model says how long a text may be: what BERT takes. */
 const DEFAULT_MAX_TOKENS = 512;
 /** RoBERTa's positions begin after the padding id. */
 const OFFSET_POSITIONS = /roberta|camembert|longformer/;
-
-/**
- * A long text is read from its start in pieces of this many characters a token of the limit, so that a megabyte of text does
- * not cost a megabyte of tokenizing. Words are about 5 characters, hence one piece is nearly always enough.
- */
-const PIECE_CHARS_PER_TOKEN = 16;
-/** Tokens beyond the limit that a piece must give, so that its cut end cannot reach the tokens that are kept. */
-const MARGIN_TOKENS = 32;
 
 /** What the model reads of one text, or of two. */
 export interface TextRow {
@@ -187,11 +178,4 @@ function contentTokens(tokenizer: TextTokenizer, text: string, atLeast: number, 
       : tokens.map((token) => ({ ...token, start: token.start + from, end: token.end + from }));
   }
   return tokenizer.tokens(text);
-}
-
-/** The nearest place at or before `at` where a word ends, looked for over a short way; never within a surrogate pair. */
-function cutBefore(text: string, at: number): number {
-  for (let index = at; index > at - 256 && index > 0; index--)
-    if (/\s/.test(text[index] ?? '') && /\S/.test(text[index - 1] ?? '')) return index;
-  return /[\uDC00-\uDFFF]/.test(text[at] ?? '') ? at - 1 : at;
 }

@@ -3,6 +3,7 @@
  * ours: the library would cut the end token off. Must stay true: ids equal those of Python with `truncation=True`.
  */
 import { AppError } from '../runtime/errors.ts';
+import { cutBefore, LONGEST_TOKENS, MARGIN_TOKENS, PIECE_CHARS_PER_TOKEN } from './long-text.ts';
 
 /** What we use of `PreTrainedTokenizer`. */
 interface LibraryTokenizer {
@@ -19,13 +20,6 @@ interface LibraryTokenizer {
   readonly language_codes?: readonly string[];
   _build_translation_inputs?(text: string, options: object, over: Record<string, unknown>): unknown;
 }
-
-/** Above this, `model_max_length` means "none" (some exports write 1e30). */
-const LONGEST_TOKENS = 1_000_000;
-/** A long text is tokenized in pieces of this many characters a token of the limit; a piece is nearly always enough. */
-const PIECE_CHARS_PER_TOKEN = 16;
-/** Tokens beyond the limit that a piece must give, so that its cut end cannot reach the tokens that are kept. */
-const MARGIN_TOKENS = 32;
 
 export interface ReadText {
   readonly ids: readonly number[];
@@ -93,17 +87,10 @@ function specialFrame(library: LibraryTokenizer): { before: number[]; after: num
 /** All ids of the text, or, when it is longer than the room, at least those that can be kept and one more. */
 function contentIds(library: LibraryTokenizer, text: string, room: number): number[] {
   for (let chars = Math.max(1, room) * PIECE_CHARS_PER_TOKEN; chars < text.length; chars *= 4) {
-    const ids = library.encode(text.slice(0, wordEnd(text, chars)), { add_special_tokens: false });
+    const ids = library.encode(text.slice(0, cutBefore(text, chars)), { add_special_tokens: false });
     if (ids.length >= room + MARGIN_TOKENS) return ids;
   }
   return library.encode(text, { add_special_tokens: false });
-}
-
-/** The nearest place at or before `at` where a word ends; never within a surrogate pair. */
-function wordEnd(text: string, at: number): number {
-  for (let index = at; index > at - 256 && index > 0; index--)
-    if (/\s/.test(text[index] ?? '') && /\S/.test(text[index - 1] ?? '')) return index;
-  return /[\uDC00-\uDFFF]/.test(text[at] ?? '') ? at - 1 : at;
 }
 
 /** No character has more bytes than this; what is still broken then stays so. */

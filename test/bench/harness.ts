@@ -1,6 +1,6 @@
 /** What the benches share: samples and their figures, the table, the machine, and a folder on the disk that is measured. */
 import { execFileSync } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { arch, availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -129,6 +129,18 @@ export async function workFolder(): Promise<{ path: string; remove: () => Promis
   await mkdir(RESULTS_FOLDER, { recursive: true });
   const path = await mkdtemp(join(RESULTS_FOLDER, 'work-'));
   return { path, remove: () => rm(path, { recursive: true, force: true, maxRetries: 5 }) };
+}
+
+/** @param file where to; a file of its own in the results' folder when left out @param prefix of that file's name */
+export async function writeResults(
+  results: { readonly startedAt: string },
+  file: string | undefined,
+  prefix = '',
+): Promise<void> {
+  await mkdir(RESULTS_FOLDER, { recursive: true });
+  const path = file ?? join(RESULTS_FOLDER, `${prefix}${results.startedAt.replaceAll(/[:.]/g, '-')}.json`);
+  await writeFile(path, `${JSON.stringify(results, null, 2)}\n`);
+  console.log(`Written to ${path}`);
 }
 
 const ms = (value: number): string => `${value < 10 ? value.toFixed(2) : value.toFixed(1)} ms`;

@@ -98,6 +98,7 @@ function summary({ certified, cloudOnly, edgeOnly, n }: PairFigures): string {
 const standardError = (ratio: number, n: number): number => Math.sqrt((ratio * (1 - ratio)) / n);
 const percent = (ratio: number): string => `${(100 * ratio).toFixed(1)} %`;
 const promise = (agreement: number): string => `${Math.round(100 * agreement)} %`;
-const points = (ratio: number): string => `${(100 * ratio).toFixed(1)} points`;
+const points = (ratio: number): string =>
+  ratio > 0 && ratio < 0.0005 ? 'less than 0.05 points' : `${(100 * ratio).toFixed(1)} points`;
 const compared = (difference: number): string =>
   `${points(Math.abs(difference))} ${difference < 0 ? 'lower' : 'higher'}`;

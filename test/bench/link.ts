@@ -2,8 +2,6 @@
  * `npm run bench:link -- [names] [--json FILE] [--quick]`: what the durable link costs and carries. `--quick` is for a look
  * whether it works: its figures mean nothing.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runTool } from '../../models/recipes/measure/command.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -12,9 +10,9 @@ import {
   type BenchReport,
   type Measured,
   machineFacts,
-  RESULTS_FOLDER,
   toMarkdown,
   watched,
+  writeResults,
 } from './harness.ts';
 import { accepting } from './link/accepting.ts';
 import { fleet } from './link/fleet.ts';
@@ -54,8 +52,5 @@ runTool(async () => {
   }
   const { cpu, cores, system, node, commit } = machine;
   console.log(`${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}`);
-  await mkdir(RESULTS_FOLDER, { recursive: true });
-  const file = values.json ?? join(RESULTS_FOLDER, `link-${startedAt.replaceAll(/[:.]/g, '-')}.json`);
-  await writeFile(file, `${JSON.stringify({ startedAt, machine, reports }, null, 2)}\n`);
-  console.log(`Written to ${file}`);
+  await writeResults({ startedAt, machine, reports }, values.json, 'link-');
 });

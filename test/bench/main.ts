@@ -3,8 +3,6 @@
  * everything as JSON. `hybrid` (what a pair of models gives together) needs the data sets and writes its own page.
  */
 import { spawnSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runTool } from '../../models/recipes/measure/command.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -15,9 +13,9 @@ import {
   inTree,
   type Measured,
   machineFacts,
-  RESULTS_FOLDER,
   toMarkdown,
   watched,
+  writeResults,
 } from './harness.ts';
 import { roundTrip } from './round-trip.ts';
 import { update } from './update.ts';
@@ -51,9 +49,7 @@ runTool(async () => {
   if (names.includes(HYBRID)) measureHybrid(values.data ?? '');
   const { cpu, cores, system, node, commit } = machine;
   console.log(`${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}`);
-  const file = values.json ?? join(RESULTS_FOLDER, `${startedAt.replaceAll(/[:.]/g, '-')}.json`);
-  await writeFile(file, `${JSON.stringify({ startedAt, machine, reports }, null, 2)}\n`);
-  console.log(`Written to ${file}`);
+  await writeResults({ startedAt, machine, reports }, values.json);
 });
 
 function measureHybrid(data: string): void {

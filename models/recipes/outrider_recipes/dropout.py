@@ -21,7 +21,7 @@ def dropout(values: torch.Tensor, share: float) -> torch.Tensor:
     words = _random.integers(0, 2**64, -(-values.numel() // 8), dtype=np.uint64)
     kept = words.view(np.uint8)[: values.numel()] >= threshold
     mask = np.multiply(kept, np.float32(256 / (256 - threshold)), dtype=np.float32)
-    return values * torch.from_numpy(mask.reshape(values.shape))
+    return values * torch.from_numpy(mask.reshape(values.shape)).to(values.dtype)
 
 
 class Dropout(nn.Module):

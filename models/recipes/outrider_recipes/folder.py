@@ -24,6 +24,14 @@ def write_json(path: Path, document: dict) -> None:
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def label_names(labels: list[str]) -> dict[str, dict]:
+    """Hugging Face's two tables in config.json."""
+    return {
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+
+
 def label_scores(logits: np.ndarray, labels: list[str]) -> list[dict]:
     """Hugging Face's classification output: every label with its softmax score (0..1), best first."""
     exponents = np.exp(logits - logits.max())

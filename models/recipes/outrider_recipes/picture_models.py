@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from . import cifar10
-from .folder import CLOUD_BATCH, label_scores, write_json, write_model_folder
+from .folder import CLOUD_BATCH, label_names, label_scores, write_json, write_model_folder
 from .onnx_files import OnnxModel, export
-from .run import accuracy, agreement
+from .run import compare_files
 
 # One demo picture of each of these classes becomes a golden input.
 GOLDEN_CLASSES = ["airplane", "automobile", "bird", "cat", "frog", "ship"]
@@ -34,13 +34,7 @@ def measure(
 ) -> dict:
     float_logits = picture_logits(float_file, val.pixels, normalization, threads)
     int8_logits = picture_logits(int8_file, val.pixels, normalization, threads, fold)
-    return {
-        "measuredOn": len(val),
-        "floatAccuracy": accuracy(float_logits, val.labels),
-        "int8Accuracy": accuracy(int8_logits, val.labels),
-        "int8AgreesWithFloat": agreement(float_logits, int8_logits),
-        "bytes": int8_file.stat().st_size,
-    }
+    return compare_files(float_logits, int8_logits, val.labels, int8_file)
 
 
 def write_picture_folder(
@@ -69,13 +63,7 @@ def write_picture_folder(
         folder,
         spec={"task": "image-classification", "batch": CLOUD_BATCH} | spec,
         documents={
-            "config.json": config
-            | {
-                "image_size": 32,
-                "num_channels": 3,
-                "id2label": {str(index): label for index, label in enumerate(cifar10.LABELS)},
-                "label2id": {label: index for index, label in enumerate(cifar10.LABELS)},
-            },
+            "config.json": config | {"image_size": 32, "num_channels": 3} | label_names(cifar10.LABELS),
             "preprocessor_config.json": normalization.preprocessor_config(),
         },
         golden=golden,

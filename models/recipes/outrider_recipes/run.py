@@ -5,6 +5,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,27 @@ def save_figures(out: Path, name: str, figures: dict) -> None:
     """Writes what a recipe measured to `<out>/<name>.figures.json`."""
     (out / f"{name}.figures.json").write_text(json.dumps(figures, indent=2) + "\n")
     log(f"{name}: {json.dumps(figures)}")
+
+
+def cached(path: Path, rows: int, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """What `make` gives, kept in a file; `rows`: how long it must be."""
+    if not path.exists():
+        np.save(path, make())
+    found = np.load(path)
+    if len(found) != rows:
+        raise SystemExit(f"{path} belongs to other data: delete it")
+    return found
+
+
+def compare_files(float_logits: np.ndarray, int8_logits: np.ndarray, labels: np.ndarray, int8_file: Path) -> dict:
+    """The figures of a file and of its float parent: f32[N,C] logits and the right classes i64[N]."""
+    return {
+        "measuredOn": len(labels),
+        "floatAccuracy": accuracy(float_logits, labels),
+        "int8Accuracy": accuracy(int8_logits, labels),
+        "int8AgreesWithFloat": agreement(float_logits, int8_logits),
+        "bytes": int8_file.stat().st_size,
+    }
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
