@@ -133,7 +133,11 @@ export async function workFolder(): Promise<{ path: string; remove: () => Promis
 
 /** @param file where to; a file of its own in the results' folder when left out @param prefix of that file's name */
 export async function writeResults(
-  results: { readonly startedAt: string },
+  results: {
+    readonly startedAt: string;
+    readonly machine: MachineFacts;
+    readonly reports: readonly Measured[];
+  },
   file: string | undefined,
   prefix = '',
 ): Promise<void> {

@@ -19,6 +19,15 @@ class Builder {
   readonly #starts: number[] = [];
   readonly #ends: number[] = [];
 
+  /** Units [from, to) of `source` as they are. */
+  keep({ text, starts, ends }: Aligned, from: number, to: number): void {
+    this.#text += text.slice(from, to);
+    for (let unit = from; unit < to; unit++) {
+      this.#starts.push(starts[unit] ?? 0);
+      this.#ends.push(ends[unit] ?? 0);
+    }
+  }
+
   /** `text` in the place of one character of `source`. */
   add(text: string, source: Aligned, at: number): void {
     this.addAt(text, source.starts[at] ?? 0, source.ends[at] ?? 0);
@@ -52,15 +61,20 @@ export function slice({ text, starts, ends }: Aligned, from: number, to: number)
   return { text: text.slice(from, to), starts: starts.slice(from, to), ends: ends.slice(from, to) };
 }
 
-/** Changes each character by itself; whatever becomes of it stands where it stood. */
+/** Changes each character by itself; whatever becomes of it stands where it stood. Most texts come out as they were. */
 export function mapCharacters(source: Aligned, change: (char: string) => string): Aligned {
-  const made = new Builder();
+  let made: Builder | undefined;
   let at = 0;
   for (const char of source.text) {
-    made.add(change(char), source, at);
+    const changed = change(char);
+    if (made === undefined && changed !== char) {
+      made = new Builder();
+      made.keep(source, 0, at);
+    }
+    made?.add(changed, source, at);
     at += char.length;
   }
-  return made.build();
+  return made?.build() ?? source;
 }
 
 /**
@@ -94,19 +108,17 @@ function placesOf(cluster: string, from: number): number[] {
 
 /** Puts `content` in the place of each match; it stands where the last character of the match stood. */
 export function replaceAll(source: Aligned, pattern: RegExp, content: string): Aligned {
-  const made = new Builder();
+  let made: Builder | undefined;
   let at = 0;
-  const keepTo = (end: number): void => {
-    for (; at < end; at++) made.add(source.text[at] ?? '', source, at);
-  };
   for (const { 0: match, index } of source.text.matchAll(pattern)) {
-    keepTo(index);
+    made ??= new Builder();
+    made.keep(source, at, index);
     const end = index + match.length;
     made.add(content, source, Math.max(0, end - 1));
     at = end;
   }
-  keepTo(source.text.length);
-  return made.build();
+  made?.keep(source, at, source.text.length);
+  return made?.build() ?? source;
 }
 
 /** Puts `content` before the text; it stands where the first character stands. */
@@ -114,7 +126,7 @@ export function prepend(source: Aligned, content: string): Aligned {
   if (source.text === '') return source;
   const made = new Builder();
   made.add(content, source, 0);
-  for (let at = 0; at < source.text.length; at++) made.add(source.text[at] ?? '', source, at);
+  made.keep(source, 0, source.text.length);
   return made.build();
 }
 
