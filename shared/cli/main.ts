@@ -1,30 +1,25 @@
-/** The `outrider` command: what it can do, and errors as one sentence with their code. Exit code 0, 1 (failed), 2 (usage). */
+/**
+ * The `outrider` command: what it can do, and errors as one sentence with their code. Exit code 0, 1 (failed), 2 (usage). Each
+ * command's code is loaded when it is asked for: help and most commands take half the time so.
+ */
 import { Command, CommanderError, Option } from 'commander';
-import { selfTest } from '../inference/self-test.ts';
 import { VARIANTS } from '../release/import/choose-files.ts';
 import { detectorFamily } from '../release/model-spec.ts';
 import { ERRORS, toAppError, toErrorBody } from '../runtime/errors.ts';
 import { VERSION } from '../runtime/version.ts';
-import { calibrateModel } from './commands/calibrate.ts';
-import { type DoctorOptions, doctor, SHIPPED_MODELS } from './commands/doctor.ts';
-import { doctorModel } from './commands/doctor-model.ts';
-import {
-  createKey,
-  enrollDevice,
-  listDevices,
-  listKeys,
-  pinDevice,
-  revokeDevice,
-  revokeKey,
-} from './commands/fleet.ts';
-import { INFER_EXAMPLES, infer } from './commands/infer.ts';
-import { deployModel, listModels, pushModel } from './commands/models.ts';
-import { dropOutbox, listOutbox, retryOutbox, showOutbox } from './commands/outbox.ts';
-import { pullModel } from './commands/pull.ts';
-import { listRoutes } from './commands/routes.ts';
-import { up } from './commands/up.ts';
-import type { HubOptions } from './hub-client.ts';
+import type { DoctorOptions } from './commands/doctor.ts';
 import type { DescribeOptions } from './import/stage-model.ts';
+
+const INFER_EXAMPLES = `
+Examples:
+  outrider infer cifar10-vit photo.jpg
+  outrider infer sst2-minilm "A film that stays with you." --parameters '{"top_k": 1}'
+  outrider infer zero-shot "The train is late." --parameters '{"candidate_labels": ["travel", "sports"]}'
+  outrider infer squad-minilm article.txt --question "Who won?"
+  outrider infer multi30k-en-de "Two dogs play." --parameters '{"generate_parameters": {"num_beams": 4}}'
+  outrider infer whisper talk.wav --parameters '{"return_timestamps": true}'
+
+The input is a file, or the text itself. Parameters are those of Hugging Face's task, see docs/protocol.md.`;
 
 const PULL_HELP = `
 <source> is
@@ -51,7 +46,7 @@ program
   .addOption(port('--mqtt-port <port>', 'port of the broker', 1883))
   .addOption(port('--agent-port <port>', 'port of the agent', 8090))
   .option('--data <dir>', 'data folder', './data')
-  .action(up);
+  .action(late(async () => (await import('./commands/up.ts')).up));
 
 starting(
   program,
@@ -67,9 +62,11 @@ asking(
     .option('--parameters <json>', 'parameters of the model’s task, as a JSON object')
     .option('--question <text>', 'of question answering: the input is then the context')
     .addHelpText('after', INFER_EXAMPLES),
-).action(infer);
+).action(late(async () => (await import('./commands/infer.ts')).infer));
 const models = program.command('models').description('models on the hub, and folders that are to go there');
-asking(models.command('ls').description('list them')).action(listModels);
+asking(models.command('ls').description('list them')).action(
+  late(async () => (await import('./commands/models.ts')).listModels),
+);
 describing(
   models.command('pull <source>').description('bring in a model of anybody’s: checked, tried and described'),
 )
@@ -78,7 +75,7 @@ describing(
   .option('--mirror <url>', 'the hub to ask (or HF_ENDPOINT; default https://huggingface.co)')
   .option('--json', 'print JSON')
   .addHelpText('after', PULL_HELP)
-  .action(pullModel);
+  .action(late(async () => (await import('./commands/pull.ts')).pullModel));
 describing(
   following(
     models
@@ -88,12 +85,12 @@ describing(
 )
   .option('--force', 'publish although the hub’s own test of its golden inputs fails')
   .option('--signing-key <file>', 'PEM of the key of targets, for a hub that does not hold it')
-  .action(pushModel);
+  .action(late(async () => (await import('./commands/models.ts')).pushModel));
 following(
   models
     .command('deploy <name> <version>')
     .description('tell devices to run a published version; an older one is a way back'),
-).action(deployModel);
+).action(late(async () => (await import('./commands/models.ts')).deployModel));
 models
   .command('calibrate <folder> <labelled>')
   .description('make the scores of a model folder mean what they say, by examples whose labels are known')
@@ -104,42 +101,54 @@ models
     'after',
     '\n<labelled> is a folder with one sub-folder a label, of pictures or .txt files, or a .jsonl file with one object a line:\n{"text": …, "label": …} or {"file": path from there, "label": …}. At least 50 examples; from 200 on half of them measure.',
   )
-  .action(calibrateModel);
+  .action(late(async () => (await import('./commands/calibrate.ts')).calibrateModel));
 const devices = program.command('devices').description('devices of the hub');
-asking(devices.command('ls').description('list them')).action(listDevices);
-asking(devices.command('enroll [id]').description('make a one-time token for a device')).action(enrollDevice);
+asking(devices.command('ls').description('list them')).action(
+  late(async () => (await import('./commands/fleet.ts')).listDevices),
+);
+asking(devices.command('enroll [id]').description('make a one-time token for a device')).action(
+  late(async () => (await import('./commands/fleet.ts')).enrollDevice),
+);
 asking(devices.command('revoke <id>').description('cut a device off, at once and for good')).action(
-  revokeDevice,
+  late(async () => (await import('./commands/fleet.ts')).revokeDevice),
 );
 asking(
   devices.command('pin <id> <model> <version>').description('have one device run a version of its own'),
-).action(pinDevice);
+).action(late(async () => (await import('./commands/fleet.ts')).pinDevice));
 asking(devices.command('unpin <id> <model>').description('have it run what the model deploys again')).action(
-  (id: string, model: string, options: HubOptions) => pinDevice(id, model, undefined, options),
+  late(async () => (await import('./commands/fleet.ts')).unpinDevice),
 );
 const keys = program.command('keys').description('keys for the hub’s HTTP API');
-asking(keys.command('ls').description('list them')).action(listKeys);
+asking(keys.command('ls').description('list them')).action(
+  late(async () => (await import('./commands/fleet.ts')).listKeys),
+);
 asking(
   keys
     .command('create <name>')
     .description('make one; it is shown once')
     .requiredOption('--scope <scope...>', 'admin, infer, metrics'),
-).action(createKey);
-asking(keys.command('revoke <id>').description('revoke one')).action(revokeKey);
+).action(late(async () => (await import('./commands/fleet.ts')).createKey));
+asking(keys.command('revoke <id>').description('revoke one')).action(
+  late(async () => (await import('./commands/fleet.ts')).revokeKey),
+);
 const outbox = program.command('outbox').description('what an agent owes, and what it has given up');
 askingAgent(outbox.command('ls').description('list it, oldest first'))
   .option('--dead', 'only what was given up')
   .option('--limit <n>', 'at most so many', '100')
-  .action(listOutbox);
+  .action(late(async () => (await import('./commands/outbox.ts')).listOutbox));
 askingAgent(outbox.command('show <id>').description('show one request'))
   .option('--out <file>', 'write its input to this file')
-  .action(showOutbox);
+  .action(late(async () => (await import('./commands/outbox.ts')).showOutbox));
 askingAgent(outbox.command('retry <id>').description('send it now, or ask again what was given up')).action(
-  retryOutbox,
+  late(async () => (await import('./commands/outbox.ts')).retryOutbox),
 );
-askingAgent(outbox.command('drop <id>').description('give it up without an answer')).action(dropOutbox);
+askingAgent(outbox.command('drop <id>').description('give it up without an answer')).action(
+  late(async () => (await import('./commands/outbox.ts')).dropOutbox),
+);
 const route = program.command('route').description('which requests are escalated, and what is promised');
-asking(route.command('ls').description('what devices promise, and how they stand by it')).action(listRoutes);
+asking(route.command('ls').description('what devices promise, and how they stand by it')).action(
+  late(async () => (await import('./commands/routes.ts')).listRoutes),
+);
 starting(
   route,
   'simulate',
@@ -164,16 +173,27 @@ describing(
     'after',
     '\n[model] is a name, a folder, an .onnx file or hf:org/name; --name and what follows describe one of somebody else’s.',
   )
-  .action((model: string | undefined, options: DoctorOptions & DescribeOptions) =>
-    model === undefined
-      ? doctor(options, selfTest)
-      : doctorModel(model, { ...options, models: options.models ?? SHIPPED_MODELS }),
-  );
+  .action(async (model: string | undefined, options: DoctorOptions & DescribeOptions) => {
+    const { doctor, SHIPPED_MODELS } = await import('./commands/doctor.ts');
+    if (model === undefined) {
+      const { selfTest } = await import('../inference/self-test.ts');
+      return doctor(options, selfTest);
+    }
+    const { doctorModel } = await import('./commands/doctor-model.ts');
+    return doctorModel(model, { ...options, models: options.models ?? SHIPPED_MODELS });
+  });
 
 try {
   await program.parseAsync();
 } catch (error) {
   process.exitCode = report(error);
+}
+
+/** An action whose code is loaded when it is asked for. */
+function late<Args extends unknown[]>(
+  load: () => Promise<(...args: Args) => void | Promise<void>>,
+): (...args: Args) => Promise<void> {
+  return async (...args) => (await load())(...args);
 }
 
 /** A program that reads its own flags; started in this process, by its path. */

@@ -100,6 +100,9 @@ export async function pinDevice(
   );
 }
 
+export const unpinDevice = (id: string, model: string, options: Options): Promise<void> =>
+  pinDevice(id, model, undefined, options);
+
 export async function listKeys(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/keys', keyList, 'keys');
   print(options.json, { keys: found }, () =>

@@ -18,17 +18,6 @@ export interface InferOptions extends HubOptions {
   readonly question?: string;
 }
 
-export const INFER_EXAMPLES = `
-Examples:
-  outrider infer cifar10-vit photo.jpg
-  outrider infer sst2-minilm "A film that stays with you." --parameters '{"top_k": 1}'
-  outrider infer zero-shot "The train is late." --parameters '{"candidate_labels": ["travel", "sports"]}'
-  outrider infer squad-minilm article.txt --question "Who won?"
-  outrider infer multi30k-en-de "Two dogs play." --parameters '{"generate_parameters": {"num_beams": 4}}'
-  outrider infer whisper talk.wav --parameters '{"return_timestamps": true}'
-
-The input is a file, or the text itself. Parameters are those of Hugging Face's task, see docs/protocol.md.`;
-
 /** What is sent: raw bytes where nothing has to be said beside them. */
 interface Sent {
   readonly body: Uint8Array;
