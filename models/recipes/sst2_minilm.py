@@ -14,7 +14,7 @@ from outrider_recipes.minilm import bert_documents, load_tokenizer, pretrained_f
 from outrider_recipes.onnx_files import store_int8_weights
 from outrider_recipes.run import Checkpoint, compare_files, parse_arguments, save_figures
 from outrider_recipes.text_models import encode, export_text_model, file_logits, pad
-from outrider_recipes.training import Training, warm_up_then_fall
+from outrider_recipes.training import Training, fine_tuner, warm_up_then_fall
 
 NAME = "sst2-minilm"
 # The mean of the weights of five such runs, or of their answers, is no better than one of them (measured on dev).
@@ -57,11 +57,7 @@ def train(model: MiniLmClassifier, tokenizer: Tokenizer, sentences: sst2.Sentenc
     rows = encode(tokenizer, sentences.texts, MAX_LENGTH)
     lengths = np.array([len(row) for row in rows])
     steps = EPOCHS * -(-len(rows) // BATCH)
-    groups = [
-        {"params": model.encoder.parameters(), "lr": BODY_RATE},
-        {"params": model.head.parameters(), "lr": HEAD_RATE},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    optimizer = fine_tuner(model.encoder, model.head, BODY_RATE, HEAD_RATE)
     schedule = warm_up_then_fall(optimizer, steps, WARM_UP * steps)
     training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS)
     for epoch in training.epochs():

@@ -17,7 +17,7 @@ from outrider_recipes.minilm import bert_documents, load_tokenizer, pretrained_f
 from outrider_recipes.onnx_files import quantize_static_u8s8
 from outrider_recipes.run import cached, compare_files, log, parse_arguments, save_figures, seed_everything
 from outrider_recipes.text_models import encode, export_text_model, file_logits, pad
-from outrider_recipes.training import Training, warm_up_then_fall
+from outrider_recipes.training import Training, fine_tuner, warm_up_then_fall
 from sst2_lstm import TEMPERATURE, make_variants
 
 NAME = "sst2-minilm-l3-int8"
@@ -111,11 +111,7 @@ def train(model: Student, rows: list[list[int]], targets: np.ndarray, out: Path)
     """`targets`: f32[N,2] probabilities to imitate, row by row."""
     lengths = np.array([len(row) for row in rows])
     steps = EPOCHS * -(-len(rows) // BATCH)
-    groups = [
-        {"params": model.encoder.parameters(), "lr": BODY_RATE},
-        {"params": model.head.parameters(), "lr": HEAD_RATE},
-    ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    optimizer = fine_tuner(model.encoder, model.head, BODY_RATE, HEAD_RATE)
     schedule = warm_up_then_fall(optimizer, steps, WARM_UP * steps)
     training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS)
     for epoch in training.epochs():
