@@ -17,9 +17,12 @@ from outrider_recipes.training import Training
 NAME = "cifar10-cnn"
 NORMALIZATION = cifar10.Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
 WIDTH = 32
-EPOCHS = 24
+EPOCHS = 26
+# Then these with whole pictures.
+LAST_EPOCHS = 3
 BATCH = 128
 PEAK_RATE = 0.1
+LAST_RATE = 0.005
 SHIFT_PX = 4
 HOLE_PX = 8
 # Half of the loss imitates the teacher's logits divided by this, the other half is the label's.
@@ -76,38 +79,45 @@ def learn_from_teacher(pictures: cifar10.Pictures, out: Path, models: Path, thre
     return cached(out / f"{NAME}.teacher.npy", len(pictures), ask)
 
 
-def augment(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Mirrors half of f32[N,3,32,32], shifts each by up to SHIFT_PX, edges reflected, and blanks a square of HOLE_PX."""
-    padded = nn.functional.pad(pictures, (SHIFT_PX,) * 4, mode="reflect")
-    shifts = rng.integers(0, 2 * SHIFT_PX + 1, (len(pictures), 2))
+def augment(pixels: np.ndarray, hole_px: int, rng: np.random.Generator) -> torch.Tensor:
+    """u8[N,32,32,3] -> f32[N,3,32,32]: half mirrored, each shifted by up to SHIFT_PX, edges reflected, a square of hole_px blank."""
+    mirrored = rng.random(len(pixels)) < 0.5
+    pixels = np.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
+    padded = nn.functional.pad(torch.from_numpy(NORMALIZATION.apply(pixels)), (SHIFT_PX,) * 4, mode="reflect")
+    shifts = rng.integers(0, 2 * SHIFT_PX + 1, (len(pixels), 2))
     moved = torch.stack([p[:, y : y + 32, x : x + 32] for p, (y, x) in zip(padded, shifts)])
-    mirrored = torch.from_numpy(rng.random(len(pictures)) < 0.5)
-    moved[mirrored] = moved[mirrored].flip(3)
-    for picture, (y, x) in zip(moved, rng.integers(0, 33 - HOLE_PX, (len(pictures), 2))):
-        picture[:, y : y + HOLE_PX, x : x + HOLE_PX] = 0
+    for picture, (y, x) in zip(moved, rng.integers(0, 33 - hole_px, (len(pixels), 2))):
+        picture[:, y : y + hole_px, x : x + hole_px] = 0
     return moved
 
 
 def train(network: nn.Module, pictures: cifar10.Pictures, teacher: np.ndarray, out: Path) -> None:
-    count = len(pictures)
-    steps = EPOCHS * (count // BATCH)
-    optimizer = torch.optim.SGD(network.parameters(), PEAK_RATE, momentum=0.9, nesterov=True, weight_decay=5e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_RATE, total_steps=steps, pct_start=0.2)
-    training = Training(out / f"{NAME}.pt", network, optimizer, schedule, EPOCHS, clip=None)
-    network.to(memory_format=torch.channels_last)
+    steps = len(pictures) // BATCH
     soft = torch.softmax(torch.from_numpy(teacher) / TEMPERATURE, 1)
     hard = torch.from_numpy(pictures.labels)
-    for epoch in training.epochs():
-        rng = np.random.default_rng(epoch)
-        order = rng.permutation(count)
-        for step in range(count // BATCH):
-            indices = order[step * BATCH : (step + 1) * BATCH]
-            batch = augment(torch.from_numpy(NORMALIZATION.apply(pictures.pixels[indices])), rng)
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = network(batch.contiguous(memory_format=torch.channels_last)).float()
-            label_loss = nn.functional.cross_entropy(logits, hard[indices])
-            teacher_loss = nn.functional.cross_entropy(logits / TEMPERATURE, soft[indices]) * TEMPERATURE
-            training.step(0.5 * label_loss + 0.5 * teacher_loss)
+    network.to(memory_format=torch.channels_last)
+
+    def run(training: Training, hole_px: int) -> None:
+        for epoch in training.epochs():
+            rng = np.random.default_rng(epoch)
+            order = rng.permutation(len(pictures))
+            for step in range(steps):
+                indices = order[step * BATCH : (step + 1) * BATCH]
+                batch = augment(pictures.pixels[indices], hole_px, rng)
+                with torch.autocast("cpu", torch.bfloat16):
+                    logits = network(batch.contiguous(memory_format=torch.channels_last)).float()
+                label_loss = nn.functional.cross_entropy(logits, hard[indices])
+                teacher_loss = nn.functional.cross_entropy(logits / TEMPERATURE, soft[indices]) * TEMPERATURE
+                training.step(0.5 * label_loss + 0.5 * teacher_loss)
+
+    def optimizer(rate: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(network.parameters(), rate, momentum=0.9, nesterov=True, weight_decay=5e-4)
+
+    first, last = optimizer(PEAK_RATE), optimizer(LAST_RATE)
+    rise_and_fall = torch.optim.lr_scheduler.OneCycleLR(first, PEAK_RATE, total_steps=EPOCHS * steps, pct_start=0.2)
+    run(Training(out / f"{NAME}.pt", network, first, rise_and_fall, EPOCHS, clip=None), HOLE_PX)
+    fall = torch.optim.lr_scheduler.LinearLR(last, 1.0, 0.0, LAST_EPOCHS * steps)
+    run(Training(out / f"{NAME}.last.pt", network, last, fall, LAST_EPOCHS, clip=None), 0)
 
 
 def main() -> None:

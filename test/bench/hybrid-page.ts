@@ -31,7 +31,7 @@ where \`DATA\` is the folder that \`models/recipes/README.md\` describes; the sc
 A request whose route score is below the threshold goes to the cloud, the others stay. _Agreement_ is the share of all
 requests that get the cloud's answer, whichever side gives it: what the certificate promises. The thresholds were found
 on other data, held out of training (\`calibration.cloud\` in the edge model's \`outrider.json\`), each to keep its promise
-with 95 % confidence; nothing was chosen on the examples below. Audit samples come on top of the share escalated.
+with 95 % confidence; no threshold was chosen on the examples below. Audit samples come on top of the share escalated.
 
 ${pairs.map(section).join('\n')}`;
 }
