@@ -12,12 +12,12 @@ from outrider_recipes.folder import MODEL_FILE
 from outrider_recipes.onnx_files import quantize_static_u8s8
 from outrider_recipes.picture_models import export_picture_model, measure, picture_logits, write_picture_folder
 from outrider_recipes.run import cached, log, parse_arguments, save_figures, seed_everything
-from outrider_recipes.training import Training
+from outrider_recipes.training import Training, in_bf16
 
 NAME = "cifar10-cnn"
 NORMALIZATION = cifar10.Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
 WIDTH = 32
-EPOCHS = 26
+EPOCHS = 45
 # Then these with whole pictures.
 LAST_EPOCHS = 3
 BATCH = 128
@@ -79,33 +79,37 @@ def learn_from_teacher(pictures: cifar10.Pictures, out: Path, models: Path, thre
     return cached(out / f"{NAME}.teacher.npy", len(pictures), ask)
 
 
-def augment(pixels: np.ndarray, hole_px: int, rng: np.random.Generator) -> torch.Tensor:
-    """u8[N,32,32,3] -> f32[N,3,32,32]: half mirrored, each shifted by up to SHIFT_PX, edges reflected, a square of hole_px blank."""
-    mirrored = rng.random(len(pixels)) < 0.5
-    pixels = np.where(mirrored[:, None, None, None], pixels[:, :, ::-1], pixels)
-    padded = nn.functional.pad(torch.from_numpy(NORMALIZATION.apply(pixels)), (SHIFT_PX,) * 4, mode="reflect")
-    shifts = rng.integers(0, 2 * SHIFT_PX + 1, (len(pixels), 2))
-    moved = torch.stack([p[:, y : y + 32, x : x + 32] for p, (y, x) in zip(padded, shifts)])
-    for picture, (y, x) in zip(moved, rng.integers(0, 33 - hole_px, (len(pixels), 2))):
-        picture[:, y : y + hole_px, x : x + hole_px] = 0
-    return moved
+def augment(pixels: torch.Tensor, hole_px: int) -> torch.Tensor:
+    """f32[N,3,32,32], half mirrored, each shifted by up to SHIFT_PX, edges reflected, a square of hole_px blank."""
+    count, device = len(pixels), pixels.device
+    mirrored = torch.rand(count, 1, 1, 1, device=device) < 0.5
+    pixels = torch.where(mirrored, pixels.flip(3), pixels)
+    shifted = nn.functional.pad(pixels, (SHIFT_PX,) * 4, mode="reflect").unfold(2, 32, 1).unfold(3, 32, 1)
+    y, x = torch.randint(0, 2 * SHIFT_PX + 1, (2, count), device=device)
+    pixels = shifted[torch.arange(count, device=device), :, y, x]
+    y, x = torch.randint(0, 33 - hole_px, (2, count, 1), device=device)
+    line = torch.arange(32, device=device)
+    rows, columns = ((line >= start) & (line < start + hole_px) for start in (y, x))
+    return pixels.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
-def train(network: nn.Module, pictures: cifar10.Pictures, teacher: np.ndarray, out: Path) -> None:
+def train(network: nn.Module, pictures: cifar10.Pictures, teacher: np.ndarray, out: Path, device: torch.device) -> None:
     steps = len(pictures) // BATCH
-    soft = torch.softmax(torch.from_numpy(teacher) / TEMPERATURE, 1)
-    hard = torch.from_numpy(pictures.labels)
-    network.to(memory_format=torch.channels_last)
+    network.to(device, memory_format=torch.channels_last)
+    pixels = torch.from_numpy(NORMALIZATION.apply(pictures.pixels)).to(device)
+    soft = torch.softmax(torch.from_numpy(teacher).to(device) / TEMPERATURE, 1)
+    hard = torch.from_numpy(pictures.labels).to(device)
+
+    def prepared(indices: torch.Tensor, hole_px: int) -> torch.Tensor:
+        return augment(pixels[indices], hole_px).contiguous(memory_format=torch.channels_last)
+
+    answer = in_bf16(network, prepared(torch.arange(BATCH, device=device), HOLE_PX))
 
     def run(training: Training, hole_px: int) -> None:
-        for epoch in training.epochs():
-            rng = np.random.default_rng(epoch)
-            order = rng.permutation(len(pictures))
-            for step in range(steps):
-                indices = order[step * BATCH : (step + 1) * BATCH]
-                batch = augment(pictures.pixels[indices], hole_px, rng)
-                with torch.autocast("cpu", torch.bfloat16):
-                    logits = network(batch.contiguous(memory_format=torch.channels_last)).float()
+        for _ in training.epochs():
+            order = torch.randperm(len(pictures)).to(device)
+            for indices in order[: steps * BATCH].split(BATCH):
+                logits = answer(prepared(indices, hole_px))
                 label_loss = nn.functional.cross_entropy(logits, hard[indices])
                 teacher_loss = nn.functional.cross_entropy(logits / TEMPERATURE, soft[indices]) * TEMPERATURE
                 training.step(0.5 * label_loss + 0.5 * teacher_loss)
@@ -118,6 +122,7 @@ def train(network: nn.Module, pictures: cifar10.Pictures, teacher: np.ndarray, o
     run(Training(out / f"{NAME}.pt", network, first, rise_and_fall, EPOCHS, clip=None), HOLE_PX)
     fall = torch.optim.lr_scheduler.LinearLR(last, 1.0, 0.0, LAST_EPOCHS * steps)
     run(Training(out / f"{NAME}.last.pt", network, last, fall, LAST_EPOCHS, clip=None), 0)
+    network.to("cpu", memory_format=torch.contiguous_format)
 
 
 def main() -> None:
@@ -127,10 +132,10 @@ def main() -> None:
     teacher = learn_from_teacher(training, arguments.out, arguments.models, arguments.threads)
     seed_everything()
     network = build_network()
-    train(network, training, teacher, arguments.out)
+    train(network, training, teacher, arguments.out, arguments.device)
 
     float_file = arguments.out / NAME / "model.onnx"
-    export_picture_model(network.to(memory_format=torch.contiguous_format), float_file)
+    export_picture_model(network, float_file)
     folder = arguments.models / NAME
     int8_file = folder / MODEL_FILE
     chosen = np.random.default_rng(0).permutation(len(training))[:CALIBRATION_PICTURES]

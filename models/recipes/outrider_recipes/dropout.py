@@ -15,6 +15,8 @@ def seed_dropout(seed: int) -> None:
 
 def dropout(values: torch.Tensor, share: float) -> torch.Tensor:
     """Sets `share` (0..1, in steps of 1/256) of the values to 0 and scales the others up."""
+    if values.device.type != "cpu":
+        return nn.functional.dropout(values, share)
     threshold = round(share * 256)
     if threshold == 0:
         return values

@@ -26,9 +26,16 @@ def parse_arguments(description: str) -> argparse.Namespace:
         help="where the finished model folder goes (default: the models folder of this checkout)",
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
+    parser.add_argument(
+        "--device",
+        type=torch.device,
+        default=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        help="where the recipes of cifar10-vit and cifar10-cnn train: cuda or cpu (default: a GPU if there is one)",
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
+    torch.backends.cudnn.benchmark = True
     seed_everything()
     return arguments
 
@@ -54,7 +61,7 @@ class Checkpoint:
         """Restores each part (anything with load_state_dict) and returns how many epochs are done."""
         if not self.path.exists():
             return 0
-        state = torch.load(self.path, weights_only=True)
+        state = torch.load(self.path, weights_only=True, map_location="cpu")
         for name, part in parts.items():
             part.load_state_dict(state[name])
         log(f"{self.path.name}: continuing after epoch {state['epochs']}")

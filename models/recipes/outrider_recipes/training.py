@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -15,7 +14,7 @@ from .run import Checkpoint, log, seed_everything
 def fine_tuner(body: nn.Module, head: nn.Module, body_rate: float, head_rate: float) -> torch.optim.Optimizer:
     """For a pretrained body, which may move little, and a head that starts from nothing."""
     groups = [{"params": body.parameters(), "lr": body_rate}, {"params": head.parameters(), "lr": head_rate}]
-    return torch.optim.AdamW(groups, weight_decay=0.01)
+    return torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
 
 
 def warm_up_then_fall(optimizer: torch.optim.Optimizer, steps: int, warm_up: float) -> LambdaLR:
@@ -23,6 +22,26 @@ def warm_up_then_fall(optimizer: torch.optim.Optimizer, steps: int, warm_up: flo
     return LambdaLR(
         optimizer, lambda step: max(0.01, min((step + 1) / warm_up, (steps - step) / max(1, steps - warm_up)))
     )
+
+
+class _Bf16(nn.Module):
+    def __init__(self, model: nn.Module, device: str):
+        super().__init__()
+        self.model, self.device = model, device
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device, torch.bfloat16, cache_enabled=False):
+            return self.model(*inputs).float()
+
+
+def in_bf16(model: nn.Module, *example: torch.Tensor) -> nn.Module:
+    """`model` for training on inputs like `example`; gives f32.
+
+    On a GPU its way there and back is recorded once and replayed: starting a thousand small kernels takes longer than running them.
+    """
+    device = example[0].device.type
+    wrapped = _Bf16(model, device).train()
+    return torch.cuda.make_graphed_callables(wrapped, example) if device == "cuda" else wrapped
 
 
 class Training:
@@ -57,7 +76,7 @@ class Training:
             self.losses = []
             yield self.epoch
             self.checkpoint.save(self.epoch + 1, **self.parts)
-            log(f"epoch {self.epoch + 1} of {self.count}: loss {np.mean(self.losses):.4f}")
+            log(f"epoch {self.epoch + 1} of {self.count}: loss {torch.stack(self.losses).mean():.4f}")
         self.model.eval()
 
     def step(self, loss: torch.Tensor) -> None:
@@ -67,7 +86,7 @@ class Training:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         self.optimizer.step()
         self.schedule.step()
-        self.losses.append(loss.item())
+        self.losses.append(loss.detach())
         if len(self.losses) % self.log_every == 0:
-            recent = np.mean(self.losses[-self.log_every :])
+            recent = torch.stack(self.losses[-self.log_every :]).mean()
             log(f"epoch {self.epoch + 1} of {self.count}, step {len(self.losses)}: loss {recent:.4f}")
