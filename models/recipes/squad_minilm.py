@@ -7,13 +7,13 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from outrider_recipes import squad, sst2
+from outrider_recipes import squad
 from outrider_recipes.dropout import replace_dropout
 from outrider_recipes.folder import CLOUD_BATCH, MODEL_FILE, write_model_folder
 from outrider_recipes.minilm import bert_documents, load_tokenizer, pretrained_folder, write_tokenizer
 from outrider_recipes.onnx_files import OnnxModel, store_int8_weights
 from outrider_recipes.run import parse_arguments, save_figures
-from outrider_recipes.text_models import export_text_model, pad
+from outrider_recipes.text_models import batches_by_length, export_text_model, pad
 from outrider_recipes.training import Training, warm_up_then_fall
 
 NAME = "squad-minilm"
@@ -146,7 +146,7 @@ def train(model: MiniLmReader, questions: list[squad.Question], encoded: list[sq
         epoch, slice_of_epoch = divmod(part, PARTS)
         rng = np.random.default_rng(epoch)
         windows = training_windows(questions, encoded, rng)
-        batches = sst2.batches_by_length(np.array([len(ids) for ids, _, _ in windows]), BATCH, rng)
+        batches = batches_by_length(np.array([len(ids) for ids, _, _ in windows]), BATCH, rng)
         for indices in batches[slice_of_epoch::PARTS]:
             rows, prefixes, answers = zip(*(windows[i] for i in indices))
             inputs = {name: torch.from_numpy(value) for name, value in batch_of(rows, prefixes).items()}

@@ -15,7 +15,7 @@ from outrider_recipes.folder import MODEL_FILE, label_names, text_golden, write_
 from outrider_recipes.minilm import load_tokenizer
 from outrider_recipes.onnx_files import quantize_dynamic_int8
 from outrider_recipes.run import cached, compare_files, parse_arguments, save_figures, seed_everything
-from outrider_recipes.text_models import encode, export_text_model, file_logits, pad, run_rows
+from outrider_recipes.text_models import batches_by_length, encode, export_text_model, file_logits, pad, run_rows
 from outrider_recipes.training import Training
 
 NAME = "sst2-lstm"
@@ -25,9 +25,6 @@ EPOCHS = 6
 BATCH = 64
 RATE = 2e-3
 MAX_LENGTH = 128
-# The teacher's logits are divided by this before the softmax that the student imitates.
-TEMPERATURE = 2.0
-VARIANTS = 6
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]"]
 
 
@@ -95,22 +92,6 @@ class BiLstmClassifier(nn.Module):
         return self.head(self.dropout(masked.max(1).values))
 
 
-def make_variants(texts: list[str], rng: np.random.Generator) -> list[str]:
-    """The texts, then VARIANTS of each: a run of its words, or the whole with some words left out (arXiv:1903.12136)."""
-    variants = list(texts)
-    for text in texts:
-        words = text.split()
-        for index in range(VARIANTS):
-            if index % 2 == 0:
-                length = int(rng.integers(min(2, len(words)), len(words) + 1))
-                start = int(rng.integers(0, len(words) - length + 1))
-                kept = words[start : start + length]
-            else:
-                kept = [word for word in words if rng.random() > 0.15] or words
-            variants.append(" ".join(kept))
-    return variants
-
-
 def learn_from_teacher(out: Path, texts: list[str], words: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """The teacher's logits f32[N,2] on `texts` and its vectors f32[W,384] of single words, kept in --out."""
     tokenizer = load_tokenizer()
@@ -144,7 +125,7 @@ def train(model: BiLstmClassifier, rows: list[list[int]], targets: np.ndarray, o
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
     training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS)
     for epoch in training.epochs():
-        for indices in sst2.batches_by_length(lengths, BATCH, np.random.default_rng(epoch)):
+        for indices in batches_by_length(lengths, BATCH, np.random.default_rng(epoch)):
             inputs = {name: torch.from_numpy(value) for name, value in pad([rows[i] for i in indices]).items()}
             # A word is unknown now and then, so that the vector of [UNK] means something.
             unknown = (torch.rand(inputs["input_ids"].shape) < 0.03) & (inputs["input_ids"] >= len(SPECIAL))
@@ -159,9 +140,9 @@ def main() -> None:
     tokenizer = build_tokenizer(training.texts)
     words = [word for word, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
 
-    texts = make_variants(training.texts, np.random.default_rng(0))
+    texts = sst2.make_variants(training.texts, np.random.default_rng(0))
     logits, word_vectors = learn_from_teacher(arguments.out, texts, words)
-    targets = torch.softmax(torch.from_numpy(logits) / TEMPERATURE, 1).numpy()
+    targets = torch.softmax(torch.from_numpy(logits), 1).numpy()
 
     seed_everything()
     model = BiLstmClassifier()

@@ -1,76 +1,49 @@
-"""Builds models/sst2-minilm: MiniLM-L6 fine-tuned on SST-2, int8 weights and float compute."""
+"""Builds models/sst2-minilm: MiniLM-L6 that learns from a larger model's answers, int8 weights and float compute."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
-from torch import nn
 
+import sst2_mpnet
 from outrider_recipes import sst2
-from outrider_recipes.dropout import Dropout, replace_dropout
 from outrider_recipes.folder import CLOUD_BATCH, MODEL_FILE, label_names, text_golden, write_model_folder
 from outrider_recipes.minilm import bert_documents, load_tokenizer, pretrained_folder, write_tokenizer
 from outrider_recipes.onnx_files import store_int8_weights
-from outrider_recipes.run import Checkpoint, compare_files, parse_arguments, save_figures
-from outrider_recipes.text_models import encode, export_text_model, file_logits, pad
-from outrider_recipes.training import Training, fine_tuner, warm_up_then_fall
+from outrider_recipes.run import Checkpoint, cached, compare_files, log, parse_arguments, save_figures, seed_everything
+from outrider_recipes.text_models import SentenceClassifier, encode, export_text_model, file_logits, fine_tune
 
 NAME = "sst2-minilm"
-# The mean of the weights of five such runs, or of their answers, is no better than one of them (measured on dev).
 EPOCHS = 3
-BATCH = 32
-BODY_RATE = 5e-5
-HEAD_RATE = 1e-3
-WARM_UP = 0.06
 MAX_LENGTH = 128
+# The teacher's logits are divided by this before the softmax that the student imitates.
+TEMPERATURE = 2.0
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class MiniLmClassifier(nn.Module):
-    """The encoder, the mean of its token vectors (as it was pretrained with), one linear layer."""
+def build() -> SentenceClassifier:
+    from transformers import BertModel
 
-    def __init__(self):
-        super().__init__()
-        from transformers import BertModel
-
-        self.encoder = BertModel.from_pretrained(
-            pretrained_folder(), attn_implementation="eager", add_pooling_layer=False
-        )
-        replace_dropout(self.encoder)
-        self.dropout = Dropout(0.1)
-        self.head = nn.Linear(self.encoder.config.hidden_size, len(sst2.LABELS))
-
-    def sentence_vector(self, input_ids, attention_mask, token_type_ids=None):
-        """f32[N,384]: mean over the tokens that are no padding."""
-        hidden = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
-        ).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * mask).sum(1) / mask.sum(1)
-
-    def forward(self, input_ids, attention_mask, token_type_ids=None):
-        return self.head(self.dropout(self.sentence_vector(input_ids, attention_mask, token_type_ids)))
+    return SentenceClassifier(
+        BertModel.from_pretrained(pretrained_folder(), attn_implementation="eager", add_pooling_layer=False),
+        len(sst2.LABELS),
+    )
 
 
-def train(model: MiniLmClassifier, tokenizer: Tokenizer, sentences: sst2.Sentences, out: Path) -> None:
-    rows = encode(tokenizer, sentences.texts, MAX_LENGTH)
-    lengths = np.array([len(row) for row in rows])
-    steps = EPOCHS * -(-len(rows) // BATCH)
-    optimizer = fine_tuner(model.encoder, model.head, BODY_RATE, HEAD_RATE)
-    schedule = warm_up_then_fall(optimizer, steps, WARM_UP * steps)
-    training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS)
-    for epoch in training.epochs():
-        for indices in sst2.batches_by_length(lengths, BATCH, np.random.default_rng(epoch)):
-            inputs = {name: torch.from_numpy(value) for name, value in pad([rows[i] for i in indices]).items()}
-            with torch.autocast("cpu", torch.bfloat16):
-                logits = model(**inputs).float()
-            training.step(nn.functional.cross_entropy(logits, torch.from_numpy(sentences.labels[indices])))
+def learn_from_teacher(out: Path, texts: list[str]) -> np.ndarray:
+    """The teacher's logits f32[N,2], kept in --out."""
+
+    def ask() -> np.ndarray:
+        teacher = sst2_mpnet.load_trained(out)
+        log("asks the teacher")
+        return sst2_mpnet.all_logits(teacher, texts, out)
+
+    return cached(out / f"{NAME}.teacher.npy", len(texts), ask)
 
 
-def load_trained(out: Path) -> MiniLmClassifier:
+def load_trained(out: Path) -> SentenceClassifier:
     """The fine-tuned model from a finished run of this recipe, for recipes that learn from it."""
-    model = MiniLmClassifier()
+    model = build()
     if Checkpoint(out / f"{NAME}.pt").load(model=model) != EPOCHS:
         raise SystemExit(f"run {NAME} first, with the same --out")
     return model.eval()
@@ -81,8 +54,13 @@ def main() -> None:
     training, held_out = sst2.load_train(arguments.data)
     dev = sst2.load_dev(arguments.data)
     tokenizer = load_tokenizer()
-    model = MiniLmClassifier()
-    train(model, tokenizer, training, arguments.out)
+    texts = sst2.make_variants(training.texts, np.random.default_rng(0))
+    teacher = learn_from_teacher(arguments.out, texts)
+    targets = torch.softmax(torch.from_numpy(teacher) / TEMPERATURE, 1).numpy()
+    seed_everything()
+    model = build()
+    plan = {"epochs": EPOCHS, "batch": 64, "body_rate": 7e-5, "head_rate": 1e-3, "warm_up": 0.06}
+    fine_tune(model, encode(tokenizer, texts, MAX_LENGTH), targets, arguments.out / f"{NAME}.pt", **plan)
 
     float_file = arguments.out / NAME / "model.onnx"
     export_text_model(model, float_file, INPUTS)

@@ -11,24 +11,16 @@ from torch import nn
 
 import sst2_minilm
 from outrider_recipes import sst2
-from outrider_recipes.dropout import Dropout, replace_dropout
 from outrider_recipes.folder import MODEL_FILE, label_names, text_golden, write_model_folder
 from outrider_recipes.minilm import bert_documents, load_tokenizer, pretrained_folder, tokenizer_document
 from outrider_recipes.onnx_files import quantize_static_u8s8
 from outrider_recipes.run import cached, compare_files, log, parse_arguments, save_figures, seed_everything
-from outrider_recipes.text_models import encode, export_text_model, file_logits, pad
-from outrider_recipes.training import Training, fine_tuner, warm_up_then_fall
-from sst2_lstm import TEMPERATURE, make_variants
+from outrider_recipes.text_models import SentenceClassifier, encode, export_text_model, file_logits, fine_tune, pad
 
 NAME = "sst2-minilm-l3-int8"
 # Every second layer of six.
 LAYERS = (0, 2, 4)
 WORDS = 8000
-EPOCHS = 1
-BATCH = 32
-BODY_RATE = 1e-4
-HEAD_RATE = 1e-3
-WARM_UP = 0.06
 MAX_LENGTH = 128
 CALIBRATION_SENTENCES = 300
 # Only these become int8: with Add and Softmax three points are lost.
@@ -61,35 +53,27 @@ def cut_tokenizer(texts: list[str]) -> tuple[Tokenizer, list[int]]:
     return Tokenizer.from_str(json.dumps(document)), [vocabulary[piece] for piece in kept]
 
 
-class Student(nn.Module):
-    """Three layers of MiniLM with the word vectors that `kept` (old ids) names; mean over the tokens, one linear layer."""
+class Student(SentenceClassifier):
+    """Three layers of MiniLM with the word vectors that `kept` (old ids) names."""
 
     def __init__(self, kept: list[int]):
-        super().__init__()
         from transformers import BertModel
 
-        self.encoder = BertModel.from_pretrained(
+        encoder = BertModel.from_pretrained(
             pretrained_folder(),
             attn_implementation="eager",
             add_pooling_layer=False,
             attention_probs_dropout_prob=0.0,
         )
-        embeddings, config = self.encoder.embeddings, self.encoder.config
-        self.encoder.encoder.layer = nn.ModuleList(self.encoder.encoder.layer[index] for index in LAYERS)
+        embeddings, config = encoder.embeddings, encoder.config
+        encoder.encoder.layer = nn.ModuleList(encoder.encoder.layer[index] for index in LAYERS)
         embeddings.word_embeddings = cut_rows(embeddings.word_embeddings, torch.tensor(kept))
         embeddings.position_embeddings = cut_rows(embeddings.position_embeddings, torch.arange(MAX_LENGTH))
         config.num_hidden_layers, config.vocab_size, config.max_position_embeddings = len(LAYERS), len(kept), MAX_LENGTH
-        replace_dropout(self.encoder)
-        self.dropout = Dropout(0.1)
-        self.head = nn.Linear(config.hidden_size, len(sst2.LABELS))
+        super().__init__(encoder, len(sst2.LABELS))
 
     def forward(self, input_ids, attention_mask):
-        """i64[N,L] twice -> f32[N,2]"""
-        hidden = self.encoder(
-            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=torch.zeros_like(input_ids)
-        ).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return self.head(self.dropout((hidden * mask).sum(1) / mask.sum(1)))
+        return super().forward(input_ids, attention_mask, torch.zeros_like(input_ids))
 
 
 def cut_rows(table: nn.Embedding, rows: torch.Tensor) -> nn.Embedding:
@@ -107,30 +91,18 @@ def learn_from_teacher(texts: list[str], models: Path, out: Path, threads: int) 
     return cached(out / f"{NAME}.teacher.npy", len(texts), ask)
 
 
-def train(model: Student, rows: list[list[int]], targets: np.ndarray, out: Path) -> None:
-    """`targets`: f32[N,2] probabilities to imitate, row by row."""
-    lengths = np.array([len(row) for row in rows])
-    steps = EPOCHS * -(-len(rows) // BATCH)
-    optimizer = fine_tuner(model.encoder, model.head, BODY_RATE, HEAD_RATE)
-    schedule = warm_up_then_fall(optimizer, steps, WARM_UP * steps)
-    training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS)
-    for epoch in training.epochs():
-        for indices in sst2.batches_by_length(lengths, BATCH, np.random.default_rng(epoch)):
-            inputs = {name: torch.from_numpy(value) for name, value in pad([rows[i] for i in indices]).items()}
-            training.step(nn.functional.cross_entropy(model(**inputs), torch.from_numpy(targets[indices])))
-
-
 def main() -> None:
     arguments = parse_arguments(__doc__)
     training, held_out = sst2.load_train(arguments.data)
     dev = sst2.load_dev(arguments.data)
     tokenizer, kept = cut_tokenizer(training.texts)
-    texts = make_variants(training.texts, np.random.default_rng(0))
+    texts = sst2.make_variants(training.texts, np.random.default_rng(0))
     teacher = learn_from_teacher(texts, arguments.models, arguments.out, arguments.threads)
-    targets = torch.softmax(torch.from_numpy(teacher) / TEMPERATURE, 1).numpy()
+    targets = torch.softmax(torch.from_numpy(teacher), 1).numpy()
     seed_everything()
     model = Student(kept)
-    train(model, encode(tokenizer, texts, MAX_LENGTH), targets, arguments.out)
+    plan = {"epochs": 2, "batch": 32, "body_rate": 1e-4, "head_rate": 1e-3, "warm_up": 0.06}
+    fine_tune(model, encode(tokenizer, texts, MAX_LENGTH), targets, arguments.out / f"{NAME}.pt", **plan)
 
     float_file = arguments.out / NAME / "model.onnx"
     export_text_model(model, float_file, ("input_ids", "attention_mask"))

@@ -9,6 +9,7 @@ from .held_out import read_held_out
 
 LABELS = ["NEGATIVE", "POSITIVE"]
 HELD_OUT = 900
+VARIANTS = 6
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,17 @@ def _select(sentences: Sentences, mask: np.ndarray) -> Sentences:
     return Sentences([text for text, keep in zip(sentences.texts, mask) if keep], sentences.labels[mask])
 
 
-def batches_by_length(lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Index batches of sentences of like length, in random order: little padding, and no fixed order."""
-    order = np.argsort(lengths + rng.random(len(lengths)) * 3, kind="stable")
-    batches = [order[start : start + size] for start in range(0, len(order), size)]
-    rng.shuffle(batches)
-    return batches
+def make_variants(texts: list[str], rng: np.random.Generator) -> list[str]:
+    """The texts, then VARIANTS of each: a run of its words, or the whole with some words left out (arXiv:1903.12136)."""
+    variants = list(texts)
+    for text in texts:
+        words = text.split()
+        for index in range(VARIANTS):
+            if index % 2 == 0:
+                length = int(rng.integers(min(2, len(words)), len(words) + 1))
+                start = int(rng.integers(0, len(words) - length + 1))
+                kept = words[start : start + length]
+            else:
+                kept = [word for word in words if rng.random() > 0.15] or words
+            variants.append(" ".join(kept))
+    return variants

@@ -1,4 +1,4 @@
-"""Tokenized text: padding, export of a model that reads it, running a torch module or an ONNX file, row order kept."""
+"""Tokenized text: padding, a classifier of it and its training, export, running a torch module or an ONNX file, row order kept."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,30 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+from .dropout import Dropout, replace_dropout
 from .onnx_files import OnnxModel, export
+from .training import Training, warm_up_then_fall
+
+
+class SentenceClassifier(torch.nn.Module):
+    """An encoder, the mean of its token vectors (as sentence-transformers pretrain with), one linear layer."""
+
+    def __init__(self, encoder: torch.nn.Module, labels: int):
+        super().__init__()
+        self.encoder = encoder
+        replace_dropout(self.encoder)
+        self.dropout = Dropout(0.1)
+        self.head = torch.nn.Linear(self.encoder.config.hidden_size, labels)
+
+    def sentence_vector(self, input_ids, attention_mask, token_type_ids=None):
+        """f32[N,width]: mean over the tokens that are no padding."""
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * mask).sum(1) / mask.sum(1)
+
+    def forward(self, input_ids, attention_mask, token_type_ids=None):
+        return self.head(self.dropout(self.sentence_vector(input_ids, attention_mask, token_type_ids)))
 
 
 def encode(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[list[int]]:
@@ -23,6 +46,44 @@ def pad(rows: list[list[int]]) -> dict[str, np.ndarray]:
         ids[index, : len(row)] = row
         mask[index, : len(row)] = 1
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def batches_by_length(lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Index batches of texts of like length, in random order: little padding, and no fixed order."""
+    order = np.argsort(lengths + rng.random(len(lengths)) * 3, kind="stable")
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    rng.shuffle(batches)
+    return batches
+
+
+def fine_tune(
+    model: SentenceClassifier,
+    rows: list[list[int]],
+    targets: np.ndarray,
+    checkpoint: Path,
+    *,
+    epochs: int,
+    batch: int,
+    body_rate: float,
+    head_rate: float,
+    warm_up: float,
+) -> None:
+    """In bf16. `targets`, row by row: classes i64[N] or probabilities f32[N,C]. `warm_up`: share of all steps.
+
+    The pretrained body may move little; the head starts from nothing.
+    """
+    lengths = np.array([len(row) for row in rows])
+    steps = epochs * -(-len(rows) // batch)
+    body, head = {"params": model.encoder.parameters(), "lr": body_rate}, {"params": model.head.parameters(), "lr": head_rate}
+    optimizer = torch.optim.AdamW([body, head], weight_decay=0.01, fused=True)
+    schedule = warm_up_then_fall(optimizer, steps, warm_up * steps)
+    training = Training(checkpoint, model, optimizer, schedule, epochs)
+    for epoch in training.epochs():
+        for indices in batches_by_length(lengths, batch, np.random.default_rng(epoch)):
+            inputs = {name: torch.from_numpy(value) for name, value in pad([rows[i] for i in indices]).items()}
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(**inputs).float()
+            training.step(torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets[indices])))
 
 
 def export_text_model(

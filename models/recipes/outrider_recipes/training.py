@@ -11,12 +11,6 @@ from .dropout import seed_dropout
 from .run import Checkpoint, log, seed_everything
 
 
-def fine_tuner(body: nn.Module, head: nn.Module, body_rate: float, head_rate: float) -> torch.optim.Optimizer:
-    """For a pretrained body, which may move little, and a head that starts from nothing."""
-    groups = [{"params": body.parameters(), "lr": body_rate}, {"params": head.parameters(), "lr": head_rate}]
-    return torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
-
-
 def warm_up_then_fall(optimizer: torch.optim.Optimizer, steps: int, warm_up: float) -> LambdaLR:
     """The rate rises over `warm_up` steps and falls to a hundredth until the last; both in a line."""
     return LambdaLR(
