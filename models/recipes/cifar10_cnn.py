@@ -12,7 +12,7 @@ from outrider_recipes.folder import MODEL_FILE
 from outrider_recipes.onnx_files import quantize_static_u8s8
 from outrider_recipes.picture_models import export_picture_model, measure, picture_logits, write_picture_folder
 from outrider_recipes.run import cached, log, parse_arguments, save_figures, seed_everything
-from outrider_recipes.training import Training, in_bf16
+from outrider_recipes.training import Training, in_bf16, training_device
 
 NAME = "cifar10-cnn"
 NORMALIZATION = cifar10.Normalization(mean=(0.4914, 0.4822, 0.4465), std=(0.247, 0.2435, 0.2616))
@@ -93,23 +93,21 @@ def augment(pixels: torch.Tensor, hole_px: int) -> torch.Tensor:
     return pixels.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
 
 
-def train(network: nn.Module, pictures: cifar10.Pictures, teacher: np.ndarray, out: Path, device: torch.device) -> None:
+def train(network: nn.Module, pictures: cifar10.Pictures, teacher: np.ndarray, out: Path) -> None:
+    device = training_device()
     steps = len(pictures) // BATCH
     network.to(device, memory_format=torch.channels_last)
     pixels = torch.from_numpy(NORMALIZATION.apply(pictures.pixels)).to(device)
     soft = torch.softmax(torch.from_numpy(teacher).to(device) / TEMPERATURE, 1)
     hard = torch.from_numpy(pictures.labels).to(device)
 
-    def prepared(indices: torch.Tensor, hole_px: int) -> torch.Tensor:
-        return augment(pixels[indices], hole_px).contiguous(memory_format=torch.channels_last)
-
-    answer = in_bf16(network, prepared(torch.arange(BATCH, device=device), HOLE_PX))
+    answer = in_bf16(network, augment(pixels[:BATCH], HOLE_PX))
 
     def run(training: Training, hole_px: int) -> None:
         for _ in training.epochs():
             order = torch.randperm(len(pictures)).to(device)
             for indices in order[: steps * BATCH].split(BATCH):
-                logits = answer(prepared(indices, hole_px))
+                logits = answer(augment(pixels[indices], hole_px))
                 label_loss = nn.functional.cross_entropy(logits, hard[indices])
                 teacher_loss = nn.functional.cross_entropy(logits / TEMPERATURE, soft[indices]) * TEMPERATURE
                 training.step(0.5 * label_loss + 0.5 * teacher_loss)
@@ -132,7 +130,7 @@ def main() -> None:
     teacher = learn_from_teacher(training, arguments.out, arguments.models, arguments.threads)
     seed_everything()
     network = build_network()
-    train(network, training, teacher, arguments.out, arguments.device)
+    train(network, training, teacher, arguments.out)
 
     float_file = arguments.out / NAME / "model.onnx"
     export_picture_model(network, float_file)

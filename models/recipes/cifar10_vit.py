@@ -13,7 +13,7 @@ from outrider_recipes.folder import MODEL_FILE
 from outrider_recipes.onnx_files import store_int8_weights
 from outrider_recipes.picture_models import export_picture_model, measure, write_picture_folder
 from outrider_recipes.run import parse_arguments, save_figures, seed_everything
-from outrider_recipes.training import Training, in_bf16
+from outrider_recipes.training import Training, in_bf16, training_device
 
 NAME = "cifar10-vit"
 # EfficientNet-Lite was trained on (x - 127) / 128.
@@ -47,10 +47,9 @@ class HybridVit(nn.Module):
         super().__init__()
         self.trunk = trunk
         trunk._conv_head = trunk._bn1 = trunk._fc = nn.Identity()
-        side = TRUNK_PX // 32
         self.project = nn.Linear(320, WIDTH)
         self.first_token = nn.Parameter(torch.zeros(1, 1, WIDTH))
-        self.positions = nn.Parameter(torch.randn(1, WIDTH, side, side) * 0.02)
+        self.positions = nn.Parameter(torch.randn(1, (TRUNK_PX // 32) ** 2, WIDTH) * 0.02)
         layer = nn.TransformerEncoderLayer(
             WIDTH, HEADS, 4 * WIDTH, dropout=0.1, activation="gelu", batch_first=True, norm_first=True
         )
@@ -68,7 +67,7 @@ class HybridVit(nn.Module):
         blocks = self.trunk._blocks
         for index, block in enumerate(blocks):
             x = block(x, DROP_PATH * index / len(blocks))
-        tokens = self.project(x.flatten(2).transpose(1, 2)) + self.positions.flatten(2).transpose(1, 2)
+        tokens = self.project(x.flatten(2).transpose(1, 2)) + self.positions
         tokens = torch.cat([self.first_token.expand(tokens.shape[0], -1, -1), tokens], 1)
         return self.classifier(self.encoder(tokens)[:, 0])
 
@@ -109,7 +108,8 @@ def mix(pixels: torch.Tensor, rng: np.random.Generator) -> tuple[torch.Tensor, f
     return mixed, 1 - mixed[0, 0, rows, columns].numel() / size_px**2, others
 
 
-def train(model: HybridVit, pictures: cifar10.Pictures, out: Path, device: torch.device) -> None:
+def train(model: HybridVit, pictures: cifar10.Pictures, out: Path) -> None:
+    device = training_device()
     model.to(device, memory_format=torch.channels_last)
     pixels = torch.from_numpy(NORMALIZATION.apply(pictures.pixels)).to(device)
     labels = torch.from_numpy(pictures.labels).to(device)
@@ -122,13 +122,13 @@ def train(model: HybridVit, pictures: cifar10.Pictures, out: Path, device: torch
     )
     loss_of = nn.CrossEntropyLoss(label_smoothing=0.05)
     training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS, clip=2.0)
-    answer = in_bf16(model, augment(pixels[:BATCH]).contiguous(memory_format=torch.channels_last))
+    answer = in_bf16(model, augment(pixels[:BATCH]))
     for epoch in training.epochs():
         rng = np.random.default_rng(epoch)
         order = torch.from_numpy(rng.permutation(len(pictures))).to(device)
         for indices in order[: steps * BATCH].split(BATCH):
             mixed, share, others = mix(augment(pixels[indices]), rng)
-            logits, targets = answer(mixed.contiguous(memory_format=torch.channels_last)), labels[indices]
+            logits, targets = answer(mixed), labels[indices]
             training.step(share * loss_of(logits, targets) + (1 - share) * loss_of(logits, targets[others]))
     model.to("cpu", memory_format=torch.contiguous_format)
 
@@ -141,7 +141,7 @@ def main() -> None:
     plain_convolutions(trunk)
     seed_everything()
     model = HybridVit(trunk)
-    train(model, training, arguments.out, arguments.device)
+    train(model, training, arguments.out)
 
     float_file = arguments.out / NAME / "model.onnx"
     export_picture_model(model, float_file)

@@ -13,7 +13,7 @@ from outrider_recipes.folder import CLOUD_BATCH, MODEL_FILE, write_model_folder
 from outrider_recipes.minilm import bert_documents, load_tokenizer, pretrained_folder, write_tokenizer
 from outrider_recipes.onnx_files import OnnxModel, store_int8_weights
 from outrider_recipes.run import parse_arguments, save_figures
-from outrider_recipes.text_models import batches_by_length, export_text_model, pad
+from outrider_recipes.text_models import batches_by_length, export_text_model, pad, tensors
 from outrider_recipes.training import Training, warm_up_then_fall
 
 NAME = "squad-minilm"
@@ -149,7 +149,7 @@ def train(model: MiniLmReader, questions: list[squad.Question], encoded: list[sq
         batches = batches_by_length(np.array([len(ids) for ids, _, _ in windows]), BATCH, rng)
         for indices in batches[slice_of_epoch::PARTS]:
             rows, prefixes, answers = zip(*(windows[i] for i in indices))
-            inputs = {name: torch.from_numpy(value) for name, value in batch_of(rows, prefixes).items()}
+            inputs = tensors(batch_of(rows, prefixes))
             wanted = targets(answers, inputs["input_ids"].shape[1])
             # No token of the question, no padding: [CLS] and the context share the probability.
             allowed = (inputs["token_type_ids"] == 1) | (torch.arange(wanted.shape[2])[None] == 0)

@@ -15,7 +15,7 @@ from outrider_recipes.folder import MODEL_FILE, label_names, text_golden, write_
 from outrider_recipes.minilm import load_tokenizer
 from outrider_recipes.onnx_files import quantize_dynamic_int8
 from outrider_recipes.run import cached, compare_files, parse_arguments, save_figures, seed_everything
-from outrider_recipes.text_models import batches_by_length, encode, export_text_model, file_logits, pad, run_rows
+from outrider_recipes.text_models import batches_by_length, encode, export_text_model, file_logits, module_rows, pad, tensors
 from outrider_recipes.training import Training
 
 NAME = "sst2-lstm"
@@ -97,11 +97,7 @@ def learn_from_teacher(out: Path, texts: list[str], words: list[str]) -> tuple[n
     tokenizer = load_tokenizer()
 
     def ask(teacher: Callable[..., torch.Tensor], asked: list[str], batch: int) -> np.ndarray:
-        @torch.no_grad()
-        def run(inputs: dict[str, np.ndarray]) -> np.ndarray:
-            return teacher(**{name: torch.from_numpy(value) for name, value in inputs.items()}).numpy()
-
-        return run_rows(run, encode(tokenizer, asked, MAX_LENGTH), batch)
+        return module_rows(teacher, encode(tokenizer, asked, MAX_LENGTH), batch)
 
     return (
         cached(out / f"{NAME}.teacher.npy", len(texts), lambda: ask(sst2_minilm.load_trained(out), texts, 64)),
@@ -126,7 +122,7 @@ def train(model: BiLstmClassifier, rows: list[list[int]], targets: np.ndarray, o
     training = Training(out / f"{NAME}.pt", model, optimizer, schedule, EPOCHS)
     for epoch in training.epochs():
         for indices in batches_by_length(lengths, BATCH, np.random.default_rng(epoch)):
-            inputs = {name: torch.from_numpy(value) for name, value in pad([rows[i] for i in indices]).items()}
+            inputs = tensors(pad([rows[i] for i in indices]))
             # A word is unknown now and then, so that the vector of [UNK] means something.
             unknown = (torch.rand(inputs["input_ids"].shape) < 0.03) & (inputs["input_ids"] >= len(SPECIAL))
             inputs["input_ids"] = inputs["input_ids"].masked_fill(unknown, SPECIAL.index("[UNK]"))

@@ -101,8 +101,10 @@ def main() -> None:
     targets = torch.softmax(torch.from_numpy(teacher), 1).numpy()
     seed_everything()
     model = Student(kept)
-    plan = {"epochs": 2, "batch": 32, "body_rate": 1e-4, "head_rate": 1e-3, "warm_up": 0.06}
-    fine_tune(model, encode(tokenizer, texts, MAX_LENGTH), targets, arguments.out / f"{NAME}.pt", **plan)
+    rows, checkpoint = encode(tokenizer, texts, MAX_LENGTH), arguments.out / f"{NAME}.pt"
+    fine_tune(
+        model, rows, targets, checkpoint, epochs=2, batch=32, body_rate=1e-4, head_rate=1e-3, warm_up=0.06
+    )
 
     float_file = arguments.out / NAME / "model.onnx"
     export_text_model(model, float_file, ("input_ids", "attention_mask"))

@@ -7,7 +7,7 @@ import torch
 
 from outrider_recipes import mpnet, sst2
 from outrider_recipes.run import Checkpoint, accuracy, parse_arguments, save_figures
-from outrider_recipes.text_models import SentenceClassifier, encode, fine_tune, run_rows
+from outrider_recipes.text_models import SentenceClassifier, encode, fine_tune, module_rows
 
 NAME = "sst2-mpnet"
 EPOCHS = 3
@@ -33,13 +33,8 @@ def load_trained(out: Path) -> SentenceClassifier:
 
 def all_logits(model: SentenceClassifier, texts: list[str], out: Path) -> np.ndarray:
     """f32[N,2]"""
-
-    @torch.no_grad()
-    def run(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        with torch.autocast("cpu", torch.bfloat16):
-            return model(**{name: torch.from_numpy(value) for name, value in inputs.items()}).float().numpy()
-
-    return run_rows(run, encode(mpnet.load_tokenizer(out), texts, MAX_LENGTH), 64)
+    with torch.autocast("cpu", torch.bfloat16):
+        return module_rows(model, encode(mpnet.load_tokenizer(out), texts, MAX_LENGTH), 64)
 
 
 def main() -> None:
@@ -48,8 +43,10 @@ def main() -> None:
     dev = sst2.load_dev(arguments.data)
     model = build(arguments.out)
     rows = encode(mpnet.load_tokenizer(arguments.out), training.texts, MAX_LENGTH)
-    plan = {"epochs": EPOCHS, "batch": 32, "body_rate": 2e-5, "head_rate": 1e-3, "warm_up": 0.1}
-    fine_tune(model, rows, training.labels, arguments.out / f"{NAME}.pt", **plan)
+    checkpoint = arguments.out / f"{NAME}.pt"
+    fine_tune(
+        model, rows, training.labels, checkpoint, epochs=EPOCHS, batch=32, body_rate=2e-5, head_rate=1e-3, warm_up=0.1
+    )
     figures = {"trainedOn": len(training), "measuredOn": len(dev)}
     figures["floatAccuracy"] = accuracy(all_logits(model, dev.texts, arguments.out), dev.labels)
     save_figures(arguments.out, NAME, figures)

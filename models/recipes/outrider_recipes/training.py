@@ -18,24 +18,31 @@ def warm_up_then_fall(optimizer: torch.optim.Optimizer, steps: int, warm_up: flo
     )
 
 
+def training_device() -> torch.device:
+    """A GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 class _Bf16(nn.Module):
-    def __init__(self, model: nn.Module, device: str):
+    def __init__(self, network: nn.Module):
         super().__init__()
-        self.model, self.device = model, device
+        self.network = network
 
-    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.device, torch.bfloat16, cache_enabled=False):
-            return self.model(*inputs).float()
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(pixels.device.type, torch.bfloat16, cache_enabled=False):
+            return self.network(pixels.contiguous(memory_format=torch.channels_last)).float()
 
 
-def in_bf16(model: nn.Module, *example: torch.Tensor) -> nn.Module:
-    """`model` for training on inputs like `example`; gives f32.
+def in_bf16(network: nn.Module, example: torch.Tensor) -> nn.Module:
+    """`network` for training on pictures f32[N,3,H,W] like `example`; gives f32.
 
     On a GPU its way there and back is recorded once and replayed: starting a thousand small kernels takes longer than running them.
     """
-    device = example[0].device.type
-    wrapped = _Bf16(model, device).train()
-    return torch.cuda.make_graphed_callables(wrapped, example) if device == "cuda" else wrapped
+    wrapped = _Bf16(network).train()
+    if example.device.type != "cuda":
+        return wrapped
+    torch.backends.cudnn.benchmark = True
+    return torch.cuda.make_graphed_callables(wrapped, (example,))
 
 
 class Training:
