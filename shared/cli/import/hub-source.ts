@@ -3,8 +3,8 @@
  * are gone on with where an earlier try broke off, and every file is checked against the digest that the hub lists for it.
  */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { constants, createReadStream } from 'node:fs';
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import { innerPath, modelName } from '../../contract/names.ts';
@@ -164,17 +164,24 @@ class Download {
 
   async #fetch(): Promise<void> {
     const { file } = this.#o;
-    let offset = (await stat(this.#part).catch(() => undefined))?.size ?? 0;
-    if (offset > file.bytes) {
-      await rm(this.#part);
-      offset = 0;
+    // Opened before the hub is asked: what comes while a file is being opened is lost when the connection is cut then.
+    const handle = await open(this.#part, constants.O_RDWR | constants.O_CREAT);
+    try {
+      let offset = (await handle.stat()).size;
+      if (offset > file.bytes) {
+        await handle.truncate();
+        offset = 0;
+      }
+      this.#tell(offset);
+      if (offset === file.bytes && offset > 0) return;
+      const response = await this.#ask(offset);
+      // A mirror that knows no ranges starts from the beginning.
+      const from = response.status === 206 ? offset : 0;
+      if (from < offset) await handle.truncate();
+      await this.#write(handle, response, from);
+    } finally {
+      await handle.close();
     }
-    this.#tell(offset);
-    if (offset === file.bytes && offset > 0) return;
-    const response = await this.#ask(offset);
-    // A mirror that knows no ranges starts from the beginning.
-    const isRest = response.status === 206;
-    await this.#write(response, isRest ? offset : 0);
   }
 
   async #ask(offset: number): Promise<Response> {
@@ -200,9 +207,8 @@ class Download {
     }
   }
 
-  async #write(response: Response, from: number): Promise<void> {
+  async #write(handle: FileHandle, response: Response, from: number): Promise<void> {
     const { file, clock, signal } = this.#o;
-    const handle = await open(this.#part, from === 0 ? 'w' : 'r+');
     let at = from;
     const onBytes = (bytes: number): void => this.#tell(at + bytes);
     try {
@@ -218,8 +224,6 @@ class Download {
     } catch (error) {
       if (isDiskFull(error)) throw new AppError('DISK_FULL', `no space for ${this.#part}`, { cause: error });
       throw error;
-    } finally {
-      await handle.close();
     }
     if (at < file.bytes)
       throw new AppError('DOWNLOAD_INCOMPLETE', `${file.path} broke off after ${at} of ${file.bytes} bytes`);
