@@ -56,7 +56,8 @@ const entry = z.object({
   shape: z.array(z.int().min(0)).max(16),
   data_offsets: z.tuple([z.int().min(0), z.int().min(0)]),
 });
-const header = z.record(z.string().min(1).max(255), entry);
+/** As entries: a record of zod's leaves out `__proto__`, which is a name like any other here. */
+const header = z.array(z.tuple([z.string().min(1).max(255), entry]));
 
 /** Told from JSON by the upper half of the header's length, which is never that large, and the header's first byte. */
 export const isSafetensors = (body: Uint8Array): boolean =>
@@ -72,7 +73,7 @@ export function decodeSafetensors(body: Uint8Array): RawTensor[] {
     throw invalid(`its header has ${length} bytes, the limit is ${MAX_HEADER_BYTES}`);
   if (LENGTH_BYTES + length > body.length) throw invalid('it ends within its header');
   const data = body.subarray(LENGTH_BYTES + length);
-  const entries = Object.entries(parseHeader(body.subarray(LENGTH_BYTES, LENGTH_BYTES + length)));
+  const entries = parseHeader(body.subarray(LENGTH_BYTES, LENGTH_BYTES + length));
   if (entries.length === 0 || entries.length > MAX_TENSORS)
     throw invalid(`it has ${entries.length} tensors; 1 to ${MAX_TENSORS} are taken`);
   entries.sort(
@@ -110,11 +111,15 @@ function parseHeader(bytes: Uint8Array): z.infer<typeof header> {
   } catch (error) {
     throw invalid('its header is not JSON', error);
   }
-  if (typeof json === 'object' && json !== null) Reflect.deleteProperty(json, '__metadata__');
-  const parsed = header.safeParse(json);
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw invalid('its header is not an object');
+  Reflect.deleteProperty(json, '__metadata__');
+  const entries = Object.entries(json);
+  const parsed = header.safeParse(entries);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  throw invalid(`its header, ${issue?.path.join('.') || 'top'}: ${issue?.message}`);
+  const [index, , ...path] = issue?.path ?? [];
+  throw invalid(`its header, ${[entries[Number(index)]?.[0], ...path].join('.')}: ${issue?.message}`);
 }
 
 /** @throws INVARIANT_BROKEN for strings, and for data of another length than its shape's */
