@@ -1,8 +1,9 @@
 #!/usr/bin/env node
-// The `outrider` command: runs the TypeScript command line under tsx, whatever the working directory is.
-import { register } from 'tsx/esm/api';
+// The `outrider` command. In a checkout the programs are built where they are not of today's sources; a release has no sources.
+import { existsSync } from 'node:fs';
 
 // Must be set before ONNX Runtime is loaded, in every process that we start.
 process.env.ORT_DISABLE_TELEMETRY = '1';
-register();
-await import(new URL('../shared/cli/main.ts', import.meta.url));
+const tool = new URL('../tools/ensure-built.cjs', import.meta.url);
+if (existsSync(tool)) (await import(tool.href)).default.ensureBuilt();
+await import(new URL('../dist/outrider.js', import.meta.url).href);

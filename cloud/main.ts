@@ -10,6 +10,7 @@ import { connectMqtt } from '../shared/mqtt/connect.ts';
 import { writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
 import { AppError } from '../shared/runtime/errors.ts';
+import { programFile } from '../shared/runtime/installation.ts';
 import type { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import type { Logger } from '../shared/runtime/logger.ts';
 import { isWildcard, urlHost } from '../shared/runtime/loopback.ts';
@@ -240,7 +241,7 @@ async function startBroker(
   let said: unknown;
   const broker = new Supervisor({
     name: 'broker',
-    entry: new URL('./broker/main.ts', import.meta.url),
+    entry: programFile('broker'),
     args: [
       '--host',
       host,

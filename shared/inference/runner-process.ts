@@ -1,5 +1,5 @@
 /**
- * The near side of a runner: forks `runner-main.ts`, pairs answers with calls, and ends the process when a call takes too
+ * The near side of a runner: forks `runner-main.ts` (its built file), pairs answers with calls, and ends the process when a call takes too
  * long. Whatever happens in there, this process sees an AppError.
  *
  * state    | event                        -> state
@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 import type { TaskInput } from '../contract/tasks.ts';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { AppError } from '../runtime/errors.ts';
-import { tsxFlags } from '../runtime/supervisor.ts';
+import { programFile } from '../runtime/installation.ts';
 import { checkInput } from './input-check.ts';
 import type {
   CallControl,
@@ -69,8 +69,8 @@ class RunnerProcess implements Runner {
   constructor(options: RunnerOptions, clock: Clock) {
     this.#options = options;
     this.#clock = clock;
-    this.#child = fork(fileURLToPath(new URL('./runner-main.ts', import.meta.url)), [], {
-      execArgv: tsxFlags(),
+    this.#child = fork(fileURLToPath(programFile('runner')), [], {
+      execArgv: [],
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: runnerEnv(),

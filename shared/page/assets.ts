@@ -4,13 +4,13 @@
  */
 import { readFileSync } from 'node:fs';
 import { AppError } from '../runtime/errors.ts';
+import { PAGES_ROOT } from '../runtime/installation.ts';
 
 export interface Asset {
   readonly contentType: string;
   readonly body: string;
 }
 
-const ROOT = new URL('../../', import.meta.url);
 const TYPES: Readonly<Record<string, string>> = {
   css: 'text/css; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
@@ -44,7 +44,7 @@ export function readAssets(own: readonly string[]): ReadonlyMap<string, Asset> {
 /** @param path from the root of the tree @throws FILE_UNREADABLE */
 export function readPageFile(path: string): string {
   try {
-    return readFileSync(new URL(path, ROOT), 'utf8');
+    return readFileSync(new URL(path, PAGES_ROOT), 'utf8');
   } catch (error) {
     throw new AppError('FILE_UNREADABLE', `${path} is missing from this installation`, { cause: error });
   }

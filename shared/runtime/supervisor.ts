@@ -17,13 +17,12 @@ import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 import { type ChildMessage, childMessage, STOP_MESSAGE } from './program.ts';
 
-/** The flags under which a child runs TypeScript; a bare `tsx` is not found when the working directory is elsewhere. */
-export const tsxFlags = (): string[] => ['--import', import.meta.resolve('tsx')];
-
 export interface SupervisorOptions {
   readonly name: string;
   /** The child's entry file. */
   readonly entry: URL;
+  /** Node's own flags. */
+  readonly execArgv?: readonly string[];
   readonly args: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
   readonly logger: Logger;
@@ -101,10 +100,20 @@ export class Supervisor implements Part {
   }
 
   #launch(): { ready: Promise<void>; exited: Promise<void> } {
-    const { name, entry, args, env, clock, startTimeoutMs = 60_000, onReady, onFinished } = this.#options;
+    const {
+      name,
+      entry,
+      execArgv = [],
+      args,
+      env,
+      clock,
+      startTimeoutMs = 60_000,
+      onReady,
+      onFinished,
+    } = this.#options;
     // The child's plain output is for crashes only; its log is its own file.
     const child = fork(fileURLToPath(entry), args, {
-      execArgv: tsxFlags(),
+      execArgv: [...execArgv],
       env: { ...process.env, ...env },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });

@@ -3,6 +3,7 @@ import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
 import { Supervisor } from '../../shared/runtime/supervisor.ts';
+import { tsxFlags } from '../support/from-source.ts';
 
 /** A program of ours as a child, with what it said of itself. */
 export class Program extends Supervisor {
@@ -13,7 +14,8 @@ export class Program extends Supervisor {
     const onReady = (facts: Record<string, unknown>): void => {
       told.facts = facts;
     };
-    super({ name: entry.pathname, entry, args, onReady, ...(env && { env }), logger, clock });
+    const execArgv = entry.pathname.endsWith('.ts') ? tsxFlags() : [];
+    super({ name: entry.pathname, entry, execArgv, args, onReady, ...(env && { env }), logger, clock });
     this.#told = told;
   }
 

@@ -7,7 +7,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { createAgentMetrics } from '../../agent/metrics.ts';
 import { DiskOutbox } from '../../agent/outbox/outbox.ts';
@@ -28,6 +27,7 @@ import { writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { newId, newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
+import { programFile } from '../../shared/runtime/installation.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
 import { hasMosquitto, startMosquitto, type TestUser } from '../support/broker.ts';
@@ -43,8 +43,8 @@ const WARM_UP_RUNS = 30;
 const MAX_REST_MS = 10;
 const DEVICE: TestUser = { id: 'bench-device', secret: newSecret(), role: 'device' };
 const HUB: TestUser = { id: 'bench-hub', secret: newSecret(), role: 'hub' };
-const HUB_ENTRY = pathToFileURL(inTree('cloud/main.ts'));
-const BROKER_ENTRY = pathToFileURL(inTree('cloud/broker/main.ts'));
+const HUB_ENTRY = programFile('hub');
+const BROKER_ENTRY = programFile('broker');
 const ECHO_ENTRY = new URL('./echo.ts', import.meta.url);
 
 interface Question {

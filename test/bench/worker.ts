@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
-import { tsxFlags } from '../../shared/runtime/supervisor.ts';
+import { tsxFlags } from '../support/from-source.ts';
 
 export const workerAnswer = z.object({ timesMs: z.array(z.number()), labels: z.array(z.string()) });
 export type WorkerAnswer = z.infer<typeof workerAnswer>;

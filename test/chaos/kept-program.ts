@@ -30,7 +30,7 @@ export interface Death {
 const START_TIMEOUT_MS = 90_000;
 const STOP_TIMEOUT_MS = 25_000;
 const LAST_WORDS_CHARS = 1_000;
-const RUNNER_ENTRY = 'runner-main.ts';
+const RUNNER_FILE = 'dist/runner.js';
 
 export class KeptProgram {
   readonly name: string;
@@ -118,7 +118,7 @@ export class KeptProgram {
   killRunner(choose: (pids: readonly number[]) => number): boolean {
     const pid = this.#isUp ? this.#child?.pid : undefined;
     const runners =
-      pid === undefined ? [] : descendants(pid).filter((one) => commandOf(one).includes(RUNNER_ENTRY));
+      pid === undefined ? [] : descendants(pid).filter((one) => commandOf(one).includes(RUNNER_FILE));
     return runners.length > 0 && send(choose(runners), 'SIGKILL');
   }
 

@@ -8,8 +8,8 @@ import { fileURLToPath } from 'node:url';
 import { HubClient } from '../../shared/cli/hub-client.ts';
 import { enrollmentToken } from '../../shared/contract/admin.ts';
 import { newSecret } from '../../shared/runtime/ids.ts';
+import { programFile } from '../../shared/runtime/installation.ts';
 import type { Random } from '../../shared/runtime/random.ts';
-import { tsxFlags } from '../../shared/runtime/supervisor.ts';
 import {
   freePort,
   mosquittoConf,
@@ -184,7 +184,7 @@ function embeddedBroker(data: string, port: number): KeptProgram {
   const args = ['--port', String(port), '--data', data, '--logs', join(data, 'logs')];
   return new KeptProgram({
     name: 'broker',
-    command: [process.execPath, ...tsxFlags(), inTree('cloud/broker/main.ts'), ...args],
+    command: [process.execPath, fileURLToPath(programFile('broker')), ...args],
   });
 }
 

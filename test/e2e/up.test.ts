@@ -69,7 +69,7 @@ test('the commands of a second terminal work, and with the hub dead the device a
   assert.ok(!isFailure(asked) && asked.pipeline === 'vision');
 
   // The hub dies; the supervisor starts it again after a while.
-  const hubPid = descendants(up.process.pid!).find((pid) => commandOf(pid).includes('cloud/main.ts'))!;
+  const hubPid = descendants(up.process.pid!).find((pid) => commandOf(pid).includes('dist/hub.js'))!;
   process.kill(hubPid, 'SIGKILL');
   await eventually(async () => !(await isUp(hub)), 'the hub did not die');
   // Before it knows, it would wait for the hub until its deadline, and the hub may be back by then.

@@ -96,7 +96,7 @@ test('an agent that is killed in a trial comes back with the version before, and
   const { data, up, run, running, update } = await setUp(t);
   await run('models', 'push', await recalibrated(NAME, join(data, 'retrained')), '--no-wait');
   await eventually(async () => (await update())?.phase === 'trial', 'no trial');
-  const pid = descendants(up.process.pid ?? 0).find((one) => commandOf(one).includes('agent/main.ts'));
+  const pid = descendants(up.process.pid ?? 0).find((one) => commandOf(one).includes('dist/agent.js'));
   process.kill(pid ?? assert.fail('no agent'), 'SIGKILL');
   await eventually(
     async () => (await update())?.error?.code === 'UPDATE_INTERRUPTED',

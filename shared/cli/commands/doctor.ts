@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startRunner } from '../../inference/runner-process.ts';
+import { ROOT } from '../../runtime/installation.ts';
 import { isLoopback } from '../../runtime/loopback.ts';
 import { AgentClient, type AgentOptions } from '../agent-client.ts';
 import { colors } from '../colors.ts';
@@ -19,7 +20,7 @@ export interface DoctorOptions extends HubOptions, AgentOptions {
 }
 
 /** The models that ship with Outrider. */
-export const SHIPPED_MODELS = fileURLToPath(new URL('../../../models', import.meta.url));
+export const SHIPPED_MODELS = fileURLToPath(new URL('models', ROOT));
 const MQTT_PORT = 1883;
 /** In columns; the last one gets the rest of a terminal's width. */
 const COLUMNS = { about: 24, level: 6, found: 50 };

@@ -13,6 +13,7 @@ import { result as resultSchema } from '../../contract/result.ts';
 import { systemClock as clock } from '../../runtime/clock.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { lockFolder } from '../../runtime/folder-lock.ts';
+import { type ProgramName, programFile, ROOT } from '../../runtime/installation.ts';
 import { tryParseJson } from '../../runtime/json.ts';
 import { Lifecycle } from '../../runtime/lifecycle.ts';
 import { createLogger } from '../../runtime/logger.ts';
@@ -32,7 +33,6 @@ export interface UpOptions {
   readonly data: string;
 }
 
-const ROOT = new URL('../../../', import.meta.url);
 const inRoot = (path: string): string => fileURLToPath(new URL(path, ROOT));
 /** Under `up` the agent is this device, whatever its configuration says. */
 const DEMO_DEVICE = 'demo';
@@ -96,7 +96,7 @@ export async function up(options: UpOptions): Promise<void> {
       '--logs',
       join(data, 'logs'),
     ];
-    const said = await startChild('broker', 'cloud/broker/main.ts', args, facts.broker);
+    const said = await startChild('broker', args, facts.broker);
     return said.port;
   }
 
@@ -114,7 +114,7 @@ export async function up(options: UpOptions): Promise<void> {
       '--deploy',
       'auto',
     ];
-    return startChild('hub', 'cloud/main.ts', args, facts.web);
+    return startChild('hub', args, facts.web);
   }
 
   async function startAgent(hub: string): Promise<string> {
@@ -137,7 +137,7 @@ export async function up(options: UpOptions): Promise<void> {
     ];
     const token = await tokenIfNeeded(await HubClient.find({ hub, data }), data);
     const env = token === undefined ? {} : { OUTRIDER_ENROLL_TOKEN: token };
-    return (await startChild('agent', 'agent/main.ts', args, facts.web, env)).url;
+    return (await startChild('agent', args, facts.web, env)).url;
   }
 
   function models(): string {
@@ -145,8 +145,7 @@ export async function up(options: UpOptions): Promise<void> {
   }
 
   async function startChild<T>(
-    name: string,
-    path: string,
+    name: ProgramName,
     args: string[],
     schema: z.ZodType<T>,
     env: NodeJS.ProcessEnv = {},
@@ -157,7 +156,7 @@ export async function up(options: UpOptions): Promise<void> {
     };
     const child = new Supervisor({
       name,
-      entry: new URL(path, ROOT),
+      entry: programFile(name),
       args,
       env,
       logger,

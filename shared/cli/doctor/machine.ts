@@ -5,11 +5,11 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { readJson } from '../../runtime/atomic-file.ts';
 import { newId } from '../../runtime/ids.ts';
+import { ROOT } from '../../runtime/installation.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { bytesText } from '../output.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 
-const ROOT = new URL('../../../', import.meta.url);
 const manifest = z.object({ version: z.string(), engines: z.object({ node: z.string() }).optional() });
 
 /** Versions of what runs here. */

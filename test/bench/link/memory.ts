@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import { tsxFlags } from '../../../shared/runtime/supervisor.ts';
+import { tsxFlags } from '../../support/from-source.ts';
 import { type BenchReport, type Fact, type Table, workFolder } from '../harness.ts';
 
 const ENTRIES = 100_000;

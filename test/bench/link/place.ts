@@ -1,15 +1,15 @@
 /** Where the link is measured: a broker program, and a hub program with an engine that answers at once. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { ACCESS_FILE_NAME, type AccessFile } from '../../../shared/contract/access.ts';
 import { writeJsonAtomic } from '../../../shared/runtime/atomic-file.ts';
 import { newSecret, sha256Hex } from '../../../shared/runtime/ids.ts';
+import { programFile } from '../../../shared/runtime/installation.ts';
 import { Lifecycle } from '../../../shared/runtime/lifecycle.ts';
 import { hasMosquitto, startMosquitto, type TestUser } from '../../support/broker.ts';
 import { commandOf, descendants } from '../../support/programs.ts';
-import { inTree, workFolder } from '../harness.ts';
+import { workFolder } from '../harness.ts';
 import { Program } from '../program.ts';
 
 export type Through = 'embedded broker' | 'Mosquitto';
@@ -26,7 +26,7 @@ export interface LinkPlace {
   readonly lifecycle: Lifecycle;
 }
 
-const BROKER_ENTRY = pathToFileURL(inTree('cloud/broker/main.ts'));
+const BROKER_ENTRY = programFile('broker');
 const HUB_ENTRY = new URL('./echo-hub.ts', import.meta.url);
 const HUB: TestUser = { id: 'bench-hub', secret: newSecret(), role: 'hub' };
 const RAW_HUB: TestUser = { id: 'raw-hub', secret: newSecret(), role: 'hub' };

@@ -13,7 +13,7 @@ import { loadTextReader } from '../../../shared/inference/text.ts';
 import { withRunner } from '../../../shared/inference/with-runner.ts';
 import { findModelFolders, type ModelFolder } from '../../../shared/release/model-folder.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import { tsxFlags } from '../../../shared/runtime/supervisor.ts';
+import { tsxFlags } from '../../support/from-source.ts';
 import { aligned, inTree, machineFacts, median, quantile, RESULTS_FOLDER, workFolder } from '../harness.ts';
 import { type Asked, askedOf, labelOf, translationOf } from './data.ts';
 import type { FromPeer, ToPeer } from './peer.ts';

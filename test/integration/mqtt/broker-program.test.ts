@@ -8,6 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../shared/runtime/ids.ts';
+import { programFile } from '../../../shared/runtime/installation.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { Supervisor } from '../../../shared/runtime/supervisor.ts';
 import { freePort, TEST_USERS } from '../../support/broker.ts';
@@ -23,7 +24,7 @@ describe('the broker program', () => {
   const supervise = (port: number, onReady: (facts: Record<string, unknown>) => void = () => {}) =>
     new Supervisor({
       name: 'broker',
-      entry: new URL('../../../cloud/broker/main.ts', import.meta.url),
+      entry: programFile('broker'),
       args: ['--port', String(port), '--data', folder, '--logs', join(folder, 'logs')],
       logger: silentLogger,
       clock: systemClock,

@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { startRunner } from '../../../shared/inference/runner-process.ts';
 import { loadSession } from '../../../shared/inference/session.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
-import { tsxFlags } from '../../../shared/runtime/supervisor.ts';
+import { tsxFlags } from '../../support/from-source.ts';
 import { fixtureFolder, pictureInput, runnerOptions, textInput } from './fixture-models.ts';
 
 const withCode = (code: string) => (error: unknown) => isAppError(error) && error.code === code;

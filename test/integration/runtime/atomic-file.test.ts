@@ -5,8 +5,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { tsxFlags } from '../../../shared/runtime/supervisor.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
+import { tsxFlags } from '../../support/from-source.ts';
 
 const WRITER = fileURLToPath(new URL('../../support/child-writer.ts', import.meta.url));
 

@@ -7,8 +7,8 @@ import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { lockFolder } from '../../../shared/runtime/folder-lock.ts';
-import { tsxFlags } from '../../../shared/runtime/supervisor.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
+import { tsxFlags } from '../../support/from-source.ts';
 
 const HOLDER = fileURLToPath(new URL('../../support/child-lock.ts', import.meta.url));
 const isLocked = (error: unknown): boolean => isAppError(error, 'DATA_LOCKED');

@@ -8,8 +8,8 @@ import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { childMessage, STOP_MESSAGE, toListenError } from '../../../shared/runtime/program.ts';
-import { tsxFlags } from '../../../shared/runtime/supervisor.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
+import { tsxFlags } from '../../support/from-source.ts';
 import { eventually } from '../../support/programs.ts';
 
 const PROGRAM = fileURLToPath(new URL('../../support/child-program.ts', import.meta.url));

@@ -6,6 +6,7 @@ import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { Supervisor, type SupervisorOptions } from '../../../shared/runtime/supervisor.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
+import { tsxFlags } from '../../support/from-source.ts';
 import { eventually, isAlive } from '../../support/programs.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
@@ -24,6 +25,7 @@ async function setUp(t: TestContext, how: string, overrides: Partial<SupervisorO
   const supervisor = new Supervisor({
     name: 'hub',
     entry: new URL('../../support/child-program.ts', import.meta.url),
+    execArgv: tsxFlags(),
     args: [how, traces],
     logger,
     clock,

@@ -1,0 +1,36 @@
+/**
+ * Where this installation lies, and the files of its programs. The same module stands in the sources (run through tsx by tests
+ * and benches) and in each built program; children are started from the built files either way.
+ */
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+/** Set by tools/build.mjs in what it builds; not there in the sources. */
+declare const OUTRIDER_BUILT: true | undefined;
+
+/** A file of `dist/`, made of the source that tools/build.mjs names for it. */
+export type ProgramName = 'agent' | 'broker' | 'hub' | 'outrider' | 'route-simulate' | 'runner';
+
+const IS_BUILT = typeof OUTRIDER_BUILT !== 'undefined';
+
+/** The folder of the installation: `package.json`, `dist/`, `models/`. Built files lie one step below it, this source two. */
+export const ROOT = new URL(IS_BUILT ? '../' : '../../', import.meta.url);
+
+/** Page files keep their path in the tree, below this. */
+export const PAGES_ROOT = IS_BUILT ? new URL('./pages/', import.meta.url) : ROOT;
+
+/** The built file of a program, for `fork` or `import`; from the sources it is built first where it is not of today's. */
+export function programFile(name: ProgramName): URL {
+  if (!IS_BUILT) ensureBuilt();
+  return new URL(`dist/${name}.js`, ROOT);
+}
+
+let isEnsured = false;
+
+/** Once a process: what changes while a test runs is the next run's. */
+function ensureBuilt(): void {
+  if (isEnsured) return;
+  const tool = new URL('tools/ensure-built.cjs', ROOT);
+  if (existsSync(tool)) createRequire(import.meta.url)('../../tools/ensure-built.cjs').ensureBuilt();
+  isEnsured = true;
+}
