@@ -80,13 +80,13 @@ async function build() {
   // Built aside and renamed: a program that starts meanwhile finds whole files.
   const aside = mkdtempSync(join(DIST, '.new-'));
   try {
-    const { outrider, ...programs } = PROGRAMS;
+    const { outrider, 'route-simulate': simulate, ...programs } = PROGRAMS;
     await Promise.all([
       esbuild.build({ ...OPTIONS, entryPoints: programs, outdir: aside }),
-      // A command loads its own code alone.
+      // A command loads its own code alone, and both know the same errors.
       esbuild.build({
         ...OPTIONS,
-        entryPoints: { outrider },
+        entryPoints: { outrider, 'route-simulate': simulate },
         outdir: aside,
         splitting: true,
         chunkNames: 'outrider-[name]-[hash]',
@@ -120,12 +120,18 @@ async function lock() {
     : process.platform === 'linux'
       ? `\0${key}`
       : `\\\\.\\pipe\\${key}`;
-  const server = createServer();
+  /** @type {Set<import('node:net').Socket>} */
+  const waiting = new Set();
+  const server = createServer((socket) => waiting.add(socket.on('error', () => undefined)));
   const isHeld = await new Promise((resolve) => {
     server.once('error', () => resolve(false));
     server.listen(name, () => resolve(true));
   });
-  if (isHeld) return () => server.close();
+  if (isHeld)
+    return () => {
+      server.close();
+      for (const socket of waiting) socket.destroy();
+    };
   const hadHolder = await new Promise((resolve) => {
     const socket = createConnection(name);
     socket.once('connect', () => socket.once('close', () => resolve(true)).resume());
