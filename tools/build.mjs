@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fingerprint, isBuilt, ROOT, STAMP } from './ensure-built.cjs';
 
@@ -48,12 +48,15 @@ const oneLanguage = {
   },
 };
 
-/** @type {import('esbuild').BuildOptions} */
+/** @satisfies {import('esbuild').BuildOptions} */
 const OPTIONS = {
   absWorkingDir: ROOT,
+  // Where the maps name their sources from; written by ourselves, aside.
+  outdir: DIST,
+  write: /** @type {const} */ (false),
   bundle: true,
-  platform: 'node',
-  format: 'esm',
+  platform: /** @type {const} */ ('node'),
+  format: /** @type {const} */ ('esm'),
   target: 'node20.19',
   external: OUTSIDE,
   define: { OUTRIDER_BUILT: 'true' },
@@ -64,9 +67,9 @@ const OPTIONS = {
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 160,
-  sourcemap: 'linked',
+  sourcemap: /** @type {const} */ ('linked'),
   sourcesContent: false,
-  logLevel: 'warning',
+  logLevel: /** @type {const} */ ('warning'),
 };
 
 async function build() {
@@ -81,26 +84,27 @@ async function build() {
   const aside = mkdtempSync(join(DIST, '.new-'));
   try {
     const { outrider, 'route-simulate': simulate, ...programs } = PROGRAMS;
-    await Promise.all([
-      esbuild.build({ ...OPTIONS, entryPoints: programs, outdir: aside }),
+    const made = await Promise.all([
+      esbuild.build({ ...OPTIONS, entryPoints: programs }),
       // A command loads its own code alone, and both know the same errors.
       esbuild.build({
         ...OPTIONS,
         entryPoints: { outrider, 'route-simulate': simulate },
-        outdir: aside,
         splitting: true,
         chunkNames: 'outrider-[name]-[hash]',
       }),
     ]);
+    for (const { path, contents } of made.flatMap(({ outputFiles }) => outputFiles))
+      writeFileSync(join(aside, basename(path)), contents);
     for (const folder of PAGE_FOLDERS)
       for (const name of readdirSync(join(ROOT, folder)).filter((one) => PAGE_FILE.test(one)))
         cpSync(join(ROOT, folder, name), join(aside, 'pages', folder, name));
     rmSync(STAMP, { force: true });
-    const made = new Set(readdirSync(aside));
+    const names = new Set(readdirSync(aside));
     for (const name of readdirSync(DIST))
-      if (name === 'pages' || (!made.has(name) && name.startsWith('outrider-')))
+      if (name === 'pages' || (!names.has(name) && name.startsWith('outrider-')))
         rmSync(join(DIST, name), { recursive: true, force: true });
-    for (const name of made) renameSync(join(aside, name), join(DIST, name));
+    for (const name of names) renameSync(join(aside, name), join(DIST, name));
     writeFileSync(STAMP, madeOf);
   } finally {
     rmSync(aside, { recursive: true, force: true });
@@ -151,7 +155,12 @@ try {
       continue;
     }
     try {
-      if (!isOnlyIfNeeded || !isBuilt()) await build();
+      if (!isOnlyIfNeeded || !isBuilt()) {
+        const startMonoMs = performance.now();
+        await build();
+        if (!isOnlyIfNeeded || process.env.OUTRIDER_DEBUG)
+          process.stderr.write(`built in ${Math.round(performance.now() - startMonoMs)} ms: ${DIST}\n`);
+      }
     } finally {
       unlock();
     }

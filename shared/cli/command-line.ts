@@ -273,6 +273,9 @@ function report(error: unknown): number {
   process.stderr.write(
     `outrider: ${toErrorBody(known).message} (${known.code})\n${known.message === ERRORS[known.code].meaning ? `${remedy}\n` : ''}`,
   );
-  if (process.env.OUTRIDER_DEBUG) process.stderr.write(`${known.stack}\n${String(known.cause)}\n`);
+  if (process.env.OUTRIDER_DEBUG)
+    process.stderr.write(
+      `${known.stack}\n${known.cause instanceof Error ? known.cause.stack : known.cause}\n`,
+    );
   return known.code === 'USAGE' ? 2 : 1;
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -35,13 +36,22 @@ export interface Program {
 export function outrider(
   t: TestContext,
   args: readonly string[],
-  options: { readonly cwd?: string; readonly env?: NodeJS.ProcessEnv } = {},
+  options: {
+    readonly cwd?: string;
+    readonly env?: NodeJS.ProcessEnv;
+    /** The installation; this checkout when left out. */
+    readonly root?: string;
+  } = {},
 ): Program {
-  const child = spawn(process.execPath, [BIN, ...args], {
-    cwd: options.cwd ?? '/tmp',
-    env: { ...process.env, ...options.env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    process.execPath,
+    [options.root === undefined ? BIN : join(options.root, 'bin', 'outrider.mjs'), ...args],
+    {
+      cwd: options.cwd ?? '/tmp',
+      env: { ...process.env, ...options.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   let text = '';
   const listeners = new Set<() => void>();
   const onData = (chunk: Buffer): void => {
