@@ -1,4 +1,4 @@
-#!/usr/bin/env node
+#!/usr/bin/env -S node --max-semi-space-size=2
 // The `outrider` command. In a checkout the programs are built where they are not of today's sources; a release has no sources.
 import { existsSync } from 'node:fs';
 

@@ -2,7 +2,7 @@
  * The only owner of sharp: from an encoded picture to u8[H,W,3] RGB of the model's size. Runs in a runner's process, on
  * libuv's threads, so that the next picture is decoded while the model runs.
  */
-import sharp, { type Sharp, type SharpOptions } from 'sharp';
+import type { Sharp, SharpOptions } from 'sharp';
 import { AppError } from '../runtime/errors.ts';
 import { enlarge } from './enlarge.ts';
 import { type PictureFormat, pictureFormat } from './input-check.ts';
@@ -19,6 +19,9 @@ import type { Shrinking } from './runner.ts';
 /** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
 const MAX_JPEG_PX = 64_000_000;
 const MAX_OTHER_PX = 16_000_000;
+
+// Not at the top: a built runner would load it, and libvips with it, for texts too.
+const { default: sharp } = await import('sharp');
 
 // One picture one thread: parallelism comes from several pictures, and a cache would only hold dead pixels.
 sharp.concurrency(1);

@@ -16,7 +16,7 @@ import { checkGraphs } from '../release/import/graph-check.ts';
 import { SPEC_FILE } from '../release/model-folder.ts';
 import { modelSpec } from '../release/model-spec.ts';
 import { AppError, type ErrorBody, toAppError } from '../runtime/errors.ts';
-import { shrinkPicture } from './image.ts';
+import type { shrinkPicture } from './image.ts';
 import { readModelJson } from './model-files.ts';
 import type { Inference, OnToken, Outcome } from './runner.ts';
 import { type FromRunner, type ToRunner, toRunner } from './runner-protocol.ts';
@@ -45,7 +45,7 @@ function bodyOf(error: unknown): ErrorBody {
 }
 
 async function load(options: Load): Promise<Serve> {
-  startWatchdog(options);
+  if (options.watch !== null) startWatchdog(options.watch);
   await volunteerForOutOfMemory();
   const spec = await readModelJson(options.folder, SPEC_FILE, modelSpec);
   if (options.checkFiles) await checkGraphs(options.folder, spec);
@@ -95,6 +95,8 @@ const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
 async function volunteerForOutOfMemory(): Promise<void> {
   await writeFile('/proc/self/oom_score_adj', '500').catch(() => undefined);
 }
+
+const shrink: typeof shrinkPicture = async (...args) => (await import('./image.ts')).shrinkPicture(...args);
 
 function serve(model: TaskModel<unknown>): Serve {
   interface Waiting {
@@ -183,7 +185,7 @@ function serve(model: TaskModel<unknown>): Serve {
         return { type: 'ran', id: message.id, outcomes };
       }
       case 'shrink':
-        return { type: 'shrunk', id: message.id, body: await shrinkPicture(message.body, message.to) };
+        return { type: 'shrunk', id: message.id, body: await shrink(message.body, message.to) };
       case 'release':
         for (const handle of message.handles) waiting.delete(handle);
         return undefined;

@@ -9,12 +9,10 @@
  * up       | exit                         -> ended: RUNNER_CRASHED for every call in flight
  * up       | stop()                       -> stopping: calls in flight finish, then exit; killed after the grace
  */
-import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
+import type { ChildProcess } from 'node:child_process';
 import type { TaskInput } from '../contract/tasks.ts';
 import { type Clock, systemClock } from '../runtime/clock.ts';
 import { AppError } from '../runtime/errors.ts';
-import { programFile } from '../runtime/installation.ts';
 import { checkInput } from './input-check.ts';
 import type {
   CallControl,
@@ -26,6 +24,7 @@ import type {
   RunnerOptions,
   Shrinking,
 } from './runner.ts';
+import { forkRunner, watchMemory } from './runner-guard.ts';
 import { type FromRunner, fromRunner, type ToRunner } from './runner-protocol.ts';
 
 /** Calls in flight; each may hold a picture of tens of megabytes in the channel. Queues belong to the caller. */
@@ -57,6 +56,7 @@ class RunnerProcess implements Runner {
   readonly #options: RunnerOptions;
   readonly #clock: Clock;
   readonly #child: ChildProcess;
+  readonly #watchesItself: boolean;
   readonly #calls = new Map<number, Call>();
   #nextId = 0;
   #facts: RunnerFacts | undefined;
@@ -69,12 +69,9 @@ class RunnerProcess implements Runner {
   constructor(options: RunnerOptions, clock: Clock) {
     this.#options = options;
     this.#clock = clock;
-    this.#child = fork(fileURLToPath(programFile('runner')), [], {
-      execArgv: [],
-      serialization: 'advanced',
-      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      env: runnerEnv(),
-    });
+    const { child, watchesItself } = forkRunner();
+    this.#child = child;
+    this.#watchesItself = watchesItself;
     this.#child.stderr?.on('data', (chunk: Buffer) => {
       this.#lastWords = (this.#lastWords + chunk.toString()).slice(-LAST_WORDS_CHARS);
     });
@@ -91,6 +88,7 @@ class RunnerProcess implements Runner {
         if (this.#child.pid === undefined) onEnd(error.message);
       });
     });
+    if (!watchesItself) this.#watchMemory();
     this.started = this.#start();
   }
 
@@ -195,8 +193,8 @@ class RunnerProcess implements Runner {
         }
       });
       this.#send({
-        ...{ type: 'load', folder, checkFiles, threads, allowSpinning, executionProvider, maxRssBytes },
-        parentPid: process.pid,
+        ...{ type: 'load', folder, checkFiles, threads, allowSpinning, executionProvider },
+        watch: this.#watchesItself ? { parentPid: process.pid, maxRssBytes } : null,
       });
     });
   }
@@ -275,6 +273,15 @@ class RunnerProcess implements Runner {
     if (this.#child.connected) this.#child.send(message, () => undefined);
   }
 
+  #watchMemory(): void {
+    const { maxRssBytes } = this.#options;
+    const ending = new AbortController();
+    void this.ended.then(() => ending.abort());
+    const onTooMuch = (rssBytes: number): void =>
+      this.#kill(`watchdog: memory of ${rssBytes} bytes is over the limit of ${maxRssBytes}`);
+    void watchMemory(this.pid, maxRssBytes, { clock: this.#clock, signal: ending.signal, onTooMuch });
+  }
+
   #kill(verdict: string): void {
     this.#verdict ??= verdict;
     this.#child.kill('SIGKILL');
@@ -284,10 +291,4 @@ class RunnerProcess implements Runner {
     const lastLine = this.#lastWords.trim().split('\n').at(-1);
     return this.#verdict ?? (lastLine ? `${how}: ${lastLine}` : how);
   }
-}
-
-/** Telemetry off, and none of our own secrets: a model is data from outside. */
-function runnerEnv(): NodeJS.ProcessEnv {
-  const env = Object.entries(process.env).filter(([name]) => !name.startsWith('OUTRIDER_'));
-  return { ...Object.fromEntries(env), ORT_DISABLE_TELEMETRY: '1' };
 }

@@ -30,8 +30,8 @@ export const toRunner = z.discriminatedUnion('type', [
     threads: z.int().min(1),
     allowSpinning: z.boolean(),
     executionProvider,
-    maxRssBytes: z.number().positive(),
-    parentPid: z.int(),
+    /** Of a runner that has to look after its parent and its memory by itself. */
+    watch: z.object({ parentPid: z.int(), maxRssBytes: z.number().positive() }).nullable(),
   }),
   /** `wantsTokens`: each token of a generation comes by itself, before the answer. */
   z.object({ type: z.literal('infer'), id: callId, input: taskInput, wantsTokens: z.boolean() }),

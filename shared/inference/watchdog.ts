@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 /** Fine enough to stop a leak, coarse enough to cost nothing. */
 const POLL_MS = 200;
 
-/** Plain JavaScript: with tsx in its flags the thread would cost a loader of its own. SIGKILL, because nothing else is heeded. */
+/** SIGKILL, because nothing else is heeded. */
 const CODE = `
 const { workerData } = require('node:worker_threads');
 const { writeSync } = require('node:fs');

@@ -25,6 +25,15 @@ export function programFile(name: ProgramName): URL {
   return new URL(`dist/${name}.js`, ROOT);
 }
 
+/**
+ * Node's flags for the programs that we start. A young generation of 16 MB (64 on Node 24) is for programs that make much garbage at
+ * once; ours answer one request after another (measured: docs/decisions/0020). bin/outrider.mjs has the same in its first line.
+ */
+export const CHILD_FLAGS = ['--max-semi-space-size=2'];
+
+/** Of the same record: glibc would keep an arena for each of a dozen threads that take little memory, one after another. */
+export const CHILD_ENV = { MALLOC_ARENA_MAX: '2' };
+
 let isEnsured = false;
 
 /** Once a process: what changes while a test runs is the next run's. */

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { backoffDelayMs } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import { AppError } from './errors.ts';
+import { CHILD_ENV, CHILD_FLAGS } from './installation.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 import { type ChildMessage, childMessage, STOP_MESSAGE } from './program.ts';
@@ -21,7 +22,7 @@ export interface SupervisorOptions {
   readonly name: string;
   /** The child's entry file. */
   readonly entry: URL;
-  /** Node's own flags. */
+  /** Node's flags beside our usual ones. */
   readonly execArgv?: readonly string[];
   readonly args: readonly string[];
   readonly env?: NodeJS.ProcessEnv;
@@ -113,8 +114,8 @@ export class Supervisor implements Part {
     } = this.#options;
     // The child's plain output is for crashes only; its log is its own file.
     const child = fork(fileURLToPath(entry), args, {
-      execArgv: [...execArgv],
-      env: { ...process.env, ...env },
+      execArgv: [...CHILD_FLAGS, ...execArgv],
+      env: { ...process.env, ...CHILD_ENV, ...env },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.#child = child;
