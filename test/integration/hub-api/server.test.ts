@@ -12,9 +12,9 @@ import { systemClock } from '../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { httpsFetch } from '../../../shared/runtime/https-fetch.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
-import { freePort } from '../../support/broker.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { LABELS, startHubApi, type TestHubApi } from '../../support/hub-api.ts';
+import { freePort } from '../../support/ports.ts';
 
 describe('the hub’s HTTP server', () => {
   let hub: TestHubApi;
