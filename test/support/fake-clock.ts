@@ -39,6 +39,11 @@ export class FakeClock implements Clock {
     return () => this.#alarms.delete(alarm);
   }
 
+  /** How many alarms have been set and have neither gone off nor been cancelled: how many wait for time to pass. */
+  get waiting(): number {
+    return this.#alarms.size;
+  }
+
   /** Turns the hands forward; alarms on the way go off in their order, and what they set off is let run. */
   async advance(ms: number): Promise<void> {
     const untilMs = this.#nowMs + ms;
