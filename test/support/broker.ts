@@ -17,7 +17,7 @@ import type { WireBytes } from '../../shared/mqtt/wire.ts';
 import { writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { Authority } from '../../shared/runtime/authority.ts';
 import { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
-import { systemClock } from '../../shared/runtime/clock.ts';
+import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { type Logger, silentLogger } from '../../shared/runtime/logger.ts';
 import type { Trust } from '../../shared/runtime/trust.ts';
@@ -63,6 +63,7 @@ export async function startEmbeddedBroker(
   users: readonly TestUser[] = TEST_USERS,
   logger: Logger = silentLogger,
   transport: Transport = 'mqtt',
+  clock: Clock = systemClock,
 ): Promise<TestBroker> {
   const folder = await mkdtemp(join(tmpdir(), 'outrider-broker-'));
   const setUsers = (next: readonly TestUser[]) => {
@@ -73,7 +74,7 @@ export async function startEmbeddedBroker(
     return writeJsonAtomic(join(folder, ACCESS_FILE_NAME), file, 0o600);
   };
   await setUsers(users);
-  const common = { logger, clock: systemClock };
+  const common = { logger, clock };
   const authority = isSecure(transport)
     ? await Authority.open({ folder: join(folder, 'tls'), names: [], ...common })
     : undefined;
