@@ -3,6 +3,7 @@
  * while it runs and for each direction. It stands between a program of ours and the broker, because netem isn't in every kernel.
  */
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
+import { type Clock, systemClock } from '../../../shared/runtime/clock.ts';
 import type { Random } from '../../../shared/runtime/random.ts';
 import { freePort } from '../ports.ts';
 import { Channel, type Faults, NO_FAULTS } from './channel.ts';
@@ -13,6 +14,8 @@ export type Direction = 'up' | 'down';
 export interface ChaosProxyOptions {
   readonly targetPort: number;
   readonly random: Random;
+  /** The system's when left out. */
+  readonly clock?: Clock;
 }
 
 interface Connection {
@@ -49,6 +52,14 @@ export class ChaosProxy {
   /** Open now, half-open ones included. */
   get connections(): number {
     return this.#connections.size;
+  }
+
+  /** What waits in it, of all connections. */
+  get queuedBytes(): number {
+    let bytes = 0;
+    for (const { channels } of this.#connections)
+      for (const direction of DIRECTIONS) bytes += channels[direction].queuedBytes;
+    return bytes;
   }
 
   async start(): Promise<void> {
@@ -128,6 +139,7 @@ export class ChaosProxy {
         to,
         faults: this.#faults[direction],
         random: this.#options.random,
+        clock: this.#options.clock ?? systemClock,
         onBytes: (count) => {
           this.bytes[direction] += count;
         },
