@@ -5,35 +5,41 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/pr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { startRunner } from '../../../shared/inference/runner-process.ts';
 import { loadSession } from '../../../shared/inference/session.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { tsxFlags } from '../../../shared/runtime/supervisor.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { eventually, isAlive } from '../../support/programs.ts';
 import { fixtureFolder, pictureInput, runnerOptions, textInput } from './fixture-models.ts';
 
 const withCode = (code: string) => (error: unknown) => isAppError(error) && error.code === code;
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
+/** More than it takes to decode a small picture, in hundredths of a second: whoever has used as much is in the model. */
+const DEEP_IN_TICKS = 50;
+
+/** How long a process has had the processor, in hundredths of a second. Linux: proc(5), utime and stime. */
+async function processorTicks(pid: number): Promise<number> {
+  const [, fields = ''] = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ');
+  const [user, system] = fields.split(' ').slice(11, 13).map(Number);
+  return (user ?? 0) + (system ?? 0);
 }
 
-async function goneWithin(pid: number, ms: number): Promise<boolean> {
-  for (const untilMs = Date.now() + ms; Date.now() < untilMs; await sleep(50)) if (!isAlive(pid)) return true;
-  return !isAlive(pid);
+/** Waits until the call that hangs hangs natively. */
+async function hangs(pid: number): Promise<void> {
+  const before = await processorTicks(pid);
+  await eventually(
+    async () => (await processorTicks(pid)) - before > DEEP_IN_TICKS,
+    'the runner has nothing to do',
+  );
 }
 
 test('a runner killed in the middle of a call fails that call and nothing else', async () => {
   const runner = await startRunner(runnerOptions('hangs'));
   const call = runner.infer(await pictureInput('#ffffff'));
   const failed = assert.rejects(call, withCode('RUNNER_CRASHED'));
-  await sleep(200);
+  await hangs(runner.pid);
   process.kill(runner.pid, 'SIGKILL');
   await failed;
   assert.deepEqual(await runner.ended, { expected: false, reason: 'SIGKILL' });
@@ -42,20 +48,24 @@ test('a runner killed in the middle of a call fails that call and nothing else',
 });
 
 test('a call that hangs is timed out, its neighbours crash with it', async () => {
-  const runner = await startRunner(runnerOptions('hangs', { callTimeoutMs: 1_000 }));
+  const clock = new FakeClock();
+  const runner = await startRunner(runnerOptions('hangs', { callTimeoutMs: 1_000 }), clock);
   const hanging = assert.rejects(runner.infer(await pictureInput('#ffffff')), withCode('RUNNER_TIMEOUT'));
   // Decoding goes on side by side: whoever comes too early may overtake it.
-  await sleep(200);
+  await hangs(runner.pid);
   const behind = assert.rejects(runner.infer(await pictureInput('#000000')), withCode('RUNNER_CRASHED'));
+  await clock.advance(999);
+  assert.ok(isAlive(runner.pid), 'it has its time');
+  await clock.advance(1);
   await Promise.all([hanging, behind]);
   assert.equal((await runner.ended).expected, false);
-  assert.ok(await goneWithin(runner.pid, 1_000));
+  assert.ok(!isAlive(runner.pid));
 });
 
 test('the watchdog ends a runner over its memory limit, and the reason says so', async () => {
-  const runner = await startRunner(
-    runnerOptions('hungry', { maxRssBytes: 600_000_000, callTimeoutMs: 30_000 }),
-  );
+  // Whose hands nobody turns: only the watchdog can end it.
+  const clock = new FakeClock();
+  const runner = await startRunner(runnerOptions('hungry', { maxRssBytes: 600_000_000 }), clock);
   await assert.rejects(runner.infer(await pictureInput('#ffffff')), (error) => {
     assert.ok(isAppError(error, 'RUNNER_CRASHED'));
     assert.match(error.message, /over the limit of 600000000/);
@@ -77,9 +87,9 @@ for (const [model, what] of [
     const [line] = (await once(parent.stdout, 'data')) as [Buffer];
     const runnerPid = Number(line.toString());
     assert.ok(isAlive(runnerPid));
-    await sleep(300);
+    if (model === 'hangs') await hangs(runnerPid);
     parent.kill('SIGKILL');
-    assert.ok(await goneWithin(runnerPid, 3_000));
+    await eventually(() => !isAlive(runnerPid), 'the runner lives on');
   });
 }
 
@@ -97,10 +107,15 @@ test('signals of the terminal do not end a runner; stop does, after what is runn
 });
 
 test('stop kills what does not end within the grace', async () => {
-  const runner = await startRunner(runnerOptions('hangs'));
+  const clock = new FakeClock();
+  const runner = await startRunner(runnerOptions('hangs'), clock);
   const call = assert.rejects(runner.infer(await pictureInput('#ffffff')), withCode('RUNNER_CRASHED'));
-  await sleep(100);
-  await runner.stop(200);
+  await hangs(runner.pid);
+  const stopped = runner.stop(200);
+  await clock.advance(199);
+  assert.ok(isAlive(runner.pid), 'it has its grace');
+  await clock.advance(1);
+  await stopped;
   await call;
   assert.equal((await runner.ended).reason, 'SIGKILL');
 });
@@ -120,10 +135,13 @@ test('a model that cannot be loaded fails the start with the runner’s own code
 });
 
 test('a start that takes too long is ended', async () => {
-  await assert.rejects(
-    startRunner(runnerOptions('colours', { startTimeoutMs: 10 })),
+  const clock = new FakeClock();
+  const ended = assert.rejects(
+    startRunner(runnerOptions('colours', { startTimeoutMs: 10 }), clock),
     withCode('RUNNER_START_FAILED'),
   );
+  await clock.advance(10);
+  await ended;
 });
 
 test('a graph with DynamicQuantizeLinear is never batched, whatever its outrider.json says', async () => {
@@ -151,8 +169,9 @@ test('telemetry is off before ONNX Runtime loads, and nothing is written under H
     const environ = await readFile(`/proc/${runner.pid}/environ`, 'utf8');
     assert.match(environ, /ORT_DISABLE_TELEMETRY=1/);
     assert.doesNotMatch(environ, /OUTRIDER_KEY/);
-    await sleep(500);
     await runner.stop();
+    // In order: what it writes when it ends, it has written.
+    assert.deepEqual(await runner.ended, { expected: true, reason: 'exit 0' });
     assert.deepEqual(await readdir(home, { recursive: true }), ['.cache']);
   } finally {
     process.env.HOME = before;
