@@ -11,7 +11,7 @@
  * any        | end()                          -> ended
  */
 import { backoffDelayMs } from '../runtime/backoff.ts';
-import { systemClock } from '../runtime/clock.ts';
+import { type Clock, systemClock } from '../runtime/clock.ts';
 import { AppError, isAppError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Trust } from '../runtime/trust.ts';
@@ -35,6 +35,8 @@ export interface MqttConnectOptions {
   readonly logger: Logger;
   /** Uniform in [0, 1). */
   readonly random?: () => number;
+  /** Measures sessions and the waits between them; the system's, when left out. */
+  readonly clock?: Clock;
 }
 
 /** A filter whose messages a group of subscribers shares, where the broker can; each gets them all where it cannot. */
@@ -110,6 +112,7 @@ class KeptConnection implements MqttConnection {
   readonly #options: MqttConnectOptions;
   /** host:port, for people; never the user info of the URL. */
   readonly #broker: string;
+  readonly #clock: Clock;
   readonly #url: URL;
   readonly #filters = new Set<string | SharedFilter>();
   readonly #onConnect: (() => void)[] = [];
@@ -138,6 +141,7 @@ class KeptConnection implements MqttConnection {
     this.#options = options;
     this.#url = url;
     this.#broker = url.host;
+    this.#clock = options.clock ?? systemClock;
     this.#protocolVersion = options.protocol === 4 ? 4 : 5;
     this.#loop = this.#keepUp();
   }
@@ -193,7 +197,7 @@ class KeptConnection implements MqttConnection {
     await Promise.resolve();
     while (!this.#ending.signal.aborted) {
       const delayMs = await this.#liveOnce();
-      await systemClock.sleep(delayMs, this.#ending.signal, true).catch(() => undefined);
+      await this.#clock.sleep(delayMs, this.#ending.signal, true).catch(() => undefined);
     }
   }
 
@@ -216,11 +220,11 @@ class KeptConnection implements MqttConnection {
     this.#session = session;
     const opening = await session.opened;
     if (opening.outcome !== 'open') return this.#afterFailure(opening);
-    const openedAtMonoMs = systemClock.nowMonoMs();
+    const openedAtMonoMs = this.#clock.nowMonoMs();
     await this.#afterOpen(session, opening);
     const { reason, isTakenOver } = await session.closed;
     this.#isOpen = false;
-    this.#noteLifetime(systemClock.nowMonoMs() - openedAtMonoMs, isTakenOver);
+    this.#noteLifetime(this.#clock.nowMonoMs() - openedAtMonoMs, isTakenOver);
     if (this.connected) {
       this.connected = false;
       this.#options.logger.info('mqtt.disconnected', { broker: this.#broker, reason });

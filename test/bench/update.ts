@@ -10,7 +10,7 @@ import { isFailure, type Result, result } from '../../shared/contract/result.ts'
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { recalibrated } from '../support/model-variants.ts';
-import { freePort } from '../support/programs.ts';
+import { freePort } from '../support/ports.ts';
 import { type BenchReport, inTree, line, median, type Table, timed, workFolder } from './harness.ts';
 
 const MODEL = 'cifar10-cnn';

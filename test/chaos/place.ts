@@ -11,7 +11,6 @@ import { newSecret } from '../../shared/runtime/ids.ts';
 import { programFile } from '../../shared/runtime/installation.ts';
 import type { Random } from '../../shared/runtime/random.ts';
 import {
-  freePort,
   mosquittoConf,
   passwordAccess,
   type TestUser,
@@ -19,6 +18,7 @@ import {
   writeMosquittoUsers,
 } from '../support/broker.ts';
 import { ChaosProxy } from '../support/chaos/proxy.ts';
+import { freePort } from '../support/ports.ts';
 import { KeptProgram } from './kept-program.ts';
 
 export type BrokerKind = 'aedes' | 'mosquitto';

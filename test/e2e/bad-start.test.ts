@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from '../support/fixed.ts';
-import { freePort, outrider } from '../support/programs.ts';
+import { freePort } from '../support/ports.ts';
+import { outrider } from '../support/programs.ts';
 
 const FIXTURES = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 

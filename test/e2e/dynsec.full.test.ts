@@ -9,7 +9,8 @@ import { z } from 'zod';
 import { deviceList, enrollmentToken } from '../../shared/contract/admin.ts';
 import { startDynsecMosquitto } from '../support/broker.ts';
 import { temporaryFolder } from '../support/fixed.ts';
-import { eventually, freePort, outrider } from '../support/programs.ts';
+import { freePort } from '../support/ports.ts';
+import { eventually, outrider } from '../support/programs.ts';
 
 const FIXTURES = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 const CONFIG = `device: gate-01

@@ -13,7 +13,8 @@ import { type Answer, answer, isFailure, result } from '../../shared/contract/re
 import { systemCode } from '../../shared/runtime/errors.ts';
 import { goodPicture } from '../support/bad-inputs.ts';
 import { temporaryFolder } from '../support/fixed.ts';
-import { eventually, freePort, isAlive, outrider, type Program } from '../support/programs.ts';
+import { freePort } from '../support/ports.ts';
+import { eventually, isAlive, outrider, type Program } from '../support/programs.ts';
 
 const FIXTURES = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 const DISK_BYTES = 3 * 1024 * 1024;

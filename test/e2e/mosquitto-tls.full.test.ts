@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { newSecret } from '../../shared/runtime/ids.ts';
 import { startMosquitto, type TestUser } from '../support/broker.ts';
 import { temporaryFolder } from '../support/fixed.ts';
-import { eventually, freePort, outrider } from '../support/programs.ts';
+import { freePort } from '../support/ports.ts';
+import { eventually, outrider } from '../support/programs.ts';
 
 const FIXTURES = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 const HUB: TestUser = { id: 'the-hub', secret: newSecret(), role: 'hub' };

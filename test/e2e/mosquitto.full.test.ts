@@ -11,7 +11,8 @@ import { newSecret } from '../../shared/runtime/ids.ts';
 import { goodPicture } from '../support/bad-inputs.ts';
 import { startMosquitto, type TestUser } from '../support/broker.ts';
 import { temporaryFolder } from '../support/fixed.ts';
-import { eventually, freePort, outrider, type Program } from '../support/programs.ts';
+import { freePort } from '../support/ports.ts';
+import { eventually, outrider, type Program } from '../support/programs.ts';
 
 const FIXTURES = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 const HUB: TestUser = { id: 'the-hub', secret: newSecret(), role: 'hub' };

@@ -8,7 +8,8 @@ import { deviceList } from '../../shared/contract/admin.ts';
 import { isFailure, type Result, result } from '../../shared/contract/result.ts';
 import { temporaryFolder } from '../support/fixed.ts';
 import { mislabelled, recalibrated } from '../support/model-variants.ts';
-import { commandOf, descendants, eventually, freePort, outrider, upFlags } from '../support/programs.ts';
+import { freePort } from '../support/ports.ts';
+import { commandOf, descendants, eventually, outrider, upFlags } from '../support/programs.ts';
 
 const NAME = 'cifar10-cnn';
 

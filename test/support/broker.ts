@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createConnection, createServer, type Socket } from 'node:net';
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -17,10 +17,11 @@ import type { WireBytes } from '../../shared/mqtt/wire.ts';
 import { writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { Authority } from '../../shared/runtime/authority.ts';
 import { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
-import { systemClock } from '../../shared/runtime/clock.ts';
+import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { type Logger, silentLogger } from '../../shared/runtime/logger.ts';
 import type { Trust } from '../../shared/runtime/trust.ts';
+import { freePort } from './ports.ts';
 
 export interface TestUser {
   readonly id: string;
@@ -62,6 +63,7 @@ export async function startEmbeddedBroker(
   users: readonly TestUser[] = TEST_USERS,
   logger: Logger = silentLogger,
   transport: Transport = 'mqtt',
+  clock: Clock = systemClock,
 ): Promise<TestBroker> {
   const folder = await mkdtemp(join(tmpdir(), 'outrider-broker-'));
   const setUsers = (next: readonly TestUser[]) => {
@@ -72,13 +74,15 @@ export async function startEmbeddedBroker(
     return writeJsonAtomic(join(folder, ACCESS_FILE_NAME), file, 0o600);
   };
   await setUsers(users);
-  const common = { logger, clock: systemClock };
+  const common = { logger, clock };
   const authority = isSecure(transport)
     ? await Authority.open({ folder: join(folder, 'tls'), names: [], ...common })
     : undefined;
   const certificate = authority && (await CertificateFiles.open(authority, common));
   certificate?.start();
-  const create = (port: number) =>
+  // It comes back on the same one.
+  const port = await freePort();
+  const create = () =>
     new EmbeddedBroker({
       host: '127.0.0.1',
       port: isWebSocket(transport) ? 0 : port,
@@ -87,9 +91,8 @@ export async function startEmbeddedBroker(
       folder,
       ...common,
     });
-  let broker = create(0);
+  let broker = create();
   await broker.start();
-  const port = isWebSocket(transport) ? broker.webSocketPort : broker.port;
   return {
     url: `${transport}://127.0.0.1:${port}`,
     port,
@@ -99,7 +102,7 @@ export async function startEmbeddedBroker(
     async restart(downMs = 0) {
       await broker.stop();
       await delay(downMs);
-      broker = create(port);
+      broker = create();
       await broker.start();
     },
     async stop() {
@@ -345,8 +348,8 @@ export async function startWire({ url, port: targetPort }: Pick<TestBroker, 'url
     });
     near.pipe(far).pipe(near);
   });
-  const port = await freePort();
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
@@ -362,21 +365,10 @@ export async function startWire({ url, port: targetPort }: Pick<TestBroker, 'url
   };
 }
 
-/** A loopback port that nobody listens on now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      const port = typeof address === 'object' && address ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
-}
-
+/** Waits until somebody listens on the port; a program is given a minute to come up on a busy machine. */
 export async function untilListening(port: number): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
+  const giveUpMonoMs = performance.now() + 60_000;
+  while (performance.now() < giveUpMonoMs) {
     const isUp = await new Promise<boolean>((resolve) => {
       const socket = createConnection(port, '127.0.0.1', () => {
         socket.destroy();
@@ -385,7 +377,7 @@ export async function untilListening(port: number): Promise<void> {
       socket.once('error', () => resolve(false));
     });
     if (isUp) return;
-    await delay(50);
+    await delay(10);
   }
   throw new Error(`nothing listens on port ${port}`);
 }

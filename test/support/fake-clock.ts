@@ -21,11 +21,15 @@ export class FakeClock implements Clock {
   sleep(delayMs: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason as Error);
-      const cancel = this.after(delayMs, resolve);
-      signal?.addEventListener('abort', () => {
-        cancel();
-        reject(signal.reason as Error);
+      const cancel = this.after(delayMs, () => {
+        signal?.removeEventListener('abort', abort);
+        resolve();
       });
+      const abort = (): void => {
+        cancel();
+        reject(signal?.reason as Error);
+      };
+      signal?.addEventListener('abort', abort, { once: true });
     });
   }
 
@@ -33,6 +37,11 @@ export class FakeClock implements Clock {
     const alarm: Alarm = { atMs: this.#nowMs + delayMs, run };
     this.#alarms.add(alarm);
     return () => this.#alarms.delete(alarm);
+  }
+
+  /** How many alarms have been set and have neither gone off nor been cancelled: how many wait for time to pass. */
+  get waiting(): number {
+    return this.#alarms.size;
   }
 
   /** Turns the hands forward; alarms on the way go off in their order, and what they set off is let run. */
@@ -51,7 +60,21 @@ export class FakeClock implements Clock {
   }
 }
 
-/** Lets everything that is ready run, disk included. */
+/** Requests to the disk, by the names that Node gives them; `CloseReq` is the closing of a `FileHandle`. */
+const DISK_REQUESTS: ReadonlySet<string> = new Set(['FSReqCallback', 'FSReqPromise', 'CloseReq']);
+/** As many turns as a chain of `setImmediate` and promises may rest between two requests to the disk. */
+const QUIET_TURNS = 5;
+/** A disk that syncs for others as well may take seconds; what is under way longer will never end. */
+const GIVE_UP_MS = 60_000;
+
+/** Lets everything that is ready run, until nothing is left to run and the disk has done all that it was asked for. */
 export async function settle(): Promise<void> {
-  for (let i = 0; i < 5; i++) await new Promise<void>((resolve) => setImmediate(resolve));
+  const giveUpMonoMs = performance.now() + GIVE_UP_MS;
+  for (let quiet = 0; quiet < QUIET_TURNS; ) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const pending = process.getActiveResourcesInfo().filter((name) => DISK_REQUESTS.has(name));
+    quiet = pending.length > 0 ? 0 : quiet + 1;
+    if (performance.now() > giveUpMonoMs)
+      throw new Error(`the disk has not been done within ${GIVE_UP_MS} ms: ${pending}`);
+  }
 }

@@ -4,7 +4,8 @@ import { basename, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from './fixed.ts';
-import { eventually, freePort, outrider } from './programs.ts';
+import { freePort } from './ports.ts';
+import { eventually, outrider } from './programs.ts';
 
 const FIXTURES = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 

@@ -2,26 +2,13 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { freePort } from './ports.ts';
 
 const BIN = fileURLToPath(new URL('../../bin/outrider.mjs', import.meta.url));
-
-/** A port that is free now. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port')),
-      );
-    });
-  });
-}
 
 export interface Program {
   readonly process: ChildProcess;
@@ -130,18 +117,23 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-/** Waits until something is true, with the clock on the wall. */
+/** How often another process, or a socket, is looked at. */
+const LOOK_EVERY_MS = 10;
+
+/**
+ * Waits until something is true, with the clock on the wall: for what another process does, and only where it tells nothing that one
+ * could wait for. The limit is there to fail at all, on the busiest machine too; how long something may take, it does not say.
+ */
 export async function eventually(
   what: () => boolean | Promise<boolean>,
   why: string,
-  timeoutMs = 20_000,
+  timeoutMs = 60_000,
 ): Promise<void> {
-  const until = Date.now() + timeoutMs;
-  while (Date.now() < until) {
-    if (await what()) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+  const untilMonoMs = performance.now() + timeoutMs;
+  while (!(await what())) {
+    if (performance.now() > untilMonoMs) assert.fail(why);
+    await delay(LOOK_EVERY_MS);
   }
-  assert.fail(why);
 }
 
 /** Free ports for `outrider up`, as flags. */

@@ -4,7 +4,8 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { eventually, freePort, outrider } from '../../support/programs.ts';
+import { freePort } from '../../support/ports.ts';
+import { eventually, outrider } from '../../support/programs.ts';
 
 interface Setup {
   readonly pipeline: string;

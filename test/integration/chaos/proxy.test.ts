@@ -3,11 +3,14 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createConnection, createServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { systemCode } from '../../../shared/runtime/errors.ts';
 import { seededRandom } from '../../../shared/runtime/random.ts';
 import { ChaosProxy } from '../../support/chaos/proxy.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { eventually } from '../../support/programs.ts';
+
+/** What waits in the proxy before it takes no more. */
+const MAX_QUEUED_BYTES = 256 * 1024;
 
 /** One end of a connection, and all that it has seen. */
 interface End {
@@ -38,14 +41,15 @@ function watch(socket: Socket): End {
 
 async function startPair(
   t: TestContext,
-): Promise<{ proxy: ChaosProxy; open: () => Promise<{ near: End; far: End }> }> {
+): Promise<{ proxy: ChaosProxy; clock: FakeClock; open: () => Promise<{ near: End; far: End }> }> {
+  const clock = new FakeClock();
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
   const targetPort = typeof address === 'object' && address ? address.port : 0;
-  const proxy = new ChaosProxy({ targetPort, random: seededRandom(1) });
+  const proxy = new ChaosProxy({ targetPort, random: seededRandom(1), clock });
   await proxy.start();
   t.after(async () => {
     await proxy.stop();
@@ -54,6 +58,7 @@ async function startPair(
   });
   return {
     proxy,
+    clock,
     async open() {
       const accepted = once(server, 'connection') as Promise<[Socket]>;
       const near = createConnection({ port: proxy.port, host: '127.0.0.1', allowHalfOpen: true });
@@ -85,29 +90,35 @@ test('a well link carries everything, both ways and in order, and a goodbye of e
 });
 
 test('delay, jitter and loss hold bytes back and keep their order, in the direction that was asked for', async (t) => {
-  const { proxy, open } = await startPair(t);
+  const { proxy, clock, open } = await startPair(t);
   const { near, far } = await open();
   proxy.set('up', { delayMs: 100, jitterMs: 50, lossShare: 0.3, retransmitMs: 80 });
   const sent = bytes(20_000);
-  const startedMonoMs = performance.now();
   near.socket.write(sent);
   far.socket.write('quick');
   await eventually(() => near.received().length === 5, 'the other direction is held up');
   assert.equal(far.received().length, 0);
+  await eventually(() => proxy.queuedBytes === sent.length, 'the bytes never got to the proxy');
+  await clock.advance(98);
+  assert.equal(proxy.bytes.up, 0);
+  // The latest: delayed, with all the jitter, and each of them sent once more.
+  await clock.advance(2 + 50 + 80);
+  assert.equal(proxy.bytes.up, sent.length);
   await eventually(() => far.received().length === sent.length, 'the bytes never came');
-  assert.ok(performance.now() - startedMonoMs >= 99);
   assert.ok(far.received().equals(sent));
 });
 
 test('a narrow link takes as long as its width says, and what waits goes at once when it is healed', async (t) => {
-  const { proxy, open } = await startPair(t);
+  const { proxy, clock, open } = await startPair(t);
   const { near, far } = await open();
   proxy.set('up', { bytesPerSecond: 20_000 });
   near.socket.write(bytes(1_000_000));
-  await delay(500);
-  const soFar = far.received().length;
-  // The bucket's burst is 5,840 bytes; twice the rate leaves room for a timer that is late.
-  assert.ok(soFar > 5_000 && soFar < 2 * 16_000, `${soFar} bytes in half a second`);
+  await eventually(() => proxy.queuedBytes >= MAX_QUEUED_BYTES, 'the proxy is not full');
+  await clock.advance(500);
+  const soFar = proxy.bytes.up;
+  // The bucket's burst is 5,840 bytes, half a second carries 10,000, and a segment goes whole.
+  assert.ok(soFar > 15_840 - 1_500 && soFar < 15_840 + 1_500, `${soFar} bytes in half a second`);
+  await eventually(() => far.received().length === soFar, 'what the link has carried never came');
   await proxy.heal();
   await eventually(() => far.received().length === 1_000_000, 'what waited never came');
   assert.ok(far.received().equals(bytes(1_000_000)));
@@ -115,10 +126,16 @@ test('a narrow link takes as long as its width says, and what waits goes at once
 
 test('takes no more into memory than it says: a sender is held up', async (t) => {
   const { proxy, open } = await startPair(t);
-  const { near } = await open();
-  proxy.set('both', { delayMs: 3_600_000 });
+  const { near, far } = await open();
+  proxy.set('up', { delayMs: 3_600_000 });
   near.socket.write(Buffer.alloc(32_000_000));
-  await delay(300);
+  await eventually(() => proxy.queuedBytes >= MAX_QUEUED_BYTES, 'the proxy is not full');
+  // It has all the time that it needs to take more.
+  for (let turns = 1; turns <= 100; turns++) {
+    far.socket.write('x');
+    await eventually(() => near.received().length === turns, 'the other direction is held up');
+  }
+  assert.ok(proxy.queuedBytes < 2 * MAX_QUEUED_BYTES, `${proxy.queuedBytes} bytes wait`);
   assert.ok(near.socket.writableLength > 16_000_000, `${near.socket.writableLength} bytes are left to send`);
 });
 
@@ -172,13 +189,17 @@ test('half open: bytes vanish one way and nobody is told, not even of the end, a
   await proxy.heal();
   near.socket.write('lost too');
   near.socket.destroy();
-  await delay(100);
+  // What comes later arrives, there and back, and what came before does not.
+  const again = await open();
+  for (let turns = 1; turns <= 3; turns++) {
+    again.near.socket.write('x');
+    await eventually(() => again.far.received().length === turns, 'a new connection carries nothing');
+    again.far.socket.write('x');
+    await eventually(() => again.near.received().length === turns, 'a new connection carries nothing back');
+  }
   assert.equal(far.received().length, 0);
   assert.equal(far.closed(), undefined);
   assert.equal(far.hasEnded(), false);
-  const again = await open();
-  again.near.socket.write('x');
-  await eventually(() => again.far.received().length === 1, 'a new connection carries nothing');
   far.socket.destroy();
   again.far.socket.destroy();
   again.near.socket.destroy();

@@ -5,7 +5,8 @@ import { z } from 'zod';
 import { HubServer } from '../../../cloud/api/server.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { startHubApi } from '../../support/hub-api.ts';
-import { freePort, outrider } from '../../support/programs.ts';
+import { freePort } from '../../support/ports.ts';
+import { outrider } from '../../support/programs.ts';
 
 const report = z.object({
   failed: z.number(),

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { VERSION } from '../../../shared/runtime/version.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { freePort, outrider } from '../../support/programs.ts';
+import { freePort } from '../../support/ports.ts';
+import { outrider } from '../../support/programs.ts';
 
 /** Runs to the end. */
 async function run(t: TestContext, ...args: string[]): Promise<{ code: number | null; output: string }> {

@@ -4,7 +4,6 @@ import { cp } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { HubServer } from '../../../cloud/api/server.ts';
 import { Authority } from '../../../shared/runtime/authority.ts';
 import { CertificateFiles } from '../../../shared/runtime/certificate-files.ts';
@@ -12,15 +11,20 @@ import { systemClock } from '../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { httpsFetch } from '../../../shared/runtime/https-fetch.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
-import { freePort } from '../../support/broker.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { LABELS, startHubApi, type TestHubApi } from '../../support/hub-api.ts';
+import { freePort } from '../../support/ports.ts';
+import { eventually } from '../../support/programs.ts';
+
+const BODY_TIMEOUT_MS = 300;
 
 describe('the hub’s HTTP server', () => {
+  const clock = new FakeClock();
   let hub: TestHubApi;
   let server: HubServer;
   before(async () => {
-    hub = await startHubApi({ bodyTimeoutMs: 300 });
+    hub = await startHubApi({ clock, bodyTimeoutMs: BODY_TIMEOUT_MS });
     server = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
     await server.start();
   });
@@ -32,22 +36,23 @@ describe('the hub’s HTTP server', () => {
   const head = (path: string, length: number) =>
     `POST ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${hub.inferKey}\r\nContent-Length: ${length}\r\n\r\n`;
 
-  /** Sends bytes and reads until the other side is silent or gone. */
-  function talk(bytes: string, waitMs: number): Promise<string> {
-    return new Promise((resolve) => {
-      let heard = '';
-      const socket = createConnection(server.port, '127.0.0.1', () => socket.write(bytes));
-      socket.on('data', (chunk) => {
-        heard += chunk.toString();
-      });
-      socket.on('error', () => undefined);
-      const timer = setTimeout(() => socket.destroy(), waitMs);
-      socket.on('close', () => {
-        clearTimeout(timer);
-        resolve(heard);
-      });
+  /** Sends bytes, and keeps what comes back. */
+  function talk(t: { after(run: () => void): void }, bytes: string) {
+    let heard = '';
+    const socket = createConnection(server.port, '127.0.0.1', () => socket.write(bytes));
+    socket.on('data', (chunk) => {
+      heard += chunk.toString();
     });
+    socket.on('error', () => undefined);
+    t.after(() => void socket.destroy());
+    return {
+      hears: (wanted: RegExp) =>
+        eventually(() => wanted.test(heard), `it never heard ${wanted}, but: ${heard}`),
+      hangUp: () => socket.destroy(),
+    };
   }
+  const waitsForBody = () => eventually(() => clock.waiting > 0, 'no body was waited for');
+  const waitsForNone = () => eventually(() => clock.waiting === 0, 'a body is waited for still');
 
   it('answers over a socket', async () => {
     const response = await fetch(`http://127.0.0.1:${server.port}/hf/models/org/pictures`, {
@@ -58,21 +63,23 @@ describe('the hub’s HTTP server', () => {
     assert.deepEqual(await response.json(), LABELS);
   });
 
-  it('refuses a body that announces too much without waiting for it', async () => {
-    const heard = await talk(head('/hf/models/org/pictures', 2 ** 31), 1_000);
-    assert.match(heard, /^HTTP\/1\.1 413 /);
-    assert.match(heard, /INPUT_TOO_LARGE/);
+  it('refuses a body that announces too much without waiting for it', async (t) => {
+    const { hears } = talk(t, head('/hf/models/org/pictures', 2 ** 31));
+    await hears(/^HTTP\/1\.1 413 [\s\S]*INPUT_TOO_LARGE/);
   });
 
-  it('gives a body up that does not come', async () => {
-    const heard = await talk(`${head('/hf/models/texts', 100)}half`, 2_000);
-    assert.match(heard, /^HTTP\/1\.1 408 /);
-    assert.match(heard, /did not arrive.*BODY_TIMEOUT/);
+  it('gives a body up that does not come', async (t) => {
+    const { hears } = talk(t, `${head('/hf/models/texts', 100)}half`);
+    await waitsForBody();
+    await clock.advance(BODY_TIMEOUT_MS);
+    await hears(/^HTTP\/1\.1 408 [\s\S]*did not arrive.*BODY_TIMEOUT/);
   });
 
-  it('survives a caller who hangs up in the middle', async () => {
-    await talk(`${head('/hf/models/texts', 100)}half`, 50);
-    await delay(50);
+  it('survives a caller who hangs up in the middle', async (t) => {
+    const { hangUp } = talk(t, `${head('/hf/models/texts', 100)}half`);
+    await waitsForBody();
+    hangUp();
+    await waitsForNone();
     assert.equal((await fetch(`http://127.0.0.1:${server.port}/healthz`)).status, 200);
   });
 
@@ -94,24 +101,30 @@ describe('the hub’s HTTP server', () => {
     hub.events.publish({ type: 'device-removed', id: 'gate-01' });
     assert.match(Buffer.from((await reader?.read())?.value ?? []).toString(), /gate-01/);
     leaving.abort();
-    for (let i = 0; i < 100 && hub.events.readers > 0; i++) await delay(20);
-    assert.equal(hub.events.readers, 0, 'who hangs up is forgotten');
+    await eventually(() => hub.events.readers === 0, 'who hangs up is not forgotten');
   });
 
   it('lets answers out when it stops', async () => {
     const other = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
     await other.start();
-    hub.answer = async () => {
-      await delay(300);
-      return LABELS;
-    };
+    let answer = (): void => undefined;
+    const isAsked = new Promise<void>((resolve) => {
+      hub.answer = () => {
+        resolve();
+        return new Promise((answered) => {
+          answer = () => answered(LABELS);
+        });
+      };
+    });
     const asked = fetch(`http://127.0.0.1:${other.port}/hf/models/texts`, {
       method: 'POST',
       headers: { authorization: `Bearer ${hub.inferKey}` },
       body: 'good',
     });
-    await delay(100);
-    await other.stop();
+    await isAsked;
+    const stopped = other.stop();
+    answer();
+    await stopped;
     assert.equal((await asked).status, 200);
     await assert.rejects(fetch(`http://127.0.0.1:${other.port}/healthz`));
   });

@@ -11,8 +11,9 @@ import { sha256Hex } from '../../../shared/runtime/ids.ts';
 import { programFile } from '../../../shared/runtime/installation.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { Supervisor } from '../../../shared/runtime/supervisor.ts';
-import { freePort, TEST_USERS } from '../../support/broker.ts';
+import { TEST_USERS } from '../../support/broker.ts';
 import { connectAs, until } from '../../support/link-contract.ts';
+import { freePort } from '../../support/ports.ts';
 
 describe('the broker program', () => {
   let folder: string;

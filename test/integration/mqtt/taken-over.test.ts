@@ -5,8 +5,8 @@
 import assert from 'node:assert/strict';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { it } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { connectMqtt } from '../../../shared/mqtt/connect.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { until } from '../../support/link-contract.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
@@ -25,6 +25,7 @@ async function setUp(t: { after(run: () => unknown): void }, random = () => 0) {
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const logger = recordingLogger();
+  const clock = new FakeClock();
   const device = await connectMqtt({
     url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`,
     clientId: 'gate-01',
@@ -32,6 +33,7 @@ async function setUp(t: { after(run: () => unknown): void }, random = () => 0) {
     password: 'x',
     logger,
     random,
+    clock,
   });
   const losses: string[] = [];
   device.onDisconnect((reason) => losses.push(reason));
@@ -42,24 +44,31 @@ async function setUp(t: { after(run: () => unknown): void }, random = () => 0) {
     server.close();
   });
   const takenOver = () => logger.lines.filter(({ event }) => event === 'mqtt.taken_over').length;
-  return { sockets, device, losses, takenOver };
+  /** It has noticed the loss, and waits before it comes back. */
+  const waits = () => until(() => clock.waiting === 1);
+  return { sockets, device, losses, takenOver, clock, waits };
 }
 
 it('says who took its place, and keeps away instead of throwing the other out in turn', async (t) => {
-  const { sockets, device, losses, takenOver } = await setUp(t);
+  const { sockets, device, losses, takenOver, clock, waits } = await setUp(t);
   sockets[0]?.end(TAKEN_OVER);
-  await until(() => losses.length > 0);
+  await waits();
   assert.deepEqual(losses, ['another program uses this device’s id']);
   assert.equal(takenOver(), 1);
   // Any other loss would bring it back at once.
-  await delay(500);
+  await clock.advance(59_999);
+  assert.equal(clock.waiting, 1, 'it waits still');
   assert.equal(sockets.length, 1);
   assert.ok(!device.connected);
+  await clock.advance(1);
+  await until(() => sockets.length === 2);
 });
 
 it('comes back at once when the broker ends a session for another reason, and tells that', async (t) => {
-  const { sockets, losses, takenOver } = await setUp(t);
+  const { sockets, losses, takenOver, clock, waits } = await setUp(t);
   sockets[0]?.end(SHUTTING_DOWN);
+  await waits();
+  await clock.advance(0);
   await until(() => sockets.length === 2);
   assert.deepEqual(losses, ['the broker closed the connection (reason code 139)']);
   assert.equal(takenOver(), 0);

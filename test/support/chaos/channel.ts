@@ -8,6 +8,7 @@
  * any      | destroy()                 -> gone
  */
 import type { Socket } from 'node:net';
+import type { Clock } from '../../../shared/runtime/clock.ts';
 import type { Random } from '../../../shared/runtime/random.ts';
 
 /** What one direction suffers. */
@@ -51,13 +52,14 @@ export class Channel {
   readonly #to: Socket;
   readonly #random: Random;
   readonly #onBytes: (count: number) => void;
+  readonly #clock: Clock;
   readonly #queue: Segment[] = [];
   #faults: Faults;
   #queuedBytes = 0;
   /** Until when the bytes so far keep the line busy; behind the clock by at most the burst. */
   #lineFreeMonoMs = 0;
   #untilCorrupt = Number.POSITIVE_INFINITY;
-  #timer: NodeJS.Timeout | undefined;
+  #cancelFlush = (): void => undefined;
   #hasEnded = false;
   #isBlocked = false;
   #isDead = false;
@@ -68,11 +70,13 @@ export class Channel {
     readonly faults: Faults;
     readonly random: Random;
     readonly onBytes: (count: number) => void;
+    readonly clock: Clock;
   }) {
     this.#from = options.from;
     this.#to = options.to;
     this.#random = options.random;
     this.#onBytes = options.onBytes;
+    this.#clock = options.clock;
     this.#faults = options.faults;
     this.#untilCorrupt = options.faults.corruptEveryBytes;
     this.#from.on('data', (chunk: Buffer) => this.#take(chunk));
@@ -91,6 +95,11 @@ export class Channel {
     return this.#isDead || this.#faults.vanish;
   }
 
+  /** What waits here. */
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
   /** Whatever waits here goes on by the new rules. */
   set(faults: Faults): void {
     this.#faults = faults;
@@ -102,7 +111,7 @@ export class Channel {
   }
 
   destroy(): void {
-    clearTimeout(this.#timer);
+    this.#cancelFlush();
     this.#queue.length = 0;
   }
 
@@ -129,7 +138,7 @@ export class Channel {
 
   #schedule(bytes: Buffer): void {
     const { delayMs, jitterMs, bytesPerSecond, lossShare, retransmitMs } = this.#faults;
-    const nowMonoMs = performance.now();
+    const nowMonoMs = this.#clock.nowMonoMs();
     const burstMs = (1_000 * BURST_BYTES) / bytesPerSecond;
     this.#lineFreeMonoMs =
       Math.max(this.#lineFreeMonoMs, nowMonoMs - burstMs) + (1_000 * bytes.length) / bytesPerSecond;
@@ -141,8 +150,8 @@ export class Channel {
   }
 
   #flush(): void {
-    clearTimeout(this.#timer);
-    const nowMonoMs = performance.now();
+    this.#cancelFlush();
+    const nowMonoMs = this.#clock.nowMonoMs();
     const ready: Buffer[] = [];
     // Those of one millisecond go together: a timer has no finer grain.
     while (!this.#isBlocked && this.#queue[0] && this.#queue[0].dueMonoMs <= nowMonoMs + 1)
@@ -150,7 +159,7 @@ export class Channel {
     if (ready.length > 0) this.#write(Buffer.concat(ready));
     const next = this.#queue[0];
     if (next && !this.#isBlocked)
-      this.#timer = setTimeout(() => this.#flush(), Math.max(0, next.dueMonoMs - nowMonoMs));
+      this.#cancelFlush = this.#clock.after(Math.max(0, next.dueMonoMs - nowMonoMs), () => this.#flush());
     if (!next && this.#hasEnded && !this.isDead) this.#to.end();
   }
 

@@ -3,9 +3,9 @@
  * while it runs and for each direction. It stands between a program of ours and the broker, because netem isn't in every kernel.
  */
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
-import { systemCode } from '../../../shared/runtime/errors.ts';
+import { type Clock, systemClock } from '../../../shared/runtime/clock.ts';
 import type { Random } from '../../../shared/runtime/random.ts';
+import { freePort } from '../ports.ts';
 import { Channel, type Faults, NO_FAULTS } from './channel.ts';
 
 /** `up` is from who connects to whom it connects to. */
@@ -14,8 +14,8 @@ export type Direction = 'up' | 'down';
 export interface ChaosProxyOptions {
   readonly targetPort: number;
   readonly random: Random;
-  /** 0, the default: any free one. */
-  readonly port?: number;
+  /** The system's when left out. */
+  readonly clock?: Clock;
 }
 
 interface Connection {
@@ -26,7 +26,6 @@ interface Connection {
 
 const DIRECTIONS: readonly Direction[] = ['up', 'down'];
 const HOST = '127.0.0.1';
-const RELISTEN_MS = 50;
 
 export class ChaosProxy {
   readonly #options: ChaosProxyOptions;
@@ -55,8 +54,18 @@ export class ChaosProxy {
     return this.#connections.size;
   }
 
+  /** What waits in it, of all connections. */
+  get queuedBytes(): number {
+    let bytes = 0;
+    for (const { channels } of this.#connections)
+      for (const direction of DIRECTIONS) bytes += channels[direction].queuedBytes;
+    return bytes;
+  }
+
   async start(): Promise<void> {
-    await this.#listen(this.#options.port ?? 0);
+    // The same again after a cut.
+    this.#port = await freePort();
+    await this.#listen();
   }
 
   async stop(): Promise<void> {
@@ -93,22 +102,11 @@ export class ChaosProxy {
     this.set('both', {});
     if (!this.#isRefusing) return;
     this.#isRefusing = false;
-    await this.#listen(this.#port);
+    await this.#listen();
   }
 
-  async #listen(port: number): Promise<void> {
-    for (;;) {
-      try {
-        this.#server = await listen(port, (near) => this.#connect(near));
-        const address = this.#server.address();
-        this.#port = typeof address === 'object' && address ? address.port : port;
-        return;
-      } catch (error) {
-        // While we refused, somebody's outgoing connection may have been given our port.
-        if (port === 0 || systemCode(error) !== 'EADDRINUSE') throw error;
-        await delay(RELISTEN_MS);
-      }
-    }
+  async #listen(): Promise<void> {
+    this.#server = await listen(this.#port, (near) => this.#connect(near));
   }
 
   #close(): Promise<void> {
@@ -141,6 +139,7 @@ export class ChaosProxy {
         to,
         faults: this.#faults[direction],
         random: this.#options.random,
+        clock: this.#options.clock ?? systemClock,
         onBytes: (count) => {
           this.bytes[direction] += count;
         },

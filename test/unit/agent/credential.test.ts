@@ -14,7 +14,8 @@ import { sha256Hex } from '../../../shared/runtime/ids.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { eventually, freePort } from '../../support/programs.ts';
+import { freePort } from '../../support/ports.ts';
+import { eventually } from '../../support/programs.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
 const TOKEN = 't'.repeat(43);

@@ -102,14 +102,6 @@ const ROUTES: readonly Route[] = [
   { to: 'edge', reason: 'confident', audit: true },
 ];
 
-/** The disk is real, and answers when it likes. */
-async function quiet(): Promise<void> {
-  for (let i = 0; i < 4; i++) {
-    await settle();
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
-}
-
 test('every accepted request ends, in one way only, whatever happens and whenever the agent is killed', async (t) => {
   await fc.assert(
     fc.asyncProperty(
@@ -142,7 +134,7 @@ test('every accepted request ends, in one way only, whatever happens and wheneve
               agent.pipeline.onReply(id, cloudAnswer(label), 1);
               // A second one of the same moment, with another answer: it changes nothing.
               agent.pipeline.onReply(id, cloudAnswer(LABELS[1 - next.label] ?? ''), 1);
-              await quiet();
+              await settle();
               if (isOpen && agent.outbox.find(id) === undefined && agent.learnt.get(id) !== null)
                 assert.equal(agent.learnt.get(id), label === 'cat' ? 0 : 1, 'it taught something else');
               break;
@@ -183,13 +175,13 @@ test('every accepted request ends, in one way only, whatever happens and wheneve
             }
           }
           // Or the next thing happens while this one is on its way to the disk.
-          if (!isHasty) await quiet();
+          if (!isHasty) await settle();
         }
         // The hub answers what is still owed.
         for (let round = 0; round < 50 && agent.outbox.depth.entries > 0; round++) {
           for (const { id, answered } of [...agent.outbox.open()])
             if (!answered) agent.pipeline.onReply(id, cloudAnswer('dog'), 1);
-          await quiet();
+          await settle();
         }
         assert.equal(agent.outbox.depth.entries, 0, 'something never ended');
         const finals = new Map<string, Set<string>>();

@@ -16,11 +16,10 @@ import { type TestContext, test } from 'node:test';
 import { FolderFeed, type FolderFeedOptions } from '../../../agent/feed/folder.ts';
 import { TextLinesFeed } from '../../../agent/feed/text-lines.ts';
 import type { Feed, FeedItem } from '../../../agent/ports.ts';
-import { type Clock, systemClock } from '../../../shared/runtime/clock.ts';
+import type { Clock } from '../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
-import { FakeClock } from '../../support/fake-clock.ts';
+import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { eventually } from '../../support/programs.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
 const unreadable = (error: unknown): boolean => isAppError(error, 'FILE_UNREADABLE');
@@ -124,18 +123,18 @@ test('repeats at its pace from the second pass on, and sees what has come meanwh
     },
   );
   const running = run(t, feed);
-  await eventually(() => running.taken.length === 2, 'the first pass takes no pauses');
+  await settle();
+  assert.equal(running.taken.length, 2, 'the first pass takes no pauses');
   await writeFile(join(path, 'c.jpg'), '3');
-  const tick = async (count: number): Promise<void> => {
-    await eventually(async () => {
-      await clock.advance(100);
-      return running.taken.length >= count;
-    }, `input ${count} never came`);
-  };
-  await tick(5);
-  const beforeMs = clock.nowMonoMs();
-  await tick(8);
-  assert.ok(clock.nowMonoMs() - beforeMs >= 3_000, 'three inputs, three pauses');
+  for (const count of [3, 4, 5]) {
+    await clock.advance(999);
+    assert.equal(running.taken.length, count - 1);
+    await clock.advance(1);
+    assert.equal(running.taken.length, count);
+  }
+  await clock.advance(2_999);
+  assert.ok(running.taken.length < 8, 'three inputs, three pauses');
+  await clock.advance(1_001);
   assert.deepEqual(running.names(), ['a.jpg', 'b.jpg', 'a.jpg', 'b.jpg', 'c.jpg', 'a.jpg', 'b.jpg', 'c.jpg']);
 });
 
@@ -223,39 +222,57 @@ test('a folder to move to that cannot be made is told, and the other inputs stil
   );
 });
 
-/** Watching goes by the clock on the wall. */
-const watching = { once: false, clock: systemClock as Clock };
+const watching = { once: false };
+
+/**
+ * Watching is chokidar's, on the real disk, and goes by the process's timers: their hands are turned here. What the kernel has to say
+ * of a file, it says as soon as the file is written, so that it has been heard when all is settled.
+ */
+function watchTime(t: TestContext): { pass: (ms: number) => Promise<void> } {
+  t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
+  return {
+    async pass(ms) {
+      await settle();
+      for (let passedMs = 0; passedMs < ms; passedMs += 50) {
+        t.mock.timers.tick(50);
+        await settle();
+      }
+    },
+  };
+}
 
 test('takes files as they appear, when they are whole', async (t) => {
+  const { pass } = watchTime(t);
   const { feed, path } = await setUp(t, { 'a.jpg': 'there before' }, watching);
   const running = run(t, feed);
-  await eventually(() => running.taken.length === 1, 'what is there already is taken');
+  await settle();
+  assert.equal(running.taken.length, 1, 'what is there already is taken');
   await writeFile(join(path, 'b.jpg'), 'first half');
-  const grow = async (): Promise<void> => {
-    for (let i = 0; i < 4; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 150));
-      assert.equal(running.taken.length, 1, 'a file that grows is not whole');
-      await appendFile(join(path, 'b.jpg'), `, ${i}`);
-    }
-  };
-  await grow();
+  for (let i = 0; i < 4; i++) {
+    await pass(450);
+    assert.equal(running.taken.length, 1, 'a file that grows is not whole');
+    await appendFile(join(path, 'b.jpg'), `, ${i}`);
+  }
   await writeFile(join(path, '.c.jpg.part'), 'hidden');
-  await eventually(() => running.taken.length === 2, 'the new file never came');
+  await pass(1_000);
+  assert.equal(running.taken.length, 2, 'the new file is whole');
+  await pass(1_000);
   await running.stop();
   assert.deepEqual(running.taken.map(textOf), ['there before', 'first half, 0, 1, 2, 3']);
 });
 
 test('remembers across restarts what it has taken, and takes what has changed since', async (t) => {
+  const { pass } = watchTime(t);
   const { options, path } = await setUp(t, { 'a.jpg': '1', 'b.jpg': '2' }, watching);
   const first = run(t, new FolderFeed(options));
-  await eventually(() => first.taken.length === 2, 'the files never came');
+  await settle();
+  assert.equal(first.taken.length, 2);
   await first.stop();
 
   await writeFile(join(path, 'b.jpg'), 'another');
   await writeFile(join(path, 'c.jpg'), '3');
   const second = run(t, new FolderFeed(options));
-  await eventually(() => second.taken.length === 2, 'what is new never came');
-  await new Promise((resolve) => setTimeout(resolve, 700));
+  await pass(2_000);
   await second.stop();
   assert.deepEqual(second.taken.map(textOf).sort(), ['3', 'another']);
 });
@@ -265,49 +282,57 @@ test('a memory that is damaged costs a repetition, not the feed', async (t) => {
   await mkdir(join(path, '..', 'state'));
   await writeFile(options.statePath, '{"taken": {"a.jpg"');
   const running = run(t, new FolderFeed(options));
-  await eventually(() => running.taken.length === 1, 'the file never came');
+  await settle();
+  assert.equal(running.taken.length, 1);
   assert.deepEqual(logger.failures(), ['feed.state_unreadable DATA_CORRUPT']);
 });
 
 test('forgets files that are gone, so that its memory does not grow for ever', async (t) => {
+  const { pass } = watchTime(t);
   const { options, path } = await setUp(t, { 'a.jpg': '1', 'b.jpg': '2', 'c.jpg': '3' }, watching);
   const remembered = async (): Promise<string[]> =>
     Object.keys(JSON.parse(await readFile(options.statePath, 'utf8')).taken).sort();
   const first = run(t, new FolderFeed(options));
-  await eventually(() => first.taken.length === 3, 'the files never came');
+  await settle();
+  assert.equal(first.taken.length, 3);
   await unlink(join(path, 'a.jpg'));
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  await pass(500);
   await first.stop();
   assert.deepEqual(await remembered(), ['b.jpg', 'c.jpg']);
 
   await unlink(join(path, 'b.jpg'));
   await writeFile(join(path, 'd.jpg'), '4');
   const second = run(t, new FolderFeed(options));
-  await eventually(() => second.taken.length === 1, 'the new file never came');
+  await settle();
+  assert.equal(second.taken.length, 1);
   await second.stop();
   assert.deepEqual(await remembered(), ['c.jpg', 'd.jpg']);
 });
 
 test('watching, it deletes what it has taken, and takes a new file of the same name', async (t) => {
+  const { pass } = watchTime(t);
   const { options, path } = await setUp(t, { 'a.jpg': '1' }, { ...watching, after: 'delete' });
   const running = run(t, new FolderFeed(options));
-  const gone = (): Promise<boolean> => readdir(path).then((names) => names.length === 0);
-  await eventually(gone, 'it was never deleted');
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await settle();
+  assert.deepEqual(await readdir(path), []);
+  // A file that is written anew at once is, for chokidar, one that has changed.
+  await pass(300);
   await writeFile(join(path, 'a.jpg'), '2');
-  await eventually(() => running.taken.length === 2, 'the second file never came');
-  await eventually(gone, 'the second one was never deleted');
+  await pass(1_000);
+  assert.deepEqual(await readdir(path), []);
   assert.deepEqual(running.taken.map(textOf), ['1', '2']);
 });
 
 test('watching, a file that cannot be put away is taken once, not again and again', async (t) => {
+  const { pass } = watchTime(t);
   const { options, root } = await setUp(t, { 'a.jpg': '1' }, { ...watching, after: 'move' });
   await writeFile(join(root, 'done'), 'a file stands in the way');
   const first = run(t, new FolderFeed(options));
-  await eventually(() => first.taken.length === 1, 'the file never came');
+  await settle();
+  assert.equal(first.taken.length, 1);
   await first.stop();
   const second = run(t, new FolderFeed(options));
-  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  await pass(2_000);
   await second.stop();
   assert.deepEqual(second.names(), []);
 });
@@ -348,12 +373,11 @@ test('lines repeat at their pace, unless it is to go through them once', async (
 
   const clock = new FakeClock();
   const running = run(t, linesFeed(path, { repeatPaceMs: 1_000, clock }));
-  await eventually(() => running.taken.length === 2, 'the first pass takes no pauses');
-  await eventually(async () => {
-    await clock.advance(500);
-    return running.taken.length === 4;
-  }, 'it never repeated');
-  assert.ok(clock.nowMonoMs() - 1_000_000 >= 2_000);
+  await settle();
+  assert.equal(running.taken.length, 2, 'the first pass takes no pauses');
+  await clock.advance(1_999);
+  assert.equal(running.taken.length, 3);
+  await clock.advance(1);
   assert.deepEqual(running.names(), ['one', 'two', 'one', 'two']);
   await running.stop();
 });

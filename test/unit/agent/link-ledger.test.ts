@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { LinkLedger } from '../../../agent/uplink/link-ledger.ts';
-import { FakeClock, settle } from '../../support/fake-clock.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
@@ -95,8 +95,6 @@ test('what cannot be read is told, and counted anew; it is stored once a minute'
   assert.deepEqual(logger.failures(), ['link_ledger.unreadable DATA_CORRUPT']);
   ledger.count('gate', 'request', 'up', 7);
   await clock.advance(60_000);
-  await settle();
-  await new Promise((resolve) => setTimeout(resolve, 200));
   const again = await setUp(t, { path, clock });
   assert.equal(again.ledger.today().use[0]?.upBytes, 7);
   await Promise.all([ledger.stop(), again.ledger.stop()]);

@@ -84,7 +84,7 @@ async function setUp(t: TestContext, options: { folder?: string; maxDead?: numbe
     await untilGone(id);
   };
   const untilGone = async (id: string): Promise<void> => {
-    for (let i = 0; i < 500 && outbox.has(id); i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    await settle();
     assert.ok(!outbox.has(id), 'it never ended');
   };
   t.after(async () => {

@@ -28,15 +28,7 @@ async function setUp(
     logger,
     metrics,
   });
-  const advance = async (ms: number): Promise<void> => {
-    for (let passed = 0; passed < ms; passed += 5_000) {
-      await clock.advance(5_000);
-      // A file may be written now, and the next look waits for it: under its temporary name until it is whole.
-      do await new Promise((resolve) => setTimeout(resolve, 20));
-      while ((await readdir(kept)).some((name) => name.endsWith('.tmp')));
-    }
-  };
-  return { clock, logger, told, folder: kept, keeper, router, metrics, advance };
+  return { clock, logger, told, folder: kept, keeper, router, metrics };
 }
 
 const learn = (router: LearningRouter, requests: number): void => {
@@ -59,25 +51,25 @@ test('what was learned is there after a restart', async (t) => {
 });
 
 test('a change of mind is stored and told within seconds, what merely grows when it has grown by a tenth', async (t) => {
-  const { keeper, router, told, folder, advance } = await setUp(t);
+  const { keeper, router, told, folder, clock } = await setUp(t);
   keeper.start();
-  await advance(5_000);
+  await clock.advance(5_000);
   assert.equal(told.length, 1, 'the first mind');
   learn(router, 100);
-  await advance(60_000);
+  await clock.advance(60_000);
   assert.equal(told.length, 2, 'a hundred where there was nothing');
   learn(router, 5);
-  await advance(60_000);
+  await clock.advance(60_000);
   assert.equal(told.length, 2, 'five more');
   learn(router, 6);
-  await advance(5_000);
+  await clock.advance(5_000);
   assert.equal(told.length, 3, 'a tenth more');
   learn(router, 300);
   assert.equal(router.status().basis, 'evidence');
-  await advance(5_000);
+  await clock.advance(5_000);
   assert.equal(told.length, 4);
   assert.deepEqual(await readdir(folder), ['vision.json']);
-  await advance(600_000);
+  await clock.advance(600_000);
   assert.equal(told.length, 4, 'nothing has happened');
   await keeper.stop();
 });

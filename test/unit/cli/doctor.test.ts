@@ -14,7 +14,7 @@ import { AppError } from '../../../shared/runtime/errors.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
 import { cannedDevice } from '../../support/canned-hub.ts';
 import { EDGE_MODEL, temporaryFolder } from '../../support/fixed.ts';
-import { freePort } from '../../support/programs.ts';
+import { freePort } from '../../support/ports.ts';
 
 const NOW_AT_MS = Date.UTC(2030, 0, 1, 12);
 const levels = (findings: readonly { level: string }[]) => findings.map(({ level }) => level);

@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { HubClient } from '../../../shared/cli/hub-client.ts';
 import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { freePort } from '../../support/programs.ts';
+import { freePort } from '../../support/ports.ts';
 
 const anything = z.unknown();
 const withCode =

@@ -11,7 +11,7 @@ import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { httpsFetch } from '../../../shared/runtime/https-fetch.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { freePort } from '../../support/programs.ts';
+import { freePort } from '../../support/ports.ts';
 
 const parts = { clock: systemClock, logger: silentLogger };
 const limits = { timeoutMs: 10_000, maxBytes: 1_000 };

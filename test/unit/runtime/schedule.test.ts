@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { isCron, Schedule } from '../../../shared/runtime/schedule.ts';
-import { eventually } from '../../support/programs.ts';
+import { settle } from '../../support/fake-clock.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
 test('knows what a cron expression is', () => {
@@ -10,7 +10,28 @@ test('knows what a cron expression is', () => {
   for (const cron of ['', 'daily', '61 * * * *', '* * *']) assert.ok(!isCron(cron), cron);
 });
 
-test('runs when it is due; a run that fails is told and does not end the schedule; stopped, it runs no more', async () => {
+/** node-cron reads the process's own clock and timers: their hands are turned here, and no second passes on the wall. */
+function setUp(t: TestContext) {
+  const { timers } = t.mock;
+  timers.enable({ apis: ['setTimeout', 'Date'], now: 1_000_000 });
+  return {
+    async pass(seconds: number): Promise<void> {
+      for (let second = 0; second < seconds; second++) {
+        timers.tick(1_000);
+        await settle();
+      }
+    },
+    /** The machine is off for so long: its clock goes on, and what was due is late. */
+    async sleep(seconds: number): Promise<void> {
+      timers.setTime(Date.now() + 1_000 * seconds);
+      timers.tick(0);
+      await settle();
+    },
+  };
+}
+
+test('runs when it is due; a run that fails is told and does not end the schedule; stopped, it runs no more', async (t) => {
+  const { pass } = setUp(t);
   const logger = recordingLogger();
   let runs = 0;
   const schedule = new Schedule({
@@ -25,25 +46,31 @@ test('runs when it is due; a run that fails is told and does not end the schedul
     logger,
   });
   await schedule.start();
-  await eventually(() => runs >= 2, 'it never ran twice');
+  await pass(1);
+  assert.equal(runs, 1);
+  await pass(2);
+  assert.equal(runs, 3);
   await schedule.stop();
-  const before = runs;
-  await new Promise((resolve) => setTimeout(resolve, 1_500));
-  assert.equal(runs, before);
-  assert.equal(logger.failures()[0], 'schedule.failed INVARIANT_BROKEN');
+  await pass(10);
+  assert.equal(runs, 3);
+  assert.deepEqual(
+    logger.failures(),
+    Array.from({ length: 3 }, () => 'schedule.failed INVARIANT_BROKEN'),
+  );
 });
 
-test('runs that were missed are made up by one', async () => {
+test('runs that were missed are made up by one', async (t) => {
+  const { pass, sleep } = setUp(t);
   let runs = 0;
   const logger = recordingLogger();
   const schedule = new Schedule({ name: 'often', cron: '* * * * * *', run: async () => void runs++, logger });
   const madeUp = () => logger.lines.filter(({ event }) => event === 'schedule.made_up').length;
   await schedule.start();
-  await eventually(() => runs > 0, 'it never ran');
-  const before = runs;
-  // The machine sleeps, as far as this process can tell.
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_500);
-  await eventually(() => madeUp() > 0 && runs > before, 'nothing was made up');
+  await pass(3);
+  assert.deepEqual([runs, madeUp()], [3, 0]);
+  await sleep(4.5);
+  assert.deepEqual([runs, madeUp()], [5, 1], 'one for the three that were missed, and the fourth is due');
+  await pass(2);
+  assert.deepEqual([runs, madeUp()], [7, 1]);
   await schedule.stop();
-  assert.equal(madeUp(), 1);
 });

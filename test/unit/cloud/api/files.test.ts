@@ -3,6 +3,7 @@ import { unlink } from 'node:fs/promises';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { BLOB_PIECE_BYTES, MAX_BLOB_BYTES } from '../../../../shared/contract/limits.ts';
 import { sha256Hex } from '../../../../shared/runtime/ids.ts';
+import { FakeClock, settle } from '../../../support/fake-clock.ts';
 import {
   asker,
   assertProblem,
@@ -12,6 +13,7 @@ import {
   type TestHubApi,
 } from '../../../support/hub-api.ts';
 
+const BODY_TIMEOUT_MS = 200;
 const CONTENT = Buffer.from('0123456789');
 const DIGEST = sha256Hex(CONTENT);
 
@@ -19,18 +21,14 @@ describe('files by digest', () => {
   let hub: TestHubApi;
   let ask: ReturnType<typeof asker>;
   let device: string;
-  // The time for a body does not keep a program alive by itself.
-  let hold: NodeJS.Timeout;
+  let clock: FakeClock;
   beforeEach(async () => {
-    hold = setInterval(() => undefined, 1_000);
-    hub = await startHubApi({ bodyTimeoutMs: 200 });
+    clock = new FakeClock();
+    hub = await startHubApi({ clock, bodyTimeoutMs: BODY_TIMEOUT_MS });
     ask = asker(hub);
     device = await enrolDevice(hub, 'gate-01');
   });
-  afterEach(() => {
-    clearInterval(hold);
-    return hub.stop();
-  });
+  afterEach(() => hub.stop());
 
   const put = (piece: Body, headers: Record<string, string> = {}, digest = DIGEST) =>
     ask('PUT', `/api/v1/blobs/${digest}`, { body: piece, headers });
@@ -75,7 +73,9 @@ describe('files by digest', () => {
         { 'upload-complete': 'yes' },
       ])
         await assertProblem(await put('x', headers), 400, 'BAD_REQUEST');
-      await assertProblem(await put(endless('half'), last), 408, 'BODY_TIMEOUT');
+      const slow = put(endless('half'), last);
+      await clock.advance(BODY_TIMEOUT_MS);
+      await assertProblem(await slow, 408, 'BODY_TIMEOUT');
       for (const digest of ['..', DIGEST.toUpperCase(), 'x', `${DIGEST}0`, '%00'])
         assert.equal((await put('x', {}, digest)).status, 404, digest);
       await assertProblem(await ask('GET', `/api/v1/blobs/${DIGEST.slice(1)}`), 404, 'NOT_FOUND');
@@ -83,9 +83,10 @@ describe('files by digest', () => {
 
     it('go one at a time for each, and eight together', async () => {
       const open = Array.from({ length: 8 }, (_, i) => put(endless('x'), {}, sha256Hex(`${i}`)));
-      await new Promise((resolve) => setTimeout(resolve, 50));
+      await settle();
       await assertProblem(await put('x', {}, sha256Hex('0')), 409, 'CONFLICT');
       await assertProblem(await put('x'), 429, 'QUEUE_FULL');
+      await clock.advance(BODY_TIMEOUT_MS);
       for (const response of await Promise.all(open)) await assertProblem(response, 408, 'BODY_TIMEOUT');
       assert.equal((await put(CONTENT, last)).status, 201);
     });

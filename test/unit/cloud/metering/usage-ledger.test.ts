@@ -3,12 +3,12 @@ import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { FileUsageLedger } from '../../../../cloud/metering/usage-ledger.ts';
 import type { UsageLine } from '../../../../cloud/ports.ts';
 import { systemClock } from '../../../../shared/runtime/clock.ts';
 import { newId } from '../../../../shared/runtime/ids.ts';
 import { silentLogger } from '../../../../shared/runtime/logger.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
 
 const line = (inputBytes: number): UsageLine => ({
   atMs: 1,
@@ -38,11 +38,16 @@ describe('the usage ledger', () => {
   };
 
   it('has written what it was told within a second', async () => {
-    const ledger = create();
+    const clock = new FakeClock();
+    const ledger = create({ clock });
     await ledger.start();
     ledger.record(line(1));
-    await delay(900);
+    await clock.advance(999);
     assert.equal((await lines()).length, 1);
+    // And again: what comes later is not left to the end.
+    ledger.record(line(2));
+    await clock.advance(999);
+    assert.equal((await lines()).length, 2);
     await ledger.stop();
   });
 
