@@ -89,6 +89,11 @@ export function descendants(pid: number): number[] {
   return below(pid);
 }
 
+/** The process that has started this one. */
+export function parentOf(pid: number): number {
+  return Number(execFileSync('ps', ['-o', 'ppid=', '-p', String(pid)], { encoding: 'utf8' }));
+}
+
 /** With which a process was started; empty when it has ended. Linux. */
 export function commandOf(pid: number): string {
   try {
