@@ -51,7 +51,7 @@ export function outrider(
     process: child,
     output: () => text,
     exited,
-    says: (wanted, timeoutMs = 60_000) =>
+    says: (wanted, timeoutMs = 120_000) =>
       new Promise((resolve, reject) => {
         const has = (): boolean => (typeof wanted === 'string' ? text.includes(wanted) : wanted.test(text));
         const end = (): void => {
