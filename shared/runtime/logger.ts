@@ -6,6 +6,7 @@ import { mkdirSync } from 'node:fs';
 import type { Writable } from 'node:stream';
 import { type LevelWithSilent, pino } from 'pino';
 import { createStream } from 'rotating-file-stream';
+import { type Clock, systemClock } from './clock.ts';
 import { ERRORS, toAppError } from './errors.ts';
 
 export interface Logger {
@@ -23,6 +24,8 @@ export interface LoggerOptions {
   /** Folder for `<program>.log`; without one, lines go to stderr. */
   readonly folder?: string;
   readonly level?: LevelWithSilent;
+  /** Says when a log that failed is tried again; the system's when left out. */
+  readonly clock?: Clock;
 }
 
 /** Per program: at most 5 rotated files of 5 MB, so that logs cannot fill a device's disk. */
@@ -30,28 +33,29 @@ const MAX_FILE = '5M';
 const MAX_FILES = 5;
 const REOPEN_MS = 1_000;
 
-export function createLogger({ program, folder, level = 'info' }: LoggerOptions): Logger {
+export function createLogger(options: LoggerOptions): Logger {
+  const { program, folder, level = 'info', clock = systemClock } = options;
   if (folder === undefined) return wrap(pino({ name: program, level }, process.stderr));
   mkdirSync(folder, { recursive: true });
   const open = () => createStream(`${program}.log`, { path: folder, size: MAX_FILE, maxFiles: MAX_FILES });
-  return wrap(pino({ name: program, level }, reopened(open)));
+  return wrap(pino({ name: program, level }, reopened(open, clock)));
 }
 
 /**
  * A full disk must not take the program down with its log, nor end the log for good: a stream that fails is over, so the next
  * line after a while gets a new one. Lines in between are lost.
  */
-function reopened(open: () => Writable): { write(line: string): void } {
+function reopened(open: () => Writable, clock: Clock): { write(line: string): void } {
   let stream: Writable | undefined;
   let retryMonoMs = 0;
   return {
     write(line) {
       if (stream === undefined) {
-        if (performance.now() < retryMonoMs) return;
+        if (clock.nowMonoMs() < retryMonoMs) return;
         const opened = open();
         opened.on('error', () => {
           if (stream === opened) stream = undefined;
-          retryMonoMs = performance.now() + REOPEN_MS;
+          retryMonoMs = clock.nowMonoMs() + REOPEN_MS;
         });
         stream = opened;
       }

@@ -36,7 +36,7 @@ test('a large picture goes whole in chunks, or small where that is enough, and n
   const up = outrider(t, ['up', '--config', config, '--models', models, ...flags]);
   await up.says(/Outrider/);
   const look = async () => status.parse(await (await fetch(`${agent}/v1/pipelines`)).json()).link;
-  await eventually(async () => (await look()).online, 'it is not online', 60_000);
+  await eventually(async () => (await look()).online, 'it is not online');
 
   const [width, height] = [1_000, 900];
   const noise = await sharp(randomBytes(width * height * 3), { raw: { width, height, channels: 3 } })

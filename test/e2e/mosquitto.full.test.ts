@@ -81,14 +81,10 @@ test('escalations, presence, and restarts of hub and broker, through Mosquitto',
       await (await fetch(`${agentUrl}/v1/infer/${pipeline}?route=cloud`, { method: 'POST', body })).json(),
     );
   const untilFinal = (id: string) =>
-    eventually(
-      async () => {
-        const now = answer.parse(await (await fetch(`${agentUrl}/v1/results/${id}`)).json());
-        return now.source === 'cloud' && !now.provisional;
-      },
-      'what was owed never came',
-      60_000,
-    );
+    eventually(async () => {
+      const now = answer.parse(await (await fetch(`${agentUrl}/v1/results/${id}`)).json());
+      return now.source === 'cloud' && !now.provisional;
+    }, 'what was owed never came');
 
   await t.test('escalations are answered by the cloud, and the hub sees the device', async () => {
     await untilOnline(true);

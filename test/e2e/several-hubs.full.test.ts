@@ -50,7 +50,6 @@ test('three hubs share the work, and one that is killed loses nothing', async (t
     await eventually(
       async () => (await fetch(`http://127.0.0.1:${port}/readyz`)).status === 200,
       'a hub is not ready',
-      60_000,
     );
   assert.equal(
     (await fetch(`http://127.0.0.1:${ports[1]}/api/v1/devices`)).status,
@@ -81,7 +80,7 @@ test('three hubs share the work, and one that is killed loses nothing', async (t
         link: { online: boolean; outbox: { entries: number } };
       }
     ).link;
-  await eventually(async () => (await link()).online, 'the agent is not online', 60_000);
+  await eventually(async () => (await link()).online, 'the agent is not online');
 
   const counted = (hub: string): string[] => {
     const folder = join(root, hub, 'hub', 'usage');
@@ -104,7 +103,7 @@ test('three hubs share the work, and one that is killed loses nothing', async (t
   };
   const load = Promise.all(Array.from({ length: AT_A_TIME }, asking));
   // What it has answered in its last second may not be counted: it dies after that.
-  await eventually(() => counted('hub-two').length > 0, 'the second hub had no share of the work', 60_000);
+  await eventually(() => counted('hub-two').length > 0, 'the second hub had no share of the work');
   hubs[1]?.process.kill('SIGKILL');
   await load;
   await eventually(async () => (await link()).outbox.entries === 0, 'something is still owed', 120_000);
@@ -114,8 +113,9 @@ test('three hubs share the work, and one that is killed loses nothing', async (t
     const result = answer.parse(await (await fetch(`${agentUrl}/v1/results/${id}`)).json());
     assert.deepEqual([result.source, result.provisional], ['cloud', false], id);
   }
-  // Written every half second, off the replies' path.
-  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  // Written off the replies’ path: a hub that has stopped in order has written all.
+  for (const hub of hubs) hub.process.kill('SIGTERM');
+  await Promise.all(hubs.map(({ exited }) => exited));
   const shares = HUBS.map(({ id }) => counted(id));
   t.diagnostic(`requests answered by each hub: ${shares.map(({ length }) => length).join(', ')}`);
   assert.ok(

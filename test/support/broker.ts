@@ -58,6 +58,9 @@ export type Transport = 'mqtt' | 'mqtts' | 'ws' | 'wss';
 const isSecure = (transport: Transport): boolean => transport === 'mqtts' || transport === 'wss';
 const isWebSocket = (transport: Transport): boolean => transport === 'ws' || transport === 'wss';
 
+/** By it the embedded broker never looks at its file by the way: what it knows of a change, the file system has told it at once. */
+export const unremindedClock: Clock = { ...systemClock, after: () => () => undefined };
+
 /** Starts the embedded broker in this process; with TLS it has an authority of its own in `<folder>/tls`. */
 export async function startEmbeddedBroker(
   users: readonly TestUser[] = TEST_USERS,

@@ -6,6 +6,9 @@ import { runProgram, tellParent } from '../../shared/runtime/program.ts';
 const [how = 'up', traces = '/dev/null'] = process.argv.slice(2);
 const leave = (trace: string): void => appendFileSync(traces, `${trace}\n`);
 
+// Of signals that wait together the one with the lowest number comes first: this one has the highest of those that are sent.
+process.on('SIGWINCH', () => leave('signalled'));
+
 if (how === 'crash') throw new TypeError('a mistake at the top');
 if (how === 'silent') setInterval(() => undefined, 1_000);
 else

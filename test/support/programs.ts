@@ -61,7 +61,7 @@ export function outrider(
     process: child,
     output: () => text,
     exited,
-    says: (wanted, timeoutMs = 60_000) =>
+    says: (wanted, timeoutMs = 120_000) =>
       new Promise((resolve, reject) => {
         const has = (): boolean => (typeof wanted === 'string' ? text.includes(wanted) : wanted.test(text));
         const end = (): void => {
@@ -97,6 +97,11 @@ export function descendants(pid: number): number[] {
   const below = (parent: number): number[] =>
     table.filter(([, ppid]) => ppid === parent).flatMap(([child = 0]) => [child, ...below(child)]);
   return below(pid);
+}
+
+/** The process that has started this one. */
+export function parentOf(pid: number): number {
+  return Number(execFileSync('ps', ['-o', 'ppid=', '-p', String(pid)], { encoding: 'utf8' }));
 }
 
 /** With which a process was started; empty when it has ended. Linux. */

@@ -6,13 +6,13 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
 import { InferenceClient } from '@huggingface/inference';
 import { HubServer } from '../../../cloud/api/server.ts';
 import type { TaskName } from '../../../shared/contract/tasks.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { GENERATION, type GenerationHub, references, startGenerationHub } from '../../support/generation.ts';
 import { startHubApi, type TestHubApi } from '../../support/hub-api.ts';
+import { eventually } from '../../support/programs.ts';
 
 const PICTURE = new Blob([new Uint8Array(await readFile(join(GENERATION, 'picture.png')))]);
 const BOX = { label: 'dog', score: 0.9, box: { xmin: 1, ymin: 2, xmax: 3, ymax: 4 } };
@@ -303,7 +303,7 @@ describe('the tasks that generate, asked by @huggingface/inference', () => {
     const reader = response.body?.getReader();
     await reader?.read();
     leaving.abort();
-    for (let tries = 0; tries < 100 && hub.ended.length === 0; tries++) await delay(20);
+    await eventually(() => hub.ended.length > 0, 'it goes on');
     const [end] = hub.ended.splice(0);
     assert.ok(end && end.tokens < 90, `it went on for ${end?.tokens} tokens`);
     assert.equal(end.code, 'EXPIRED');

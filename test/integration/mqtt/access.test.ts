@@ -3,16 +3,19 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { connect, connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import { deviceTopics, hubTopics } from '../../../shared/contract/topics.ts';
-import { type Clock, systemClock } from '../../../shared/runtime/clock.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
-import { startEmbeddedBroker, TEST_USERS, type TestBroker, type TestUser } from '../../support/broker.ts';
+import {
+  startEmbeddedBroker,
+  TEST_USERS,
+  type TestBroker,
+  type TestUser,
+  unremindedClock,
+} from '../../support/broker.ts';
 import { settle } from '../../support/fake-clock.ts';
 import { connectAs, inbox, until } from '../../support/link-contract.ts';
 
 const mine = deviceTopics('gate-01');
 const theirs = deviceTopics('gate-02');
-/** By it the broker never looks at its file by the way: what it knows of a change, the file system has told it at once. */
-const unreminded: Clock = { ...systemClock, after: () => () => undefined };
 /** A session that the broker keeps. */
 const sessionOfGate: IClientOptions = {
   clientId: 'gate-01',
@@ -26,7 +29,7 @@ const sessionOfGate: IClientOptions = {
 describe('access to the embedded broker', () => {
   let broker: TestBroker;
   before(async () => {
-    broker = await startEmbeddedBroker(TEST_USERS, silentLogger, 'mqtt', unreminded);
+    broker = await startEmbeddedBroker(TEST_USERS, silentLogger, 'mqtt', unremindedClock);
   });
   after(() => broker.stop());
 

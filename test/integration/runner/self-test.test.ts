@@ -51,9 +51,11 @@ test('a model answers its golden inputs as recorded', async () => {
     { input: { text: 'good film' }, output: await answerOf(words, 'good film') },
     { input: { text: 'an awful film' }, output: await answerOf(words, 'an awful film') },
   ]);
+  const beforeMonoMs = performance.now();
   const verdict = await selfTest(words, good, { repeat: 3 });
+  const allMs = performance.now() - beforeMonoMs;
   assert.equal(verdict.kind, 'golden');
-  assert.ok(verdict.medianMs > 0 && verdict.medianMs < 1_000, `${verdict.medianMs} ms`);
+  assert.ok(verdict.medianMs > 0 && verdict.medianMs < allMs, `${verdict.medianMs} of ${allMs} ms`);
   const picture = await colours.infer(await pictureInput('#ff0000'));
   await selfTest(
     colours,

@@ -89,8 +89,9 @@ test('a child leaves the terminal’s signals to its parent, and stops when it i
   assert.deepEqual(messages, [{ type: 'ready', facts: { pid: child.pid } }]);
   child.kill('SIGINT');
   child.kill('SIGTERM');
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  assert.deepEqual(await told(), ['starting']);
+  child.kill('SIGWINCH');
+  await says('signalled');
+  assert.deepEqual(await told(), ['starting', 'signalled']);
   child.send(STOP_MESSAGE);
   assert.equal(await ended, 0);
 });
