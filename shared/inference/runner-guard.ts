@@ -6,7 +6,7 @@
  */
 import { type ChildProcess, type ForkOptions, fork, spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Clock } from '../runtime/clock.ts';
+import { systemClock as clock } from '../runtime/clock.ts';
 import { CHILD_ENV, CHILD_FLAGS, programFile } from '../runtime/installation.ts';
 import { residentBytes } from '../runtime/resident-memory.ts';
 
@@ -41,11 +41,15 @@ function canTie(): boolean {
   return isTied;
 }
 
-/** Looks at a runner's memory until the signal ends it. @param onTooMuch is called once, with the bytes that it held */
+/**
+ * Looks at a runner's memory until the signal ends it, by the clock on the wall: a process grows whatever a test's clock says.
+ *
+ * @param onTooMuch is called once, with the bytes that it held
+ */
 export async function watchMemory(
   pid: number,
   maxRssBytes: number,
-  { clock, signal, onTooMuch }: { clock: Clock; signal: AbortSignal; onTooMuch: (rssBytes: number) => void },
+  { signal, onTooMuch }: { signal: AbortSignal; onTooMuch: (rssBytes: number) => void },
 ): Promise<void> {
   while (!signal.aborted) {
     const rssBytes = await residentBytes(pid);

@@ -279,7 +279,7 @@ class RunnerProcess implements Runner {
     void this.ended.then(() => ending.abort());
     const onTooMuch = (rssBytes: number): void =>
       this.#kill(`watchdog: memory of ${rssBytes} bytes is over the limit of ${maxRssBytes}`);
-    void watchMemory(this.pid, maxRssBytes, { clock: this.#clock, signal: ending.signal, onTooMuch });
+    void watchMemory(this.pid, maxRssBytes, { signal: ending.signal, onTooMuch });
   }
 
   #kill(verdict: string): void {

@@ -29,7 +29,7 @@ function lineOf(site: Written): string {
   const where = /file:\/\/[^\s()]+?:(\d+):(\d+)/.exec(text);
   if (where === null) return text;
   const path = fileURLToPath(where[0].replace(/:\d+:\d+$/, ''));
-  if (dirname(path) !== BUILT) return text;
+  if (!path.startsWith(BUILT)) return text;
   const entry = mapOf(path)?.findEntry(Number(where[1]) - 1, Number(where[2]) - 1);
   if (entry === undefined || !('originalSource' in entry)) return text;
   // Sources are named from the map's own folder.

@@ -65,6 +65,8 @@ export class Supervisor implements Part {
       await first.ready;
     } catch (error) {
       this.#child?.kill('SIGKILL');
+      // Gone with its ports and locks, when the caller hears of it.
+      await first.exited;
       throw error;
     }
     this.#loop = this.#keepUp(first.exited);

@@ -1,4 +1,17 @@
-/** How a test or a bench starts a script of its own, which is TypeScript and is not built. */
+/** How a test or a bench starts a script of its own: the TypeScript file through tsx, or what tools/run-tests.mjs has built of it. */
+import { fileURLToPath } from 'node:url';
+import { ROOT } from '../../shared/runtime/installation.ts';
 
-/** Node's flags for it; a bare `tsx` is not found when the working directory is elsewhere. */
+/** Set by tools/run-tests.mjs in what it builds. */
+declare const OUTRIDER_TESTS_BUILT: true | undefined;
+
+/** Node's flags for TypeScript; a bare `tsx` is not found when the working directory is elsewhere. */
 export const tsxFlags = (): string[] => ['--import', import.meta.resolve('tsx')];
+
+/** A script below `test/`, by its address in the sources. */
+export function script(address: URL): { readonly file: string; readonly execArgv: string[] } {
+  if (typeof OUTRIDER_TESTS_BUILT === 'undefined')
+    return { file: fileURLToPath(address), execArgv: tsxFlags() };
+  const built = address.href.replace(ROOT.href, `${ROOT.href}dist/`).replace(/\.ts$/, '.js');
+  return { file: fileURLToPath(built), execArgv: [] };
+}

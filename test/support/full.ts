@@ -1,6 +1,5 @@
 /** `npm run test:full`: says what the full tests need, runs them, and installs nothing. */
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
 
 const NEEDS = {
   mosquitto: 'the Debian package mosquitto (an MQTT 5 broker)',
@@ -24,11 +23,7 @@ if (missing.length > 0 || !hasClients || process.getuid?.() !== 0) {
   console.error('Nothing was installed, and nothing was run.');
   process.exit(1);
 }
-const files = readdirSync('test', { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.full.test.ts'))
-  .map((name) => `test/${name}`)
-  .sort();
-const run = spawnSync(process.execPath, ['--import', 'tsx', '--test', '--test-timeout=300000', ...files], {
+const run = spawnSync(process.execPath, ['tools/run-tests.mjs', '--full', ...process.argv.slice(2)], {
   stdio: 'inherit',
 });
 process.exit(run.status ?? 1);

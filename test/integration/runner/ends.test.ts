@@ -5,12 +5,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { startRunner } from '../../../shared/inference/runner-process.ts';
 import { loadSession } from '../../../shared/inference/session.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
-import { tsxFlags } from '../../support/from-source.ts';
+import { script } from '../../support/from-source.ts';
 import { eventually, isAlive } from '../../support/programs.ts';
 import { fixtureFolder, pictureInput, runnerOptions, textInput } from './fixture-models.ts';
 
@@ -70,8 +69,8 @@ const GUARDS = [
 
 /** Starts a runner in a process of its own, and gives it a picture. @returns its id, its parent, and what the parent says of the end */
 async function doomed(model: string, path: string | undefined, maxRssBytes = 1_500_000_000) {
-  const script = fileURLToPath(new URL('./doomed-parent.ts', import.meta.url));
-  const parent = spawn(process.execPath, [...tsxFlags(), script, model, String(maxRssBytes)], {
+  const { file, execArgv } = script(new URL('./doomed-parent.ts', import.meta.url));
+  const parent = spawn(process.execPath, [...execArgv, file, model, String(maxRssBytes)], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, PATH: path },
   });

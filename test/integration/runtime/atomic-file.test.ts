@@ -4,11 +4,10 @@ import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { tsxFlags } from '../../support/from-source.ts';
+import { script } from '../../support/from-source.ts';
 
-const WRITER = fileURLToPath(new URL('../../support/child-writer.ts', import.meta.url));
+const WRITER = script(new URL('../../support/child-writer.ts', import.meta.url));
 
 test('whoever reads while a file is written, and after the writer is killed, finds it whole', async (t) => {
   const path = join(await temporaryFolder(t), 'state.json');
@@ -17,7 +16,7 @@ test('whoever reads while a file is written, and after the writer is killed, fin
     assert.equal(filling, (filling[0] ?? '').repeat(filling.length));
   };
   for (let kill = 0; kill < 3; kill++) {
-    const writer = fork(WRITER, [path], { execArgv: tsxFlags() });
+    const writer = fork(WRITER.file, [path], { execArgv: WRITER.execArgv });
     t.after(() => writer.kill('SIGKILL'));
     await once(writer, 'message');
     for (let i = 0; i < 30 + 7 * kill; i++) await whole();

@@ -4,18 +4,17 @@ import { once } from 'node:events';
 import { stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { lockFolder } from '../../../shared/runtime/folder-lock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { tsxFlags } from '../../support/from-source.ts';
+import { script } from '../../support/from-source.ts';
 
-const HOLDER = fileURLToPath(new URL('../../support/child-lock.ts', import.meta.url));
+const HOLDER = script(new URL('../../support/child-lock.ts', import.meta.url));
 const isLocked = (error: unknown): boolean => isAppError(error, 'DATA_LOCKED');
 
 /** Another process that wants the folder. @returns what it says of it */
 async function another(t: TestContext, folder: string): Promise<{ child: ChildProcess; said: unknown }> {
-  const child = fork(HOLDER, [folder], { execArgv: tsxFlags() });
+  const child = fork(HOLDER.file, [folder], { execArgv: HOLDER.execArgv });
   t.after(() => child.kill('SIGKILL'));
   const [said] = (await once(child, 'message')) as [unknown];
   return { child, said };

@@ -5,21 +5,25 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { childMessage, STOP_MESSAGE, toListenError } from '../../../shared/runtime/program.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { tsxFlags } from '../../support/from-source.ts';
+import { script } from '../../support/from-source.ts';
 import { eventually } from '../../support/programs.ts';
 
-const PROGRAM = fileURLToPath(new URL('../../support/child-program.ts', import.meta.url));
+const PROGRAM = script(new URL('../../support/child-program.ts', import.meta.url));
 
 /** Starts the program alone, or as a child that its parent speaks to. */
 async function start(t: TestContext, how: string, { asChild = false } = {}) {
   const traces = join(await temporaryFolder(t), 'traces');
   const child: ChildProcess = asChild
-    ? fork(PROGRAM, [how, traces], { execArgv: tsxFlags(), stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
-    : spawn(process.execPath, [...tsxFlags(), PROGRAM, how, traces], { stdio: ['ignore', 'ignore', 'pipe'] });
+    ? fork(PROGRAM.file, [how, traces], {
+        execArgv: PROGRAM.execArgv,
+        stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      })
+    : spawn(process.execPath, [...PROGRAM.execArgv, PROGRAM.file, how, traces], {
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
   t.after(() => child.kill('SIGKILL'));
   let stderr = '';
   child.stderr?.on('data', (chunk: Buffer) => {

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { Supervisor, type SupervisorOptions } from '../../../shared/runtime/supervisor.ts';
 import { FakeClock, settle } from '../../support/fake-clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { tsxFlags } from '../../support/from-source.ts';
+import { script } from '../../support/from-source.ts';
 import { eventually, isAlive } from '../../support/programs.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
@@ -14,6 +15,8 @@ const withCode =
   (code: ErrorCode, message = /./) =>
   (error: unknown): boolean =>
     isAppError(error, code) && message.test(error.message);
+
+const CHILD = script(new URL('../../support/child-program.ts', import.meta.url));
 
 /** A supervisor of a child that behaves like this. */
 async function setUp(t: TestContext, how: string, overrides: Partial<SupervisorOptions> = {}) {
@@ -24,8 +27,8 @@ async function setUp(t: TestContext, how: string, overrides: Partial<SupervisorO
   let finished = 0;
   const supervisor = new Supervisor({
     name: 'hub',
-    entry: new URL('../../support/child-program.ts', import.meta.url),
-    execArgv: tsxFlags(),
+    entry: pathToFileURL(CHILD.file),
+    execArgv: CHILD.execArgv,
     args: [how, traces],
     logger,
     clock,
