@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * `npm test`: builds the programs where they are not of today's sources, the tests into `dist/test/`, and runs those under Node's
+ * `npm test`: builds the programs where they are not of today's sources, the tests beside them, and runs those under Node's
  * own test runner, four files at a time. A loader that translates each file in each process took half of the time of most files.
  * One file as it is: `node --import tsx --test test/unit/…`.
  *
@@ -13,7 +13,9 @@ import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 import { ensureBuilt, ROOT, STAMP } from './ensure-built.cjs';
 
-const OUT = join(dirname(STAMP), 'test');
+const DIST = dirname(STAMP);
+/** Of this run: several may go on beside each other. */
+const OUT = join(DIST, `test-${process.pid}`);
 /** What tests start as processes of their own (test/support/from-source.ts). */
 const SCRIPTS = /^(support\/child-[a-z-]+|integration\/runner\/doomed-parent)\.ts$/;
 const FILES_AT_A_TIME = 4;
@@ -44,7 +46,11 @@ const isWanted = (/** @type {string} */ name) =>
 const files = named.length > 0 ? named : all.filter(isWanted).map((name) => `test/${name}`);
 
 ensureBuilt();
-rmSync(OUT, { recursive: true, force: true });
+// Of runs that were killed.
+for (const name of readdirSync(DIST)) {
+  const pid = Number(/^test-(\d+)$/.exec(name)?.[1]);
+  if (pid > 0 && !isAlive(pid)) rmSync(join(DIST, name), { recursive: true, force: true });
+}
 await build({
   absWorkingDir: ROOT,
   entryPoints: [...files, ...all.filter((name) => SCRIPTS.test(name)).map((name) => `test/${name}`)],
@@ -57,7 +63,7 @@ await build({
   platform: 'node',
   format: 'esm',
   target: 'node20.19',
-  define: { OUTRIDER_TESTS_BUILT: 'true' },
+  define: { OUTRIDER_TESTS: JSON.stringify(`${pathToFileURL(OUT)}/`) },
   inject: ['shared/runtime/stack-traces.ts'],
   plugins: [sourceAddresses],
   sourcemap: 'linked',
@@ -70,4 +76,14 @@ const { status } = spawnSync(process.execPath, ['--test', ...limits, ...flags, .
   cwd: ROOT,
   stdio: 'inherit',
 });
+rmSync(OUT, { recursive: true, force: true });
 process.exit(status ?? 1);
+
+/** @param {number} pid */
+function isAlive(pid) {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}

@@ -89,7 +89,8 @@ export class MqttSession {
 
   constructor(options: SessionOptions) {
     const { url } = options;
-    this.#client = connect(url.href, {
+    this.#client = connect({
+      ...toAddress(url),
       ...toClientOptions(options),
       ...toTransportOptions(options, this.#wire),
     });
@@ -224,6 +225,18 @@ function toClientOptions(options: SessionOptions): IClientOptions {
         maximumPacketSize: MAX_INCOMING_BYTES,
       },
     }),
+  };
+}
+
+/** Taken apart here: from an address as text mqtt.js asks `url.parse`, which Node warns of. */
+function toAddress(url: URL): IClientOptions {
+  const auth = [url.username, url.password].filter(Boolean).map(decodeURIComponent).join(':');
+  return {
+    protocol: url.protocol.replace(/:$/, '') as NonNullable<IClientOptions['protocol']>,
+    host: url.hostname.replace(/^\[|\]$/g, ''),
+    ...(url.port !== '' && { port: Number(url.port) }),
+    path: `${url.pathname}${url.search}`,
+    ...(auth !== '' && { auth }),
   };
 }
 

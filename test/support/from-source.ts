@@ -2,16 +2,15 @@
 import { fileURLToPath } from 'node:url';
 import { ROOT } from '../../shared/runtime/installation.ts';
 
-/** Set by tools/run-tests.mjs in what it builds. */
-declare const OUTRIDER_TESTS_BUILT: true | undefined;
+/** The address of the folder of this run's built tests, set by tools/run-tests.mjs in them. */
+declare const OUTRIDER_TESTS: string | undefined;
 
 /** Node's flags for TypeScript; a bare `tsx` is not found when the working directory is elsewhere. */
 export const tsxFlags = (): string[] => ['--import', import.meta.resolve('tsx')];
 
 /** A script below `test/`, by its address in the sources. */
 export function script(address: URL): { readonly file: string; readonly execArgv: string[] } {
-  if (typeof OUTRIDER_TESTS_BUILT === 'undefined')
-    return { file: fileURLToPath(address), execArgv: tsxFlags() };
-  const built = address.href.replace(ROOT.href, `${ROOT.href}dist/`).replace(/\.ts$/, '.js');
+  if (typeof OUTRIDER_TESTS === 'undefined') return { file: fileURLToPath(address), execArgv: tsxFlags() };
+  const built = address.href.replace(`${ROOT.href}test/`, OUTRIDER_TESTS).replace(/\.ts$/, '.js');
   return { file: fileURLToPath(built), execArgv: [] };
 }

@@ -17,7 +17,7 @@ export default async function* slowestFiles(source) {
   }
   const rows = [...files].sort(([, one], [, other]) => other.ms - one.ms);
   for (const [path, { ms, tests, failed }] of rows) {
-    yield `${(ms / 1000).toFixed(1).padStart(8)} s  ${String(tests).padStart(4)}  ${relative('.', path ?? '').replace(/^dist\/(.*)\.js$/, '$1.ts')}\n`;
+    yield `${(ms / 1000).toFixed(1).padStart(8)} s  ${String(tests).padStart(4)}  ${relative('.', path ?? '').replace(/^dist\/test-\d+\/(.*)\.js$/, 'test/$1.ts')}\n`;
     for (const name of failed) yield `          failed: ${name}\n`;
   }
 }
