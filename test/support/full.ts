@@ -1,5 +1,6 @@
 /** `npm run test:full`: says what the full tests need, runs them, and installs nothing. */
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 
 const NEEDS = {
   mosquitto: 'the Debian package mosquitto (an MQTT 5 broker)',
@@ -12,14 +13,18 @@ const VENV = process.env.OUTRIDER_CLIENTS_VENV ?? '.venv';
 const CLIENTS = `${VENV}/bin/python: Python's clients in a virtual environment (python3 -m venv .venv && .venv/bin/pip install -r test/support/clients.txt)`;
 const hasClients =
   spawnSync(`${VENV}/bin/python`, ['-c', 'import tritonclient.http, schemathesis']).status === 0;
+const NODES = ['node24', 'node26'];
+const NODES_LINE = `${NODES.join(' and ')} in node_modules: npm install --no-save ${NODES.map((name) => `${name}@npm:node-${process.platform}-${process.arch}@${name.slice(4)}`).join(' ')}`;
+const hasNodes = NODES.every((name) => existsSync(`node_modules/${name}/bin/node`));
 const missing = Object.entries(NEEDS).filter(
   ([command]) =>
     spawnSync('sh', ['-c', `command -v ${command} || test -x /usr/sbin/${command}`]).status !== 0,
 );
-if (missing.length > 0 || !hasClients || process.getuid?.() !== 0) {
+if (missing.length > 0 || !hasClients || !hasNodes || process.getuid?.() !== 0) {
   console.error('The full tests need:');
   for (const [command, what] of Object.entries(NEEDS)) console.error(`  ${command}: ${what}`);
   console.error(`  ${CLIENTS}`);
+  console.error(`  ${NODES_LINE}`);
   console.error('Nothing was installed, and nothing was run.');
   process.exit(1);
 }
