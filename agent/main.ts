@@ -117,17 +117,25 @@ async function run(
   };
   const slots = new Map<string, Slot>();
   const initial = new Map<string, SlotVersion>();
-  for (const name of edgeModels(config)) {
-    const parts = { threads: config.threads, onSwitch, clock, logger, metrics };
-    await lifecycle.start(`slot ${name}`, {
-      start: async () => {
-        const { slot, version } = await startSlot(name, await updater.candidates(name), parts);
+  const stopSlots = async (): Promise<void> => {
+    await Promise.all([...slots.values()].map((slot) => slot.stop()));
+  };
+  const slotParts = { threads: config.threads, onSwitch, clock, logger, metrics };
+  // One part, which starts its models side by side: each waits for a process of its own.
+  await lifecycle.start('slots', {
+    start: async () => {
+      const starting = [...edgeModels(config)].map(async (name) => {
+        const { slot, version } = await startSlot(name, await updater.candidates(name), slotParts);
         slots.set(name, slot);
         if (version) initial.set(name, version);
-      },
-      stop: () => slots.get(name)?.stop(),
-    });
-  }
+      });
+      const failed = (await Promise.allSettled(starting)).find(({ status }) => status === 'rejected');
+      if (failed === undefined) return;
+      await stopSlots();
+      throw (failed as PromiseRejectedResult).reason;
+    },
+    stop: stopSlots,
+  });
   updater.use(slots);
 
   const results = new ResultStore();

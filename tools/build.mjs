@@ -102,7 +102,7 @@ async function build() {
     rmSync(STAMP, { force: true });
     const names = new Set(readdirSync(aside));
     for (const name of readdirSync(DIST))
-      if (name === 'pages' || (!names.has(name) && name.startsWith('outrider-')))
+      if (name === 'pages' || name === 'cache' || (!names.has(name) && name.startsWith('outrider-')))
         rmSync(join(DIST, name), { recursive: true, force: true });
     for (const name of names) renameSync(join(aside, name), join(DIST, name));
     writeFileSync(STAMP, madeOf);

@@ -4,8 +4,7 @@
  */
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, Option } from 'commander';
-import { VARIANTS } from '../release/import/choose-files.ts';
-import { detectorFamily } from '../release/model-spec.ts';
+import { DETECTOR_FAMILIES, VARIANTS } from '../release/choices.ts';
 import { ERRORS, toAppError, toErrorBody } from '../runtime/errors.ts';
 import { programFile } from '../runtime/installation.ts';
 import { VERSION } from '../runtime/version.ts';
@@ -227,7 +226,7 @@ function describing(command: Command): Command {
     .option('--name <name>', 'its name here, instead of its own')
     .option('--task <task>', 'what it is for, where its files don’t tell')
     .option('--labels <file>', 'its labels: one a line, or JSON, in the order of the graph’s outputs')
-    .option('--family <family>', `how a detector writes its boxes: ${detectorFamily.options.join(', ')}`)
+    .option('--family <family>', `how a detector writes its boxes: ${DETECTOR_FAMILIES.join(', ')}`)
     .option(
       '--variant <dtype>',
       `which of its ONNX files: ${VARIANTS.join(', ')} (default: the first that is there)`,

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { digest, innerPath, modelName } from '../contract/names.ts';
 import { taskName } from '../contract/tasks.ts';
+import { DETECTOR_FAMILIES } from './choices.ts';
 
 /** What the calibration on pairs of answers promises: made from data held out of *train*, never the reported set. */
 const cloudCertificate = z.object({
@@ -38,21 +39,7 @@ const tensorSpec = z.strictObject({
 });
 export type TensorSpec = z.infer<typeof tensorSpec>;
 
-/** How a detector's outputs are to be read, and how its picture is made. */
-export const detectorFamily = z.enum([
-  /** DETR, YOLOS, Conditional DETR: `logits` with a "no object" class last, `pred_boxes` as cxcywh 0..1. */
-  'detr',
-  /** RT-DETR, D-FINE, Deformable DETR: the same outputs, each class by itself, without "no object". */
-  'rt-detr',
-  /** f32[N,A,5+C]: cx, cy, w, h of the grid before decoding or px, objectness, classes; BGR 0..255 in the top left corner. */
-  'yolox',
-  /** f32[N,A,5+C]: cxcywh px, objectness, classes; RGB 0..1 in the middle. YOLOv5, v6, v7. */
-  'yolov5',
-  /** f32[N,4+C,A]: cxcywh px, classes; RGB 0..1 in the middle. YOLOv8, v9, v11. */
-  'yolov8',
-  /** f32[N,K,6]: xyxy px, score, class; non-maximum suppression done. YOLOv10, and exports with NMS. */
-  'yolov10',
-]);
+export const detectorFamily = z.enum(DETECTOR_FAMILIES);
 export type DetectorFamily = z.infer<typeof detectorFamily>;
 
 export const modelSpec = z.strictObject({

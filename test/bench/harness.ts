@@ -207,7 +207,16 @@ export function aligned(rows: readonly (readonly string[])[]): string[] {
 
 const manifest = z.object({ version: z.string() });
 /** The packages whose work is in the figures. */
-const PACKAGES = ['onnxruntime-node', 'sharp', 'mqtt', 'aedes', 'hono', '@hono/node-server', 'tsx'];
+const PACKAGES = [
+  'onnxruntime-node',
+  'sharp',
+  'mqtt',
+  'aedes',
+  'hono',
+  '@hono/node-server',
+  'esbuild',
+  'tsx',
+];
 
 export interface MachineFacts {
   readonly cpu: string;

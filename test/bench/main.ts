@@ -18,9 +18,15 @@ import {
   writeResults,
 } from './harness.ts';
 import { roundTrip } from './round-trip.ts';
+import { start } from './start.ts';
 import { update } from './update.ts';
 
-const BENCHES: Record<string, () => Promise<BenchReport>> = { device, 'round-trip': roundTrip, update };
+const BENCHES: Record<string, () => Promise<BenchReport>> = {
+  device,
+  'round-trip': roundTrip,
+  start,
+  update,
+};
 const HYBRID = 'hybrid';
 
 runTool(async () => {

@@ -17,7 +17,7 @@ const root = fileURLToPath(ROOT);
 
 /** Runs a script by this Node, in which what is deprecated ends a program. */
 async function run(t: TestContext, version: string, args: readonly string[]) {
-  const node = join(root, 'node_modules', `node${version}`, 'bin', 'node');
+  const node = join(root, '.nodes', 'node_modules', `node${version}`, 'bin', 'node');
   const child = spawn(node, [...args], {
     cwd: root,
     env: { ...process.env, NODE_OPTIONS: '--throw-deprecation', NODE_TEST_CONTEXT: undefined },

@@ -14,8 +14,8 @@ const CLIENTS = `${VENV}/bin/python: Python's clients in a virtual environment (
 const hasClients =
   spawnSync(`${VENV}/bin/python`, ['-c', 'import tritonclient.http, schemathesis']).status === 0;
 const NODES = ['node24', 'node26'];
-const NODES_LINE = `${NODES.join(' and ')} in node_modules: npm install --no-save ${NODES.map((name) => `${name}@npm:node-${process.platform}-${process.arch}@${name.slice(4)}`).join(' ')}`;
-const hasNodes = NODES.every((name) => existsSync(`node_modules/${name}/bin/node`));
+const NODES_LINE = `${NODES.join(' and ')} in .nodes: npm install --prefix .nodes --no-save ${NODES.map((name) => `${name}@npm:node-${process.platform}-${process.arch}@${name.slice(4)}`).join(' ')}`;
+const hasNodes = NODES.every((name) => existsSync(`.nodes/node_modules/${name}/bin/node`));
 const missing = Object.entries(NEEDS).filter(
   ([command]) =>
     spawnSync('sh', ['-c', `command -v ${command} || test -x /usr/sbin/${command}`]).status !== 0,

@@ -2,10 +2,9 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { taskName } from '../../contract/tasks.ts';
 import type { ExecutionProvider } from '../../inference/runner-protocol.ts';
-import { VARIANTS, type Variant } from '../../release/import/choose-files.ts';
+import { DETECTOR_FAMILIES, VARIANTS, type Variant } from '../../release/choices.ts';
 import { type Imported, type ImportSource, importModel } from '../../release/import/import-model.ts';
 import { openModelFolder } from '../../release/model-folder.ts';
-import { detectorFamily } from '../../release/model-spec.ts';
 import { changeSpec } from '../../release/spec-document.ts';
 import { systemClock } from '../../runtime/clock.ts';
 import { AppError } from '../../runtime/errors.ts';
@@ -96,7 +95,7 @@ async function descriptionOf(options: DescribeOptions): Promise<Description> {
   return {
     name: options.name,
     task: oneOf('--task', options.task, taskName.options),
-    family: oneOf('--family', options.family, detectorFamily.options),
+    family: oneOf('--family', options.family, DETECTOR_FAMILIES),
     variant: oneOf<Variant>('--variant', options.variant, VARIANTS),
     labels: options.labels === undefined ? undefined : await readLabels(options.labels),
     maxBytes: bytesOf(options.maxSize ?? '2GB'),

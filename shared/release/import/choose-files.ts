@@ -4,6 +4,7 @@
  */
 import { TASKS, type TaskName } from '../../contract/tasks.ts';
 import { AppError } from '../../runtime/errors.ts';
+import { ENDINGS, VARIANTS, type Variant } from '../choices.ts';
 
 export interface SourceFile {
   /** Relative, forward slashes. */
@@ -41,20 +42,6 @@ export function smallFiles(files: readonly SourceFile[]): SourceFile[] {
       throw new AppError('INPUT_TOO_LARGE', `${path} has ${bytes} bytes, the limit is ${MAX_SMALL_BYTES}`);
   return chosen;
 }
-
-/** dtype of transformers.js -> the ending of the file's name. */
-const ENDINGS = {
-  fp32: '',
-  fp16: '_fp16',
-  q8: '_quantized',
-  int8: '_int8',
-  uint8: '_uint8',
-  q4: '_q4',
-  q4f16: '_q4f16',
-  bnb4: '_bnb4',
-} as const;
-export type Variant = keyof typeof ENDINGS;
-export const VARIANTS = Object.keys(ENDINGS) as Variant[];
 
 export interface ChosenGraphs {
   /** The first is the model's main graph. */

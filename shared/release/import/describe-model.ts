@@ -1,9 +1,10 @@
 /** What is told of a foreign model from its graphs and its configuration: what stands in its `outrider.json`, or why it is refused. Pure. */
 import { TASKS, type TaskName } from '../../contract/tasks.ts';
 import { AppError } from '../../runtime/errors.ts';
+import type { Variant } from '../choices.ts';
 import { tellFamily } from '../detector-family.ts';
 import type { DetectorFamily, ModelSpec } from '../model-spec.ts';
-import { requireFiles, type Variant } from './choose-files.ts';
+import { requireFiles } from './choose-files.ts';
 import type { OnnxGraph } from './onnx-graph.ts';
 import { precisionOf } from './precision.ts';
 import { checkSignature } from './signature-check.ts';
