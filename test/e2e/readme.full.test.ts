@@ -66,6 +66,13 @@ test('the commands of README.md do what it says, in a fresh clone', async (t) =>
     });
   }
 
+  for (const version of ['10', '11'])
+    await t.test(`npm ${version} installs it and starts a command without a warning of ours`, async () => {
+      const npm = `npx --yes npm@${version}`;
+      await run(clone, `${npm} install`);
+      assert.match(await run(clone, `${npm} exec -- outrider --version`), /^\d+\.\d+\.\d+$/m);
+    });
+
   await t.test('Ctrl-C stops everything', async () => {
     const all = descendants(started!.process.pid!);
     assert.ok(all.length >= 5);
@@ -139,8 +146,11 @@ function run(cwd: string, command: string): Promise<string> {
     child.stderr.on('data', (chunk: Buffer) => {
       errors += chunk.toString();
     });
+    const warning = /^npm warn (?!deprecated).*/im;
     child.once('close', (code) =>
-      code === 0 ? resolve(output) : reject(new Error(`${command} ended with ${code}: ${output}${errors}`)),
+      code === 0 && !warning.test(errors)
+        ? resolve(output)
+        : reject(new Error(`${command} ended with ${code}: ${output}${errors}`)),
     );
   });
 }

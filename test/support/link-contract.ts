@@ -143,10 +143,8 @@ export function linkContract(name: string, start: () => Promise<TestBroker>, isV
       // The broker may still hand the hub what earlier tests left in its session.
       const presences = () => received.filter(({ topic }) => topic === deviceTopics('gate-02').presence);
       await until(() => presences().some(({ text }) => text === 'back'));
-      assert.deepEqual(
-        presences().map(({ text }) => text),
-        ['back'],
-      );
+      // Once for each filter of the session that it meets, where a broker likes [MQTT-3.3.5]: only what was said counts.
+      assert.deepEqual([...new Set(presences().map(({ text }) => text))], ['back']);
       await Promise.all([hub.end(), again.end()]);
     });
 
