@@ -45,6 +45,11 @@ function install({ to, platform, models, packages }) {
   const [, os = '', cpu = ''] =
     PLATFORM.exec(platform) ?? fail(`--platform ${platform}: linux-x64, linux-arm64, …`);
   if (existsSync(to) && readdirSync(to).length > 0) fail(`${to} is not empty`);
+  const shipped = readdirSync(join(ROOT, 'models')).filter((name) =>
+    existsSync(join(ROOT, 'models', name, 'outrider.json')),
+  );
+  for (const name of models ?? [])
+    if (!shipped.includes(name)) fail(`--models ${name}: there are ${shipped.join(', ')}`);
   const outside = packagesFor({ os, cpu, packages });
   ensureBuilt();
   mkdirSync(to, { recursive: true });
@@ -54,11 +59,6 @@ function install({ to, platform, models, packages }) {
     // What it was made of is for a checkout; a folder with a dot is another build's.
     filter: (path) => basename(path) !== 'made-of.txt' && !basename(path).startsWith('.'),
   });
-  const shipped = readdirSync(join(ROOT, 'models')).filter((name) =>
-    existsSync(join(ROOT, 'models', name, 'outrider.json')),
-  );
-  for (const name of models ?? [])
-    if (!shipped.includes(name)) fail(`--models ${name}: there are ${shipped.join(', ')}`);
   for (const name of ['demo', ...(models ?? shipped)])
     cpSync(join(ROOT, 'models', name), join(to, 'models', name), { recursive: true });
   for (const path of outside) copyPackage(path, { from: packages, to: join(to, 'node_modules'), os, cpu });

@@ -3,23 +3,22 @@
  * the command says that the container was started with.
  */
 import { readFileSync } from 'node:fs';
-import { get } from 'node:http';
+import { get as getPlain } from 'node:http';
 import { get as getSecurely } from 'node:https';
 
 const words = readFileSync('/proc/1/cmdline', 'utf8').split('\0');
-const [name, standard] = words.includes('agent') ? ['agent', '8090'] : ['hub', '8080'];
-/** @param {string} flag */
-const valueOf = (flag) =>
-  words.flatMap((word, index) =>
-    word === flag ? [words[index + 1]] : word.startsWith(`${flag}=`) ? [word.slice(flag.length + 1)] : [],
-  )[0];
-const port = valueOf(`--${name}-port`) ?? standard;
+const flags = words.slice(words.findIndex((word) => word.endsWith('outrider.mjs')) + 1);
+const flag = flags[0] === 'agent' ? '--agent-port' : '--hub-port';
+const joined = flags.find((word) => word.startsWith(`${flag}=`))?.slice(flag.length + 1);
+const apart = flags.includes(flag) ? flags[flags.indexOf(flag) + 1] : undefined;
+const port = joined ?? apart ?? (flags[0] === 'agent' ? '8090' : '8080');
 
-/** @param {typeof get} ask @param {string} scheme */
-const isReady = (ask, scheme) =>
+/** @param {typeof getPlain} get @param {string} scheme */
+const isReady = (get, scheme) =>
   new Promise((resolve) => {
+    // Whether it is ready is no secret, and whose certificate it shows is not asked here.
     const options = { rejectUnauthorized: false, timeout: 3_000 };
-    const request = ask(`${scheme}://127.0.0.1:${port}/readyz`, options, (response) => {
+    const request = get(`${scheme}://127.0.0.1:${port}/readyz`, options, (response) => {
       response.resume();
       resolve(response.statusCode === 200);
     });
@@ -27,4 +26,4 @@ const isReady = (ask, scheme) =>
     request.once('error', () => resolve(false));
   });
 
-process.exit((await isReady(get, 'http')) || (await isReady(getSecurely, 'https')) ? 0 : 1);
+process.exit((await isReady(getPlain, 'http')) || (await isReady(getSecurely, 'https')) ? 0 : 1);
