@@ -3,11 +3,11 @@
 ARG BASE=node:24-bookworm-slim
 
 FROM --platform=$BUILDPLATFORM $BASE AS build
-ARG TARGETARCH
 WORKDIR /src
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci --no-audit --no-fund
-# The packages that are not in the built files, with the native code of the image's platform.
+# From here on a platform's own: the packages that are not in the built files, with the native code of the image's platform.
+ARG TARGETARCH
 RUN mkdir /packages && cp package.json package-lock.json .npmrc /packages/ && cd /packages \
  && npm ci --omit=dev --no-audit --no-fund --os=linux --cpu="$(echo "$TARGETARCH" | sed s/amd64/x64/)" --libc=glibc
 COPY . .
