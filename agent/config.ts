@@ -33,9 +33,10 @@ Options:
                     wants this device's id as the name, and its password in OUTRIDER_MQTT_PASSWORD)
   --hub-ca FILE     authority that vouches for hub and broker (PEM; default: the one pinned at enrolment, else the system's)
   --insecure-plain-text  talk to hub and broker in plain text off loopback
-  --enroll TOKEN    enrol with this one-time token (also OUTRIDER_ENROLL_TOKEN)
+  --enroll TOKEN    enrol with this one-time token (also OUTRIDER_ENROLL_TOKEN, or DATA/agent/enroll.token)
   --agent-host HOST where to listen (default 127.0.0.1; elsewhere OUTRIDER_AGENT_KEY is needed)
   --agent-port PORT port of the device's own API (default 8090)
+  --insecure-no-key answer without a key off loopback: in a container whose port is published on loopback alone
   --once            go through the feeds once, wait for what the cloud owes, and end
   --log-level LEVEL debug, info, warn, error (default info)
   -h, --help        show this text
@@ -278,6 +279,7 @@ const flags = {
   enroll: { type: 'string' },
   'agent-host': { type: 'string' },
   'agent-port': { type: 'string' },
+  'insecure-no-key': { type: 'boolean' },
   once: { type: 'boolean' },
   'log-level': { type: 'string' },
   help: { type: 'boolean', short: 'h' },
@@ -307,7 +309,7 @@ export async function loadConfig(
   const baseDir = dirname(path);
   const host = values['agent-host'] ?? '127.0.0.1';
   const key = env.OUTRIDER_AGENT_KEY;
-  if (!isLoopback(host) && !key) {
+  if (!isLoopback(host) && !key && !values['insecure-no-key']) {
     throw new AppError('CONFIG_INVALID', `listening on ${host} needs a key: set OUTRIDER_AGENT_KEY`);
   }
   const hubUrl = checked.hub ?? config.hub.url;
@@ -335,7 +337,7 @@ export async function loadConfig(
     sync: config.sync,
     host,
     port: checked['agent-port'],
-    key: isLoopback(host) ? undefined : key,
+    key: isLoopback(host) ? undefined : key || undefined,
     once: values.once ?? false,
     logLevel: checked['log-level'],
     threads: Math.max(1, Math.floor(availableParallelism() / Math.max(1, runners))),

@@ -10,6 +10,7 @@ import { isInDailyWindow } from '../shared/runtime/daily-window.ts';
 import { lockFolder } from '../shared/runtime/folder-lock.ts';
 import { Lifecycle } from '../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../shared/runtime/logger.ts';
+import { isWildcard, urlHost } from '../shared/runtime/loopback.ts';
 import type { Metrics } from '../shared/runtime/metrics.ts';
 import { isChild, runProgram, tellParent } from '../shared/runtime/program.ts';
 import { VERSION } from '../shared/runtime/version.ts';
@@ -276,12 +277,11 @@ async function run(
   await lifecycle.start('feeds', feeds);
   logger.info('agent.started', { port: server.port, pipelines: [...pipelines.keys()] });
   if (config.once) void finishWhenDone(feeds, () => outbox.depth.entries, finish);
+  const url = `http://${urlHost(isWildcard(config.host) ? '127.0.0.1' : config.host)}:${server.port}`;
   if (!isChild())
-    process.stderr.write(
-      `agent ${config.device}: http://${config.host}:${server.port}, pipelines: ${[...pipelines.keys()].join(', ')}\n`,
-    );
+    process.stderr.write(`agent ${config.device}: ${url}, pipelines: ${[...pipelines.keys()].join(', ')}\n`);
   return {
-    facts: { url: `http://${config.host}:${server.port}` },
+    facts: { url },
     stop: async () => {
       await lifecycle.stop();
       logger.info('agent.stopped');

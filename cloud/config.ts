@@ -35,6 +35,7 @@ Options:
   --tls-key FILE      its key
   --tls-name NAME     another name or address for the own authority's certificate; may be given again
   --insecure-plain-text  send and take secrets in plain text off loopback
+  --sign-in           print a one-time address that signs a browser in, at the start
   --deploy auto|manual  whether a version of a new model is deployed to devices as soon as it is published, or when somebody says
                       so (default manual; a model's first version is deployed at once)
   --max-loaded N      models kept loaded at a time (default 4)
@@ -77,6 +78,8 @@ export interface HubConfig {
   /** How long a device's credential is good; undefined: for ever. */
   readonly credentialLifeMs: number | undefined;
   readonly tls: TlsConfig;
+  /** Whether who reads what it prints may sign in. */
+  readonly printsSignIn: boolean;
   /** The policy of models that are new. */
   readonly deploy: DeployPolicy;
   readonly maxLoaded: number;
@@ -100,6 +103,7 @@ const flags = {
   'tls-key': { type: 'string' },
   'tls-name': { type: 'string', multiple: true },
   'insecure-plain-text': { type: 'boolean', default: false },
+  'sign-in': { type: 'boolean', default: false },
   /** Of `outrider up`, which starts the embedded broker itself. */
   'broker-apart': { type: 'boolean', default: false },
   'intake-only': { type: 'boolean', default: false },
@@ -190,6 +194,7 @@ export function loadConfig(
       publicUrl: checked.mqtt === undefined ? checked['mqtt-public'] : undefined,
       isOpen,
     }),
+    printsSignIn: given['sign-in'],
     deploy: checked.deploy,
     maxLoaded: checked['max-loaded'],
     threads: checked.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),

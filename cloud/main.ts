@@ -19,6 +19,7 @@ import { Supervisor } from '../shared/runtime/supervisor.ts';
 import { type Answering, startAnswering } from './answering.ts';
 import { createHubApi } from './api/api.ts';
 import { EventFeed } from './api/event-feed.ts';
+import { SignIns } from './api/sign-in.ts';
 import { Board } from './board/board.ts';
 import { ThumbnailMaker } from './board/thumbnails.ts';
 import { DynsecAccess, type DynsecAccessOptions } from './broker-access/dynsec.ts';
@@ -122,6 +123,7 @@ async function run(
   // Devices that will ask soon should not wait for their models to load.
   void engine.preload(cloudModelsOf(registry.devices.list().map((device) => device.reported)));
 
+  const signIns = new SignIns(clock);
   const app = createHubApi({
     keys: registry.keys,
     devices: registry.devices,
@@ -136,6 +138,7 @@ async function run(
     signedUpdates: updates,
     events,
     board,
+    signIns,
     hubId: registry.hubId,
     mqttUrl: config.mqtt.publicUrl ?? broker?.publicUrl ?? mqttUrl,
     ...(tls.authority && { authority: tls.authority }),
@@ -150,6 +153,9 @@ async function run(
   await writeJsonAtomic(join(folder, 'address.json'), { url, mqttUrl });
   logger.info('hub.started', { url, mqttUrl, hubId: registry.hubId });
   if (!isChild()) introduce(registry.hubId, { url, mqttUrl, folder, isDevelopment: updates.isDevelopment });
+  // A secret, good once: on the terminal of who asked for it, and in no log of ours.
+  if (config.printsSignIn)
+    process.stderr.write(`sign in once, within ten minutes: ${url}${signIns.createPath()}\n`);
   return {
     facts: { url, hasDevelopmentKeys: updates.isDevelopment },
     stop: () => program.stop(() => answering.drain()),

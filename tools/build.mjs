@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fingerprint, isBuilt, ROOT, STAMP } from './ensure-built.cjs';
+import { OUTSIDE } from './outside.mjs';
 
 const DIST = dirname(STAMP);
 /** Built file (shared/runtime/installation.ts names them) -> source. */
@@ -26,12 +27,6 @@ const PROGRAMS = {
 /** Files that are read beside the code, at the same path below `dist/pages/`. */
 const PAGE_FOLDERS = ['agent/api/page', 'cloud/dashboard', 'shared/page'];
 const PAGE_FILE = /\.(css|html|js|svg)$/;
-/**
- * Native code, and what is loaded by few and is large: found in `node_modules` when it is asked for. Their own packages, as an
- * installation needs them beside `dist/`.
- */
-export const OUTSIDE = ['onnxruntime-node', 'sharp', '@huggingface/transformers', 'vega', 'vega-lite'];
-
 /** Packages that are CommonJS ask for Node's modules by `require`, which a module does not have. */
 const REQUIRE =
   "import { createRequire as outriderCreateRequire } from 'node:module';const require = outriderCreateRequire(import.meta.url);";

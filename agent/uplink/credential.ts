@@ -2,15 +2,16 @@
  * Who this device is to the hub: the device makes its own secret, swaps a one-time token for its acceptance, and keeps both on
  * disk (mode 0600). Without a hub in reach it goes on trying; pipelines answer locally meanwhile.
  */
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { splitEnrolToken } from '../../shared/contract/enrol-token.ts';
+import { ENROL_TOKEN_FILE, splitEnrolToken } from '../../shared/contract/enrol-token.ts';
 import { type enrollRequest, enrollResponse } from '../../shared/contract/messages.ts';
 import { deviceId as deviceIdSchema } from '../../shared/contract/names.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
+import { AppError, ERRORS, systemCode, toAppError } from '../../shared/runtime/errors.ts';
 import { httpsFetch } from '../../shared/runtime/https-fetch.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
@@ -37,6 +38,7 @@ export interface EnrollOptions {
   readonly path: string;
   readonly deviceId: string;
   readonly hubUrl: string | undefined;
+  /** undefined: the one in `enroll.token` beside the credential, where somebody has put one. */
   readonly token: string | undefined;
   /** PEM of the hub's authority, given by hand. */
   readonly ca?: string | undefined;
@@ -51,19 +53,23 @@ const MAX_CA_BYTES = 16 * 1024;
 const RETRY = { firstMs: 1_000, maxMs: 60_000 };
 
 /**
- * The stored credential, or a new one for the token.
+ * The stored credential, or a new one for the token that was given or put beside it.
  *
  * @returns undefined when there is neither, or no hub in reach that can answer now
  * @throws ENROLLMENT_REFUSED, CONFLICT, CONFIG_INVALID (a token but no hub, or plain text off loopback),
  * HUB_UNTRUSTED (not the hub of the token)
  */
 export async function findCredential(options: EnrollOptions): Promise<Credential | undefined> {
-  const { path, deviceId, token, logger } = options;
+  const { path, deviceId, logger } = options;
   const stored = await readJson(path, credential);
   const known = stored?.deviceId === deviceId ? stored : undefined;
-  if (token === undefined || known?.tokenSha256 === sha256Hex(token)) return known;
+  const put = options.token === undefined ? await putToken(path) : undefined;
+  const token = options.token ?? put;
   try {
-    return await enroll(options, token);
+    const isUsed = token === undefined || known?.tokenSha256 === sha256Hex(token);
+    const found = isUsed ? known : await enroll(options, token);
+    if (put !== undefined) await rm(putTokenPath(path), { force: true });
+    return found;
   } catch (error) {
     if (ERRORS[toAppError(error).code].retry === 'never') throw error;
     logger.failure('enroll.no_hub', error);
@@ -139,6 +145,18 @@ async function fetchAuthority(hub: URL, fingerprint: string): Promise<string> {
     // No certificate at all.
   }
   throw new AppError('HUB_UNTRUSTED', `the hub at ${hub.origin} is not the one that made the token`);
+}
+
+const putTokenPath = (path: string): string => join(dirname(path), ENROL_TOKEN_FILE);
+
+/** What `devices enroll --to` has written, or a person with an editor. */
+async function putToken(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(putTokenPath(path), 'utf8')).trim() || undefined;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw new AppError('FILE_UNREADABLE', `${putTokenPath(path)} cannot be read`, { cause: error });
+  }
 }
 
 const pending = z.object({ tokenSha256: z.string(), secret: z.string() });

@@ -45,7 +45,7 @@ import { createOpenInferenceApi } from './open-inference.ts';
 import { createAssetApi, readPages } from './page.ts';
 import { mountPages } from './pages.ts';
 import { RateBound } from './rate-bound.ts';
-import { SignIns } from './sign-in.ts';
+import type { SignIns } from './sign-in.ts';
 import { createUpdateApi } from './updates.ts';
 
 export interface HubApiOptions {
@@ -69,6 +69,7 @@ export interface HubApiOptions {
   /** Started and stopped by who made it. */
   readonly events: EventFeed;
   readonly board: ResultBoard;
+  readonly signIns: SignIns;
   /** Why the hub cannot answer now; undefined when it can. */
   readonly ready: () => string | undefined;
   readonly metrics: Metrics;
@@ -79,9 +80,8 @@ export interface HubApiOptions {
 }
 
 export function createHubApi(options: HubApiOptions): Api {
-  const { hubId, mqttUrl, authority, keys, devices, models, clock, bodyTimeoutMs } = options;
+  const { hubId, mqttUrl, authority, keys, devices, models, signIns, clock, bodyTimeoutMs } = options;
   const bodies = new BodyReader({ clock, ...(bodyTimeoutMs !== undefined && { timeoutMs: bodyTimeoutMs }) });
-  const signIns = new SignIns(clock);
   const guards = createGuards({ keys, devices, signIns });
   const welcome: Welcome = (c, deviceId, { expiresInMs }) => ({
     deviceId,
@@ -92,7 +92,7 @@ export function createHubApi(options: HubApiOptions): Api {
     updateRoot: options.signedUpdates.initialRoot(),
   });
   const pages = readPages(options.signedUpdates.isDevelopment);
-  const shared = { ...options, authority, guards, bodies, signIns, welcome, pages };
+  const shared = { ...options, authority, guards, bodies, welcome, pages };
 
   const app: Api = new OpenAPIHono();
   frame(app, options);

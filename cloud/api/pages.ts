@@ -57,7 +57,7 @@ function mountSignIn(app: Api, { guards, signIns, pages }: PagesOptions): void {
       responses: { 201: json('Its path below the hub’s own address', signInLink) },
     },
     (c) => {
-      const made = { path: `/sign-in?code=${signIns.createCode()}`, expiresInMs: CODE_LIFE_MS };
+      const made = { path: signIns.createPath(), expiresInMs: CODE_LIFE_MS };
       return c.json(made satisfies z.infer<typeof signInLink>, 201);
     },
   );

@@ -21,9 +21,9 @@ export class SignIns {
     this.#clock = clock;
   }
 
-  /** Good once, for ten minutes. */
-  createCode(): string {
-    return this.#add(this.#codes, CODE_LIFE_MS);
+  /** Below the hub's own address; good once, for ten minutes. */
+  createPath(): string {
+    return `/sign-in?code=${this.#add(this.#codes, CODE_LIFE_MS)}`;
   }
 
   /** @returns what the cookie holds; undefined for a code that is unknown, used or too old */

@@ -99,13 +99,16 @@ models
     '\n<labelled> is a folder with one sub-folder a label, of pictures or .txt files, or a .jsonl file with one object a line:\n{"text": …, "label": …} or {"file": path from there, "label": …}. At least 50 examples; from 200 on half of them measure.',
   )
   .action(late(async () => (await import('./commands/calibrate.ts')).calibrateModel));
+asking(
+  program.command('sign-in').description('make a one-time address that signs a browser in to the hub’s page'),
+).action(late(async () => (await import('./commands/fleet.ts')).signIn));
 const devices = program.command('devices').description('devices of the hub');
 asking(devices.command('ls').description('list them')).action(
   late(async () => (await import('./commands/fleet.ts')).listDevices),
 );
-asking(devices.command('enroll [id]').description('make a one-time token for a device')).action(
-  late(async () => (await import('./commands/fleet.ts')).enrollDevice),
-);
+asking(devices.command('enroll [id]').description('make a one-time token for a device'))
+  .option('--to <dir>', 'put it into this data folder of an agent, unless the device is enrolled already')
+  .action(late(async () => (await import('./commands/fleet.ts')).enrollDevice));
 asking(devices.command('revoke <id>').description('cut a device off, at once and for good')).action(
   late(async () => (await import('./commands/fleet.ts')).revokeDevice),
 );

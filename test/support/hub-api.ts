@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHubApi } from '../../cloud/api/api.ts';
 import { EventFeed } from '../../cloud/api/event-feed.ts';
+import { SignIns } from '../../cloud/api/sign-in.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
 import type {
   BrokerAccess,
@@ -135,6 +136,7 @@ export async function startHubApi(
     signedUpdates: hub.updates,
     events: hub.events,
     board: hub.board,
+    signIns: new SignIns(clock),
     ready: () => hub.notReady,
     metrics: createHubMetrics(),
     clock,

@@ -1,4 +1,6 @@
-/** `outrider devices ls|enroll|revoke|pin|unpin`, `keys ls|create|revoke`: the admin API as tables. */
+/** `outrider sign-in`, `devices ls|enroll|revoke|pin|unpin`, `keys ls|create|revoke`: the admin API as tables. */
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
 import {
   createdKey,
   deviceList,
@@ -6,15 +8,26 @@ import {
   enrollmentToken,
   keyList,
   keyScope,
+  signInLink,
 } from '../../contract/admin.ts';
+import { ENROL_TOKEN_FILE } from '../../contract/enrol-token.ts';
 import type { Telemetry, UpdateReport } from '../../contract/messages.ts';
 import { deviceId, modelName, modelVersion } from '../../contract/names.ts';
+import { readJson, writeFileAtomic } from '../../runtime/atomic-file.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { agoText, bytesText, print, table } from '../output.ts';
 import { updateText, versionText } from '../update-text.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
+
+/** For a browser: the path that the hub makes, below the address by which this command has found it. */
+export async function signIn(options: Options): Promise<void> {
+  const hub = await HubClient.find(options);
+  const { path, expiresInMs } = await hub.post('/api/v1/sign-ins', {}, signInLink);
+  const url = `${hub.url}${path}`;
+  print(options.json, { url, expiresInMs }, () => `Sign in once, within ten minutes: ${url}`);
+}
 
 export async function listDevices(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/devices', deviceList, 'devices');
@@ -55,17 +68,16 @@ function linkText(telemetry: Telemetry | null): string {
   return `${bytesText(up ?? 0)} up, ${bytesText(down ?? 0)} down`;
 }
 
-/** Prints a one-time token and the command that uses it. */
-export async function enrollDevice(id: string | undefined, options: Options): Promise<void> {
+type EnrollCommandOptions = Options & { readonly to?: string };
+
+/** Prints a one-time token and the command that uses it, or puts the token where the agent finds it. */
+export async function enrollDevice(id: string | undefined, options: EnrollCommandOptions): Promise<void> {
   const checked = id === undefined ? undefined : deviceId.safeParse(id);
   if (checked && !checked.success)
     throw new AppError('USAGE', `“${id}” is no device id: ${checked.error.issues[0]?.message}`);
   const hub = await HubClient.find(options);
-  const made = await hub.post(
-    '/api/v1/enrollment-tokens',
-    { ...(id !== undefined && { deviceId: id }) },
-    enrollmentToken,
-  );
+  if (options.to !== undefined) return enrollInto(hub, id, { ...options, to: options.to });
+  const made = await createToken(hub, id);
   print(options.json, made, () =>
     [
       `Token (one use, until ${new Date(made.expiresAtMs).toISOString()}): ${made.token}`,
@@ -73,6 +85,31 @@ export async function enrollDevice(id: string | undefined, options: Options): Pr
     ].join('\n'),
   );
 }
+
+/** Only who is not enrolled yet gets a token, so that this may run at every start. */
+async function enrollInto(
+  hub: HubClient,
+  id: string | undefined,
+  { to, json }: EnrollCommandOptions & { readonly to: string },
+): Promise<void> {
+  if (id === undefined) throw new AppError('USAGE', '--to needs the device’s id');
+  const folder = join(resolve(to), 'agent');
+  const credential = await readJson(join(folder, 'credential.json'), z.object({ deviceId }));
+  const known = await hub.getAll('/api/v1/devices', deviceList, 'devices');
+  if (credential?.deviceId === id && known.some((one) => one.id === id))
+    return print(json, { deviceId: id, enrolled: true }, () => `${id} is enrolled already.`);
+  const { token, expiresAtMs } = await createToken(hub, id);
+  const path = join(folder, ENROL_TOKEN_FILE);
+  await writeFileAtomic(path, `${token}\n`, 0o600);
+  print(
+    json,
+    { deviceId: id, enrolled: false, path, expiresAtMs },
+    () => `${id} finds its token in ${path}.`,
+  );
+}
+
+const createToken = (hub: HubClient, id: string | undefined): Promise<z.infer<typeof enrollmentToken>> =>
+  hub.post('/api/v1/enrollment-tokens', { ...(id !== undefined && { deviceId: id }) }, enrollmentToken);
 
 export async function revokeDevice(id: string, options: Options): Promise<void> {
   await (await HubClient.find(options)).delete(`/api/v1/devices/${encodeURIComponent(id)}`);

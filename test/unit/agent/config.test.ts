@@ -278,6 +278,12 @@ test('off loopback a key is needed; on loopback none is used', async (t) => {
   }
 });
 
+test('off loopback without a key only when that is asked for, and a key that is given counts', async (t) => {
+  const flags = ['--agent-host', '0.0.0.0', '--insecure-no-key'];
+  assert.equal((await load(t, MINIMAL, flags, { OUTRIDER_AGENT_KEY: '' })).key, undefined);
+  assert.equal((await load(t, MINIMAL, flags, { OUTRIDER_AGENT_KEY: 'secret' })).key, 'secret');
+});
+
 test('flags that are unknown or wrong are usage errors, each with its name, all at once', async (t) => {
   assert.match(await problem(t, MINIMAL, ['--devise', 'x'], 'USAGE'), /--devise.*see outrider agent --help/s);
   assert.match(await problem(t, MINIMAL, ['x'], 'USAGE'), /see outrider agent --help/);

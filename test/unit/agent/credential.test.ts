@@ -100,6 +100,40 @@ test('a new token enrols anew, with a new secret', async (t) => {
   assert.equal(second?.tokenSha256, sha256Hex('u'.repeat(43)));
 });
 
+test('a token that was put beside the credential is used once and removed, and one that is given comes first', async (t) => {
+  const hub = await startHub(t, [accept]);
+  const { options, folder } = await setUp(t, { hubUrl: hub.url, token: undefined });
+  const put = join(folder, 'enroll.token');
+  await writeFile(put, `${TOKEN}\n`);
+  const made = await findCredential(options);
+  assert.equal(made?.tokenSha256, sha256Hex(TOKEN));
+  assert.deepEqual(await readdir(folder), ['credential.json']);
+  assert.deepEqual(await findCredential(options), made);
+
+  // Killed between the credential and the removal.
+  await writeFile(put, TOKEN);
+  assert.deepEqual(await findCredential(options), made);
+  assert.deepEqual(await readdir(folder), ['credential.json']);
+  assert.equal(hub.asked.length, 1);
+
+  await writeFile(put, 'u'.repeat(43));
+  assert.deepEqual(await findCredential({ ...options, token: TOKEN }), made);
+  assert.equal((await findCredential(options))?.tokenSha256, sha256Hex('u'.repeat(43)));
+});
+
+test('a token that was put there stays until the hub has taken it, and an empty one is none', async (t) => {
+  const hub = await startHub(t, [json(503, { code: 'STOPPING', detail: 'stopping' }), accept]);
+  const { options, folder } = await setUp(t, { hubUrl: hub.url, token: undefined });
+  const put = join(folder, 'enroll.token');
+  await writeFile(put, '\n');
+  assert.equal(await findCredential(options), undefined);
+  assert.equal(hub.asked.length, 0);
+  await writeFile(put, TOKEN);
+  assert.equal(await findCredential(options), undefined);
+  assert.ok((await readdir(folder)).includes('enroll.token'));
+  assert.equal((await findCredential(options))?.hubId, 'hub-1');
+});
+
 test('without token and credential there is nobody to be', async (t) => {
   const { options } = await setUp(t, { token: undefined });
   assert.equal(await findCredential(options), undefined);

@@ -75,3 +75,9 @@ test('a published version waits for somebody to deploy it, unless that is asked 
   refuses(/--deploy: /, '--deploy', 'always');
   assert.ok(HUB_HELP.includes('--deploy'));
 });
+
+test('it prints where to sign in only when that is asked for', () => {
+  assert.equal(load().printsSignIn, false);
+  assert.equal(load('--sign-in').printsSignIn, true);
+  assert.ok(HUB_HELP.includes('--sign-in'));
+});
