@@ -30,8 +30,9 @@ USER 1000:1000
 # Here `--models models` and `--data data` are what they are in a checkout.
 WORKDIR /opt/outrider
 VOLUME /data
-ENV NODE_ENV=production
+# As shared/runtime/installation.ts gives it to the programs that ours start.
+ENV NODE_ENV=production MALLOC_ARENA_MAX=2
 EXPOSE 8080 1883 8090
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["node", "/opt/outrider/bin/ready.mjs"]
-ENTRYPOINT ["node", "/opt/outrider/bin/outrider.mjs"]
+ENTRYPOINT ["node", "--max-semi-space-size=2", "/opt/outrider/bin/outrider.mjs"]
 CMD ["--help"]

@@ -39,7 +39,7 @@ const tensorSpec = z.strictObject({
 });
 export type TensorSpec = z.infer<typeof tensorSpec>;
 
-export const detectorFamily = z.enum(DETECTOR_FAMILIES);
+const detectorFamily = z.enum(DETECTOR_FAMILIES);
 export type DetectorFamily = z.infer<typeof detectorFamily>;
 
 export const modelSpec = z.strictObject({
