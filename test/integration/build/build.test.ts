@@ -1,8 +1,20 @@
 /** A person never runs stale code, and never has to know that there is a build: the command itself, in copies of the checkout. */
 import assert from 'node:assert/strict';
-import { chmod, cp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  cp,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { outrider } from '../../support/programs.ts';
@@ -12,11 +24,28 @@ const SOURCES = ['agent', 'cloud', 'shared', 'tools', 'bin', 'package.json', 'pa
 const COMMANDS = 'shared/cli/command-line.ts';
 const SENTENCE = 'Small models on devices, big models in the cloud, one answer.';
 
-async function copy(t: TestContext, what: readonly string[] = SOURCES): Promise<string> {
+async function copy(t: TestContext, from = ROOT, what = SOURCES): Promise<string> {
   const folder = await temporaryFolder(t);
-  for (const name of what) await cp(join(ROOT, name), join(folder, name), { recursive: true });
+  // With its times, so that what was built of the original is of the copy, too.
+  for (const name of what)
+    await cp(join(from, name), join(folder, name), { recursive: true, preserveTimestamps: true });
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   return folder;
+}
+
+let built: string | undefined;
+after(() => built && rm(built, { recursive: true, force: true }));
+
+/** A copy of these sources, and what was built of them. */
+async function builtCopy(t: TestContext, what = [...SOURCES, 'dist']): Promise<string> {
+  if (built === undefined) {
+    built = await mkdtemp(join(tmpdir(), 'outrider-test-'));
+    for (const name of SOURCES)
+      await cp(join(ROOT, name), join(built, name), { recursive: true, preserveTimestamps: true });
+    await symlink(join(ROOT, 'node_modules'), join(built, 'node_modules'));
+    assert.equal((await run(t, built, ['--version'])).builds, 1);
+  }
+  return copy(t, built, what);
 }
 
 /** Runs a command of that copy, from another working directory; a build says that it was one. */
@@ -51,9 +80,10 @@ test('commands that start at once build once, and each of them runs', async (t) 
 });
 
 test('what is changed is what runs: a newer file, an older one, a page’s file, one that is gone', async (t) => {
-  const folder = await copy(t);
+  const folder = await builtCopy(t);
   const first = await run(t, folder, ['--help']);
   assert.ok(first.output.includes(SENTENCE));
+  assert.equal(first.builds, 0);
 
   const commands = join(folder, COMMANDS);
   const { atime, mtime } = await stat(commands);
@@ -80,8 +110,7 @@ test('what is changed is what runs: a newer file, an older one, a page’s file,
 });
 
 test('a build that was killed half way is made again', async (t) => {
-  const folder = await copy(t);
-  await run(t, folder, ['--version']);
+  const folder = await builtCopy(t);
   // As a kill between two renames leaves it: the stamp goes first and comes last.
   await rm(join(folder, 'dist/made-of.txt'));
   await writeFile(join(folder, 'dist/outrider.js'), 'half a fi');
@@ -90,12 +119,7 @@ test('a build that was killed half way is made again', async (t) => {
 });
 
 test('a folder without sources runs what is there and never looks, read-only too', async (t) => {
-  const built = await copy(t);
-  await run(t, built, ['--version']);
-  const release = await temporaryFolder(t);
-  for (const name of ['bin', 'dist', 'package.json'])
-    await cp(join(built, name), join(release, name), { recursive: true });
-  await symlink(join(ROOT, 'node_modules'), join(release, 'node_modules'));
+  const release = await builtCopy(t, ['bin', 'dist', 'package.json']);
   await rm(join(release, 'dist/made-of.txt'));
   await chmod(join(release, 'dist'), 0o555);
   const { code, builds, output } = await run(t, release, ['agent', '--help']);
@@ -111,7 +135,7 @@ test('without the builder it says what to install', async (t) => {
 });
 
 test('a stack trace names the TypeScript file and line', async (t) => {
-  const folder = await copy(t);
+  const folder = await builtCopy(t);
   await edit(
     join(folder, 'shared/cli/commands/infer.ts'),
     'export async function infer(',
