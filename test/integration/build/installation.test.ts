@@ -1,10 +1,12 @@
 /** What an installation is made of (tools/installation.mjs): it runs without sources, and holds nothing that does not run. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { ROOT } from '../../../shared/runtime/installation.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { outrider } from '../../support/programs.ts';
 
@@ -36,16 +38,48 @@ test('runs a model from a folder of its own, without sources and without other p
   const doctor = outrider(t, ['doctor', 'mnist-cnn'], { root: folder });
   assert.equal((await doctor.exited).code, 0, doctor.output());
   assert.match(doctor.output(), /as its golden inputs say/);
+
+  // What is read beside the code: the page and its modules, the version, the API's document.
+  await servesItsFiles(t, folder);
 });
 
-test('refuses what it cannot make, with the reason', async (t) => {
-  const folder = await temporaryFolder(t);
-  const to = join(folder, 'new');
-  assert.match(make('--to', to, '--models', 'nobody').said, /--models nobody: there are /);
-  const other = process.platform === 'darwin' ? 'linux-x64' : 'darwin-arm64';
-  assert.match(make('--to', to, '--platform', other).said, /no native code for .*npm ci --omit=dev --os=/);
-  assert.match(make('--to', to, '--platform', 'linux-mips').said, /--platform linux-mips: /);
-  assert.match(make('--to', fileURLToPath(new URL('.', import.meta.url))).said, /is not empty/);
-  assert.deepEqual(readdirSync(folder), []);
-  assert.equal(make().code, 1);
-});
+test('finds what lies beside the code in a checkout, from another working directory', (t) =>
+  servesItsFiles(t));
+
+/** @param root this checkout when left out */
+async function servesItsFiles(t: TestContext, root?: string): Promise<void> {
+  const data = await temporaryFolder(t);
+  const config = join(data, 'outrider.yaml');
+  writeFileSync(
+    config,
+    'device: beside\npipelines: [{ name: digits, task: image-classification, edge: mnist-cnn }]\n',
+  );
+  const models = join(root ?? fileURLToPath(ROOT), 'models');
+  const flags = ['--config', config, '--data', data, '--models', models, '--agent-port', '0'];
+  const agent = outrider(t, ['agent', ...flags], root === undefined ? {} : { root });
+  await agent.says('pipelines: digits');
+  const hub = outrider(
+    t,
+    ['hub', '--data', join(data, 'hub'), '--models', data, '--hub-port', '0', '--mqtt-port', '0'],
+    root === undefined ? {} : { root },
+  );
+  await hub.says('admin key in');
+  const { version } = z
+    .object({ version: z.string() })
+    .parse(JSON.parse(readFileSync(new URL('package.json', ROOT), 'utf8')));
+  for (const program of [agent, hub]) {
+    const url = /http:\/\/[\d.]+:\d+/.exec(program.output())?.[0] ?? 'nowhere';
+    const page = await fetch(url);
+    const html = await page.text();
+    assert.equal(page.status, 200, html);
+    assert.ok(html.includes(version), `${url} does not say ${version}`);
+    const script = await fetch(`${url}/assets/shared/page/dom.js`);
+    assert.equal(script.headers.get('content-type'), 'text/javascript; charset=utf-8');
+    assert.match(await script.text(), /export/);
+  }
+  const key = readFileSync(join(data, 'hub', 'hub', 'admin.key'), 'utf8').trim();
+  const hubUrl = /http:\/\/[\d.]+:\d+/.exec(hub.output())?.[0];
+  const docs = await fetch(`${hubUrl}/docs`, { headers: { authorization: `Bearer ${key}` } });
+  assert.equal(docs.status, 200);
+  assert.match(await docs.text(), /\/api\/v1\/devices/);
+}
