@@ -76,12 +76,6 @@ async function sweepUploads(
 async function takeInModels(modelsDir: string, publisher: VersionPublisher, logger: Logger): Promise<void> {
   const onInvalid = (path: string, error: unknown): void =>
     logger.failure('hub.model_invalid', error, { path });
-  for (const folder of await findModelFolders(modelsDir, onInvalid)) {
-    try {
-      const ref = await publisher.takeIn(folder);
-      logger.info('hub.model', { model: ref.name, version: ref.version, digest: ref.digest });
-    } catch (error) {
-      onInvalid(folder.path, error);
-    }
-  }
+  for (const ref of await publisher.takeIn(await findModelFolders(modelsDir, onInvalid), onInvalid))
+    logger.info('hub.model', { model: ref.name, version: ref.version, digest: ref.digest });
 }

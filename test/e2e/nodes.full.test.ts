@@ -13,6 +13,8 @@ const TESTS = [
   'test/unit/agent/outbox.test.ts',
   'test/unit/agent/outbox-crash.test.ts',
 ];
+/** One at a time, beside whatever else runs: a new version that is slower than the old one is refused. */
+const FLAGS = ['--test-reporter=tap', '--test-concurrency=1'];
 const root = fileURLToPath(ROOT);
 
 /** Runs a script by this Node, in which what is deprecated ends a program. */
@@ -42,7 +44,7 @@ for (const version of VERSIONS) {
   });
 
   test(`an update and the outbox work on Node ${version}`, async (t) => {
-    const { code, output } = await run(t, version, ['tools/run-tests.mjs', '--test-reporter=tap', ...TESTS]);
+    const { code, output } = await run(t, version, ['tools/run-tests.mjs', ...FLAGS, ...TESTS]);
     assert.equal(code, 0, output);
     assert.match(output, /^# fail 0$/m);
     assert.doesNotMatch(output, /^# pass 0$/m);

@@ -120,7 +120,10 @@ export class PublishingHub {
   }
 
   async takeIn(path: string): Promise<string> {
-    return (await this.publisher.takeIn(await openModelFolder(path))).version;
+    const [ref] = await this.publisher.takeIn([await openModelFolder(path)], (_, error) => {
+      throw error;
+    });
+    return ref?.version ?? 'none';
   }
 
   /** A device that has reported that it runs, or wants to run, this model. */

@@ -3,6 +3,7 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { BlobStore } from '../../../../shared/release/blob-store.ts';
+import { openModelFolder } from '../../../../shared/release/model-folder.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../../shared/runtime/ids.ts';
 import { type Changes, listingWith, PublishingHub } from '../../../support/publishing-hub.ts';
@@ -191,6 +192,34 @@ describe('the publisher', () => {
     assert.equal(ref.version, '2');
     assert.equal(await readFile(join(folder, 'onnx', 'model.onnx'), 'utf8'), 'weights b');
     assert.equal((await hub.push('words', 'a')).created, false);
+  });
+
+  it('lists many folders at once, and the others where one cannot be listed', async () => {
+    const asked: string[][] = [];
+    await hub.start(({ updates }) => ({
+      updates: listingWith(updates, {
+        add: async (releases) => {
+          if (releases.length > 0) asked.push(releases.map(({ ref }) => ref.name));
+          if (releases.some(({ ref }) => ref.name === 'poor')) throw new AppError('CONFLICT');
+          await updates.add(releases);
+        },
+      }),
+    }));
+    const made = await Promise.all(['poor', 'words', 'more'].map((name) => hub.makeFolder(name, 'a')));
+    const invalid: string[] = [];
+    const folders = await Promise.all(made.slice(1).map((path) => openModelFolder(path)));
+    const refs = await hub.publisher.takeIn(folders, (path) => invalid.push(path));
+    assert.deepEqual(refs.map(({ name }) => name).sort(), ['more', 'words']);
+    assert.deepEqual(asked[0]?.toSorted(), ['more', 'words'], 'together, at first');
+    assert.deepEqual(hub.listed().sort(), ['more 1', 'words 1']);
+    asked.length = 0;
+    const again = [
+      await openModelFolder(made[0] ?? ''),
+      ...(await Promise.all([hub.makeFolder('last', 'a')].map(async (path) => openModelFolder(await path)))),
+    ];
+    assert.equal((await hub.publisher.takeIn(again, (path) => invalid.push(path))).length, 2);
+    assert.deepEqual(hub.listed().sort(), ['last 1', 'more 1', 'words 1']);
+    assert.deepEqual(invalid, []);
   });
 
   it('answers with a folder that it cannot copy', async () => {
