@@ -21,8 +21,11 @@ const SCRIPTS = /^(support\/child-[a-z-]+|integration\/runner\/doomed-parent)\.t
 const FILES_AT_A_TIME = 4;
 const FILE_TIMEOUT_MS = 300_000;
 
-/** Tests find their fixtures, and the sources their installation, from where the source lies. */
-/** @type {import('esbuild').Plugin} */
+/**
+ * Tests find their fixtures, and the sources their installation, from where the source lies.
+ *
+ * @type {import('esbuild').Plugin}
+ */
 const sourceAddresses = {
   name: 'addresses of the sources',
   setup({ onLoad }) {

@@ -110,18 +110,14 @@ export class VersionPublisher implements Publisher {
   ): Promise<ModelRef[]> {
     const taken: ModelRef[] = [];
     const whole: { readonly folder: ModelFolder; readonly ref: ModelRef }[] = [];
-    // Side by side: each waits for the disk more than it works.
-    const brought = await Promise.allSettled(folders.map((folder) => this.#bring(folder)));
-    for (const [index, outcome] of brought.entries()) {
-      const folder = folders[index];
-      if (folder === undefined) continue;
-      if (outcome.status === 'rejected') {
-        onInvalid(folder.path, outcome.reason);
-        continue;
+    for (const folder of folders) {
+      try {
+        const { ref, isWhole } = await this.#bring(folder);
+        taken.push(ref);
+        if (isWhole) whole.push({ folder, ref });
+      } catch (error) {
+        onInvalid(folder.path, error);
       }
-      const { ref, isWhole } = outcome.value;
-      taken.push(ref);
-      if (isWhole) whole.push({ folder, ref });
     }
     // Once for all: it takes 30 ms each time until metadata is on disk. Where one cannot be listed, the others are, one by one.
     if (whole.length > 1) await this.#sign(whole.map(({ ref }) => ref)).catch(() => undefined);

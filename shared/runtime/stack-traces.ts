@@ -4,10 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { SourceMap } from 'node:module';
-import { dirname } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
 
-const BUILT = dirname(fileURLToPath(import.meta.url));
+/** Addresses are compared as text: nothing in here may throw, whatever a stack names. */
+const BUILT = new URL('.', import.meta.url).href;
 const maps = new Map<string, SourceMap | undefined>();
 
 Error.prepareStackTrace = (error, sites) =>
@@ -28,23 +27,23 @@ function lineOf(site: Written): string {
   const text = site.toString();
   const where = /file:\/\/[^\s()]+?:(\d+):(\d+)/.exec(text);
   if (where === null) return text;
-  const path = fileURLToPath(where[0].replace(/:\d+:\d+$/, ''));
-  if (!path.startsWith(BUILT)) return text;
-  const entry = mapOf(path)?.findEntry(Number(where[1]) - 1, Number(where[2]) - 1);
+  const file = where[0].replace(/:\d+:\d+$/, '');
+  if (!file.startsWith(BUILT)) return text;
+  const entry = mapOf(file)?.findEntry(Number(where[1]) - 1, Number(where[2]) - 1);
   if (entry === undefined || !('originalSource' in entry)) return text;
   // Sources are named from the map's own folder.
-  const source = new URL(entry.originalSource, pathToFileURL(path));
+  const source = new URL(entry.originalSource, file);
   return text.replace(where[0], `${source}:${entry.originalLine + 1}:${entry.originalColumn + 1}`);
 }
 
-function mapOf(path: string): SourceMap | undefined {
-  if (maps.has(path)) return maps.get(path);
+function mapOf(file: string): SourceMap | undefined {
+  if (maps.has(file)) return maps.get(file);
   let map: SourceMap | undefined;
   try {
-    map = new SourceMap(JSON.parse(readFileSync(`${path}.map`, 'utf8')));
+    map = new SourceMap(JSON.parse(readFileSync(new URL(`${file}.map`), 'utf8')));
   } catch {
     // Without its map a stack is as good as the built file.
   }
-  maps.set(path, map);
+  maps.set(file, map);
   return map;
 }
