@@ -19,8 +19,7 @@
 import { mkdir } from 'node:fs/promises';
 import type { UpdatePhase, UpdateReport } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { TaskName } from '../../shared/contract/tasks.ts';
-import type { ModelFolder } from '../../shared/release/model-folder.ts';
+import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { Release } from '../../shared/release/release.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -28,6 +27,7 @@ import { AppError, toAppError, toErrorBody } from '../../shared/runtime/errors.t
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { SlotVersion, TrialEnd, UpdatableSlot, UpdateSource } from '../ports.ts';
 import { download, presentBytes } from './download.ts';
 import { hasEnded, type Update, UpdateState } from './update-state.ts';

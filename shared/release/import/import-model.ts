@@ -7,13 +7,13 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { modelName } from '../../contract/names.ts';
-import type { TaskName } from '../../contract/tasks.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
 import { AppError, systemCode } from '../../runtime/errors.ts';
 import { tryParseJson } from '../../runtime/json.ts';
-import type { Variant } from '../choices.ts';
-import { type ModelFolder, openModelFolder, SPEC_FILE, versionFilesOf } from '../model-folder.ts';
-import { type ModelSpec, modelSpec } from '../model-spec.ts';
+import type { TaskName } from '../../tasks/tasks.ts';
+import type { Variant } from '../folder/choices.ts';
+import { type ModelFolder, openModelFolder, SPEC_FILE, versionFilesOf } from '../folder/model-folder.ts';
+import { type ModelSpec, modelSpec } from '../folder/model-spec.ts';
 import { besideGraph, chooseGraphs, type SourceFile, smallFiles } from './choose-files.ts';
 import { type Described, describeModel, notesOf, type Said } from './describe-model.ts';
 import { checkGraphs, checkOperators, externalFilesOf } from './graph-check.ts';
