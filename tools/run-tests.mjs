@@ -19,7 +19,8 @@ const OUT = join(DIST, `test-${process.pid}`);
 /** What tests start as processes of their own (test/support/from-source.ts). */
 const SCRIPTS = /^(support\/child-[a-z-]+|integration\/runner\/doomed-parent)\.ts$/;
 const FILES_AT_A_TIME = 4;
-const FILE_TIMEOUT_MS = 300_000;
+/** A file of full tests may run others on several Nodes, beside whatever else keeps the machine busy. */
+const FILE_TIMEOUT_MS = isFull ? 900_000 : 300_000;
 
 /**
  * Tests find their fixtures, and the sources their installation, from where the source lies.
