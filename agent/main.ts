@@ -217,7 +217,7 @@ async function run(
     updater.want(models);
   };
   uplink.onReply((id, reply, roundTripMs) => {
-    for (const pipeline of pipelines.values()) pipeline.onReply(id, reply, roundTripMs);
+    pipelines.get(outbox.find(id)?.pipeline ?? '')?.onReply(id, reply, roundTripMs);
   });
   uplink.onChange((online) => {
     for (const router of routers.values()) router.linkChanged(online);

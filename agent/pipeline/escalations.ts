@@ -119,7 +119,7 @@ export class Escalations {
     else if (meanwhile !== 'never') this.#showLocal(request.id, meanwhile);
   }
 
-  /** A final reply of the hub, whenever it comes; one for another pipeline is not ours. */
+  /** A final reply of the hub to a request of this pipeline, whenever it comes, and maybe once more. */
   onReply(id: string, reply: CloudReply, roundTripMs: number): void {
     if (this.#isAsked(id)) this.#inBackground(this.#takeReply(id, reply, roundTripMs));
   }
