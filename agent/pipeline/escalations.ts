@@ -15,7 +15,7 @@
 import type { Capture } from '../../shared/contract/capture.ts';
 import type { Result } from '../../shared/contract/result.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, ERRORS, type ErrorBody } from '../../shared/runtime/errors.ts';
+import { AppError, type ErrorBody, toErrorBody } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { type LossOptions, lossOf } from '../../shared/tasks/loss.ts';
@@ -229,7 +229,7 @@ export class Escalations {
   async #giveUp(id: string, code: 'EXPIRED' | 'DROPPED'): Promise<void> {
     this.#ending.add(id);
     try {
-      const error = { code, message: ERRORS[code].meaning };
+      const error = toErrorBody(new AppError(code));
       const known = await this.#known(id).catch(() => undefined);
       const isAudit = known?.ask.background === true;
       const subject = known?.subject ?? this.#subjectOf({ id, label: null });

@@ -20,7 +20,7 @@ import { temporaryFolder } from '../../support/fixed.ts';
 import { outrider } from '../../support/programs.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const SOURCES = ['agent', 'cloud', 'shared', 'tools', 'bin', 'package.json', 'package-lock.json'];
+const SOURCES = ['agent', 'cli', 'cloud', 'shared', 'tools', 'bin', 'package.json', 'package-lock.json'];
 const COMMANDS = 'cli/command-line.ts';
 const SENTENCE = 'Small models on devices, big models in the cloud, one answer.';
 
