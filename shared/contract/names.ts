@@ -1,7 +1,7 @@
 /** The names that people and topics use, checked once, at the border. */
 import { z } from 'zod';
 
-/** Device and hub ids are topic levels: no `+`, `#`, `/` (LINK.md 3). */
+/** Device and hub ids are topic levels: no `+`, `#`, `/` (docs/design/link.md 3). */
 export const deviceId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'letters, digits, _ and -, at most 64');
 /** A pipeline's name stands in addresses and metric labels. */
 export const pipelineName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'letters, digits, _ and -, at most 64');

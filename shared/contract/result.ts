@@ -1,4 +1,4 @@
-/** The one shape of an answer, everywhere the same (DESIGN.md 7). */
+/** The one shape of an answer, everywhere the same (docs/protocol.md#results). */
 import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
 import { modelRef, pipelineName, requestId } from './names.ts';

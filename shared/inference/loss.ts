@@ -1,4 +1,6 @@
-/** How much the local answer differs from the cloud's, 0..1: what the promise of agreement is about (ROUTER.md 3). */
+/**
+ * How much the local answer differs from the cloud's, 0..1: what the promise of agreement is about (docs/design/router.md 3).
+ */
 import { z } from 'zod';
 import {
   detectionAnswer,

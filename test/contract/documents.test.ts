@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { brokenCitations, writtenFiles } from '../support/citations.ts';
 import { documents } from '../support/documents.ts';
 
 for (const [path, content] of Object.entries(documents())) {
@@ -9,25 +10,26 @@ for (const [path, content] of Object.entries(documents())) {
   });
 }
 
-test('every path that the documents name exists', () => {
-  const pages = [
-    'README.md',
-    'CONTRIBUTING.md',
-    ...readdirSync('docs')
-      .filter((name) => name.endsWith('.md'))
-      .map((name) => `docs/${name}`),
-  ];
-  const missing = pages.flatMap((page) => {
-    const named = readFileSync(page, 'utf8').matchAll(
-      /`((?:agent|cloud|shared|models|test|docs|bin|deploy)\/[A-Za-z0-9._/-]+)`|\]\((?!https?:|#)([^)#]+)[^)]*\)/g,
-    );
-    return [...named]
-      .map(
-        ([, code, link]) =>
-          code ?? (page.startsWith('docs/') && link !== undefined ? `docs/${link}` : link) ?? '',
-      )
-      .filter((path) => !path.includes('*') && !path.includes('NNNN') && !existsSync(path))
-      .map((path) => `${page}: ${path}`);
-  });
-  assert.deepEqual(missing, []);
+test('every page, section, decision, path and link that is cited exists', () => {
+  const broken = writtenFiles().flatMap((path) =>
+    brokenCitations(path, readFileSync(path, 'utf8')).map((cited) => `${path}: ${cited}`),
+  );
+  assert.deepEqual(broken, []);
+});
+
+test('a citation that leads nowhere is found', () => {
+  const page = 'docs/design/router.md';
+  assert.deepEqual(
+    brokenCitations('a.ts', `/** So it is (${page} 2.3, 2.4 and 4.1; ${page}#28-edge-cases). */`),
+    [],
+  );
+  assert.deepEqual(brokenCitations('a.ts', `// measured (${page}\n  // 2.99).`), [`${page} 2.99`]);
+  assert.deepEqual(brokenCitations('a.ts', `/** ${page}#nowhere */`), [`${page}#nowhere`]);
+  assert.deepEqual(brokenCitations('a.ts', `/** docs/${'gone'}.md 1 */`), [`docs/${'gone'}.md 1`]);
+  assert.deepEqual(brokenCitations('a.ts', `// docs/decisions/${9999}`), [`docs/decisions/${9999}`]);
+  assert.deepEqual(brokenCitations('a.py', `# ${'LINK'}.md 4`), [`${'LINK'}.md`]);
+  assert.deepEqual(brokenCitations('README.md', `[a](docs/${'none'}.png), \`agent/none.ts\``), [
+    `](docs/${'none'}.png)`,
+    'agent/none.ts',
+  ]);
 });
