@@ -5,14 +5,15 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 
-const SOURCES = /\.(?:ts|js|mjs|cjs|py|md|ya?ml|css|html|conf|sh)$/;
-const NOT_READ = new Set(['node_modules', 'fixtures', 'dist', 'data', '.git']);
+const SOURCES = /^Dockerfile$|\.(?:ts|js|mjs|cjs|py|md|ya?ml|css|html|conf|sh)$/;
+/** Installed, built, written by programs, or input of tests; and hidden folders but GitHub's. */
+const NOT_READ = /^(?:node_modules|fixtures|dist|data|coverage|bench-results|\.(?!github$).*)$/;
 
 /** Paths of all that people write here: code, recipes, tests, pages. */
 export function writtenFiles(folder = '.'): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = normalize(join(folder, entry.name));
-    if (entry.isDirectory()) return NOT_READ.has(entry.name) ? [] : writtenFiles(path);
+    if (entry.isDirectory()) return NOT_READ.test(entry.name) ? [] : writtenFiles(path);
     return SOURCES.test(entry.name) ? [path] : [];
   });
 }
