@@ -66,6 +66,7 @@ export const failure = z.object({
   id: requestId,
   pipeline: pipelineName,
   error: z.object({ code: z.enum(ERROR_CODES), message: z.string() }),
+  /** Where it came from, as its feed names it; null for HTTP. */
   input: z.string().nullable(),
   atMs: z.number(),
 });

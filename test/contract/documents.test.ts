@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { parse } from 'yaml';
+import { configFile } from '../../agent/config.ts';
+import { program } from '../../shared/cli/command-line.ts';
 import { brokenCitations, writtenFiles } from '../support/citations.ts';
+import { helpOf } from '../support/command-line-page.ts';
 import { documents } from '../support/documents.ts';
 
 for (const [path, content] of Object.entries(documents())) {
@@ -15,6 +19,77 @@ test('every page, section, decision, path and link that is cited exists', () => 
     brokenCitations(path, readFileSync(path, 'utf8')).map((cited) => `${path}: ${cited}`),
   );
   assert.deepEqual(broken, []);
+});
+
+test('every example of docs/configuration.md is taken', () => {
+  const rows = readFileSync('docs/configuration.md', 'utf8').matchAll(
+    /^\| `([\w.[\]]+)` \| .* \| `(.*)` \| (.*) \|$/gm,
+  );
+  const examples = [...rows].map(([, key = '', example = '', meaning]) => ({
+    key: ofPipeline(key) ? `pipelines[].${key}` : key,
+    example: parse(example.replaceAll('\\|', '|')),
+    type: /Only with `type: (\w+)`/.exec(meaning ?? '')?.[1],
+  }));
+  assert.ok(examples.length > 50);
+  for (const { key, example, type } of examples) {
+    const config = {
+      pipelines: [
+        {
+          name: 'gate',
+          task: 'image-classification',
+          edge: 'small',
+          feed: { type: 'folder', path: 'pictures', repeat: { pace: '1s' } },
+          route: { price: { currency: 'EUR' } },
+          sinks: [
+            type === 'mqtt'
+              ? { type, url: 'mqtt://broker', topic: 'gate' }
+              : { type: 'file', path: 'gate.ndjson' },
+          ],
+        },
+      ],
+    };
+    put(config, key.replaceAll('[]', '.0').split('.'), example);
+    assert.deepEqual(configFile.safeParse(config).error?.issues ?? [], [], key);
+  }
+});
+
+const ofPipeline = (key: string): boolean =>
+  !['device', 'hub', 'dataDir', 'link', 'sync', 'outbox', 'pipelines'].includes(key.split('.')[0] ?? '');
+
+function put(into: object, [key = '', ...rest]: readonly string[], value: unknown): void {
+  const record = into as Record<string, unknown>;
+  if (rest.length === 0) record[key] = value;
+  else {
+    record[key] ??= {};
+    put(record[key] as object, rest, value);
+  }
+}
+
+test('every command that a page shows exists, with its options', () => {
+  const shown = ['README.md', ...readdirSync('docs').map((name) => `docs/${name}`)]
+    .filter((path) => path.endsWith('.md') && path !== 'docs/cli.md')
+    .flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/npx outrider ([a-z][^`\n|]*)/g)].map(([, line = '']) => ({
+        path,
+        line,
+      })),
+    );
+  assert.ok(shown.length > 40);
+  for (const { path, line } of shown) {
+    const words = line.split(/\s+/);
+    let command = program;
+    let name = 'outrider';
+    for (const word of words) {
+      const next = command.commands.find((one) => one.name() === word);
+      if (!next) break;
+      command = next;
+      name = `${name} ${word}`;
+    }
+    assert.notEqual(command, program, `${path}: ${line}`);
+    const help = helpOf(command, name);
+    for (const flag of line.match(/(?<=\s)--[a-z-]+/g) ?? [])
+      assert.ok(help.includes(`${flag} `), `${path}: ${name} has no ${flag}`);
+  }
 });
 
 test('a citation that leads nowhere is found', () => {
