@@ -88,22 +88,25 @@ interface Parameter {
 
 interface Reply {
   readonly what: string;
-  /** By content type; none: no body. */
-  readonly content?: Readonly<Record<string, SchemaName | z.ZodType>>;
+  /** None: no body. */
+  readonly content?: Content;
 }
+
+/** By content type; several: one of them. */
+type Content = Readonly<Record<string, SchemaName | readonly SchemaName[] | z.ZodType>>;
 
 export interface Operation {
   readonly method: 'get' | 'post' | 'delete';
   readonly path: string;
   readonly summary: string;
   readonly query?: readonly Parameter[];
-  readonly body?: Readonly<Record<string, SchemaName | z.ZodType>>;
+  readonly body?: Content;
   readonly replies: Readonly<Record<string, Reply>>;
   /** Answers without a key off loopback, too. */
   readonly isOpen?: boolean;
 }
 
-const json = (name: SchemaName): Readonly<Record<string, SchemaName>> => ({ 'application/json': name });
+const json = (...names: SchemaName[]): Content => ({ 'application/json': names });
 const bytes = z.string();
 
 export const AGENT_OPERATIONS: readonly Operation[] = [
@@ -136,7 +139,7 @@ export const AGENT_OPERATIONS: readonly Operation[] = [
     replies: {
       200: {
         what: 'The stream; a reader that is too slow is cut off',
-        content: { 'text/event-stream': 'Result' },
+        content: { 'text/event-stream': ['Result', 'FailedInput'] },
       },
     },
   },
@@ -145,7 +148,7 @@ export const AGENT_OPERATIONS: readonly Operation[] = [
     path: '/v1/results/{id}',
     summary: 'The newest Result of a request: of the last 1,000 and of all open ones',
     replies: {
-      200: { what: 'The Result, or the failure', content: json('Result') },
+      200: { what: 'The Result, or the failure', content: json('Result', 'FailedInput') },
       202: { what: 'Accepted, not answered yet', content: json('Accepted') },
     },
   },
@@ -303,18 +306,15 @@ function describe({ method, path, summary, query = [], body, replies, isOpen }: 
   };
 }
 
-const contentOf = (content: Readonly<Record<string, SchemaName | z.ZodType>>) =>
-  Object.fromEntries(
-    Object.entries(content).map(([type, schema]) => [
-      type,
-      {
-        schema:
-          typeof schema === 'string'
-            ? { $ref: `#/components/schemas/${schema}` }
-            : bare(z.toJSONSchema(schema, SCHEMA)),
-      },
-    ]),
-  );
+const contentOf = (content: Content) =>
+  Object.fromEntries(Object.entries(content).map(([type, schema]) => [type, { schema: schemaOf(schema) }]));
+
+function schemaOf(schema: Content[string]): object {
+  if (typeof schema === 'string') return { $ref: `#/components/schemas/${schema}` };
+  if (schema instanceof z.ZodType) return bare(z.toJSONSchema(schema, SCHEMA));
+  const [only, ...others] = schema;
+  return only !== undefined && others.length === 0 ? schemaOf(only) : { oneOf: schema.map(schemaOf) };
+}
 
 function page(generated: string): string {
   const pages = new SchemaPages();
