@@ -2,10 +2,28 @@
 
 const sibling = (side) => ({
   name: `${side}-parts-do-not-meet`,
-  comment: `A folder of ${side}/ declares the port it needs in ports.ts; main.ts plugs it.`,
+  comment: `A folder of ${side}/ declares the port it needs in ports.ts; main.ts and ${side}/wiring plug it.`,
   severity: 'error',
-  from: { path: `^${side}/([^/]+)/.+` },
+  from: { path: `^${side}/([^/]+)/.+`, pathNot: `^${side}/wiring/` },
   to: { path: `^${side}/[^/]+/.+`, pathNot: `^${side}/$1/` },
+});
+
+/** The floor, from the ground up; a layer imports those below it. */
+const LAYERS = ['runtime', 'tasks', 'contract', 'release', 'inference'];
+
+const layer = (name, index) => ({
+  name: `${name}-knows-what-is-below`,
+  severity: 'error',
+  from: { path: `^shared/${name}/` },
+  to: { path: `^shared/(?!(${LAYERS.slice(0, index + 1).join('|')})/)` },
+});
+
+/** Of the floor, and beside its layers. */
+const alone = (name) => ({
+  name: `${name}-stands-on-runtime-alone`,
+  severity: 'error',
+  from: { path: `^shared/${name}/` },
+  to: { path: `^shared/(?!(runtime|${name})/)` },
 });
 
 /** An npm package that touches the world has one owner. */
@@ -16,77 +34,79 @@ const owner = (name, pkg, files) => ({
   to: { path: pkg },
 });
 
-/** What loads native code, or is reached only through it. */
-const NATIVE = 'session|image|text-graph|generation|decoder|generate-tokens|speech/(ctc|whisper)|tasks/.+';
+/** Rooms that load native code, or are reached only through it: the runner's own. */
+const RUNNER_ROOMS = 'detection|generation|graph|labels|picture|speech|tasks|tensor|text|tokenizer';
 
 const npm = (name) => `^(node_modules/)?${name}(/|$)`;
 
 export default {
   forbidden: [
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
-    { name: 'agent-not-cloud', severity: 'error', from: { path: '^agent/' }, to: { path: '^cloud/' } },
-    { name: 'cloud-not-agent', severity: 'error', from: { path: '^cloud/' }, to: { path: '^agent/' } },
+    {
+      name: 'agent-on-the-floor',
+      severity: 'error',
+      from: { path: '^agent/' },
+      to: { path: '^(cli|cloud)/' },
+    },
+    {
+      name: 'cloud-on-the-floor',
+      severity: 'error',
+      from: { path: '^cloud/' },
+      to: { path: '^(agent|cli)/' },
+    },
+    {
+      name: 'cli-on-the-floor',
+      comment:
+        'It replays the agent’s own router (`outrider route simulate`), and knows nothing else of the two programs.',
+      severity: 'error',
+      from: { path: '^cli/' },
+      to: { path: '^(agent/(?!router/)|cloud/)' },
+    },
     {
       name: 'floor-knows-nobody',
       severity: 'error',
       from: { path: '^shared/' },
-      to: { path: '^(agent|cloud|test|models)/' },
+      to: { path: '^(agent|cli|cloud|models|test|tools)/' },
     },
     sibling('agent'),
     sibling('cloud'),
     {
-      name: 'parts-do-not-know-main',
+      name: 'parts-do-not-know-who-plugs-them',
       severity: 'error',
-      from: { path: '^(agent|cloud)/.+/' },
-      to: { path: '^(agent|cloud)/(main|pipeline)\\.ts$' },
+      from: { path: '^(agent|cloud)/.+/', pathNot: '^(agent|cloud)/wiring/' },
+      to: { path: '^(agent|cloud)/(main\\.ts|wiring/)' },
     },
-    {
-      name: 'runtime-is-lowest',
-      severity: 'error',
-      from: { path: '^shared/runtime/' },
-      to: { path: '^shared/(?!runtime/)' },
-    },
-    {
-      name: 'contract-over-runtime',
-      severity: 'error',
-      from: { path: '^shared/contract/' },
-      to: { path: '^shared/(?!runtime/|contract/)' },
-    },
-    {
-      name: 'release-over-contract',
-      severity: 'error',
-      from: { path: '^shared/release/' },
-      to: { path: '^shared/(?!runtime/|contract/|release/)' },
-    },
-    {
-      name: 'inference-over-release',
-      severity: 'error',
-      from: { path: '^shared/inference/' },
-      to: { path: '^shared/(mqtt|cli)/' },
-    },
-    {
-      name: 'mqtt-stands-alone',
-      severity: 'error',
-      from: { path: '^shared/mqtt/' },
-      to: { path: '^shared/(inference|cli)/' },
-    },
+    ...LAYERS.map(layer),
+    alone('mqtt'),
+    alone('page'),
     {
       name: 'native-only-in-the-runner',
       comment: 'No serving process may load native inference code (docs/architecture.md).',
       severity: 'error',
       from: {
-        path: '^(agent|cloud|shared)/',
-        pathNot: `^shared/inference/(runner-main|${NATIVE})\\.ts$`,
+        path: '^(agent|cli|cloud|shared)/',
+        pathNot: `^shared/inference/(runner/runner-main\\.ts$|(${RUNNER_ROOMS})/)`,
       },
-      to: { path: `^shared/inference/(${NATIVE})\\.ts$` },
+      to: { path: `^shared/inference/(${RUNNER_ROOMS})/` },
     },
-    owner('onnxruntime', npm('onnxruntime-node'), '^shared/inference/session\\.ts$|^(test|node_modules)/'),
+    {
+      name: 'tasks-only-from-the-runner',
+      comment: 'What is common to two tasks lies in a room of its own.',
+      severity: 'error',
+      from: { pathNot: '^shared/inference/(runner/runner-main\\.ts$|tasks/)|^test/' },
+      to: { path: '^shared/inference/tasks/' },
+    },
+    owner(
+      'onnxruntime',
+      npm('onnxruntime-node'),
+      '^shared/inference/graph/session\\.ts$|^(test|node_modules)/',
+    ),
     owner(
       'transformers',
       npm('@huggingface/transformers'),
-      '^shared/inference/generation\\.ts$|^(test|node_modules)/',
+      '^shared/inference/generation/generation\\.ts$|^(test|node_modules)/',
     ),
-    owner('sharp', npm('sharp'), '^shared/inference/image\\.ts$|^(test|node_modules)/'),
+    owner('sharp', npm('sharp'), '^shared/inference/picture/image\\.ts$|^(test|node_modules)/'),
     owner('mqtt', npm('mqtt'), '^shared/mqtt/|^(test|node_modules)/'),
     owner('ws', npm('ws'), '^cloud/broker/|^(test|node_modules)/'),
     owner('x509', npm('@peculiar/x509'), '^shared/runtime/authority\\.ts$|^(test|node_modules)/'),
@@ -98,8 +118,8 @@ export default {
     owner('lowdb', npm('lowdb'), '^cloud/registry/|^(test|node_modules)/'),
     owner('hono', npm('hono'), '^(agent|cloud)/api/|^(test|node_modules)/'),
     owner('hono-server', npm('@hono/node-server'), '^(agent|cloud)/api/|^(test|node_modules)/'),
-    owner('commander', npm('commander'), '^shared/cli/|^node_modules/'),
-    owner('huggingface-hub', npm('@huggingface/hub'), '^shared/cli/import/|^node_modules/'),
+    owner('commander', npm('commander'), '^cli/|^node_modules/'),
+    owner('huggingface-hub', npm('@huggingface/hub'), '^cli/import/|^node_modules/'),
     owner('protobuf', npm('@bufbuild/protobuf'), '^shared/release/import/|^(test|node_modules)/'),
     owner('pino', npm('pino'), '^shared/runtime/logger\\.ts$|^node_modules/'),
     owner('prom-client', npm('prom-client'), '^shared/runtime/metrics\\.ts$|^node_modules/'),

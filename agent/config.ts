@@ -10,14 +10,14 @@ import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limits.ts';
 import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
 import { routeScope } from '../shared/contract/routing.ts';
-import { TASKS, taskName } from '../shared/contract/tasks.ts';
-import { lossOptions } from '../shared/inference/loss.ts';
 import { readPem } from '../shared/runtime/certificate-files.ts';
 import { isDailyWindow } from '../shared/runtime/daily-window.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { isCron } from '../shared/runtime/schedule.ts';
+import { lossOptions } from '../shared/tasks/loss.ts';
+import { TASKS, taskName } from '../shared/tasks/tasks.ts';
 
 export const AGENT_HELP = `Usage: outrider agent [options]
 

@@ -4,12 +4,12 @@ import type { LinkPurpose, LinkUse, ReplyError, ReplyTimingsMs } from '../shared
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
-import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
-import type { Shrinking } from '../shared/inference/runner.ts';
-import type { ModelFolder } from '../shared/release/model-folder.ts';
-import type { CloudCertificate } from '../shared/release/model-spec.ts';
+import type { Shrinking } from '../shared/inference/runner/runner.ts';
+import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
+import type { CloudCertificate } from '../shared/release/folder/model-spec.ts';
 import type { Release } from '../shared/release/release.ts';
 import type { AppError, ErrorBody } from '../shared/runtime/errors.ts';
+import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
 
 /** One input as a feed yields it. */
 export interface FeedItem {

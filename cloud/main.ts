@@ -4,11 +4,11 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
-import { colors } from '../shared/cli/colors.ts';
 import type { Reported } from '../shared/contract/messages.ts';
 import { connectMqtt } from '../shared/mqtt/connect.ts';
 import { writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
 import { systemClock as clock } from '../shared/runtime/clock.ts';
+import { colors } from '../shared/runtime/colors.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { programFile } from '../shared/runtime/installation.ts';
 import type { Lifecycle } from '../shared/runtime/lifecycle.ts';
@@ -16,24 +16,24 @@ import type { Logger } from '../shared/runtime/logger.ts';
 import { isWildcard, urlHost } from '../shared/runtime/loopback.ts';
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { Supervisor } from '../shared/runtime/supervisor.ts';
-import { type Answering, startAnswering } from './answering.ts';
 import { createHubApi } from './api/api.ts';
-import { EventFeed } from './api/event-feed.ts';
-import { SignIns } from './api/sign-in.ts';
+import { SignIns } from './api/frame/sign-in.ts';
 import { Board } from './board/board.ts';
 import { ThumbnailMaker } from './board/thumbnails.ts';
-import { DynsecAccess, type DynsecAccessOptions } from './broker-access/dynsec.ts';
+import { DynsecAccess, type DynsecAccessOptions } from './broker/dynsec.ts';
 import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts';
-import { DeviceNews } from './device-news.ts';
 import type { LocalEngine } from './engine/local-engine.ts';
-import type { HubLink } from './intake/link.ts';
-import { runIntakeOnly } from './intake-only.ts';
+import { DeviceNews } from './events/device-news.ts';
+import { EventFeed } from './events/event-feed.ts';
+import type { HubLink } from './link/link.ts';
 import { showDeviceRoutes } from './metrics.ts';
 import type { DeviceBook } from './ports.ts';
-import { openProgram } from './program.ts';
-import { startPublishing } from './publishing.ts';
 import { Registry } from './registry/registry.ts';
-import type { HubTls } from './tls.ts';
+import { type Answering, startAnswering } from './wiring/answering.ts';
+import { runIntakeOnly } from './wiring/intake-only.ts';
+import { openProgram } from './wiring/program.ts';
+import { startPublishing } from './wiring/publishing.ts';
+import type { HubTls } from './wiring/tls.ts';
 
 async function run(
   config: HubConfig,

@@ -25,9 +25,9 @@ import type {
 } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { Result } from '../shared/contract/result.ts';
-import type { TaskInput, TaskName } from '../shared/contract/tasks.ts';
-import type { OnToken, Runner } from '../shared/inference/runner.ts';
-import type { ModelSpec } from '../shared/release/model-spec.ts';
+import type { OnToken, Runner } from '../shared/inference/runner/runner.ts';
+import type { ModelSpec } from '../shared/release/folder/model-spec.ts';
+import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
 
 /** A request that has been decoded and admitted, from whichever face. */
 export interface InferenceRequest {
@@ -301,6 +301,21 @@ export interface SignedUpdates {
 /** Who wants to know what happens here. */
 export interface EventSink {
   publish(event: HubEvent): void;
+}
+
+/** Server-sent events of what happens here. */
+export interface EventStream {
+  /**
+   * Opens a stream of frames, UTF-8.
+   *
+   * @param options.lastEventId what the reader has seen last; where it is no longer kept, `lost` comes first
+   * @param options.isStillAllowed asked with each heartbeat; a reader that is not is cut off
+   * @throws QUEUE_FULL
+   */
+  open(options: {
+    readonly lastEventId: string | undefined;
+    readonly isStillAllowed: () => boolean;
+  }): ReadableStream<Uint8Array>;
 }
 
 /** The last answers that devices have shared, and the inputs that may be seen. */

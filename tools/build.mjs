@@ -20,9 +20,8 @@ const PROGRAMS = {
   agent: 'agent/main.ts',
   broker: 'cloud/broker/main.ts',
   hub: 'cloud/main.ts',
-  outrider: 'shared/cli/main.ts',
-  'route-simulate': 'agent/route-simulate.ts',
-  runner: 'shared/inference/runner-main.ts',
+  outrider: 'cli/main.ts',
+  runner: 'shared/inference/runner/runner-main.ts',
 };
 /** Files that are read beside the code, at the same path below `dist/pages/`. */
 const PAGE_FOLDERS = ['agent/api/page', 'cloud/dashboard', 'shared/page'];
@@ -78,13 +77,13 @@ async function build() {
   // Built aside and renamed: a program that starts meanwhile finds whole files.
   const aside = mkdtempSync(join(DIST, '.new-'));
   try {
-    const { outrider, 'route-simulate': simulate, ...programs } = PROGRAMS;
+    const { outrider, ...programs } = PROGRAMS;
     const made = await Promise.all([
       esbuild.build({ ...OPTIONS, entryPoints: programs }),
-      // A command loads its own code alone, and both know the same errors.
+      // A command loads its own code alone.
       esbuild.build({
         ...OPTIONS,
-        entryPoints: { outrider, 'route-simulate': simulate },
+        entryPoints: { outrider },
         splitting: true,
         chunkNames: 'outrider-[name]-[hash]',
       }),

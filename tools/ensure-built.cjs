@@ -11,7 +11,7 @@ const { join } = require('node:path');
 const ROOT = join(__dirname, '..');
 /** Beside the built files: the fingerprint of what they were made of. */
 const STAMP = join(ROOT, 'dist', 'made-of.txt');
-const SOURCE_FOLDERS = ['agent', 'cloud', 'shared', 'tools'];
+const SOURCE_FOLDERS = ['agent', 'cli', 'cloud', 'shared', 'tools'];
 /** npm writes the last one whenever it changes an installed package. */
 const SOURCE_FILES = ['package.json', 'package-lock.json', 'node_modules/.package-lock.json'];
 

@@ -19,7 +19,6 @@ const OUT = join(DIST, `test-${process.pid}`);
 /** What tests start as processes of their own (test/support/from-source.ts). */
 const SCRIPTS = /^(support\/child-[a-z-]+|integration\/runner\/doomed-parent)\.ts$/;
 const FILES_AT_A_TIME = 4;
-const FILE_TIMEOUT_MS = 300_000;
 
 /**
  * Tests find their fixtures, and the sources their installation, from where the source lies.
@@ -41,6 +40,8 @@ const sourceAddresses = {
 
 const given = process.argv.slice(2);
 const isFull = given.includes('--full');
+/** A file of full tests may run others on several Nodes, beside whatever else keeps the machine busy. */
+const FILE_TIMEOUT_MS = isFull ? 900_000 : 300_000;
 const flags = given.filter((one) => one.startsWith('-') && one !== '--full');
 const named = given.filter((one) => !one.startsWith('-'));
 const all = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' });

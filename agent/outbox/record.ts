@@ -8,9 +8,9 @@ import { z } from 'zod';
 import { replyError, replyTimingsMs } from '../../shared/contract/messages.ts';
 import { modelRef, requestId } from '../../shared/contract/names.ts';
 import { cloudReason } from '../../shared/contract/result.ts';
-import { taskName } from '../../shared/contract/tasks.ts';
 import { AppError, ERROR_CODES } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
+import { taskName } from '../../shared/tasks/tasks.ts';
 
 const localAnswer = z.object({
   output: z.unknown(),

@@ -3,7 +3,7 @@
  * decisions that wait for their replies, and what has come of it so far.
  */
 import type { DriftKind, RouteAlarm, RouteEvidence, Standing } from '../../shared/contract/routing.ts';
-import type { CloudCertificate } from '../../shared/release/model-spec.ts';
+import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { AskOutcome } from '../ports.ts';
 import { AgreementMeter } from './agreement-meter.ts';

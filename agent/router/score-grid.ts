@@ -4,7 +4,7 @@
  * share their bets, so it may depend on the data (docs/design/router.md 2.3).
  */
 import { z } from 'zod';
-import { ROUTE_SCORE_FLOOR } from '../../shared/inference/classification.ts';
+import { ROUTE_SCORE_FLOOR } from '../../shared/tasks/classification.ts';
 import { pack, packed, unpackCounts, unpackNumbers } from './packed.ts';
 
 /** Thresholds of a grid; with 50 scores to draw them from, more would say nothing new. */

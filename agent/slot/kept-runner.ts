@@ -1,13 +1,13 @@
 /** Local inference of one model version: holds its runner, starts it again when it ends, and answers MODEL_NOT_LOADED meanwhile. */
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { TaskInput } from '../../shared/contract/tasks.ts';
-import type { Runner, RunnerOptions, Shrinking, StartRunner } from '../../shared/inference/runner.ts';
+import type { Runner, RunnerOptions, Shrinking, StartRunner } from '../../shared/inference/runner/runner.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { TaskInput } from '../../shared/tasks/tasks.ts';
 import type { LocalAnswer, LocalModel } from '../ports.ts';
 
 export interface KeptRunnerOptions {

@@ -11,15 +11,15 @@
  * A      | B         | discard            -> A      | –
  */
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { TaskInput } from '../../shared/contract/tasks.ts';
-import type { Runner, RunnerOptions, Shrinking, StartRunner } from '../../shared/inference/runner.ts';
-import type { ModelFolder } from '../../shared/release/model-folder.ts';
+import type { Runner, RunnerOptions, Shrinking, StartRunner } from '../../shared/inference/runner/runner.ts';
+import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { median } from '../../shared/runtime/median.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { TaskInput } from '../../shared/tasks/tasks.ts';
 import type { LocalAnswer, LocalModel, SlotVersion, TrialEnd, UpdatableSlot } from '../ports.ts';
 import { KeptRunner } from './kept-runner.ts';
 import { Trial } from './trial.ts';

@@ -16,11 +16,11 @@
  * stop that was asked for, `trying` and `trial` are `staged`. What was rolled back is not tried again until another version is
  * desired. Until `committed` nothing of the version before is removed.
  */
+
 import { mkdir } from 'node:fs/promises';
 import type { UpdatePhase, UpdateReport } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { TaskName } from '../../shared/contract/tasks.ts';
-import type { ModelFolder } from '../../shared/release/model-folder.ts';
+import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { Release } from '../../shared/release/release.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -28,6 +28,8 @@ import { AppError, toAppError, toErrorBody } from '../../shared/runtime/errors.t
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { within } from '../../shared/runtime/within.ts';
+import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { SlotVersion, TrialEnd, UpdatableSlot, UpdateSource } from '../ports.ts';
 import { download, presentBytes } from './download.ts';
 import { hasEnded, type Update, UpdateState } from './update-state.ts';
@@ -127,7 +129,7 @@ export class Updater implements Part {
     this.#stopping.abort();
     this.#cancelAgain();
     // A hub that hangs is not waited for: what is on disk is enough to go on from.
-    await Promise.race([this.#work, this.#o.clock.sleep(STOP_MS)]);
+    if (this.#work) await within(this.#o.clock, STOP_MS, this.#work);
   }
 
   /** What the hub wants now. Returns at once. */

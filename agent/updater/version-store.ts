@@ -6,7 +6,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { VersionFile } from '../../shared/contract/admin.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
-import { type ModelFolder, openModelFolder } from '../../shared/release/model-folder.ts';
+import { type ModelFolder, openModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { Release } from '../../shared/release/release.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';

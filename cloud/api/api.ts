@@ -19,6 +19,7 @@ import type {
   DesiredBook,
   DeviceAdmin,
   DeviceCredentials,
+  EventStream,
   HubAuthority,
   Inferencer,
   KeyBook,
@@ -32,21 +33,27 @@ import type {
   UsageLedger,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
-import { BodyReader } from './body.ts';
-import { createDeviceApi } from './device.ts';
-import { DOCS_STYLE_SOURCE } from './docs-page.ts';
-import { type Api, patternOf, routesIn } from './endpoint.ts';
-import type { EventFeed } from './event-feed.ts';
-import { COOKIE, type HubEnv, huggingFaceError, openInferenceError, problem, type Welcome } from './face.ts';
-import { createGuards } from './guards.ts';
+import { createDeviceApi } from './device/self.ts';
+import { createUpdateApi } from './device/updates.ts';
+import { BodyReader } from './frame/body.ts';
+import { type Api, patternOf, routesIn } from './frame/endpoint.ts';
+import {
+  COOKIE,
+  type HubEnv,
+  huggingFaceError,
+  openInferenceError,
+  problem,
+  type Welcome,
+} from './frame/face.ts';
+import { createGuards } from './frame/guards.ts';
+import { RateBound } from './frame/rate-bound.ts';
+import type { SignIns } from './frame/sign-in.ts';
 import { createHealthApi } from './health.ts';
-import { createHuggingFaceApi } from './hugging-face.ts';
-import { createOpenInferenceApi } from './open-inference.ts';
-import { createAssetApi, readPages } from './page.ts';
-import { mountPages } from './pages.ts';
-import { RateBound } from './rate-bound.ts';
-import type { SignIns } from './sign-in.ts';
-import { createUpdateApi } from './updates.ts';
+import { createHuggingFaceApi } from './hugging-face/hugging-face.ts';
+import { createOpenInferenceApi } from './open-inference/open-inference.ts';
+import { DOCS_STYLE_SOURCE } from './pages/docs-page.ts';
+import { createAssetApi, readPages } from './pages/page.ts';
+import { mountPages } from './pages/pages.ts';
 
 export interface HubApiOptions {
   readonly hubId: string;
@@ -66,8 +73,7 @@ export interface HubApiOptions {
   readonly publisher: Publisher;
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;
-  /** Started and stopped by who made it. */
-  readonly events: EventFeed;
+  readonly events: EventStream;
   readonly board: ResultBoard;
   readonly signIns: SignIns;
   /** Why the hub cannot answer now; undefined when it can. */

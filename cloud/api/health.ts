@@ -1,8 +1,8 @@
 /** `/healthz` and `/readyz`: for whatever watches the process; they answer without a key. */
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { z } from 'zod';
-import { type Api, json, mount } from './endpoint.ts';
-import { OPEN } from './guards.ts';
+import { type Api, json, mount } from './frame/endpoint.ts';
+import { OPEN } from './frame/guards.ts';
 
 /** @param ready why the hub cannot answer now; undefined when it can */
 export function createHealthApi(ready: () => string | undefined): Api {

@@ -15,7 +15,7 @@
  * A suspect is prepared and run with nothing beside it, so that an input that kills runners cannot take others along twice. One whose
  * tokens are heard as they come runs alone, and is never run again once it has said something.
  */
-import type { CallControl, Outcome, Prepared } from '../../shared/inference/runner.ts';
+import type { CallControl, Outcome, Prepared } from '../../shared/inference/runner/runner.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Engine, InferenceReply, InferenceRequest, ModelLease } from '../ports.ts';

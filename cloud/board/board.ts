@@ -6,7 +6,7 @@
  */
 import type { BoardEntry } from '../../shared/contract/admin.ts';
 import type { Result } from '../../shared/contract/result.ts';
-import { TASKS } from '../../shared/contract/tasks.ts';
+import { TASKS } from '../../shared/tasks/tasks.ts';
 import type { DeviceBook, EventSink, ResultBoard, SharedInput } from '../ports.ts';
 import type { ThumbnailMaker } from './thumbnails.ts';
 

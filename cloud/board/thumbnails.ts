@@ -2,7 +2,7 @@
  * Small pictures of shared inputs, made in the runner that has just answered them: no serving process decodes a picture. It must
  * never slow an answer, so it makes one at a time and lets go of what comes meanwhile.
  */
-import type { Shrinking } from '../../shared/inference/runner.ts';
+import type { Shrinking } from '../../shared/inference/runner/runner.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Engine, SharedInput } from '../ports.ts';
 

@@ -10,7 +10,7 @@
  * loaded     | new version, room needed, stop -> retired: ends when its last lease is given back
  */
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { Runner, RunnerOptions, StartRunner } from '../../shared/inference/runner.ts';
+import type { Runner, RunnerOptions, StartRunner } from '../../shared/inference/runner/runner.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';

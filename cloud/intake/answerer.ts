@@ -1,11 +1,11 @@
 /** From an admitted request to the frame that answers it: the input is checked, the model runs, and a failure is a frame too. */
 import { encodeEnvelope } from '../../shared/contract/envelope.ts';
 import type { ReplyError, ReplyHeader, RequestHeader } from '../../shared/contract/messages.ts';
-import { TASKS, type TaskInput } from '../../shared/contract/tasks.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, isAppError, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { TASKS, type TaskInput } from '../../shared/tasks/tasks.ts';
 import type { InferenceReply, Inferencer, ModelCatalog, UsageLine } from '../ports.ts';
 import { type DeviceRequest, failureFrame } from './request.ts';
 import type { SetAside } from './set-aside.ts';

@@ -1,8 +1,8 @@
 /** The models of a folder and nothing more: for a hub that answers devices and keeps no records. */
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { TaskName } from '../../shared/contract/tasks.ts';
-import type { ModelFolder } from '../../shared/release/model-folder.ts';
+import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog } from '../ports.ts';
 
 export class FolderCatalog implements ModelCatalog {

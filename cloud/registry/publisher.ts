@@ -16,14 +16,14 @@ import {
 } from '../../shared/contract/admin.ts';
 import { MAX_VERSION_FILES } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import { pictureNeedOf } from '../../shared/inference/picture-need.ts';
 import type { BlobStore } from '../../shared/release/blob-store.ts';
 import {
   type ModelFolder,
   openModelFolder,
   SPEC_FILE,
   versionFilesOf,
-} from '../../shared/release/model-folder.ts';
+} from '../../shared/release/folder/model-folder.ts';
+import { pictureNeedOf } from '../../shared/release/folder/picture-need.ts';
 import type { Release } from '../../shared/release/release.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toErrorBody } from '../../shared/runtime/errors.ts';

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { deployPolicy, keyScope, versionFile } from '../../shared/contract/admin.ts';
 import { pictureNeed, reported } from '../../shared/contract/messages.ts';
 import { deviceId, digest, modelName, modelVersion } from '../../shared/contract/names.ts';
-import { taskName } from '../../shared/contract/tasks.ts';
+import { taskName } from '../../shared/tasks/tasks.ts';
 
 const storedDevice = z.object({
   secretSha256: digest,

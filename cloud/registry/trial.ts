@@ -1,7 +1,8 @@
 /** Tries a version that somebody offers in a throw-away runner: a model is data from outside, and this is the first time that it runs. */
-import type { StartRunner } from '../../shared/inference/runner.ts';
-import { selfTest } from '../../shared/inference/self-test.ts';
-import type { ModelFolder } from '../../shared/release/model-folder.ts';
+
+import { selfTest } from '../../shared/inference/proof/self-test.ts';
+import type { StartRunner } from '../../shared/inference/runner/runner.ts';
+import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode, toAppError } from '../../shared/runtime/errors.ts';
 

@@ -1,10 +1,10 @@
 /** The admin HTTP API's records: the hub answers with them, the command line reads them. */
 import { z } from 'zod';
+import { taskName } from '../tasks/tasks.ts';
 import { MAX_VERSION_FILES } from './limits.ts';
 import { reported, telemetry } from './messages.ts';
 import { deviceId, digest, innerPath, modelName, modelVersion } from './names.ts';
 import { answer, failure } from './result.ts';
-import { taskName } from './tasks.ts';
 
 export const keyScope = z.enum(['admin', 'infer', 'metrics']);
 export type KeyScope = z.infer<typeof keyScope>;

@@ -3,7 +3,7 @@
  * whoever has recorded another system, and by newer versions: unknown keys are passed over.
  */
 import { z } from 'zod';
-import { taskName } from './tasks.ts';
+import { taskName } from '../tasks/tasks.ts';
 
 export const capture = z
   .object({

@@ -5,7 +5,6 @@
 import { z } from 'zod';
 import { AppError } from '../runtime/errors.ts';
 import { tryParseJson } from '../runtime/json.ts';
-import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
 import {
   CONTENT_TYPES,
   type InputKind,
@@ -13,7 +12,8 @@ import {
   TASKS,
   type TaskInput,
   type TaskName,
-} from './tasks.ts';
+} from '../tasks/tasks.ts';
+import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
 
 /** The JSON that says an input: a text, a file as base64, or the task's own document. */
 export const jsonBody = z.looseObject({

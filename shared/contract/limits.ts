@@ -10,14 +10,6 @@ export const MAX_CONTENT_TYPE_CHARACTERS = 255;
 export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 /** Chunks that may be on their way unacknowledged (docs/design/link.md 2). */
 export const CHUNK_WINDOW = 8;
-/** Largest picture file that anybody takes in. */
-export const MAX_IMAGE_BYTES = 64 * 1024 * 1024;
-/** Largest text that anybody takes in; models cut at their own length, this only stops abuse. */
-export const MAX_TEXT_BYTES = 1024 * 1024;
-/** Largest sound file that anybody takes in: half an hour of 16 kHz PCM. */
-export const MAX_AUDIO_BYTES = 64 * 1024 * 1024;
-/** Largest tensors that anybody takes in, all of a request together. */
-export const MAX_TENSOR_BYTES = 64 * 1024 * 1024;
 /** When a request may be given up, unless the pipeline says otherwise: 24 h. */
 export const DEFAULT_EXPIRES_MS = 24 * 3_600_000;
 /** When the asker gets an answer, the local one if need be. */

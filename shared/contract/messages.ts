@@ -4,10 +4,10 @@
  */
 import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
+import { taskName } from '../tasks/tasks.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
 import { deviceId, digest, modelName, modelRef, pipelineName, requestId } from './names.ts';
 import { routeEvidence } from './routing.ts';
-import { taskName } from './tasks.ts';
 
 /** Device -> hub, on `infer`. Times are milliseconds left, not a time of day: device clocks lie. */
 export const requestHeader = z.object({

@@ -1,9 +1,9 @@
 /** The agent's outbox as its own HTTP API tells of it: the command line reads these. */
 import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
+import { taskName } from '../tasks/tasks.ts';
 import { pipelineName, requestId } from './names.ts';
 import { cloudReason } from './result.ts';
-import { taskName } from './tasks.ts';
 
 export const outboxItem = z.object({
   id: requestId,

@@ -1,8 +1,8 @@
 /** The one shape of an answer, everywhere the same (docs/protocol.md#results). */
 import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
+import { taskName } from '../tasks/tasks.ts';
 import { modelRef, pipelineName, requestId } from './names.ts';
-import { taskName } from './tasks.ts';
 
 /** Why the edge answered. */
 export const edgeReason = z.enum([

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { VersionFile } from '../contract/admin.ts';
 import { digest, type ModelRef, modelName, modelVersion } from '../contract/names.ts';
-import { taskName } from '../contract/tasks.ts';
+import { taskName } from '../tasks/tasks.ts';
 
 /** What stands beside length and hash of each target (TUF 4.5, "custom"). */
 export const targetCustom = z.object({

@@ -11,19 +11,19 @@ import { ResultStore } from '../../agent/api/result-store.ts';
 import { ApiServer } from '../../agent/api/server.ts';
 import { createAgentMetrics } from '../../agent/metrics.ts';
 import { DiskOutbox } from '../../agent/outbox/outbox.ts';
-import { Pipeline } from '../../agent/pipeline.ts';
+import { Pipeline } from '../../agent/pipeline/pipeline.ts';
 import type { Uplink } from '../../agent/ports.ts';
 import { Fanout } from '../../agent/sink/fanout.ts';
 import { Slot } from '../../agent/slot/slot.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
-import { classification } from '../../shared/contract/task-schemas.ts';
-import { startRunner } from '../../shared/inference/runner-process.ts';
-import { selfTest } from '../../shared/inference/self-test.ts';
-import { type ModelFolder, openModelFolder } from '../../shared/release/model-folder.ts';
+import { selfTest } from '../../shared/inference/proof/self-test.ts';
+import { startRunner } from '../../shared/inference/runner/runner-process.ts';
+import { type ModelFolder, openModelFolder } from '../../shared/release/folder/model-folder.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
+import { classification } from '../../shared/tasks/task-schemas.ts';
 import { routerWith } from '../support/routing.ts';
 import {
   type BenchReport,

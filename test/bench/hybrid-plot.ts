@@ -1,5 +1,5 @@
 /** Draws docs/hybrid.svg: accuracy against the share escalated, one panel a pair. */
-import { BLUE, drawSvg, ESCALATED_AXIS, INK } from '../../shared/cli/svg-plot.ts';
+import { BLUE, drawSvg, ESCALATED_AXIS, INK } from '../../cli/simulate/svg-plot.ts';
 import type { Point } from './hybrid-curve.ts';
 
 export interface PairCurve {

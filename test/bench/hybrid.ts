@@ -5,12 +5,12 @@
  * node --import tsx test/bench/hybrid.ts --data DATA
  */
 import { parseArgs } from 'node:util';
-import { askModel } from '../../models/recipes/measure/answers.ts';
-import { runTool } from '../../models/recipes/measure/command.ts';
-import { readExamples } from '../../models/recipes/measure/examples.ts';
-import { lossOf } from '../../shared/inference/loss.ts';
 import { writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { lossOf } from '../../shared/tasks/loss.ts';
+import { askModel } from '../../tools/measure/answers.ts';
+import { runTool } from '../../tools/measure/command.ts';
+import { readExamples } from '../../tools/measure/examples.ts';
 import { inTree } from './harness.ts';
 import { type Compared, hybridCurve, pointAt } from './hybrid-curve.ts';
 import { hybridPage, type PairFigures } from './hybrid-page.ts';

@@ -3,8 +3,8 @@
  * whether it works: its figures mean nothing.
  */
 import { parseArgs } from 'node:util';
-import { runTool } from '../../models/recipes/measure/command.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { runTool } from '../../tools/measure/command.ts';
 import { hasMosquitto } from '../support/broker.ts';
 import {
   type BenchReport,

@@ -4,8 +4,8 @@
  */
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
-import { runTool } from '../../models/recipes/measure/command.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { runTool } from '../../tools/measure/command.ts';
 import { tsxFlags } from '../support/from-source.ts';
 import { device } from './device.ts';
 import {

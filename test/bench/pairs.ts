@@ -1,6 +1,6 @@
 /** The starter pairs that are measured together, and their model folders. */
-import { type ModelFolder, openModelFolder } from '../../shared/release/model-folder.ts';
-import type { CloudCertificate } from '../../shared/release/model-spec.ts';
+import { type ModelFolder, openModelFolder } from '../../shared/release/folder/model-folder.ts';
+import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { inTree } from './harness.ts';
 

@@ -8,12 +8,12 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { runTool } from '../../models/recipes/measure/command.ts';
-import { lossOf } from '../../shared/inference/loss.ts';
-import { pictureNeedOf } from '../../shared/inference/picture-need.ts';
-import { startRunner } from '../../shared/inference/runner-process.ts';
-import { openModelFolder } from '../../shared/release/model-folder.ts';
+import { startRunner } from '../../shared/inference/runner/runner-process.ts';
+import { openModelFolder } from '../../shared/release/folder/model-folder.ts';
+import { pictureNeedOf } from '../../shared/release/folder/picture-need.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { lossOf } from '../../shared/tasks/loss.ts';
+import { runTool } from '../../tools/measure/command.ts';
 import { median } from './harness.ts';
 
 const SETTINGS = [

@@ -66,7 +66,7 @@ async function commands(): Promise<Table> {
   const competitors: Record<string, () => Promise<number>> = {
     'bare Node': () => run(node, ['-e', '0']),
     '--version, built': () => run(OUTRIDER, ['--version']),
-    '--version, loader': () => run(node, [...tsxFlags(), inTree('shared/cli/main.ts'), '--version']),
+    '--version, loader': () => run(node, [...tsxFlags(), inTree('cli/main.ts'), '--version']),
     'agent --help, built': () => run(OUTRIDER, ['agent', '--help']),
     'agent --help, loader': () => run(node, [...tsxFlags(), inTree('agent/main.ts'), '--help']),
   };

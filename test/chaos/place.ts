@@ -5,7 +5,7 @@
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { HubClient } from '../../shared/cli/hub-client.ts';
+import { HubClient } from '../../cli/hub-client.ts';
 import { enrollmentToken } from '../../shared/contract/admin.ts';
 import { newSecret } from '../../shared/runtime/ids.ts';
 import { programFile } from '../../shared/runtime/installation.ts';

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parse } from 'yaml';
 import { configFile } from '../../agent/config.ts';
-import { program } from '../../shared/cli/command-line.ts';
+import { program } from '../../cli/command-line.ts';
 import { brokenCitations, writtenFiles } from '../support/citations.ts';
 import { helpOf } from '../support/command-line-page.ts';
 import { documents } from '../support/documents.ts';

@@ -45,7 +45,7 @@ import {
   translationParameters,
   type ZeroShotParameters,
   zeroShotParameters,
-} from '../../shared/contract/task-schemas.ts';
+} from '../../shared/tasks/task-schemas.ts';
 
 /** Without the index signature that every official type has. */
 type Known<T> = { [K in keyof T as string extends K ? never : K]: T[K] };

@@ -8,7 +8,7 @@ import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { describe, it } from 'node:test';
 import { promisify } from 'node:util';
-import { HubServer } from '../../cloud/api/server.ts';
+import { HubServer } from '../../cloud/api/frame/server.ts';
 import { goodPicture } from '../support/bad-inputs.ts';
 import { temporaryFolder } from '../support/fixed.ts';
 import { startHubApi } from '../support/hub-api.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { HubClient } from '../../shared/cli/hub-client.ts';
+import { HubClient } from '../../cli/hub-client.ts';
 import { deviceList } from '../../shared/contract/admin.ts';
 import { agreementOf, startDriftingDevice } from '../support/drifting.ts';
 import { eventually, outrider } from '../support/programs.ts';

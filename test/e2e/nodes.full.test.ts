@@ -10,8 +10,8 @@ import { temporaryFolder } from '../support/fixed.ts';
 const VERSIONS = ['24', '26'];
 const TESTS = [
   'test/e2e/update.test.ts',
-  'test/unit/agent/outbox.test.ts',
-  'test/unit/agent/outbox-crash.test.ts',
+  'test/unit/agent/outbox/outbox.test.ts',
+  'test/unit/agent/outbox/outbox-crash.test.ts',
 ];
 /** One at a time, beside whatever else runs: a new version that is slower than the old one is refused. */
 const FLAGS = ['--test-reporter=tap', '--test-concurrency=1'];

@@ -3,7 +3,7 @@ import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { HubClient } from '../../shared/cli/hub-client.ts';
+import { HubClient } from '../../cli/hub-client.ts';
 import { deviceList } from '../../shared/contract/admin.ts';
 import { isFailure, type Result, result } from '../../shared/contract/result.ts';
 import { temporaryFolder } from '../support/fixed.ts';

@@ -10,9 +10,9 @@ import { deviceId, modelRef, pipelineName, requestId } from '../../shared/contra
 import { outboxItem, outboxList, outboxRetried } from '../../shared/contract/outbox.ts';
 import { answer, failure } from '../../shared/contract/result.ts';
 import { routeEvidence } from '../../shared/contract/routing.ts';
-import { taskName } from '../../shared/contract/tasks.ts';
 import { ERROR_CODES } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
+import { taskName } from '../../shared/tasks/tasks.ts';
 import { SchemaPages } from './schema-pages.ts';
 import { table } from './schema-tables.ts';
 

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EmbeddedBroker } from '../../cloud/broker/broker.ts';
-import { DynsecAccess } from '../../cloud/broker-access/dynsec.ts';
+import { DynsecAccess } from '../../cloud/broker/dynsec.ts';
 import { ACCESS_FILE_NAME, type AccessFile } from '../../shared/contract/access.ts';
 import { deviceRights, HUB_FILTER } from '../../shared/contract/topics.ts';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';

@@ -1,9 +1,9 @@
 /** docs/cli.md: every command with its own help, as a terminal of 100 columns shows it. */
 import type { Command } from 'commander';
 import { AGENT_HELP } from '../../agent/config.ts';
-import { SIMULATE_HELP } from '../../agent/simulate/options.ts';
+import { program } from '../../cli/command-line.ts';
+import { SIMULATE_HELP } from '../../cli/simulate/options.ts';
 import { HUB_HELP } from '../../cloud/config.ts';
-import { program } from '../../shared/cli/command-line.ts';
 
 const COLUMNS = 100;
 /** Programs that read their own flags. */

@@ -1,7 +1,7 @@
 /** The documents that are generated from the code. `npm run docs` writes them, a test compares them. */
 import type { z } from 'zod';
 import { createHubApi, type HubApiOptions } from '../../cloud/api/api.ts';
-import { describeApi, type OpenApiDocument } from '../../cloud/api/openapi.ts';
+import { describeApi, type OpenApiDocument } from '../../cloud/api/pages/openapi.ts';
 import {
   deviceRecord,
   enrollmentTokenRequest,
@@ -12,10 +12,8 @@ import {
 import {
   CHUNK_WINDOW,
   MAX_HEADER_BYTES,
-  MAX_IMAGE_BYTES,
   MAX_PAYLOAD_BYTES,
   MAX_REQUEST_BYTES,
-  MAX_TEXT_BYTES,
 } from '../../shared/contract/limits.ts';
 import {
   chunkAck,
@@ -33,11 +31,12 @@ import {
 } from '../../shared/contract/messages.ts';
 import { modelRef } from '../../shared/contract/names.ts';
 import { answer, cloudReason, edgeReason, failure } from '../../shared/contract/result.ts';
-import { TASKS, taskName } from '../../shared/contract/tasks.ts';
 import { deviceTopics, hubTopics } from '../../shared/contract/topics.ts';
-import { modelSpec } from '../../shared/release/model-spec.ts';
+import { modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { ERRORS } from '../../shared/runtime/errors.ts';
+import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../shared/tasks/limits.ts';
+import { TASKS, taskName } from '../../shared/tasks/tasks.ts';
 import { agentApi } from './agent-api.ts';
 import { commandLinePage } from './command-line-page.ts';
 import { configurationPage } from './configuration-page.ts';

@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import { z } from 'zod';
 import { isFailure, type Result, result } from '../../shared/contract/result.ts';
 import { type RouteEvidence, routeEvidence } from '../../shared/contract/routing.ts';
-import { topLabel } from '../../shared/contract/tasks.ts';
+import { topLabel } from '../../shared/tasks/tasks.ts';
 import { temporaryFolder } from './fixed.ts';
 import { outrider, upFlags } from './programs.ts';
 

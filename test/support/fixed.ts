@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { CloudReply, LinkMeter, LocalAnswer, OutboxRequest, SlotVersion } from '../../agent/ports.ts';
 import type { Telemetry } from '../../shared/contract/messages.ts';
-import { modelSpec } from '../../shared/release/model-spec.ts';
+import { modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 
 /** A folder that goes with the test. */

@@ -2,15 +2,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { HubServer } from '../../cloud/api/server.ts';
+import { HubServer } from '../../cloud/api/frame/server.ts';
 import { Batcher } from '../../cloud/batcher/batcher.ts';
 import { LocalEngine } from '../../cloud/engine/local-engine.ts';
 import type { InferenceRequest } from '../../cloud/ports.ts';
-import type { TaskName } from '../../shared/contract/tasks.ts';
-import { startRunner } from '../../shared/inference/runner-process.ts';
+import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { toAppError } from '../../shared/runtime/errors.ts';
 import { silentLogger } from '../../shared/runtime/logger.ts';
+import type { TaskName } from '../../shared/tasks/tasks.ts';
 import { startHubApi } from './hub-api.ts';
 
 export const GENERATION = fileURLToPath(new URL('../fixtures/generation/', import.meta.url));

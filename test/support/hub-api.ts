@@ -4,8 +4,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHubApi } from '../../cloud/api/api.ts';
-import { EventFeed } from '../../cloud/api/event-feed.ts';
-import { SignIns } from '../../cloud/api/sign-in.ts';
+import { SignIns } from '../../cloud/api/frame/sign-in.ts';
+import { EventFeed } from '../../cloud/events/event-feed.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
 import type {
   BrokerAccess,
@@ -17,12 +17,12 @@ import type {
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import { problem, signInLink } from '../../shared/contract/admin.ts';
-import type { TaskName } from '../../shared/contract/tasks.ts';
-import { modelSpec } from '../../shared/release/model-spec.ts';
+import { modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
 import type { ErrorCode } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { silentLogger } from '../../shared/runtime/logger.ts';
+import type { TaskName } from '../../shared/tasks/tasks.ts';
 import {
   FolderBlobs,
   MemoryBoard,

@@ -11,7 +11,7 @@ import {
 import { Registry } from '../../cloud/registry/registry.ts';
 import type { DeployPolicy, HubEvent, PublishedVersion, VersionFile } from '../../shared/contract/admin.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
-import { openModelFolder, versionFilesOf } from '../../shared/release/model-folder.ts';
+import { openModelFolder, versionFilesOf } from '../../shared/release/folder/model-folder.ts';
 import type { Release } from '../../shared/release/release.ts';
 import { TufRepository } from '../../shared/release/tuf/repository.ts';
 import { signTargets } from '../../shared/release/tuf/sign-targets.ts';

@@ -1,7 +1,7 @@
 /** Routers for tests and benches. */
 import type { AskOutcome, RouteQuestion } from '../../agent/ports.ts';
 import { LearningRouter, type RouterOptions, type RouterState } from '../../agent/router/router.ts';
-import type { CloudCertificate } from '../../shared/release/model-spec.ts';
+import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { CLOUD_MODEL, EDGE_MODEL } from './fixed.ts';
 

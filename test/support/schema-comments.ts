@@ -18,7 +18,7 @@ interface Literal {
 }
 
 const OBJECT = /(?:^|\.)(?:object|strictObject|looseObject|extend)$/;
-const ROOTS = ['agent', 'cloud', 'shared'];
+const ROOTS = ['agent', 'cli', 'cloud', 'shared'];
 /** Schemas that only documents have. */
 const DESCRIPTIONS = 'test/support/agent-api.ts';
 

@@ -1,6 +1,6 @@
 /** A runner without a process, for tests of what is done with runners. */
 import assert from 'node:assert/strict';
-import type { Inference, Runner } from '../../shared/inference/runner.ts';
+import type { Inference, Runner } from '../../shared/inference/runner/runner.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { EDGE_MODEL } from './fixed.ts';
 

@@ -2,7 +2,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { VersionFile } from '../../shared/contract/admin.ts';
-import { type ModelFolder, openModelFolder } from '../../shared/release/model-folder.ts';
+import { type ModelFolder, openModelFolder } from '../../shared/release/folder/model-folder.ts';
 import { consistentPath, type Release, targetPath } from '../../shared/release/release.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 

@@ -1,8 +1,8 @@
 /** What operators do with models, devices and keys, and how a device enrols: `/api/v1/…`. */
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Clock } from '../../../shared/runtime/clock.ts';
-import type { Api } from '../endpoint.ts';
-import { IdempotentAnswers } from '../idempotency.ts';
+import type { Api } from '../frame/endpoint.ts';
+import { IdempotentAnswers } from '../frame/idempotency.ts';
 import { type BlobApiOptions, mountBlobs } from './blobs.ts';
 import { type BoardApiOptions, mountBoard } from './board.ts';
 import { type FleetApiOptions, mountFleet } from './fleet.ts';

@@ -2,16 +2,15 @@
 import { getCookie } from 'hono/cookie';
 import { boardList } from '../../../shared/contract/admin.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import type { KeyBook, KeyHolder, ResultBoard } from '../../ports.ts';
-import { type Api, anyBytes, json, mount } from '../endpoint.ts';
-import type { EventFeed } from '../event-feed.ts';
-import { COOKIE } from '../face.ts';
-import type { Guards } from '../guards.ts';
-import type { SignIns } from '../sign-in.ts';
+import type { EventStream, KeyBook, KeyHolder, ResultBoard } from '../../ports.ts';
+import { type Api, anyBytes, json, mount } from '../frame/endpoint.ts';
+import { COOKIE } from '../frame/face.ts';
+import type { Guards } from '../frame/guards.ts';
+import type { SignIns } from '../frame/sign-in.ts';
 
 export interface BoardApiOptions {
   readonly guards: Guards;
-  readonly events: EventFeed;
+  readonly events: EventStream;
   readonly board: ResultBoard;
   readonly keys: KeyBook;
   readonly signIns: SignIns;

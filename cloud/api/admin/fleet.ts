@@ -13,14 +13,14 @@ import { joinEnrolToken } from '../../../shared/contract/enrol-token.ts';
 import { enrollRequest, enrollResponse } from '../../../shared/contract/messages.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { DeviceAdmin, HubAuthority, PinBook } from '../../ports.ts';
-import type { BodyReader } from '../body.ts';
-import { type Api, deviceOf, json, mount } from '../endpoint.ts';
-import { etagOf, ifMatch } from '../etag.ts';
-import type { HubEnv, Welcome } from '../face.ts';
-import { type Guards, OPEN } from '../guards.ts';
-import type { IdempotentAnswers } from '../idempotency.ts';
-import { pageOf } from '../page-of.ts';
-import type { RateBound } from '../rate-bound.ts';
+import type { BodyReader } from '../frame/body.ts';
+import { type Api, deviceOf, json, mount } from '../frame/endpoint.ts';
+import { etagOf, ifMatch } from '../frame/etag.ts';
+import type { HubEnv, Welcome } from '../frame/face.ts';
+import { type Guards, OPEN } from '../frame/guards.ts';
+import type { IdempotentAnswers } from '../frame/idempotency.ts';
+import { pageOf } from '../frame/paging.ts';
+import type { RateBound } from '../frame/rate-bound.ts';
 
 export interface FleetApiOptions {
   readonly guards: Guards;

@@ -1,11 +1,11 @@
 /** The keys of the HTTP API. */
 import { createdKey, keyList, keyRequest } from '../../../shared/contract/admin.ts';
 import type { KeyBook } from '../../ports.ts';
-import type { BodyReader } from '../body.ts';
-import { type Api, json, mount } from '../endpoint.ts';
-import type { Guards } from '../guards.ts';
-import type { IdempotentAnswers } from '../idempotency.ts';
-import { pageOf } from '../page-of.ts';
+import type { BodyReader } from '../frame/body.ts';
+import { type Api, json, mount } from '../frame/endpoint.ts';
+import type { Guards } from '../frame/guards.ts';
+import type { IdempotentAnswers } from '../frame/idempotency.ts';
+import { pageOf } from '../frame/paging.ts';
 
 export interface KeyApiOptions {
   readonly guards: Guards;

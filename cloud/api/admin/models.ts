@@ -10,13 +10,13 @@ import {
 } from '../../../shared/contract/admin.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { ModelShelf, Publisher } from '../../ports.ts';
-import type { BodyReader } from '../body.ts';
-import { type Api, json, modelOf, mount } from '../endpoint.ts';
-import { etagOf, ifMatch } from '../etag.ts';
-import type { HubEnv } from '../face.ts';
-import type { Guards } from '../guards.ts';
-import type { IdempotentAnswers } from '../idempotency.ts';
-import { pageOf } from '../page-of.ts';
+import type { BodyReader } from '../frame/body.ts';
+import { type Api, json, modelOf, mount } from '../frame/endpoint.ts';
+import { etagOf, ifMatch } from '../frame/etag.ts';
+import type { HubEnv } from '../frame/face.ts';
+import type { Guards } from '../frame/guards.ts';
+import type { IdempotentAnswers } from '../frame/idempotency.ts';
+import { pageOf } from '../frame/paging.ts';
 
 export interface ModelApiOptions {
   readonly guards: Guards;

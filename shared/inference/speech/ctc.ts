@@ -3,11 +3,16 @@
  * overlapping windows, of which the edges are dropped, as Python's pipeline does it with `chunk_length_s`.
  */
 import { z } from 'zod';
-import type { SpeechParameters } from '../../contract/task-schemas.ts';
+import { readModelJson } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { type Generator, loadGenerator, loadSoundReader, type SoundReader } from '../generation.ts';
-import { readModelJson } from '../model-files.ts';
-import type { Answer, ModelSource } from '../task-model.ts';
+import type { SpeechParameters } from '../../tasks/task-schemas.ts';
+import {
+  type Generator,
+  loadGenerator,
+  loadSoundReader,
+  type SoundReader,
+} from '../generation/generation.ts';
+import type { Answer, ModelSource } from '../runner/task-model.ts';
 import type { Listener } from './listener.ts';
 
 /** Attention takes time and memory by the square: 30 s are 1,500 frames. */

@@ -1,6 +1,6 @@
 /** What a model that hears is to its task; of either kind. */
-import type { SpeechParameters } from '../../contract/task-schemas.ts';
-import type { Answer, RunControl } from '../task-model.ts';
+import type { SpeechParameters } from '../../tasks/task-schemas.ts';
+import type { Answer, RunControl } from '../runner/task-model.ts';
 
 export interface Listener {
   readonly executionProvider: string;

@@ -3,14 +3,19 @@
  * the last whole sentence of the one before has ended, as Python's `WhisperForConditionalGeneration.generate` does it.
  */
 import { z } from 'zod';
-import type { Recognized, SpeechParameters } from '../../contract/task-schemas.ts';
+import { readModelJson } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { ROUTE_SCORE_FLOOR } from '../classification.ts';
-import type { Encoded } from '../decoder.ts';
-import { generateTokens } from '../generate-tokens.ts';
-import { type Generator, loadGenerator, loadSoundReader, type SoundReader } from '../generation.ts';
-import { readModelJson } from '../model-files.ts';
-import type { Answer, ModelSource, RunControl } from '../task-model.ts';
+import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+import type { Recognized, SpeechParameters } from '../../tasks/task-schemas.ts';
+import type { Encoded } from '../generation/decoder.ts';
+import { generateTokens } from '../generation/generate-tokens.ts';
+import {
+  type Generator,
+  loadGenerator,
+  loadSoundReader,
+  type SoundReader,
+} from '../generation/generation.ts';
+import type { Answer, ModelSource, RunControl } from '../runner/task-model.ts';
 import type { Listener } from './listener.ts';
 import { stampRules } from './time-stamps.ts';
 

@@ -1,12 +1,12 @@
 /** `automatic-speech-recognition`: a sound to its text; by models that write (Whisper), or name each frame's letter (CTC). */
 import { z } from 'zod';
-import { type SpeechParameters, speechParameters } from '../../contract/task-schemas.ts';
-import { readModelJson } from '../model-files.ts';
+import { readModelJson } from '../../release/folder/model-files.ts';
+import { type SpeechParameters, speechParameters } from '../../tasks/task-schemas.ts';
+import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { loadCtc } from '../speech/ctc.ts';
 import { resample } from '../speech/resample.ts';
 import { readWav } from '../speech/wav.ts';
 import { loadWhisper } from '../speech/whisper.ts';
-import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
 
 interface PreparedSound {
   /** f32[S] -1..1 at the model's rate. */

@@ -1,15 +1,16 @@
 /** `feature-extraction`: a text to one vector, as sentence-transformers makes it. */
-import { type FeatureParameters, featureParameters } from '../../contract/task-schemas.ts';
+
+import { readModelJson, textConfig } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { ROUTE_SCORE_FLOOR } from '../classification.ts';
-import { type Floats, mainOutput } from '../floats.ts';
-import { readModelJson, textConfig } from '../model-files.ts';
-import { scoreByChance } from '../random-score.ts';
-import { normalized, pool, readSentenceRecipe, type SentenceRecipe } from '../sentence-recipe.ts';
-import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
-import { type EncodedText, loadTextReader, type TextReader } from '../text.ts';
-import { loadTextGraph } from '../text-graph.ts';
-import { decodeUtf8 } from '../utf8.ts';
+import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+import { scoreByChance } from '../../tasks/random-score.ts';
+import { type FeatureParameters, featureParameters } from '../../tasks/task-schemas.ts';
+import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
+import { type Floats, mainOutput } from '../tensor/floats.ts';
+import { normalized, pool, readSentenceRecipe, type SentenceRecipe } from '../text/sentence-recipe.ts';
+import { type EncodedText, loadTextReader, type TextReader } from '../text/text.ts';
+import { loadTextGraph } from '../text/text-graph.ts';
+import { decodeUtf8 } from '../text/utf8.ts';
 
 /** A vector that the graph has pooled itself. */
 const POOLED = 'sentence_embedding';

@@ -1,14 +1,15 @@
 /** `fill-mask`: a text with one masked word to the words that may stand there. */
-import { type FilledMask, type FillMaskParameters, fillMaskParameters } from '../../contract/task-schemas.ts';
+
+import { readModelJson, textConfig } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { boundedScore, ROUTE_SCORE_FLOOR } from '../classification.ts';
-import { type Floats, mainOutput } from '../floats.ts';
-import { readModelJson, textConfig } from '../model-files.ts';
-import { logOddsMargin, softmax } from '../probability.ts';
-import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
-import { type EncodedText, loadTextReader, type TextReader } from '../text.ts';
-import { loadTextGraph } from '../text-graph.ts';
-import { decodeUtf8 } from '../utf8.ts';
+import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+import { logOddsMargin, softmax } from '../../tasks/probability.ts';
+import { type FilledMask, type FillMaskParameters, fillMaskParameters } from '../../tasks/task-schemas.ts';
+import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
+import { type Floats, mainOutput } from '../tensor/floats.ts';
+import { type EncodedText, loadTextReader, type TextReader } from '../text/text.ts';
+import { loadTextGraph } from '../text/text-graph.ts';
+import { decodeUtf8 } from '../text/utf8.ts';
 
 /** transformers' own. */
 const USUAL_TOP_K = 5;

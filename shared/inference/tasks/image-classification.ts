@@ -1,16 +1,21 @@
 /** `image-classification`: a picture to labels with scores. */
 import { join } from 'node:path';
-import type { ClassificationParameters } from '../../contract/task-schemas.ts';
-import type { TensorSpec } from '../../release/model-spec.ts';
+import { classifierConfig, readModelJson } from '../../release/folder/model-files.ts';
+import type { TensorSpec } from '../../release/folder/model-spec.ts';
+import {
+  type PictureRecipe,
+  pictureRecipe,
+  preprocessorConfig,
+  writePlanes,
+} from '../../release/folder/picture-recipe.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { mixesRows } from '../batch-safety.ts';
-import { ClassificationHead, parametersOf } from '../classification-head.ts';
-import { floatsOf, mainOutput, rowOf } from '../floats.ts';
-import { readPicture } from '../image.ts';
-import { classifierConfig, readModelJson } from '../model-files.ts';
-import { type PictureRecipe, pictureRecipe, preprocessorConfig, writePlanes } from '../picture-recipe.ts';
-import { loadSession, type Session } from '../session.ts';
-import type { ModelSource, TaskModel } from '../task-model.ts';
+import type { ClassificationParameters } from '../../tasks/task-schemas.ts';
+import { mixesRows } from '../graph/batch-safety.ts';
+import { loadSession, type Session } from '../graph/session.ts';
+import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
+import { readPicture } from '../picture/image.ts';
+import type { ModelSource, TaskModel } from '../runner/task-model.ts';
+import { floatsOf, mainOutput, rowOf } from '../tensor/floats.ts';
 
 interface PreparedPicture {
   /** u8[H,W,3] RGB: a quarter of the tensor, which is written into the batch's place at once. */

@@ -1,11 +1,12 @@
 /** `image-to-text`: a picture to a caption, by a picture encoder and a text decoder. */
-import { captionParameters } from '../../contract/task-schemas.ts';
-import { generateTokens } from '../generate-tokens.ts';
-import { loadGenerator } from '../generation.ts';
-import { readPicture } from '../image.ts';
-import { readModelJson } from '../model-files.ts';
-import { pictureRecipe, preprocessorConfig, writePlanes } from '../picture-recipe.ts';
-import type { ModelSource, TaskModel } from '../task-model.ts';
+
+import { readModelJson } from '../../release/folder/model-files.ts';
+import { pictureRecipe, preprocessorConfig, writePlanes } from '../../release/folder/picture-recipe.ts';
+import { captionParameters } from '../../tasks/task-schemas.ts';
+import { generateTokens } from '../generation/generate-tokens.ts';
+import { loadGenerator } from '../generation/generation.ts';
+import { readPicture } from '../picture/image.ts';
+import type { ModelSource, TaskModel } from '../runner/task-model.ts';
 
 interface PreparedPicture {
   /** u8[H,W,3] RGB */

@@ -1,28 +1,28 @@
 /** `object-detection`: a picture to boxes with labels, in px of the picture as it came. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type DetectionParameters, detectionParameters } from '../../contract/task-schemas.ts';
-import type { DetectorFamily, TensorSpec } from '../../release/model-spec.ts';
+import { classifierConfig, labelsInOrder, readModelJson } from '../../release/folder/model-files.ts';
+import type { DetectorFamily, TensorSpec } from '../../release/folder/model-spec.ts';
+import { preprocessorConfig, type SizePx } from '../../release/folder/picture-recipe.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { mixesRows } from '../batch-safety.ts';
-import { detectionScore, suppress, toDetection } from '../detections.ts';
-import { checkFamily, familyOf, IOU_THRESHOLDS } from '../detector-family.ts';
-import { candidatesOf, isRawGrid, stridesFor } from '../detector-heads.ts';
+import type { Tensors, TensorValue } from '../../tasks/element-types.ts';
+import { LEAST_CANDIDATE } from '../../tasks/route-score.ts';
+import { type DetectionParameters, detectionParameters } from '../../tasks/task-schemas.ts';
+import { detectionScore, suppress, toDetection } from '../detection/detections.ts';
+import { checkFamily, familyOf, IOU_THRESHOLDS } from '../detection/detector-family.ts';
+import { candidatesOf, isRawGrid, stridesFor } from '../detection/detector-heads.ts';
 import {
   configuredRecipe,
   type DetectorRecipe,
   familyRecipe,
   type Placement,
   writeCanvas,
-} from '../detector-recipe.ts';
-import type { Tensors, TensorValue } from '../element-types.ts';
-import { type Floats, floatsOf, mainOutput, rowOf } from '../floats.ts';
-import { readScaledPicture } from '../image.ts';
-import { classifierConfig, labelsInOrder, readModelJson } from '../model-files.ts';
-import { preprocessorConfig, type SizePx } from '../picture-recipe.ts';
-import { LEAST_CANDIDATE } from '../route-score.ts';
-import { loadSession, type Session } from '../session.ts';
-import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
+} from '../detection/detector-recipe.ts';
+import { mixesRows } from '../graph/batch-safety.ts';
+import { loadSession, type Session } from '../graph/session.ts';
+import { readScaledPicture } from '../picture/image.ts';
+import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
+import { type Floats, floatsOf, mainOutput, rowOf } from '../tensor/floats.ts';
 
 const PREPROCESSOR = 'preprocessor_config.json';
 const BOXES = 'pred_boxes';

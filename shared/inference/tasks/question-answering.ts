@@ -1,20 +1,21 @@
 /** `question-answering`: a question and a context to the parts of the context that answer it. */
+
+import { readModelJson, textConfig } from '../../release/folder/model-files.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import {
   type Question,
   type QuestionParameters,
   question,
   questionParameters,
-} from '../../contract/task-schemas.ts';
-import { AppError } from '../../runtime/errors.ts';
-import { ROUTE_SCORE_FLOOR } from '../classification.ts';
-import type { Floats } from '../floats.ts';
-import { readJsonInput } from '../json-input.ts';
-import { readModelJson, textConfig } from '../model-files.ts';
-import { answersOf, type ContextWindow } from '../spans.ts';
-import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
-import { loadTextReader, MAX_WINDOWS, type TextReader, windowsOf } from '../text.ts';
-import { loadTextGraph, type TextGraph } from '../text-graph.ts';
-import { type PairFramer, type PairRow, pairFramer } from '../text-pairs.ts';
+} from '../../tasks/task-schemas.ts';
+import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
+import type { Floats } from '../tensor/floats.ts';
+import { readJsonInput } from '../text/json-input.ts';
+import { answersOf, type ContextWindow } from '../text/spans.ts';
+import { loadTextReader, MAX_WINDOWS, type TextReader, windowsOf } from '../text/text.ts';
+import { loadTextGraph, type TextGraph } from '../text/text-graph.ts';
+import { type PairFramer, type PairRow, pairFramer } from '../text/text-pairs.ts';
 import type { Token } from '../tokenizer/token.ts';
 
 /** transformers' own. */

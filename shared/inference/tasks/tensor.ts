@@ -1,15 +1,15 @@
 /** `tensor`: any graph, its inputs and outputs as they are. */
 import { join } from 'node:path';
-import { type TensorParameters, tensorParameters } from '../../contract/task-schemas.ts';
 import { AppError, isAppError } from '../../runtime/errors.ts';
-import { mixesRows } from '../batch-safety.ts';
-import { sizeOf, type Tensors, type TensorValue } from '../element-types.ts';
-import { scoreByChance } from '../random-score.ts';
-import { loadSession, type Session } from '../session.ts';
-import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
-import { graphInputs, readTensors } from '../tensor-input.ts';
-import { toJson, valueFrom } from '../tensor-json.ts';
-import { joined, splitRows } from '../tensor-rows.ts';
+import { sizeOf, type Tensors, type TensorValue } from '../../tasks/element-types.ts';
+import { scoreByChance } from '../../tasks/random-score.ts';
+import { type TensorParameters, tensorParameters } from '../../tasks/task-schemas.ts';
+import { mixesRows } from '../graph/batch-safety.ts';
+import { loadSession, type Session } from '../graph/session.ts';
+import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
+import { graphInputs, readTensors } from '../tensor/tensor-input.ts';
+import { toJson, valueFrom } from '../tensor/tensor-json.ts';
+import { joined, splitRows } from '../tensor/tensor-rows.ts';
 
 /** Of one answer; as JSON about 20 bytes each. */
 const MAX_ELEMENTS = 4_000_000;

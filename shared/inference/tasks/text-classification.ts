@@ -1,12 +1,13 @@
 /** `text-classification`: a text to labels with scores. */
-import type { ClassificationParameters } from '../../contract/task-schemas.ts';
-import { ClassificationHead, parametersOf } from '../classification-head.ts';
-import { mainOutput } from '../floats.ts';
-import { classifierConfig, readModelJson } from '../model-files.ts';
-import type { ModelSource, TaskModel } from '../task-model.ts';
-import { type EncodedText, loadTextReader, MAX_UNKNOWN_SHARE } from '../text.ts';
-import { loadTextGraph } from '../text-graph.ts';
-import { decodeUtf8 } from '../utf8.ts';
+
+import { classifierConfig, readModelJson } from '../../release/folder/model-files.ts';
+import type { ClassificationParameters } from '../../tasks/task-schemas.ts';
+import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
+import type { ModelSource, TaskModel } from '../runner/task-model.ts';
+import { mainOutput } from '../tensor/floats.ts';
+import { type EncodedText, loadTextReader, MAX_UNKNOWN_SHARE } from '../text/text.ts';
+import { loadTextGraph } from '../text/text-graph.ts';
+import { decodeUtf8 } from '../text/utf8.ts';
 
 interface PreparedText {
   readonly text: EncodedText;

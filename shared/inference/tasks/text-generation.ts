@@ -1,16 +1,17 @@
 /** `text-generation`: a prompt goes on, token by token, as Text Generation Inference (TGI) answers it. */
+
+import { AppError } from '../../runtime/errors.ts';
 import {
   type FinishReason,
   type GeneratedToken,
   type TextGenerationParameters,
   textGenerationParameters,
-} from '../../contract/task-schemas.ts';
-import { AppError } from '../../runtime/errors.ts';
-import { generateTokens } from '../generate-tokens.ts';
-import { type Generator, loadGenerator } from '../generation.ts';
-import type { Answer, ModelSource, RunControl, TaskModel } from '../task-model.ts';
-import { TokenText } from '../tokens.ts';
-import { decodeUtf8 } from '../utf8.ts';
+} from '../../tasks/task-schemas.ts';
+import { generateTokens } from '../generation/generate-tokens.ts';
+import { type Generator, loadGenerator } from '../generation/generation.ts';
+import { TokenText } from '../generation/tokens.ts';
+import type { Answer, ModelSource, RunControl, TaskModel } from '../runner/task-model.ts';
+import { decodeUtf8 } from '../text/utf8.ts';
 
 interface PreparedPrompt {
   readonly text: string;

@@ -1,18 +1,19 @@
 /** `translation` and `summarization`: a text becomes another one, by an encoder and a decoder. */
+
+import { AppError } from '../../runtime/errors.ts';
+import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import {
   type SummarizationParameters,
   summarizationParameters,
   type TranslationParameters,
   translationParameters,
-} from '../../contract/task-schemas.ts';
-import type { TaskInput } from '../../contract/tasks.ts';
-import { AppError } from '../../runtime/errors.ts';
-import { ROUTE_SCORE_FLOOR } from '../classification.ts';
-import { generateTokens } from '../generate-tokens.ts';
-import { type Generator, loadGenerator } from '../generation.ts';
-import type { ModelSource, TaskModel } from '../task-model.ts';
-import type { ReadText } from '../tokens.ts';
-import { decodeUtf8 } from '../utf8.ts';
+} from '../../tasks/task-schemas.ts';
+import type { TaskInput } from '../../tasks/tasks.ts';
+import { generateTokens } from '../generation/generate-tokens.ts';
+import { type Generator, loadGenerator } from '../generation/generation.ts';
+import type { ReadText } from '../generation/tokens.ts';
+import type { ModelSource, TaskModel } from '../runner/task-model.ts';
+import { decodeUtf8 } from '../text/utf8.ts';
 
 type TextToText = 'translation' | 'summarization';
 

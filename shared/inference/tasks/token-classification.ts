@@ -1,16 +1,17 @@
 /** `token-classification`: a text to its entities, with their places. */
+
+import { classifierConfig, labelsInOrder, readModelJson } from '../../release/folder/model-files.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+import { argMax, softmax, tame } from '../../tasks/probability.ts';
 import {
   type Entity,
   type TokenClassificationParameters,
   tokenClassificationParameters,
-} from '../../contract/task-schemas.ts';
-import { AppError } from '../../runtime/errors.ts';
-import { boundedScore, ROUTE_SCORE_FLOOR } from '../classification.ts';
-import { entitiesOf, mergeOverlapping, type PreEntity } from '../entities.ts';
-import { type Floats, mainOutput } from '../floats.ts';
-import { classifierConfig, labelsInOrder, readModelJson } from '../model-files.ts';
-import { argMax, softmax, tame } from '../probability.ts';
-import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
+} from '../../tasks/task-schemas.ts';
+import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
+import { type Floats, mainOutput } from '../tensor/floats.ts';
+import { entitiesOf, mergeOverlapping, type PreEntity } from '../text/entities.ts';
 import {
   loadTextReader,
   MAX_UNKNOWN_SHARE,
@@ -18,10 +19,10 @@ import {
   type TextReader,
   type TextRow,
   windowsOf,
-} from '../text.ts';
-import { loadTextGraph } from '../text-graph.ts';
+} from '../text/text.ts';
+import { loadTextGraph } from '../text/text-graph.ts';
+import { decodeUtf8 } from '../text/utf8.ts';
 import type { Token } from '../tokenizer/token.ts';
-import { decodeUtf8 } from '../utf8.ts';
 
 /** As Hugging Face's own servers answer: its official client refuses entities that are no groups. */
 const USUAL_STRATEGY = 'simple';

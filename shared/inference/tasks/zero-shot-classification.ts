@@ -1,16 +1,16 @@
 /** `zero-shot-classification`: a text and labels of the asker's own, weighed up by a model that knows what follows from what. */
 import { z } from 'zod';
-import { type ZeroShotParameters, zeroShotParameters } from '../../contract/task-schemas.ts';
+import { type ClassifierConfig, classifierConfig, readModelJson } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { boundedScore, ROUTE_SCORE_FLOOR } from '../classification.ts';
-import { type Floats, mainOutput } from '../floats.ts';
-import { type ClassifierConfig, classifierConfig, readModelJson } from '../model-files.ts';
-import { logOddsMargin, sigmoid, softmax } from '../probability.ts';
-import type { Answer, ModelSource, TaskModel } from '../task-model.ts';
-import { loadTextReader, MAX_UNKNOWN_SHARE, type TextReader } from '../text.ts';
-import { loadTextGraph } from '../text-graph.ts';
-import { type PairFramer, type PairRow, pairFramer } from '../text-pairs.ts';
-import { decodeUtf8 } from '../utf8.ts';
+import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+import { logOddsMargin, sigmoid, softmax } from '../../tasks/probability.ts';
+import { type ZeroShotParameters, zeroShotParameters } from '../../tasks/task-schemas.ts';
+import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
+import { type Floats, mainOutput } from '../tensor/floats.ts';
+import { loadTextReader, MAX_UNKNOWN_SHARE, type TextReader } from '../text/text.ts';
+import { loadTextGraph } from '../text/text-graph.ts';
+import { type PairFramer, type PairRow, pairFramer } from '../text/text-pairs.ts';
+import { decodeUtf8 } from '../text/utf8.ts';
 
 const relationConfig = classifierConfig.extend({ label2id: z.record(z.string(), z.int()).nullish() });
 const USUAL_TEMPLATE = 'This example is {}.';

@@ -2,9 +2,10 @@
  * Which files of a foreign model are needed: the small ones that say what it is, and of its many ONNX variants the one that is
  * wanted. Pure. Variants are named as transformers.js names them (its `dtype`).
  */
-import { TASKS, type TaskName } from '../../contract/tasks.ts';
+
 import { AppError } from '../../runtime/errors.ts';
-import { ENDINGS, VARIANTS, type Variant } from '../choices.ts';
+import { TASKS, type TaskName } from '../../tasks/tasks.ts';
+import { ENDINGS, VARIANTS, type Variant } from '../folder/choices.ts';
 
 export interface SourceFile {
   /** Relative, forward slashes. */

@@ -1,9 +1,10 @@
 /** What is told of a foreign model from its graphs and its configuration: what stands in its `outrider.json`, or why it is refused. Pure. */
-import { TASKS, type TaskName } from '../../contract/tasks.ts';
+
 import { AppError } from '../../runtime/errors.ts';
-import type { Variant } from '../choices.ts';
-import { tellFamily } from '../detector-family.ts';
-import type { DetectorFamily, ModelSpec } from '../model-spec.ts';
+import { TASKS, type TaskName } from '../../tasks/tasks.ts';
+import type { Variant } from '../folder/choices.ts';
+import { tellFamily } from '../folder/detector-family.ts';
+import type { DetectorFamily, ModelSpec } from '../folder/model-spec.ts';
 import { requireFiles } from './choose-files.ts';
 import type { OnnxGraph } from './onnx-graph.ts';
 import { precisionOf } from './precision.ts';

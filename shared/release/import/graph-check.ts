@@ -5,7 +5,7 @@
 import { basename, dirname, join, posix } from 'node:path';
 import { innerPath } from '../../contract/names.ts';
 import { AppError } from '../../runtime/errors.ts';
-import type { ModelSpec } from '../model-spec.ts';
+import type { ModelSpec } from '../folder/model-spec.ts';
 import { type OnnxGraph, readOnnxGraph } from './onnx-graph.ts';
 
 /** What ONNX Runtime brings along itself. */

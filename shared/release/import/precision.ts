@@ -1,5 +1,5 @@
 /** How a model's weights are stored and computed with, read from its graphs. Pure. */
-import type { ModelSpec } from '../model-spec.ts';
+import type { ModelSpec } from '../folder/model-spec.ts';
 import type { OnnxGraph } from './onnx-graph.ts';
 
 export interface Precision {

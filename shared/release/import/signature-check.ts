@@ -2,9 +2,10 @@
  * Whether a graph takes and gives what its task needs, told from its names, types and shapes: a reason to refuse that a user
  * understands, before minutes of loading end in an error of the runtime's. What passes is still tried in a runner. Pure.
  */
-import type { TaskName } from '../../contract/tasks.ts';
+
 import { AppError } from '../../runtime/errors.ts';
-import type { TensorSpec } from '../model-spec.ts';
+import type { TaskName } from '../../tasks/tasks.ts';
+import type { TensorSpec } from '../folder/model-spec.ts';
 
 export interface Signature {
   readonly inputs: readonly TensorSpec[];

@@ -3,7 +3,7 @@
  * class names), sentence-transformers' files, the card's `pipeline_tag`. Pure.
  */
 import { z } from 'zod';
-import { type TaskName, taskName } from '../../contract/tasks.ts';
+import { type TaskName, taskName } from '../../tasks/tasks.ts';
 
 /** What a foreign `config.json` tells of the task. */
 export const foreignConfig = z.looseObject({

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ResultStore } from '../../../agent/api/result-store.ts';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
-import { Pipeline } from '../../../agent/pipeline.ts';
+import { Pipeline } from '../../../agent/pipeline/pipeline.ts';
 import type { LocalModel, Outbox } from '../../../agent/ports.ts';
 import { noLocalModel } from '../../../agent/slot/slot.ts';
 import type { LinkLedger } from '../../../agent/uplink/link-ledger.ts';

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { gunzip } from 'fflate';
 import { z } from 'zod';
-import { dataSetOf, readExamples } from '../../../models/recipes/measure/examples.ts';
-import { rankedAnswer, spanAnswer, textAnswer } from '../../../shared/contract/answers.ts';
-import type { TaskInput } from '../../../shared/contract/tasks.ts';
-import { lossOf } from '../../../shared/inference/loss.ts';
-import type { ModelSpec } from '../../../shared/release/model-spec.ts';
+import type { ModelSpec } from '../../../shared/release/folder/model-spec.ts';
+import { rankedAnswer, spanAnswer, textAnswer } from '../../../shared/tasks/answers.ts';
+import { lossOf } from '../../../shared/tasks/loss.ts';
+import type { TaskInput } from '../../../shared/tasks/tasks.ts';
+import { dataSetOf, readExamples } from '../../../tools/measure/examples.ts';
 
 export interface Asked {
   readonly id: string;

@@ -6,9 +6,9 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { runTool } from '../../../models/recipes/measure/command.ts';
 import { writeFileAtomic } from '../../../shared/runtime/atomic-file.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import { runTool } from '../../../tools/measure/command.ts';
 import { inTree, machineFacts, RESULTS_FOLDER } from '../harness.ts';
 import { Worker } from '../worker.ts';
 import type { Task } from './child.ts';

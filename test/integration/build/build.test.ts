@@ -21,7 +21,7 @@ import { outrider } from '../../support/programs.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const SOURCES = ['agent', 'cloud', 'shared', 'tools', 'bin', 'package.json', 'package-lock.json'];
-const COMMANDS = 'shared/cli/command-line.ts';
+const COMMANDS = 'cli/command-line.ts';
 const SENTENCE = 'Small models on devices, big models in the cloud, one answer.';
 
 async function copy(t: TestContext, from = ROOT, what = SOURCES): Promise<string> {
@@ -102,7 +102,7 @@ test('what is changed is what runs: a newer file, an older one, a page’s file,
   assert.equal((await run(t, folder, ['--version'])).builds, 1);
   assert.match(await readFile(join(folder, 'dist/pages', page), 'utf8'), /<title>Changed /);
 
-  await rm(join(folder, 'shared/inference/search.ts'));
+  await rm(join(folder, 'shared/inference/generation/search.ts'));
   const broken = await run(t, folder, ['--version']);
   assert.match(broken.output, /outrider: cannot be built: .*/);
   assert.match(broken.output, /Could not resolve "\.\/search\.ts"/);
@@ -137,11 +137,11 @@ test('without the builder it says what to install', async (t) => {
 test('a stack trace names the TypeScript file and line', async (t) => {
   const folder = await builtCopy(t);
   await edit(
-    join(folder, 'shared/cli/commands/infer.ts'),
+    join(folder, 'cli/commands/infer.ts'),
     'export async function infer(',
     "export async function infer(...args: unknown[]): Promise<void> {\n  throw new Error('planted');\n}\nexport async function other(",
   );
-  const lines = (await readFile(join(folder, 'shared/cli/commands/infer.ts'), 'utf8')).split('\n');
+  const lines = (await readFile(join(folder, 'cli/commands/infer.ts'), 'utf8')).split('\n');
   const line = lines.findIndex((one) => one.includes("'planted'")) + 1;
   const { output } = await run(t, folder, ['infer', 'model', 'input']);
   assert.match(

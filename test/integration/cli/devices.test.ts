@@ -1,7 +1,7 @@
 /** `outrider devices ls` against a hub's API: what an operator is shown of credentials and ids. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HubServer } from '../../../cloud/api/server.ts';
+import { HubServer } from '../../../cloud/api/frame/server.ts';
 import { type Clock, systemClock } from '../../../shared/runtime/clock.ts';
 import { newSecret } from '../../../shared/runtime/ids.ts';
 import { temporaryFolder } from '../../support/fixed.ts';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { z } from 'zod';
-import { HubServer } from '../../../cloud/api/server.ts';
+import { HubServer } from '../../../cloud/api/frame/server.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { startHubApi } from '../../support/hub-api.ts';
 import { freePort } from '../../support/ports.ts';

@@ -4,7 +4,7 @@ import { cp, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { InferenceClient } from '@huggingface/inference';
-import { changeSpec } from '../../../shared/release/spec-document.ts';
+import { changeSpec } from '../../../shared/release/folder/spec-document.ts';
 import { sha256Hex } from '../../../shared/runtime/ids.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { startHubProgram } from '../../support/hub-program.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { HubClient } from '../../../shared/cli/hub-client.ts';
+import { HubClient } from '../../../cli/hub-client.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { GENERATION, type GenerationHub, references, startGenerationHub } from '../../support/generation.ts';

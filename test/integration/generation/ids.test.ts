@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { GenerateParameters } from '../../../shared/contract/task-schemas.ts';
-import { generateTokens } from '../../../shared/inference/generate-tokens.ts';
-import { loadGenerator } from '../../../shared/inference/generation.ts';
-import { openModelFolder } from '../../../shared/release/model-folder.ts';
+import { generateTokens } from '../../../shared/inference/generation/generate-tokens.ts';
+import { loadGenerator } from '../../../shared/inference/generation/generation.ts';
+import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
+import type { GenerateParameters } from '../../../shared/tasks/task-schemas.ts';
 import { GENERATION, references } from '../../support/generation.ts';
 
 process.env.ORT_DISABLE_TELEMETRY = '1';

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { TASKS } from '../../../shared/contract/tasks.ts';
-import { withRunner } from '../../../shared/inference/with-runner.ts';
-import { openModelFolder } from '../../../shared/release/model-folder.ts';
+import { withRunner } from '../../../shared/inference/runner/with-runner.ts';
+import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
+import { TASKS } from '../../../shared/tasks/tasks.ts';
 import { GENERATION, type GenerationModel, type Reference, references } from '../../support/generation.ts';
 
 const cases = await references();

@@ -4,7 +4,7 @@ import { cp } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { HubServer } from '../../../cloud/api/server.ts';
+import { HubServer } from '../../../cloud/api/frame/server.ts';
 import { Authority } from '../../../shared/runtime/authority.ts';
 import { CertificateFiles } from '../../../shared/runtime/certificate-files.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';

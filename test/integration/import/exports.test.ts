@@ -5,10 +5,10 @@ import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { folderSource } from '../../../shared/cli/import/folder-source.ts';
-import { stageModel } from '../../../shared/cli/import/stage-model.ts';
+import { folderSource } from '../../../cli/import/folder-source.ts';
+import { stageModel } from '../../../cli/import/stage-model.ts';
+import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
 import { type ImportOptions, importModel } from '../../../shared/release/import/import-model.ts';
-import { openModelFolder } from '../../../shared/release/model-folder.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 
 const fixture = (path: string): string => fileURLToPath(new URL(`../../fixtures/${path}`, import.meta.url));

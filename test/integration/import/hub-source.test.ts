@@ -3,7 +3,7 @@ import { mkdtemp, readFile, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { hubSource, parseHubName } from '../../../shared/cli/import/hub-source.ts';
+import { hubSource, parseHubName } from '../../../cli/import/hub-source.ts';
 import type { SourceFile } from '../../../shared/release/import/choose-files.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { COMMIT, HuggingFaceHub } from '../../support/hugging-face-hub.ts';

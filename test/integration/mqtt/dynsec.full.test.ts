@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { after, before, describe, it, type TestContext } from 'node:test';
-import { DynsecAccess } from '../../../cloud/broker-access/dynsec.ts';
+import { DynsecAccess } from '../../../cloud/broker/dynsec.ts';
 import { deviceTopics, HUB_GROUP, hubFilters } from '../../../shared/contract/topics.ts';
 import { connectMqtt } from '../../../shared/mqtt/connect.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import sharp from 'sharp';
-import type { Classification } from '../../../shared/contract/task-schemas.ts';
-import { TASKS, type TaskInput } from '../../../shared/contract/tasks.ts';
-import type { Inference, Runner } from '../../../shared/inference/runner.ts';
-import { startRunner } from '../../../shared/inference/runner-process.ts';
+import type { Inference, Runner } from '../../../shared/inference/runner/runner.ts';
+import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
+import type { Classification } from '../../../shared/tasks/task-schemas.ts';
+import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
 import { bytesInput, pictureInput, runnerOptions, textInput } from './fixture-models.ts';
 
 let colours: Runner;

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TASKS, taskName } from '../../../shared/contract/tasks.ts';
-import { answersAlike } from '../../../shared/inference/batch-trial.ts';
-import { checkInput } from '../../../shared/inference/input-check.ts';
-import { smallestInput } from '../../../shared/inference/smallest-input.ts';
-import { withRunner } from '../../../shared/inference/with-runner.ts';
-import type { ModelFolder } from '../../../shared/release/model-folder.ts';
-import { openModelFolder } from '../../../shared/release/model-folder.ts';
+import { answersAlike } from '../../../shared/inference/proof/batch-trial.ts';
+import { smallestInput } from '../../../shared/inference/proof/smallest-input.ts';
+import { checkInput } from '../../../shared/inference/runner/input-check.ts';
+import { withRunner } from '../../../shared/inference/runner/with-runner.ts';
+import type { ModelFolder } from '../../../shared/release/folder/model-folder.ts';
+import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
+import { TASKS, taskName } from '../../../shared/tasks/tasks.ts';
 import { fixtureFolder } from './fixture-models.ts';
 
 test('a model that batches is seen to answer alike alone and in company', async () => {

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Detection } from '../../../shared/contract/task-schemas.ts';
-import { TASKS } from '../../../shared/contract/tasks.ts';
-import { startRunner } from '../../../shared/inference/runner-process.ts';
+import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
+import type { Detection } from '../../../shared/tasks/task-schemas.ts';
+import { TASKS } from '../../../shared/tasks/tasks.ts';
 import { expectedOf, inputOf, referenceOptions } from './reference.ts';
 
 /** Our decoder and resizer are not Pillow's to the last bit (docs/decisions/0006), and random weights magnify what differs. */

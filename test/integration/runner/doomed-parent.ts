@@ -1,5 +1,5 @@
 /** Starts a runner, gives it a picture, says its process id, and how the call has ended; waits to be killed. */
-import { startRunner } from '../../../shared/inference/runner-process.ts';
+import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
 import { toAppError } from '../../../shared/runtime/errors.ts';
 import { pictureInput, runnerOptions } from './fixture-models.ts';
 

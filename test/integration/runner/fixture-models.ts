@@ -1,8 +1,8 @@
 /** Starts runners of the tiny models of test/fixtures/models, and knows their inputs. */
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
-import type { TaskInput } from '../../../shared/contract/tasks.ts';
-import type { RunnerOptions } from '../../../shared/inference/runner.ts';
+import type { RunnerOptions } from '../../../shared/inference/runner/runner.ts';
+import type { TaskInput } from '../../../shared/tasks/tasks.ts';
 
 export const fixtureFolder = (name: string): string =>
   fileURLToPath(new URL(`../../fixtures/models/${name}`, import.meta.url));

@@ -3,14 +3,14 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Batcher } from '../../../cloud/batcher/batcher.ts';
 import { LocalEngine } from '../../../cloud/engine/local-engine.ts';
-import type { Classification } from '../../../shared/contract/task-schemas.ts';
-import { RANKED_TASKS, type TaskInput } from '../../../shared/contract/tasks.ts';
-import { readGolden } from '../../../shared/inference/golden.ts';
-import { differenceOf } from '../../../shared/inference/golden-difference.ts';
-import { startRunner } from '../../../shared/inference/runner-process.ts';
-import { findModelFolders } from '../../../shared/release/model-folder.ts';
+import { readGolden } from '../../../shared/inference/proof/golden.ts';
+import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
+import { findModelFolders } from '../../../shared/release/folder/model-folder.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
+import { differenceOf } from '../../../shared/tasks/golden-difference.ts';
+import type { Classification } from '../../../shared/tasks/task-schemas.ts';
+import { RANKED_TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
 import { runnerOptions } from './fixture-models.ts';
 
 /** int8 graphs differ a little from one processor to the next. */

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { TaskInput } from '../../../shared/contract/tasks.ts';
-import type { RunnerOptions } from '../../../shared/inference/runner.ts';
+import type { RunnerOptions } from '../../../shared/inference/runner/runner.ts';
+import type { TaskInput } from '../../../shared/tasks/tasks.ts';
 import { runnerOptions } from './fixture-models.ts';
 
 /** Of scores, 0..1, and of components of vectors. */

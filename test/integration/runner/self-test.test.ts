@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import type { Runner } from '../../../shared/inference/runner.ts';
-import { startRunner } from '../../../shared/inference/runner-process.ts';
-import { selfTest } from '../../../shared/inference/self-test.ts';
-import { openModelFolder } from '../../../shared/release/model-folder.ts';
-import { type ModelSpec, modelSpec } from '../../../shared/release/model-spec.ts';
+import { selfTest } from '../../../shared/inference/proof/self-test.ts';
+import type { Runner } from '../../../shared/inference/runner/runner.ts';
+import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
+import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
+import { type ModelSpec, modelSpec } from '../../../shared/release/folder/model-spec.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { pictureInput, runnerOptions, textInput } from './fixture-models.ts';
 

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { encodeSafetensors } from '../../../shared/contract/safetensors.ts';
-import type { Tensor } from '../../../shared/contract/task-schemas.ts';
-import { TASKS, type TaskInput } from '../../../shared/contract/tasks.ts';
-import type { Runner } from '../../../shared/inference/runner.ts';
-import { startRunner } from '../../../shared/inference/runner-process.ts';
+import type { Runner } from '../../../shared/inference/runner/runner.ts';
+import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
+import { encodeSafetensors } from '../../../shared/inference/tensor/safetensors.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
+import type { Tensor } from '../../../shared/tasks/task-schemas.ts';
+import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
 import { referenceOptions } from './reference.ts';
 
 let types: Runner;

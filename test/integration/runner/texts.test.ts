@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { TASKS } from '../../../shared/contract/tasks.ts';
-import { startRunner } from '../../../shared/inference/runner-process.ts';
+import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
+import { TASKS } from '../../../shared/tasks/tasks.ts';
 import { assertNear, expectedOf, inputOf, referenceOptions } from './reference.ts';
 
 const MODELS = [

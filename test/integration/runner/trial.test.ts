@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createTrial } from '../../../cloud/registry/trial.ts';
-import type { StartRunner } from '../../../shared/inference/runner.ts';
-import { startRunner } from '../../../shared/inference/runner-process.ts';
-import { type ModelFolder, openModelFolder } from '../../../shared/release/model-folder.ts';
+import type { StartRunner } from '../../../shared/inference/runner/runner.ts';
+import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
+import { type ModelFolder, openModelFolder } from '../../../shared/release/folder/model-folder.ts';
 import { systemClock as clock } from '../../../shared/runtime/clock.ts';
 import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { FakeClock } from '../../support/fake-clock.ts';

@@ -4,7 +4,7 @@ import { appendFile, cp, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { HubClient } from '../../../shared/cli/hub-client.ts';
+import { HubClient } from '../../../cli/hub-client.ts';
 import { modelRecord } from '../../../shared/contract/admin.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { startHubProgram } from '../../support/hub-program.ts';

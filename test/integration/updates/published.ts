@@ -6,7 +6,11 @@ import type { AddressInfo } from 'node:net';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { BlobStore } from '../../../shared/release/blob-store.ts';
-import { type ModelFolder, openModelFolder, versionFilesOf } from '../../../shared/release/model-folder.ts';
+import {
+  type ModelFolder,
+  openModelFolder,
+  versionFilesOf,
+} from '../../../shared/release/folder/model-folder.ts';
 import { TufRepository } from '../../../shared/release/tuf/repository.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { sha256Hex } from '../../../shared/runtime/ids.ts';

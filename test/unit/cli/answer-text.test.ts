@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { answerText } from '../../../shared/cli/answer-text.ts';
-import type { TaskName } from '../../../shared/contract/tasks.ts';
+import { answerText } from '../../../cli/answer-text.ts';
+import type { TaskName } from '../../../shared/tasks/tasks.ts';
 
 const plain = (task: TaskName, output: unknown): string[] =>
   answerText(task, output)

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { z } from 'zod';
-import { HubClient } from '../../../shared/cli/hub-client.ts';
+import { HubClient } from '../../../cli/hub-client.ts';
 import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { freePort } from '../../support/ports.ts';

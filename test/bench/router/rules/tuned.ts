@@ -1,5 +1,5 @@
 /** Thresholds tuned once on labels, and never again: by what was seen, and by Clopper and Pearson's bound. */
-import { certifiedThreshold } from '../../../../models/recipes/measure/certificate.ts';
+import { certifiedThreshold } from '../../../../tools/measure/certificate.ts';
 
 /** One request whose loss is known. */
 export interface Labelled {

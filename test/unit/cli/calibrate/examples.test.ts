@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { mkdir, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type LabelledSet, MAX_LINE_BYTES, readLabelled } from '../../../../shared/cli/calibrate/examples.ts';
-import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../../../shared/contract/limits.ts';
+import { type LabelledSet, MAX_LINE_BYTES, readLabelled } from '../../../../cli/calibrate/examples.ts';
 import type { ErrorCode } from '../../../../shared/runtime/errors.ts';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
+import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../../../shared/tasks/limits.ts';
 import { temporaryFolder } from '../../../support/fixed.ts';
 
 const PICTURES = { task: 'image-classification', labels: ['cat', 'dog'] } as const;

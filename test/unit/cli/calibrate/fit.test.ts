@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { LabelledExample } from '../../../../shared/cli/calibrate/examples.ts';
-import { fit, MIN_EXAMPLES, MIN_TO_SPLIT } from '../../../../shared/cli/calibrate/fit.ts';
-import { askLogits } from '../../../../shared/cli/calibrate/logits.ts';
-import { outcomeOf } from '../../../../shared/cli/commands/calibrate.ts';
-import type { TaskInput } from '../../../../shared/contract/tasks.ts';
-import { type LabelledLogits, scoresAt } from '../../../../shared/inference/temperature.ts';
+import type { LabelledExample } from '../../../../cli/calibrate/examples.ts';
+import { fit, MIN_EXAMPLES, MIN_TO_SPLIT } from '../../../../cli/calibrate/fit.ts';
+import { askLogits } from '../../../../cli/calibrate/logits.ts';
+import { type LabelledLogits, scoresAt } from '../../../../cli/calibrate/temperature.ts';
+import { outcomeOf } from '../../../../cli/commands/calibrate.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../../shared/runtime/errors.ts';
 import { seededRandom } from '../../../../shared/runtime/random.ts';
+import type { TaskInput } from '../../../../shared/tasks/tasks.ts';
 
 /** Of a model whose logits are three times too large. */
 function drawn(n: number): LabelledLogits[] {

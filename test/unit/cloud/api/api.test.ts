@@ -10,11 +10,11 @@ import {
   signInLink,
 } from '../../../../shared/contract/admin.ts';
 import { splitEnrolToken } from '../../../../shared/contract/enrol-token.ts';
-import { MAX_TEXT_BYTES } from '../../../../shared/contract/limits.ts';
 import { enrollResponse } from '../../../../shared/contract/messages.ts';
 import { type Clock, systemClock } from '../../../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode } from '../../../../shared/runtime/errors.ts';
 import { newSecret } from '../../../../shared/runtime/ids.ts';
+import { MAX_TEXT_BYTES } from '../../../../shared/tasks/limits.ts';
 import { LABELS, startHubApi, type TestHubApi } from '../../../support/hub-api.ts';
 
 describe('the hub’s HTTP API', () => {

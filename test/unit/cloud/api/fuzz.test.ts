@@ -1,7 +1,7 @@
 /** Every address of the document, asked in every wrong way that we know: the answer is a failure of our shape, never of our making. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { describeApi } from '../../../../cloud/api/openapi.ts';
+import { describeApi } from '../../../../cloud/api/pages/openapi.ts';
 import { problem } from '../../../../shared/contract/admin.ts';
 import { BLOB_PIECE_BYTES } from '../../../../shared/contract/limits.ts';
 import {

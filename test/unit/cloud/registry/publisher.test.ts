@@ -3,7 +3,7 @@ import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
 import { BlobStore } from '../../../../shared/release/blob-store.ts';
-import { openModelFolder } from '../../../../shared/release/model-folder.ts';
+import { openModelFolder } from '../../../../shared/release/folder/model-folder.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../../shared/runtime/ids.ts';
 import { type Changes, listingWith, PublishingHub } from '../../../support/publishing-hub.ts';

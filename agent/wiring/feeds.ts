@@ -1,0 +1,90 @@
+/** Makes the feeds that the configuration asks for, and lets them run until they end or the agent stops. */
+import { extname, join, resolve } from 'node:path';
+import { isChild, tellParent } from '../../shared/runtime/program.ts';
+import { CONTENT_TYPES, MAX_INPUT_BYTES, TASKS } from '../../shared/tasks/tasks.ts';
+import type { AgentConfig, PipelineConfig } from '../config.ts';
+import { FeedRunner } from '../feed/feed-runner.ts';
+import { FolderFeed } from '../feed/folder.ts';
+import { TextLinesFeed } from '../feed/text-lines.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import type { Feed, FeedItem } from '../ports.ts';
+import type { AgentProgram } from './program.ts';
+
+const IMAGE_TYPES: Record<string, string> = {
+  '.jpg': 'image/jpeg',
+  '.jpeg': 'image/jpeg',
+  '.png': 'image/png',
+  '.webp': 'image/webp',
+  '.gif': 'image/gif',
+  '.tif': 'image/tiff',
+  '.tiff': 'image/tiff',
+  '.avif': 'image/avif',
+};
+
+/** With `--once`: how long to wait for what the cloud owes; the rest stays in the outbox. */
+const ONCE_WAIT_MS = 60_000;
+
+export async function startFeeds(
+  config: AgentConfig,
+  program: AgentProgram,
+  pipelines: ReadonlyMap<string, Pipeline>,
+): Promise<FeedRunner> {
+  const runs = config.pipelines.flatMap((one) => {
+    const feed = createFeed(one, config, program);
+    const pipeline = pipelines.get(one.name);
+    if (!feed || !pipeline) return [];
+    const take = (item: FeedItem, signal: AbortSignal) => pipeline.process(item, signal);
+    return [{ name: one.name, feed, take }];
+  });
+  const feeds = new FeedRunner({ runs, clock: program.clock, logger: program.logger });
+  await program.lifecycle.start('feeds', feeds);
+  return feeds;
+}
+
+/** With `--once`: the feeds have ended and nothing is owed; a parent ends us, alone we end ourselves. */
+export async function finishWhenDone(
+  feeds: FeedRunner,
+  { clock }: AgentProgram,
+  owed: () => number,
+  finish: () => void,
+): Promise<void> {
+  await feeds.ended();
+  const untilMonoMs = clock.nowMonoMs() + ONCE_WAIT_MS;
+  while (owed() > 0 && clock.nowMonoMs() < untilMonoMs) await clock.sleep(50, undefined, true);
+  if (isChild()) tellParent({ type: 'finished' });
+  else finish();
+}
+
+/** @returns undefined for a pipeline that is asked over HTTP only */
+export function createFeed(
+  pipeline: PipelineConfig,
+  config: AgentConfig,
+  { dataDir, clock, logger, metrics }: Omit<AgentProgram, 'lifecycle' | 'stop'>,
+): Feed | undefined {
+  const { feed, name, task } = pipeline;
+  if (!feed) return undefined;
+  const path = resolve(config.baseDir, feed.path);
+  const repeatPaceMs = feed.repeat?.pace;
+  switch (feed.type) {
+    case 'text-lines':
+      return new TextLinesFeed({ path, repeatPaceMs, once: config.once, clock });
+    case 'folder': {
+      const { inputKind } = TASKS[task];
+      return new FolderFeed({
+        path,
+        repeatPaceMs,
+        once: config.once,
+        after: feed.after,
+        moveTo: resolve(config.baseDir, feed.moveTo ?? join(feed.path, 'done')),
+        statePath: join(dataDir, 'feeds', `${name}.json`),
+        maxBytes: MAX_INPUT_BYTES[inputKind],
+        contentType: (file) =>
+          (inputKind === 'image' ? IMAGE_TYPES[extname(file).toLowerCase()] : undefined) ??
+          CONTENT_TYPES[inputKind],
+        clock,
+        logger,
+        onDropped: (reason) => metrics.count('outrider_feed_dropped_total', { pipeline: name, reason }),
+      });
+    }
+  }
+}

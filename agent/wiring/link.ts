@@ -1,0 +1,206 @@
+/** Puts together what keeps the agent in touch with its hub: uplink, credential, byte ledger, desired state, sync. */
+import { join } from 'node:path';
+import {
+  desired as desiredSchema,
+  type Reported,
+  type UpdateReport,
+} from '../../shared/contract/messages.ts';
+import { connectMqtt } from '../../shared/mqtt/connect.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { isAppError } from '../../shared/runtime/errors.ts';
+import { newId } from '../../shared/runtime/ids.ts';
+import type { Part } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import { Schedule } from '../../shared/runtime/schedule.ts';
+import { VERSION } from '../../shared/runtime/version.ts';
+import type { AgentConfig } from '../config.ts';
+import type { Outbox, PipelineFace } from '../ports.ts';
+import { type EnrollOptions, findCredential, hubOf, waitForCredential } from '../uplink/credential.ts';
+import { DesiredState } from '../uplink/desired.ts';
+import { askHub, refusePlainText } from '../uplink/hub-http.ts';
+import { LinkLedger } from '../uplink/link-ledger.ts';
+import { Renewal } from '../uplink/renewal.ts';
+import { HubUpdateSource } from '../uplink/update-source.ts';
+import { MqttUplink } from '../uplink/uplink.ts';
+import type { AgentProgram } from './program.ts';
+
+export interface LinkParts {
+  readonly outbox: Outbox;
+  readonly pipelines: ReadonlyMap<string, PipelineFace>;
+  readonly updates: () => UpdateReport[];
+  /** After each scheduled sync, whatever came of it. */
+  readonly onSync: () => void;
+}
+
+export interface Link {
+  readonly uplink: MqttUplink;
+  readonly meter: LinkLedger;
+  readonly desired: DesiredState;
+  /** Where model updates come from. */
+  readonly source: HubUpdateSource;
+  readonly sync: Part;
+}
+
+/** Feeds start without the link after this. */
+const LINK_GRACE_MS = 2_000;
+/** A fleet does not come in the same second. */
+const SYNC_JITTER_MS = 30_000;
+
+/** Counts and remembers from now on; nothing is connected before its `uplink` is started, nothing asked for before its `sync` is. */
+export async function openLink(config: AgentConfig, program: AgentProgram, parts: LinkParts): Promise<Link> {
+  const { dataDir, clock, logger, metrics, lifecycle } = program;
+  const { outbox, pipelines } = parts;
+  const identity = identityOf(config, dataDir, clock, logger);
+  const meter = new LinkLedger({
+    path: join(dataDir, 'link-use.json'),
+    capBytes: config.linkBytesPerDay,
+    pipelineCapBytes: new Map(
+      config.pipelines.flatMap(({ name, route }) =>
+        route.budget.bytesPerDay === undefined ? [] : [[name, route.budget.bytesPerDay]],
+      ),
+    ),
+    waitingBytes: (pipeline) => outbox.waiting(pipeline).bytes,
+    wireBytes: () => uplink.wireBytes,
+    clock,
+    logger,
+    metrics,
+  });
+  const findHub = async () => {
+    const credential = await findCredential(identity);
+    if (!credential || config.hubUrl === undefined) return undefined;
+    return { hub: hubOf(identity, config.hubUrl, credential), credential };
+  };
+  const source = new HubUpdateSource({
+    folder: join(dataDir, 'updates', 'tuf'),
+    find: findHub,
+    clock,
+    logger,
+  });
+  const desired = new DesiredState({
+    folder: dataDir,
+    fetch: async () => {
+      const found = await findHub();
+      if (!found) return undefined;
+      const bearer = found.credential.secret;
+      const asked = askHub(found.hub, '/api/v1/devices/self/desired', desiredSchema, { bearer });
+      // Before its first report the hub wants nothing of this device.
+      return asked.catch((error: unknown) => {
+        if (isAppError(error, 'NOT_FOUND')) return undefined;
+        throw error;
+      });
+    },
+    logger,
+  });
+  const uplink: MqttUplink = new MqttUplink({
+    deviceId: config.device,
+    agentVersion: VERSION,
+    instance: newId(),
+    connect: async (will, signal) => {
+      const credential = await waitForCredential(identity, signal);
+      const { path, hubUrl } = identity;
+      const hub = hubUrl === undefined ? undefined : hubOf(identity, hubUrl, credential);
+      const renewal = new Renewal({ path, hub, credential, clock, logger });
+      const url = config.mqttUrl ?? credential.mqttUrl;
+      refusePlainText(url, config.insecurePlainText);
+      const ca = config.hubCa ?? credential.ca;
+      const connection = await connectMqtt({
+        url,
+        trust: () => (ca === undefined ? {} : { ca }),
+        clientId: config.device,
+        username: config.device,
+        password: config.mqttPassword ?? (() => renewal.secret),
+        will,
+        logger,
+      });
+      renewal.start(connection, signal);
+      return connection;
+    },
+    outbox,
+    reported: () => ({
+      agentVersion: VERSION,
+      desiredVersion: desired.version,
+      pipelines: [...pipelines.values()].map((one) => {
+        const { name, task, edge, cloud, router } = one.status();
+        return { name, task, edge, cloud, ...toldOf(config, name), route: router };
+      }),
+      updates: parts.updates(),
+    }),
+    telemetry: () => {
+      const { entries, bytes, deadLetters } = outbox.depth;
+      const { day, capBytes, use } = meter.today();
+      return {
+        atMs: clock.nowAtMs(),
+        outbox: { entries, bytes, deadLetters },
+        link: { day, use: [...use], ...(capBytes !== undefined && { capBytes }) },
+      };
+    },
+    onDesired: (wanted) => desired.onMessage(wanted),
+    sharesInput: (pipeline) => toldOf(config, pipeline).share === 'inputs',
+    meter,
+    clock,
+    logger,
+    metrics,
+  });
+  metrics.gauge('outrider_link_online_ratio', '1 while a broker and a hub are there', () =>
+    uplink.online ? 1 : 0,
+  );
+  await lifecycle.start('link ledger', meter);
+  await lifecycle.start('desired state', desired);
+  return { uplink, meter, desired, source, sync: syncOf(config, desired, parts.onSync, logger) };
+}
+
+/** What the configuration says of a pipeline that the hub should know; the outbox may hold requests of one that is gone. */
+function toldOf(
+  { pipelines }: AgentConfig,
+  name: string,
+): Required<Pick<Reported['pipelines'][number], 'edgeModel' | 'share'>> {
+  const found = pipelines.find((one) => one.name === name);
+  return { edgeModel: found?.edge ?? null, share: found?.share ?? 'none' };
+}
+
+const identityOf = (config: AgentConfig, dataDir: string, clock: Clock, logger: Logger): EnrollOptions => ({
+  path: join(dataDir, 'credential.json'),
+  deviceId: config.device,
+  hubUrl: config.hubUrl,
+  token: config.enrollToken,
+  ca: config.hubCa,
+  insecurePlainText: config.insecurePlainText,
+  clock,
+  logger,
+});
+
+/** A refused token is told at once, not in a background loop. @throws ENROLLMENT_REFUSED, HUB_UNTRUSTED, CONFIG_INVALID */
+export async function checkCredential(config: AgentConfig, program: AgentProgram): Promise<void> {
+  const known = await findCredential(identityOf(config, program.dataDir, program.clock, program.logger));
+  if (known) refusePlainText(config.mqttUrl ?? known.mqttUrl, config.insecurePlainText);
+}
+
+/** The first inputs of a start need not be answered as if the link were down, only because it is not up yet. */
+export async function linkOrGrace({ uplink }: Link, { clock }: AgentProgram): Promise<void> {
+  const untilMonoMs = clock.nowMonoMs() + LINK_GRACE_MS;
+  while (uplink.isOpening && !uplink.online && clock.nowMonoMs() < untilMonoMs)
+    await clock.sleep(20, undefined, true);
+}
+
+/** Once at the start, which makes up for what was missed while the device was off, and then by the schedule. */
+function syncOf({ sync }: AgentConfig, desired: DesiredState, onSync: () => void, logger: Logger): Part {
+  const schedule = new Schedule({
+    name: 'sync',
+    cron: sync.schedule,
+    ...(sync.timeZone !== undefined && { timeZone: sync.timeZone }),
+    jitterMs: SYNC_JITTER_MS,
+    run: () => desired.sync().finally(onSync),
+    logger,
+  });
+  let first: Promise<void> = Promise.resolve();
+  return {
+    start: async () => {
+      await schedule.start();
+      first = desired.sync();
+    },
+    stop: async () => {
+      await schedule.stop();
+      await first;
+    },
+  };
+}

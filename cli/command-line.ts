@@ -1,0 +1,281 @@
+/**
+ * The commands of `outrider`: what it can do, and errors as one sentence with their code. Exit code 0, 1 (failed), 2 (usage). Each
+ * command's code is loaded when it is asked for: help and most commands take half the time so.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
+import { ERRORS, toAppError, toErrorBody } from '../shared/runtime/errors.ts';
+import { VERSION } from '../shared/runtime/version.ts';
+import type { DoctorOptions } from './commands/doctor.ts';
+import type { DescribeOptions } from './import/stage-model.ts';
+
+const INFER_EXAMPLES = `
+Examples:
+  outrider infer cifar10-vit photo.jpg
+  outrider infer sst2-minilm "A film that stays with you." --parameters '{"top_k": 1}'
+  outrider infer zero-shot "The train is late." --parameters '{"candidate_labels": ["travel", "sports"]}'
+  outrider infer squad-minilm article.txt --question "Who won?"
+  outrider infer multi30k-en-de "Two dogs play." --parameters '{"generate_parameters": {"num_beams": 4}}'
+  outrider infer whisper talk.wav --parameters '{"return_timestamps": true}'
+
+The input is a file, or the text itself. Parameters are those of Hugging Face's task, see docs/protocol.md.`;
+
+const PULL_HELP = `
+<source> is
+  hf:org/name             a model of the Hugging Face hub, or hf:org/name@revision; HF_TOKEN opens what is not everybody's
+  ./folder                a folder in Hugging Face's layout, as transformers.js takes it
+  ./model.onnx            a bare graph; say --task, and --labels and --family where it needs them
+
+outrider models pull hf:Xenova/distilbert-base-uncased-finetuned-sst-2-english --variant q8
+outrider models pull ./yolox_nano.onnx --task object-detection --family yolox --labels coco.txt`;
+
+/** docs/cli.md is made from it. */
+export const program = new Command('outrider')
+  .description('Small models on devices, big models in the cloud, one answer.')
+  .version(VERSION)
+  .showHelpAfterError('(add --help for the options)')
+  .exitOverride();
+
+program
+  .command('up')
+  .description('run broker, hub and a demo device on this machine')
+  .option('--once', 'go through the inputs once, print the totals and end')
+  .option('--config <file>', 'pipelines of the demo device (default: the ones that ship with Outrider)')
+  .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)')
+  .addOption(port('--hub-port <port>', 'port of the hub', 8080))
+  .addOption(port('--mqtt-port <port>', 'port of the broker', 1883))
+  .addOption(port('--agent-port <port>', 'port of the agent', 8090))
+  .option('--data <dir>', 'data folder', './data')
+  .action(late(async () => (await import('./commands/up.ts')).up));
+
+// These two are listed here; main.ts has started them already.
+ownFlags(program, 'hub', 'run a hub: models in the cloud, and a broker unless --mqtt names one');
+ownFlags(program, 'agent', 'run an agent on this device');
+asking(
+  program
+    .command('infer <model> <input>')
+    .description('ask the hub’s model about a file or a text')
+    .option('--parameters <json>', 'parameters of the model’s task, as a JSON object')
+    .option('--question <text>', 'of question answering: the input is then the context')
+    .addHelpText('after', INFER_EXAMPLES),
+).action(late(async () => (await import('./commands/infer.ts')).infer));
+const models = program.command('models').description('models on the hub, and folders that are to go there');
+asking(models.command('ls').description('list them')).action(
+  late(async () => (await import('./commands/models.ts')).listModels),
+);
+describing(
+  models.command('pull <source>').description('bring in a model of anybody’s: checked, tried and described'),
+)
+  .option('--into <dir>', 'folder of model folders', './models')
+  .option('--force', 'replace another version that is there')
+  .option('--mirror <url>', 'the hub to ask (or HF_ENDPOINT; default https://huggingface.co)')
+  .option('--json', 'print JSON')
+  .addHelpText('after', PULL_HELP)
+  .action(late(async () => (await import('./commands/pull.ts')).pullModel));
+describing(
+  following(
+    models
+      .command('push <folder>')
+      .description('publish a model folder, ours or anybody’s, as a new version, and show devices take it'),
+  ),
+)
+  .option('--force', 'publish although the hub’s own test of its golden inputs fails')
+  .option('--signing-key <file>', 'PEM of the key of targets, for a hub that does not hold it')
+  .action(late(async () => (await import('./commands/models.ts')).pushModel));
+following(
+  models
+    .command('deploy <name> <version>')
+    .description('tell devices to run a published version; an older one is a way back'),
+).action(late(async () => (await import('./commands/models.ts')).deployModel));
+models
+  .command('calibrate <folder> <labelled>')
+  .description('make the scores of a model folder mean what they say, by examples whose labels are known')
+  .option('--dry-run', 'measure, and write nothing')
+  .option('--force', 'write it even where the calibration error has not fallen')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\n<labelled> is a folder with one sub-folder a label, of pictures or .txt files, or a .jsonl file with one object a line:\n{"text": …, "label": …} or {"file": path from there, "label": …}. At least 50 examples; from 200 on half of them measure.',
+  )
+  .action(late(async () => (await import('./commands/calibrate.ts')).calibrateModel));
+asking(
+  program.command('sign-in').description('make a one-time address that signs a browser in to the hub’s page'),
+).action(late(async () => (await import('./commands/fleet.ts')).signIn));
+const devices = program.command('devices').description('devices of the hub');
+asking(devices.command('ls').description('list them')).action(
+  late(async () => (await import('./commands/fleet.ts')).listDevices),
+);
+asking(devices.command('enroll [id]').description('make a one-time token for a device'))
+  .option('--to <dir>', 'put it into this data folder of an agent, unless the device is enrolled already')
+  .action(late(async () => (await import('./commands/fleet.ts')).enrollDevice));
+asking(devices.command('revoke <id>').description('cut a device off, at once and for good')).action(
+  late(async () => (await import('./commands/fleet.ts')).revokeDevice),
+);
+asking(
+  devices.command('pin <id> <model> <version>').description('have one device run a version of its own'),
+).action(late(async () => (await import('./commands/fleet.ts')).pinDevice));
+asking(devices.command('unpin <id> <model>').description('have it run what the model deploys again')).action(
+  late(async () => (await import('./commands/fleet.ts')).unpinDevice),
+);
+const keys = program.command('keys').description('keys for the hub’s HTTP API');
+asking(keys.command('ls').description('list them')).action(
+  late(async () => (await import('./commands/fleet.ts')).listKeys),
+);
+asking(
+  keys
+    .command('create <name>')
+    .description('make one; it is shown once')
+    .requiredOption('--scope <scope...>', 'admin, infer, metrics'),
+).action(late(async () => (await import('./commands/fleet.ts')).createKey));
+asking(keys.command('revoke <id>').description('revoke one')).action(
+  late(async () => (await import('./commands/fleet.ts')).revokeKey),
+);
+const outbox = program.command('outbox').description('what an agent owes, and what it has given up');
+askingAgent(outbox.command('ls').description('list it, oldest first'))
+  .option('--dead', 'only what was given up')
+  .option('--limit <n>', 'at most so many', '100')
+  .action(late(async () => (await import('./commands/outbox.ts')).listOutbox));
+askingAgent(outbox.command('show <id>').description('show one request'))
+  .option('--out <file>', 'write its input to this file')
+  .action(late(async () => (await import('./commands/outbox.ts')).showOutbox));
+askingAgent(outbox.command('retry <id>').description('send it now, or ask again what was given up')).action(
+  late(async () => (await import('./commands/outbox.ts')).retryOutbox),
+);
+askingAgent(outbox.command('drop <id>').description('give it up without an answer')).action(
+  late(async () => (await import('./commands/outbox.ts')).dropOutbox),
+);
+const route = program.command('route').description('which requests are escalated, and what is promised');
+asking(route.command('ls').description('what devices promise, and how they stand by it')).action(
+  late(async () => (await import('./commands/routes.ts')).listRoutes),
+);
+ownFlags(
+  route,
+  'simulate',
+  'replay recorded requests: what would be escalated, and what agreement is kept',
+).action(async () => (await import('./simulate/route-simulate.ts')).simulateRoute(process.argv.slice(4)));
+describing(
+  askingAgent(
+    program
+      .command('doctor [model]')
+      .description(
+        'look at this machine, its models, the agent and the hub, and say what is wrong; or at one model: what it is and does here',
+      )
+      .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
+      .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
+      .option('--ca <file>', 'PEM of the hub’s authority (or OUTRIDER_CA)')
+      .option('--data <dir>', 'data folder to look at', './data')
+      .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)'),
+  ),
+)
+  .addHelpText(
+    'after',
+    '\n[model] is a name, a folder, an .onnx file or hf:org/name; --name and what follows describe one of somebody else’s.',
+  )
+  .action(async (model: string | undefined, options: DoctorOptions & DescribeOptions) => {
+    const { doctor, SHIPPED_MODELS } = await import('./commands/doctor.ts');
+    if (model === undefined) {
+      const { selfTest } = await import('../shared/inference/proof/self-test.ts');
+      return doctor(options, selfTest);
+    }
+    const { doctorModel } = await import('./commands/doctor-model.ts');
+    return doctorModel(model, { ...options, models: options.models ?? SHIPPED_MODELS });
+  });
+
+/** Runs the command that the arguments of this process name. */
+export async function runCommand(): Promise<void> {
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    process.exitCode = report(error);
+  }
+}
+
+/** An action whose code is loaded when it is asked for. */
+function late<Args extends unknown[]>(
+  load: () => Promise<(...args: Args) => void | Promise<void>>,
+): (...args: Args) => Promise<void> {
+  return async (...args) => (await load())(...args);
+}
+
+/** A program that reads its own flags. */
+function ownFlags(parent: Command, name: string, description: string): Command {
+  const words = parent === program ? name : `${parent.name()} ${name}`;
+  return parent
+    .command(name)
+    .description(`${description} (see outrider ${words} --help)`)
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .helpOption(false);
+}
+
+/** Options of commands that talk to a hub. */
+function asking(command: Command): Command {
+  return command
+    .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
+    .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
+    .option(
+      '--ca <file>',
+      'PEM of the hub’s authority (or OUTRIDER_CA; default: a local hub’s own, and the system’s)',
+    )
+    .option('--data <dir>', 'data folder in which a local hub left its key', './data')
+    .option('--json', 'print JSON');
+}
+
+/** What may be said of a model that somebody else has exported. */
+function describing(command: Command): Command {
+  return command
+    .option('--name <name>', 'its name here, instead of its own')
+    .option('--task <task>', 'what it is for, where its files don’t tell')
+    .option('--labels <file>', 'its labels: one a line, or JSON, in the order of the graph’s outputs')
+    .option('--family <family>', `how a detector writes its boxes: ${DETECTOR_FAMILIES.join(', ')}`)
+    .option(
+      '--variant <dtype>',
+      `which of its ONNX files: ${VARIANTS.join(', ')} (default: the first that is there)`,
+    )
+    .option('--max-size <size>', 'refuse more than this', '2GB');
+}
+
+/** … and then watch what devices make of it. */
+function following(command: Command): Command {
+  return asking(command)
+    .option('--wait <seconds>', 'watch devices take it for so long', '180')
+    .option('--no-wait', 'do not watch devices take it');
+}
+
+/** Options of commands that talk to an agent. */
+function askingAgent(command: Command): Command {
+  return command
+    .option('--agent <url>', 'the agent’s address (or OUTRIDER_AGENT; default http://127.0.0.1:8090)')
+    .option('--agent-key <key>', 'its key, off loopback (or OUTRIDER_AGENT_KEY)')
+    .option('--json', 'print JSON');
+}
+
+function port(flags: string, description: string, standard: number): Option {
+  return new Option(flags, description).default(standard).argParser((text) => {
+    const number = Number(text);
+    if (Number.isInteger(number) && number >= 0 && number <= 65_535) return number;
+    throw new CommanderError(
+      2,
+      'usage',
+      `error: ${flags.split(' ')[0]} must be a whole number from 0 to 65535`,
+    );
+  });
+}
+
+function report(error: unknown): number {
+  // Commander has said it already, help and version included.
+  if (error instanceof CommanderError) {
+    if (error.code === 'usage') process.stderr.write(`${error.message}\n`);
+    return error.exitCode === 0 ? 0 : 2;
+  }
+  const known = toAppError(error);
+  const { remedy } = ERRORS[known.code];
+  process.stderr.write(
+    `outrider: ${toErrorBody(known).message} (${known.code})\n${known.message === ERRORS[known.code].meaning ? `${remedy}\n` : ''}`,
+  );
+  if (process.env.OUTRIDER_DEBUG)
+    process.stderr.write(
+      `${known.stack}\n${known.cause instanceof Error ? known.cause.stack : known.cause}\n`,
+    );
+  return known.code === 'USAGE' ? 2 : 1;
+}

@@ -1,0 +1,94 @@
+/** `outrider doctor`: looks at this machine, its models, the agent and the hub, and says what is wrong and what to do. */
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startRunner } from '../../shared/inference/runner/runner-process.ts';
+import { colors } from '../../shared/runtime/colors.ts';
+import { ROOT } from '../../shared/runtime/installation.ts';
+import { isLoopback } from '../../shared/runtime/loopback.ts';
+import { AgentClient, type AgentOptions } from '../agent-client.ts';
+import { lookAtAgent } from '../doctor/agent.ts';
+import type { Finding } from '../doctor/finding.ts';
+import { lookAtHub } from '../doctor/hub.ts';
+import { checkClock, checkDisk, checkPort, checkVersions, type WantedPort } from '../doctor/machine.ts';
+import { checkModels, type SelfTest } from '../doctor/models.ts';
+import { HubClient, type HubOptions, hubFolder, leftAddress } from '../hub-client.ts';
+import { print, table } from '../output.ts';
+
+export interface DoctorOptions extends HubOptions, AgentOptions {
+  readonly models?: string;
+  readonly json?: boolean;
+}
+
+/** The models that ship with Outrider. */
+export const SHIPPED_MODELS = fileURLToPath(new URL('models', ROOT));
+const MQTT_PORT = 1883;
+/** In columns; the last one gets the rest of a terminal's width. */
+const COLUMNS = { about: 24, level: 6, found: 50 };
+
+/** Sets the exit code to 1 where something fails. @param selfTest undefined: a model only has to load */
+export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promise<void> {
+  const hub = await HubClient.find(options);
+  const agent = new AgentClient(options);
+  const [hubLook, agentLook] = await Promise.all([
+    lookAtHub(hub, (options.hub ?? process.env.OUTRIDER_HUB) !== undefined),
+    lookAtAgent(agent, (options.agent ?? process.env.OUTRIDER_AGENT) !== undefined),
+  ]);
+  const left = await leftAddress(hubFolder(options.data));
+  const ports: WantedPort[] = [
+    { port: portOf(hub.url, 8080), wantedBy: 'hub', flag: '--hub-port', isOurs: hubLook.isUp },
+    // A hub that is ready has its broker.
+    {
+      port: portOf(left?.mqttUrl ?? '', MQTT_PORT),
+      wantedBy: 'broker',
+      flag: '--mqtt-port',
+      isOurs: hubLook.isReady && isHere(hub.url),
+    },
+    { port: portOf(agent.url, 8090), wantedBy: 'agent', flag: '--agent-port', isOurs: agentLook.isUp },
+  ];
+  const findings: readonly Finding[] = [
+    ...(await checkVersions()),
+    await checkClock(Date.now()),
+    ...(await checkDisk(resolve(options.data ?? 'data'))),
+    ...(await Promise.all(ports.map(checkPort))),
+    ...hubLook.findings,
+    ...agentLook.findings,
+    ...(hubLook.isUp || agentLook.isUp
+      ? []
+      : [
+          {
+            about: 'programs',
+            level: 'ok',
+            found: 'nothing runs here',
+            todo: 'Start with npm start.',
+          } as const,
+        ]),
+    ...(await checkModels(resolve(options.models ?? SHIPPED_MODELS), { startRunner, selfTest })),
+  ];
+  const failed = findings.filter(({ level }) => level === 'fail').length;
+  if (failed > 0) process.exitCode = 1;
+  print(options.json, { findings, failed }, () => `${lines(findings)}\n\n${summary(findings)}`);
+}
+
+function lines(findings: readonly Finding[]): string {
+  const rows = findings.map(({ about, level, found, todo }) => [about, shown(level), found, todo ?? '']);
+  const used = COLUMNS.about + COLUMNS.level + COLUMNS.found + 8;
+  const todo = Math.max(30, (process.stdout.columns ?? 140) - used);
+  const layout = { colWidths: [COLUMNS.about, COLUMNS.level, COLUMNS.found, todo], wordWrap: true };
+  return table(['what', '', 'found', 'what to do'], rows, process.stdout.isTTY ? layout : {});
+}
+
+const shown = (level: Finding['level']): string =>
+  ({ ok: colors.green('ok'), warn: colors.yellow('warn'), fail: colors.red('fail') })[level];
+
+function summary(findings: readonly Finding[]): string {
+  const count = (level: Finding['level']): number => findings.filter((one) => one.level === level).length;
+  return `${count('ok')} ok, ${count('warn')} to look at, ${count('fail')} failed`;
+}
+
+/** The port that a local program has, else the one that it would take. */
+function portOf(url: string, standard: number): number {
+  const port = isHere(url) ? Number(new URL(url).port) : 0;
+  return port === 0 ? standard : port;
+}
+
+const isHere = (url: string): boolean => URL.canParse(url) && isLoopback(new URL(url).hostname);

@@ -1,0 +1,176 @@
+/** `outrider sign-in`, `devices ls|enroll|revoke|pin|unpin`, `keys ls|create|revoke`: the admin API as tables. */
+import { join, resolve } from 'node:path';
+import { z } from 'zod';
+import {
+  createdKey,
+  deviceList,
+  devicePins,
+  enrollmentToken,
+  keyList,
+  keyScope,
+  signInLink,
+} from '../../shared/contract/admin.ts';
+import { ENROL_TOKEN_FILE } from '../../shared/contract/enrol-token.ts';
+import type { Telemetry, UpdateReport } from '../../shared/contract/messages.ts';
+import { deviceId, modelName, modelVersion } from '../../shared/contract/names.ts';
+import { readJson, writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import { HubClient, type HubOptions } from '../hub-client.ts';
+import { agoText, bytesText, print, table } from '../output.ts';
+import { updateText, versionText } from '../update-text.ts';
+
+type Options = HubOptions & { readonly json?: boolean };
+
+/** For a browser: the path that the hub makes, below the address by which this command has found it. */
+export async function signIn(options: Options): Promise<void> {
+  const hub = await HubClient.find(options);
+  const { path, expiresInMs } = await hub.post('/api/v1/sign-ins', {}, signInLink);
+  const url = `${hub.url}${path}`;
+  print(options.json, { url, expiresInMs }, () => `Sign in once, within ten minutes: ${url}`);
+}
+
+export async function listDevices(options: Options): Promise<void> {
+  const found = await (await HubClient.find(options)).getAll('/api/v1/devices', deviceList, 'devices');
+  const now = Date.now();
+  print(options.json, { devices: found }, () =>
+    table(
+      ['device', 'state', 'last seen', 'agent', 'waits', 'link today', 'pipelines', 'updates'],
+      found.map(({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, reported, telemetry }) => [
+        id,
+        [
+          online ? 'online' : 'offline',
+          ...(contestedAtMs === null ? [] : ['two programs use this id']),
+          ...(expiresAtMs !== null && expiresAtMs <= now ? ['credential ended'] : []),
+        ].join(', '),
+        agoText(lastSeenAtMs, now),
+        reported?.agentVersion ?? '–',
+        String(telemetry?.outbox.entries ?? '–'),
+        linkText(telemetry),
+        reported?.pipelines
+          .map(({ name, edge, cloud }) => `${name} (${edge ? versionText(edge) : '–'} → ${cloud ?? '–'})`)
+          .join(', ') ?? '–',
+        reported?.updates?.filter(isOpenOrRefused).map(updateText).join('; ') ?? '',
+      ]),
+    ),
+  );
+}
+
+/** What has gone well is in the versions already. */
+const isOpenOrRefused = ({ phase }: UpdateReport): boolean => phase !== 'committed';
+
+/** Bytes up and down, by the device's own count. */
+function linkText(telemetry: Telemetry | null): string {
+  if (!telemetry) return '–';
+  const { use } = telemetry.link;
+  const [up, down] = [use.map(({ upBytes }) => upBytes), use.map(({ downBytes }) => downBytes)].map((all) =>
+    all.reduce((sum, bytes) => sum + bytes, 0),
+  );
+  return `${bytesText(up ?? 0)} up, ${bytesText(down ?? 0)} down`;
+}
+
+type EnrollCommandOptions = Options & { readonly to?: string };
+
+/** Prints a one-time token and the command that uses it, or puts the token where the agent finds it. */
+export async function enrollDevice(id: string | undefined, options: EnrollCommandOptions): Promise<void> {
+  const checked = id === undefined ? undefined : deviceId.safeParse(id);
+  if (checked && !checked.success)
+    throw new AppError('USAGE', `“${id}” is no device id: ${checked.error.issues[0]?.message}`);
+  const hub = await HubClient.find(options);
+  if (options.to !== undefined) return enrollInto(hub, id, { ...options, to: options.to });
+  const made = await createToken(hub, id);
+  print(options.json, made, () =>
+    [
+      `Token (one use, until ${new Date(made.expiresAtMs).toISOString()}): ${made.token}`,
+      `On the device: OUTRIDER_ENROLL_TOKEN=${made.token} npx outrider agent --hub ${hub.url}${id === undefined ? '' : ` --device ${id}`}`,
+    ].join('\n'),
+  );
+}
+
+/** Only who is not enrolled yet gets a token, so that this may run at every start. */
+async function enrollInto(
+  hub: HubClient,
+  id: string | undefined,
+  { to, json }: EnrollCommandOptions & { readonly to: string },
+): Promise<void> {
+  if (id === undefined) throw new AppError('USAGE', '--to needs the device’s id');
+  const folder = join(resolve(to), 'agent');
+  const credential = await readJson(join(folder, 'credential.json'), z.object({ deviceId }));
+  const known = await hub.getAll('/api/v1/devices', deviceList, 'devices');
+  if (credential?.deviceId === id && known.some((one) => one.id === id))
+    return print(json, { deviceId: id, enrolled: true }, () => `${id} is enrolled already.`);
+  const { token, expiresAtMs } = await createToken(hub, id);
+  const path = join(folder, ENROL_TOKEN_FILE);
+  await writeFileAtomic(path, `${token}\n`, 0o600);
+  print(
+    json,
+    { deviceId: id, enrolled: false, path, expiresAtMs },
+    () => `${id} finds its token in ${path}.`,
+  );
+}
+
+const createToken = (hub: HubClient, id: string | undefined): Promise<z.infer<typeof enrollmentToken>> =>
+  hub.post('/api/v1/enrollment-tokens', { ...(id !== undefined && { deviceId: id }) }, enrollmentToken);
+
+export async function revokeDevice(id: string, options: Options): Promise<void> {
+  await (await HubClient.find(options)).delete(`/api/v1/devices/${encodeURIComponent(id)}`);
+  print(options.json, { revoked: id }, () => `${id} is revoked.`);
+}
+
+/** Has one device run a version of its own; without a version it follows the others again. */
+export async function pinDevice(
+  id: string,
+  model: string,
+  version: string | undefined,
+  options: Options,
+): Promise<void> {
+  if (!modelName.safeParse(model).success) throw new AppError('MODEL_UNKNOWN', `“${model}” is no model name`);
+  if (version !== undefined && !modelVersion.safeParse(version).success)
+    throw new AppError('USAGE', `“${version}” is no version`);
+  const hub = await HubClient.find(options);
+  const path = `/api/v1/devices/${encodeURIComponent(id)}/desired`;
+  const { value, etag } = await hub.getTagged(path, devicePins);
+  const { [model]: _before, ...others } = value.pins;
+  const pins = version === undefined ? others : { ...others, [model]: version };
+  const now = await hub.change('PUT', path, { etag, body: { pins }, schema: devicePins });
+  print(options.json, now, () =>
+    version === undefined ? `${id} follows what ${model} deploys.` : `${id} is to run ${model}@${version}.`,
+  );
+}
+
+export const unpinDevice = (id: string, model: string, options: Options): Promise<void> =>
+  pinDevice(id, model, undefined, options);
+
+export async function listKeys(options: Options): Promise<void> {
+  const found = await (await HubClient.find(options)).getAll('/api/v1/keys', keyList, 'keys');
+  print(options.json, { keys: found }, () =>
+    table(
+      ['id', 'name', 'scopes', 'created', 'expires'],
+      found.map(({ id, name, scopes, createdAtMs, expiresAtMs }) => [
+        id,
+        name,
+        scopes.join(', '),
+        new Date(createdAtMs).toISOString(),
+        expiresAtMs === null ? 'never' : new Date(expiresAtMs).toISOString(),
+      ]),
+    ),
+  );
+}
+
+export async function createKey(
+  name: string,
+  options: Options & { readonly scope: string[] },
+): Promise<void> {
+  const scopes = options.scope.map((scope) => {
+    const parsed = keyScope.safeParse(scope);
+    if (!parsed.success)
+      throw new AppError('USAGE', `“${scope}” is no scope; there are: ${keyScope.options.join(', ')}`);
+    return parsed.data;
+  });
+  const made = await (await HubClient.find(options)).post('/api/v1/keys', { name, scopes }, createdKey);
+  print(options.json, made, () => `Key ${made.id} (${made.scopes.join(', ')}), shown this once: ${made.key}`);
+}
+
+export async function revokeKey(id: string, options: Options): Promise<void> {
+  await (await HubClient.find(options)).delete(`/api/v1/keys/${encodeURIComponent(id)}`);
+  print(options.json, { revoked: id }, () => `Key ${id} is revoked.`);
+}

@@ -1,0 +1,112 @@
+/** `outrider infer <model> <input>`: asks the hub for one answer; a text that is being generated is printed as it comes. */
+import { readFile, stat } from 'node:fs/promises';
+import { z } from 'zod';
+import { modelList } from '../../shared/contract/admin.ts';
+import { modelName } from '../../shared/contract/names.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import { tryParseJson } from '../../shared/runtime/json.ts';
+import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
+import { answerText, printable } from '../answer-text.ts';
+import { HubClient, type HubOptions } from '../hub-client.ts';
+import { print } from '../output.ts';
+
+export interface InferOptions extends HubOptions {
+  readonly json?: boolean;
+  /** JSON of the task's parameters. */
+  readonly parameters?: string;
+  /** Of question answering: then the input is the context. */
+  readonly question?: string;
+}
+
+/** What is sent: raw bytes where nothing has to be said beside them. */
+interface Sent {
+  readonly body: Uint8Array;
+  readonly contentType: string;
+}
+
+/** @throws MODEL_UNKNOWN, FILE_UNREADABLE, USAGE, and what the hub says */
+export async function infer(model: string, input: string, options: InferOptions): Promise<void> {
+  if (!modelName.safeParse(model).success) throw new AppError('MODEL_UNKNOWN', `“${model}” is no model name`);
+  const hub = await HubClient.find(options);
+  const { models } = await hub.get('/api/v1/models', modelList);
+  const known = models.find(({ name }) => name === model);
+  if (!known)
+    throw new AppError(
+      'MODEL_UNKNOWN',
+      `the hub has no model ${model}; it has: ${models.map(({ name }) => name).join(', ')}`,
+    );
+  const { task } = known;
+  const parameters = parametersOf(options);
+  if (task === 'text-generation' && options.json !== true && process.stdout.isTTY) {
+    const { inputs } = await documentOf(task, input, options);
+    const tokens = hub.generate(model, { inputs, ...(parameters && { parameters }), stream: true });
+    for await (const text of tokens) process.stdout.write(printable(text));
+    process.stdout.write('\n');
+    return;
+  }
+  const { body, contentType } = await toSend(task, input, { ...options, parameters });
+  const output = await hub.infer(model, body, contentType, z.unknown());
+  print(options.json, output, () => answerText(task, output));
+}
+
+/** @throws USAGE */
+function parametersOf({ parameters }: InferOptions): Record<string, unknown> | undefined {
+  if (parameters === undefined) return undefined;
+  const parsed = z.record(z.string(), z.unknown()).safeParse(tryParseJson(Buffer.from(parameters)));
+  if (!parsed.success) throw new AppError('USAGE', '--parameters is a JSON object, such as \'{"top_k": 1}\'');
+  return parsed.data;
+}
+
+async function toSend(
+  task: TaskName,
+  input: string,
+  options: Omit<InferOptions, 'parameters'> & { readonly parameters: Record<string, unknown> | undefined },
+): Promise<Sent> {
+  const { parameters, question } = options;
+  const bytes = await fileBytes(input);
+  // Files travel as they are, so that the hub sees what they are; a text from the command line may look like JSON.
+  if (bytes && parameters === undefined && question === undefined && TASKS[task].inputKind !== 'json')
+    return { body: bytes, contentType: 'application/octet-stream' };
+  const { inputs } = await documentOf(task, input, options);
+  const document = { inputs, ...(parameters && { parameters }) };
+  return { body: Buffer.from(JSON.stringify(document)), contentType: 'application/json' };
+}
+
+/** The input as it stands in a JSON request. @throws FILE_UNREADABLE, USAGE */
+async function documentOf(
+  task: TaskName,
+  input: string,
+  { question }: Pick<InferOptions, 'question'>,
+): Promise<{ inputs: unknown }> {
+  const bytes = await fileBytes(input);
+  const { inputKind } = TASKS[task];
+  if (question !== undefined) {
+    if (task !== 'question-answering') throw new AppError('USAGE', `--question is not for ${task}`);
+    return { inputs: { question, context: bytes?.toString('utf8') ?? input } };
+  }
+  switch (inputKind) {
+    case 'image':
+    case 'audio':
+      if (!bytes)
+        throw new AppError('FILE_UNREADABLE', `${task} takes a file, and there is no file ${input}`);
+      return { inputs: bytes.toString('base64') };
+    case 'text':
+      return { inputs: bytes?.toString('utf8') ?? input };
+    case 'json':
+    case 'tensors':
+      return { inputs: jsonOf(task, bytes ?? Buffer.from(input)) };
+  }
+}
+
+/** A document of its own, or the whole of a request. @throws USAGE */
+function jsonOf(task: TaskName, bytes: Uint8Array): unknown {
+  const json = tryParseJson(bytes);
+  if (json === undefined) throw new AppError('USAGE', `${task} takes JSON, as a file or on the command line`);
+  return typeof json === 'object' && json !== null && 'inputs' in json ? json.inputs : json;
+}
+
+/** A path to an existing file, or undefined: then it is the text itself. */
+async function fileBytes(input: string): Promise<Buffer | undefined> {
+  const found = await stat(input).catch(() => undefined);
+  return found?.isFile() ? readFile(input) : undefined;
+}

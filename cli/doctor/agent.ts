@@ -1,0 +1,86 @@
+/** What the doctor asks of an agent: whether it is there, its link, what waits in its outbox, and its updates. */
+import { z } from 'zod';
+import { updateReport } from '../../shared/contract/messages.ts';
+import { ERRORS, toAppError } from '../../shared/runtime/errors.ts';
+import { VERSION } from '../../shared/runtime/version.ts';
+import type { AgentClient } from '../agent-client.ts';
+import { bytesText, spanText } from '../output.ts';
+import { type Finding, fail, ok, warn } from './finding.ts';
+import { checkUpdates } from './updates.ts';
+
+/** Of `GET /v1/pipelines`, what is looked at here. */
+const agentState = z.object({
+  device: z.string(),
+  version: z.string().optional(),
+  link: z.object({
+    online: z.boolean(),
+    hub: z.string().nullable(),
+    outbox: z.object({
+      entries: z.number(),
+      bytes: z.number(),
+      oldestAtMs: z.number().nullable(),
+      deadLetters: z.number(),
+    }),
+  }),
+  pipelines: z.array(z.object({ name: z.string() })),
+  updates: z.array(updateReport).default([]),
+});
+type AgentState = z.infer<typeof agentState>;
+
+/** An outbox whose oldest request is older has not been emptied for long. */
+const OLD_MS = 3_600_000;
+
+/** @param isNamed whether somebody said that there is an agent at this address */
+export async function lookAtAgent(
+  agent: AgentClient,
+  isNamed: boolean,
+): Promise<{ readonly findings: readonly Finding[]; readonly isUp: boolean }> {
+  let state: AgentState;
+  try {
+    state = await agent.json('/v1/pipelines', agentState);
+  } catch (error) {
+    const { code, message } = toAppError(error);
+    const isAway = code === 'AGENT_UNREACHABLE' && !isNamed;
+    const finding = isAway
+      ? warn('agent', `no agent runs at ${agent.url}`, 'If there is one elsewhere, name it with --agent.')
+      : fail('agent', `${message} (${code})`, ERRORS[code].remedy);
+    return { findings: [finding], isUp: code !== 'AGENT_UNREACHABLE' };
+  }
+  return { findings: checkAgent(state, Date.now()), isUp: true };
+}
+
+export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
+  const { device, version, link, pipelines, updates } = state;
+  const { entries, bytes, oldestAtMs, deadLetters } = link.outbox;
+  const ageMs = oldestAtMs === null ? 0 : nowAtMs - oldestAtMs;
+  const waiting = `${entries} requests wait (${bytesText(bytes)})`;
+  return [
+    ok('agent', `${device} runs ${pipelines.map(({ name }) => name).join(', ')}`),
+    version === VERSION
+      ? ok('agent version', version)
+      : warn(
+          'agent version',
+          `${version ?? 'older'}, and this is ${VERSION}`,
+          'Run the same release on both.',
+        ),
+    checkLink(link),
+    ageMs > OLD_MS
+      ? warn(
+          'outbox',
+          `${waiting}, the oldest for ${spanText(ageMs)}`,
+          'Look at the link, and at outrider outbox ls.',
+        )
+      : ok('outbox', waiting),
+    deadLetters > 0
+      ? warn('dead letters', `${deadLetters} requests were given up`, 'See why: outrider outbox ls --dead.')
+      : ok('dead letters', 'none'),
+    ...checkUpdates('updates', updates),
+  ];
+}
+
+function checkLink({ online, hub }: AgentState['link']): Finding {
+  if (online) return ok('link', `online${hub === null ? '' : `, hub ${hub}`}`);
+  return hub === null
+    ? warn('link', 'offline, and no hub is configured', 'Name one under hub in outrider.yaml, or with --hub.')
+    : fail('link', `offline: no broker or no hub behind ${hub}`, 'Check the network, and that the hub runs.');
+}

@@ -1,0 +1,131 @@
+/** What the doctor asks of a hub: whether it is there, whether the clocks agree, and how its devices are. */
+import { z } from 'zod';
+import { type DeviceRecord, deviceList } from '../../shared/contract/admin.ts';
+import { ERRORS, isAppError, toAppError } from '../../shared/runtime/errors.ts';
+import { VERSION } from '../../shared/runtime/version.ts';
+import type { HubClient } from '../hub-client.ts';
+import { spanText } from '../output.ts';
+import { type Finding, fail, ok, warn } from './finding.ts';
+import { checkUpdates } from './updates.ts';
+
+export interface HubLook {
+  readonly findings: readonly Finding[];
+  readonly isUp: boolean;
+  /** Whether it says that its broker is connected. */
+  readonly isReady: boolean;
+}
+
+const notReady = z.object({ reason: z.string() });
+/** TLS certificates and signed metadata are checked against the clock. */
+const MAX_SKEW = { warnMs: 30_000, failMs: 300_000 };
+/** A device renews at two thirds of its credential's life; one that has so little left is not renewing. */
+const SOON_MS = 3 * 86_400_000;
+
+/** @param isNamed whether somebody said that there is a hub at this address */
+export async function lookAtHub(hub: HubClient, isNamed: boolean): Promise<HubLook> {
+  const startAtMs = Date.now();
+  let ready: Response;
+  try {
+    ready = await hub.ask('/readyz');
+  } catch (error) {
+    const { code, message } = toAppError(error);
+    const { remedy } = ERRORS[code];
+    const finding =
+      isNamed || code !== 'HUB_UNREACHABLE'
+        ? fail('hub', `${message} (${code})`, remedy)
+        : warn('hub', `no hub runs at ${hub.url}`, 'If there is one elsewhere, name it with --hub.');
+    return { findings: [finding], isUp: false, isReady: false };
+  }
+  const skew = checkSkew(ready.headers.get('date'), (startAtMs + Date.now()) / 2);
+  const reason = ready.ok
+    ? undefined
+    : notReady.safeParse(await ready.json().catch(() => undefined)).data?.reason;
+  const about: Finding = ready.ok
+    ? ok('hub', `${hub.url} answers, and its broker is connected`)
+    : fail('hub', `${hub.url} is up but cannot answer: ${reason ?? ready.status}`, 'See data/logs/hub*.log.');
+  return {
+    findings: [about, ...skew, await checkVersion(hub), ...(await checkDevices(hub))],
+    isUp: true,
+    isReady: ready.ok,
+  };
+}
+
+/** @param nowAtMs when it was said, by this clock; the header has whole seconds. RFC 9110 6.6.1 */
+export function checkSkew(date: string | null, nowAtMs: number): Finding[] {
+  const saidAtMs = Date.parse(date ?? '');
+  if (Number.isNaN(saidAtMs)) return [];
+  const skewMs = nowAtMs - saidAtMs - 500;
+  const size = Math.abs(skewMs);
+  if (size <= MAX_SKEW.warnMs) return [ok('clock and hub', 'they agree')];
+  const found = `this clock is ${spanText(size)} ${skewMs > 0 ? 'ahead of' : 'behind'} the hub’s`;
+  const todo = 'Let NTP set both clocks: certificates and signed updates are checked against them.';
+  return [size > MAX_SKEW.failMs ? fail('clock and hub', found, todo) : warn('clock and hub', found, todo)];
+}
+
+/** Both pages name their version as their generator. */
+async function checkVersion(hub: HubClient): Promise<Finding> {
+  const page = await hub
+    .ask('/')
+    .then((response) => response.text())
+    .catch(() => '');
+  const version = /content="Outrider ([^"]+)"/.exec(page)?.[1];
+  if (version === undefined)
+    return warn('hub version', 'it does not say', 'Check that this address is the hub’s own.');
+  return version === VERSION
+    ? ok('hub version', version)
+    : warn('hub version', `${version}, and this is ${VERSION}`, 'Run the same release on both.');
+}
+
+async function checkDevices(hub: HubClient): Promise<Finding[]> {
+  try {
+    const devices = await hub.getAll('/api/v1/devices', deviceList, 'devices');
+    const online = devices.filter((one) => one.online).length;
+    const now = Date.now();
+    return [
+      ok('devices', `${online} of ${devices.length} online`),
+      ...devices.flatMap((device) => checkDevice(device, now)),
+    ];
+  } catch (error) {
+    if (!isAppError(error)) throw error;
+    const isKey = error.code === 'UNAUTHORIZED' || error.code === 'FORBIDDEN';
+    const found = isKey ? 'not looked at without an admin key' : `${error.message} (${error.code})`;
+    return [
+      warn('devices', found, isKey ? 'Give one with --key or OUTRIDER_KEY.' : ERRORS[error.code].remedy),
+    ];
+  }
+}
+
+/** Only what is not as it should be: a fleet may be large. */
+export function checkDevice(device: DeviceRecord, nowAtMs: number): Finding[] {
+  const { id, online, expiresAtMs, contestedAtMs, reported, telemetry } = device;
+  const about = `device ${id}`;
+  const findings: Finding[] = [];
+  const leftMs = expiresAtMs === null ? Number.POSITIVE_INFINITY : expiresAtMs - nowAtMs;
+  if (leftMs <= 0)
+    findings.push(fail(about, 'its credential has ended', `Enrol it again: outrider devices enroll ${id}.`));
+  else if (leftMs < SOON_MS)
+    findings.push(
+      warn(
+        about,
+        `its credential ends in ${spanText(leftMs)}`,
+        'It renews by itself when it has a link to the hub.',
+      ),
+    );
+  if (contestedAtMs !== null)
+    findings.push(
+      fail(about, 'two programs use its id in turn', 'End one of them, or give it an id of its own.'),
+    );
+  if (online && reported && reported.agentVersion !== VERSION)
+    findings.push(
+      warn(about, `runs ${reported.agentVersion}, and this is ${VERSION}`, 'Run the same release on both.'),
+    );
+  if (telemetry && telemetry.outbox.deadLetters > 0)
+    findings.push(
+      warn(
+        about,
+        `has given up ${telemetry.outbox.deadLetters} requests`,
+        'Look at them on the device: outrider outbox ls --dead.',
+      ),
+    );
+  return [...findings, ...checkUpdates(about, reported?.updates ?? [])];
+}

@@ -1,0 +1,284 @@
+/** The command line's side of the hub's HTTP API: where the hub is, which key to use, and errors as one sentence. */
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { createParser } from 'eventsource-parser';
+import { z } from 'zod';
+import { MAX_REQUEST_BYTES } from '../shared/contract/limits.ts';
+import { readPem } from '../shared/runtime/certificate-files.ts';
+import { AppError, ERROR_CODES, isAppError } from '../shared/runtime/errors.ts';
+import {
+  type HttpsFetchOptions,
+  type HttpsStream,
+  httpsFetch,
+  httpsStream,
+} from '../shared/runtime/https-fetch.ts';
+import { tryParseJson } from '../shared/runtime/json.ts';
+import type { Trust } from '../shared/runtime/trust.ts';
+
+/** Options of every command that talks to a hub. */
+export interface HubOptions {
+  readonly hub?: string;
+  readonly key?: string;
+  readonly data?: string;
+  readonly ca?: string;
+}
+
+const ADDRESS_FILE = 'address.json';
+const address = z.object({ url: z.string(), mqttUrl: z.string().optional() });
+const problem = z.object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), detail: z.string() });
+/** One event of a generation, in Text Generation Inference's form. */
+const tokenEvent = z.union([
+  z.object({ token: z.object({ text: z.string(), special: z.boolean() }) }),
+  z.object({ error: z.string(), error_type: z.enum(ERROR_CODES).catch('HUB_FAILED') }),
+]);
+const taskError = z.object({ error: z.string(), code: z.enum(ERROR_CODES).catch('HUB_FAILED') });
+const TIMEOUT_MS = 60_000;
+/** No answer is larger than the largest input. */
+const MAX_ANSWER_BYTES = MAX_REQUEST_BYTES;
+
+type Asking = Pick<HttpsFetchOptions, 'method' | 'headers' | 'body'>;
+
+export class HubClient {
+  readonly url: string;
+  readonly #key: string | undefined;
+  readonly #trust: Trust;
+
+  constructor(url: string, key: string | undefined, trust: Trust = {}) {
+    this.#trust = trust;
+    this.url = url.replace(/\/$/, '');
+    this.#key = key;
+  }
+
+  /** `--hub`/`--key`/`--ca`, else OUTRIDER_HUB/_KEY/_CA, else what a hub left in the data folder. @throws FILE_UNREADABLE */
+  static async find({ hub, key, data, ca }: HubOptions): Promise<HubClient> {
+    const folder = hubFolder(data);
+    const url =
+      hub ?? process.env.OUTRIDER_HUB ?? (await leftAddress(folder))?.url ?? 'http://127.0.0.1:8080';
+    const found =
+      key ??
+      process.env.OUTRIDER_KEY ??
+      (await readFile(join(folder, 'admin.key'), 'utf8').catch(() => undefined))?.trim();
+    return new HubClient(url, found, await trustIn(folder, ca ?? process.env.OUTRIDER_CA));
+  }
+
+  async get<T>(path: string, schema: z.ZodType<T>): Promise<T> {
+    return this.#json(await this.#send(path, { method: 'GET' }), schema);
+  }
+
+  /** Every page of a list. */
+  async getAll<Key extends string, Item>(
+    path: string,
+    schema: z.ZodType<Record<Key, Item[]> & { next: string | null }>,
+    key: Key,
+  ): Promise<Item[]> {
+    const items: Item[] = [];
+    let after: string | null = null;
+    do {
+      const query: string = after === null ? '' : `?after=${encodeURIComponent(after)}`;
+      const page: Record<Key, Item[]> & { next: string | null } = await this.get(`${path}${query}`, schema);
+      items.push(...page[key]);
+      after = page.next;
+    } while (after !== null);
+    return items;
+  }
+
+  async post<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> {
+    const sent = await this.#send(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    return this.#json(sent, schema);
+  }
+
+  /** Raw bytes in, the task's output out. */
+  async infer<T>(model: string, body: Uint8Array, contentType: string, schema: z.ZodType<T>): Promise<T> {
+    const path = `/hf/models/${modelPath(model)}`;
+    return this.#json(
+      await this.#send(path, {
+        method: 'POST',
+        headers: { 'content-type': contentType },
+        body,
+      }),
+      schema,
+    );
+  }
+
+  /** Text as it is generated, piece by piece. @throws as infer */
+  async *generate(model: string, body: object): AsyncGenerator<string, void> {
+    const response = await this.#stream(`/hf/models/${modelPath(model)}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const pieces: string[] = [];
+    const parser = createParser({ onEvent: ({ data }) => pieces.push(data) });
+    const decoder = new TextDecoder();
+    for await (const chunk of response.body) {
+      parser.feed(decoder.decode(chunk, { stream: true }));
+      for (const data of pieces.splice(0)) {
+        const event = tokenEvent.safeParse(tryParseJson(Buffer.from(data)));
+        if (!event.success) throw new AppError('HUB_FAILED', `${this.url} answered something unexpected`);
+        if ('error' in event.data) throw new AppError(event.data.error_type, event.data.error);
+        const { token } = event.data;
+        if (!token.special) yield token.text;
+      }
+    }
+  }
+
+  /** Changes what was read with this ETag. @throws PRECONDITION_FAILED when somebody has changed it since */
+  async change<T>(
+    method: 'PUT' | 'PATCH',
+    path: string,
+    { etag, body, schema }: { readonly etag: string; readonly body: object; readonly schema: z.ZodType<T> },
+  ): Promise<T> {
+    const headers = { 'content-type': 'application/json', 'if-match': etag };
+    return this.#json(await this.#send(path, { method, headers, body: JSON.stringify(body) }), schema);
+  }
+
+  /** With the ETag that `change` wants. */
+  async getTagged<T>(path: string, schema: z.ZodType<T>): Promise<{ value: T; etag: string }> {
+    const response = await this.#send(path, { method: 'GET' });
+    const etag = response.headers.get('etag') ?? '';
+    return { value: await this.#json(response, schema), etag };
+  }
+
+  /** As it is, with the ETag that `putBytes` wants. */
+  async getBytes(path: string): Promise<{ body: Uint8Array; etag: string }> {
+    const response = await this.#send(path, { method: 'GET' });
+    return {
+      body: new Uint8Array(await response.arrayBuffer()),
+      etag: response.headers.get('etag') ?? '',
+    };
+  }
+
+  /** Puts it in the place of what was read with this ETag. @throws PRECONDITION_FAILED when somebody has changed it since */
+  async putBytes(
+    path: string,
+    { etag, body }: { readonly etag: string; readonly body: Uint8Array },
+  ): Promise<void> {
+    const headers = { 'content-type': 'application/json', 'if-match': etag };
+    await this.#send(path, { method: 'PUT', headers, body });
+  }
+
+  /** How much of a blob has come: all of it, or so many bytes. */
+  async blobState(sha256: string): Promise<'whole' | number> {
+    const response = await this.#fetch(`/api/v1/blobs/${sha256}`, { method: 'HEAD' });
+    if (response.ok) return 'whole';
+    const offset = response.headers.get('upload-offset');
+    if (response.status === 404) return Number(offset ?? 0);
+    throw new AppError(
+      response.status === 401 ? 'UNAUTHORIZED' : 'FORBIDDEN',
+      `the hub answered ${response.status} to an upload`,
+    );
+  }
+
+  /** Sends a piece of a blob. */
+  async uploadPiece(
+    sha256: string,
+    piece: { readonly offset: number; readonly body: Uint8Array; readonly isLast: boolean },
+  ): Promise<void> {
+    await this.#send(`/api/v1/blobs/${sha256}`, {
+      method: 'PUT',
+      headers: {
+        'content-type': 'application/octet-stream',
+        'upload-offset': String(piece.offset),
+        'upload-complete': piece.isLast ? '?1' : '?0',
+      },
+      body: piece.body,
+    });
+  }
+
+  async delete(path: string): Promise<void> {
+    await this.#send(path, { method: 'DELETE' });
+  }
+
+  /** What the hub answers, also when it refuses. @throws USAGE, HUB_UNREACHABLE, HUB_UNTRUSTED */
+  ask(path: string): Promise<Response> {
+    return this.#fetch(path, { method: 'GET' });
+  }
+
+  /** @throws USAGE, HUB_UNREACHABLE, HUB_UNTRUSTED, or the hub's own code and sentence */
+  async #send(path: string, init: Asking): Promise<Response> {
+    const response = await this.#fetch(path, init);
+    if (!response.ok) throw await toError(response, this.url);
+    return response;
+  }
+
+  /** An answer that is read as it comes. @throws as #send */
+  async #stream(path: string, init: Asking): Promise<HttpsStream> {
+    const { signal } = new AbortController();
+    const opened = await this.#connected(path, init, (url, asking) =>
+      httpsStream(url, { ...asking, signal }),
+    );
+    if (opened.status === 200) return opened;
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of opened.body) chunks.push(chunk);
+    throw await toError(new Response(Buffer.concat(chunks), { status: opened.status }), this.url);
+  }
+
+  #fetch(path: string, init: Asking): Promise<Response> {
+    return this.#connected(path, init, (url, asking) =>
+      httpsFetch(url, { ...asking, maxBytes: MAX_ANSWER_BYTES }),
+    );
+  }
+
+  /** With the key, and with a sentence that helps where nobody answers. */
+  async #connected<T>(
+    path: string,
+    init: Asking,
+    open: (url: URL, asking: Omit<HttpsFetchOptions, 'maxBytes'>) => Promise<T>,
+  ): Promise<T> {
+    const headers = {
+      ...init.headers,
+      ...(this.#key !== undefined && { authorization: `Bearer ${this.#key}` }),
+    };
+    const url = `${this.url}${path}`;
+    if (!URL.canParse(url)) throw new AppError('USAGE', `“${this.url}” is no address of a hub`);
+    try {
+      return await open(new URL(url), { ...init, headers, trust: this.#trust, timeoutMs: TIMEOUT_MS });
+    } catch (error) {
+      if (!isAppError(error, 'HUB_UNREACHABLE')) throw error;
+      throw new AppError(
+        'HUB_UNREACHABLE',
+        `no hub answers at ${this.url}; start one with \`npm start\`, or name it with --hub`,
+        { cause: error.cause },
+      );
+    }
+  }
+
+  async #json<T>(response: Response, schema: z.ZodType<T>): Promise<T> {
+    const parsed = schema.safeParse(await response.json().catch(() => undefined));
+    if (!parsed.success)
+      throw new AppError('HUB_FAILED', `${this.url} answered something unexpected`, { cause: parsed.error });
+    return parsed.data;
+  }
+}
+
+/** `org/name` stays two parts. */
+export const modelPath = (name: string): string => name.split('/').map(encodeURIComponent).join('/');
+
+async function toError(response: Response, url: string): Promise<AppError> {
+  const json: unknown = await response.json().catch(() => undefined);
+  const admin = problem.safeParse(json);
+  if (admin.success) return new AppError(admin.data.code, admin.data.detail);
+  const task = taskError.safeParse(json);
+  if (task.success) return new AppError(task.data.code, task.data.error);
+  return new AppError('HUB_FAILED', `${url} answered ${response.status}`);
+}
+
+/** A local hub's own authority besides the system's: the hub that is asked may be another one. */
+async function trustIn(folder: string, caFile: string | undefined): Promise<Trust> {
+  if (caFile !== undefined && caFile !== '') return { ca: await readPem(resolve(caFile)) };
+  const left = await readFile(join(folder, 'tls', 'ca.pem'), 'utf8').catch(() => undefined);
+  return left === undefined ? {} : { ca: [...rootCertificates, left].join('\n') };
+}
+
+export const hubFolder = (data = 'data'): string => join(resolve(data), 'hub');
+
+/** Where a hub that keeps its data in this folder is, or was: its own address, and the broker's as it uses it. */
+export async function leftAddress(folder: string): Promise<z.infer<typeof address> | undefined> {
+  const bytes = await readFile(join(folder, ADDRESS_FILE)).catch(() => undefined);
+  return address.safeParse(bytes && tryParseJson(bytes)).data;
+}

@@ -1,0 +1,133 @@
+/** What a model is and does on this machine, measured in a throw-away process: what `models pull` and `doctor <model>` print. */
+import { join } from 'node:path';
+import { answersAlike } from '../../shared/inference/proof/batch-trial.ts';
+import { selfTest } from '../../shared/inference/proof/self-test.ts';
+import type { Runner } from '../../shared/inference/runner/runner.ts';
+import type { ExecutionProvider } from '../../shared/inference/runner/runner-protocol.ts';
+import { withRunner } from '../../shared/inference/runner/with-runner.ts';
+import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
+import type { TensorSpec } from '../../shared/release/folder/model-spec.ts';
+import { readOnnxGraph } from '../../shared/release/import/onnx-graph.ts';
+import { shown } from '../../shared/release/import/signature-check.ts';
+import { toAppError } from '../../shared/runtime/errors.ts';
+import { residentBytes } from '../../shared/runtime/resident-memory.ts';
+import { bytesText, table } from '../output.ts';
+
+export interface ModelCard {
+  readonly name: string;
+  readonly task: string;
+  readonly folder: string;
+  readonly digest: string;
+  readonly precision: string;
+  /** Of all files that a runner reads. */
+  readonly bytes: number;
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+  readonly opset: number;
+  readonly producer: string;
+  /** What its answers were compared with. */
+  readonly test: 'golden' | 'smoke';
+  /** Of preprocessing and inference, one input, one thread, on the processor. */
+  readonly medianMs: number;
+  /** Of the process that runs it. */
+  readonly residentBytes: number | null;
+  readonly providers: readonly Provider[];
+  readonly maxBatchSize: number;
+  /** null: it could not be seen. */
+  readonly answersAlikeInBatches: boolean | null;
+}
+
+/** Whether the model loads with an execution provider here. */
+interface Provider {
+  readonly name: string;
+  /** undefined: it works. */
+  readonly problem?: string;
+}
+
+/** Often enough for a median. */
+const REPEAT = 5;
+
+/** @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED, RUNNER_*: it does not load, or does not answer */
+export async function measureModel(
+  folder: ModelFolder,
+  providers: readonly ExecutionProvider[] = [],
+): Promise<ModelCard> {
+  const { spec, path, digest, bytes } = folder;
+  const graph = await readOnnxGraph(join(path, spec.model));
+  const tried = await withRunner(folder, (runner) => tryOut(runner, folder));
+  return {
+    name: spec.name,
+    task: spec.task,
+    folder: path,
+    digest,
+    precision: spec.precision,
+    bytes,
+    inputs: graph.inputs,
+    outputs: graph.outputs,
+    opset: graph.opset,
+    producer: graph.producer,
+    providers: [{ name: 'cpu' }, ...(await tryProviders(folder, providers))],
+    ...tried,
+  };
+}
+
+/** Each in a process of its own: one that does not work may take its process with it. */
+async function tryProviders(
+  folder: ModelFolder,
+  providers: readonly ExecutionProvider[],
+): Promise<Provider[]> {
+  const tried: Provider[] = [];
+  for (const executionProvider of providers)
+    tried.push(
+      await withRunner(folder, async (runner) => ({ name: runner.facts.executionProvider }), {
+        executionProvider,
+      }).catch((error: unknown) => ({ name: executionProvider, problem: toAppError(error).message })),
+    );
+  return tried;
+}
+
+async function tryOut(
+  runner: Runner,
+  folder: ModelFolder,
+): Promise<
+  Pick<ModelCard, 'test' | 'medianMs' | 'residentBytes' | 'maxBatchSize' | 'answersAlikeInBatches'>
+> {
+  const { kind, medianMs } = await selfTest(runner, folder, { repeat: REPEAT });
+  return {
+    test: kind,
+    medianMs,
+    maxBatchSize: runner.facts.maxBatchSize,
+    answersAlikeInBatches: await answersAlike(runner, folder),
+    residentBytes: (await residentBytes(runner.pid)) ?? null,
+  };
+}
+
+const MAX_PROBLEM = 100;
+const providerText = ({ name, problem }: Provider): string =>
+  problem === undefined ? name : `not ${name} (${problem.slice(0, MAX_PROBLEM)})`;
+
+export function cardText(card: ModelCard): string {
+  const { test, medianMs, maxBatchSize, answersAlikeInBatches: isAlike } = card;
+  const batches =
+    maxBatchSize < 2
+      ? 'one by one: no batches'
+      : `up to ${maxBatchSize} at a time${isAlike === false ? ', but NOT safe: answers depend on their neighbours' : ''}`;
+  const rows = [
+    ['task', card.task],
+    ['precision', card.precision],
+    ['size', `${bytesText(card.bytes)} on disk`],
+    ['inputs', shown(card.inputs)],
+    ['outputs', shown(card.outputs)],
+    ['graph', `opset ${card.opset}${card.producer ? `, by ${card.producer}` : ''}`],
+    ['answers', test === 'golden' ? 'as its golden inputs say' : 'it answers; it has no golden inputs'],
+    ['providers', card.providers.map(providerText).join('; ')],
+    ['time', `${medianMs.toFixed(1)} ms an input, one thread`],
+    [
+      'memory',
+      card.residentBytes === null ? 'not told by this system' : `${bytesText(card.residentBytes)} resident`,
+    ],
+    ['batches', batches],
+    ['digest', card.digest.slice(0, 12)],
+  ];
+  return table([card.name, card.folder], rows);
+}

@@ -1,0 +1,195 @@
+/** A foreign model on its way in: what is said of it on the command line, where it comes from, and the folder in which it is tried. */
+import { mkdir, readFile, rm } from 'node:fs/promises';
+import type { ExecutionProvider } from '../../shared/inference/runner/runner-protocol.ts';
+import { DETECTOR_FAMILIES, VARIANTS, type Variant } from '../../shared/release/folder/choices.ts';
+import { openModelFolder } from '../../shared/release/folder/model-folder.ts';
+import { changeSpec } from '../../shared/release/folder/spec-document.ts';
+import { type Imported, type ImportSource, importModel } from '../../shared/release/import/import-model.ts';
+import { systemClock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import { tryParseJson } from '../../shared/runtime/json.ts';
+import { taskName } from '../../shared/tasks/tasks.ts';
+import { bytesText } from '../output.ts';
+import { type ProgressBar, progressBar } from '../progress-bar.ts';
+import { folderSource } from './folder-source.ts';
+import { hubSource } from './hub-source.ts';
+import { type ModelCard, measureModel } from './model-card.ts';
+
+/** What may be said of a foreign model. */
+export interface DescribeOptions {
+  readonly name?: string;
+  readonly task?: string;
+  readonly labels?: string;
+  readonly family?: string;
+  readonly variant?: string;
+  readonly maxSize?: string;
+  readonly mirror?: string;
+}
+
+const DEFAULT_MIRROR = 'https://huggingface.co';
+const MAX_LABELS_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Imports into a folder of its own and tries the model there. What broke off in the middle of a download stays, to be gone on with;
+ * what was refused is removed.
+ */
+export async function stageModel(
+  what: string,
+  stage: string,
+  options: DescribeOptions & {
+    readonly isShown: boolean;
+    /** To be tried beside the processor. */
+    readonly providers?: readonly ExecutionProvider[];
+  },
+): Promise<{ readonly imported: Imported; readonly card: ModelCard }> {
+  const described = await descriptionOf(options);
+  const source = await sourceOf(what, options);
+  await mkdir(stage, { recursive: true });
+  try {
+    const imported = await fetchAll(source, stage, { ...described, isShown: options.isShown });
+    const card = await measureModel(imported.folder, options.providers);
+    return await settleBatches(imported, card);
+  } catch (error) {
+    if (!(error instanceof AppError) || !MAY_GO_ON.has(error.code))
+      await rm(stage, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** After these the next try goes on where this one ended. */
+const MAY_GO_ON: ReadonlySet<string> = new Set([
+  'DOWNLOAD_INCOMPLETE',
+  'HUB_UNREACHABLE',
+  'STOPPING',
+  'DISK_FULL',
+]);
+
+async function fetchAll(
+  source: ImportSource,
+  folder: string,
+  { isShown, ...described }: Description & { readonly isShown: boolean },
+): Promise<Imported> {
+  let bar: ProgressBar | undefined;
+  try {
+    return await importModel(source, {
+      ...described,
+      folder,
+      onTotal: (bytes) => {
+        bar?.stop();
+        bar = isShown && bytes > 0 ? progressBar(`fetching ${source.title}`, bytes, bytesText) : undefined;
+      },
+      onBytes: (bytes) => bar?.increment(bytes),
+    });
+  } finally {
+    bar?.stop();
+  }
+}
+
+type Description = Pick<
+  Parameters<typeof importModel>[1],
+  'name' | 'task' | 'family' | 'labels' | 'variant' | 'maxBytes'
+>;
+
+/** @throws USAGE, FILE_UNREADABLE */
+async function descriptionOf(options: DescribeOptions): Promise<Description> {
+  return {
+    name: options.name,
+    task: oneOf('--task', options.task, taskName.options),
+    family: oneOf('--family', options.family, DETECTOR_FAMILIES),
+    variant: oneOf<Variant>('--variant', options.variant, VARIANTS),
+    labels: options.labels === undefined ? undefined : await readLabels(options.labels),
+    maxBytes: bytesOf(options.maxSize ?? '2GB'),
+  };
+}
+
+/** @throws USAGE naming what there is */
+function oneOf<T extends string>(flag: string, given: string | undefined, all: readonly T[]): T | undefined {
+  const found = all.find((one) => one === given);
+  if (given !== undefined && found === undefined)
+    throw new AppError('USAGE', `${flag} is one of ${all.join(', ')}; “${given.slice(0, 64)}” is none`);
+  return found;
+}
+
+const UNITS = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9 } as const;
+
+/** `500MB` @throws USAGE */
+function bytesOf(text: string): number {
+  const [, number, unit = 'B'] = /^(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)?$/i.exec(text.trim()) ?? [];
+  if (number === undefined)
+    throw new AppError('USAGE', `--max-size is a size as 500MB or 2GB, not “${text.slice(0, 64)}”`);
+  return Number(number) * UNITS[unit.toUpperCase() as keyof typeof UNITS];
+}
+
+/** One a line, or JSON: a list, or `id2label`. @throws FILE_UNREADABLE */
+async function readLabels(path: string): Promise<string[]> {
+  const bytes = await readFile(path).catch((error: unknown) => {
+    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
+  });
+  if (bytes.length > MAX_LABELS_BYTES)
+    throw new AppError('FILE_UNREADABLE', `${path} has over ${MAX_LABELS_BYTES} bytes`);
+  const json = tryParseJson(bytes);
+  const list = Array.isArray(json)
+    ? json
+    : typeof json === 'object' && json !== null
+      ? inOrder(path, json)
+      : undefined;
+  const labels =
+    list ??
+    bytes
+      .toString('utf8')
+      .split(/\r?\n/)
+      .map((line) => line.trim())
+      .filter((line) => line !== '');
+  if (labels.length === 0 || labels.some((label) => typeof label !== 'string' || label === ''))
+    throw new AppError(
+      'FILE_UNREADABLE',
+      `${path} is no list of labels: one a line, or a JSON list of strings`,
+    );
+  return labels as string[];
+}
+
+/** `{"0": "cat", …}`, or a config.json with it. */
+function inOrder(path: string, json: object): unknown[] {
+  const id2label: Record<string, unknown> =
+    'id2label' in json ? (json.id2label as Record<string, unknown>) : { ...json };
+  const count = Object.keys(id2label).length;
+  return Array.from({ length: count }, (_, index) => {
+    if (!(String(index) in id2label))
+      throw new AppError('FILE_UNREADABLE', `${path} has no label "${index}"`);
+    return id2label[String(index)];
+  });
+}
+
+async function sourceOf(what: string, { mirror }: DescribeOptions): Promise<ImportSource> {
+  if (!what.startsWith('hf:')) return folderSource(what);
+  const baseUrl = (mirror ?? process.env.HF_ENDPOINT ?? DEFAULT_MIRROR).replace(/\/+$/, '');
+  if (!URL.canParse(baseUrl) || !/^https?:/.test(baseUrl))
+    throw new AppError('USAGE', `the mirror “${baseUrl}” is no http(s) address`);
+  const stopping = new AbortController();
+  process.once('SIGINT', () => {
+    stopping.abort(new AppError('STOPPING'));
+    process.exitCode = 130;
+  });
+  return hubSource(what, {
+    baseUrl,
+    token: process.env.HF_TOKEN || undefined,
+    clock: systemClock,
+    signal: stopping.signal,
+    random: Math.random,
+  });
+}
+
+/** A graph that passes for batches and answers otherwise in them goes without. */
+async function settleBatches(
+  imported: Imported,
+  card: ModelCard,
+): Promise<{ readonly imported: Imported; readonly card: ModelCard }> {
+  if (card.answersAlikeInBatches !== false) return { imported, card };
+  const { folder, notes } = imported;
+  await changeSpec(folder.path, (document) => ({ ...document, batch: { safe: false, maxSize: 1 } }));
+  const note = 'tried in a batch, an answer depended on its neighbour: batching is off';
+  return {
+    imported: { folder: await openModelFolder(folder.path), notes: [...notes, note] },
+    card: { ...card, maxBatchSize: 1, answersAlikeInBatches: null },
+  };
+}

@@ -1,0 +1,13 @@
+/** The `outrider` program: a program that goes on (hub, agent) alone in its process, or else the command line with all the rest. */
+import { fileURLToPath } from 'node:url';
+import { programFile } from '../shared/runtime/installation.ts';
+
+const [node = 'node', , word, ...flags] = process.argv;
+if (word === 'agent' || word === 'hub') {
+  const file = programFile(word);
+  process.argv = [node, fileURLToPath(file), ...flags];
+  await import(file.href);
+} else {
+  const { runCommand } = await import('./command-line.ts');
+  await runCommand();
+}

@@ -1,0 +1,112 @@
+/** Reads request bodies with a limit for each, one for all together, and one for the time that they take. */
+import type { z } from 'zod';
+import type { Clock } from '../../../shared/runtime/clock.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
+import { tryParseJson } from '../../../shared/runtime/json.ts';
+
+/** Memory that request bodies may take together, until their answers are out: eight of the largest pictures. */
+const MAX_HELD_BYTES = 256 * 1024 * 1024;
+/** A slow sender holds memory: 32 MiB in this time is a link of 9 Mbit/s. */
+const BODY_TIMEOUT_MS = 30_000;
+/** No request of an operator or a device is larger by far. */
+const MAX_JSON_BYTES = 64 * 1024;
+
+export class BodyReader {
+  readonly #clock: Clock;
+  readonly #timeoutMs: number;
+  #heldBytes = 0;
+
+  constructor({ clock, timeoutMs = BODY_TIMEOUT_MS }: { clock: Clock; timeoutMs?: number }) {
+    this.#clock = clock;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** A small JSON body. @throws BAD_REQUEST, naming the field, and what `with` throws */
+  json<T>(request: Request, schema: z.ZodType<T>): Promise<T> {
+    return this.with(request, MAX_JSON_BYTES, async (bytes) => {
+      const parsed = schema.safeParse(tryParseJson(bytes));
+      if (parsed.success) return parsed.data;
+      const issue = parsed.error.issues[0];
+      throw new AppError('BAD_REQUEST', `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);
+    });
+  }
+
+  /**
+   * The body piece by piece as it comes, for who writes it away at once: nothing is held.
+   *
+   * @throws (while it is read) INPUT_TOO_LARGE, BODY_TIMEOUT, BAD_REQUEST (broken off)
+   */
+  async *stream(request: Request, maxBytes: number): AsyncGenerator<Uint8Array, void> {
+    refuseAnnounced(request, maxBytes);
+    const reader = request.body?.getReader();
+    if (!reader) return;
+    const { tooSlow, end } = this.#bound();
+    let bytes = 0;
+    try {
+      for (;;) {
+        const { done, value } = await Promise.race([reader.read().catch(brokenOff), tooSlow]);
+        if (done) return;
+        bytes += value.length;
+        if (bytes > maxBytes) throw tooLarge(maxBytes);
+        yield value;
+      }
+    } finally {
+      end();
+      void reader.cancel().catch(() => undefined);
+    }
+  }
+
+  /**
+   * Reads the body and holds its memory until `use` is done with it.
+   *
+   * @throws INPUT_TOO_LARGE, QUEUE_FULL, BODY_TIMEOUT, BAD_REQUEST (broken off)
+   */
+  async with<T>(request: Request, maxBytes: number, use: (body: Uint8Array) => Promise<T>): Promise<T> {
+    refuseAnnounced(request, maxBytes);
+    const reader = request.body?.getReader();
+    if (!reader) return use(new Uint8Array(0));
+    const chunks: Uint8Array[] = [];
+    let bytes = 0;
+    const { tooSlow, end } = this.#bound();
+    try {
+      for (;;) {
+        const { done, value } = await Promise.race([reader.read().catch(brokenOff), tooSlow]);
+        if (done) break;
+        bytes += value.length;
+        this.#heldBytes += value.length;
+        if (bytes > maxBytes) throw tooLarge(maxBytes);
+        if (this.#heldBytes > MAX_HELD_BYTES)
+          throw new AppError('QUEUE_FULL', 'too many large requests at a time');
+        chunks.push(value);
+      }
+      end();
+      return await use(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
+    } finally {
+      end();
+      this.#heldBytes -= bytes;
+      void reader.cancel().catch(() => undefined);
+    }
+  }
+
+  /** Fails when the time for a body is over, unless it has ended before. */
+  #bound(): { readonly tooSlow: Promise<never>; readonly end: () => void } {
+    const giveUp = new AbortController();
+    const tooSlow = this.#clock.sleep(this.#timeoutMs, giveUp.signal).then(() => {
+      throw new AppError('BODY_TIMEOUT', `the body did not arrive within ${this.#timeoutMs / 1000} s`);
+    });
+    tooSlow.catch(() => undefined);
+    return { tooSlow, end: () => giveUp.abort() };
+  }
+}
+
+const tooLarge = (maxBytes: number): AppError =>
+  new AppError('INPUT_TOO_LARGE', `the body is over ${maxBytes} bytes`);
+
+/** One that says its length is refused before it has come. */
+function refuseAnnounced(request: Request, maxBytes: number): void {
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes);
+}
+
+function brokenOff(error: unknown): never {
+  throw new AppError('BAD_REQUEST', 'the body broke off', { cause: error });
+}

@@ -1,0 +1,121 @@
+/**
+ * One description of each address: from it come the route, who may ask, the check of its query, its place in /openapi.json, and
+ * the answer to a wrong method. Bodies are read and checked by the handler with `BodyReader`, which bounds their size and time.
+ */
+import type { OpenAPIHono, RouteConfig } from '@hono/zod-openapi';
+import type { Context, Handler, MiddlewareHandler } from 'hono';
+import { z } from 'zod';
+import { deviceId, digest, modelName } from '../../../shared/contract/names.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
+import type { HubEnv } from './face.ts';
+import type { Guard } from './guards.ts';
+import { pageQuery } from './paging.ts';
+
+/** A part of the HTTP API. */
+export type Api = OpenAPIHono<HubEnv>;
+
+/** A body by its media type: the schema of a JSON one, or how bytes look. */
+export type Content = Readonly<Record<string, z.ZodType>>;
+
+/** Which shape a failure has here. */
+export type ErrorShape = 'problem' | 'hugging-face' | 'open-inference';
+
+export interface Operation {
+  readonly method: 'get' | 'head' | 'post' | 'put' | 'patch' | 'delete';
+  /** `{model}` takes `name` and `org/name`; `{path}` at the end takes the rest. */
+  readonly path: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly guard: Guard;
+  /** The answer is a list that comes in pages: takes `limit` and `after`. */
+  readonly isPaged?: true;
+  /** Request header -> what it says. */
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Content;
+  /** Status -> what it means, and with which body. */
+  readonly responses: Readonly<Record<number, string | { readonly what: string; readonly content: Content }>>;
+  readonly errors?: ErrorShape;
+}
+
+/** A response with a JSON body. */
+export const json = (what: string, schema: z.ZodType): { what: string; content: Content } => ({
+  what,
+  content: { 'application/json': schema },
+});
+
+/** Bytes of any kind; in OpenAPI 3.1 an empty schema. */
+export const anyBytes = z.custom<Uint8Array>();
+
+/** A route that brings its description along, wherever its part is put; openapi.ts writes it out. */
+export interface DescribedRoute extends RouteConfig {
+  readonly operation: Operation;
+}
+
+/** All that are mounted in a whole API, with their full paths. */
+export function routesIn(app: Api): DescribedRoute[] {
+  return app.openAPIRegistry.definitions.flatMap((one) =>
+    one.type === 'route' && 'operation' in one.route ? [one.route as DescribedRoute] : [],
+  );
+}
+
+/** Puts an operation at its address, in all the ways that a model's name can be written. */
+export function mount(app: Api, operation: Operation, handler?: Handler<HubEnv>): void {
+  const { method, path, guard, isPaged } = operation;
+  const route: DescribedRoute = { method, path, responses: {}, operation };
+  app.openAPIRegistry.registerPath(route);
+  // Hono answers HEAD by the handler of GET.
+  if (!handler) return;
+  const before = [...(guard.check ? [guard.check] : []), ...(isPaged ? [readPage] : [])];
+  for (const one of routesOf(path)) app.on(method.toUpperCase(), [one], ...before, handler);
+}
+
+function routesOf(path: string): string[] {
+  const route = path.replace('{path}', ':path{.+}').replaceAll(/\{(\w+)\}/g, ':$1');
+  return route.includes(':model') ? [route, route.replace(':model', ':org/:model')] : [route];
+}
+
+/** Matches what the path of a document matches. */
+export function patternOf(path: string): RegExp {
+  const source = path
+    .replaceAll(/[.+?^$()|[\]\\]/g, '\\$&')
+    .replaceAll('{model}', '[^/]+(?:/[^/]+)?')
+    .replaceAll('{path}', '.+')
+    .replaceAll(/\{\w+\}/g, '[^/]+');
+  return new RegExp(`^${source}$`);
+}
+
+const readPage: MiddlewareHandler<HubEnv> = async (c, next) => {
+  c.set('page', parsed(pageQuery, c.req.query()));
+  await next();
+};
+
+/** @throws BAD_REQUEST, naming the first field that is wrong */
+function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  throw new AppError('BAD_REQUEST', `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);
+}
+
+/** @throws MODEL_UNKNOWN: what is no name names no model */
+export function modelOf(c: Context<HubEnv>): string {
+  const org = c.req.param('org');
+  const name = c.req.param('model') ?? '';
+  const checked = modelName.safeParse(org === undefined ? name : `${org}/${name}`);
+  if (!checked.success) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
+  return checked.data;
+}
+
+/** @throws DEVICE_UNKNOWN */
+export function deviceOf(c: Context<HubEnv>): string {
+  const checked = deviceId.safeParse(c.req.param('id'));
+  if (!checked.success) throw new AppError('DEVICE_UNKNOWN', 'there is no device of this name');
+  return checked.data;
+}
+
+/** @throws NOT_FOUND */
+export function digestOf(c: Context<HubEnv>): string {
+  const checked = digest.safeParse(c.req.param('digest'));
+  if (!checked.success) throw new AppError('NOT_FOUND', 'a blob is named by its SHA-256: 64 hex digits');
+  return checked.data;
+}

@@ -1,0 +1,16 @@
+/** Which state of a thing a change is a change of: ETag and If-Match (RFC 9110 8.8.3, 13.1.1). */
+import type { Context } from 'hono';
+import { AppError } from '../../../shared/runtime/errors.ts';
+import { sha256Hex } from '../../../shared/runtime/ids.ts';
+
+/** Of a JSON value, by its content. */
+export const etagOf = (value: unknown): string => `"${sha256Hex(JSON.stringify(value)).slice(0, 32)}"`;
+
+/** @returns whether this ETag is one that the caller has read @throws PRECONDITION_REQUIRED without If-Match */
+export function ifMatch(c: Context): (etag: string) => boolean {
+  const header = c.req.header('if-match')?.trim();
+  if (header === undefined || header === '') throw new AppError('PRECONDITION_REQUIRED');
+  // A weak one never matches here (RFC 9110 13.1.1).
+  const wanted = header.split(',').map((one) => one.trim());
+  return (etag) => header === '*' || wanted.includes(etag);
+}

@@ -1,0 +1,40 @@
+/** Who may ask at an address: the check, and how the document says it. */
+import type { MiddlewareHandler } from 'hono';
+import type { KeyScope } from '../../../shared/contract/admin.ts';
+import type { DeviceCredentials, KeyBook } from '../../ports.ts';
+import { type HubEnv, requireDevice, requireReader, requireScope } from './face.ts';
+import type { SignIns } from './sign-in.ts';
+
+export interface Guard {
+  /** undefined: everybody may. */
+  readonly check: MiddlewareHandler<HubEnv> | undefined;
+  /** OpenAPI 3.1 4.8.30: one of these, with these roles. */
+  readonly security: Record<string, string[]>[];
+}
+
+/** Everybody may. */
+export const OPEN: Guard = { check: undefined, security: [] };
+
+export interface Guards {
+  /** A key with one of these scopes; `admin` may everything. */
+  key(...scopes: KeyScope[]): Guard;
+  /** The same, or a page of the hub that somebody has signed in to. */
+  reader(...scopes: KeyScope[]): Guard;
+  readonly device: Guard;
+}
+
+export function createGuards(parts: {
+  readonly keys: KeyBook;
+  readonly devices: DeviceCredentials;
+  readonly signIns: SignIns;
+}): Guards {
+  const { keys, devices, signIns } = parts;
+  return {
+    key: (...scopes) => ({ check: requireScope(keys, ...scopes), security: [{ key: scopes }] }),
+    reader: (...scopes) => ({
+      check: requireReader(keys, signIns, scopes),
+      security: [{ key: scopes }, { session: [] }],
+    }),
+    device: { check: requireDevice(devices), security: [{ device: [] }] },
+  };
+}

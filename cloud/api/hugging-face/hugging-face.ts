@@ -1,0 +1,241 @@
+/**
+ * Hugging Face's task API: `POST /hf/models/{model}` with raw bytes of a picture or a sound, plain text, or `{"inputs", "parameters"}`;
+ * the task's standard output comes back, in the shape that the official clients check for. Text generation streams by `stream: true`.
+ */
+import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import { z } from 'zod';
+import { jsonBody, maxBodyBytes } from '../../../shared/contract/http-input.ts';
+import { DEFAULT_DEADLINE_MS } from '../../../shared/contract/limits.ts';
+import type { ModelRef } from '../../../shared/contract/names.ts';
+import type { Clock } from '../../../shared/runtime/clock.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
+import { TASKS, type TaskInput, type TaskName } from '../../../shared/tasks/tasks.ts';
+import type { InferenceReply, InferenceRequest, Inferencer, ModelCatalog, UsageLedger } from '../../ports.ts';
+import type { BodyReader } from '../frame/body.ts';
+import { type Api, anyBytes, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
+import type { HubEnv } from '../frame/face.ts';
+import type { Guards } from '../frame/guards.ts';
+import { completion, completionRequest, readCompletion, toChunk, toCompletion } from './completions.ts';
+import { readTaskRequest, toTaskOutput } from './forms.ts';
+import { openTokenStream, type TokenEvent } from './token-stream.ts';
+
+export interface HuggingFaceOptions {
+  readonly guards: Guards;
+  readonly catalog: ModelCatalog;
+  readonly inferencer: Inferencer;
+  readonly usage: UsageLedger;
+  readonly bodies: BodyReader;
+  readonly clock: Clock;
+}
+
+/** An HTTP caller's time-out is its expiry: the clients of Hugging Face wait a minute. */
+const EXPIRES_MS = 60_000;
+/** Who reads a stream sees that it goes on. */
+const STREAM_EXPIRES_MS = 600_000;
+
+/** Each task's own, see docs/protocol.md; a list where the clients read one, or a list of inputs was sent. */
+const output = z.union([...new Set(Object.values(TASKS).map((task) => task.output))]);
+const events = { 'text/event-stream': z.string() };
+
+export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
+  const { guards } = options;
+  const app: Api = new OpenAPIHono();
+  const shared = {
+    method: 'post',
+    tag: 'Hugging Face',
+    errors: 'hugging-face',
+    guard: guards.key('infer'),
+  } as const;
+  const answer = json('The task’s standard output', z.union([output, z.array(output)]));
+  const operation: Operation = {
+    ...{
+      ...shared,
+      path: '/models/{model}',
+      summary: 'Runs a model on a picture, a sound, a text, or up to 64 texts',
+    },
+    body: { 'application/json': jsonBody, 'application/octet-stream': anyBytes, 'text/plain': anyBytes },
+    responses: {
+      200: { ...answer, content: { ...answer.content, ...events } },
+    },
+  };
+  mount(app, operation, (c) => runTask(c, options));
+  const rows: Operation = {
+    ...{
+      ...shared,
+      path: '/models/{model}/pipeline/feature-extraction',
+      summary: 'Turns texts into numbers',
+    },
+    body: { 'application/json': jsonBody },
+    responses: { 200: json('One row for each text', TASKS['feature-extraction'].output) },
+  };
+  mount(app, rows, (c) => runTask(c, options, 'feature-extraction'));
+  const completions: Operation = {
+    ...{ ...shared, path: '/models/{model}/v1/completions', summary: 'Goes on with a prompt' },
+    body: { 'application/json': completionRequest },
+    responses: { 200: { what: 'The text', content: { 'application/json': completion, ...events } } },
+  };
+  mount(app, completions, (c) => complete(c, options));
+  return app;
+}
+
+/** @param wanted by the address; undefined: any @throws MODEL_UNKNOWN, BAD_REQUEST */
+function taskOf(name: string, { catalog }: HuggingFaceOptions, wanted: TaskName | undefined): TaskName {
+  const { task } = catalog.resolve(name);
+  if (wanted !== undefined && task !== wanted)
+    throw new AppError('BAD_REQUEST', `${name} does ${task}, not ${wanted}`);
+  return task;
+}
+
+function runTask(c: Context<HubEnv>, options: HuggingFaceOptions, wanted?: TaskName): Promise<Response> {
+  const { bodies, clock } = options;
+  const arrivedMonoMs = clock.nowMonoMs();
+  const model = modelOf(c);
+  const task = taskOf(model, options, wanted);
+  return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
+    const { inputs, isList, isStreamed } = readTaskRequest(task, body, c.req.header('content-type'));
+    const [only] = inputs;
+    if (isStreamed && only) {
+      const input = { ...only, parameters: { ...only.parameters, details: true } };
+      return stream(c, options, { model, arrivedMonoMs, input, toEvent: (event) => event });
+    }
+    const replies = await ask(c, options, { model, task, arrivedMonoMs, inputs });
+    say(c, replies);
+    const outputs = replies.map((reply) => reply.output);
+    return answerJson(c, toTaskOutput(task, outputs, isList));
+  });
+}
+
+function complete(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Response> {
+  const { bodies, clock } = options;
+  const arrivedMonoMs = clock.nowMonoMs();
+  const model = modelOf(c);
+  const task = taskOf(model, options, 'text-generation');
+  const said = { requestId: c.get('requestId'), atMs: clock.nowAtMs(), model };
+  return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
+    const { input, isStreamed } = readCompletion(body);
+    if (isStreamed) {
+      const toEvent = (event: TokenEvent): object => toChunk(event, said);
+      return stream(c, options, { model, arrivedMonoMs, input, toEvent, lastLine: '[DONE]' });
+    }
+    const replies = await ask(c, options, { model, task, arrivedMonoMs, inputs: [input] });
+    say(c, replies);
+    const [reply] = replies;
+    if (!reply) throw new AppError('INVARIANT_BROKEN', 'a request without a reply');
+    return answerJson(c, toCompletion(reply, said));
+  });
+}
+
+interface Asked {
+  readonly model: string;
+  readonly arrivedMonoMs: number;
+}
+
+/** Each input is a request of its own to the model, and to the ledger. */
+async function ask(
+  c: Context<HubEnv>,
+  options: HuggingFaceOptions,
+  {
+    model,
+    task,
+    arrivedMonoMs,
+    inputs,
+  }: Asked & { readonly task: TaskName; readonly inputs: readonly TaskInput[] },
+): Promise<InferenceReply[]> {
+  // All are waited for: the body's memory is theirs until then.
+  const settled = await Promise.allSettled(
+    inputs.map((input) =>
+      options.inferencer.infer({
+        ...requestOf(model, input, arrivedMonoMs, EXPIRES_MS),
+        // What generates takes long enough to be worth stopping.
+        ...(TASKS[task].runsOn === 'hub' && { signal: c.req.raw.signal }),
+      }),
+    ),
+  );
+  for (const [index, one] of settled.entries())
+    if (one.status === 'fulfilled')
+      record(c, options, {
+        model: one.value.model,
+        index,
+        input: inputs[index],
+        inferenceMs: one.value.timingsMs.inference,
+      });
+  return settled.map((one) => {
+    if (one.status === 'rejected') throw one.reason;
+    return one.value;
+  });
+}
+
+async function stream(
+  c: Context<HubEnv>,
+  options: HuggingFaceOptions,
+  asked: Asked & {
+    readonly input: TaskInput;
+    readonly toEvent: (event: TokenEvent) => unknown;
+    readonly lastLine?: string;
+  },
+): Promise<Response> {
+  const { model, arrivedMonoMs, input, toEvent, lastLine } = asked;
+  const { clock, catalog } = options;
+  const { ref } = catalog.resolve(model);
+  const opened = await openTokenStream({
+    inferencer: options.inferencer,
+    request: requestOf(model, input, arrivedMonoMs, STREAM_EXPIRES_MS),
+    callerSignal: c.req.raw.signal,
+    toEvent,
+    ...(lastLine !== undefined && { lastLine }),
+    // Who leaves in the middle has had his tokens.
+    onEnd: (reply) =>
+      record(c, options, {
+        model: reply?.model ?? ref,
+        index: 0,
+        input,
+        inferenceMs: reply?.timingsMs.inference ?? clock.nowMonoMs() - arrivedMonoMs,
+      }),
+  });
+  c.header('x-outrider-model', `${ref.name}@${ref.version}`);
+  return c.body(opened, 200, { 'content-type': 'text/event-stream' });
+}
+
+const requestOf = (
+  model: string,
+  input: TaskInput,
+  arrivedMonoMs: number,
+  expiresMs: number,
+): Pick<InferenceRequest, 'model' | 'input' | 'deadlineMonoMs' | 'expiresMonoMs'> => ({
+  ...{ model, input },
+  deadlineMonoMs: arrivedMonoMs + DEFAULT_DEADLINE_MS,
+  expiresMonoMs: arrivedMonoMs + expiresMs,
+});
+
+function record(
+  c: Context<HubEnv>,
+  { usage, clock }: HuggingFaceOptions,
+  line: {
+    readonly model: ModelRef;
+    readonly index: number;
+    readonly input: TaskInput | undefined;
+    readonly inferenceMs: number;
+  },
+): void {
+  const { model, index, input, inferenceMs } = line;
+  usage.record({
+    atMs: clock.nowAtMs(),
+    who: c.get('holder').id,
+    requestId: index === 0 ? c.get('requestId') : `${c.get('requestId')}.${index}`,
+    model,
+    inputBytes: input?.body.length ?? 0,
+    inferenceMs,
+  });
+}
+
+/** Which version has answered, and how long it took; of several the first's. */
+function say(c: Context<HubEnv>, [reply]: readonly InferenceReply[]): void {
+  if (!reply) return;
+  const { queue, preprocess, inference } = reply.timingsMs;
+  c.header('x-outrider-model', `${reply.model.name}@${reply.model.version}`);
+  c.header('server-timing', `queue;dur=${queue}, preprocess;dur=${preprocess}, inference;dur=${inference}`);
+}
+
+const answerJson = (c: Context<HubEnv>, value: unknown): Response =>
+  c.body(JSON.stringify(value), 200, { 'content-type': 'application/json' });

@@ -1,0 +1,124 @@
+/**
+ * A generation as server-sent events, token by token. Until the first token has come a failure is an HTTP status; later it is an
+ * event. When the reader goes, the generation stops within a token.
+ */
+
+import { type AppError, toAppError, toErrorBody } from '../../../shared/runtime/errors.ts';
+import { type GeneratedToken, generated } from '../../../shared/tasks/task-schemas.ts';
+import type { InferenceReply, InferenceRequest, Inferencer } from '../../ports.ts';
+
+/** One event of the stream, in the form of Text Generation Inference (TGI). */
+export interface TokenEvent {
+  readonly index: number;
+  readonly token: GeneratedToken;
+  /** With the last token. */
+  readonly generated_text: string | null;
+  readonly details: {
+    readonly finish_reason: 'length' | 'eos_token' | 'stop_sequence';
+    readonly generated_tokens: number;
+    readonly input_length: number;
+    readonly seed?: number | undefined;
+  } | null;
+}
+
+export interface TokenStreamOptions {
+  readonly inferencer: Inferencer;
+  readonly request: Omit<InferenceRequest, 'onToken' | 'signal'>;
+  /** Aborted when the caller hangs up. */
+  readonly callerSignal: AbortSignal;
+  /** What is written for each token. */
+  readonly toEvent: (event: TokenEvent) => unknown;
+  /** After the last event. */
+  readonly lastLine?: string;
+  /** undefined: the caller went before the end; it has got so many tokens. */
+  readonly onEnd: (reply: InferenceReply | undefined, tokens: number) => void;
+}
+
+/** @returns the events; resolves with the first of them @throws as the inferencer, before the first token */
+export async function openTokenStream(options: TokenStreamOptions): Promise<ReadableStream<Uint8Array>> {
+  const { inferencer, request, callerSignal, toEvent, lastLine, onEnd } = options;
+  const leaving = new AbortController();
+  const leave = (): void => leaving.abort();
+  callerSignal.addEventListener('abort', leave, { once: true });
+  let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  let isOpen = true;
+  const stream = new ReadableStream<Uint8Array>({
+    start: (one) => {
+      controller = one;
+    },
+    cancel: () => {
+      isOpen = false;
+      leave();
+    },
+  });
+  const write = (text: string): void => {
+    if (isOpen) controller?.enqueue(Buffer.from(text));
+  };
+  let count = 0;
+  let last: GeneratedToken | undefined;
+  const send = (token: GeneratedToken, reply?: InferenceReply): void =>
+    write(`data: ${JSON.stringify(toEvent(eventOf(token, count++, reply)))}\n\n`);
+
+  const { promise, resolve, reject } = begin();
+  void inferencer
+    .infer({
+      ...request,
+      signal: leaving.signal,
+      onToken: (token, isLast) => {
+        // The last one goes out with the whole text.
+        if (isLast) last = token;
+        else send(token);
+        resolve();
+      },
+    })
+    .then((reply) => {
+      if (last) send(last, reply);
+      if (lastLine !== undefined) write(`data: ${lastLine}\n\n`);
+      onEnd(reply, count);
+    })
+    .catch((thrown: unknown) => {
+      const error = toAppError(thrown);
+      if (leaving.signal.aborted && count > 0) onEnd(undefined, count);
+      reject(error);
+      write(`data: ${JSON.stringify(failureOf(error))}\n\n`);
+    })
+    .finally(() => {
+      callerSignal.removeEventListener('abort', leave);
+      resolve();
+      if (isOpen) controller?.close();
+      isOpen = false;
+    });
+  await promise;
+  return stream;
+}
+
+/** A promise that others settle. */
+function begin(): { promise: Promise<void>; resolve: () => void; reject: (error: AppError) => void } {
+  let settle: { resolve: () => void; reject: (error: AppError) => void } | undefined;
+  const promise = new Promise<void>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  return { promise, resolve: () => settle?.resolve(), reject: (error) => settle?.reject(error) };
+}
+
+function eventOf(token: GeneratedToken, index: number, reply: InferenceReply | undefined): TokenEvent {
+  if (reply === undefined) return { index, token, generated_text: null, details: null };
+  const { generated_text, details } = generated.parse(reply.output);
+  return {
+    ...{ index, token, generated_text },
+    details: details
+      ? {
+          finish_reason: details.finish_reason,
+          generated_tokens: details.generated_tokens,
+          input_length: details.input_length ?? 0,
+          ...(details.seed !== undefined && { seed: details.seed }),
+        }
+      : null,
+  };
+}
+
+/** As TGI writes it; the official client throws it. */
+function failureOf(error: AppError): { error: string; error_type: string } {
+  const { code, message } = toErrorBody(error);
+  return { error: message, error_type: code };
+}

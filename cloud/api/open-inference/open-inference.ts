@@ -1,0 +1,268 @@
+/**
+ * The Open Inference Protocol (KServe v2) with Triton's binary tensors: `/v2/…`. A model takes one BYTES tensor, called by what it is:
+ * `text`, `json`, `image` or `audio` (an encoded file; base64 in JSON). Classification answers with the tensors `label` and `score`,
+ * every other task with one BYTES tensor, `output`: its JSON, an element for each input. Models of raw tensors take and give theirs.
+ */
+import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Context } from 'hono';
+import { z } from 'zod';
+import { maxBodyBytes } from '../../../shared/contract/http-input.ts';
+import { DEFAULT_DEADLINE_MS } from '../../../shared/contract/limits.ts';
+import type { ModelRef } from '../../../shared/contract/names.ts';
+import type { Clock } from '../../../shared/runtime/clock.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
+import { VERSION } from '../../../shared/runtime/version.ts';
+import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
+import type {
+  InferenceReply,
+  Inferencer,
+  ModelCatalog,
+  ModelShelf,
+  ModelSignatures,
+  UsageLedger,
+} from '../../ports.ts';
+import type { BodyReader } from '../frame/body.ts';
+import { type Api, anyBytes, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
+import type { HubEnv } from '../frame/face.ts';
+import type { Guards } from '../frame/guards.ts';
+import {
+  decodeRequest,
+  encodeResponse,
+  type InferRequest,
+  inferRequest,
+  inferResponse,
+  type OutputTensor,
+} from './codec.ts';
+import { fixedOutputs, inputForm, outputsFor, readInputs, tensorMetadata } from './forms.ts';
+import { graphTensors } from './signature.ts';
+
+export interface OpenInferenceOptions {
+  readonly guards: Guards;
+  readonly models: ModelCatalog & ModelShelf & ModelSignatures;
+  readonly inferencer: Inferencer;
+  readonly usage: UsageLedger;
+  readonly bodies: BodyReader;
+  readonly clock: Clock;
+  /** Why the hub cannot answer now; undefined when it can. */
+  readonly ready: () => string | undefined;
+}
+
+/** An HTTP caller's time-out is its expiry; Triton's clients wait a minute. */
+const EXPIRES_MS = 60_000;
+
+const modelMetadata = z.object({
+  name: z.string(),
+  versions: z.array(z.string()),
+  platform: z.literal('onnxruntime_onnx'),
+  inputs: z.array(tensorMetadata),
+  outputs: z.array(tensorMetadata),
+});
+const serverMetadata = z.object({ name: z.string(), version: z.string(), extensions: z.array(z.string()) });
+const repositoryIndex = z.array(
+  z.object({ name: z.string(), version: z.string(), state: z.literal('READY'), reason: z.string() }),
+);
+
+type Model = ReturnType<ModelCatalog['resolve']>;
+
+export function createOpenInferenceApi(options: OpenInferenceOptions): Api {
+  const app: Api = new OpenAPIHono();
+  mountServer(app, options);
+  // The longer first: an organisation's model is never called `ready` or `infer` by the shorter ones.
+  for (const base of ['/models/{model}/versions/{version}', '/models/{model}'])
+    mountModel(app, base, options);
+  return app;
+}
+
+/** What all operations here have in common. */
+const common = (guards: Guards): Pick<Operation, 'tag' | 'errors' | 'guard'> => ({
+  tag: 'Open Inference Protocol',
+  errors: 'open-inference',
+  guard: guards.key('infer'),
+});
+
+function mountServer(app: Api, { guards, models, ready }: OpenInferenceOptions): void {
+  const shared = common(guards);
+  mount(
+    app,
+    {
+      ...{ ...shared, method: 'get', path: '', summary: 'Says what this server is' },
+      responses: { 200: json('Name, version and extensions', serverMetadata) },
+    },
+    (c) => c.json({ name: 'outrider', version: VERSION, extensions: ['binary_tensor_data'] }),
+  );
+  mount(
+    app,
+    {
+      ...{ ...shared, method: 'get', path: '/health/live', summary: 'Says whether the hub lives' },
+      responses: { 200: json('It lives', z.object({ live: z.literal(true) })) },
+    },
+    (c) => c.json({ live: true }),
+  );
+  mount(
+    app,
+    {
+      ...{ ...shared, method: 'get', path: '/health/ready', summary: 'Says whether the hub can answer' },
+      responses: {
+        200: json('It can', z.object({ ready: z.literal(true) })),
+        503: json('It cannot now', z.object({ ready: z.literal(false), error: z.string() })),
+      },
+    },
+    (c) => {
+      const reason = ready();
+      return reason === undefined ? c.json({ ready: true }) : c.json({ ready: false, error: reason }, 503);
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ ...shared, method: 'post', path: '/repository/index', summary: 'Lists the models' },
+      responses: { 200: json('Each in the version that the hub runs', repositoryIndex) },
+    },
+    // One that is not in memory is loaded when it is asked.
+    (c) => c.json(models.list().map(({ name, version }) => ({ name, version, state: 'READY', reason: '' }))),
+  );
+}
+
+function mountModel(app: Api, base: string, options: OpenInferenceOptions): void {
+  const { guards, models } = options;
+  const shared = common(guards);
+  const bytes = { 'application/octet-stream': anyBytes };
+  mount(
+    app,
+    {
+      ...{ ...shared, method: 'get', path: `${base}/ready`, summary: 'Says whether a model can answer' },
+      responses: { 200: json('It can', z.object({ name: z.string(), ready: z.literal(true) })) },
+    },
+    (c) => c.json({ name: resolve(c, models).ref.name, ready: true }),
+  );
+  mount(
+    app,
+    {
+      ...{
+        ...shared,
+        method: 'post',
+        path: `${base}/infer`,
+        summary: 'Runs a model on 1 to 64 elements, or on tensors',
+      },
+      headers: {
+        'Inference-Header-Content-Length': 'The length of the JSON, where binary tensors follow it',
+      },
+      body: { 'application/json': inferRequest, ...bytes },
+      responses: {
+        200: {
+          what:
+            'Of each element the best label and its score: [N], or [N,K] with the parameter `top_k`; or the JSON of its answer: ' +
+            '`output` [N]; or the tensors of the graph',
+          content: { 'application/json': inferResponse, ...bytes },
+        },
+      },
+    },
+    (c) => infer(c, options),
+  );
+  mount(
+    app,
+    {
+      ...{ ...shared, method: 'get', path: base, summary: 'Says what a model takes and gives' },
+      responses: { 200: json('Its metadata', modelMetadata) },
+    },
+    async (c) => {
+      const { ref, task } = resolve(c, models);
+      const graph = task === 'tensor' ? graphTensors(await models.signature(ref.name)) : undefined;
+      return c.json({
+        name: ref.name,
+        versions: [ref.version],
+        platform: 'onnxruntime_onnx',
+        inputs: graph?.inputs ?? [{ name: inputForm(task).name, datatype: 'BYTES', shape: [-1] }],
+        outputs: [...(graph?.outputs ?? fixedOutputs(task))],
+      } satisfies z.input<typeof modelMetadata>);
+    },
+  );
+}
+
+/** @throws MODEL_UNKNOWN, also for a version that is not the one that the hub runs */
+function resolve(c: Context<HubEnv>, models: ModelCatalog): Model {
+  const name = modelOf(c);
+  const found = models.resolve(name);
+  const version = c.req.param('version');
+  if (version !== undefined && version !== found.ref.version)
+    throw new AppError('MODEL_UNKNOWN', `the hub runs version ${found.ref.version} of ${name} and no other`);
+  return found;
+}
+
+async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise<Response> {
+  const { models, bodies, clock } = options;
+  const arrivedMonoMs = clock.nowMonoMs();
+  const { ref, task } = resolve(c, models);
+  return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
+    const request = decodeRequest(body, headBytesOf(c));
+    const { head } = request;
+    const toOutputs = outputsFor(task, head);
+    const inputs = readInputs(task, request);
+    const waitMs = Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000);
+    // All are waited for: the body's memory is theirs until then.
+    const settled = await Promise.allSettled(
+      inputs.map((input) =>
+        options.inferencer.infer({
+          model: ref.name,
+          input,
+          deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, waitMs),
+          expiresMonoMs: arrivedMonoMs + waitMs,
+          ...(TASKS[task].runsOn === 'hub' && { signal: c.req.raw.signal }),
+        }),
+      ),
+    );
+    const replies = settled.map((one) => {
+      if (one.status === 'rejected') throw one.reason;
+      return one.value;
+    });
+    record(c, options, { replies, inputs });
+    const [first] = replies;
+    const outputs = toOutputs(replies);
+    return respond(c, { ref: first?.model ?? ref, head, outputs });
+  });
+}
+
+function headBytesOf(c: Context): number | undefined {
+  const text = c.req.header('inference-header-content-length');
+  if (text === undefined) return undefined;
+  if (!/^\d{1,9}$/.test(text))
+    throw new AppError('BAD_REQUEST', 'Inference-Header-Content-Length: a number of bytes');
+  return Number(text);
+}
+
+/** Each element is a request of its own to the models, and to the ledger. */
+function record(
+  c: Context<HubEnv>,
+  { usage, clock }: OpenInferenceOptions,
+  { replies, inputs }: { replies: readonly InferenceReply[]; inputs: readonly TaskInput[] },
+): void {
+  for (const [i, reply] of replies.entries())
+    usage.record({
+      atMs: clock.nowAtMs(),
+      who: c.get('holder').id,
+      requestId: i === 0 ? c.get('requestId') : `${c.get('requestId')}.${i}`,
+      model: reply.model,
+      inputBytes: inputs[i]?.body.length ?? 0,
+      inferenceMs: reply.timingsMs.inference,
+    });
+}
+
+function respond(
+  c: Context<HubEnv>,
+  { ref, head, outputs }: { ref: ModelRef; head: InferRequest; outputs: readonly OutputTensor[] },
+): Response {
+  const { body, headBytes } = encodeResponse(
+    {
+      model_name: ref.name,
+      model_version: ref.version,
+      ...(head.id !== undefined && { id: head.id }),
+    },
+    outputs,
+  );
+  if (headBytes === undefined)
+    return c.body(new Uint8Array(body), 200, { 'content-type': 'application/json' });
+  return c.body(new Uint8Array(body), 200, {
+    'content-type': 'application/octet-stream',
+    'inference-header-content-length': String(headBytes),
+  });
+}

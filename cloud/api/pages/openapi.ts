@@ -1,0 +1,168 @@
+/**
+ * The HTTP API as an OpenAPI 3.1 document, made from the descriptions that its routes are made from. Schemas are written by zod
+ * itself: OpenAPI 3.1 takes JSON Schema 2020-12 as it is (docs/decisions/0012).
+ */
+import { OpenAPIHono, type RouteConfig } from '@hono/zod-openapi';
+import { z } from 'zod';
+import {
+  boardEntry,
+  createdKey,
+  deviceRecord,
+  hubEvent,
+  modelRecord,
+  problem,
+  publishedVersion,
+} from '../../../shared/contract/admin.ts';
+import { VERSION } from '../../../shared/runtime/version.ts';
+import {
+  type Api,
+  type Content,
+  type DescribedRoute,
+  type ErrorShape,
+  type Operation,
+  routesIn,
+} from '../frame/endpoint.ts';
+import { COOKIE } from '../frame/face.ts';
+import { pageQuery } from '../frame/paging.ts';
+
+type Json = Record<string, unknown>;
+type ZodContent = NonNullable<NonNullable<NonNullable<RouteConfig['request']>['body']>['content']>;
+export type OpenApiDocument = ReturnType<OpenAPIHono['getOpenAPI31Document']>;
+type ComponentsObject = NonNullable<OpenApiDocument['components']>;
+
+/** Named in the document: these stand in several places, or are looked for by name. */
+const NAMED = {
+  Model: modelRecord,
+  PublishedVersion: publishedVersion,
+  Device: deviceRecord,
+  Key: createdKey,
+  BoardEntry: boardEntry,
+  HubEvent: hubEvent,
+  Problem: problem,
+  HuggingFaceError: z.object({ error: z.string(), code: z.string(), requestId: z.string() }),
+  OpenInferenceError: z.object({ error: z.string() }),
+};
+
+const ERROR_CONTENT: Readonly<Record<ErrorShape, Content>> = {
+  problem: { 'application/problem+json': NAMED.Problem },
+  'hugging-face': { 'application/json': NAMED.HuggingFaceError },
+  'open-inference': { 'application/json': NAMED.OpenInferenceError },
+};
+
+export function describeApi(app: Api): OpenApiDocument {
+  const names = z.registry<{ id: string }>();
+  for (const [id, schema] of Object.entries(NAMED)) names.add(schema, { id });
+  const { schemas } = z.toJSONSchema(names, { ...SCHEMA, uri: (id) => `#/components/schemas/${id}` });
+  const described = new OpenAPIHono();
+  for (const route of routesIn(app)) described.openAPIRegistry.registerPath(detailsOf(route));
+  const document = described.getOpenAPI31Document({
+    openapi: '3.1.0',
+    info: {
+      title: 'Outrider hub',
+      version: VERSION,
+      license: { name: 'Apache-2.0' },
+      description:
+        'Failures of `/api/v1` are RFC 9457 problem details with a code of docs/errors.md. A model’s name may be `org/name`: its slash ' +
+        'is taken as it is or as `%2F`. Readers should ignore fields that they don’t know.',
+    },
+    servers: [{ url: '/' }],
+  });
+  return {
+    ...document,
+    components: {
+      schemas: Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [name, bare(schema)])),
+      securitySchemes: SECURITY_SCHEMES,
+    },
+  };
+}
+
+const SECURITY_SCHEMES: NonNullable<ComponentsObject['securitySchemes']> = {
+  key: {
+    type: 'http',
+    scheme: 'bearer',
+    description:
+      'A key of the hub; an operation names the scopes of which the key needs one. `admin` may everything.',
+  },
+  device: { type: 'http', scheme: 'bearer', description: 'A device’s own credential.' },
+  session: { type: 'apiKey', in: 'cookie', name: COOKIE, description: 'Who has signed in on the page.' },
+};
+
+const SCHEMA = { io: 'input', unrepresentable: 'any', target: 'draft-2020-12' } as const;
+
+function detailsOf({ method, path, operation }: DescribedRoute): RouteConfig {
+  const { tag, summary, guard, errors = 'problem', responses } = operation;
+  return {
+    method,
+    path,
+    operationId: operationId(method, path),
+    tags: [tag],
+    summary,
+    security: guard.security,
+    request: requestOf(operation, path),
+    responses: {
+      ...Object.fromEntries(
+        Object.entries(responses).map(([status, one]) => [
+          status,
+          typeof one === 'string'
+            ? { description: one }
+            : { description: one.what, content: contentOf(one.content) },
+        ]),
+      ),
+      default: { description: 'A failure', content: contentOf(ERROR_CONTENT[errors]) },
+    },
+  };
+}
+
+function requestOf(operation: Operation, path: string): NonNullable<RouteConfig['request']> {
+  const { isPaged, headers = {}, body } = operation;
+  const params = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => [name, z.string()] as const);
+  return {
+    ...(params.length > 0 && { params: z.object(Object.fromEntries(params)) }),
+    ...(isPaged && { query: pageQuery }),
+    ...(Object.keys(headers).length > 0 && {
+      headers: z.object(
+        Object.fromEntries(
+          Object.entries(headers).map(([name, what]) => [
+            name,
+            z.string().optional().meta({ description: what }),
+          ]),
+        ),
+      ),
+    }),
+    ...(body && { body: { required: true, content: contentOf(body) } }),
+  };
+}
+
+function contentOf(content: Content): ZodContent {
+  return Object.fromEntries(
+    Object.entries(content).map(([type, schema]) => [type, { schema: schemaOf(schema) }]),
+  );
+}
+
+/** A reference where the schema has a name; else written out, with references in it. */
+function schemaOf(schema: z.ZodType): Json {
+  const name = Object.entries(NAMED).find(([, one]) => one === schema)?.[0];
+  if (name !== undefined) return { $ref: `#/components/schemas/${name}` };
+  return bare(
+    z.toJSONSchema(schema, {
+      ...SCHEMA,
+      override({ zodSchema, jsonSchema }) {
+        const inner = Object.entries(NAMED).find(([, one]) => one === zodSchema)?.[0];
+        if (inner === undefined) return;
+        for (const key of Object.keys(jsonSchema)) delete jsonSchema[key];
+        jsonSchema.$ref = `#/components/schemas/${inner}`;
+      },
+    }),
+  );
+}
+
+/** Without what only a schema that stands alone needs. */
+function bare(schema: Json): Json {
+  return Object.fromEntries(Object.entries(schema).filter(([key]) => key !== '$schema' && key !== '$id'));
+}
+
+/** `get /api/v1/models/{model}/versions` -> `getApiV1ModelsModelVersions`. */
+function operationId(method: string, path: string): string {
+  const words = path.split(/[^A-Za-z0-9]+/).filter((word) => word !== '');
+  return method + words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
+}

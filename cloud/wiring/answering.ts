@@ -1,0 +1,145 @@
+/** Puts together what answers devices: engine, batcher, usage ledger, link, intake. The same in a full hub and in one that only answers. */
+import { join } from 'node:path';
+import { startRunner } from '../../shared/inference/runner/runner-process.ts';
+import { connectMqtt, type MqttConnectOptions } from '../../shared/mqtt/connect.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { newId } from '../../shared/runtime/ids.ts';
+import type { Lifecycle } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { Batcher } from '../batcher/batcher.ts';
+import type { HubConfig } from '../config.ts';
+import { LocalEngine } from '../engine/local-engine.ts';
+import { Intake } from '../intake/intake.ts';
+import { DEFAULT_ONCE_LIMITS } from '../intake/once.ts';
+import { ReplyJournal } from '../intake/reply-journal.ts';
+import { SetAside } from '../intake/set-aside.ts';
+import { HubLink } from '../link/link.ts';
+import { FileUsageLedger } from '../metering/usage-ledger.ts';
+import type { DeviceBook, ModelCatalog } from '../ports.ts';
+
+/** A runner of a Transformer model. */
+const MAX_RUNNER_RSS_BYTES = 4 * 1024 ** 3;
+const RUNNER_START_TIMEOUT_MS = 120_000;
+const RUNNER_CALL_TIMEOUT_MS = 60_000;
+
+export interface AnsweringParts {
+  readonly config: HubConfig;
+  /** The hub's own folder. */
+  readonly folder: string;
+  readonly hubId: string;
+  readonly mqtt: Pick<MqttConnectOptions, 'url' | 'username' | 'password' | 'trust'>;
+  readonly models: ModelCatalog;
+  readonly devices: Pick<DeviceBook, 'isActive'>;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+}
+
+export interface Answering {
+  readonly engine: LocalEngine;
+  readonly batcher: Batcher;
+  readonly usage: FileUsageLedger;
+  readonly link: HubLink;
+  /** Devices stop sending, and what is being worked on is answered. */
+  drain(): Promise<void>;
+}
+
+/** @param book who keeps the devices' state; undefined: another hub does */
+export async function startAnswering(
+  parts: AnsweringParts,
+  book: ((engine: LocalEngine, link: () => HubLink) => DeviceBook) | undefined,
+): Promise<Answering> {
+  const { config, folder, hubId, mqtt, models, devices, lifecycle, clock, logger, metrics } = parts;
+  const engine = new LocalEngine({
+    catalog: models,
+    startRunner,
+    clock,
+    logger,
+    maxLoaded: config.maxLoaded,
+    runner: {
+      threads: config.threads,
+      maxRssBytes: MAX_RUNNER_RSS_BYTES,
+      startTimeoutMs: RUNNER_START_TIMEOUT_MS,
+      callTimeoutMs: RUNNER_CALL_TIMEOUT_MS,
+    },
+  });
+  await lifecycle.start('engine', engine);
+  const batcher = new Batcher({ engine, clock });
+  const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });
+  await lifecycle.start('usage ledger', usage);
+  const { maxAgeMs } = DEFAULT_ONCE_LIMITS;
+  const replies = new ReplyJournal({ folder: join(folder, 'replies'), maxAgeMs, clock, logger });
+  await lifecycle.start('reply journal', replies);
+  const setAside = new SetAside({ folder: join(folder, 'set-aside'), logger });
+
+  const records = book?.(engine, () => link);
+  const link: HubLink = new HubLink({
+    hubId,
+    instance: newId(),
+    connect: (will) => connectMqtt({ ...mqtt, clientId: hubId, cleanSession: true, will, logger }),
+    devices: records,
+    clock,
+    logger,
+  });
+  const intake = new Intake({
+    link,
+    devices,
+    models,
+    inferencer: batcher,
+    usage,
+    replies,
+    setAside,
+    ...(records && { board: records }),
+    clock,
+    logger,
+    metrics,
+  });
+  intake.restore(await replies.read());
+  await lifecycle.start('intake', intake);
+  await lifecycle.start('link', link);
+  gauges({ metrics, batcher, usage, link, intake });
+  return {
+    engine,
+    batcher,
+    usage,
+    link,
+    drain: async () => {
+      await link.sayGoodbye();
+      await intake.stop();
+      await batcher.stop();
+      await setAside.settled();
+    },
+  };
+}
+
+function gauges(of: {
+  metrics: Metrics;
+  batcher: Batcher;
+  usage: FileUsageLedger;
+  link: HubLink;
+  intake: Intake;
+}): void {
+  const { metrics, batcher, usage, link, intake } = of;
+  metrics.gauge('outrider_queue_requests', 'Requests that wait for a batch', () => batcher.depth);
+  metrics.gauge(
+    'outrider_queue_oldest_age_seconds',
+    'Age of the oldest waiting request',
+    () => batcher.oldestAgeMs / 1000,
+  );
+  metrics.gauge('outrider_usage_lost_lines', 'Usage lines that could not be written', () => usage.dropped);
+  metrics.gauge('outrider_link_connected_ratio', '1 while the broker is connected', () =>
+    link.connected ? 1 : 0,
+  );
+  metrics.gauge(
+    'outrider_transfers',
+    'Large requests that are on their way in',
+    () => intake.transfers.count,
+  );
+  metrics.gauge(
+    'outrider_transfer_bytes',
+    'Bytes of large requests that are on their way in',
+    () => intake.transfers.bytes,
+  );
+}

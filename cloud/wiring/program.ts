@@ -1,0 +1,52 @@
+/** What every hub program has around its parts: a locked folder, log, metrics, TLS, an HTTP server, and its end in the right order. */
+import { join } from 'node:path';
+import { systemClock as clock } from '../../shared/runtime/clock.ts';
+import { lockFolder } from '../../shared/runtime/folder-lock.ts';
+import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
+import { createLogger, type Logger } from '../../shared/runtime/logger.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { HubServer, type HubServerOptions } from '../api/frame/server.ts';
+import type { HubConfig } from '../config.ts';
+import { createHubMetrics } from '../metrics.ts';
+import { type HubTls, localHost, startTls } from './tls.ts';
+
+export interface HubProgram {
+  /** The hub's own. */
+  readonly folder: string;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly lifecycle: Lifecycle;
+  readonly tls: HubTls;
+  /** @returns the address @throws PORT_TAKEN */
+  serve(app: HubServerOptions['app']): Promise<string>;
+  /** @param drain what is being worked on is answered first */
+  stop(drain: () => Promise<void>): Promise<void>;
+}
+
+/** @throws DATA_LOCKED, and what TLS throws */
+export async function openProgram(config: HubConfig): Promise<HubProgram> {
+  const folder = join(config.dataDir, 'hub');
+  const lock = await lockFolder(folder);
+  const logger = createLogger({
+    program: 'hub',
+    folder: join(config.dataDir, 'logs'),
+    level: config.logLevel,
+  });
+  const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
+  const tls = await startTls(config, { folder, lifecycle, clock, logger });
+  return {
+    ...{ folder, logger, metrics: createHubMetrics(), lifecycle, tls },
+    async serve(app) {
+      const { certificate } = tls;
+      const server = new HubServer({ app, host: config.host, port: config.port, certificate });
+      await lifecycle.start('api', server);
+      return `${certificate ? 'https' : 'http'}://${localHost(config.host, certificate)}:${server.port}`;
+    },
+    async stop(drain) {
+      await drain();
+      await lifecycle.stop();
+      logger.info('hub.stopped');
+      await lock.release();
+    },
+  };
+}

@@ -1,0 +1,81 @@
+/** Puts together what brings versions to devices: the signed metadata, the blobs, the publisher, and the folders of `--models`. */
+import { join } from 'node:path';
+import { startRunner } from '../../shared/inference/runner/runner-process.ts';
+import { BlobStore } from '../../shared/release/blob-store.ts';
+import { findModelFolders } from '../../shared/release/folder/model-folder.ts';
+import { TufRepository } from '../../shared/release/tuf/repository.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import type { Lifecycle } from '../../shared/runtime/lifecycle.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
+import type { HubConfig } from '../config.ts';
+import type { EventSink } from '../ports.ts';
+import type { ModelRegistry } from '../registry/models.ts';
+import { VersionPublisher } from '../registry/publisher.ts';
+import type { Registry } from '../registry/registry.ts';
+import { createTrial } from '../registry/trial.ts';
+
+export interface PublishingParts {
+  readonly config: HubConfig;
+  /** The hub's own folder. */
+  readonly folder: string;
+  readonly registry: Registry;
+  readonly events: EventSink;
+  readonly lifecycle: Lifecycle;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface Publishing {
+  readonly updates: TufRepository;
+  readonly blobs: BlobStore;
+  readonly publisher: VersionPublisher;
+}
+
+/** When it returns, everything that is recorded and everything that lies in `--models` is there and listed. @throws DATA_CORRUPT, DISK_FULL */
+export async function startPublishing(parts: PublishingParts): Promise<Publishing> {
+  const { config, folder, registry, events, lifecycle, clock, logger } = parts;
+  const updatesFolder = join(folder, 'tuf');
+  const updates = await TufRepository.open({ folder: updatesFolder, clock, logger });
+  await lifecycle.start('updates', updates);
+  if (updates.isDevelopment)
+    logger.warn('updates.development_keys', { keysFolder: join(updatesFolder, 'keys') });
+  const blobs = new BlobStore(join(folder, 'blobs'));
+  const publisher = new VersionPublisher({
+    models: registry.models,
+    blobs,
+    updates,
+    tryModel: createTrial({ startRunner, threads: config.threads, clock }),
+    folder: join(folder, 'models'),
+    events,
+    clock,
+    logger,
+  });
+  await publisher.restore();
+  await takeInModels(config.modelsDir, publisher, logger);
+  await sweepUploads(blobs, { models: registry.models, updates }, clock, logger);
+  return { updates, blobs, publisher };
+}
+
+/** What was uploaded and never became part of a version. */
+const FORGOTTEN_AFTER_MS = 86_400_000;
+
+async function sweepUploads(
+  blobs: BlobStore,
+  { models, updates }: { readonly models: ModelRegistry; readonly updates: TufRepository },
+  clock: Clock,
+  logger: Logger,
+): Promise<void> {
+  const files = models.all().flatMap((ref) => models.stored(ref)?.files ?? []);
+  // Whoever signs elsewhere may have listed a version with another README than this hub has recorded.
+  const kept = new Set([...files.map(({ sha256 }) => sha256), ...updates.digests()]);
+  const bytes = await blobs.sweep(kept, clock.nowAtMs() - FORGOTTEN_AFTER_MS);
+  if (bytes > 0) logger.info('hub.uploads_swept', { bytes });
+}
+
+/** Each folder whose digest is not known becomes its name's next version; one that is not valid is told and passed over. */
+async function takeInModels(modelsDir: string, publisher: VersionPublisher, logger: Logger): Promise<void> {
+  const onInvalid = (path: string, error: unknown): void =>
+    logger.failure('hub.model_invalid', error, { path });
+  for (const ref of await publisher.takeIn(await findModelFolders(modelsDir, onInvalid), onInvalid))
+    logger.info('hub.model', { model: ref.name, version: ref.version, digest: ref.digest });
+}

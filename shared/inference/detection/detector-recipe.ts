@@ -1,0 +1,139 @@
+/**
+ * How a detector's picture is made: scaled, placed on a canvas, written as f32[3,H,W], and how its boxes find back. From
+ * `preprocessor_config.json` where there is one, else as the family's makers do it. Pure.
+ */
+import type { DetectorFamily } from '../../release/folder/model-spec.ts';
+import {
+  type PictureRecipe,
+  type PreprocessorConfig,
+  pixelRecipe,
+  refuse,
+  type SizePx,
+} from '../../release/folder/picture-recipe.ts';
+
+/** Where a scaled picture lies on the canvas, all in px. */
+export interface Placement {
+  readonly resized: SizePx;
+  readonly canvas: SizePx;
+  readonly leftPx: number;
+  readonly topPx: number;
+  /** Canvas px for each px of the picture as it came. */
+  readonly scaleX: number;
+  readonly scaleY: number;
+}
+
+export interface DetectorRecipe extends Pick<PictureRecipe, 'kernel' | 'table' | 'channels'> {
+  /** @param source size of the picture, EXIF orientation applied */
+  place(source: SizePx): Placement;
+}
+
+/** The grey that YOLO letterboxes with, in every family: a byte of each channel. */
+const LETTERBOX_GREY = 114;
+/** YOLOS reads patches of it, and nothing of what is left over. */
+const PATCH_PX = 16;
+
+/** @throws MODEL_INVALID naming the field that cannot be followed */
+export function configuredRecipe(config: PreprocessorConfig): DetectorRecipe {
+  const type = config.image_processor_type ?? config.feature_extractor_type ?? '';
+  if (config.do_center_crop) refuse('do_center_crop is not supported for detection');
+  if (config.pad_size !== undefined && config.pad_size !== null) refuse('pad_size is not supported');
+  const sizeFor = sizing(config, type);
+  return {
+    ...pixelRecipe(config, type),
+    place(source) {
+      const resized = sizeFor(source);
+      return { resized, canvas: resized, leftPx: 0, topPx: 0, ...scales(source, resized) };
+    },
+  };
+}
+
+const scales = (from: SizePx, to: SizePx) => ({
+  scaleX: to.widthPx / from.widthPx,
+  scaleY: to.heightPx / from.heightPx,
+});
+
+function sizing({ do_resize, size, max_size }: PreprocessorConfig, type: string): (source: SizePx) => SizePx {
+  if (do_resize === false) return (source) => source;
+  if (size === undefined || size === null) return refuse('size is missing');
+  if (typeof size === 'object' && 'height' in size)
+    return () => ({ widthPx: size.width, heightPx: size.height });
+  const shortestPx = typeof size === 'number' ? size : size.shortest_edge;
+  // DetrImageProcessor: 1,333 where nothing is said.
+  const longestPx =
+    typeof size === 'object' && 'longest_edge' in size ? size.longest_edge : (max_size ?? 1_333);
+  const patchPx = type.startsWith('Yolos') ? PATCH_PX : 1;
+  return (source) => {
+    const { widthPx, heightPx } = withinEdges(source, shortestPx, longestPx);
+    return { widthPx: widthPx - (widthPx % patchPx), heightPx: heightPx - (heightPx % patchPx) };
+  };
+}
+
+/** transformers, `get_size_with_aspect_ratio`. */
+function withinEdges({ widthPx, heightPx }: SizePx, shortestPx: number, longestPx: number): SizePx {
+  const [least, most] = [Math.min(widthPx, heightPx), Math.max(widthPx, heightPx)];
+  const isLong = (most / least) * shortestPx > longestPx;
+  const exact = isLong ? (longestPx * least) / most : shortestPx;
+  const edge = roundEven(exact);
+  if (least === edge) return { widthPx, heightPx };
+  const other = Math.trunc((exact * most) / least);
+  return widthPx < heightPx ? { widthPx: edge, heightPx: other } : { widthPx: other, heightPx: edge };
+}
+
+/**
+ * As the makers do it: YOLOX (demo/ONNXRuntime, `preproc`) in the top left corner, BGR 0..255; ultralytics (`LetterBox`) in the
+ * middle, RGB 0..1.
+ */
+export function familyRecipe(family: DetectorFamily, canvas: SizePx): DetectorRecipe {
+  const isYolox = family === 'yolox';
+  const pixels = pixelRecipe({ do_rescale: !isYolox, do_flip_channel_order: isYolox }, '');
+  return {
+    ...pixels,
+    place(source) {
+      const scale = Math.min(canvas.heightPx / source.heightPx, canvas.widthPx / source.widthPx);
+      const whole = isYolox ? Math.trunc : roundEven;
+      const resized = {
+        widthPx: Math.max(1, whole(source.widthPx * scale)),
+        heightPx: Math.max(1, whole(source.heightPx * scale)),
+      };
+      const before = (free: number): number => (isYolox ? 0 : Math.max(0, Math.round(free / 2 - 0.1)));
+      return {
+        ...{ resized, canvas, scaleX: scale, scaleY: scale },
+        leftPx: before(canvas.widthPx - resized.widthPx),
+        topPx: before(canvas.heightPx - resized.heightPx),
+      };
+    },
+  };
+}
+
+/** Python's `round`. */
+function roundEven(value: number): number {
+  const below = Math.floor(value);
+  return value - below === 0.5 ? below + (below % 2) : Math.round(value);
+}
+
+/**
+ * Writes a picture onto its canvas, the only pass over pixels; around it letterbox grey.
+ *
+ * @param pixels u8[H,W,3] RGB of `placement.resized`
+ * @param target f32[N,3,H,W], `offset` the index of this picture's first value
+ */
+export function writeCanvas(
+  pixels: Uint8Array,
+  { table, channels }: Pick<DetectorRecipe, 'table' | 'channels'>,
+  { resized, canvas, leftPx, topPx }: Placement,
+  target: Float32Array,
+  offset: number,
+): void {
+  const area = canvas.widthPx * canvas.heightPx;
+  for (let plane = 0; plane < 3; plane++) {
+    const values = table.subarray(plane * 256, (plane + 1) * 256);
+    const start = offset + plane * area;
+    target.fill(values[LETTERBOX_GREY] as number, start, start + area);
+    for (let row = 0; row < resized.heightPx; row++) {
+      let from = row * resized.widthPx * 3 + (channels[plane] ?? plane);
+      let to = start + (topPx + row) * canvas.widthPx + leftPx;
+      for (const end = to + resized.widthPx; to < end; to++, from += 3)
+        target[to] = values[pixels[from] as number] as number;
+    }
+  }
+}

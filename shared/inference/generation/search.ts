@@ -1,0 +1,224 @@
+/**
+ * How the next tokens are chosen from a decoder's logits: greedily, by chance, or with beams, each as Python's transformers does
+ * it. transformers.js has no beams that branch and no top-p, hence this. Pure: the decoder is behind `Stepper`.
+ */
+import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+
+/** A decoder with its memory of one source. Rows are whole sequences, prompt included. */
+export interface Stepper {
+  /**
+   * @param rows each one token longer than the row that it continues, but for the first call: that has one row, the prompt
+   * @param parents for each row, which row of the call before it continues; undefined: the same
+   * @returns f32[R,V] logits of each row's next token, owned by the caller
+   */
+  next(rows: readonly (readonly number[])[], parents?: readonly number[]): Promise<Float32Array>;
+  /** Changes scores f32[R,V] in place: penalties, what may not be said, temperature. */
+  adjust(rows: readonly (readonly number[])[], scores: Float32Array): void;
+}
+
+interface SearchLimits {
+  /** Token ids before the answer. */
+  readonly prompt: readonly number[];
+  readonly maxNewTokens: number;
+  readonly endTokens: ReadonlySet<number>;
+  /** Aborted: the search ends before its next token. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told before every token. */
+  readonly onStep?: (() => void) | undefined;
+}
+
+export interface Sampling {
+  /** Best tokens that are weighed up; 0: all. */
+  readonly topK: number;
+  /** Share of probability that is weighed up, 0..1. */
+  readonly topP: number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+export interface GreedyOptions extends SearchLimits {
+  /** Without it the likeliest token is taken. */
+  readonly sampling?: Sampling | undefined;
+  /** Told each token as it comes, and whether it is the last in any case. @returns whether the answer ends here */
+  readonly onToken?: (token: number, logprob: number, isLast: boolean) => boolean;
+}
+
+export interface BeamOptions extends SearchLimits {
+  readonly beams: number;
+  /** Exponent of the length by which a sequence's log-probability is divided. */
+  readonly lengthPenalty: number;
+  readonly earlyStopping: boolean | 'never';
+}
+
+export interface Found {
+  /** Without the prompt. */
+  readonly tokens: readonly number[];
+  /** Natural logarithms; of the model itself, before penalties and temperature (with beams: their mean, for all). */
+  readonly meanLogprob: number;
+  readonly reason: 'length' | 'end' | 'told' | 'aborted';
+}
+
+/** One token after another, of one row. */
+export async function searchGreedily(stepper: Stepper, options: GreedyOptions): Promise<Found> {
+  const { prompt, maxNewTokens, endTokens, sampling, onToken, onStep, signal } = options;
+  const row = [...prompt];
+  let sum = 0;
+  let reason: Found['reason'] = 'length';
+  while (row.length < prompt.length + maxNewTokens) {
+    if (signal?.aborted) {
+      reason = 'aborted';
+      break;
+    }
+    onStep?.();
+    const logits = await stepper.next([row]);
+    const scores = logits.slice();
+    stepper.adjust([row], scores);
+    const token = sampling ? sample(scores, sampling) : argmax(scores);
+    const logprob = (logits[token] as number) - logSumExp(logits);
+    sum += logprob;
+    row.push(token);
+    const hasEnded = endTokens.has(token);
+    const isTold =
+      onToken?.(token, logprob, hasEnded || row.length === prompt.length + maxNewTokens) === true;
+    if (hasEnded) reason = 'end';
+    else if (isTold) reason = 'told';
+    else continue;
+    break;
+  }
+  const tokens = row.slice(prompt.length);
+  return { tokens, meanLogprob: tokens.length === 0 ? ROUTE_SCORE_FLOOR : sum / tokens.length, reason };
+}
+
+interface Beam {
+  readonly ids: readonly number[];
+  /** Sum of log-probabilities. */
+  readonly score: number;
+}
+interface Candidate extends Beam {
+  readonly parent: number;
+  /** It has ended, or may not grow. */
+  readonly isDone: boolean;
+}
+
+/**
+ * Beam search as transformers 5 has it (`GenerationMixin._beam_search`): of each step's best continuations those that end among
+ * the first `beams` are kept as answers, and the best of the others go on.
+ */
+export async function searchWithBeams(stepper: Stepper, options: BeamOptions): Promise<Found> {
+  const { prompt, maxNewTokens, endTokens, beams, lengthPenalty, earlyStopping, onStep, signal } = options;
+  const maxLength = prompt.length + maxNewTokens;
+  const kept = Math.max(2, 1 + endTokens.size) * beams;
+  let running: readonly Beam[] = [{ ids: prompt, score: 0 }];
+  let parents: readonly number[] | undefined;
+  /** Best first; scores divided by length. */
+  let finished: Beam[] = [];
+  for (;;) {
+    if (signal?.aborted) return { tokens: [], meanLogprob: ROUTE_SCORE_FLOOR, reason: 'aborted' };
+    onStep?.();
+    const rows = running.map(({ ids }) => ids);
+    const scores = await stepper.next(rows, parents);
+    const words = scores.length / rows.length;
+    for (let row = 0; row < rows.length; row++) toLogprobs(scores.subarray(row * words, (row + 1) * words));
+    stepper.adjust(rows, scores);
+    const candidates = bestContinuations(running, scores, kept).map((one): Candidate => {
+      const isDone = endTokens.has(one.ids.at(-1) as number) || one.ids.length >= maxLength;
+      return { ...one, isDone };
+    });
+    const newTokens = (rows[0]?.length ?? 0) + 1 - prompt.length;
+    const ended = candidates.slice(0, beams).filter(({ isDone }) => isDone);
+    const isFull = finished.length === beams;
+    if (!(isFull && earlyStopping === true))
+      finished = [
+        ...finished,
+        ...ended.map(({ ids, score }) => ({ ids, score: score / newTokens ** lengthPenalty })),
+      ]
+        .sort((a, b) => b.score - a.score)
+        .slice(0, beams);
+    const open = candidates.filter(({ isDone }) => !isDone).slice(0, beams);
+    const [first] = open;
+    if (first === undefined) break;
+    const length = earlyStopping === 'never' && lengthPenalty > 0 ? maxNewTokens : newTokens;
+    const worst = finished.length < beams ? Number.NEGATIVE_INFINITY : (finished.at(-1)?.score ?? 0);
+    if (first.score / length ** lengthPenalty <= worst) break;
+    if (finished.length === beams && earlyStopping === true) break;
+    running = open;
+    parents = open.map(({ parent }) => parent);
+  }
+  const [best] = finished;
+  const tokens = best?.ids.slice(prompt.length) ?? [];
+  const sum = (best?.score ?? 0) * tokens.length ** lengthPenalty;
+  return {
+    tokens,
+    meanLogprob: tokens.length === 0 ? ROUTE_SCORE_FLOOR : sum / tokens.length,
+    reason: endTokens.has(tokens.at(-1) ?? -1) ? 'end' : 'length',
+  };
+}
+
+/** The `count` best continuations of all beams together, best first; equal ones keep the order of beams and tokens. */
+function bestContinuations(
+  running: readonly Beam[],
+  scores: Float32Array,
+  count: number,
+): Omit<Candidate, 'isDone'>[] {
+  const words = scores.length / running.length;
+  const best: { at: number; score: number }[] = [];
+  for (let at = 0; at < scores.length; at++) {
+    const score = (scores[at] as number) + (running[Math.floor(at / words)] as Beam).score;
+    if (best.length === count && !(score > (best.at(-1)?.score ?? 0))) continue;
+    if (Number.isNaN(score)) continue;
+    let place = best.length;
+    while (place > 0 && (best[place - 1]?.score ?? 0) < score) place -= 1;
+    best.splice(place, 0, { at, score });
+    if (best.length > count) best.pop();
+  }
+  return best.map(({ at, score }) => {
+    const parent = Math.floor(at / words);
+    return { ids: [...(running[parent] as Beam).ids, at % words], score, parent };
+  });
+}
+
+/** Tokens so much less likely than the likeliest (2e-9 of its probability) need not be sorted. */
+const NEGLIGIBLE = 20;
+
+/** One of the likeliest tokens by chance. @param scores f32[V] */
+function sample(scores: Float32Array, { topK, topP, random }: Sampling): number {
+  const least = (scores[argmax(scores)] as number) - NEGLIGIBLE;
+  const order = Array.from(scores.keys())
+    .filter((token) => (scores[token] as number) >= least)
+    .sort((a, b) => (scores[b] as number) - (scores[a] as number));
+  const kept = topK > 0 ? order.slice(0, topK) : order;
+  const top = scores[kept[0] as number] as number;
+  const powers = kept.map((token) => Math.exp((scores[token] as number) - top));
+  const all = powers.reduce((sum, power) => sum + power, 0);
+  let count = 0;
+  let share = 0;
+  // As TopPLogitsWarper: the token that reaches the share is still in.
+  while (count < kept.length && (count === 0 || share < topP)) share += (powers[count++] as number) / all;
+  let left = random() * share;
+  for (let index = 0; index < count; index++) {
+    left -= (powers[index] as number) / all;
+    if (left < 0) return kept[index] as number;
+  }
+  return kept[0] as number;
+}
+
+/** The first of the largest. @param scores f32[V] */
+function argmax(scores: Float32Array): number {
+  let best = 0;
+  for (let at = 1; at < scores.length; at++) if ((scores[at] as number) > (scores[best] as number)) best = at;
+  return best;
+}
+
+/** f32[V] */
+function logSumExp(logits: Float32Array): number {
+  const top = logits[argmax(logits)] as number;
+  let sum = 0;
+  for (const logit of logits) sum += Math.exp(logit - top);
+  return top + Math.log(sum);
+}
+
+/** f32[V], in place. */
+function toLogprobs(logits: Float32Array): void {
+  const total = logSumExp(logits);
+  for (let at = 0; at < logits.length; at++) logits[at] = (logits[at] as number) - total;
+}

@@ -1,0 +1,189 @@
+/**
+ * The only owner of sharp: from an encoded picture to u8[H,W,3] RGB of the model's size. Runs in a runner's process, on
+ * libuv's threads, so that the next picture is decoded while the model runs.
+ */
+import type { Sharp, SharpOptions } from 'sharp';
+import {
+  type PictureRecipe,
+  type PictureSteps,
+  pictureSteps,
+  resizedTo,
+  type SizePx,
+} from '../../release/folder/picture-recipe.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { type PictureFormat, pictureFormat } from '../runner/input-check.ts';
+import type { Shrinking } from '../runner/runner.ts';
+import { enlarge } from './enlarge.ts';
+import { jpegSize } from './jpeg-size.ts';
+
+/** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
+const MAX_JPEG_PX = 64_000_000;
+const MAX_OTHER_PX = 16_000_000;
+
+// Not at the top: a built runner would load it, and libvips with it, for texts too.
+const { default: sharp } = await import('sharp');
+
+// One picture one thread: parallelism comes from several pictures, and a cache would only hold dead pixels.
+sharp.concurrency(1);
+sharp.cache(false);
+
+/**
+ * Decodes a picture and follows the recipe: EXIF orientation, resize, centre crop, alpha on white, grey and CMYK to sRGB.
+ * Embedded colour profiles of RGB pictures are ignored, as Pillow (the reference) does.
+ *
+ * @returns u8[H,W,3] RGB of `recipe.output`, owned by the caller
+ * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
+ */
+export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Promise<Uint8Array> {
+  const format = pictureFormat(body);
+  const options: SharpOptions = {
+    failOn: 'error',
+    limitInputPixels: format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX,
+    ignoreIcc: true,
+  };
+  try {
+    return await follow(recipe, body, options, format === 'jpeg' ? jpegSize(body) : undefined);
+  } catch (error) {
+    throw toPictureError(error, format);
+  }
+}
+
+/** A decoded picture at the size that was wanted. */
+export interface ScaledPicture {
+  /** u8[H,W,3] RGB of that size, owned by the caller. */
+  readonly pixels: Uint8Array;
+  /** As it came, EXIF orientation applied. */
+  readonly source: SizePx;
+}
+
+/**
+ * Decodes a picture to a size that depends on its own, by the same steps as `readPicture`.
+ *
+ * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
+ */
+export async function readScaledPicture(
+  body: Uint8Array,
+  kernel: PictureRecipe['kernel'],
+  sizeFor: (source: SizePx) => SizePx,
+): Promise<ScaledPicture> {
+  const format = pictureFormat(body);
+  const limitInputPixels = format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
+  const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
+  try {
+    const source = (format === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
+    const output = sizeFor(source);
+    const recipe = { resize: { kind: 'warp' as const, ...output }, crop: undefined, output, kernel };
+    return { pixels: await follow(recipe, body, options, source), source };
+  } catch (error) {
+    throw toPictureError(error, format);
+  }
+}
+
+/**
+ * Brings a picture to the size that a model's preprocessing would bring it to, by the same steps, and encodes it again:
+ * orientation applied, alpha on white, sRGB, nothing of its metadata. One that would have to grow stays as it is.
+ *
+ * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
+ */
+export async function shrinkPicture(
+  body: Uint8Array,
+  { resize, kernel, format, quality, always = false }: Shrinking,
+): Promise<Uint8Array> {
+  const from = pictureFormat(body);
+  const limitInputPixels = from === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
+  const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
+  try {
+    const source = (from === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
+    const wanted = resizedTo(resize, source);
+    const isSmall = wanted.widthPx >= source.widthPx || wanted.heightPx >= source.heightPx;
+    if (isSmall && !always) return body;
+    const { widthPx, heightPx } = isSmall ? source : wanted;
+    const picture = sharp(body, options)
+      .autoOrient()
+      .resize(widthPx, heightPx, { fit: 'fill', kernel })
+      .flatten({ background: '#ffffff' })
+      .toColourspace('srgb');
+    return await encode(picture, format, quality);
+  } catch (error) {
+    throw toPictureError(error, from);
+  }
+}
+
+function encode(
+  picture: Sharp,
+  format: Shrinking['format'],
+  quality: Shrinking['quality'],
+): Promise<Uint8Array> {
+  if (quality === 'lossless') return picture.webp({ lossless: true }).toBuffer();
+  // Small pictures have no colour to spare.
+  return format === 'webp'
+    ? picture.webp({ quality, smartSubsample: true }).toBuffer()
+    : picture.jpeg({ quality, chromaSubsampling: '4:4:4' }).toBuffer();
+}
+
+async function follow(
+  recipe: Omit<PictureRecipe, 'table' | 'channels'>,
+  body: Uint8Array,
+  options: SharpOptions,
+  known: SizePx | undefined,
+): Promise<Uint8Array> {
+  // A warp without a crop needs no look at the source's size, which costs 0.4 ms.
+  const source =
+    recipe.resize.kind === 'warp' && recipe.crop === undefined
+      ? undefined
+      : (known ?? (await sizeOf(body, options)));
+  const steps = pictureSteps(recipe, source ?? recipe.output);
+  const { resize, extract, extend } = steps;
+  const mayGrow =
+    resize !== undefined &&
+    (source === undefined || source.widthPx < resize.widthPx || source.heightPx < resize.heightPx);
+
+  const picture = sharp(body, options).autoOrient();
+  if (resize !== undefined) {
+    const { kernel } = recipe;
+    picture.resize(resize.widthPx, resize.heightPx, { fit: 'fill', kernel, withoutEnlargement: true });
+  }
+  if (!mayGrow) picture.extract(extract);
+  const { data, info } = await picture
+    .flatten({ background: '#ffffff' })
+    .toColourspace('srgb')
+    .raw({ depth: 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  if (info.channels !== 3) throw new AppError('INVARIANT_BROKEN', `sharp gave ${info.channels} channels`);
+  const from = { widthPx: info.width, heightPx: info.height };
+  const hasGrown = mayGrow && (from.widthPx !== resize.widthPx || from.heightPx !== resize.heightPx);
+  const pixels = hasGrown
+    ? enlarge(data, { from, to: resize, window: extract, kernel: recipe.kernel })
+    : data;
+  return extend.left + extend.top + extend.right + extend.bottom === 0 ? pixels : withBorder(pixels, steps);
+}
+
+async function sizeOf(body: Uint8Array, options: SharpOptions): Promise<SizePx> {
+  const { autoOrient } = await sharp(body, options).metadata();
+  return { widthPx: autoOrient.width, heightPx: autoOrient.height };
+}
+
+async function withBorder(pixels: Uint8Array, { extract, extend }: PictureSteps): Promise<Uint8Array> {
+  return sharp(pixels, { raw: { width: extract.width, height: extract.height, channels: 3 } })
+    .extend({ ...extend, background: '#000000' })
+    .raw()
+    .toBuffer();
+}
+
+function toPictureError(error: unknown, format: PictureFormat): AppError {
+  if (error instanceof AppError) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  if (/pixel limit|too large|exceeds/i.test(text)) {
+    const limit = format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
+    return new AppError(
+      'IMAGE_TOO_LARGE',
+      `the picture has over ${limit / 1e6} megapixels, the limit for ${format}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  return new AppError('IMAGE_CORRUPT', `the ${format} cannot be decoded: ${text.split('\n')[0]}`, {
+    cause: error,
+  });
+}

@@ -1,0 +1,88 @@
+/**
+ * Tries a model version before it answers for anybody: replays its golden inputs and compares the answers with those that were
+ * recorded when it was made. A version without golden inputs only has to answer at all. The hub asks before it publishes, a device
+ * before it promotes.
+ */
+
+import type { ModelFolder } from '../../release/folder/model-folder.ts';
+import { AppError, ERRORS, toAppError } from '../../runtime/errors.ts';
+import { median } from '../../runtime/median.ts';
+import { rankedAnswer } from '../../tasks/answers.ts';
+import { differenceOf } from '../../tasks/golden-difference.ts';
+import { RANKED_TASKS, TASKS, type TaskName } from '../../tasks/tasks.ts';
+import type { Inference, Runner } from '../runner/runner.ts';
+import { type GoldenInput, goldenFailed, readGolden } from './golden.ts';
+import { smallestInput } from './smallest-input.ts';
+
+export interface SelfTestOptions {
+  /** How often the whole list is run; more than once warms up and makes the time steadier. */
+  readonly repeat?: number;
+}
+
+export interface SelfTestVerdict {
+  /** `smoke`: it has no golden inputs. */
+  readonly kind: 'golden' | 'smoke';
+  /** Of preprocessing and inference together, over all inputs and repeats. */
+  readonly medianMs: number;
+}
+
+interface Trial extends GoldenInput {
+  /** undefined: any answer will do. */
+  readonly expected: unknown;
+}
+
+/**
+ * @param folder the version that the runner holds, checked
+ * @throws MODEL_SELF_TEST_FAILED, MODEL_INVALID (a golden output is not of the task), or how the runner ended
+ */
+export async function selfTest(
+  runner: Pick<Runner, 'infer'>,
+  folder: Pick<ModelFolder, 'path' | 'spec'>,
+  { repeat = 1 }: SelfTestOptions = {},
+): Promise<SelfTestVerdict> {
+  const { golden, task } = folder.spec;
+  const times: number[] = [];
+  for (let round = 0; round < repeat; round++) {
+    if (golden.length === 0) times.push(await run(runner, await smokeTrial(folder), task));
+    // One at a time, read again each time: golden inputs may be large, and a device small.
+    for (const index of golden.keys()) times.push(await run(runner, await trialOf(folder, index), task));
+  }
+  return { kind: golden.length === 0 ? 'smoke' : 'golden', medianMs: median(times) };
+}
+
+/** @returns what it took, in milliseconds */
+async function run(runner: Pick<Runner, 'infer'>, trial: Trial, task: TaskName): Promise<number> {
+  const { name, input, expected } = trial;
+  const answer = await runner.infer(input).catch((error: unknown) => {
+    const { code, message } = toAppError(error);
+    // What the runner died of is told as that.
+    if (ERRORS[code].kind !== 'caller') throw error;
+    throw goldenFailed(name, `it is refused: ${message}`, error);
+  });
+  const actual = TASKS[task].output.safeParse(answer.output);
+  if (!actual.success) throw goldenFailed(name, `the answer is not of the form of ${task}`, actual.error);
+  if (expected !== undefined) {
+    const problem = differenceOf(task, expected, actual.data);
+    if (problem !== undefined) throw goldenFailed(name, problem);
+  }
+  return timeOf(answer);
+}
+
+async function trialOf(folder: Pick<ModelFolder, 'path' | 'spec'>, index: number): Promise<Trial> {
+  const { name, input } = await readGolden(folder, index);
+  const { task, golden } = folder.spec;
+  const form = RANKED_TASKS.has(task) ? rankedAnswer : TASKS[task].output;
+  const expected = form.safeParse(golden[index]?.output);
+  if (!expected.success)
+    throw new AppError('MODEL_INVALID', `the golden output of ${name} is not one of ${task}`, {
+      cause: expected.error,
+    });
+  return { name, input, expected: expected.data };
+}
+
+async function smokeTrial(folder: Pick<ModelFolder, 'path' | 'spec'>): Promise<Trial> {
+  const { inputKind } = TASKS[folder.spec.task];
+  return { name: `the smallest ${inputKind}`, input: await smallestInput(folder), expected: undefined };
+}
+
+const timeOf = ({ timingsMs }: Inference): number => timingsMs.preprocess + timingsMs.inference;

@@ -1,0 +1,239 @@
+/**
+ * A runner: the forked child in which one model version runs, and the only door to native code. Started and spoken to by
+ * `runner-process.ts`; answers in any order, each with its call's id.
+ *
+ * state   | event               -> state
+ * idle    | load                -> loading
+ * loading | loaded, warmed up   -> serving (says ready)
+ * loading | failed              -> ended (says failed)
+ * serving | stop                -> draining -> ended
+ * any     | channel closed, parent gone, over the memory limit -> ended
+ */
+import { writeFile } from 'node:fs/promises';
+import { performance } from 'node:perf_hooks';
+import { readModelJson } from '../../release/folder/model-files.ts';
+import { SPEC_FILE } from '../../release/folder/model-folder.ts';
+import { modelSpec } from '../../release/folder/model-spec.ts';
+import { checkGraphs } from '../../release/import/graph-check.ts';
+import { AppError, type ErrorBody, toAppError } from '../../runtime/errors.ts';
+import type { TaskName } from '../../tasks/tasks.ts';
+import type { shrinkPicture } from '../picture/image.ts';
+import type { Inference, OnToken, Outcome } from './runner.ts';
+import { type FromRunner, type ToRunner, toRunner } from './runner-protocol.ts';
+import type { ModelSource, RunControl, TaskModel } from './task-model.ts';
+import { startWatchdog } from './watchdog.ts';
+
+type Call = Extract<ToRunner, { id: number }>;
+type Load = Extract<ToRunner, { type: 'load' }>;
+/** Answers a message, or has nothing to answer. */
+type Serve = (message: Exclude<ToRunner, Load>) => Promise<FromRunner | undefined>;
+
+/** A generation says so often that it goes on: far below any time-out of a call. */
+const SIGN_OF_LIFE_MS = 1_000;
+/** Prepared inputs that wait for their batch; a caller that forgets them must not fill the memory. */
+const MAX_HANDLES = 1_024;
+
+function say(message: FromRunner, then: () => void = () => undefined): void {
+  // The parent's end shows itself as `disconnect`.
+  if (process.connected) process.send?.(message, undefined, undefined, then);
+}
+
+/** The message of our own bugs too: the parent is of our trust, and hides it from strangers. */
+function bodyOf(error: unknown): ErrorBody {
+  const { code, message } = toAppError(error);
+  return { code, message };
+}
+
+async function load(options: Load): Promise<Serve> {
+  if (options.watch !== null) startWatchdog(options.watch);
+  await volunteerForOutOfMemory();
+  const spec = await readModelJson(options.folder, SPEC_FILE, modelSpec);
+  if (options.checkFiles) await checkGraphs(options.folder, spec);
+  const source = {
+    folder: options.folder,
+    spec,
+    threads: options.threads,
+    allowSpinning: options.allowSpinning,
+    executionProvider: options.executionProvider,
+  };
+  const model = await (await LOADERS[spec.task]())(source);
+  say({
+    type: 'ready',
+    name: spec.name,
+    task: spec.task,
+    maxBatchSize: model.maxBatchSize,
+    executionProvider: model.executionProvider,
+  });
+  return serve(model);
+}
+
+type Loader = (source: ModelSource) => Promise<TaskModel<unknown>>;
+
+/** Each task's code is loaded where a model needs it. */
+const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
+  'image-classification': async () =>
+    (await import('../tasks/image-classification.ts')).loadImageClassification,
+  'object-detection': async () => (await import('../tasks/object-detection.ts')).loadObjectDetection,
+  'text-classification': async () => (await import('../tasks/text-classification.ts')).loadTextClassification,
+  'token-classification': async () =>
+    (await import('../tasks/token-classification.ts')).loadTokenClassification,
+  'question-answering': async () => (await import('../tasks/question-answering.ts')).loadQuestionAnswering,
+  'zero-shot-classification': async () =>
+    (await import('../tasks/zero-shot-classification.ts')).loadZeroShotClassification,
+  'feature-extraction': async () => (await import('../tasks/feature-extraction.ts')).loadFeatureExtraction,
+  'fill-mask': async () => (await import('../tasks/fill-mask.ts')).loadFillMask,
+  tensor: async () => (await import('../tasks/tensor.ts')).loadTensor,
+  translation: async () => (await import('../tasks/text-to-text.ts')).loadTranslation,
+  summarization: async () => (await import('../tasks/text-to-text.ts')).loadSummarization,
+  'text-generation': async () => (await import('../tasks/text-generation.ts')).loadTextGeneration,
+  'automatic-speech-recognition': async () =>
+    (await import('../tasks/automatic-speech-recognition.ts')).loadSpeechRecognition,
+  'image-to-text': async () => (await import('../tasks/image-to-text.ts')).loadImageToText,
+};
+
+/** When a machine runs out of memory, Linux should end a runner rather than the program that serves. */
+async function volunteerForOutOfMemory(): Promise<void> {
+  await writeFile('/proc/self/oom_score_adj', '500').catch(() => undefined);
+}
+
+const shrink: typeof shrinkPicture = async (...args) =>
+  (await import('../picture/image.ts')).shrinkPicture(...args);
+
+function serve(model: TaskModel<unknown>): Serve {
+  interface Waiting {
+    readonly prepared: unknown;
+    readonly preprocessMs: number;
+  }
+  const waiting = new Map<number, Waiting>();
+  /** Of the calls that run. */
+  const running = new Map<number, AbortController>();
+  let nextHandle = 0;
+
+  async function prepare(input: Parameters<typeof model.prepare>[0]): Promise<Waiting> {
+    const startedMonoMs = performance.now();
+    const prepared = await model.prepare(input);
+    return { prepared, preprocessMs: performance.now() - startedMonoMs };
+  }
+
+  async function run(batch: readonly Waiting[], control: RunControl): Promise<Inference[]> {
+    const startedMonoMs = performance.now();
+    const answers = await model.run(
+      batch.map(({ prepared }) => prepared),
+      control,
+    );
+    const inferenceMs = performance.now() - startedMonoMs;
+    return answers.map((answer, index) => ({
+      ...answer,
+      timingsMs: { preprocess: batch[index]?.preprocessMs ?? 0, inference: inferenceMs },
+    }));
+  }
+
+  /** Runs what can be told to end, and whose tokens are told. */
+  async function controlled<T>(
+    { id, wantsTokens }: Extract<Call, { wantsTokens: boolean }>,
+    work: (control: RunControl) => Promise<T>,
+  ): Promise<T> {
+    const stopper = new AbortController();
+    running.set(id, stopper);
+    const onToken: OnToken = (token, isLast) => say({ type: 'token', id, token, isLast });
+    let saidMonoMs = performance.now();
+    const onStep = (): void => {
+      if (performance.now() - saidMonoMs < SIGN_OF_LIFE_MS) return;
+      saidMonoMs = performance.now();
+      say({ type: 'working', id });
+    };
+    try {
+      return await work({ signal: stopper.signal, onStep, ...(wantsTokens && { onToken }) });
+    } finally {
+      running.delete(id);
+    }
+  }
+
+  function take(handles: readonly number[]): Waiting[] {
+    const batch = handles.map((handle) => waiting.get(handle));
+    for (const handle of handles) waiting.delete(handle);
+    return batch.map((entry) => {
+      if (entry === undefined)
+        throw new AppError('INVARIANT_BROKEN', 'a handle is unknown or was used before');
+      return entry;
+    });
+  }
+
+  return async (message) => {
+    switch (message.type) {
+      case 'infer': {
+        const [value] = await controlled(message, async (control) =>
+          run([await prepare(message.input)], control),
+        );
+        if (value === undefined) throw new AppError('INVARIANT_BROKEN', 'a run without an answer');
+        return { type: 'inferred', id: message.id, value };
+      }
+      case 'prepare': {
+        if (waiting.size >= MAX_HANDLES)
+          throw new AppError('QUEUE_FULL', `${MAX_HANDLES} prepared inputs wait in the runner`);
+        const prepared = await prepare(message.input);
+        const handle = nextHandle++;
+        waiting.set(handle, prepared);
+        return { type: 'prepared', id: message.id, handle, shapeKey: model.shapeKey(prepared.prepared) };
+      }
+      case 'run': {
+        const batch = take(message.handles);
+        const keys = new Set(batch.map(({ prepared }) => model.shapeKey(prepared)));
+        if (keys.size > 1 || batch.length > model.maxBatchSize)
+          throw new AppError('INVARIANT_BROKEN', 'a batch of mixed shapes or above maxBatchSize');
+        const values = await controlled(message, (control) => run(batch, control));
+        const outcomes = values.map((value): Outcome => ({ ok: true, value }));
+        return { type: 'ran', id: message.id, outcomes };
+      }
+      case 'shrink':
+        return { type: 'shrunk', id: message.id, body: await shrink(message.body, message.to) };
+      case 'release':
+        for (const handle of message.handles) waiting.delete(handle);
+        return undefined;
+      case 'cancel':
+        running.get(message.call)?.abort();
+        return undefined;
+      case 'stop':
+        return undefined;
+    }
+  };
+}
+
+/** Everything from the first message to the end of the process. */
+function main(): void {
+  // The terminal's signals reach the whole group; only the parent decides when a runner ends.
+  process.on('SIGINT', () => undefined);
+  process.on('SIGTERM', () => undefined);
+  process.on('disconnect', () => process.exit(0));
+  const open = new Set<Promise<void>>();
+  let serving: Promise<Serve> | undefined;
+
+  async function answer(message: Exclude<ToRunner, Load>): Promise<void> {
+    try {
+      const reply = await (await serving)?.(message);
+      if (reply !== undefined) say(reply);
+    } catch (error) {
+      if (isCall(message)) say({ type: 'refused', id: message.id, error: bodyOf(error) });
+    }
+  }
+
+  process.on('message', (raw) => {
+    const message = toRunner.parse(raw);
+    if (message.type === 'load') {
+      serving = load(message);
+      serving.catch((error: unknown) => say({ type: 'failed', error: bodyOf(error) }, () => process.exit(1)));
+      return;
+    }
+    if (message.type === 'stop') {
+      void Promise.allSettled(open).then(() => process.disconnect());
+      return;
+    }
+    const work = answer(message);
+    open.add(work);
+    void work.finally(() => open.delete(work));
+  });
+}
+
+const isCall = (message: ToRunner): message is Call => 'id' in message;
+
+main();

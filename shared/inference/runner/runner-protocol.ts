@@ -1,0 +1,96 @@
+/**
+ * What a runner and the process that started it say to each other, over the fork's channel (structured clone, so bytes
+ * travel as bytes). Both ends are of one release: no version.
+ */
+import { z } from 'zod';
+import { pictureNeed } from '../../contract/messages.ts';
+import { ERROR_CODES } from '../../runtime/errors.ts';
+import { generatedToken } from '../../tasks/task-schemas.ts';
+import { taskName } from '../../tasks/tasks.ts';
+
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes');
+const handle = z.int().min(0);
+const callId = z.int().min(0);
+
+const taskInput = z
+  .object({ contentType: z.string(), body: bytes, parameters: z.record(z.string(), z.unknown()).optional() })
+  // An absent key stays absent (exactOptionalPropertyTypes).
+  .transform(({ parameters, ...rest }) => (parameters === undefined ? rest : { ...rest, parameters }));
+
+/** What runs the graph, in ONNX Runtime's names. */
+const executionProvider = z.enum(['cpu', 'cuda', 'webgpu']);
+export type ExecutionProvider = z.infer<typeof executionProvider>;
+
+export const toRunner = z.discriminatedUnion('type', [
+  /** The first message, once. */
+  z.object({
+    type: z.literal('load'),
+    folder: z.string(),
+    checkFiles: z.boolean(),
+    threads: z.int().min(1),
+    allowSpinning: z.boolean(),
+    executionProvider,
+    /** Of a runner that has to look after its parent and its memory by itself. */
+    watch: z.object({ parentPid: z.int(), maxRssBytes: z.number().positive() }).nullable(),
+  }),
+  /** `wantsTokens`: each token of a generation comes by itself, before the answer. */
+  z.object({ type: z.literal('infer'), id: callId, input: taskInput, wantsTokens: z.boolean() }),
+  z.object({ type: z.literal('prepare'), id: callId, input: taskInput }),
+  z.object({
+    type: z.literal('run'),
+    id: callId,
+    handles: z.array(handle).min(1),
+    wantsTokens: z.boolean(),
+  }),
+  /** Nobody waits for this call any more: what can end early does, and refuses with EXPIRED. */
+  z.object({ type: z.literal('cancel'), call: callId }),
+  z.object({ type: z.literal('release'), handles: z.array(handle) }),
+  z.object({
+    type: z.literal('shrink'),
+    id: callId,
+    body: bytes,
+    to: pictureNeed.extend({
+      format: z.enum(['webp', 'jpeg']),
+      quality: z.union([z.int().min(1).max(100), z.literal('lossless')]),
+      always: z.boolean(),
+    }),
+  }),
+  /** Finish what is running, then end. */
+  z.object({ type: z.literal('stop') }),
+]);
+export type ToRunner = z.infer<typeof toRunner>;
+
+const errorBody = z.object({ code: z.enum(ERROR_CODES), message: z.string() });
+const inference = z.object({
+  output: z.unknown(),
+  routeScore: z.number(),
+  isCut: z.boolean().optional(),
+  timingsMs: z.object({ preprocess: z.number(), inference: z.number() }),
+});
+const outcome = z.discriminatedUnion('ok', [
+  z.object({ ok: z.literal(true), value: inference }),
+  z.object({ ok: z.literal(false), error: errorBody }),
+]);
+
+export const fromRunner = z.discriminatedUnion('type', [
+  z.object({
+    type: z.literal('ready'),
+    name: z.string(),
+    task: taskName,
+    maxBatchSize: z.int().min(1),
+    executionProvider: z.string(),
+  }),
+  /** Loading failed; the process ends. */
+  z.object({ type: z.literal('failed'), error: errorBody }),
+  z.object({ type: z.literal('inferred'), id: callId, value: inference }),
+  z.object({ type: z.literal('prepared'), id: callId, handle, shapeKey: z.string() }),
+  z.object({ type: z.literal('ran'), id: callId, outcomes: z.array(outcome) }),
+  z.object({ type: z.literal('shrunk'), id: callId, body: bytes }),
+  /** A call that takes its time has come a token further: it has not hung. */
+  z.object({ type: z.literal('working'), id: callId }),
+  /** A part of the answer to a call that wants tokens; `isLast`: the answer itself is next. */
+  z.object({ type: z.literal('token'), id: callId, token: generatedToken, isLast: z.boolean() }),
+  /** The call failed; the runner goes on. */
+  z.object({ type: z.literal('refused'), id: callId, error: errorBody }),
+]);
+export type FromRunner = z.infer<typeof fromRunner>;

@@ -1,0 +1,113 @@
+/**
+ * What a runner is to the rest of the system: a child process in which one model version runs.
+ * The process itself is `runner-main.ts`; `runner-process.ts` starts it and speaks to it.
+ */
+import type { PictureNeed } from '../../contract/messages.ts';
+import type { ErrorBody } from '../../runtime/errors.ts';
+import type { GeneratedToken } from '../../tasks/task-schemas.ts';
+import type { TaskInput, TaskName } from '../../tasks/tasks.ts';
+import type { ExecutionProvider } from './runner-protocol.ts';
+
+/** One answer of a model. */
+export interface Inference {
+  /** Hugging Face's shape for the task. */
+  readonly output: unknown;
+  /** What the router orders by: unbounded, higher is surer (log-odds margin from logits); never NaN. */
+  readonly routeScore: number;
+  /** The input is longer than the model reads: it has answered a part of it. */
+  readonly isCut?: boolean | undefined;
+  readonly timingsMs: { readonly preprocess: number; readonly inference: number };
+}
+
+/** Hears each token of a generation as it comes; `isLast`: the answer itself is next. */
+export type OnToken = (token: GeneratedToken, isLast: boolean) => void;
+
+/** What a caller wants of a call while it runs. */
+export interface CallControl {
+  /** Aborted: a generation ends within a token, with EXPIRED. Other work is finished. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onToken?: OnToken | undefined;
+}
+
+/** The outcome of one input of a batch: a bad input does not take its neighbours down. */
+export type Outcome =
+  | { readonly ok: true; readonly value: Inference }
+  | { readonly ok: false; readonly error: ErrorBody };
+
+/** A decoded, preprocessed input that waits in the runner. */
+export interface Prepared {
+  readonly handle: number;
+  /** Inputs with equal keys may share a batch. */
+  readonly shapeKey: string;
+}
+
+/** How a picture is to be made smaller. */
+export interface Shrinking extends PictureNeed {
+  readonly format: 'webp' | 'jpeg';
+  /** 1..100, as libvips means it; `lossless` for WebP. */
+  readonly quality: number | 'lossless';
+  /** Encode it even where it would have to grow, at its own size: nothing of the sender's bytes is passed on. */
+  readonly always?: boolean;
+}
+
+export interface RunnerFacts {
+  readonly name: string;
+  readonly task: TaskName;
+  readonly digest: string;
+  /** 1 where batching would change answers. */
+  readonly maxBatchSize: number;
+  readonly executionProvider: string;
+}
+
+export interface Runner {
+  readonly facts: RunnerFacts;
+  /** Its process, for metrics of memory. */
+  readonly pid: number;
+  /** Whether it takes calls: false from the moment that its end is certain, which is before it has ended. */
+  readonly isUp: boolean;
+  /**
+   * Decodes, preprocesses, runs, postprocesses one input.
+   *
+   * @throws the input's own error (IMAGE_CORRUPT, TEXT_INVALID, PARAMETERS_INVALID, …), QUEUE_FULL (too many calls in
+   * flight), STOPPING, EXPIRED (by the signal), RUNNER_CRASHED, RUNNER_TIMEOUT
+   */
+  infer(input: TaskInput, control?: CallControl): Promise<Inference>;
+  /** First half, for batches. Each handle must go to `run` or `release`. @throws as infer */
+  prepare(input: TaskInput): Promise<Prepared>;
+  /**
+   * Second half: one batch of one shapeKey, answers in order. Tokens come of a batch of one only.
+   *
+   * @throws EXPIRED (by the signal), RUNNER_CRASHED, RUNNER_TIMEOUT
+   */
+  run(handles: readonly number[], control?: CallControl): Promise<readonly Outcome[]>;
+  release(handles: readonly number[]): void;
+  /** Encodes a picture again, no larger than is of use. @throws the picture's own error, as infer */
+  shrink(body: Uint8Array, to: Shrinking): Promise<Uint8Array>;
+  /** Resolves when the process has ended, for whatever reason. */
+  readonly ended: Promise<{ readonly expected: boolean; readonly reason: string }>;
+  /** Lets running work finish for `graceMs`, then kills. */
+  stop(graceMs?: number): Promise<void>;
+}
+
+export interface RunnerOptions {
+  /** The model folder, already checked by `openModelFolder`. */
+  readonly folder: string;
+  readonly digest: string;
+  /** Reads the graphs before they are loaded: no custom operators, no weights from elsewhere. For what nobody has looked at yet. */
+  readonly checkFiles?: boolean;
+  /** ONNX Runtime's intra-op threads; the sum over all runners should not exceed the cores. */
+  readonly threads: number;
+  /** False on devices: spinning threads cost a core (docs/design/facts.md 1). */
+  readonly allowSpinning?: boolean;
+  /** `cpu` when left out. Another one must have been tried in a throw-away runner: none falls back. */
+  readonly executionProvider?: ExecutionProvider;
+  /** The watchdog ends the process above this RSS. */
+  readonly maxRssBytes: number;
+  /** Loading and warming up must be done by then. */
+  readonly startTimeoutMs: number;
+  /** What one call, or the next token of one, may take, not counting the calls before it; the process is killed otherwise. */
+  readonly callTimeoutMs: number;
+}
+
+/** @throws MODEL_INVALID, RUNNER_START_FAILED */
+export type StartRunner = (options: RunnerOptions) => Promise<Runner>;

@@ -1,0 +1,44 @@
+/** What a loaded task is to the runner: two halves, so that decoding overlaps with running and batches group by shape. */
+
+import type { ModelSpec } from '../../release/folder/model-spec.ts';
+import type { TaskInput } from '../../tasks/tasks.ts';
+import type { OnToken } from './runner.ts';
+import type { ExecutionProvider } from './runner-protocol.ts';
+
+export interface ModelSource {
+  readonly folder: string;
+  readonly spec: ModelSpec;
+  readonly threads: number;
+  readonly allowSpinning: boolean;
+  readonly executionProvider: ExecutionProvider;
+}
+
+/** An answer before the runner adds its timings. */
+export interface Answer {
+  readonly output: unknown;
+  readonly routeScore: number;
+  /** The input is longer than the model reads: it has answered a part of it. */
+  readonly isCut?: boolean;
+}
+
+/** What reaches into a run that takes its time; tasks that do not generate need not heed it. */
+export interface RunControl {
+  /** Aborted: nobody waits for the answer any more. The run ends within a token, with EXPIRED. */
+  readonly signal: AbortSignal;
+  /** Told at every token, so that the time for the next one begins. */
+  readonly onStep: () => void;
+  /** Wants each token as it comes; undefined: nobody does. */
+  readonly onToken?: OnToken | undefined;
+}
+
+export interface TaskModel<Prepared> {
+  /** 1 where batching would change answers. */
+  readonly maxBatchSize: number;
+  readonly executionProvider: string;
+  /** Decodes and preprocesses one input that passed `checkInput`. */
+  prepare(input: TaskInput): Promise<Prepared>;
+  /** Inputs with equal keys may share a batch. */
+  shapeKey(prepared: Prepared): string;
+  /** Runs one batch of one shape key; answers in its order. */
+  run(batch: readonly Prepared[], control?: RunControl): Promise<Answer[]>;
+}

@@ -1,0 +1,33 @@
+/** Reads the numbers of a graph's outputs. Pure. */
+import type { TensorSpec } from '../../release/folder/model-spec.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { sizeOf, type TensorValue } from '../../tasks/element-types.ts';
+import { fromHalf } from './half.ts';
+
+export interface Floats {
+  readonly data: Float32Array;
+  readonly dims: readonly number[];
+}
+
+/** @throws MODEL_INVALID when the output is missing or holds no floating-point numbers */
+export function floatsOf(outputs: Readonly<Record<string, TensorValue>>, name: string): Floats {
+  const output = outputs[name];
+  if (output?.type === 'float32') return output;
+  if (output?.type === 'float16')
+    return { data: Float32Array.from(output.data, fromHalf), dims: output.dims };
+  throw new AppError('MODEL_INVALID', `output ${name} is ${output?.type ?? 'missing'}, not float32`);
+}
+
+/** One row of the batch. */
+export function rowOf({ data, dims }: Floats, row: number): Floats {
+  const inner = dims.slice(1);
+  const size = sizeOf(inner);
+  return { data: data.subarray(row * size, (row + 1) * size), dims: inner };
+}
+
+/** The output that a head's answers are in: `logits`, or the first where none is called that. */
+export function mainOutput(outputs: readonly TensorSpec[], wanted = 'logits'): string {
+  const found = outputs.find(({ name }) => name === wanted) ?? outputs[0];
+  if (!found) throw new AppError('MODEL_INVALID', 'the graph has no output');
+  return found.name;
+}

@@ -1,0 +1,174 @@
+/** A graph that reads rows of token ids: what it can be fed, and runs of many rows in pieces of bounded size. */
+import { join } from 'node:path';
+import type { TensorSpec } from '../../release/folder/model-spec.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { sizeOf, type Tensors } from '../../tasks/element-types.ts';
+import { mixesRows } from '../graph/batch-safety.ts';
+import { loadSession, type Session } from '../graph/session.ts';
+import type { ModelSource } from '../runner/task-model.ts';
+import { type Floats, floatsOf, rowOf } from '../tensor/floats.ts';
+import type { TextRow } from './text.ts';
+
+/** Texts whose lengths fall into the same step share a batch: at most this many padding tokens a row. */
+const LENGTH_STEP_TOKENS = 16;
+/**
+ * Tokens of one native run, padding counted: activations of a base-size model stay below a few hundred megabytes, and a run below
+ * a few seconds on a small device. A row that is longer runs by itself.
+ */
+const MAX_RUN_TOKENS = 8_192;
+/** Numbers of one run's output, 128 MiB: a vocabulary of 250,000 words gives that for 134 tokens. */
+const MAX_OUTPUT_NUMBERS = 2 ** 25;
+/** What a graph may ask for; the second axis is the length. */
+const FED = ['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'];
+
+/** What an output has numbers for: each text, or each token of it. */
+type Per = 'text' | 'token';
+
+export interface TextGraph {
+  readonly outputs: readonly TensorSpec[];
+  readonly executionProvider: string;
+  /** Requests that may share a batch: 1 where rows depend on their neighbours. */
+  readonly maxBatchSize: number;
+  /** Requests with equal keys may share a batch. */
+  shapeKey(rows: readonly TextRow[]): string;
+  /**
+   * Runs rows, however many.
+   *
+   * @param name of the wanted output: f32[N,...] for `text`, f32[N,S,...] for `token`
+   * @returns for each row its f32[...], or f32[S,...] cut to the row's own length
+   * @throws MODEL_INVALID
+   */
+  run(rows: readonly TextRow[], name: string, per: Per): Promise<Floats[]>;
+  /** The same for several outputs, each with its rows. */
+  runAll(rows: readonly TextRow[], names: readonly string[], per: Per): Promise<Floats[][]>;
+}
+
+/** @throws MODEL_INVALID for a graph that we cannot feed */
+export async function loadTextGraph(source: ModelSource, padId: number): Promise<TextGraph> {
+  const { folder, spec } = source;
+  const modelPath = join(folder, spec.model);
+  const session = await loadSession({ ...source, modelPath, foldDequantize: spec.foldDequantize });
+  const isMasked = checkInputs(session.inputs);
+  const isSafe =
+    spec.batch.safe && session.inputs.every(({ dims }) => dims[0] === null) && !(await mixesRows(modelPath));
+  const maxRows = isSafe ? spec.batch.maxSize : 1;
+  let unshared = 0;
+  // Without a mask, padding is text to the model: only equal lengths may meet.
+  const stepOf = ({ ids }: TextRow): number =>
+    isMasked ? Math.ceil(ids.length / LENGTH_STEP_TOKENS) : ids.length;
+
+  return {
+    outputs: session.outputs,
+    executionProvider: session.executionProvider,
+    maxBatchSize: maxRows,
+    shapeKey(rows) {
+      const [first] = rows;
+      // A request that fills a run alone gains nothing by company, and would make it wait.
+      return first !== undefined && rows.length === 1 ? `${stepOf(first)}` : `alone-${unshared++}`;
+    },
+    run: async (rows, name, per) => (await runAll(rows, [name], per))[0] ?? [],
+    runAll,
+  };
+
+  async function runAll(rows: readonly TextRow[], names: readonly string[], per: Per): Promise<Floats[][]> {
+    const answers = names.map((): Floats[] => []);
+    const maxTokens = Math.min(MAX_RUN_TOKENS, MAX_OUTPUT_NUMBERS / widthOf(session.outputs, names));
+    for (const chunk of chunksOf(rows, { maxRows, maxTokens, isMasked })) {
+      const outputs = await session.run(feedsFor(session, chunk, padId), names);
+      for (const [index, name] of names.entries())
+        answers[index]?.push(...rowsOf(floatsOf(outputs, name), chunk, per));
+    }
+    return answers;
+  }
+}
+
+/**
+ * @returns whether the graph takes an attention mask
+ * @throws MODEL_INVALID for an input that we cannot feed
+ */
+function checkInputs(inputs: readonly TensorSpec[]): boolean {
+  for (const { name, type, dims } of inputs) {
+    const isKnown = FED.includes(name) && type === 'int64' && dims.length === 2;
+    if (!isKnown || dims[1] !== null || (dims[0] ?? 1) !== 1) {
+      throw new AppError(
+        'MODEL_INVALID',
+        `the graph takes ${name} ${type}[${dims.map((dim) => dim ?? '?')}]; int64[?,?] ${FED.join(', ')} can be fed`,
+      );
+    }
+  }
+  return inputs.some(({ name }) => name === 'attention_mask');
+}
+
+/** Numbers that the widest output has for each token. */
+const widthOf = (outputs: readonly TensorSpec[], names: readonly string[]): number =>
+  Math.max(1, ...outputs.filter(({ name }) => names.includes(name)).map(({ dims }) => dims[2] ?? 1));
+
+export interface ChunkLimits {
+  readonly maxRows: number;
+  /** Padding counted. */
+  readonly maxTokens: number;
+  /** Whether padding does not count for the graph; else only equal lengths may meet. */
+  readonly isMasked: boolean;
+}
+
+/** Neighbouring rows, as many as one run may have; a row above the limit runs alone. */
+export function chunksOf<T extends Pick<TextRow, 'ids'>>(
+  rows: readonly T[],
+  { maxRows, maxTokens, isMasked }: ChunkLimits,
+): T[][] {
+  const chunks: T[][] = [];
+  let longest = 0;
+  for (const row of rows) {
+    const chunk = chunks.at(-1);
+    const length = Math.max(longest, row.ids.length);
+    const fits =
+      chunk !== undefined &&
+      chunk.length < maxRows &&
+      (chunk.length + 1) * length <= maxTokens &&
+      (isMasked || row.ids.length === longest);
+    if (fits) chunk.push(row);
+    else chunks.push([row]);
+    longest = fits ? length : row.ids.length;
+  }
+  return chunks;
+}
+
+/** i64[N,S] each, S the longest of the chunk; padded on the right, where the mask is 0. */
+function feedsFor({ inputs }: Session, rows: readonly TextRow[], padId: number): Tensors {
+  const length = Math.max(...rows.map(({ ids }) => ids.length));
+  const dims = [rows.length, length];
+  return Object.fromEntries(
+    inputs.map(({ name }) => {
+      const data = new BigInt64Array(rows.length * length);
+      for (const [row, content] of rows.entries())
+        fill(data.subarray(row * length, (row + 1) * length), name, content, padId);
+      return [name, { type: 'int64' as const, data, dims }];
+    }),
+  );
+}
+
+function fill(target: BigInt64Array, name: string, { ids, types }: TextRow, padId: number): void {
+  if (name === 'attention_mask') target.fill(1n, 0, ids.length);
+  else if (name === 'position_ids') for (const column of target.keys()) target[column] = BigInt(column);
+  else {
+    const values = name === 'input_ids' ? ids : types;
+    if (name === 'input_ids') target.fill(BigInt(padId));
+    for (const [column, value] of values.entries()) target[column] = BigInt(value);
+  }
+}
+
+/** @throws MODEL_INVALID when there isn't one for each row */
+function rowsOf(output: Floats, rows: readonly TextRow[], per: Per): Floats[] {
+  const length = Math.max(...rows.map(({ ids }) => ids.length));
+  if (output.dims[0] !== rows.length || (per === 'token' && output.dims[1] !== length))
+    throw new AppError(
+      'MODEL_INVALID',
+      `the graph gives [${output.dims}] for ${rows.length} texts of ${length} tokens`,
+    );
+  return rows.map(({ ids }, index) => {
+    const row = rowOf(output, index);
+    if (per === 'text') return row;
+    const inner = row.dims.slice(1);
+    return { data: row.data.subarray(0, ids.length * sizeOf(inner)), dims: [ids.length, ...inner] };
+  });
+}

@@ -1,0 +1,178 @@
+/**
+ * A model folder on disk: reads and checks its `outrider.json`, verifies the recorded digests, and says which version it is.
+ * Nothing here loads a model.
+ */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { lstat, readdir, readFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { VersionFile } from '../../contract/admin.ts';
+import { innerPath } from '../../contract/names.ts';
+import { AppError, systemCode } from '../../runtime/errors.ts';
+import { sha256Hex } from '../../runtime/ids.ts';
+import { type ModelSpec, modelSpec } from './model-spec.ts';
+
+export const SPEC_FILE = 'outrider.json';
+
+/** A checked folder. */
+export interface ModelFolder {
+  readonly path: string;
+  readonly spec: ModelSpec;
+  /** SHA-256 over the lines `<hex> <path>\n` of the files that a runner reads, 64 hex digits. */
+  readonly digest: string;
+  /** Size of those files together. */
+  readonly bytes: number;
+}
+
+/** Files that travel with a model but do not change what it answers. */
+const TRAVELS_ONLY = /^(README|LICENSE|NOTICE)/i;
+
+/**
+ * Opens a model folder, reading every file that counts once.
+ *
+ * @throws MODEL_INVALID (no outrider.json, a bad field, a missing file, a link) or MODEL_DIGEST_MISMATCH
+ */
+export async function openModelFolder(path: string): Promise<ModelFolder> {
+  const spec = await readSpec(path);
+  const paths = (await listFiles(path, '')).filter((file) => counts(file, spec));
+  const hashes = new Map<string, string>();
+  let bytes = 0;
+  for (const file of paths) {
+    const hashed = await hashFile(join(path, file));
+    hashes.set(file, hashed.hex);
+    bytes += hashed.bytes;
+  }
+  for (const [file, expected] of Object.entries(spec.files)) {
+    const actual = hashes.get(file);
+    if (actual === undefined)
+      throw new AppError('MODEL_INVALID', `${basename(path)}: ${file} is named in ${SPEC_FILE} but missing`);
+    if (actual !== expected) {
+      throw new AppError(
+        'MODEL_DIGEST_MISMATCH',
+        `${basename(path)}: ${file} has SHA-256 ${actual}, recorded is ${expected}`,
+      );
+    }
+  }
+  for (const graph of [spec.model, ...spec.graphs]) {
+    if (!(graph in spec.files))
+      throw new AppError('MODEL_INVALID', `${basename(path)}: ${graph} has no SHA-256 in ${SPEC_FILE}`);
+  }
+  return { path, spec, digest: versionDigest(hashes), bytes };
+}
+
+/**
+ * Everything that travels with this version: what a runner reads, and what people read. Hidden files and the variants of other
+ * versions stay where they are.
+ *
+ * @throws MODEL_INVALID (a file that counts has a name that cannot travel)
+ */
+export async function versionFilesOf({
+  path,
+  spec,
+}: Pick<ModelFolder, 'path' | 'spec'>): Promise<VersionFile[]> {
+  const files: VersionFile[] = [];
+  for (const file of (await listFiles(path, '')).sort()) {
+    const isRead = counts(file, spec);
+    if (!isRead && !TRAVELS_ONLY.test(basename(file))) continue;
+    if (!innerPath.safeParse(file).success) {
+      if (!isRead) continue;
+      throw new AppError('MODEL_INVALID', `${basename(path)}: ${file} has a name that cannot be published`);
+    }
+    const { hex, bytes } = await hashFile(join(path, file));
+    files.push({ path: file, sha256: hex, bytes });
+  }
+  return files;
+}
+
+/** The digest of the version that these files, as `versionFilesOf` gives them, are. */
+export const digestOf = (files: readonly VersionFile[], spec: ModelSpec): string =>
+  versionDigest(
+    new Map(files.filter(({ path }) => counts(path, spec)).map(({ path, sha256 }) => [path, sha256])),
+  );
+
+/** The digest of a version from its files' digests, byte-sorted by path. */
+function versionDigest(hashes: ReadonlyMap<string, string>): string {
+  const lines = [...hashes]
+    .sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
+    .map(([file, hex]) => `${hex} ${file}\n`);
+  return sha256Hex(lines.join(''));
+}
+
+export async function readSpec(path: string): Promise<ModelSpec> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(join(path, SPEC_FILE), 'utf8'));
+  } catch (error) {
+    const why = systemCode(error) === 'ENOENT' ? `has no ${SPEC_FILE}` : `${SPEC_FILE} cannot be read`;
+    throw new AppError('MODEL_INVALID', `${path}: ${why}`, { cause: error });
+  }
+  const parsed = modelSpec.safeParse(json);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'top'}: ${issue.message}`);
+  throw new AppError('MODEL_INVALID', `${path}/${SPEC_FILE}: ${problems.join('; ')}`);
+}
+
+/** A variant that outrider.json does not name is another version's file, and so are the weights beside it. */
+function counts(file: string, spec: Pick<ModelSpec, 'model' | 'graphs'>): boolean {
+  if (file.split('/').some((part) => part.startsWith('.'))) return false;
+  if (TRAVELS_ONLY.test(basename(file))) return false;
+  const graph = EXTERNAL_DATA.exec(file)?.[1] ?? file;
+  return !graph.endsWith('.onnx') || graph === spec.model || spec.graphs.includes(graph);
+}
+
+/** Weights outside of their graph, as exporters name them: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`. */
+const EXTERNAL_DATA = /^(.+\.onnx)[._]data(?:_\d+)?$/;
+
+async function listFiles(root: string, prefix: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const entry of await readdir(join(root, prefix), { withFileTypes: true })) {
+    const file = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
+    if (entry.isDirectory()) found.push(...(await listFiles(root, file)));
+    else if (entry.isFile()) found.push(file);
+    else throw new AppError('MODEL_INVALID', `${basename(root)}: ${file} is neither a file nor a folder`);
+  }
+  return found;
+}
+
+async function hashFile(path: string): Promise<{ hex: string; bytes: number }> {
+  const hash = createHash('sha256');
+  // Streamed: a model may be larger than the memory of a device.
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return { hex: hash.digest('hex'), bytes: (await lstat(path)).size };
+}
+
+/**
+ * Finds the model folders below a directory (each with an outrider.json, at most two levels down), by name.
+ * A folder that is not valid is reported, never the reason to miss the others; so is a model of Hugging Face's without our file.
+ */
+export async function findModelFolders(
+  root: string,
+  onInvalid: (path: string, error: unknown) => void,
+): Promise<ModelFolder[]> {
+  const found: ModelFolder[] = [];
+  for (const path of await specFolders(root, MAX_DEPTH)) {
+    try {
+      found.push(await openModelFolder(path));
+    } catch (error) {
+      onInvalid(path, error);
+    }
+  }
+  return found.sort((a, b) => a.spec.name.localeCompare(b.spec.name));
+}
+
+/** `org/name`, as on Hugging Face. */
+const MAX_DEPTH = 2;
+const HUGGING_FACE_FILE = 'config.json';
+
+async function specFolders(root: string, depth: number): Promise<string[]> {
+  const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {
+    throw new AppError('FILE_UNREADABLE', `the models folder ${root} cannot be read`, { cause: error });
+  });
+  const has = (name: string): boolean => entries.some((entry) => entry.name === name);
+  if (has(SPEC_FILE) || (depth < MAX_DEPTH && has(HUGGING_FACE_FILE))) return [root];
+  if (depth === 0) return [];
+  const below = entries
+    .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
+    .map((entry) => specFolders(join(root, entry.name), depth - 1));
+  return (await Promise.all(below)).flat();
+}

@@ -1,0 +1,25 @@
+/** To what a model's preprocessing brings a picture, told without loading it. */
+import type { PictureNeed } from '../../contract/messages.ts';
+import { TASKS } from '../../tasks/tasks.ts';
+import { readModelJson } from './model-files.ts';
+import type { ModelFolder } from './model-folder.ts';
+import { pictureRecipe, preprocessorConfig } from './picture-recipe.ts';
+
+/** @returns null where the task has no picture, or every pixel counts @throws MODEL_INVALID */
+export async function pictureNeedOf({ path, spec }: ModelFolder): Promise<PictureNeed | null> {
+  if (TASKS[spec.task].inputKind !== 'image') return null;
+  // Boxes are in px of the picture that was sent: of one made smaller on its way they would be in px that nobody knows.
+  if (spec.task === 'object-detection') return null;
+  const config = await readModelJson(path, 'preprocessor_config.json', preprocessorConfig);
+  const { resize, kernel } = pictureRecipe(config);
+  switch (resize.kind) {
+    case 'warp': {
+      const { kind, widthPx, heightPx } = resize;
+      return { resize: { kind, widthPx, heightPx }, kernel };
+    }
+    case 'shortest':
+      return { resize: { kind: resize.kind, edgePx: resize.edgePx }, kernel };
+    case 'none':
+      return null;
+  }
+}

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  AppError,
+  ERROR_CODES,
+  ERRORS,
+  isAppError,
+  isDiskFull,
+  systemCode,
+  toAppError,
+  toErrorBody,
+} from '../../../../shared/runtime/errors.ts';
+
+const systemError = (code: string): Error => Object.assign(new Error(`${code}: it failed`), { code });
+
+test('the kind of a failure says whose turn it is, and fits its status', () => {
+  for (const code of ERROR_CODES) {
+    const { kind, retry, httpStatus, meaning, remedy } = ERRORS[code];
+    if (kind === 'caller') {
+      assert.equal(retry, 'never', `${code}: asking the same again cannot help`);
+      assert.ok(httpStatus >= 400 && httpStatus < 500, code);
+    }
+    if (kind === 'bug') assert.deepEqual([code, httpStatus, retry], ['INVARIANT_BROKEN', 500, 'never']);
+    if (kind === 'world') assert.ok(httpStatus >= 400 && httpStatus < 600, code);
+    for (const sentence of [meaning, remedy]) assert.match(sentence, /^[A-Z].*\.$/, code);
+  }
+});
+
+test('an error has its code, its sentence, what caused it and facts', () => {
+  const cause = systemError('EACCES');
+  const error = new AppError('FILE_UNREADABLE', 'the file a.jpg cannot be read', {
+    cause,
+    details: { size: 3 },
+  });
+  assert.deepEqual(
+    [error.name, error.code, error.message, error.cause, error.details],
+    ['AppError', 'FILE_UNREADABLE', 'the file a.jpg cannot be read', cause, { size: 3 }],
+  );
+  const plain = new AppError('EXPIRED');
+  assert.equal(plain.message, ERRORS.EXPIRED.meaning);
+  assert.ok(!('cause' in plain));
+});
+
+test('an error is known by its code, and by nothing that only looks like it', () => {
+  const error = new AppError('EXPIRED');
+  assert.ok(isAppError(error) && isAppError(error, 'EXPIRED'));
+  assert.ok(!isAppError(error, 'STOPPING'));
+  for (const other of [new Error('EXPIRED'), { code: 'EXPIRED' }, 'EXPIRED', undefined])
+    assert.ok(!isAppError(other));
+});
+
+test('what has no code of ours is our bug, but for a full disk', () => {
+  const known = new AppError('STOPPING');
+  assert.equal(toAppError(known), known);
+  for (const code of ['ENOSPC', 'EDQUOT']) {
+    const error = systemError(code);
+    assert.ok(isDiskFull(error));
+    assert.deepEqual([toAppError(error).code, toAppError(error).cause], ['DISK_FULL', error]);
+  }
+  for (const thrown of [new TypeError('x is not a function'), systemError('EIO'), 'a string', undefined]) {
+    assert.ok(!isDiskFull(thrown));
+    const made = toAppError(thrown);
+    assert.deepEqual([made.code, made.cause], ['INVARIANT_BROKEN', thrown]);
+  }
+});
+
+test('the face of a failure never shows what our own mistakes say', () => {
+  assert.deepEqual(toErrorBody(new AppError('IMAGE_CORRUPT', 'not a picture')), {
+    code: 'IMAGE_CORRUPT',
+    message: 'not a picture',
+  });
+  for (const bug of [new AppError('INVARIANT_BROKEN', 'the secret'), new TypeError('the secret')])
+    assert.deepEqual(toErrorBody(bug), {
+      code: 'INVARIANT_BROKEN',
+      message: ERRORS.INVARIANT_BROKEN.meaning,
+    });
+});
+
+test('the code of a system error is read from errors only', () => {
+  assert.equal(systemCode(systemError('ENOENT')), 'ENOENT');
+  for (const other of [
+    new Error('no code'),
+    { code: 'ENOENT' },
+    Object.assign(new Error('x'), { code: 5 }),
+    null,
+  ])
+    assert.equal(systemCode(other), undefined);
+});
