@@ -1,5 +1,6 @@
 /**
- * How much may be asked: token buckets, and a price that paces them (ROUTER.md 2.9; dual mirror descent, arXiv:2011.10124).
+ * How much may be asked: token buckets, and a price that paces them (docs/design/router.md 2.9; dual mirror descent,
+ * arXiv:2011.10124).
  *
  * A bucket holds a tenth of its period's budget and is refilled with the other nine tenths, evenly: no period of that length, wherever
  * it begins, sees more than the budget. A tenth of the bucket is kept for audits: without them nobody would know what the budget costs.
@@ -19,7 +20,7 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const BURST_SHARE = 0.1;
 const AUDIT_SHARE = 0.1;
-/** How fast the price follows: a few hundred requests (ROUTER.md 4.5). */
+/** How fast the price follows: a few hundred requests (docs/design/router.md 4.5). */
 const PRICE_STEP = 0.005;
 /** Requests over which a usual one is averaged. */
 const USUAL_OVER = 100;
