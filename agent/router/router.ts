@@ -218,6 +218,13 @@ export class LearningRouter implements Router {
     return true;
   }
 
+  askedBelow(forced = this.#o.always): number | null | undefined {
+    // Of the labels each has a threshold, and which it is the answer says.
+    if (forced === 'edge' || !this.#o.mayEscalate || this.#o.goal.perLabel) return undefined;
+    if (forced === 'cloud') return null;
+    return this.#pairs.get(this.#edgeDigest ?? '')?.learnerOf(null).threshold ?? null;
+  }
+
   /** By the threshold alone: nothing is learned from it. */
   #withoutLesson(
     { threshold, basis }: Learner,

@@ -166,7 +166,11 @@ function serve(model: TaskModel<unknown>): Serve {
           run([await prepare(message.input)], control),
         );
         if (value === undefined) throw new AppError('INVARIANT_BROKEN', 'a run without an answer');
-        return { type: 'inferred', id: message.id, value };
+        const { shrink: asked } = message;
+        const isWanted = asked !== null && (asked.below === null || value.routeScore < asked.below);
+        // What it lacks for that is said when it is asked for alone.
+        const shrunk = isWanted ? await shrink(message.input.body, asked.to).catch(() => null) : null;
+        return { type: 'inferred', id: message.id, value, shrunk };
       }
       case 'prepare': {
         if (waiting.size >= MAX_HANDLES)

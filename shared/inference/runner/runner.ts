@@ -29,6 +29,13 @@ export interface CallControl {
   readonly onToken?: OnToken | undefined;
 }
 
+/** Asks for the picture itself, made smaller, where its answer is likely to be asked of a larger model. */
+export interface ShrinkBelow {
+  /** Route score; null: whatever it is. */
+  readonly below: number | null;
+  readonly to: Shrinking;
+}
+
 /** The outcome of one input of a batch: a bad input does not take its neighbours down. */
 export type Outcome =
   | { readonly ok: true; readonly value: Inference }
@@ -68,10 +75,15 @@ export interface Runner {
   /**
    * Decodes, preprocesses, runs, postprocesses one input.
    *
+   * @param control.shrink where it holds, the encoded picture comes along, no larger than is of use; not where that failed
+   *
    * @throws the input's own error (IMAGE_CORRUPT, TEXT_INVALID, PARAMETERS_INVALID, …), QUEUE_FULL (too many calls in
    * flight), STOPPING, EXPIRED (by the signal), RUNNER_CRASHED, RUNNER_TIMEOUT
    */
-  infer(input: TaskInput, control?: CallControl): Promise<Inference>;
+  infer(
+    input: TaskInput,
+    control?: CallControl & { readonly shrink?: ShrinkBelow | undefined },
+  ): Promise<Inference & { readonly shrunk?: Uint8Array }>;
   /** First half, for batches. Each handle must go to `run` or `release`. @throws as infer */
   prepare(input: TaskInput): Promise<Prepared>;
   /**
