@@ -28,7 +28,7 @@ test('every error code has a test that provokes it', () => {
 });
 
 test('every error code is used by a program', () => {
-  const programs = ['agent', 'cloud', 'shared'].flatMap((folder) =>
+  const programs = ['agent', 'cli', 'cloud', 'shared'].flatMap((folder) =>
     // In errors.ts the table itself names them all without quotes.
     sources(folder, (path) => basename(path) !== 'documents.ts'),
   );
