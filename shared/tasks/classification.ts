@@ -1,7 +1,7 @@
 /** Logits to labels, scores and the score that the router orders by; shared by the classification tasks. Pure. */
 
+import type { Classification } from './forms/labels.ts';
 import { logOddsMargin, sigmoid, softmax, tame } from './probability.ts';
-import type { Classification } from './task-schemas.ts';
 
 /**
  * The lowest route score, for "as unsure as can be" (NaN logits, a text that was cut): finite, because JSON has no -Infinity.

@@ -2,7 +2,7 @@
 
 import { AppError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
-import type { GenerateParameters } from '../../tasks/task-schemas.ts';
+import type { GenerateParameters } from '../../tasks/forms/generation.ts';
 import type { RunControl } from '../runner/task-model.ts';
 import type { Encoded, GenerationSettings } from './decoder.ts';
 import type { Generator } from './generation.ts';

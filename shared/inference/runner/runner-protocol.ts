@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import { pictureNeed } from '../../contract/messages.ts';
 import { ERROR_CODES } from '../../runtime/errors.ts';
-import { generatedToken } from '../../tasks/task-schemas.ts';
 import { taskName } from '../../tasks/tasks.ts';
+import { generatedToken } from '../../tasks/text-generation/schema.ts';
 
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes');
 const handle = z.int().min(0);

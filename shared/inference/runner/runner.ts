@@ -4,8 +4,8 @@
  */
 import type { PictureNeed } from '../../contract/messages.ts';
 import type { ErrorBody } from '../../runtime/errors.ts';
-import type { GeneratedToken } from '../../tasks/task-schemas.ts';
 import type { TaskInput, TaskName } from '../../tasks/tasks.ts';
+import type { GeneratedToken } from '../../tasks/text-generation/schema.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
 /** One answer of a model. */

@@ -1,5 +1,5 @@
 /** What a model that hears is to its task; of either kind. */
-import type { SpeechParameters } from '../../tasks/task-schemas.ts';
+import type { SpeechParameters } from '../../tasks/automatic-speech-recognition/schema.ts';
 import type { Answer, RunControl } from '../runner/task-model.ts';
 
 export interface Listener {

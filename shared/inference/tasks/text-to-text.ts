@@ -2,13 +2,9 @@
 
 import { AppError } from '../../runtime/errors.ts';
 import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
-import {
-  type SummarizationParameters,
-  summarizationParameters,
-  type TranslationParameters,
-  translationParameters,
-} from '../../tasks/task-schemas.ts';
+import { type SummarizationParameters, summarizationParameters } from '../../tasks/summarization/schema.ts';
 import type { TaskInput } from '../../tasks/tasks.ts';
+import { type TranslationParameters, translationParameters } from '../../tasks/translation/schema.ts';
 import { generateTokens } from '../generation/generate-tokens.ts';
 import { type Generator, loadGenerator } from '../generation/generation.ts';
 import type { ReadText } from '../generation/tokens.ts';

@@ -1,7 +1,8 @@
 /** Reads the numbers of a graph's outputs. Pure. */
-import type { TensorSpec } from '../../release/folder/model-spec.ts';
+
 import { AppError } from '../../runtime/errors.ts';
-import { sizeOf, type TensorValue } from '../../tasks/element-types.ts';
+import { sizeOf, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { fromHalf } from './half.ts';
 
 export interface Floats {

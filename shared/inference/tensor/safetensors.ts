@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 import { AppError } from '../../runtime/errors.ts';
-import type { TensorType } from '../../tasks/task-schemas.ts';
+import type { TensorType } from '../../tasks/tensor/schema.ts';
 
 /** A tensor with its elements as they lie in memory: row-major, little-endian. */
 export interface RawTensor {

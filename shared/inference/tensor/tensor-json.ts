@@ -4,11 +4,10 @@
  */
 
 import { AppError } from '../../runtime/errors.ts';
-import { DATATYPES, type ElementType, sizeOf, type TensorValue } from '../../tasks/element-types.ts';
-import type { Tensor } from '../../tasks/task-schemas.ts';
+import { DATATYPES, type ElementType, sizeOf, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import type { Tensor } from '../../tasks/tensor/schema.ts';
 import { fromHalf, toHalf } from './half.ts';
-import type { RawTensor } from './safetensors.ts';
-import { BYTES_OF } from './safetensors.ts';
+import { BYTES_OF, type RawTensor } from './safetensors.ts';
 
 /** Where integers of each type end. */
 const LIMITS: Readonly<Record<string, readonly [number, number]>> = {

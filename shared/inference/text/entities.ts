@@ -4,7 +4,7 @@
  */
 
 import { argMax } from '../../tasks/probability.ts';
-import type { Entity, TokenClassificationParameters } from '../../tasks/task-schemas.ts';
+import type { Entity, TokenClassificationParameters } from '../../tasks/token-classification/schema.ts';
 
 type Strategy = NonNullable<TokenClassificationParameters['aggregation_strategy']>;
 

@@ -5,7 +5,7 @@
 
 import { boundedScore } from '../../tasks/classification.ts';
 import { softmax, tame } from '../../tasks/probability.ts';
-import type { Span } from '../../tasks/task-schemas.ts';
+import type { Span } from '../../tasks/question-answering/schema.ts';
 import type { Token } from '../tokenizer/token.ts';
 
 /** What one row has read of the context. */

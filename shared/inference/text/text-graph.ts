@@ -1,8 +1,8 @@
 /** A graph that reads rows of token ids: what it can be fed, and runs of many rows in pieces of bounded size. */
 import { join } from 'node:path';
-import type { TensorSpec } from '../../release/folder/model-spec.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { sizeOf, type Tensors } from '../../tasks/element-types.ts';
+import { sizeOf, type Tensors } from '../../tasks/tensor/element-types.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import type { ModelSource } from '../runner/task-model.ts';

@@ -1,5 +1,5 @@
 /** The element types that ONNX Runtime takes in JavaScript, by its names and by those of the Open Inference Protocol. */
-import type { TensorType } from './task-schemas.ts';
+import type { TensorType } from './schema.ts';
 
 /** In which array each type travels; `float16` as its 16 bits, `bool` as 0 and 1. */
 interface ArrayOf {
