@@ -13,8 +13,10 @@ export const ROUTE_SCORE_FLOOR = -1e9;
 export const boundedScore = (score: number): number =>
   Number.isNaN(score) ? ROUTE_SCORE_FLOOR : Math.min(-ROUTE_SCORE_FLOOR, Math.max(ROUTE_SCORE_FLOOR, score));
 
+/** How logits become scores, in transformers' names. */
 export type ScoreFunction = 'softmax' | 'sigmoid' | 'none';
 
+/** How one model's logits become an answer. */
 export interface ScoreOptions {
   /** In the order of the logits. */
   readonly labels: readonly string[];

@@ -107,4 +107,5 @@ export interface Judge {
   shown(answer: unknown): string | AnswerTable | undefined;
 }
 
+/** A task: its schema, with its judge. */
 export type Task = TaskSchema & { readonly judge: Judge };

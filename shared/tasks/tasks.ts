@@ -54,7 +54,9 @@ const table = {
   'image-to-text': task(imageToText, imageToTextJudge),
 };
 
+/** Hugging Face's name of a task. */
 export type TaskName = keyof typeof table;
+/** The names, in the order of the table. */
 export const taskName = z.enum(Object.keys(table) as TaskName[]);
 /** Input, parameters, output and judge of each task. */
 export const TASKS: Readonly<Record<TaskName, Task>> = table;

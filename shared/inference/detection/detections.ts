@@ -29,6 +29,7 @@ function overlapOf(one: Candidate, other: Candidate): number {
 
 const areaOf = ({ xmin, ymin, xmax, ymax }: Candidate): number => (xmax - xmin) * (ymax - ymin);
 
+/** What a box of the model's input needs to become one of the picture. */
 export interface BackOptions {
   readonly labels: readonly string[];
   readonly source: SizePx;

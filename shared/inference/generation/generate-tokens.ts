@@ -20,6 +20,7 @@ const DEFAULT_NEW_TOKENS = 256;
 /** No answer is longer, whatever a folder says. */
 const MAX_NEW_TOKENS = 8_192;
 
+/** One answer to generate. */
 export interface TokenRequest {
   /** What the encoder has read; undefined for a model without one. */
   readonly encoded: Encoded | undefined;
@@ -39,6 +40,7 @@ export interface TokenRequest {
   readonly rules?: Stepper['adjust'];
 }
 
+/** Tokens that were found, with what steered them. */
 export interface TokenAnswer extends Found {
   readonly prompt: readonly number[];
   readonly endTokens: ReadonlySet<number>;

@@ -20,6 +20,7 @@ export interface Row {
   readonly isCut?: boolean;
 }
 
+/** Logits f32[C] to labels, scores and a route score, with the labels and the temperature of one model. */
 export class ClassificationHead {
   readonly #where: string;
   readonly #labels: readonly string[];

@@ -13,11 +13,13 @@ import type { Inference, Runner } from '../runner/runner.ts';
 import { type GoldenInput, goldenFailed, readGolden } from './golden.ts';
 import { smallestInput } from './smallest-input.ts';
 
+/** How thoroughly a version is tried. */
 export interface SelfTestOptions {
   /** How often the whole list is run; more than once warms up and makes the time steadier. */
   readonly repeat?: number;
 }
 
+/** What a passed self-test has shown. */
 export interface SelfTestVerdict {
   /** `smoke`: it has no golden inputs. */
   readonly kind: 'golden' | 'smoke';

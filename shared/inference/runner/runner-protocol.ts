@@ -21,6 +21,7 @@ const taskInput = z
 const executionProvider = z.enum(['cpu', 'cuda', 'webgpu']);
 export type ExecutionProvider = z.infer<typeof executionProvider>;
 
+/** Messages to a runner. */
 export const toRunner = z.discriminatedUnion('type', [
   /** The first message, once. */
   z.object({
@@ -72,6 +73,7 @@ const outcome = z.discriminatedUnion('ok', [
   z.object({ ok: z.literal(false), error: errorBody }),
 ]);
 
+/** Messages of a runner. */
 export const fromRunner = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('ready'),

@@ -50,6 +50,7 @@ export interface Shrinking extends PictureNeed {
   readonly always?: boolean;
 }
 
+/** What a runner says of its model once it is loaded. */
 export interface RunnerFacts {
   readonly name: string;
   readonly task: TaskName;
@@ -59,6 +60,7 @@ export interface RunnerFacts {
   readonly executionProvider: string;
 }
 
+/** One loaded model version, in a process of its own. */
 export interface Runner {
   readonly facts: RunnerFacts;
   /** Its process, for metrics of memory. */
@@ -89,6 +91,7 @@ export interface Runner {
   stop(graceMs?: number): Promise<void>;
 }
 
+/** Which model to load, and what its process may use. */
 export interface RunnerOptions {
   /** The model folder, already checked by `openModelFolder`. */
   readonly folder: string;

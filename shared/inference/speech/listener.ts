@@ -2,6 +2,7 @@
 import type { SpeechParameters } from '../../tasks/automatic-speech-recognition/schema.ts';
 import type { Answer, RunControl } from '../runner/task-model.ts';
 
+/** A loaded speech model, CTC or Whisper. */
 export interface Listener {
   readonly executionProvider: string;
   /** Of the samples that it wants. */

@@ -23,8 +23,10 @@ interface PreparedText {
 /** Where neither tokenizer nor model says how much is read: relative positions, as T5 has them. */
 const DEFAULT_MAX_TOKENS = 512;
 
+/** Loads a model of `translation`. @throws MODEL_INVALID */
 export const loadTranslation = (source: ModelSource): Promise<TaskModel<PreparedText>> =>
   loadTextToText(source, 'translation');
+/** Loads a model of `summarization`. @throws MODEL_INVALID */
 export const loadSummarization = (source: ModelSource): Promise<TaskModel<PreparedText>> =>
   loadTextToText(source, 'summarization');
 

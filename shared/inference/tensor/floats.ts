@@ -5,6 +5,7 @@ import { sizeOf, type TensorValue } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { fromHalf } from './half.ts';
 
+/** An output as f32[dims], row-major. */
 export interface Floats {
   readonly data: Float32Array;
   readonly dims: readonly number[];

@@ -31,6 +31,7 @@ const DTYPES: Readonly<Record<string, TensorType>> = {
   F32: 'FP32',
   F64: 'FP64',
 };
+/** Bytes of one element. */
 export const BYTES_OF: Readonly<Record<Exclude<TensorType, 'BYTES'>, number>> = {
   BOOL: 1,
   UINT8: 1,

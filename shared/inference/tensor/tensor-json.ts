@@ -24,6 +24,7 @@ const LONG_LIMITS: Readonly<Record<'int64' | 'uint64', readonly [bigint, bigint]
 };
 const NOT_FINITE: ReadonlySet<unknown> = new Set(['NaN', 'Infinity', '-Infinity']);
 
+/** Type and shape that elements must have. */
 export interface ElementsOptions {
   /** For messages. */
   readonly name: string;
@@ -144,6 +145,7 @@ export function valueFromBytes(
   }
 }
 
+/** A tensor as the Open Inference Protocol writes it in JSON: what JSON has no number for becomes a string. */
 export function toJson(name: string, value: TensorValue): Tensor {
   return { name, datatype: DATATYPES[value.type], shape: [...value.dims], data: elementsOf(value) };
 }

@@ -19,6 +19,7 @@ export interface PreEntity {
   readonly isSubword: boolean;
 }
 
+/** How labelled tokens become entities. */
 export interface EntityOptions {
   readonly strategy: Strategy;
   readonly labels: readonly string[];
