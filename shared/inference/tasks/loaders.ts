@@ -17,8 +17,8 @@ export const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
   'feature-extraction': async () => (await import('./feature-extraction.ts')).loadFeatureExtraction,
   'fill-mask': async () => (await import('./fill-mask.ts')).loadFillMask,
   tensor: async () => (await import('./tensor.ts')).loadTensor,
-  translation: async () => (await import('./text-to-text.ts')).loadTranslation,
-  summarization: async () => (await import('./text-to-text.ts')).loadSummarization,
+  translation: async () => (await import('./translation.ts')).loadTranslation,
+  summarization: async () => (await import('./summarization.ts')).loadSummarization,
   'text-generation': async () => (await import('./text-generation.ts')).loadTextGeneration,
   'automatic-speech-recognition': async () =>
     (await import('./automatic-speech-recognition.ts')).loadSpeechRecognition,

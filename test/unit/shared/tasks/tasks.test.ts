@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { USUAL_LOSS } from '../../../../shared/tasks/loss-options.ts';
 import { TASKS, taskName } from '../../../../shared/tasks/tasks.ts';
@@ -11,11 +11,12 @@ const folders = readdirSync('shared/tasks', { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && !SHARED_FOLDERS.includes(entry.name))
   .map(({ name }) => name);
 
-test('each task has the folder of its name, with a schema and a judge in it', () => {
+test('each task has the folder of its name, with a schema and a judge, and a file for its runner', () => {
   assert.deepEqual(folders.toSorted(), taskName.options.toSorted());
   for (const folder of folders) {
     const files = readdirSync(`shared/tasks/${folder}`);
     for (const file of ['schema.ts', 'judge.ts']) assert.ok(files.includes(file), `${folder}/${file}`);
+    assert.ok(existsSync(`shared/inference/tasks/${folder}.ts`), folder);
   }
 });
 
