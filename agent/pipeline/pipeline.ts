@@ -175,7 +175,7 @@ export class Pipeline implements Part, PipelineFace {
     this.#escalations.expire(id);
   }
 
-  /** A reply of the hub; one for another pipeline is ignored. */
+  /** A reply of the hub to a request of this pipeline. */
   onReply(id: string, reply: CloudReply, roundTripMs: number): void {
     this.#escalations.onReply(id, reply, roundTripMs);
   }

@@ -44,7 +44,7 @@ export interface RouterOptions {
 
 /** Answers of a version that has just been replaced may still be on their way, and an update may be taken back. */
 const KEPT_VERSIONS = 3;
-/** Above this share an audited caller waits for the cloud's answer (ROUTER.md 2.4). */
+/** Above this share an audited caller waits for the cloud's answer (docs/design/router.md 2.4). */
 const MAX_BACKGROUND_AUDITS = 0.25;
 /** How scores are made; evidence of another way is of no use. */
 const SCORER = 1;

@@ -1,4 +1,5 @@
 /** The hub's MQTT link: its own presence, requests and state of devices in, replies out. */
+
 import { encodeEnvelope } from '../../shared/contract/envelope.ts';
 import {
   type ChunkAck,
@@ -17,6 +18,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { within } from '../../shared/runtime/within.ts';
 import type { DeviceBook, DeviceLink } from '../ports.ts';
 
 export interface HubLinkOptions {
@@ -94,7 +96,7 @@ export class HubLink implements DeviceLink, Part {
   async sayGoodbye(): Promise<void> {
     if (!this.connected) return;
     const said = this.#tellPresence(false).catch(() => undefined);
-    await Promise.race([said, this.#o.clock.sleep(GOODBYE_MS)]);
+    await within(this.#o.clock, GOODBYE_MS, said);
   }
 
   async reply(deviceId: string, frame: Uint8Array): Promise<void> {

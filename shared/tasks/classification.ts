@@ -55,7 +55,7 @@ function scoresOf(logits: number[], apply: ScoreFunction, temperature: number): 
 /**
  * How sure the model is, unbounded, from raw logits; never NaN, never infinite.
  * One label of many: the log-odds margin z_top - logsumexp(rest). Independent labels (sigmoid, or a single class): the
- * log-probability that no label's keep-or-drop decision flips, sum over ln max(p, 1 - p), at most 0 (ROUTER.md 3).
+ * log-probability that no label's keep-or-drop decision flips, sum over ln max(p, 1 - p), at most 0 (docs/design/router.md 3).
  *
  * @param logits f32[C]
  */

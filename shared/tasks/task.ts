@@ -75,13 +75,13 @@ export interface AnswerTable {
 /** Compares, weighs and shows the answers of a task. Pure; answers are read kindly, because other systems have recorded some of them. */
 export interface Judge {
   /**
-   * How much the local answer differs from the cloud's: what the promise of agreement is about (ROUTER.md 3).
+   * How much the local answer differs from the cloud's: what the promise of agreement is about (docs/design/router.md 3).
    *
    * @returns 0 when they agree, 1 when they don't, between the two where they partly do; an answer that cannot be read is a disagreement
    */
   lossOf(local: unknown, cloud: unknown, options: LossOptions): number;
   /**
-   * How sure a model is, from its answer alone: for recorded answers of other systems, which keep no logits (ROUTER.md 3). Where
+   * How sure a model is, from its answer alone: for recorded answers of other systems, which keep no logits (docs/design/router.md 3). Where
    * there are logits, its runner says more. Higher is surer; any answer has a score, and it is finite.
    *
    * @param random uniform in [0, 1): the score where the answer says nothing of how sure it is (tensors, texts). By it a certified

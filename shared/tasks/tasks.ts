@@ -56,7 +56,7 @@ const table = {
 
 /** Hugging Face's name of a task. */
 export type TaskName = keyof typeof table;
-/** The names, in the order of the table. */
+/** What is asked, by Hugging Face’s name. */
 export const taskName = z.enum(Object.keys(table) as TaskName[]);
 /** Input, parameters, output and judge of each task. */
 export const TASKS: Readonly<Record<TaskName, Task>> = table;

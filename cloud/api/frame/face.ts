@@ -100,7 +100,7 @@ export function problem(c: Context<HubEnv>, error: AppError): Response {
   });
 }
 
-/** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (FACTS.md). */
+/** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). */
 export function huggingFaceError(c: Context<HubEnv>, error: AppError): Response {
   const { code, message } = toErrorBody(error);
   const { httpStatus } = ERRORS[code];

@@ -55,7 +55,7 @@ export function toDetection(candidate: Candidate, options: BackOptions): Detecti
   };
 }
 
-/** Log-probability that no decision to keep or drop a candidate flips (ROUTER.md 3); at most 0. */
+/** Log-probability that no decision to keep or drop a candidate flips (docs/design/router.md 3); at most 0. */
 export function detectionScore(candidates: readonly Candidate[]): number {
   const counted = candidates
     .map(({ score }) => Math.min(1, score))

@@ -100,7 +100,7 @@ export interface RunnerOptions {
   readonly checkFiles?: boolean;
   /** ONNX Runtime's intra-op threads; the sum over all runners should not exceed the cores. */
   readonly threads: number;
-  /** False on devices: spinning threads cost a core (FACTS.md). */
+  /** False on devices: spinning threads cost a core (docs/design/facts.md 1). */
   readonly allowSpinning?: boolean;
   /** `cpu` when left out. Another one must have been tried in a throw-away runner: none falls back. */
   readonly executionProvider?: ExecutionProvider;

@@ -40,7 +40,7 @@ interface Candidate {
   readonly logit: number;
 }
 
-/** Spans that the route score weighs against each other (ROUTER.md 3). */
+/** Spans that the route score weighs against each other (docs/design/router.md 3). */
 const RIVALS = 20;
 /** Python's weight for a token that can't be part of an answer, in logits. */
 const MASKED = -10_000;

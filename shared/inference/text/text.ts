@@ -129,7 +129,7 @@ export async function loadTextReader(
   return reader;
 }
 
-/** Above this share of unknown tokens the model has not read the text (ROUTER.md 3). */
+/** Above this share of unknown tokens the model has not read the text (docs/design/router.md 3). */
 export const MAX_UNKNOWN_SHARE = 0.5;
 
 /** Rows that one request may ask for: a text of more tokens is cut, so that no request can keep a runner busy for minutes. */

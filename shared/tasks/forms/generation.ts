@@ -1,7 +1,7 @@
-/** What steers generation, in transformers' names, for every task whose models write texts. Lengths are in tokens. */
+/** Parameters of every task whose models write texts. Lengths are in tokens. */
 import { z } from 'zod';
 
-/** Each parameter by itself: some tasks take a few of them at their top. */
+/** What steers generation, in transformers' names. */
 export const generation = {
   max_new_tokens: z.int().min(1).max(8_192).optional(),
   min_new_tokens: z.int().min(0).max(8_192).optional(),
@@ -16,7 +16,7 @@ export const generation = {
   no_repeat_ngram_size: z.int().min(0).max(64).optional(),
 };
 
-/** `generate_parameters` of one task, `generation_parameters` of another: the same. */
+/** How the text is made. */
 export const generateParameters = z.strictObject(generation);
 export type GenerateParameters = z.infer<typeof generateParameters>;
 

@@ -1,4 +1,4 @@
-/** Scores of how sure an answer is, from probabilities alone: what several judges share (ROUTER.md 3). Pure. */
+/** Scores of how sure an answer is, from probabilities alone: what several judges share (docs/design/router.md 3). Pure. */
 import { logOdds } from '../probability.ts';
 
 /** Boxes below it are no candidates: detectors list hundreds that nobody would keep. */

@@ -3,12 +3,12 @@ import { ROUTE_SCORE_FLOOR } from '../classification.ts';
 
 /** Share of all scores that one value may have before its ties are broken. */
 const MANY = 0.01;
-/** A step of an 8-bit softmax (ROUTER.md 2.8). */
+/** A step of an 8-bit softmax (docs/design/router.md 2.8). */
 const TIE_STEP = 1 / 257;
 
 /**
  * Spreads scores that very many answers share: an 8-bit softmax gives everything above 255/256 one value, and a threshold could
- * only keep all of them or none (at 98 % agreement 54 % escalated instead of 100 %: ROUTER.md 2.8). Only where over a hundredth
+ * only keep all of them or none (at 98 % agreement 54 % escalated instead of 100 %: docs/design/router.md 2.8). Only where over a hundredth
  * share a value; upwards by chance, by less than one 8-bit step, and never past the next score: an order that was there stays.
  *
  * @param scores changed in place

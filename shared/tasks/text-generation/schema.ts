@@ -24,17 +24,16 @@ export const textGenerationParameters = z.strictObject({
 });
 export type TextGenerationParameters = z.infer<typeof textGenerationParameters>;
 
-/** Why it ended: at its limit, by the model's own end, or by a `stop`. */
 const finishReason = z.enum(['length', 'eos_token', 'stop_sequence']);
 export type FinishReason = z.infer<typeof finishReason>;
 
-/** A token of the answer; `logprob`: ln of its probability. */
 export const generatedToken = z.object({
   id: z.int(),
   text: z.string(),
   logprob: z.number(),
   special: z.boolean(),
 });
+/** A token of the answer; `logprob`: ln of its probability. */
 export type GeneratedToken = z.infer<typeof generatedToken>;
 
 /** The text, and its details where they were asked for. */
