@@ -16,7 +16,7 @@ import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { isCron } from '../shared/runtime/schedule.ts';
-import { lossOptions } from '../shared/tasks/loss.ts';
+import { lossOptions } from '../shared/tasks/loss-options.ts';
 import { TASKS, taskName } from '../shared/tasks/tasks.ts';
 
 export const AGENT_HELP = `Usage: outrider agent [options]

@@ -18,8 +18,8 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, type ErrorBody, toErrorBody } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import { type LossOptions, lossOf } from '../../shared/tasks/loss.ts';
-import type { TaskName } from '../../shared/tasks/tasks.ts';
+import { type LossOptions, USUAL_LOSS } from '../../shared/tasks/loss-options.ts';
+import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import type { CloudReply, Outbox, OutboxAsk, OutboxRequest, Route, Router, Uplink } from '../ports.ts';
 import type { ResultMaker, Subject } from './results.ts';
 
@@ -329,7 +329,7 @@ export class Escalations {
   }
 
   #lossOf(local: unknown, cloud: unknown): number {
-    return lossOf(this.#o.task, local, cloud, this.#o.loss);
+    return TASKS[this.#o.task].judge.lossOf(local, cloud, this.#o.loss ?? USUAL_LOSS);
   }
 
   #inBackground(work: Promise<void>): void {

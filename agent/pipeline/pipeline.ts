@@ -16,7 +16,7 @@ import { newId } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import type { LossOptions } from '../../shared/tasks/loss.ts';
+import type { LossOptions } from '../../shared/tasks/loss-options.ts';
 import { TASKS, type TaskInput, type TaskName, topLabel } from '../../shared/tasks/tasks.ts';
 import type {
   Asked,

@@ -2,8 +2,8 @@
 
 import type { SizePx } from '../../release/folder/picture-recipe.ts';
 import { boundedScore } from '../../tasks/classification.ts';
-import { LEAST_CANDIDATE, NOTHING_FOUND } from '../../tasks/route-score.ts';
-import type { Detection } from '../../tasks/task-schemas.ts';
+import { LEAST_CANDIDATE, NOTHING_FOUND } from '../../tasks/judging/route-score.ts';
+import type { Detection } from '../../tasks/object-detection/schema.ts';
 import type { Candidate } from './detector-heads.ts';
 import type { Placement } from './detector-recipe.ts';
 
@@ -29,6 +29,7 @@ function overlapOf(one: Candidate, other: Candidate): number {
 
 const areaOf = ({ xmin, ymin, xmax, ymax }: Candidate): number => (xmax - xmin) * (ymax - ymin);
 
+/** What a box of the model's input needs to become one of the picture. */
 export interface BackOptions {
   readonly labels: readonly string[];
   readonly source: SizePx;

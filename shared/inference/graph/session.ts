@@ -5,9 +5,9 @@
  */
 import { basename } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { TensorSpec } from '../../release/folder/model-spec.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { isElementType, type Tensors, type TensorValue } from '../../tasks/element-types.ts';
+import { isElementType, type Tensors, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import type { ExecutionProvider } from '../runner/runner-protocol.ts';
 
 export interface SessionOptions {

@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import { pictureNeed } from '../../contract/messages.ts';
 import { ERROR_CODES } from '../../runtime/errors.ts';
-import { generatedToken } from '../../tasks/task-schemas.ts';
 import { taskName } from '../../tasks/tasks.ts';
+import { generatedToken } from '../../tasks/text-generation/schema.ts';
 
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes');
 const handle = z.int().min(0);
@@ -28,6 +28,7 @@ const shrinking = pictureNeed.extend({
 const executionProvider = z.enum(['cpu', 'cuda', 'webgpu']);
 export type ExecutionProvider = z.infer<typeof executionProvider>;
 
+/** Messages to a runner. */
 export const toRunner = z.discriminatedUnion('type', [
   /** The first message, once. */
   z.object({
@@ -84,6 +85,7 @@ const outcome = z.discriminatedUnion('ok', [
   z.object({ ok: z.literal(false), error: errorBody }),
 ]);
 
+/** Messages of a runner. */
 export const fromRunner = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('ready'),

@@ -4,8 +4,8 @@
  */
 import type { PictureNeed } from '../../contract/messages.ts';
 import type { ErrorBody } from '../../runtime/errors.ts';
-import type { GeneratedToken } from '../../tasks/task-schemas.ts';
 import type { TaskInput, TaskName } from '../../tasks/tasks.ts';
+import type { GeneratedToken } from '../../tasks/text-generation/schema.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
 /** One answer of a model. */
@@ -57,6 +57,7 @@ export interface Shrinking extends PictureNeed {
   readonly always?: boolean;
 }
 
+/** What a runner says of its model once it is loaded. */
 export interface RunnerFacts {
   readonly name: string;
   readonly task: TaskName;
@@ -66,6 +67,7 @@ export interface RunnerFacts {
   readonly executionProvider: string;
 }
 
+/** One loaded model version, in a process of its own. */
 export interface Runner {
   readonly facts: RunnerFacts;
   /** Its process, for metrics of memory. */
@@ -101,6 +103,7 @@ export interface Runner {
   stop(graceMs?: number): Promise<void>;
 }
 
+/** Which model to load, and what its process may use. */
 export interface RunnerOptions {
   /** The model folder, already checked by `openModelFolder`. */
   readonly folder: string;

@@ -34,6 +34,7 @@ export interface TextRow {
   readonly types: readonly number[];
 }
 
+/** Ids of one text in its frame. */
 export interface EncodedText extends TextRow {
   /** The text's own tokens, without the frame. */
   readonly tokens: readonly Token[];
@@ -46,6 +47,7 @@ export interface EncodedText extends TextRow {
 
 type Side = 'left' | 'right';
 
+/** Text to ids, by the folder's tokenizer and configuration. */
 export interface TextReader {
   readonly tokenizer: TextTokenizer;
   readonly padId: number;

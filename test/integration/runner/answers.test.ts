@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import type { Inference, Runner } from '../../../shared/inference/runner/runner.ts';
 import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
-import type { Classification } from '../../../shared/tasks/task-schemas.ts';
+import type { Classification } from '../../../shared/tasks/forms/labels.ts';
 import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
 import { bytesInput, pictureInput, runnerOptions, textInput } from './fixture-models.ts';
 

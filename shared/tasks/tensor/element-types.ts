@@ -1,5 +1,5 @@
 /** The element types that ONNX Runtime takes in JavaScript, by its names and by those of the Open Inference Protocol. */
-import type { TensorType } from './task-schemas.ts';
+import type { TensorType } from './schema.ts';
 
 /** In which array each type travels; `float16` as its 16 bits, `bool` as 0 and 1. */
 interface ArrayOf {
@@ -17,6 +17,7 @@ interface ArrayOf {
   float64: Float64Array;
   string: string[];
 }
+/** An element type by ONNX Runtime's name. */
 export type ElementType = keyof ArrayOf;
 
 /** A tensor with its elements in row-major order. */
@@ -44,6 +45,8 @@ export const DATATYPES: Readonly<Record<ElementType, TensorType>> = {
   string: 'BYTES',
 };
 
+/** Whether ONNX Runtime takes and gives elements of such a type in JavaScript. */
 export const isElementType = (type: string): type is ElementType => Object.hasOwn(DATATYPES, type);
 
+/** Elements of a tensor of these dims. */
 export const sizeOf = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);

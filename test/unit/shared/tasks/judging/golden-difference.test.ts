@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { differenceOf } from '../../../../shared/tasks/golden-difference.ts';
-import type { TaskName } from '../../../../shared/tasks/tasks.ts';
+import { TASKS, type TaskName } from '../../../../../shared/tasks/tasks.ts';
+
+const differenceOf = (task: TaskName, golden: unknown, answer: unknown) =>
+  TASKS[task].judge.differenceOf(golden, answer);
 
 const box = (label: string, score: number, xmin = 10) => ({
   label,

@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { lossOf, lossOptions } from '../../../../shared/tasks/loss.ts';
-import { type TaskName, taskName } from '../../../../shared/tasks/tasks.ts';
+import { lossOptions, USUAL_LOSS } from '../../../../../shared/tasks/loss-options.ts';
+import { TASKS, type TaskName, taskName } from '../../../../../shared/tasks/tasks.ts';
+import { ANSWERS } from '../answers.ts';
 
+const lossOf = (task: TaskName, local: unknown, cloud: unknown, options = USUAL_LOSS) =>
+  TASKS[task].judge.lossOf(local, cloud, options);
 const labels = (...names: string[]) => names.map((label, rank) => ({ label, score: 0.9 / (rank + 1) }));
 const found = (label: string, score: number, xmin: number, ymin: number, xmax: number, ymax: number) => ({
   label,
@@ -163,68 +166,26 @@ test('an answer that cannot be read is a disagreement, even with itself', () => 
   assert.equal(lossOf('object-detection', inverted, inverted), 1);
 });
 
-const score = fc.double({ min: 0, max: 1, noNaN: true });
-const edge = fc.double({ min: -1e9, max: 1e9, noNaN: true });
-const box = fc.tuple(edge, edge, edge, edge).map(([x1, y1, x2, y2]) => ({
-  xmin: Math.min(x1, x2),
-  ymin: Math.min(y1, y2),
-  xmax: Math.max(x1, x2),
-  ymax: Math.max(y1, y2),
-}));
-const name = fc.constantFrom('a', 'b', 'c');
-const ANSWERS = {
-  'image-classification': fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
-  'text-classification': fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
-  'object-detection': fc.array(fc.record({ label: name, score, box }), { maxLength: 6 }),
-  'question-answering': fc.record({ answer: fc.string(), score }),
-  'zero-shot-classification': fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
-  'token-classification': fc.array(
-    fc.record({ entity: name, score, word: name, start: fc.nat(9), end: fc.nat(9) }),
-    { maxLength: 6 },
-  ),
-  'fill-mask': fc.array(fc.record({ token_str: fc.string(), score, token: fc.nat(), sequence: name }), {
-    minLength: 1,
-    maxLength: 5,
-  }),
-  'feature-extraction': fc.array(
-    fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1 }),
-    { minLength: 1 },
-  ),
-  translation: fc.record({ translation_text: fc.string() }),
-  summarization: fc.record({ summary_text: fc.string() }),
-  'text-generation': fc.record({ generated_text: fc.string() }),
-  'automatic-speech-recognition': fc.record({ text: fc.string() }),
-  'image-to-text': fc.record({ generated_text: fc.string() }),
-  tensor: fc.oneof(
-    fc.array(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }))),
-    fc.array(
-      fc.record({
-        name,
-        datatype: fc.constant('FP32'),
-        shape: fc.constant([2]),
-        data: fc.array(fc.double({ noNaN: true, noDefaultInfinity: true })),
-      }),
-      { minLength: 1 },
-    ),
-  ),
-} satisfies Record<TaskName, fc.Arbitrary<unknown>>;
+const share = fc.double({ min: 0, max: 1, noNaN: true });
 const options = fc.record({
   topK: fc.integer({ min: 1, max: 5 }),
   iou: fc.double({ min: 0.01, max: 1, noNaN: true }),
-  minScore: score,
+  minScore: share,
   strict: fc.boolean(),
   tolerance: fc.double({ min: 1e-6, max: 1e6, noNaN: true }),
 });
 
 test('an answer that can be read agrees with itself', () => {
   for (const task of taskName.options)
-    fc.assert(fc.property(ANSWERS[task], options, (answer, o) => lossOf(task, answer, answer, o) === 0));
+    fc.assert(
+      fc.property(ANSWERS[task].arbitrary, options, (answer, o) => lossOf(task, answer, answer, o) === 0),
+    );
 });
 
 test('which side is local does not matter to best labels, spans and tensors', () => {
   for (const task of ['image-classification', 'question-answering', 'tensor', 'feature-extraction'] as const)
     fc.assert(
-      fc.property(ANSWERS[task], ANSWERS[task], (one, other) => {
+      fc.property(ANSWERS[task].arbitrary, ANSWERS[task].arbitrary, (one, other) => {
         assert.equal(lossOf(task, one, other), lossOf(task, other, one));
       }),
     );
@@ -232,7 +193,7 @@ test('which side is local does not matter to best labels, spans and tensors', ()
 
 test('any two JSON values have a loss from 0 to 1', () => {
   for (const task of taskName.options) {
-    const answer = fc.oneof(ANSWERS[task] as fc.Arbitrary<unknown>, fc.jsonValue());
+    const answer = fc.oneof(ANSWERS[task].arbitrary, fc.jsonValue());
     fc.assert(
       fc.property(answer, answer, options, (one, other, o) => {
         const loss = lossOf(task, one, other, o);
