@@ -4,7 +4,8 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
-import { ERRORS, toAppError, toErrorBody } from '../shared/runtime/errors.ts';
+import { ERRORS, type ErrorCode, toAppError, toErrorBody } from '../shared/runtime/errors.ts';
+import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
 import type { DescribeOptions } from './import/stage-model.ts';
@@ -34,7 +35,9 @@ export const program = new Command('outrider')
   .description('Small models on devices, big models in the cloud, one answer.')
   .version(VERSION)
   .showHelpAfterError('(add --help for the options)')
-  .exitOverride();
+  .exitOverride()
+  // With --json what is wrong is said once, as JSON (`report`).
+  .configureOutput({ writeErr: (text) => void (isJson() || process.stderr.write(text)) });
 
 program
   .command('up')
@@ -101,6 +104,22 @@ models
 asking(
   program.command('sign-in').description('make a one-time address that signs a browser in to the hub’s page'),
 ).action(late(async () => (await import('./commands/fleet.ts')).signIn));
+program
+  .command('login')
+  .description('keep a hub and a key for this user: commands talk to it when none is named')
+  .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
+  .option(
+    '--key <key>',
+    'a key of the hub (or OUTRIDER_KEY; default: asked for, or a line on standard input)',
+  )
+  .option('--ca <file>', 'PEM of the hub’s authority (or OUTRIDER_CA; default: the system’s)')
+  .option('--json', 'print JSON')
+  .action(late(async () => (await import('./commands/login.ts')).login));
+program
+  .command('logout')
+  .description('forget them')
+  .option('--json', 'print JSON')
+  .action(late(async () => (await import('./commands/login.ts')).logout));
 const devices = program.command('devices').description('devices of the hub');
 asking(devices.command('ls').description('list them')).action(
   late(async () => (await import('./commands/fleet.ts')).listDevices),
@@ -181,9 +200,21 @@ describing(
     return doctorModel(model, { ...options, models: options.models ?? SHIPPED_MODELS });
   });
 
+/** The library that completes brings its own command of this name, and is loaded when that is asked for. */
+const isCompleting = process.argv[2] === 'complete';
+if (!isCompleting)
+  program
+    .command('complete [shell]')
+    .description('print what makes a shell complete commands: bash, zsh, fish or powershell')
+    .addHelpText(
+      'after',
+      '\n  source <(outrider complete bash)      in ~/.bashrc, where outrider is on the PATH; zsh alike\n  outrider complete fish | source       in ~/.config/fish/config.fish',
+    );
+
 /** Runs the command that the arguments of this process name. */
 export async function runCommand(): Promise<void> {
   try {
+    if (isCompleting) (await import('./completion.ts')).addCompletion(program);
     await program.parseAsync();
   } catch (error) {
     process.exitCode = report(error);
@@ -217,7 +248,10 @@ function asking(command: Command): Command {
       '--ca <file>',
       'PEM of the hub’s authority (or OUTRIDER_CA; default: a local hub’s own, and the system’s)',
     )
-    .option('--data <dir>', 'data folder in which a local hub left its key', './data')
+    .option(
+      '--data <dir>',
+      'data folder in which a local hub left its key (default: the hub of outrider login, else ./data)',
+    )
     .option('--json', 'print JSON');
 }
 
@@ -262,20 +296,30 @@ function port(flags: string, description: string, standard: number): Option {
   });
 }
 
+/** Whether the command is to be read by a program. */
+const isJson = (): boolean => process.argv.includes('--json');
+
 function report(error: unknown): number {
-  // Commander has said it already, help and version included.
   if (error instanceof CommanderError) {
-    if (error.code === 'usage') process.stderr.write(`${error.message}\n`);
-    return error.exitCode === 0 ? 0 : 2;
+    if (error.exitCode === 0) return 0;
+    if (isJson()) sayError('USAGE', error.message.replace(/^error: /, ''));
+    // Commander has said the rest already.
+    else if (error.code === 'usage') process.stderr.write(`${error.message}\n`);
+    return 2;
   }
   const known = toAppError(error);
-  const { remedy } = ERRORS[known.code];
-  process.stderr.write(
-    `outrider: ${toErrorBody(known).message} (${known.code})\n${known.message === ERRORS[known.code].meaning ? `${remedy}\n` : ''}`,
-  );
+  sayError(known.code, toErrorBody(known).message);
   if (process.env.OUTRIDER_DEBUG)
     process.stderr.write(
       `${known.stack}\n${known.cause instanceof Error ? known.cause.stack : known.cause}\n`,
     );
   return known.code === 'USAGE' ? 2 : 1;
+}
+
+/** One sentence with its code, and what to do where the sentence does not say it; with `--json` as an object. */
+function sayError(code: ErrorCode, message: string): void {
+  const { meaning, remedy } = ERRORS[code];
+  const text = `outrider: ${message} (${code})${message === meaning ? `\n${remedy}` : ''}`;
+  const json = (): string => jsonForTerminal({ error: { code, message, remedy } });
+  process.stderr.write(`${isJson() ? json() : forTerminal(text)}\n`);
 }

@@ -14,7 +14,9 @@ import {
   httpsStream,
 } from '../shared/runtime/https-fetch.ts';
 import { tryParseJson } from '../shared/runtime/json.ts';
+import { isLoopback } from '../shared/runtime/loopback.ts';
 import type { Trust } from '../shared/runtime/trust.ts';
+import { readLogin } from './login-file.ts';
 
 /** Options of every command that talks to a hub. */
 export interface HubOptions {
@@ -50,16 +52,27 @@ export class HubClient {
     this.#key = key;
   }
 
-  /** `--hub`/`--key`/`--ca`, else OUTRIDER_HUB/_KEY/_CA, else what a hub left in the data folder. @throws FILE_UNREADABLE */
+  /**
+   * `--hub`/`--key`/`--ca`, else OUTRIDER_HUB/_KEY/_CA, else the hub that this user has logged in to, unless `--data` names a folder,
+   * else what a hub left in the data folder. A key that was found goes to the hub that it was found with, and to no other.
+   *
+   * @throws FILE_UNREADABLE, DATA_CORRUPT
+   */
   static async find({ hub, key, data, ca }: HubOptions): Promise<HubClient> {
     const folder = hubFolder(data);
-    const url =
-      hub ?? process.env.OUTRIDER_HUB ?? (await leftAddress(folder))?.url ?? 'http://127.0.0.1:8080';
+    const left = (await leftAddress(folder))?.url ?? 'http://127.0.0.1:8080';
+    const login = data === undefined ? await readLogin() : undefined;
+    const url = hub ?? process.env.OUTRIDER_HUB ?? login?.url ?? left;
+    const isLogin = login !== undefined && isSameHub(login.url, url);
+    const isLeft = isSameHub(left, url);
     const found =
       key ??
       process.env.OUTRIDER_KEY ??
-      (await readFile(join(folder, 'admin.key'), 'utf8').catch(() => undefined))?.trim();
-    return new HubClient(url, found, await trustIn(folder, ca ?? process.env.OUTRIDER_CA));
+      (isLogin ? login.key : isLeft ? await adminKeyIn(folder) : undefined);
+    const caFile = ca ?? process.env.OUTRIDER_CA;
+    if (caFile === undefined && isLogin && login.ca !== undefined)
+      return new HubClient(url, found, { ca: login.ca });
+    return new HubClient(url, found, await trustIn(folder, caFile));
   }
 
   async get<T>(path: string, schema: z.ZodType<T>): Promise<T> {
@@ -268,9 +281,29 @@ async function toError(response: Response, url: string): Promise<AppError> {
   return new AppError('HUB_FAILED', `${url} answered ${response.status}`);
 }
 
+/** The same program, however this machine is called. */
+function isSameHub(one: string, other: string): boolean {
+  if (!URL.canParse(one) || !URL.canParse(other)) return false;
+  const [a, b] = [new URL(one), new URL(other)];
+  return (
+    a.protocol === b.protocol &&
+    a.port === b.port &&
+    (a.hostname === b.hostname || (isLoopback(a.hostname) && isLoopback(b.hostname)))
+  );
+}
+
+const adminKeyIn = async (folder: string): Promise<string | undefined> =>
+  (await readFile(join(folder, 'admin.key'), 'utf8').catch(() => undefined))?.trim();
+
+/** PEM of an authority by its file, else by OUTRIDER_CA's. @throws FILE_UNREADABLE */
+export const readCa = async (
+  file: string | undefined = process.env.OUTRIDER_CA,
+): Promise<string | undefined> => (file === undefined || file === '' ? undefined : readPem(resolve(file)));
+
 /** A local hub's own authority besides the system's: the hub that is asked may be another one. */
 async function trustIn(folder: string, caFile: string | undefined): Promise<Trust> {
-  if (caFile !== undefined && caFile !== '') return { ca: await readPem(resolve(caFile)) };
+  const ca = await readCa(caFile);
+  if (ca !== undefined) return { ca };
   const left = await readFile(join(folder, 'tls', 'ca.pem'), 'utf8').catch(() => undefined);
   return left === undefined ? {} : { ca: [...rootCertificates, left].join('\n') };
 }

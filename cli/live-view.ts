@@ -1,8 +1,10 @@
 /** The Results of an agent as people watch them: a live table on a terminal, plain lines elsewhere, and totals. */
+
 import { createLogUpdate } from 'log-update';
 import { type Answer, isFailure, type Result } from '../shared/contract/result.ts';
 import { topAnswer } from '../shared/page/text.js';
 import { colors } from '../shared/runtime/colors.ts';
+import { forTerminal } from '../shared/runtime/terminal.ts';
 import { table } from './output.ts';
 
 /** Everything that has come, counted once per input. */
@@ -84,10 +86,11 @@ export function plainView(totals: Totals, head: readonly string[]): View {
   return {
     add(result) {
       totals.add(result);
-      process.stdout.write(`${cells(result).join('  ')}\n`);
+      process.stdout.write(`${forTerminal(cells(result).join('  '))}\n`);
     },
     stop(note) {
-      for (const line of [...totals.lines(), ...(note ? [note] : [])]) process.stdout.write(`${line}\n`);
+      for (const line of [...totals.lines(), ...(note ? [note] : [])])
+        process.stdout.write(`${forTerminal(line)}\n`);
     },
   };
 }

@@ -1,6 +1,8 @@
 /** What commands print: a table on a terminal or in a pipe, JSON with `--json`. */
+import { stripVTControlCharacters } from 'node:util';
 import Table from 'cli-table3';
 import { colors } from '../shared/runtime/colors.ts';
+import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 
 const NO_BORDERS = Object.fromEntries(
   [
@@ -22,42 +24,99 @@ const NO_BORDERS = Object.fromEntries(
 );
 
 export interface TableLayout {
+  /** Fixed; else columns are as wide as what is in them, and narrower where the terminal is. */
   readonly colWidths?: readonly number[];
   readonly colAligns?: readonly ('left' | 'right')[];
-  /** What does not fit its column goes on below; cut with … when left out. */
-  readonly wordWrap?: boolean;
 }
 
-/** A borderless table. */
+/** Between two columns. */
+const GAP = 2;
+
+/**
+ * A borderless table. On a terminal that is too narrow for it cells go on below, broken between words; where not even the longest
+ * words have room, each row is a block of lines instead, one for each cell.
+ *
+ * @param columns characters of the terminal; undefined: none, nothing is broken
+ */
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],
-  { colWidths, colAligns, wordWrap }: TableLayout = {},
+  { colWidths, colAligns }: TableLayout = {},
+  columns: number | undefined = terminalColumns(),
 ): string {
+  const fitted = colWidths ? undefined : fit([head, ...rows], columns);
+  if (fitted === 'too narrow') return blocks(head, rows);
+  const widths = colWidths ?? fitted;
   const made = new Table({
     head: head.map((title) => colors.dim(title)),
-    chars: { ...NO_BORDERS, middle: '  ' },
+    chars: { ...NO_BORDERS, middle: ' '.repeat(GAP) },
     style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [], compact: true },
-    ...(wordWrap && { wordWrap, wrapOnWordBoundary: true }),
-    ...(colWidths && { colWidths: [...colWidths] }),
+    ...(fitted && { wordWrap: true, wrapOnWordBoundary: true }),
+    ...(widths && { colWidths: [...widths] }),
     ...(colAligns && { colAligns: [...colAligns] }),
   });
-  made.push(...rows.map((row) => [...row]));
+  made.push(...rows.map((row) => row.map(forTerminal)));
   // The last column's padding is nothing to see.
   return made.toString().replace(/ +$/gm, '');
 }
 
+const terminalColumns = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);
+
+/** @returns the widths of the columns; undefined where everything has room as it is */
+function fit(
+  rows: readonly (readonly string[])[],
+  columns: number | undefined,
+): number[] | 'too narrow' | undefined {
+  const count = rows[0]?.length ?? 0;
+  const widest = (of: (cell: string) => number): number[] =>
+    Array.from({ length: count }, (_, column) => Math.max(0, ...rows.map((row) => of(row[column] ?? ''))));
+  const widths = widest((cell) => Math.max(...cell.split('\n').map(widthOf)));
+  const least = widest((cell) => Math.max(...cell.split(/\s+/).map(widthOf)));
+  const room = (columns ?? Number.POSITIVE_INFINITY) - GAP * (count - 1);
+  const sum = (all: readonly number[]): number => all.reduce((total, one) => total + one, 0);
+  if (sum(widths) <= room) return undefined;
+  if (sum(least) > room) return 'too narrow';
+  while (sum(widths) > room) {
+    // The column that has most to give.
+    const spare = widths.map((width, column) => width - (least[column] ?? 0));
+    const column = spare.indexOf(Math.max(...spare));
+    widths[column] = (widths[column] ?? 0) - 1;
+  }
+  return widths;
+}
+
+/** Characters, without colours. */
+const widthOf = (text: string): number => [...stripVTControlCharacters(text)].length;
+
+function blocks(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const wide = Math.max(...head.map(widthOf));
+  const line = (title: string, cell: string): string =>
+    `${colors.dim(title)}${' '.repeat(wide - widthOf(title) + GAP)}${forTerminal(cell)}`;
+  return rows
+    .map((row) => head.flatMap((title, i) => (row[i] ? [line(title, row[i])] : [])).join('\n'))
+    .join('\n\n');
+}
+
 /** Prints the value as JSON, or as people want it. */
 export function print(json: boolean | undefined, value: unknown, text: () => string): void {
-  process.stdout.write(json ? `${JSON.stringify(value, null, 2)}\n` : `${text()}\n`);
+  process.stdout.write(json ? `${jsonForTerminal(value, 2)}\n` : `${forTerminal(text())}\n`);
 }
+
+/** A line for people beside what is printed: progress, a warning. */
+export const note = (text: string): void => void process.stderr.write(`${forTerminal(text)}\n`);
 
 /** `5.1 MB`. */
 export function bytesText(bytes: number): string {
-  if (bytes < 1e3) return `${bytes} B`;
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(1)} kB`;
-  return `${(bytes / 1e6).toFixed(1)} MB`;
+  // 999,960 would read 1000.0 kB.
+  const [unit, size] = BYTE_UNITS.find(([, of]) => bytes >= 0.99995 * of) ?? ['B', 1];
+  return size === 1 ? `${bytes} B` : `${(bytes / size).toFixed(1)} ${unit}`;
 }
+
+const BYTE_UNITS: readonly (readonly [string, number])[] = [
+  ['GB', 1e9],
+  ['MB', 1e6],
+  ['kB', 1e3],
+];
 
 /** `3 s ago`. */
 export function agoText(atMs: number | null, nowAtMs: number): string {

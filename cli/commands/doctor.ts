@@ -22,8 +22,6 @@ export interface DoctorOptions extends HubOptions, AgentOptions {
 /** The models that ship with Outrider. */
 export const SHIPPED_MODELS = fileURLToPath(new URL('models', ROOT));
 const MQTT_PORT = 1883;
-/** In columns; the last one gets the rest of a terminal's width. */
-const COLUMNS = { about: 24, level: 6, found: 50 };
 
 /** Sets the exit code to 1 where something fails. @param selfTest undefined: a model only has to load */
 export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promise<void> {
@@ -71,10 +69,7 @@ export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promi
 
 function lines(findings: readonly Finding[]): string {
   const rows = findings.map(({ about, level, found, todo }) => [about, shown(level), found, todo ?? '']);
-  const used = COLUMNS.about + COLUMNS.level + COLUMNS.found + 8;
-  const todo = Math.max(30, (process.stdout.columns ?? 140) - used);
-  const layout = { colWidths: [COLUMNS.about, COLUMNS.level, COLUMNS.found, todo], wordWrap: true };
-  return table(['what', '', 'found', 'what to do'], rows, process.stdout.isTTY ? layout : {});
+  return table(['what', '', 'found', 'what to do'], rows);
 }
 
 const shown = (level: Finding['level']): string =>

@@ -16,7 +16,7 @@ import { deviceId, modelName, modelVersion } from '../../shared/contract/names.t
 import { readJson, writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
-import { agoText, bytesText, print, table } from '../output.ts';
+import { agoText, bytesText, note, print, table } from '../output.ts';
 import { updateText, versionText } from '../update-text.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
@@ -77,12 +77,24 @@ export async function enrollDevice(id: string | undefined, options: EnrollComman
     throw new AppError('USAGE', `“${id}” is no device id: ${checked.error.issues[0]?.message}`);
   const hub = await HubClient.find(options);
   if (options.to !== undefined) return enrollInto(hub, id, { ...options, to: options.to });
+  if (id !== undefined) await warnOfDouble(hub, id);
   const made = await createToken(hub, id);
   print(options.json, made, () =>
     [
       `Token (one use, until ${new Date(made.expiresAtMs).toISOString()}): ${made.token}`,
-      `On the device: OUTRIDER_ENROLL_TOKEN=${made.token} npx outrider agent --hub ${hub.url}${id === undefined ? '' : ` --device ${id}`}`,
+      // By its path: where it is not installed, npx would fetch a stranger's package of that name.
+      `On the device, in its folder of Outrider: OUTRIDER_ENROLL_TOKEN=${made.token} node bin/outrider.mjs agent --hub ${hub.url}${id === undefined ? '' : ` --device ${id}`}`,
     ].join('\n'),
+  );
+}
+
+/** Whoever uses a token for a known id takes its place. */
+async function warnOfDouble(hub: HubClient, id: string): Promise<void> {
+  const known = await hub.getAll('/api/v1/devices', deviceList, 'devices');
+  const device = known.find((one) => one.id === id);
+  if (!device) return;
+  note(
+    `${id} is enrolled already${device.online ? ', and online now' : ''}: whoever uses this token takes its place, and the program that has it now is turned away.`,
   );
 }
 

@@ -1,9 +1,11 @@
 /** Watches devices take a version, and says what they say. */
+
 import { createLogUpdate } from 'log-update';
 import { type DeviceRecord, deviceList } from '../../shared/contract/admin.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { forTerminal } from '../../shared/runtime/terminal.ts';
 import type { HubClient } from '../hub-client.ts';
 import { progressText, versionText } from '../update-text.ts';
 
@@ -63,7 +65,7 @@ function lineByLine(): Show {
   };
 }
 
-const say = (line: string): void => void process.stdout.write(`${line}\n`);
+const say = (line: string): void => void process.stdout.write(`${forTerminal(line)}\n`);
 
 const uses = ({ reported }: DeviceRecord, name: string): boolean =>
   reported?.pipelines.some(({ edge, edgeModel }) => (edgeModel ?? edge?.name) === name) === true;

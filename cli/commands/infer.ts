@@ -1,12 +1,14 @@
 /** `outrider infer <model> <input>`: asks the hub for one answer; a text that is being generated is printed as it comes. */
+
 import { readFile, stat } from 'node:fs/promises';
 import { z } from 'zod';
 import { modelList } from '../../shared/contract/admin.ts';
 import { modelName } from '../../shared/contract/names.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
+import { forTerminal } from '../../shared/runtime/terminal.ts';
 import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
-import { answerText, printable } from '../answer-text.ts';
+import { answerText } from '../answer-text.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { print } from '../output.ts';
 
@@ -40,7 +42,7 @@ export async function infer(model: string, input: string, options: InferOptions)
   if (TASKS[task].streams && options.json !== true && process.stdout.isTTY) {
     const { inputs } = await documentOf(task, input, options);
     const tokens = hub.generate(model, { inputs, ...(parameters && { parameters }), stream: true });
-    for await (const text of tokens) process.stdout.write(printable(text));
+    for await (const text of tokens) process.stdout.write(forTerminal(text));
     process.stdout.write('\n');
     return;
   }

@@ -25,7 +25,7 @@ import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { HubClient, type HubOptions, modelPath } from '../hub-client.ts';
 import { cardText } from '../import/model-card.ts';
 import { type DescribeOptions, stageModel } from '../import/stage-model.ts';
-import { bytesText, print, table } from '../output.ts';
+import { bytesText, note, print, table } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
 import { versionText } from '../update-text.ts';
 import { followUpdate } from './follow-update.ts';
@@ -72,8 +72,7 @@ export async function pushModel(path: string, options: PushOptions): Promise<voi
   const stage = await mkdtemp(join(tmpdir(), 'outrider-push-'));
   try {
     const { imported, card } = await stageModel(path, stage, { ...options, isShown: options.json !== true });
-    if (!options.json)
-      process.stderr.write(`${cardText({ ...card, folder: path })}\n${imported.notes.join('\n')}\n\n`);
+    if (!options.json) note(`${cardText({ ...card, folder: path })}\n${imported.notes.join('\n')}\n`);
     await pushFolder(stage, options);
   } finally {
     await rm(stage, { recursive: true, force: true });

@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import { AppError, ERROR_CODES, isAppError, toAppError, toErrorBody } from './errors.ts';
+import { forTerminal } from './terminal.ts';
 
 /** What a child says to the program that started it. */
 export const childMessage = z.discriminatedUnion('type', [
@@ -50,7 +51,7 @@ function reportFatal(error: unknown): void {
   const known = toAppError(error);
   const body = isChild() ? { code: known.code, message: known.message } : toErrorBody(known);
   if (isChild()) tellParent({ type: 'failed', ...body });
-  else process.stderr.write(`outrider: ${known.message} (${known.code})\n`);
+  else process.stderr.write(`${forTerminal(`outrider: ${known.message} (${known.code})`)}\n`);
 }
 
 /**
