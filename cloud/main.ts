@@ -18,6 +18,8 @@ import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { Supervisor } from '../shared/runtime/supervisor.ts';
 import { createHubApi } from './api/api.ts';
 import { SignIns } from './api/frame/sign-in.ts';
+import { ADMITS_EVERY_KEY } from './asking/admission.ts';
+import { HttpAsking } from './asking/asking.ts';
 import { Board } from './board/board.ts';
 import { ThumbnailMaker } from './board/thumbnails.ts';
 import { DynsecAccess, type DynsecAccessOptions } from './broker/dynsec.ts';
@@ -129,8 +131,9 @@ async function run(
     devices: registry.devices,
     models: registry.models,
     isLoaded,
-    inferencer: batcher,
-    usage,
+    asking: new HttpAsking({
+      ...{ admission: ADMITS_EVERY_KEY, models: registry.models, inferencer: batcher, usage, clock },
+    }),
     desired: registry.desired,
     pins: registry.pins,
     publisher,

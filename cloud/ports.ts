@@ -27,6 +27,7 @@ import type { ModelRef } from '../shared/contract/names.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type { OnToken, Runner } from '../shared/inference/runner/runner.ts';
 import type { ModelSpec } from '../shared/release/folder/model-spec.ts';
+import type { ErrorCode } from '../shared/runtime/errors.ts';
 import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
 
 /** A request that has been decoded and admitted, from whichever face. */
@@ -140,6 +141,51 @@ export interface UsageLedger {
 export interface KeyHolder {
   readonly id: string;
   readonly scopes: readonly KeyScope[];
+}
+
+/** A question over HTTP, decoded and checked by the face that it came by. */
+export interface Question {
+  readonly who: KeyHolder;
+  /** Of the HTTP request; the ledger names an element after the first `{requestId}.{index}`. */
+  readonly requestId: string;
+  readonly model: string;
+  /** The elements, 1 to 64: each runs by itself and joins a batch of its shape. */
+  readonly inputs: readonly TaskInput[];
+  /** When the request came, on the monotonic clock: its deadline and expiry count from here. */
+  readonly arrivedMonoMs: number;
+  /** When it is given up, after its arrival, in milliseconds. */
+  readonly expiresMs: number;
+  /** Aborted: nobody waits any more. Ends what generates; what takes milliseconds runs on. */
+  readonly signal?: AbortSignal;
+  /** Wants each token of a generation as it comes; of a question with one element. */
+  readonly onToken?: OnToken;
+}
+
+/** The one way in for questions over HTTP: admits, asks, waits for all, counts. */
+export interface Asking {
+  /**
+   * @returns a reply for each element, in their order
+   * @throws MODEL_UNKNOWN, the refusal of `KeyAdmission`, and what the inferencer throws for the first element that failed; by then
+   * all have ended, and those that were answered are counted
+   */
+  ask(question: Question): Promise<InferenceReply[]>;
+}
+
+/** Why a key may not ask now. */
+interface KeyRefusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** When it had better ask again; undefined: nobody can say. */
+  readonly retryAfterMs?: number;
+}
+
+/** Quotas of keys. Asked once for each question, before it costs anything; async, for counts that another process keeps. */
+export interface KeyAdmission {
+  /** @returns why it is turned away; undefined when it may go on */
+  refuses(
+    who: KeyHolder,
+    asked: { readonly model: ModelRef; readonly elements: number; readonly inputBytes: number },
+  ): Promise<KeyRefusal | undefined>;
 }
 
 /** The keys of the HTTP API. */

@@ -15,13 +15,13 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { isWildcard } from '../../shared/runtime/loopback.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type {
+  Asking,
   BlobShelf,
   DesiredBook,
   DeviceAdmin,
   DeviceCredentials,
   EventStream,
   HubAuthority,
-  Inferencer,
   KeyBook,
   ModelCatalog,
   ModelShelf,
@@ -30,7 +30,6 @@ import type {
   Publisher,
   ResultBoard,
   SignedUpdates,
-  UsageLedger,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
 import { createDeviceApi } from './device/self.ts';
@@ -64,10 +63,9 @@ export interface HubApiOptions {
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin & DeviceCredentials;
   readonly models: ModelShelf & ModelCatalog & ModelSignatures;
-  readonly inferencer: Inferencer;
+  readonly asking: Asking;
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;
-  readonly usage: UsageLedger;
   readonly desired: DesiredBook;
   readonly pins: PinBook;
   readonly publisher: Publisher;
