@@ -35,15 +35,9 @@ import { createAdminApi } from './admin/admin.ts';
 import { createDeviceApi } from './device/self.ts';
 import { createUpdateApi } from './device/updates.ts';
 import { BodyReader } from './frame/body.ts';
-import { type Api, patternOf, routesIn } from './frame/endpoint.ts';
-import {
-  COOKIE,
-  type HubEnv,
-  huggingFaceError,
-  openInferenceError,
-  problem,
-  type Welcome,
-} from './frame/face.ts';
+import { type Api, errorsAt, type Face, faceAt, patternOf, routesIn } from './frame/endpoint.ts';
+import { COOKIE, type HubEnv, type Welcome } from './frame/face.ts';
+import { failureResponse } from './frame/failures.ts';
 import { createGuards } from './frame/guards.ts';
 import { RateBound } from './frame/rate-bound.ts';
 import type { SignIns } from './frame/sign-in.ts';
@@ -104,12 +98,15 @@ export function createHubApi(options: HubApiOptions): Api {
   app.get('/', (c) => c.html(signIns.isSession(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
   app.route('/', createHealthApi(options.ready));
   mountPages(app, shared);
-  app.route('/api/v1/devices/self', createDeviceApi({ ...shared, attempts: new RateBound(clock) }));
-  app.route('/api/v1', createAdminApi({ ...shared, enrollments: new RateBound(clock) }));
-  app.route('/tuf', createUpdateApi(shared));
-  app.route('/hf', createHuggingFaceApi({ ...shared, catalog: models }));
-  app.route('/v2', createOpenInferenceApi(shared));
-  answerFailures(app, options.logger);
+  const faces = [
+    faceAt('/api/v1/devices/self', createDeviceApi({ ...shared, attempts: new RateBound(clock) })),
+    faceAt('/api/v1', createAdminApi({ ...shared, enrollments: new RateBound(clock) })),
+    faceAt('/tuf', createUpdateApi(shared)),
+    faceAt('/hf', createHuggingFaceApi({ ...shared, catalog: models })),
+    faceAt('/v2', createOpenInferenceApi(shared)),
+  ];
+  for (const { base, api } of faces) app.route(base, api);
+  answerFailures(app, faces, options.logger);
   return app;
 }
 
@@ -140,13 +137,11 @@ function frame(app: Api, { metrics }: HubApiOptions): void {
   app.use((c, next) => (c.req.path === '/docs' ? docsHeaders : pageHeaders)(c, next));
 }
 
-/** Each part of the API has its shape of failures; an address that is there says which methods it takes. */
-function answerFailures(app: Api, logger: Logger): void {
+/** Failures in the shape of the face that was asked; an address that is there says which methods it takes. */
+function answerFailures(app: Api, faces: readonly Face[], logger: Logger): void {
   const methods = methodsByPattern(app);
-  const fail = (c: Context<HubEnv>, error: AppError): Response => {
-    if (c.req.path.startsWith('/hf/')) return huggingFaceError(c, error);
-    return /^\/v2(\/|$)/.test(c.req.path) ? openInferenceError(c, error) : problem(c, error);
-  };
+  const fail = (c: Context<HubEnv>, error: AppError): Response =>
+    failureResponse(c, errorsAt(c.req.path, faces), error);
   app.notFound((c) => {
     const allowed = methods.filter(({ pattern }) => pattern.test(c.req.path)).flatMap((one) => one.methods);
     if (allowed.length === 0) return fail(c, new AppError('NOT_FOUND'));

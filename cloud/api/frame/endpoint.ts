@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { deviceId, digest, modelName } from '../../../shared/contract/names.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { HubEnv } from './face.ts';
+import type { ErrorShape } from './failures.ts';
 import type { Guard } from './guards.ts';
 import { pageQuery } from './paging.ts';
 
@@ -16,9 +17,6 @@ export type Api = OpenAPIHono<HubEnv>;
 
 /** A body by its media type: the schema of a JSON one, or how bytes look. */
 export type Content = Readonly<Record<string, z.ZodType>>;
-
-/** Which shape a failure has here. */
-export type ErrorShape = 'problem' | 'hugging-face' | 'open-inference';
 
 export interface Operation {
   readonly method: 'get' | 'head' | 'post' | 'put' | 'patch' | 'delete';
@@ -34,6 +32,7 @@ export interface Operation {
   readonly body?: Content;
   /** Status -> what it means, and with which body. */
   readonly responses: Readonly<Record<number, string | { readonly what: string; readonly content: Content }>>;
+  /** The shape of its failures; `problem`, when left out. */
   readonly errors?: ErrorShape;
 }
 
@@ -56,6 +55,28 @@ export function routesIn(app: Api): DescribedRoute[] {
   return app.openAPIRegistry.definitions.flatMap((one) =>
     one.type === 'route' && 'operation' in one.route ? [one.route as DescribedRoute] : [],
   );
+}
+
+/** A part of the API below an address of its own. What is unknown there fails in the shape of its operations. */
+export interface Face {
+  /** `/hf` */
+  readonly base: string;
+  readonly api: Api;
+  readonly errors: ErrorShape;
+}
+
+/** @throws INVARIANT_BROKEN where its operations do not agree on one shape */
+export function faceAt(base: string, api: Api): Face {
+  const [errors = 'problem', ...others] = new Set(
+    routesIn(api).map(({ operation }) => operation.errors ?? 'problem'),
+  );
+  if (others.length > 0) throw new AppError('INVARIANT_BROKEN', `${base} fails in more than one shape`);
+  return { base, api, errors };
+}
+
+/** The shape of a failure at this path, whether there is an operation or not. */
+export function errorsAt(path: string, faces: readonly Face[]): ErrorShape {
+  return faces.find(({ base }) => path === base || path.startsWith(`${base}/`))?.errors ?? 'problem';
 }
 
 /** Puts an operation at its address, in all the ways that a model's name can be written. */

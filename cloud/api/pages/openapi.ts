@@ -10,19 +10,12 @@ import {
   deviceRecord,
   hubEvent,
   modelRecord,
-  problem,
   publishedVersion,
 } from '../../../shared/contract/admin.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
-import {
-  type Api,
-  type Content,
-  type DescribedRoute,
-  type ErrorShape,
-  type Operation,
-  routesIn,
-} from '../frame/endpoint.ts';
+import { type Api, type Content, type DescribedRoute, type Operation, routesIn } from '../frame/endpoint.ts';
 import { COOKIE } from '../frame/face.ts';
+import { ERROR_SHAPES } from '../frame/failures.ts';
 import { pageQuery } from '../frame/paging.ts';
 
 type Json = Record<string, unknown>;
@@ -38,15 +31,9 @@ const NAMED = {
   Key: createdKey,
   BoardEntry: boardEntry,
   HubEvent: hubEvent,
-  Problem: problem,
-  HuggingFaceError: z.object({ error: z.string(), code: z.string(), requestId: z.string() }),
-  OpenInferenceError: z.object({ error: z.string() }),
-};
-
-const ERROR_CONTENT: Readonly<Record<ErrorShape, Content>> = {
-  problem: { 'application/problem+json': NAMED.Problem },
-  'hugging-face': { 'application/json': NAMED.HuggingFaceError },
-  'open-inference': { 'application/json': NAMED.OpenInferenceError },
+  Problem: ERROR_SHAPES.problem.schema,
+  HuggingFaceError: ERROR_SHAPES['hugging-face'].schema,
+  OpenInferenceError: ERROR_SHAPES['open-inference'].schema,
 };
 
 export function describeApi(app: Api): OpenApiDocument {
@@ -91,6 +78,7 @@ const SCHEMA = { io: 'input', unrepresentable: 'any', target: 'draft-2020-12' } 
 
 function detailsOf({ method, path, operation }: DescribedRoute): RouteConfig {
   const { tag, summary, guard, errors = 'problem', responses } = operation;
+  const { contentType, schema } = ERROR_SHAPES[errors];
   return {
     method,
     path,
@@ -108,7 +96,7 @@ function detailsOf({ method, path, operation }: DescribedRoute): RouteConfig {
             : { description: one.what, content: contentOf(one.content) },
         ]),
       ),
-      default: { description: 'A failure', content: contentOf(ERROR_CONTENT[errors]) },
+      default: { description: 'A failure', content: contentOf({ [contentType]: schema }) },
     },
   };
 }
