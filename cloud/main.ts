@@ -24,7 +24,7 @@ import { Board } from './board/board.ts';
 import { ThumbnailMaker } from './board/thumbnails.ts';
 import { DynsecAccess, type DynsecAccessOptions } from './broker/dynsec.ts';
 import { brokerFolder, HUB_HELP, type HubConfig, loadConfig } from './config.ts';
-import type { LocalEngine } from './engine/local-engine.ts';
+import type { LocalRunnerPool } from './engine/runner-pool.ts';
 import { DeviceNews } from './events/device-news.ts';
 import { EventFeed } from './events/event-feed.ts';
 import type { HubLink } from './link/link.ts';
@@ -90,7 +90,7 @@ async function run(
   const mqttUrl = config.mqtt.url ?? broker?.url ?? '';
   const board = new Board({
     devices: registry.devices,
-    thumbnails: new ThumbnailMaker({ lease: (model) => answering.engine.lease(model), logger }),
+    thumbnails: new ThumbnailMaker({ lease: (model) => answering.pool.lease(model), logger }),
     events,
   });
   const answering: Answering = await startAnswering(
@@ -112,10 +112,10 @@ async function run(
       logger,
       metrics,
     },
-    (engine, link) => bookOf({ registry, board, news, engine, link }),
+    (pool, link) => bookOf({ registry, board, news, pool, link }),
   );
-  const { engine, batcher, usage, link } = answering;
-  isLoaded = (name) => engine.loaded(name);
+  const { pool, inferencer, usage, link } = answering;
+  isLoaded = (name) => pool.loaded(name);
   tellDevices = () => {
     for (const { id } of registry.devices.list()) {
       const wanted = registry.desired.of(id);
@@ -123,7 +123,7 @@ async function run(
     }
   };
   // Devices that will ask soon should not wait for their models to load.
-  void engine.preload(cloudModelsOf(registry.devices.list().map((device) => device.reported)));
+  void pool.preload(cloudModelsOf(registry.devices.list().map((device) => device.reported)));
 
   const signIns = new SignIns(clock);
   const app = createHubApi({
@@ -132,7 +132,7 @@ async function run(
     models: registry.models,
     isLoaded,
     asking: new HttpAsking({
-      ...{ admission: ADMITS_EVERY_KEY, models: registry.models, inferencer: batcher, usage, clock },
+      ...{ admission: ADMITS_EVERY_KEY, models: registry.models, inferencer, usage, clock },
     }),
     desired: registry.desired,
     pins: registry.pins,
@@ -189,10 +189,10 @@ function bookOf(parts: {
   readonly registry: Registry;
   readonly board: Board;
   readonly news: DeviceNews;
-  readonly engine: LocalEngine;
+  readonly pool: LocalRunnerPool;
   readonly link: () => HubLink;
 }): DeviceBook {
-  const { board, news, engine, link } = parts;
+  const { board, news, pool, link } = parts;
   const { devices, desired } = parts.registry;
   return {
     isActive: (id) => devices.isActive(id),
@@ -209,7 +209,7 @@ function bookOf(parts: {
     reported(id, state) {
       devices.reported(id, state);
       news.changed(id);
-      void engine.preload(cloudModelsOf([state]));
+      void pool.preload(cloudModelsOf([state]));
       const wanted = desired.of(id);
       if (wanted) link().want(id, wanted);
     },

@@ -68,8 +68,8 @@ export interface ModelSignatures {
   signature(name: string): Promise<ModelSpec['signature']>;
 }
 
-/** What runs batches: local runners, or another server behind an adapter. */
-export interface Engine {
+/** Loaded models to borrow, each in a runner. What runs a whole task elsewhere is another `Inferencer`; a graph elsewhere, another `Session`. */
+export interface RunnerPool {
   /**
    * Borrows a loaded model; loads it first where needed. Every lease must be released.
    *
@@ -264,7 +264,7 @@ export interface BrokerAccess {
   sync(wanted: () => ReadonlySet<string>): Promise<string[]>;
 }
 
-/** The models as people see them; whether one is loaded, the engine knows. */
+/** The models as people see them; whether one is loaded, the pool of runners knows. */
 export interface ModelShelf {
   /** By name. */
   list(): Omit<ModelRecord, 'loaded'>[];

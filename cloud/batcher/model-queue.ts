@@ -18,11 +18,11 @@
 import type { CallControl, Outcome, Prepared } from '../../shared/inference/runner/runner.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
-import type { Engine, InferenceReply, InferenceRequest, ModelLease } from '../ports.ts';
+import type { InferenceReply, InferenceRequest, ModelLease, RunnerPool } from '../ports.ts';
 import { DeadlineLine } from './deadline-line.ts';
 
 export interface QueueOptions {
-  readonly engine: Engine;
+  readonly pool: RunnerPool;
   readonly clock: Clock;
   /** Upper bound; a model may allow less. */
   readonly maxBatchSize: number;
@@ -147,7 +147,7 @@ export class ModelQueue {
   #open(): void {
     if (this.#isOpening) return;
     this.#isOpening = true;
-    void this.#options.engine
+    void this.#options.pool
       .lease(this.#model)
       .then(
         (lease) => {

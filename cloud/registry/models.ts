@@ -16,7 +16,7 @@ import type { ModelCatalog, ModelShelf, ModelSignatures } from '../ports.ts';
 import { type Database, own } from './database.ts';
 import type { HubData, StoredDeployment, StoredVersion } from './records.ts';
 
-/** A model as people see it; whether one is loaded, the engine knows. */
+/** A model as people see it; whether one is loaded, the pool of runners knows. */
 export type ShelvedModel = Omit<ModelRecord, 'loaded'>;
 
 export interface ModelRegistryOptions {
