@@ -13,14 +13,15 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog, ModelShelf, ModelSignatures } from '../ports.ts';
-import { type Database, own } from './database.ts';
 import type { HubData, StoredDeployment, StoredVersion } from './records.ts';
+import { own, type Store } from './store.ts';
+import type { ModelChoice } from './wanted-version.ts';
 
 /** A model as people see it; whether one is loaded, the pool of runners knows. */
 export type ShelvedModel = Omit<ModelRecord, 'loaded'>;
 
 export interface ModelRegistryOptions {
-  readonly database: Database;
+  readonly store: Store;
   readonly clock: Clock;
   /** Holds `{name}/{version}`: the hub's own copies. */
   readonly folder: string;
@@ -36,13 +37,13 @@ export type VersionFacts = Partial<Pick<StoredVersion, 'picture' | 'files' | 'te
 
 export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures {
   readonly #o: ModelRegistryOptions;
-  readonly #database: Database;
+  readonly #store: Store;
   /** `name digest` -> the folder that has been checked since the start: what is only remembered may be gone. */
   readonly #present = new Map<string, string>();
 
   constructor(options: ModelRegistryOptions) {
     this.#o = options;
-    this.#database = options.database;
+    this.#store = options.store;
   }
 
   /**
@@ -56,7 +57,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     const { name, task } = spec;
     if (name === '__proto__') throw new AppError('MODEL_INVALID', 'this model name is reserved');
     let isChanged = false;
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const versions = own(data.models, name) ?? [];
       const known = versions.find((one) => one.digest === digest);
       // What a version has been found to be stays: only where it lies, and what was not known, is new.
@@ -83,7 +84,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
 
   /** What a version consists of, where only its folder was known. @throws DISK_FULL */
   addFiles({ name, version }: ModelRef, files: readonly VersionFile[]): Promise<void> {
-    return this.#database.change((data) =>
+    return this.#store.change((data) =>
       withVersions(
         data,
         name,
@@ -94,18 +95,18 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
 
   /** The version with this digest, if it is recorded. */
   find(name: string, digest: string): ModelRef | undefined {
-    const version = versionsOf(this.#database.data, name).find((one) => one.digest === digest)?.version;
+    const version = versionsOf(this.#store.data, name).find((one) => one.digest === digest)?.version;
     return version === undefined ? undefined : { name, version, digest };
   }
 
   /** What is recorded of it; undefined when nothing is. */
   stored({ name, version }: Pick<ModelRef, 'name' | 'version'>): StoredVersion | undefined {
-    return versionsOf(this.#database.data, name).find((one) => one.version === version);
+    return versionsOf(this.#store.data, name).find((one) => one.version === version);
   }
 
   /** Every version that is recorded, whether it is there or not. */
   all(): ModelRef[] {
-    return Object.entries(this.#database.data.models).flatMap(([name, versions]) =>
+    return Object.entries(this.#store.data.models).flatMap(([name, versions]) =>
       versions.map(({ version, digest }) => ({ name, version, digest })),
     );
   }
@@ -132,7 +133,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
    */
   async published({ name, version }: ModelRef): Promise<boolean> {
     let isChanged = false;
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const versions = versionsOf(data, name);
       const found = versions.find((one) => one.version === version);
       if (!found) throw new AppError('INVARIANT_BROKEN', `version ${version} of ${name} is not recorded`);
@@ -151,7 +152,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
       };
     });
     if (isChanged) this.#changed(name);
-    return this.#deploymentOf(this.#database.data, name).deployed === version;
+    return this.#deploymentOf(this.#store.data, name).deployed === version;
   }
 
   async change(
@@ -160,7 +161,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     isExpected: (now: ShelvedModel) => boolean,
   ): Promise<void> {
     let isChanged = false;
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const now = this.#describe(data, name);
       if (!now) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
       if (!isExpected(now)) throw new AppError('PRECONDITION_FAILED');
@@ -175,12 +176,10 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     if (isChanged) this.#changed(name);
   }
 
-  /** The version that devices are told to run, or this one instead; undefined when there is none that they may take. */
-  deployed(name: string, instead?: string): ModelRef | undefined {
-    const { data } = this.#database;
-    const version = instead ?? this.#deploymentOf(data, name).deployed;
-    const found = versionsOf(data, name).find((one) => one.version === version && one.published);
-    return found && { name, version: found.version, digest: found.digest };
+  /** What decides which version of it a device should run. */
+  choiceOf(name: string): ModelChoice {
+    const { data } = this.#store;
+    return { name, deployment: this.#deploymentOf(data, name), versions: versionsOf(data, name) };
   }
 
   resolve(name: string): {
@@ -189,7 +188,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     task: TaskName;
     picture: PictureNeed | null;
   } {
-    const newest = this.#presentVersions(this.#database.data, name).findLast(({ test }) => test !== 'forced');
+    const newest = this.#presentVersions(this.#store.data, name).findLast(({ test }) => test !== 'forced');
     const folder = newest && this.#present.get(`${name} ${newest.digest}`);
     if (folder === undefined) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
     const { version, digest, task, picture } = newest as StoredVersion;
@@ -201,7 +200,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
   }
 
   list(): ShelvedModel[] {
-    const { data } = this.#database;
+    const { data } = this.#store;
     return Object.keys(data.models)
       .sort()
       .flatMap((name) => this.#describe(data, name) ?? []);
@@ -238,7 +237,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
   }
 
   #tell(name: string): void {
-    const model = this.#describe(this.#database.data, name);
+    const model = this.#describe(this.#store.data, name);
     if (model) this.#o.onModelChange(model);
   }
 }
