@@ -88,10 +88,6 @@ export class Batcher implements Inferencer {
     }
   }
 
-  start(): void {
-    // Works from the first request on.
-  }
-
   /** Takes nothing more, lets what is here finish for `graceMs`, then rejects what has not begun. */
   async stop(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
     this.#stopping.abort();

@@ -64,10 +64,6 @@ export class LocalRunnerPool implements RunnerPool {
     this.#options = options;
   }
 
-  start(): void {
-    // Models are loaded when asked for, or by `preload`.
-  }
-
   /** Ends every runner; those in use get `graceMs` to finish. */
   async stop(graceMs?: number): Promise<void> {
     this.#stopping.abort(new AppError('STOPPING'));

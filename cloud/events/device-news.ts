@@ -23,10 +23,6 @@ export class DeviceNews implements Part {
     this.#clock = parts.clock;
   }
 
-  start(): void {
-    // There is nothing to tell yet.
-  }
-
   stop(): void {
     this.#cancel?.();
   }
