@@ -14,18 +14,21 @@ import type {
   ModelChange,
   ModelRecord,
   PublishedVersion,
+  VersionFile,
   VersionRequest,
 } from '../shared/contract/admin.ts';
 import type {
   Desired,
   DevicePresence,
   EnrollRequest,
+  PictureNeed,
   Reported,
   Telemetry,
 } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type { OnToken, Runner } from '../shared/inference/runner/runner.ts';
+import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../shared/release/folder/model-spec.ts';
 import type { ErrorCode } from '../shared/runtime/errors.ts';
 import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
@@ -311,7 +314,54 @@ export interface BlobShelf {
   path(sha256: string): string;
 }
 
-/** Publishes versions: numbers them, tests them, signs them. */
+/** What is known of a version beside its folder. */
+export interface VersionFacts {
+  readonly picture?: PictureNeed | null;
+  /** Its content, as blobs. */
+  readonly files?: VersionFile[];
+  /** How this hub has rehearsed it. */
+  readonly test?: 'golden' | 'smoke' | 'forced' | null;
+}
+
+/** The versions that are recorded, as what publishes them sees them. */
+export interface VersionBook {
+  /**
+   * Takes a checked folder in: a known digest keeps its number, an unknown one gets the next. With `files` it is to be run from the
+   * hub's own copy, and is there only once `shelved` says so.
+   *
+   * @throws MODEL_INVALID (the name), DISK_FULL
+   */
+  takeIn(folder: ModelFolder, facts?: VersionFacts): Promise<ModelRef>;
+  /** What a version consists of, where only its folder was known. @throws DISK_FULL */
+  addFiles(ref: ModelRef, files: readonly VersionFile[]): Promise<void>;
+  /** The version with this digest, if it is recorded. */
+  find(name: string, digest: string): ModelRef | undefined;
+  /** What is recorded of it; undefined when nothing is. */
+  stored(ref: ModelRef):
+    | {
+        readonly task: TaskName;
+        /** None: only its folder is known. */
+        readonly files: VersionFile[];
+        /** Whether the signed metadata lists it. */
+        readonly published: boolean;
+      }
+    | undefined;
+  /** Every version that is recorded, whether it is there or not. */
+  all(): ModelRef[];
+  /** Where the hub's own copy is, or would be. */
+  folderOf(ref: ModelRef): string;
+  /** Its own copy is there: it can be run, and people see it, whether it is listed or not. */
+  shelved(ref: ModelRef): void;
+  /**
+   * The signed metadata lists it: it may be deployed now, and is where the policy says so. A first version is deployed in any case,
+   * there is nothing that it could break.
+   *
+   * @returns whether it is what devices are told to run
+   */
+  published(ref: ModelRef): Promise<boolean>;
+}
+
+/** Publishes versions: numbers them, rehearses them, signs them. */
 export interface Publisher {
   /**
    * Listed in signed metadata when it returns, and deployed where the model's policy is `auto`; where this hub does not hold the key

@@ -12,7 +12,7 @@ import type { ModelSpec } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
-import type { ModelCatalog, ModelShelf, ModelSignatures } from '../ports.ts';
+import type { ModelCatalog, ModelShelf, ModelSignatures, VersionBook, VersionFacts } from '../ports.ts';
 import type { HubData, StoredDeployment, StoredVersion } from './records.ts';
 import { own, type Store } from './store.ts';
 import type { ModelChoice } from './wanted-version.ts';
@@ -32,10 +32,7 @@ export interface ModelRegistryOptions {
   readonly onModelChange: (model: ShelvedModel) => void;
 }
 
-/** What is known of a version beside its folder. */
-export type VersionFacts = Partial<Pick<StoredVersion, 'picture' | 'files' | 'test'>>;
-
-export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures {
+export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures, VersionBook {
   readonly #o: ModelRegistryOptions;
   readonly #store: Store;
   /** `name digest` -> the folder that has been checked since the start: what is only remembered may be gone. */
@@ -46,12 +43,6 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     this.#store = options.store;
   }
 
-  /**
-   * Takes a checked folder in: a known digest keeps its number, an unknown one gets the next. With `files` it is to be run from the
-   * hub's own copy, and is there only once `shelved` says so.
-   *
-   * @throws MODEL_INVALID (the name), DISK_FULL
-   */
   async takeIn(folder: ModelFolder, facts: VersionFacts = {}): Promise<ModelRef> {
     const { spec, digest, bytes, path } = folder;
     const { name, task } = spec;
@@ -82,7 +73,6 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     return ref;
   }
 
-  /** What a version consists of, where only its folder was known. @throws DISK_FULL */
   addFiles({ name, version }: ModelRef, files: readonly VersionFile[]): Promise<void> {
     return this.#store.change((data) =>
       withVersions(
@@ -93,31 +83,26 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     );
   }
 
-  /** The version with this digest, if it is recorded. */
   find(name: string, digest: string): ModelRef | undefined {
     const version = versionsOf(this.#store.data, name).find((one) => one.digest === digest)?.version;
     return version === undefined ? undefined : { name, version, digest };
   }
 
-  /** What is recorded of it; undefined when nothing is. */
   stored({ name, version }: Pick<ModelRef, 'name' | 'version'>): StoredVersion | undefined {
     return versionsOf(this.#store.data, name).find((one) => one.version === version);
   }
 
-  /** Every version that is recorded, whether it is there or not. */
   all(): ModelRef[] {
     return Object.entries(this.#store.data.models).flatMap(([name, versions]) =>
       versions.map(({ version, digest }) => ({ name, version, digest })),
     );
   }
 
-  /** Where the hub's own copy is, or would be. */
   folderOf({ name, version }: Pick<ModelRef, 'name' | 'version'>): string {
     // `org/name` is one folder: else it could lie in a version of a model that is called `org`.
     return join(this.#o.folder, encodeURIComponent(name), version);
   }
 
-  /** Its own copy is there: it can be run, and people see it, whether it is listed or not. */
   shelved(ref: ModelRef): void {
     const key = `${ref.name} ${ref.digest}`;
     const isNew = !this.#present.has(key);
@@ -125,12 +110,6 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     if (isNew) this.#tell(ref.name);
   }
 
-  /**
-   * The signed metadata lists it: it may be deployed now, and is where the policy says so. A first version is deployed in any case,
-   * there is nothing that it could break.
-   *
-   * @returns whether it is what devices are told to run
-   */
   async published({ name, version }: ModelRef): Promise<boolean> {
     let isChanged = false;
     await this.#store.change((data) => {

@@ -2,22 +2,19 @@
 import { join } from 'node:path';
 import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { connectMqtt, type MqttConnectOptions } from '../../shared/mqtt/connect.ts';
-import type { Clock } from '../../shared/runtime/clock.ts';
 import { newId } from '../../shared/runtime/ids.ts';
-import type { Lifecycle } from '../../shared/runtime/lifecycle.ts';
-import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { Batcher } from '../batcher/batcher.ts';
-import type { HubConfig } from '../config.ts';
 import { InferencerByModel } from '../engine/inferencer-by-model.ts';
 import { LocalRunnerPool } from '../engine/runner-pool.ts';
 import { Intake } from '../intake/intake.ts';
 import { DEFAULT_ONCE_LIMITS } from '../intake/once.ts';
 import { ReplyJournal } from '../intake/reply-journal.ts';
 import { SetAside } from '../intake/set-aside.ts';
-import { HubLink } from '../link/link.ts';
+import { HubLink } from '../link/hub-link.ts';
 import { FileUsageLedger } from '../metering/usage-ledger.ts';
 import type { DeviceBook, Inferencer, ModelCatalog } from '../ports.ts';
+import type { HubProgram } from './program.ts';
 
 /** A runner of a Transformer model. */
 const MAX_RUNNER_RSS_BYTES = 4 * 1024 ** 3;
@@ -25,17 +22,10 @@ const RUNNER_START_TIMEOUT_MS = 120_000;
 const RUNNER_CALL_TIMEOUT_MS = 60_000;
 
 export interface AnsweringParts {
-  readonly config: HubConfig;
-  /** The hub's own folder. */
-  readonly folder: string;
   readonly hubId: string;
   readonly mqtt: Pick<MqttConnectOptions, 'url' | 'username' | 'password' | 'trust'>;
   readonly models: ModelCatalog;
   readonly devices: Pick<DeviceBook, 'isActive'>;
-  readonly lifecycle: Lifecycle;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
 }
 
 export interface Answering {
@@ -49,10 +39,11 @@ export interface Answering {
 
 /** @param book who keeps the devices' state; undefined: another hub does */
 export async function startAnswering(
-  parts: AnsweringParts,
+  program: HubProgram,
+  { hubId, mqtt, models, devices }: AnsweringParts,
   book: ((pool: LocalRunnerPool, link: () => HubLink) => DeviceBook) | undefined,
 ): Promise<Answering> {
-  const { config, folder, hubId, mqtt, models, devices, lifecycle, clock, logger, metrics } = parts;
+  const { config, folder, lifecycle, clock, logger, metrics } = program;
   const pool = new LocalRunnerPool({
     catalog: models,
     startRunner,
