@@ -44,7 +44,7 @@ Options:
   -h, --help          show this text
 `;
 
-/** Whose certificate the hub and the broker that it starts show. */
+/** Certificate of the hub and of the broker that it starts. */
 type TlsConfig =
   | { readonly kind: 'off' }
   /** The own authority's, with these names besides those that it finds itself. */

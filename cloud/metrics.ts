@@ -34,7 +34,7 @@ export const createHubMetrics = (): Metrics =>
     },
   });
 
-/** What devices last reported of the promises they keep; ratios are 0..1. */
+/** Gauges of the promises that devices keep, as they last reported; ratios are 0..1. */
 const DEVICE_ROUTE_GAUGES: Readonly<
   Record<string, readonly [help: string, of: (evidence: RouteEvidence) => number | null]>
 > = {

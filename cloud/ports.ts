@@ -65,13 +65,16 @@ export interface ModelCatalog {
   resolve(name: string): { readonly folder: string; readonly ref: ModelRef; readonly task: TaskName };
 }
 
-/** What the graphs of a model take and give, for models of raw tensors. */
+/** Signatures of graphs, what they take and give, for models of raw tensors. */
 export interface ModelSignatures {
   /** undefined where its import has not read it @throws MODEL_UNKNOWN, MODEL_INVALID */
   signature(name: string): Promise<ModelSpec['signature']>;
 }
 
-/** Loaded models to borrow, each in a runner. What runs a whole task elsewhere is another `Inferencer`; a graph elsewhere, another `Session`. */
+/**
+ * Loaded models to borrow, each in a runner. A whole task that runs elsewhere is another `Inferencer`; a graph that does, another
+ * `Session` of the runner.
+ */
 export interface RunnerPool {
   /**
    * Borrows a loaded model; loads it first where needed. Every lease must be released.
@@ -102,7 +105,7 @@ export interface DeviceLink {
   acknowledge(deviceId: string, id: string, next: number): Promise<void>;
 }
 
-/** What the hub remembers of its devices. */
+/** Devices, as what they send is recorded. */
 export interface DeviceBook {
   isActive(deviceId: string): boolean;
   seen(deviceId: string, presence: DevicePresence): void;
@@ -140,7 +143,7 @@ export interface UsageLedger {
   record(line: UsageLine): void;
 }
 
-/** Who asks over HTTP. */
+/** Holder of a key, who asks over HTTP. */
 export interface KeyHolder {
   readonly id: string;
   readonly scopes: readonly KeyScope[];
@@ -201,13 +204,13 @@ export interface KeyBook {
   revoke(id: string): Promise<void>;
 }
 
-/** What a device is granted with its credential. */
+/** Credential that a device is granted. */
 export interface CredentialGrant {
   /** null: the credential does not end. */
   readonly expiresInMs: number | null;
 }
 
-/** What an operator does with devices, and a device with its token. */
+/** Administration of devices by an operator, and enrolment by a device with its token. */
 export interface DeviceAdmin {
   list(): DeviceRecord[];
   /** undefined when there is none of this id */
@@ -231,15 +234,15 @@ export interface DeviceAdmin {
   revoke(id: string): Promise<void>;
 }
 
-/** What the hub wants of a device, and tells it. */
+/** Desired state of each device, as the hub tells it. */
 export interface DesiredBook {
   /** undefined for a device that is unknown or has not reported yet */
   of(deviceId: string): Desired | undefined;
 }
 
-/** What a device does with its own credential. */
+/** Credentials, as devices themselves use them. */
 export interface DeviceCredentials {
-  /** Whose secret this is; undefined for one that is unknown or has ended. Using a renewed one ends the one before it. */
+  /** Device of this secret; undefined for one that is unknown or has ended. Using a renewed one ends the one before it. */
   authenticate(secret: string): Promise<string | undefined>;
   /**
    * Asked twice for the same secret it grants it once: the first answer may have been lost.
@@ -284,7 +287,7 @@ export interface ModelShelf {
   ): Promise<void>;
 }
 
-/** What single devices should run instead of what their models deploy. */
+/** Pins: versions that single devices run instead of what their models deploy. */
 export interface PinBook {
   /** @throws DEVICE_UNKNOWN */
   pinsOf(deviceId: string): DevicePins['pins'];
@@ -300,7 +303,7 @@ export interface PinBook {
 export interface BlobShelf {
   /** undefined when it is not there whole. */
   size(sha256: string): Promise<number | undefined>;
-  /** What has come of an upload that is not complete. */
+  /** Bytes that have come of an upload that is not complete. */
   partialBytes(sha256: string): Promise<number>;
   /** @returns how much there is now @throws PRECONDITION_FAILED, INPUT_TOO_LARGE, DISK_FULL */
   append(
@@ -314,7 +317,7 @@ export interface BlobShelf {
   path(sha256: string): string;
 }
 
-/** What is known of a version beside its folder. */
+/** Facts of a version beside its folder. */
 export interface VersionFacts {
   readonly picture?: PictureNeed | null;
   /** Its content, as blobs. */
@@ -332,11 +335,11 @@ export interface VersionBook {
    * @throws MODEL_INVALID (the name), DISK_FULL
    */
   takeIn(folder: ModelFolder, facts?: VersionFacts): Promise<ModelRef>;
-  /** What a version consists of, where only its folder was known. @throws DISK_FULL */
+  /** Files of a version of which only the folder was known. @throws DISK_FULL */
   addFiles(ref: ModelRef, files: readonly VersionFile[]): Promise<void>;
   /** The version with this digest, if it is recorded. */
   find(name: string, digest: string): ModelRef | undefined;
-  /** What is recorded of it; undefined when nothing is. */
+  /** Record of a version; undefined when there is none. */
   stored(ref: ModelRef):
     | {
         readonly task: TaskName;
@@ -394,7 +397,7 @@ export interface SignedUpdates {
   targets(): { readonly etag: string; readonly body: Uint8Array };
 }
 
-/** Who wants to know what happens here. */
+/** Receiver of events: whoever wants to know what happens here. */
 export interface EventSink {
   publish(event: HubEvent): void;
 }
@@ -415,7 +418,7 @@ export interface EventStream {
 }
 
 /** The last answers that devices have shared, and the inputs that may be seen. */
-export interface ResultBoard {
+export interface ResultGallery {
   /** Newest first. */
   list(): BoardEntry[];
   /** image/webp; undefined when there is none. */

@@ -28,7 +28,7 @@ import type {
   ModelSignatures,
   PinBook,
   Publisher,
-  ResultBoard,
+  ResultGallery,
   SignedUpdates,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
@@ -66,7 +66,7 @@ export interface HubApiOptions {
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;
   readonly events: EventStream;
-  readonly board: ResultBoard;
+  readonly gallery: ResultGallery;
   readonly signIns: SignIns;
   /** Why the hub cannot answer now; undefined when it can. */
   readonly ready: () => string | undefined;
@@ -95,7 +95,7 @@ export function createHubApi(options: HubApiOptions): Api {
   const app: Api = new OpenAPIHono();
   frame(app, options);
   app.route('/', createAssetApi());
-  app.get('/', (c) => c.html(signIns.isSession(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
+  app.get('/', (c) => c.html(signIns.isSignedIn(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
   app.route('/', createHealthApi(options.ready));
   mountPages(app, shared);
   const faces = [
@@ -110,7 +110,7 @@ export function createHubApi(options: HubApiOptions): Api {
   return app;
 }
 
-/** What every response has: an id, headers that bind browsers, a line in the metrics. */
+/** Frame of every response: an id, headers that bind browsers, a line in the metrics. */
 function frame(app: Api, { metrics }: HubApiOptions): void {
   app.use(async (c, next) => {
     const requestId = newId();
@@ -127,7 +127,7 @@ function frame(app: Api, { metrics }: HubApiOptions): void {
   const headers = (policy: Partial<typeof PAGE_POLICY>) =>
     secureHeaders({
       contentSecurityPolicy: policy,
-      // Whoever ends TLS in front of the hub decides that.
+      // A proxy that ends TLS in front of the hub decides that.
       strictTransportSecurity: false,
     });
   const [pageHeaders, docsHeaders] = [

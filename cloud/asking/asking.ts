@@ -1,7 +1,8 @@
 /**
  * Questions over HTTP, whichever face they come by. READ THIS FIRST.
  *
- *   question -> admit (quotas of the key) -> ask (the inferencer, each element by itself) -> wait for all -> a usage line for each answered -> replies
+ *   question -> admit (quotas of the key) -> ask (the inferencer, each element by itself) -> wait for all
+ *            -> a usage line for each that was answered -> replies, or the first failure
  *
  * An element that fails takes none of the others out of the ledger: what a runner has worked for is counted.
  */
@@ -41,7 +42,7 @@ export class HttpAsking implements Asking {
     await this.#admit(question, ref);
     const heard = { tokens: 0 };
     const request = requestOf(question, heard);
-    // What generates takes long enough to be worth stopping.
+    // A generation takes long enough to be worth stopping.
     const signal = TASKS[task].runsOn === 'hub' ? question.signal : undefined;
     // All are waited for: the memory of the inputs is theirs until then.
     const settled = await Promise.allSettled(

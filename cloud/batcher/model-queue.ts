@@ -302,7 +302,7 @@ export class ModelQueue {
     }
   }
 
-  /** What was ready is lost with the runner's memory, through no fault of its own. */
+  /** Ready jobs are lost with the runner's memory, through no fault of their own. */
   #onRunnerEnded(lease: ModelLease): void {
     this.#dropLease(lease);
     for (const { job } of this.#ready.take(Number.POSITIVE_INFINITY, (ready) => ready.lease === lease))
@@ -316,7 +316,7 @@ export class ModelQueue {
     else this.#waiting.put(job);
   }
 
-  /** Who has gone needs no answer. */
+  /** A caller who has gone needs no answer. */
   #heedCaller(job: Job): void {
     const { signal } = job.request;
     if (signal === undefined) return;

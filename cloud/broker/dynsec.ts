@@ -79,7 +79,7 @@ export class DynsecAccess implements BrokerAccess, Part {
   #isHubKnown = false;
   /** Why no account is made here: the broker lets everybody do what only its account should allow. */
   #refusal: AppError | undefined;
-  /** What has been said in this episode of failures: once, not at each try. */
+  /** Messages logged in this episode of failures: once each, not at each try. */
   #told: string | undefined;
 
   constructor(options: DynsecAccessOptions) {
@@ -187,7 +187,7 @@ export class DynsecAccess implements BrokerAccess, Part {
       {
         command: 'createClient',
         username,
-        // Whoever connects with another client id could throw its owner out.
+        // A client with another client id could throw its owner out.
         clientid: username,
         password,
         textname: 'Outrider',

@@ -44,7 +44,7 @@ interface Failures {
   count: number;
   /** No start before then. */
   retryMonoMs: number;
-  /** What a failed start said; a crash of a loaded model leaves it empty. */
+  /** Error of a failed start; a crash of a loaded model leaves it empty. */
   startError: AppError | undefined;
 }
 

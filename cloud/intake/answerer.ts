@@ -24,7 +24,7 @@ export interface Answered {
   readonly frame: Buffer;
   /** Why there is no answer. */
   readonly error?: ReplyError;
-  /** What it costs. */
+  /** Line of the ledger that it costs. */
   readonly usage?: UsageLine;
 }
 

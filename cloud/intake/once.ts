@@ -27,7 +27,7 @@ interface Kept {
   readonly sinceMonoMs: number;
 }
 
-/** What is known of a request that has come. */
+/** State of a request that has come. */
 export type Seen =
   | { readonly state: 'new' }
   | { readonly state: 'in-progress' }

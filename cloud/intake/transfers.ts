@@ -141,7 +141,7 @@ export class Transfers {
   }
 
   #add(coming: Coming, body: Uint8Array): void {
-    // What is over the announced bytes falls off the end, and shows in their count.
+    // Bytes over the announced ones fall off the end, and shows in their count.
     const room = coming.chunk.bytes - coming.bytes;
     if (room > 0) coming.body.set(body.subarray(0, room), coming.bytes);
     coming.bytes += body.length;

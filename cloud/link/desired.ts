@@ -1,4 +1,4 @@
-/** What is wanted of devices, told to each on its own topic, retained, so that one that is away finds it; and told once. */
+/** Desired states, told to each device on its own topic, retained, so that one that is away finds it; and told once. */
 import type { Desired } from '../../shared/contract/messages.ts';
 import { deviceTopics } from '../../shared/contract/topics.ts';
 import type { MqttConnection } from '../../shared/mqtt/connect.ts';
@@ -6,9 +6,9 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 
 export class DesiredTeller {
   readonly #logger: Logger;
-  /** What devices are still to be told; the newest of each. */
+  /** Messages that devices are still to be told; the newest of each. */
   readonly #wanted = new Map<string, Desired>();
-  /** What each has been told since the broker was last connected, which may have forgotten what came before. */
+  /** Message that each has been told since the broker was last connected, which may have forgotten what came before. */
   readonly #told = new Map<string, string>();
 
   constructor(logger: Logger) {

@@ -23,7 +23,7 @@ import { OwnPresence } from './presence.ts';
 
 export interface HubLinkOptions {
   readonly hubId: string;
-  /** What this run of the hub calls itself: another one has forgotten what was under way. */
+  /** Name of this run of the hub: another one has forgotten what was under way. */
   readonly instance: string;
   readonly connect: (will: LastWill) => Promise<MqttConnection>;
   /** undefined: another hub keeps the records, this one answers only. */

@@ -10,14 +10,14 @@ export class OwnPresence {
   readonly #instance: string;
   readonly #clock: Clock;
 
-  /** @param options.instance what this run of the hub calls itself */
+  /** @param options.instance name of this run of the hub */
   constructor(options: { readonly hubId: string; readonly instance: string; readonly clock: Clock }) {
     this.#topic = hubTopics(options.hubId).presence;
     this.#instance = options.instance;
     this.#clock = options.clock;
   }
 
-  /** What the broker says for the hub when it is gone. */
+  /** Last will: the broker says it for the hub when it is gone. */
   will(): LastWill {
     return { topic: this.#topic, payload: this.#message(false), retain: true };
   }

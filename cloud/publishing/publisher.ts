@@ -44,7 +44,7 @@ export interface Listing {
   release(name: string, version: string): Release | undefined;
 }
 
-/** What has become of a version. */
+/** Standing of a version: listed, and told to devices. */
 type Standing = Pick<PublishedVersion, 'published' | 'deployed'>;
 
 export interface VersionPublisherOptions {
@@ -254,7 +254,7 @@ export class VersionPublisher implements Publisher {
     if (updates.canList) await updates.add(refs.flatMap((ref) => this.#releaseOf(ref) ?? []));
   }
 
-  /** What is listed, and can be fetched as it is listed, is published: devices may be told of it. */
+  /** Published is a version that is listed, and can be fetched as it is listed: devices may be told of it. */
   async #settle(ref: ModelRef): Promise<Standing> {
     const { models, updates } = this.#o;
     const listed = updates.release(ref.name, ref.version);

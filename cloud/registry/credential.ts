@@ -70,7 +70,7 @@ export function endOf({ expiresAtMs, next }: StoredCredential): number | null {
 export const isAlive = (credential: StoredCredential, nowAtMs: number): boolean =>
   !isOver(endOf(credential), nowAtMs);
 
-/** What the broker needs to know of it. */
+/** Principal that the broker knows it by. */
 export function principalOf(id: string, { secretSha256, expiresAtMs, next }: StoredCredential): Principal {
   const newest = next ?? { secretSha256, expiresAtMs };
   return {

@@ -1,7 +1,7 @@
 /**
- * What each device is told: the cloud models that its pipelines ask, as this hub runs them, so that it knows which certificate holds
- * and how large a picture is of use; and which version of its own models it should run. Made from the records whenever it is asked
- * for; nothing is kept.
+ * Desired state of each device, as it is told: the cloud models that its pipelines ask, as this hub runs them, so that it knows which
+ * certificate holds and how large a picture is of use; and which version of its own models it should run (wanted-version.ts). Made
+ * from the records whenever it is asked for; nothing is kept.
  */
 import type { Desired } from '../../shared/contract/messages.ts';
 import { isAppError } from '../../shared/runtime/errors.ts';

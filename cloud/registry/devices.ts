@@ -102,7 +102,7 @@ export class DeviceRegistry
     this.#sightings.counted(deviceId, counters);
   }
 
-  /** What the device last said that it has; null when it never did, undefined when it is unknown. */
+  /** Last report of the device; null when it never did, undefined when it is unknown. */
   reportOf(deviceId: string): Reported | null | undefined {
     const stored = own(this.#store.data.devices, deviceId);
     return stored && this.#sightings.of(deviceId, stored).reported;
@@ -241,7 +241,7 @@ export class DeviceRegistry
 
   /** Holds the broker’s accounts equal to the records; for each time that it is there again. @throws what `sync` throws */
   async reconcile(): Promise<void> {
-    // What is being enrolled has its account before its record.
+    // A device that is being enrolled has its account before its record.
     const forgotten = await this.#access?.sync(() => new Set([...this.#aliveIds(), ...this.#changes.keys]));
     if (!forgotten || forgotten.length === 0) return;
     this.#logger.warn('registry.forgotten_by_broker', {
@@ -265,7 +265,7 @@ export class DeviceRegistry
       throw new AppError('ENROLLMENT_REFUSED');
     }
     refuseReservedId(deviceId, data.hubId);
-    // Who names the device in the token means it: a new disk in the old box.
+    // An operator who names the device in the token means it: a new disk in the old box.
     if (existing && found.deviceId === null)
       throw new AppError('CONFLICT', `there is a device ${deviceId} already; revoke it first`);
     this.#refuseTakenSecret(secretSha256, deviceId);

@@ -51,7 +51,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures,
     await this.#store.change((data) => {
       const versions = own(data.models, name) ?? [];
       const known = versions.find((one) => one.digest === digest);
-      // What a version has been found to be stays: only where it lies, and what was not known, is new.
+      // Facts of a version that have been found stay: only where it lies, and what was not known, is new.
       const { picture = null, files = known?.files ?? [], test = null } = facts;
       const next: StoredVersion = known
         ? { ...known, folder: path, picture, files }
@@ -155,7 +155,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures,
     if (isChanged) this.#changed(name);
   }
 
-  /** What decides which version of it a device should run. */
+  /** Deployment and versions, of which one is chosen for a device. */
   choiceOf(name: string): ModelChoice {
     const { data } = this.#store;
     return { name, deployment: this.#deploymentOf(data, name), versions: versionsOf(data, name) };

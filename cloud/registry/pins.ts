@@ -1,4 +1,7 @@
-/** What single devices are to run instead of what their models deploy: a version on trial, or one that such a device cannot take. */
+/**
+ * Pins: versions that single devices run instead of what their models deploy, to try one out, or because such a device cannot take
+ * another.
+ */
 import { isDeepStrictEqual } from 'node:util';
 import type { DevicePins } from '../../shared/contract/admin.ts';
 import { AppError } from '../../shared/runtime/errors.ts';

@@ -1,5 +1,5 @@
 /**
- * What the hub knows: its devices, keys and models, behind one file with one writer. Writes `access.json` for the broker
+ * Records of the hub: its devices, keys and models, behind one store with one writer. Writes `access.json` for the broker
  * after each change, so that a device is in, or out, when the call that asked for it returns.
  */
 import { randomBytes } from 'node:crypto';

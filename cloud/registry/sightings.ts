@@ -1,5 +1,5 @@
 /**
- * What is seen of the devices on the link: presence, reports, two programs with one id. It changes all the time and is written
+ * Sightings of the devices on the link: presence, reports, two programs with one id. It changes all the time and is written
  * now and then.
  */
 import type { DevicePresence, Reported, Telemetry } from '../../shared/contract/messages.ts';
@@ -12,7 +12,7 @@ import { own, type Store } from './store.ts';
 /** Presence and reports are on the broker too: losing the last half minute of them costs nothing. */
 const SAVE_EVERY_MS = 30_000;
 
-/** What has been heard since the last writing. */
+/** State heard since the last writing. */
 interface Heard {
   readonly online: boolean;
   readonly lastSeenAtMs: number;
@@ -22,7 +22,7 @@ interface Heard {
   readonly telemetry: Telemetry | null;
 }
 
-/** What is known of one device. */
+/** State of one device, heard or recorded. */
 export interface Sighting {
   readonly online: boolean;
   readonly lastSeenAtMs: number | null;

@@ -7,7 +7,7 @@ import type { ModelRef } from '../../shared/contract/names.ts';
 import type { StoredDeployment, StoredVersion } from './records.ts';
 import { own } from './store.ts';
 
-/** What counts of a device. */
+/** Facts of a device that count. */
 export interface DeviceChoice {
   readonly id: string;
   /** By model name. */
@@ -15,7 +15,7 @@ export interface DeviceChoice {
   readonly reported: Pick<Reported, 'pipelines'>;
 }
 
-/** What counts of a model. */
+/** Facts of a model that count. */
 export interface ModelChoice {
   readonly name: string;
   readonly deployment: Pick<StoredDeployment, 'deployed'>;

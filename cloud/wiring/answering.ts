@@ -1,4 +1,7 @@
-/** Puts together what answers devices: pool of runners, batcher, usage ledger, link, intake. The same in a full hub and in one that only answers. */
+/**
+ * Puts together what answers devices: pool of runners, batcher, usage ledger, link, intake. The same in a full hub and in one that only
+ * answers.
+ */
 import { join } from 'node:path';
 import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { connectMqtt, type MqttConnectOptions } from '../../shared/mqtt/connect.ts';
@@ -85,7 +88,7 @@ export async function startAnswering(
     usage,
     replies,
     setAside,
-    ...(records && { board: records }),
+    ...(records && { gallery: records }),
     clock,
     logger,
     metrics,

@@ -21,7 +21,7 @@ export function createApi(
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
   const { registry, events } = parts.records;
   const { updates, blobs, publisher } = parts.publishing;
-  const { pool, inferencer, usage, link, board } = parts.answering;
+  const { pool, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
   const asking = new HttpAsking({
     admission: ADMITS_EVERY_KEY,
@@ -45,7 +45,7 @@ export function createApi(
     blobs,
     signedUpdates: updates,
     events,
-    board,
+    gallery,
     signIns,
     ready: () => (link.connected ? undefined : 'the MQTT broker is not connected'),
     metrics,

@@ -1,4 +1,4 @@
-/** What a hub says of itself when it is up: to the command line in a file, and on the terminal to whoever has started it by hand. */
+/** The introduction of a hub that is up: to the command line in a file, and on the terminal to whoever has started it by hand. */
 import { join } from 'node:path';
 import { writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { colors } from '../../shared/runtime/colors.ts';

@@ -1,4 +1,4 @@
-/** What every hub program has around its parts: a locked folder, log, metrics, TLS, an HTTP server, and its end in the right order. */
+/** The frame of every hub program: a locked folder, log, metrics, TLS, an HTTP server, and its end in the right order. */
 import { join } from 'node:path';
 import { type Clock, systemClock as clock } from '../../shared/runtime/clock.ts';
 import { lockFolder } from '../../shared/runtime/folder-lock.ts';
@@ -12,7 +12,7 @@ import { type HubTls, localHost, startTls } from './tls.ts';
 
 /** A program that is up, and how it ends. */
 export interface Running {
-  /** What its parent is told. */
+  /** Told to its parent. */
   readonly facts: Record<string, unknown>;
   readonly stop: () => Promise<void>;
 }

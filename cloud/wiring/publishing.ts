@@ -45,7 +45,7 @@ export async function startPublishing(
   return { updates, blobs, publisher };
 }
 
-/** What was uploaded and never became part of a version. */
+/** Uploads that never became part of a version go. */
 const FORGOTTEN_AFTER_MS = 86_400_000;
 
 async function sweepUploads(
@@ -55,7 +55,7 @@ async function sweepUploads(
   logger: Logger,
 ): Promise<void> {
   const files = models.all().flatMap((ref) => models.stored(ref)?.files ?? []);
-  // Whoever signs elsewhere may have listed a version with another README than this hub has recorded.
+  // A publisher who signs elsewhere may have listed a version with another README than this hub has recorded.
   const kept = new Set([...files.map(({ sha256 }) => sha256), ...updates.digests()]);
   const bytes = await blobs.sweep(kept, clock.nowAtMs() - FORGOTTEN_AFTER_MS);
   if (bytes > 0) logger.info('hub.uploads_swept', { bytes });

@@ -3,9 +3,9 @@
  * loaded before they ask, and they are told what is wanted of them.
  */
 import type { Reported } from '../../shared/contract/messages.ts';
-import { Board } from '../board/board.ts';
-import { ThumbnailMaker } from '../board/thumbnails.ts';
 import type { LocalRunnerPool } from '../engine/runner-pool.ts';
+import { Gallery } from '../gallery/gallery.ts';
+import { ThumbnailMaker } from '../gallery/thumbnails.ts';
 import type { HubLink } from '../link/hub-link.ts';
 import type { DeviceBook } from '../ports.ts';
 import { type Answering, startAnswering } from './answering.ts';
@@ -14,7 +14,7 @@ import type { HubProgram } from './program.ts';
 import type { Records } from './records.ts';
 
 export interface RecordedAnswering extends Answering {
-  readonly board: Board;
+  readonly gallery: Gallery;
 }
 
 /** @throws BROKER_UNREACHABLE, DATA_CORRUPT, DISK_FULL */
@@ -24,7 +24,7 @@ export async function startRecordedAnswering(
   broker: BrokerAddress,
 ): Promise<RecordedAnswering> {
   const { registry, events } = records;
-  const board = new Board({
+  const gallery = new Gallery({
     devices: registry.devices,
     thumbnails: new ThumbnailMaker({
       lease: (model) => answering.pool.lease(model),
@@ -40,13 +40,13 @@ export async function startRecordedAnswering(
       models: registry.models,
       devices: registry.devices,
     },
-    (pool, link) => bookOf({ ...records, board, pool, link }),
+    (pool, link) => bookOf({ ...records, gallery, pool, link }),
   );
   records.attach(answering);
   // Devices that will ask soon should not wait for their models to load.
   const reports = registry.devices.list().map((device) => device.reported);
   void answering.pool.preload(cloudModelsOf(reports));
-  return { ...answering, board };
+  return { ...answering, gallery };
 }
 
 /** With dynsec the hub has made itself an account that may do less than the plugin's admin. */
@@ -60,12 +60,12 @@ function accountOf(
 
 function bookOf(
   parts: Pick<Records, 'registry' | 'news'> & {
-    readonly board: Board;
+    readonly gallery: Gallery;
     readonly pool: LocalRunnerPool;
     readonly link: () => HubLink;
   },
 ): DeviceBook {
-  const { board, news, pool, link } = parts;
+  const { gallery, news, pool, link } = parts;
   const { devices, desired } = parts.registry;
   return {
     isActive: (id) => devices.isActive(id),
@@ -77,8 +77,8 @@ function bookOf(
       devices.counted(id, counters);
       news.changed(id);
     },
-    answered: (id, result) => board.answered(id, result),
-    inputShared: (input) => board.inputShared(input),
+    answered: (id, result) => gallery.answered(id, result),
+    inputShared: (input) => gallery.inputShared(input),
     reported(id, state) {
       devices.reported(id, state);
       news.changed(id);

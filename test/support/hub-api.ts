@@ -28,7 +28,7 @@ import { silentLogger } from '../../shared/runtime/logger.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import {
   FolderBlobs,
-  MemoryBoard,
+  MemoryGallery,
   MemoryPins,
   MemoryPublisher,
   MemoryShelf,
@@ -55,7 +55,7 @@ export interface TestHubApi {
   readonly updates: MemoryUpdates;
   readonly events: EventFeed;
   readonly shelf: MemoryShelf;
-  readonly board: MemoryBoard;
+  readonly gallery: MemoryGallery;
   /** What the next request gets: the labels, unless a test throws. */
   answer: (request: InferenceRequest) => unknown;
   notReady: string | undefined;
@@ -109,7 +109,7 @@ export async function startHubApi(
     updates,
     events: new EventFeed(clock),
     shelf: new MemoryShelf(registry.models),
-    board: new MemoryBoard(),
+    gallery: new MemoryGallery(),
     answer: () => LABELS,
     notReady: undefined,
     async stop() {
@@ -145,7 +145,7 @@ export async function startHubApi(
     blobs: hub.blobs,
     signedUpdates: hub.updates,
     events: hub.events,
-    board: hub.board,
+    gallery: hub.gallery,
     signIns: new SignIns(clock),
     ready: () => hub.notReady,
     metrics: createHubMetrics(),

@@ -10,7 +10,7 @@ import { AppError } from '../../../shared/runtime/errors.ts';
 import type { HubEnv } from './face.ts';
 import type { ErrorShape } from './failures.ts';
 import type { Guard } from './guards.ts';
-import { pageQuery } from './paging.ts';
+import { pagingQuery } from './paging.ts';
 
 /** A part of the HTTP API. */
 export type Api = OpenAPIHono<HubEnv>;
@@ -86,7 +86,7 @@ export function mount(app: Api, operation: Operation, handler?: Handler<HubEnv>)
   app.openAPIRegistry.registerPath(route);
   // Hono answers HEAD by the handler of GET.
   if (!handler) return;
-  const before = [...(guard.check ? [guard.check] : []), ...(isPaged ? [readPage] : [])];
+  const before = [...(guard.check ? [guard.check] : []), ...(isPaged ? [readPaging] : [])];
   for (const one of routesOf(path)) app.on(method.toUpperCase(), [one], ...before, handler);
 }
 
@@ -105,8 +105,8 @@ export function patternOf(path: string): RegExp {
   return new RegExp(`^${source}$`);
 }
 
-const readPage: MiddlewareHandler<HubEnv> = async (c, next) => {
-  c.set('page', parsed(pageQuery, c.req.query()));
+const readPaging: MiddlewareHandler<HubEnv> = async (c, next) => {
+  c.set('paging', parsed(pagingQuery, c.req.query()));
   await next();
 };
 

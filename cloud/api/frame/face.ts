@@ -1,11 +1,11 @@
-/** What all faces of the hub's HTTP API share: who asks, and under which id. */
+/** Callers of all faces of the hub's HTTP API: who asks, and under which request id. */
 import type { Context, MiddlewareHandler } from 'hono';
 import { getCookie } from 'hono/cookie';
 import type { KeyScope } from '../../../shared/contract/admin.ts';
 import type { EnrollResponse } from '../../../shared/contract/messages.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { CredentialGrant, DeviceCredentials, KeyBook, KeyHolder } from '../../ports.ts';
-import type { PageQuery } from './paging.ts';
+import type { PagingQuery } from './paging.ts';
 import type { SignIns } from './sign-in.ts';
 
 export interface HubEnv {
@@ -16,7 +16,7 @@ export interface HubEnv {
     /** Behind `requireDevice`, with the secret that it has shown. */
     device: { readonly id: string; readonly secret: string };
     /** Where a list comes in pages. */
-    page: PageQuery;
+    paging: PagingQuery;
   };
 }
 
@@ -52,7 +52,7 @@ export function requireReader(
   const byKey = requireScope(keys, ...scopes);
   return async (c, next) => {
     const isAsking = c.req.method === 'GET' || c.req.method === 'HEAD';
-    if (c.req.header('authorization') !== undefined || !isAsking || !signIns.isSession(getCookie(c, COOKIE)))
+    if (c.req.header('authorization') !== undefined || !isAsking || !signIns.isSignedIn(getCookie(c, COOKIE)))
       return byKey(c, next);
     if (isFromElsewhere(c)) throw new AppError('FORBIDDEN', 'only the hub’s own pages may use its sign-in');
     await next();
@@ -81,5 +81,5 @@ export function requireDevice(devices: DeviceCredentials): MiddlewareHandler<Hub
   };
 }
 
-/** What a device is told with its credential. */
+/** Answer to a device that gets its credential. */
 export type Welcome = (c: Context<HubEnv>, deviceId: string, grant: CredentialGrant) => EnrollResponse;

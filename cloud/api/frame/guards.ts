@@ -1,4 +1,4 @@
-/** Who may ask at an address: the check, and how the document says it. */
+/** Guards of an address: the check of who may ask, and how the document says it. */
 import type { MiddlewareHandler } from 'hono';
 import type { KeyScope } from '../../../shared/contract/admin.ts';
 import type { DeviceCredentials, KeyBook } from '../../ports.ts';

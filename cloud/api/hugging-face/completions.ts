@@ -1,5 +1,5 @@
 /**
- * What the official client sends for text generation: OpenAI's older completions, below the model's address. Its answers are those
+ * Completions, as the official client asks for text generation: OpenAI's older form, below the model's address. Its answers are those
  * of Text Generation Inference too, so that either kind of reader finds what it looks for.
  */
 import { z } from 'zod';

@@ -28,7 +28,7 @@ export interface HuggingFaceOptions {
 
 /** An HTTP caller's time-out is its expiry: the clients of Hugging Face wait a minute. */
 const EXPIRES_MS = 60_000;
-/** Who reads a stream sees that it goes on. */
+/** Expiry of a stream: its reader sees that it goes on. */
 const STREAM_EXPIRES_MS = 600_000;
 
 /** Each task's own, see docs/protocol.md; a list where the clients read one, or a list of inputs was sent. */

@@ -26,7 +26,7 @@ export interface TokenStreamOptions {
   readonly ask: (control: Required<Pick<Question, 'onToken' | 'signal'>>) => Promise<InferenceReply>;
   /** Aborted when the caller hangs up. */
   readonly callerSignal: AbortSignal;
-  /** What is written for each token. */
+  /** Data of the event that is written for each token. */
   readonly toEvent: (event: TokenEvent) => unknown;
   /** After the last event. */
   readonly lastLine?: string;

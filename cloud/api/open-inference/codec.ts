@@ -82,11 +82,11 @@ export interface OutputTensor {
 
 export interface DecodedRequest {
   readonly head: InferRequest;
-  /** What follows the JSON. */
+  /** Bytes that follow the JSON. */
   readonly tail: Uint8Array;
 }
 
-/** What the model's one input is called, and whether its strings in JSON are base64. */
+/** Name of the model's one input, and whether its strings in JSON are base64. */
 export interface InputForm {
   readonly name: string;
   readonly isBase64: boolean;

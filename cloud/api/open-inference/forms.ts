@@ -1,4 +1,4 @@
-/** What the tensors of a request mean to each task, and which tensors its answers become: the Open Inference Protocol's forms. */
+/** Tensors of the Open Inference Protocol: what those of a request mean to each task, and which its answers become. */
 import { z } from 'zod';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../../shared/runtime/json.ts';
@@ -69,7 +69,7 @@ function toTensorInput(request: DecodedRequest): TaskInput {
   };
 }
 
-/** What a request says beside the protocol's own words is the task's. @throws PARAMETERS_INVALID */
+/** Parameters of the task: all that a request says beside the protocol's own words. @throws PARAMETERS_INVALID */
 function checkedParameters(
   task: TaskName,
   given: InferRequest['parameters'],
@@ -101,7 +101,7 @@ function toInput(task: TaskName, body: Uint8Array, parameters: InferRequest['par
   };
 }
 
-/** What the answers become, in the order in which it was asked for. @throws BAD_REQUEST (before anything runs) */
+/** Output tensors that the answers become, in the order in which it was asked for. @throws BAD_REQUEST (before anything runs) */
 export function outputsFor(
   task: TaskName,
   head: InferRequest,

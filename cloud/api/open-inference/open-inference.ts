@@ -63,7 +63,7 @@ export function createOpenInferenceApi(options: OpenInferenceOptions): Api {
   return app;
 }
 
-/** What all operations here have in common. */
+/** Tag, shape of failures and guard of all operations here. */
 const common = (guards: Guards): Pick<Operation, 'tag' | 'errors' | 'guard'> => ({
   tag: 'Open Inference Protocol',
   errors: 'open-inference',

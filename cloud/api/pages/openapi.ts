@@ -16,7 +16,7 @@ import { VERSION } from '../../../shared/runtime/version.ts';
 import { type Api, type Content, type DescribedRoute, type Operation, routesIn } from '../frame/endpoint.ts';
 import { COOKIE } from '../frame/face.ts';
 import { ERROR_SHAPES } from '../frame/failures.ts';
-import { pageQuery } from '../frame/paging.ts';
+import { pagingQuery } from '../frame/paging.ts';
 
 type Json = Record<string, unknown>;
 type ZodContent = NonNullable<NonNullable<NonNullable<RouteConfig['request']>['body']>['content']>;
@@ -106,7 +106,7 @@ function requestOf(operation: Operation, path: string): NonNullable<RouteConfig[
   const params = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => [name, z.string()] as const);
   return {
     ...(params.length > 0 && { params: z.object(Object.fromEntries(params)) }),
-    ...(isPaged && { query: pageQuery }),
+    ...(isPaged && { query: pagingQuery }),
     ...(Object.keys(headers).length > 0 && {
       headers: z.object(
         Object.fromEntries(
