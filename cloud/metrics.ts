@@ -59,6 +59,7 @@ const DEVICE_ROUTE_GAUGES: Readonly<
   outrider_device_route_alarms: ['Alarms of drift since this pair of models answers', ({ alarms }) => alarms],
 };
 
+/** Adds the gauges of all devices, read at each scrape. */
 export function showDeviceRoutes(metrics: Metrics, devices: () => readonly DeviceRecord[]): void {
   for (const [name, [help, of]] of Object.entries(DEVICE_ROUTE_GAUGES))
     metrics.gauges(name, help, ['device', 'pipeline'], () =>

@@ -47,6 +47,7 @@ export interface InferenceRequest {
   readonly signal?: AbortSignal;
 }
 
+/** An answer of a model; timings in milliseconds. */
 export interface InferenceReply {
   readonly output: unknown;
   readonly model: ModelRef;
@@ -139,6 +140,7 @@ export interface UsageLine {
   readonly inferenceMs: number;
 }
 
+/** Takes lines of usage; they are on disk within a second. */
 export interface UsageLedger {
   record(line: UsageLine): void;
 }

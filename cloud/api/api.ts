@@ -77,6 +77,7 @@ export interface HubApiOptions {
   readonly bodyTimeoutMs?: number;
 }
 
+/** The whole API, ready to be served. @throws FILE_UNREADABLE (the pages), INVARIANT_BROKEN (a face with two shapes of failures) */
 export function createHubApi(options: HubApiOptions): Api {
   const { hubId, mqttUrl, authority, keys, devices, models, signIns, clock, bodyTimeoutMs } = options;
   const bodies = new BodyReader({ clock, ...(bodyTimeoutMs !== undefined && { timeoutMs: bodyTimeoutMs }) });

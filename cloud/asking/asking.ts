@@ -30,6 +30,7 @@ export interface HttpAskingOptions {
   readonly clock: Clock;
 }
 
+/** Asks for all faces over HTTP. */
 export class HttpAsking implements Asking {
   readonly #o: HttpAskingOptions;
 

@@ -59,6 +59,7 @@ const MAX_PREPARING = 16;
 /** In how many runners that ended a job may have been. */
 const MAX_CRASHES = 2;
 
+/** One model’s queue; gone when it is idle. */
 export class ModelQueue {
   readonly #model: string;
   readonly #options: QueueOptions;

@@ -34,6 +34,7 @@ const POLL_MS = 5_000;
 /** Wrong secrets cost a reading of the file at most this often, however many come. */
 const MIN_REREAD_MS = 250;
 
+/** The access list in force. */
 export class AccessBook implements Part {
   readonly #options: AccessOptions;
   readonly #path: string;

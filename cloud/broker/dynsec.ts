@@ -70,6 +70,7 @@ const rolePage = z.object({ totalCount: z.int(), roles: z.array(role) });
 const clientPage = z.object({ totalCount: z.int(), clients: z.array(client) });
 const defaults = z.object({ acls: z.array(z.object({ acltype: z.string(), allow: z.boolean() })) });
 
+/** Accounts of devices at a Mosquitto broker. */
 export class DynsecAccess implements BrokerAccess, Part {
   readonly #o: DynsecAccessOptions;
   readonly #waiting = new Map<string, { take(found: Answer[]): void; fail(error: AppError): void }>();

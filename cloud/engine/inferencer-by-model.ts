@@ -8,6 +8,7 @@ export interface InferencerByModelOptions {
   readonly elsewhere: ReadonlyMap<string, Inferencer>;
 }
 
+/** One door in front of all inferencers. */
 export class InferencerByModel implements Inferencer {
   readonly #o: InferencerByModelOptions;
 

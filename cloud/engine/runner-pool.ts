@@ -52,6 +52,7 @@ const RESTART = { firstMs: 500, maxMs: 30_000 };
 /** A runner that stayed up this long has earned a fresh backoff. */
 const STABLE_MS = 60_000;
 
+/** The pool of the runners on this machine. */
 export class LocalRunnerPool implements RunnerPool {
   readonly #options: LocalRunnerPoolOptions;
   readonly #models = new Map<string, Loaded>();

@@ -6,6 +6,7 @@ import type { EventSink } from '../ports.ts';
 
 const GATHER_MS = 500;
 
+/** Changes of devices, gathered for half a second. */
 export class DeviceNews implements Part {
   readonly #get: (id: string) => DeviceRecord | undefined;
   readonly #events: EventSink;

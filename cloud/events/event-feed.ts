@@ -33,6 +33,7 @@ interface Reader {
   readonly isStillAllowed: () => boolean;
 }
 
+/** The ring of events, and who reads it. */
 export class EventFeed implements EventSink, EventStream, Part {
   readonly #clock: Clock;
   /** Ids of another start of the hub are not ours. */

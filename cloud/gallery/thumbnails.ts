@@ -25,6 +25,7 @@ export interface ThumbnailMakerOptions {
   readonly logger: Logger;
 }
 
+/** Makes one thumbnail at a time. */
 export class ThumbnailMaker {
   readonly #o: ThumbnailMakerOptions;
   #isBusy = false;

@@ -10,6 +10,7 @@ import type { DeviceRequest } from './request.ts';
 const MAX_PER_DEVICE = 64;
 const RETRY_AFTER_MS = 500;
 
+/** The bounds of each device. */
 export class Admission {
   readonly #devices: Pick<DeviceBook, 'isActive'>;
   readonly #rate: Rate;

@@ -20,6 +20,7 @@ export interface AnswererOptions {
   readonly metrics: Metrics;
 }
 
+/** A frame that goes back, and what is counted for it. */
 export interface Answered {
   readonly frame: Buffer;
   /** Why there is no answer. */
@@ -30,6 +31,7 @@ export interface Answered {
 
 const RETRY_AFTER_MS = 500;
 
+/** Answers requests that have been admitted. */
 export class Answerer {
   readonly #o: AnswererOptions;
   readonly #strikes = new Strikes();

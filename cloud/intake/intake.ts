@@ -53,6 +53,7 @@ const MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + MAX_HEADER_BYTES;
 /** As an acknowledgement: whatever their number, they have all come. */
 const ALL_CHUNKS = 65_536;
 
+/** The way of every request of a device. */
 export class Intake implements Part {
   readonly #o: IntakeOptions;
   readonly #once: Once;

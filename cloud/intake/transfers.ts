@@ -15,6 +15,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { ChunkHeader, ReplyError, RequestHeader } from '../../shared/contract/messages.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 
+/** How many transfers, bytes and milliseconds there may be. */
 export interface TransferLimits {
   /** At a time. */
   readonly maxPerDevice: number;
@@ -54,6 +55,7 @@ interface Coming {
   cancelIdle: () => void;
 }
 
+/** Large requests on their way in, over all devices. */
 export class Transfers {
   readonly #clock: Clock;
   readonly #limits: TransferLimits;

@@ -4,6 +4,7 @@ import { deviceTopics } from '../../shared/contract/topics.ts';
 import type { MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 
+/** Tells each device the newest that is wanted of it. */
 export class DesiredTeller {
   readonly #logger: Logger;
   /** Messages that devices are still to be told; the newest of each. */

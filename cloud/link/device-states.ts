@@ -9,6 +9,7 @@ import type { DeviceBook } from '../ports.ts';
 /** Larger state messages are nobody's. */
 const MAX_STATE_BYTES = 64 * 1024;
 
+/** Topic filters of the state messages of all devices. */
 export const STATE_FILTERS: readonly string[] = [
   hubFilters.presence,
   hubFilters.reported,
@@ -16,6 +17,7 @@ export const STATE_FILTERS: readonly string[] = [
   hubFilters.results,
 ];
 
+/** Reads state messages into the records. */
 export class DeviceStates {
   readonly #book: DeviceBook;
   readonly #logger: Logger;

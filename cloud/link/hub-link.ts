@@ -35,6 +35,7 @@ export interface HubLinkOptions {
 /** How long a goodbye may take through a broker that has fallen silent. */
 const GOODBYE_MS = 1_000;
 
+/** One connection to the broker, for as long as the hub runs. */
 export class HubLink implements DeviceLink, Part {
   readonly #o: HubLinkOptions;
   readonly #presence: OwnPresence;

@@ -5,6 +5,7 @@ import type { MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { LastWill } from '../../shared/mqtt/session.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 
+/** Presence messages of this run of the hub. */
 export class OwnPresence {
   readonly #topic: string;
   readonly #instance: string;

@@ -59,6 +59,7 @@ export interface VersionPublisherOptions {
   readonly logger: Logger;
 }
 
+/** Publishes one version of a name at a time. */
 export class VersionPublisher implements Publisher {
   readonly #o: VersionPublisherOptions;
   /** By model name. */

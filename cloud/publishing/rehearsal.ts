@@ -28,6 +28,7 @@ export interface RehearsalOptions {
 /** @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED */
 export type Rehearse = (folder: ModelFolder) => Promise<'golden' | 'smoke'>;
 
+/** Rehearsals with these limits. */
 export const createRehearsal =
   ({ startRunner, threads, clock, limits }: RehearsalOptions): Rehearse =>
   async (folder) => {

@@ -14,6 +14,7 @@
 import type { Principal } from '../../shared/contract/access.ts';
 import type { StoredDevice } from './records.ts';
 
+/** The secrets of a device, as hashes. */
 export type StoredCredential = Pick<StoredDevice, 'secretSha256' | 'expiresAtMs' | 'next'>;
 
 /** Enough for a device to ask again after a power cut; a stolen old secret is good no longer. */

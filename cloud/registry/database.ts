@@ -54,6 +54,7 @@ class DurableFile implements Adapter<HubData> {
   }
 }
 
+/** The store in one JSON file. */
 export class Database implements Store {
   readonly #low: Low<HubData>;
   readonly #afterChange: AfterChange;

@@ -17,6 +17,7 @@ export interface DesiredRegistryOptions {
   readonly models: Pick<ModelRegistry, 'resolve' | 'choiceOf'>;
 }
 
+/** Desired states, made from records and sightings. */
 export class DesiredRegistry implements DesiredBook {
   readonly #o: DesiredRegistryOptions;
 

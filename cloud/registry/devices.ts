@@ -42,6 +42,7 @@ export interface DeviceRegistryOptions {
   readonly onRevoked?: (id: string) => void;
 }
 
+/** Records of devices, and their credentials. */
 export class DeviceRegistry
   implements Omit<DeviceBook, 'answered' | 'inputShared'>, DeviceAdmin, DeviceCredentials
 {

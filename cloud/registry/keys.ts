@@ -18,6 +18,7 @@ export function newKey(): { key: string; sha256: string } {
   return { key, sha256: sha256Hex(key) };
 }
 
+/** Records of keys. */
 export class KeyRegistry implements KeyBook {
   readonly #store: Store;
   readonly #clock: Clock;

@@ -32,6 +32,7 @@ export interface ModelRegistryOptions {
   readonly onModelChange: (model: ShelvedModel) => void;
 }
 
+/** Records of models, and where their folders are now. */
 export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures, VersionBook {
   readonly #o: ModelRegistryOptions;
   readonly #store: Store;

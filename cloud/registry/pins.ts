@@ -12,6 +12,7 @@ import { own, type Store } from './store.ts';
 
 type Pins = DevicePins['pins'];
 
+/** Records of pins, by device. */
 export class PinRegistry implements PinBook {
   readonly #store: Store;
   readonly #onDesiredChange: () => void;

@@ -64,6 +64,7 @@ const storedDeployment = z.object({
 });
 export type StoredDeployment = z.infer<typeof storedDeployment>;
 
+/** All records of a hub. */
 export const hubData = z.object({
   schema: z.literal(1),
   hubId: deviceId,

@@ -51,6 +51,7 @@ const MODELS_FOLDER_NAME = 'models';
 /** For secrets: nobody but the hub's own user. */
 const PRIVATE = 0o600;
 
+/** All registries over one store. */
 export class Registry implements Part {
   readonly hubId: string;
   /** The hub's own secret on the broker; its user name is `hubId`. */

@@ -31,6 +31,7 @@ export interface Sighting {
   readonly telemetry: Telemetry | null;
 }
 
+/** Sightings by device, saved every half minute. */
 export class Sightings {
   readonly #store: Store;
   readonly #clock: Clock;

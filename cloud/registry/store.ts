@@ -7,6 +7,7 @@ import type { HubData } from './records.ts';
 /** Follows each change, still inside it: derived files never run ahead of or behind each other. */
 export type AfterChange = (data: HubData) => Promise<void>;
 
+/** Records that are read as a snapshot and changed in one step. */
 export interface Store {
   /** The newest committed records that this process knows; a snapshot, never to be changed in place. */
   readonly data: HubData;

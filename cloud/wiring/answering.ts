@@ -24,6 +24,7 @@ const MAX_RUNNER_RSS_BYTES = 4 * 1024 ** 3;
 const RUNNER_START_TIMEOUT_MS = 120_000;
 const RUNNER_CALL_TIMEOUT_MS = 60_000;
 
+/** Whom it answers, with which models, over which broker. */
 export interface AnsweringParts {
   readonly hubId: string;
   readonly mqtt: Pick<MqttConnectOptions, 'url' | 'username' | 'password' | 'trust'>;
@@ -31,6 +32,7 @@ export interface AnsweringParts {
   readonly devices: Pick<DeviceBook, 'isActive'>;
 }
 
+/** The parts that others need of it. */
 export interface Answering {
   readonly pool: LocalRunnerPool;
   readonly inferencer: Inferencer;

@@ -10,6 +10,7 @@ import type { Publishing } from './publishing.ts';
 import type { RecordedAnswering } from './recorded-answering.ts';
 import type { Records } from './records.ts';
 
+/** The API, and the sign-ins that it lets in. */
 export function createApi(
   { tls, metrics, clock, logger }: HubProgram,
   parts: {

@@ -9,6 +9,7 @@ import { brokerFolder, type HubConfig } from '../config.ts';
 import type { HubProgram } from './program.ts';
 import type { HubTls } from './tls.ts';
 
+/** URLs of the broker. */
 export interface BrokerAddress {
   /** Where the hub finds it. */
   readonly url: string;

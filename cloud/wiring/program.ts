@@ -17,6 +17,7 @@ export interface Running {
   readonly stop: () => Promise<void>;
 }
 
+/** The frame, as parts are put into it. */
 export interface HubProgram {
   readonly config: HubConfig;
   /** The hub's own. */

@@ -12,6 +12,7 @@ import { createRehearsal } from '../publishing/rehearsal.ts';
 import type { HubProgram } from './program.ts';
 import type { Records } from './records.ts';
 
+/** The parts that others need of it. */
 export interface Publishing {
   readonly updates: TufRepository;
   readonly blobs: BlobStore;

@@ -13,6 +13,7 @@ import type { BrokerAddress } from './broker.ts';
 import type { HubProgram } from './program.ts';
 import type { Records } from './records.ts';
 
+/** Answering, with the gallery of what devices share. */
 export interface RecordedAnswering extends Answering {
   readonly gallery: Gallery;
 }

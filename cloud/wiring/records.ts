@@ -9,6 +9,7 @@ import type { HubLink } from '../link/hub-link.ts';
 import { Registry } from '../registry/registry.ts';
 import type { HubProgram } from './program.ts';
 
+/** The parts that others need of it. */
 export interface Records {
   readonly registry: Registry;
   readonly events: EventFeed;

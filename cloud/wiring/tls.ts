@@ -12,6 +12,7 @@ import type { Trust } from '../../shared/runtime/trust.ts';
 import type { HubConfig } from '../config.ts';
 import type { HubAuthority } from '../ports.ts';
 
+/** Certificate, authority and trust of this hub. */
 export interface HubTls {
   /** undefined: plain text. */
   readonly certificate: CertificateFiles | undefined;

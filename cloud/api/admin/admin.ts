@@ -10,11 +10,13 @@ import { type KeyApiOptions, mountKeys } from './keys.ts';
 import { type ModelApiOptions, mountModels } from './models.ts';
 import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
 
+/** The ports and frame parts of all administration. */
 export type AdminOptions = Omit<
   ModelApiOptions & FleetApiOptions & KeyApiOptions & BlobApiOptions & TargetsApiOptions & GalleryApiOptions,
   'answers'
 > & { readonly clock: Clock };
 
+/** The part below `/api/v1`. */
 export function createAdminApi(options: AdminOptions): Api {
   const app: Api = new OpenAPIHono();
   // One for all: a key that was used here is not new there.

@@ -35,6 +35,7 @@ export interface FleetApiOptions {
   readonly answers: IdempotentAnswers;
 }
 
+/** Puts `/devices`, their pins, `/enrollment-tokens` and `/enroll` there. */
 export function mountFleet(app: Api, options: FleetApiOptions): void {
   mountDevices(app, options);
   mountPins(app, options);

@@ -16,6 +16,7 @@ export interface GalleryApiOptions {
   readonly signIns: SignIns;
 }
 
+/** Puts `/events` and `/results` there. */
 export function mountGallery(app: Api, { guards, events, gallery, keys, signIns }: GalleryApiOptions): void {
   const tag = 'board';
   const guard = guards.reader('admin');

@@ -14,6 +14,7 @@ export interface KeyApiOptions {
   readonly answers: IdempotentAnswers;
 }
 
+/** Puts `/keys` there. */
 export function mountKeys(app: Api, { guards, keys, bodies, answers }: KeyApiOptions): void {
   const tag = 'keys';
   const guard = guards.key('admin');

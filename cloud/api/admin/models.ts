@@ -30,6 +30,7 @@ export interface ModelApiOptions {
 
 const TAG = 'models';
 
+/** Puts `/models` and their versions there. */
 export function mountModels(app: Api, options: ModelApiOptions): void {
   const { guards, models, publisher, bodies, answers } = options;
   const find = (c: Context<HubEnv>) => {

@@ -19,6 +19,7 @@ export interface DeviceApiOptions {
   readonly attempts: RateBound;
 }
 
+/** The part below `/api/v1/devices/self`. */
 export function createDeviceApi(options: DeviceApiOptions): Api {
   const { devices, desired, welcome, bodies, attempts } = options;
   const app: Api = new OpenAPIHono();

@@ -18,6 +18,7 @@ export type Api = OpenAPIHono<HubEnv>;
 /** A body by its media type: the schema of a JSON one, or how bytes look. */
 export type Content = Readonly<Record<string, z.ZodType>>;
 
+/** One address and method: who may ask, what goes in, what comes out, how it fails. */
 export interface Operation {
   readonly method: 'get' | 'head' | 'post' | 'put' | 'patch' | 'delete';
   /** `{model}` takes `name` and `org/name`; `{path}` at the end takes the rest. */

@@ -8,6 +8,7 @@ import type { CredentialGrant, DeviceCredentials, KeyBook, KeyHolder } from '../
 import type { PagingQuery } from './paging.ts';
 import type { SignIns } from './sign-in.ts';
 
+/** Variables of a request, as middleware has set them. */
 export interface HubEnv {
   Variables: {
     requestId: string;

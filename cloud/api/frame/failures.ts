@@ -6,6 +6,7 @@ import { type Problem, problem } from '../../../shared/contract/admin.ts';
 import { type AppError, ERRORS, type ErrorCode, toErrorBody } from '../../../shared/runtime/errors.ts';
 import type { HubEnv } from './face.ts';
 
+/** The name of a shape; each protocol that we speak has its own. */
 export type ErrorShape = 'problem' | 'hugging-face' | 'open-inference';
 
 interface Failure {
@@ -23,6 +24,7 @@ interface Shape {
   statusOf?(httpStatus: number): number;
 }
 
+/** Every shape, by name. */
 export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
   /** RFC 9457 problem details, with our code. */
   problem: {

@@ -7,10 +7,12 @@ import { newSecret, sha256Hex } from '../../../shared/runtime/ids.ts';
 
 /** Long enough to be copied from a terminal into a browser. */
 export const CODE_LIFE_MS = 10 * 60_000;
+/** A working day; the browser forgets its cookie then, too. */
 export const SIGN_IN_LIFE_MS = 12 * 3_600_000;
 /** Of each; the oldest go. */
 const MAX_OPEN = 100;
 
+/** One-time codes, and the browsers that have used one. */
 export class SignIns {
   readonly #clock: Clock;
   /** When each ends, by SHA-256, oldest first. */

@@ -35,6 +35,7 @@ const STREAM_EXPIRES_MS = 600_000;
 const output = z.union([...new Set(Object.values(TASKS).map((task) => task.output))]);
 const events = { 'text/event-stream': z.string() };
 
+/** The face below `/hf`. */
 export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
   const { guards } = options;
   const app: Api = new OpenAPIHono();

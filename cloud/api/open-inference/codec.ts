@@ -80,6 +80,7 @@ export interface OutputTensor {
   readonly isBinary: boolean;
 }
 
+/** The JSON of a request, and the binary tensors behind it. */
 export interface DecodedRequest {
   readonly head: InferRequest;
   /** Bytes that follow the JSON. */
@@ -194,6 +195,7 @@ export function decodeBytes(tensor: Uint8Array, most = MAX_ELEMENTS): Uint8Array
   return elements;
 }
 
+/** BYTES in binary: each element after its length, u32 little-endian. */
 export function encodeBytes(elements: readonly string[]): Buffer {
   return Buffer.concat(
     elements.flatMap((one) => {

@@ -20,6 +20,7 @@ import {
   readTensors,
 } from './codec.ts';
 
+/** A tensor of a model’s metadata. */
 export const tensorMetadata = z.object({
   name: z.string(),
   datatype: tensorType,
@@ -36,6 +37,7 @@ const JSON_OUTPUT: readonly TensorMetadata[] = [{ name: 'output', datatype: 'BYT
 /** Answers that fit into two tensors. */
 const isLabelled = (task: TaskName): boolean =>
   task === 'image-classification' || task === 'text-classification';
+/** The outputs of a task that is not `tensor`, in their order. */
 export const fixedOutputs = (task: TaskName): readonly TensorMetadata[] =>
   isLabelled(task) ? LABELS : JSON_OUTPUT;
 /** Parameters of the protocol itself, and of Triton; the others are the task's. */
@@ -44,6 +46,7 @@ const PROTOCOL_PARAMETERS: ReadonlySet<string> = new Set([
   ...['sequence_id', 'sequence_start', 'sequence_end'],
 ]);
 
+/** How the elements of the one input are read. */
 export function inputForm(task: TaskName): InputForm {
   const { inputKind } = TASKS[task];
   return { name: inputKind, isBase64: inputKind === 'image' || inputKind === 'audio' };

@@ -54,6 +54,7 @@ const repositoryIndex = z.array(
 
 type Model = ReturnType<ModelCatalog['resolve']>;
 
+/** The face below `/v2`. */
 export function createOpenInferenceApi(options: OpenInferenceOptions): Api {
   const app: Api = new OpenAPIHono();
   mountServer(app, options);

@@ -20,6 +20,7 @@ import { pagingQuery } from '../frame/paging.ts';
 
 type Json = Record<string, unknown>;
 type ZodContent = NonNullable<NonNullable<NonNullable<RouteConfig['request']>['body']>['content']>;
+/** An OpenAPI 3.1 document. */
 export type OpenApiDocument = ReturnType<OpenAPIHono['getOpenAPI31Document']>;
 type ComponentsObject = NonNullable<OpenApiDocument['components']>;
 
@@ -36,6 +37,7 @@ const NAMED = {
   OpenInferenceError: ERROR_SHAPES['open-inference'].schema,
 };
 
+/** The document of all that is mounted in the API. */
 export function describeApi(app: Api): OpenApiDocument {
   const names = z.registry<{ id: string }>();
   for (const [id, schema] of Object.entries(NAMED)) names.add(schema, { id });

@@ -21,6 +21,7 @@ export interface PagesOptions {
   readonly authority: HubAuthority | undefined;
 }
 
+/** Puts sign-in, `/ca.pem`, `/metrics`, `/openapi.json` and `/docs` there. */
 export function mountPages(app: Api, options: PagesOptions): void {
   mountSignIn(app, options);
   mountScraped(app, options);
