@@ -1,4 +1,4 @@
-# One image for hub and agent; glibc, because ONNX Runtime has no musl build. docs/operating.md, "Containers".
+# One image for hub and agent; glibc, because ONNX Runtime has no musl build. docs/install.md, "Containers".
 # Everything is made on the machine that builds, for the platform that is asked for: an arm64 image needs no emulation on amd64.
 ARG BASE=node:24-bookworm-slim
 

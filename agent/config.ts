@@ -16,7 +16,7 @@ import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { isCron } from '../shared/runtime/schedule.ts';
-import { lossOptions } from '../shared/tasks/loss.ts';
+import { lossOptions } from '../shared/tasks/loss-options.ts';
 import { TASKS, taskName } from '../shared/tasks/tasks.ts';
 
 export const AGENT_HELP = `Usage: outrider agent [options]
@@ -89,92 +89,153 @@ function isTimeZone(name: string): boolean {
 const ratio = z.number().gt(0.5).lt(1);
 
 const repeat = z.strictObject({
-  /** Wait between two inputs from the second pass on. */
+  /** Wait between two inputs from the second pass on. @example 2s */
   pace: duration,
 });
 
 const feed = z.discriminatedUnion('type', [
   z.strictObject({
+    /** Files of a folder, each once it has settled; lines of a text file. @example folder */
     type: z.literal('folder'),
+    /** Folder or file, beside the configuration unless absolute. @example ./pictures */
     path: z.string().min(1),
+    /** Goes through all of it again and again; once, when left out. @example { pace: 2s } */
     repeat: repeat.optional(),
+    /** What becomes of a file that has been answered. @example move */
     after: z.enum(['keep', 'move', 'delete']).default('keep'),
+    /** Where to, with `after: move`. @example ./done */
     moveTo: z.string().min(1).optional(),
   }),
   z.strictObject({ type: z.literal('text-lines'), path: z.string().min(1), repeat: repeat.optional() }),
 ]);
 
 const sink = z.discriminatedUnion('type', [
-  /** `path` is inside the agent's data folder unless absolute. */
-  z.strictObject({ type: z.literal('file'), path: z.string().min(1), maxBytes: size.optional() }),
+  z.strictObject({
+    /** Lines of NDJSON in a file, or messages on an MQTT topic. @example file */
+    type: z.literal('file'),
+    /** Inside the agent's data folder unless absolute. @example results/gate.ndjson */
+    path: z.string().min(1),
+    /** Of the file; at it the file before is replaced and a new one begun. 32 MiB when left out. @example 32MiB */
+    maxBytes: size.optional(),
+  }),
   z.strictObject({
     type: z.literal('mqtt'),
+    /** Where the broker is. @example mqtt://10.0.0.2:1883 */
     url: mqttUrl,
+    /** Without wildcards. @example home/gate */
     topic: z
       .string()
       .min(1)
       .max(512)
       .regex(/^[^#+]*$/, 'a topic without wildcards'),
+    /** At that broker. @example outrider */
     username: z.string().optional(),
+    /** At that broker. @example "…" */
     password: z.string().optional(),
   }),
 ]);
 
 /** What asking the cloud costs; for what is shown as saved. */
 const price = z.strictObject({
+  /** Of one question to the cloud. @example 0.002 */
   request: z.number().nonnegative().default(0),
-  /** Of inputs sent. */
+  /** Of inputs sent. @example 0.01 */
   megabyte: z.number().nonnegative().default(0),
+  /** As it is shown. @example EUR */
   currency: z.string().min(1).max(8),
 });
 
 const route = z
   .strictObject({
+    /** Share of the requests that get the answer that the cloud would have given. @example 0.98 */
     agreement: ratio.default(0.98),
+    /** With which probability that holds, at all times at once. @example 0.95 */
     confidence: ratio.default(0.95),
-    /** What the agreement is promised of: all requests that can be asked about, or those answered locally. */
+    /** What the agreement is promised of: all requests that can be asked about, or those answered locally. @example local */
     scope: routeScope.default('all'),
-    /** A promise for each label, so that a rare one is not sacrificed. */
+    /** A promise for each label, so that a rare one is not sacrificed. @example true */
     perLabel: z.boolean().default(false),
+    /** From the pair's certificate, where it is about this cloud model; or by asking about everything. @example learn */
     start: z.enum(['certificate', 'learn']).default('certificate'),
-    /** Whatever the score. */
+    /** Where to answer, whatever the score. @example cloud */
     always: z.enum(['edge', 'cloud']).optional(),
+    /** When the asker gets an answer, the local one if need be. @example 500ms */
     deadline: duration.default(DEFAULT_DEADLINE_MS),
+    /** When a request may be given up; the agent's running time counts. @example 24h */
     expires: duration.default(DEFAULT_EXPIRES_MS),
+    /**
+     * Without a link: answer locally and owe nothing; wait for the cloud; or both, the cloud's answer as a correction.
+     *
+     * @example queue
+     */
     whenOffline: z.enum(['answer', 'queue', 'both']).default('both'),
+    /** What may be spent on asking. @example { requestsPerHour: 600, bytesPerDay: 50MB } */
     budget: z
-      .strictObject({ requestsPerHour: z.number().positive().optional(), bytesPerDay: size.optional() })
+      .strictObject({
+        /** Questions in any hour. @example 600 */
+        requestsPerHour: z.number().positive().optional(),
+        /** Bytes of inputs in any day. @example 50MB */
+        bytesPerDay: size.optional(),
+      })
       .default({}),
-    /** Frames of one scene are one witness: of inputs that follow one another within this time, one teaches the router. */
+    /**
+     * Frames of one scene are one witness: of inputs that follow one another within this time, one teaches the router.
+     *
+     * @example 30s
+     */
     decorrelation: duration.default(0),
+    /** What asking the cloud costs, for what is shown as saved. @example { request: 0.002, currency: EUR } */
     price: price.optional(),
-    /** What counts as the same answer; the same best label when left out. */
+    /** What counts as the same answer; the same best label when left out. @example { topK: 3 } */
     loss: lossOptions.optional(),
-    /** Keeps what was learned from, for `outrider route simulate`: scores, answers and losses, no inputs. */
-    captures: z.strictObject({ maxBytes: size.default(DEFAULT_CAPTURE_BYTES) }).optional(),
+    /**
+     * Keeps what was learned from, for `outrider route simulate`: scores, answers and losses, no inputs.
+     *
+     * @example { maxBytes: 10MB }
+     */
+    captures: z
+      .strictObject({
+        /** Of both files that are kept in turn. @example 10MB */
+        maxBytes: size.default(DEFAULT_CAPTURE_BYTES),
+      })
+      .optional(),
   })
   .prefault({});
 
 const pipelineFields = z.strictObject({
+  /** By which callers, results and metrics name it. @example gate */
   name: pipelineName,
+  /** What is asked, by Hugging Face's name. @example image-classification */
   task: taskName,
+  /** Where inputs come from, besides HTTP, which is always open. @example { type: folder, path: ./pictures } */
   feed: feed.optional(),
+  /** The local model: a folder of `--models`, or the hub's; none: everything is asked. @example cifar10-cnn */
   edge: modelName.optional(),
+  /** The hub's model; none: nothing is ever asked. @example cifar10-vit */
   cloud: modelName.optional(),
+  /** The promise, and what may be spent on it. @example { agreement: 0.98 } */
   route,
+  /** Where Results go, besides HTTP. @example [{ type: file, path: results/gate.ndjson }] */
   sinks: z.array(sink).default([]),
+  /**
+   * What the hub may see besides what it is asked: nothing, results, or also keep and show escalated inputs.
+   *
+   * @example results
+   */
   share: z.enum(['none', 'results', 'inputs']).default('none'),
-  /** Pictures go to the cloud as they came, instead of as large as its model can use. */
+  /** Pictures go to the cloud as they came, instead of as large as its model can use. @example true */
   original: z.boolean().default(false),
-  /** How a picture is encoded that is brought to that size. */
+  /** How a picture is encoded that is brought to that size. @example { format: webp, quality: 80 } */
   picture: z
     .strictObject({
+      /** The file format. @example webp */
       format: z.enum(['webp', 'jpeg']).default('webp'),
+      /** 1 to 100, or without any loss (webp). @example 80 */
       quality: z.union([z.int().min(1).max(100), z.literal('lossless')]).default('lossless'),
     })
     .refine(({ format, quality }) => format === 'webp' || quality !== 'lossless', 'jpeg has no lossless')
     .prefault({}),
-  /** Of the task, for inputs that bring none of their own. */
+  /** Of the task, for inputs that bring none of their own. @example { top_k: 3 } */
   parameters: z.record(z.string(), z.unknown()).optional(),
 });
 const pipeline = pipelineFields.superRefine(({ task, edge, parameters }, context) => {
@@ -191,35 +252,73 @@ const pipeline = pipelineFields.superRefine(({ task, edge, parameters }, context
 });
 export type PipelineConfig = z.infer<typeof pipeline>;
 
-const file = z.strictObject({
+/** `outrider.yaml`. docs/configuration.md is made from it, and from the comments before its keys. */
+export const configFile = z.strictObject({
+  /** This device's id; the host's name when left out. @example gate-01 */
   device: deviceId.optional(),
+  /** How the hub is reached; none: the device answers by itself. @example { url: https://hub.example.com:8080 } */
   hub: z
     .strictObject({
+      /** Address of its HTTP API: https, or http on loopback. @example https://hub.example.com:8080 */
       url: z.url({ protocol: /^https?$/ }).optional(),
+      /** The broker's address, when it isn't the one told at enrolment. @example mqtts://broker.example.com:8883 */
       mqtt: mqttUrl.optional(),
-      /** PEM file, beside the configuration unless absolute. */
+      /**
+       * PEM file of who vouches for both, beside the configuration unless absolute; the one pinned at enrolment, else
+       * the system's.
+       *
+       * @example hub-ca.pem
+       */
       ca: z.string().min(1).optional(),
+      /** Talks to hub and broker in plain text off loopback. @example true */
       insecurePlainText: z.boolean().default(false),
     })
     .prefault({}),
+  /**
+   * Everything that the agent keeps, beside the configuration unless absolute; `data` of the working folder when left
+   * out.
+   *
+   * @example /var/lib/outrider
+   */
   dataDir: z.string().min(1).optional(),
-  /** Up and down together, all of it; reached, requests wait for the next day (UTC). */
-  link: z.strictObject({ bytesPerDay: size.optional() }).default({}),
+  /** Caps of the whole link. @example { bytesPerDay: 300MB } */
+  link: z
+    .strictObject({
+      /**
+       * Up and down together, all of it; reached, requests wait for the next day (UTC). No cap when left out.
+       *
+       * @example 300MB
+       */
+      bytesPerDay: size.optional(),
+    })
+    .default({}),
+  /**
+   * When the agent asks over HTTP what the hub wants of it, and when updates may be tried.
+   *
+   * @example { window: "01:00-05:00" }
+   */
   sync: z
     .strictObject({
+      /** A cron expression. @example "0 * * * *" */
       schedule: z.string().refine(isCron, 'a cron expression such as "*/15 * * * *"').default(DEFAULT_SYNC),
+      /** Of `schedule` and `window`; the machine's when left out. @example Europe/Berlin */
       timeZone: z.string().refine(isTimeZone, 'a time zone such as Europe/Berlin').optional(),
-      /** When a new version may be tried; at any time when left out. */
+      /** When a new version may be tried; at any time when left out. @example "01:00-05:00" */
       window: z.string().refine(isDailyWindow, 'a time of day such as "01:00-05:00"').optional(),
     })
     .prefault({}),
+  /** Bounds of what waits for the cloud. @example { maxBytes: 1GiB } */
   outbox: z
     .strictObject({
+      /** Of open requests; 1 GiB when left out. @example 256MiB */
       maxBytes: size.optional(),
+      /** Open requests; 100,000 when left out. @example 10000 */
       maxEntries: z.int().positive().optional(),
+      /** Of requests that were given up and are kept for people; 128 MiB when left out. @example 128MiB */
       deadLetterBytes: size.optional(),
     })
     .default({}),
+  /** What the device does: one for each camera, folder or application. @example [{ name: gate, task: image-classification, edge: cifar10-cnn }] */
   pipelines: z
     .array(pipeline)
     .min(1, 'at least one pipeline')
@@ -305,7 +404,7 @@ export async function loadConfig(
   if (values.help) return 'help';
   const checked = checkAll(flagValues, values, 'USAGE', (path) => `--${path}`);
   const path = resolve(values.config ?? 'outrider.yaml');
-  const config = checkAll(file, await readYaml(path), 'CONFIG_INVALID', (key) => `${path}: ${key}`);
+  const config = checkAll(configFile, await readYaml(path), 'CONFIG_INVALID', (key) => `${path}: ${key}`);
   const baseDir = dirname(path);
   const host = values['agent-host'] ?? '127.0.0.1';
   const key = env.OUTRIDER_AGENT_KEY;

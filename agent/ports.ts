@@ -4,7 +4,7 @@ import type { LinkPurpose, LinkUse, ReplyError, ReplyTimingsMs } from '../shared
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
-import type { Shrinking } from '../shared/inference/runner/runner.ts';
+import type { ShrinkBelow, Shrinking } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { CloudCertificate } from '../shared/release/folder/model-spec.ts';
 import type { Release } from '../shared/release/release.ts';
@@ -28,8 +28,11 @@ export interface Feed {
 export interface LocalModel {
   /** null while no model is loaded. */
   readonly model: ModelRef | null;
-  /** @throws the input's own error, MODEL_NOT_LOADED, RUNNER_CRASHED, RUNNER_TIMEOUT */
-  infer(input: TaskInput): Promise<LocalAnswer>;
+  /**
+   * @param shrink where it holds, the picture comes along, made smaller: one walk to the runner instead of two
+   * @throws the input's own error, MODEL_NOT_LOADED, RUNNER_CRASHED, RUNNER_TIMEOUT
+   */
+  infer(input: TaskInput, shrink?: ShrinkBelow): Promise<LocalInference>;
   /** Brings a picture to a size; one that would grow by it stays as it is. @throws the picture's own error, MODEL_NOT_LOADED, RUNNER_* */
   shrink(input: TaskInput, to: Shrinking): Promise<TaskInput>;
 }
@@ -98,6 +101,11 @@ export interface LocalAnswer {
   readonly timingsMs: { readonly preprocess: number; readonly inference: number };
 }
 
+/** A local answer, and maybe its picture as the cloud is to get it. */
+export interface LocalInference extends LocalAnswer {
+  readonly shrunk?: TaskInput;
+}
+
 /** What the router decides by. */
 export interface RouteQuestion {
   /** null: there is no local answer (no model, or it failed). */
@@ -152,6 +160,11 @@ export interface Router {
   choose(id: string, question: RouteQuestion): Route;
   /** Calibrated probability 0..1 that the cloud would say the same as this local answer; null without evidence. */
   agreementAt(answer: Pick<LocalAnswer, 'routeScore' | 'model' | 'output'>): number | null;
+  /**
+   * Route score below which a local answer will hardly stay; null: none will; undefined: all will, or it cannot be told. Known before
+   * the answer is, and no more than a hint: lot, budget and link have their say in `choose`.
+   */
+  askedBelow(forced: 'edge' | 'cloud' | undefined): number | null | undefined;
   /** A request is on disk for the cloud. @param edgeDigest the version that gave the local answer; null: there is none */
   asked(edgeDigest: string | null, bytes: { readonly ofRequest: number; readonly sent: number }): void;
   /**

@@ -29,7 +29,8 @@ const PULL_HELP = `
 outrider models pull hf:Xenova/distilbert-base-uncased-finetuned-sst-2-english --variant q8
 outrider models pull ./yolox_nano.onnx --task object-detection --family yolox --labels coco.txt`;
 
-const program = new Command('outrider')
+/** docs/cli.md is made from it. */
+export const program = new Command('outrider')
   .description('Small models on devices, big models in the cloud, one answer.')
   .version(VERSION)
   .showHelpAfterError('(add --help for the options)')
@@ -180,10 +181,13 @@ describing(
     return doctorModel(model, { ...options, models: options.models ?? SHIPPED_MODELS });
   });
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  process.exitCode = report(error);
+/** Runs the command that the arguments of this process name. */
+export async function runCommand(): Promise<void> {
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    process.exitCode = report(error);
+  }
 }
 
 /** An action whose code is loaded when it is asked for. */

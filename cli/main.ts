@@ -8,5 +8,6 @@ if (word === 'agent' || word === 'hub') {
   process.argv = [node, fileURLToPath(file), ...flags];
   await import(file.href);
 } else {
-  await import('./command-line.ts');
+  const { runCommand } = await import('./command-line.ts');
+  await runCommand();
 }

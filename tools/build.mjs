@@ -12,7 +12,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fingerprint, isBuilt, ROOT, STAMP } from './ensure-built.cjs';
-import { OUTSIDE } from './outside.mjs';
+import { OPTIONAL, OUTSIDE } from './outside.mjs';
 
 const DIST = dirname(STAMP);
 /** Built file (shared/runtime/installation.ts names them) -> source. */
@@ -52,7 +52,7 @@ const OPTIONS = {
   platform: /** @type {const} */ ('node'),
   format: /** @type {const} */ ('esm'),
   target: 'node20.19',
-  external: OUTSIDE,
+  external: [...OUTSIDE, ...OPTIONAL],
   define: { OUTRIDER_BUILT: 'true' },
   inject: ['shared/runtime/stack-traces.ts'],
   banner: { js: REQUIRE },

@@ -4,3 +4,6 @@
  * are asked for, so that an installation needs them beside `dist/` (tools/installation.mjs).
  */
 export const OUTSIDE = ['onnxruntime-node', 'sharp', '@huggingface/transformers'];
+
+/** The same of packages that one option of one command asks for (`route simulate --svg`): an installation does without. */
+export const OPTIONAL = ['vega', 'vega-lite'];

@@ -19,7 +19,6 @@ const OUT = join(DIST, `test-${process.pid}`);
 /** What tests start as processes of their own (test/support/from-source.ts). */
 const SCRIPTS = /^(support\/child-[a-z-]+|integration\/runner\/doomed-parent)\.ts$/;
 const FILES_AT_A_TIME = 4;
-const FILE_TIMEOUT_MS = 300_000;
 
 /**
  * Tests find their fixtures, and the sources their installation, from where the source lies.
@@ -32,15 +31,46 @@ const sourceAddresses = {
     onLoad({ filter: /\.ts$/ }, ({ path }) => {
       if (path.includes('node_modules') || path.endsWith('stack-traces.ts')) return undefined;
       const text = readFileSync(path, 'utf8');
-      if (!text.includes('import.meta.url')) return undefined;
-      const contents = text.replaceAll('import.meta.url', JSON.stringify(pathToFileURL(path).href));
-      return { contents, loader: 'ts' };
+      const isTest = path.startsWith(join(ROOT, 'test'));
+      const contents = text
+        .replaceAll('import.meta.url', JSON.stringify(pathToFileURL(path).href))
+        .replaceAll('new AppError(', isTest ? 'new (class extends AppError {})(' : 'new AppError(');
+      return contents === text ? undefined : { contents, loader: 'ts' };
+    });
+  },
+};
+
+/** Each code of an error that the programs' own code has made, written down when a test's process ends. */
+const RECORDER = `import { appendFileSync as outriderAppend } from 'node:fs';
+const provoked = new Set();
+process.once('exit', () => {
+  if (provoked.size > 0) outriderAppend(${JSON.stringify(join(OUT, 'provoked.txt'))}, [...provoked, ''].join('\\n'));
+});
+`;
+const SOURCE_OF_ERRORS = join(ROOT, 'shared/runtime/errors.ts');
+const MADE = 'this.code = code;';
+
+/**
+ * An error that a test makes itself is none that it provokes, so that it makes a subclass.
+ *
+ * @type {import('esbuild').Plugin}
+ */
+const provokedErrors = {
+  name: 'provoked errors',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]runtime[\\/]errors\.ts$/ }, ({ path }) => {
+      const text = readFileSync(path, 'utf8');
+      if (path !== SOURCE_OF_ERRORS || !text.includes(MADE)) throw new Error(`${path}: no place to listen`);
+      const recording = text.replace(MADE, `${MADE} if (new.target === AppError) provoked.add(code);`);
+      return { contents: `${RECORDER}${recording}`, loader: 'ts' };
     });
   },
 };
 
 const given = process.argv.slice(2);
 const isFull = given.includes('--full');
+/** A file of full tests may run others on several Nodes, beside whatever else keeps the machine busy. */
+const FILE_TIMEOUT_MS = isFull ? 900_000 : 300_000;
 const flags = given.filter((one) => one.startsWith('-') && one !== '--full');
 const named = given.filter((one) => !one.startsWith('-'));
 const all = readdirSync(join(ROOT, 'test'), { recursive: true, encoding: 'utf8' });
@@ -68,7 +98,7 @@ await build({
   target: 'node20.19',
   define: { OUTRIDER_TESTS: JSON.stringify(`${pathToFileURL(OUT)}/`) },
   inject: ['shared/runtime/stack-traces.ts'],
-  plugins: [sourceAddresses],
+  plugins: [provokedErrors, sourceAddresses],
   sourcemap: 'linked',
   sourcesContent: false,
   logLevel: 'warning',
@@ -79,8 +109,29 @@ const { status } = spawnSync(process.execPath, ['--test', ...limits, ...flags, .
   cwd: ROOT,
   stdio: 'inherit',
 });
+// Of a part of the tests, and of the full ones, nothing follows.
+const unprovoked = named.length === 0 && !isFull ? await unprovokedCodes() : [];
+if (unprovoked.length > 0)
+  process.stderr.write(
+    `error codes that no test provokes in the programs' own code: ${unprovoked.join(', ')}\n`,
+  );
 rmSync(OUT, { recursive: true, force: true });
-process.exit(status ?? 1);
+process.exit(status || (unprovoked.length > 0 ? 1 : (status ?? 1)));
+
+/** Codes of the table that the programs' code has not made in any test. */
+async function unprovokedCodes() {
+  const provoked = new Set(readFileSync(join(OUT, 'provoked.txt'), 'utf8').split('\n'));
+  const { outputFiles } = await build({
+    absWorkingDir: ROOT,
+    entryPoints: [SOURCE_OF_ERRORS],
+    bundle: true,
+    write: false,
+    format: 'esm',
+  });
+  const source = Buffer.from(outputFiles[0]?.contents ?? '').toString('base64');
+  const { ERROR_CODES } = await import(`data:text/javascript;base64,${source}`);
+  return ERROR_CODES.filter((/** @type {string} */ code) => !provoked.has(code));
+}
 
 /** @param {number} pid */
 function isAlive(pid) {

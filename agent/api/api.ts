@@ -2,6 +2,7 @@
  * The device's own HTTP API. On loopback no key is needed, but foreign `Host` and `Origin` headers are refused
  * (DNS rebinding, pages that spend the budget); off loopback a key is.
  */
+
 import { type Context, Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
@@ -17,6 +18,7 @@ import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
+import { within } from '../../shared/runtime/within.ts';
 import type { LinkMeter, Outbox, OutboxDepth, PipelineFace } from '../ports.ts';
 import { createOutboxApi } from './outbox.ts';
 import { CLOSED_PAGE, createPageApi } from './page.ts';
@@ -123,7 +125,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
         { input, label: null },
         { ...(forced.data && { forced: forced.data }) },
       );
-      const result = await Promise.race([first, options.clock.sleep(pipeline.deadlineMs)]);
+      const result = await within(options.clock, pipeline.deadlineMs, first);
       if (!result)
         return c.json({ id, pipeline: pipeline.name, status: 'accepted' }, 202, {
           location: `/v1/results/${id}`,

@@ -39,7 +39,7 @@ interface Append {
 
 /** At most this much in one write: bounds the memory of a group and the time until its first append is confirmed. */
 const GROUP_BYTES = 4 * 1024 * 1024;
-/** Kept free so that acknowledgements still go when the disk is full (LINK.md 2). */
+/** Kept free so that acknowledgements still go when the disk is full (docs/design/link.md 2). */
 const RESERVE_BYTES = 256 * 1024;
 /** In one call: Linux takes 1,024 (IOV_MAX). */
 const MAX_PARTS = 1_000;

@@ -15,11 +15,11 @@
 import type { Capture } from '../../shared/contract/capture.ts';
 import type { Result } from '../../shared/contract/result.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, ERRORS, type ErrorBody } from '../../shared/runtime/errors.ts';
+import { AppError, type ErrorBody, toErrorBody } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import { type LossOptions, lossOf } from '../../shared/tasks/loss.ts';
-import type { TaskName } from '../../shared/tasks/tasks.ts';
+import { type LossOptions, USUAL_LOSS } from '../../shared/tasks/loss-options.ts';
+import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import type { CloudReply, Outbox, OutboxAsk, OutboxRequest, Route, Router, Uplink } from '../ports.ts';
 import type { ResultMaker, Subject } from './results.ts';
 
@@ -119,7 +119,7 @@ export class Escalations {
     else if (meanwhile !== 'never') this.#showLocal(request.id, meanwhile);
   }
 
-  /** A final reply of the hub, whenever it comes; one for another pipeline is not ours. */
+  /** A final reply of the hub to a request of this pipeline, whenever it comes, and maybe once more. */
   onReply(id: string, reply: CloudReply, roundTripMs: number): void {
     if (this.#isAsked(id)) this.#inBackground(this.#takeReply(id, reply, roundTripMs));
   }
@@ -229,7 +229,7 @@ export class Escalations {
   async #giveUp(id: string, code: 'EXPIRED' | 'DROPPED'): Promise<void> {
     this.#ending.add(id);
     try {
-      const error = { code, message: ERRORS[code].meaning };
+      const error = toErrorBody(new AppError(code));
       const known = await this.#known(id).catch(() => undefined);
       const isAudit = known?.ask.background === true;
       const subject = known?.subject ?? this.#subjectOf({ id, label: null });
@@ -329,7 +329,7 @@ export class Escalations {
   }
 
   #lossOf(local: unknown, cloud: unknown): number {
-    return lossOf(this.#o.task, local, cloud, this.#o.loss);
+    return TASKS[this.#o.task].judge.lossOf(local, cloud, this.#o.loss ?? USUAL_LOSS);
   }
 
   #inBackground(work: Promise<void>): void {

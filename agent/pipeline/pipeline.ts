@@ -9,14 +9,14 @@
  */
 import type { Capture } from '../../shared/contract/capture.ts';
 import type { EdgeReason, Result } from '../../shared/contract/result.ts';
-import type { Shrinking } from '../../shared/inference/runner/runner.ts';
+import type { ShrinkBelow, Shrinking } from '../../shared/inference/runner/runner.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import type { LossOptions } from '../../shared/tasks/loss.ts';
+import type { LossOptions } from '../../shared/tasks/loss-options.ts';
 import { TASKS, type TaskInput, type TaskName, topLabel } from '../../shared/tasks/tasks.ts';
 import type {
   Asked,
@@ -80,7 +80,7 @@ const MIN_SHRINK_BYTES = 16 * 1024;
 
 /** The local model has answered, or there is a reason why not. */
 type LocalOutcome =
-  | { readonly answer: LocalAnswer }
+  | { readonly answer: LocalAnswer; readonly shrunk: TaskInput | undefined }
   | { readonly answer: null; readonly missing: 'no-edge-model' | 'edge-failed'; readonly error: AppError };
 
 export class Pipeline implements Part, PipelineFace {
@@ -141,7 +141,8 @@ export class Pipeline implements Part, PipelineFace {
     const { forced, priority = 'interactive' } = asked;
     const subject: Subject = { id: newId(), label: item.label, startMonoMs: this.#o.clock.nowMonoMs() };
     this.#o.metrics.count('outrider_inputs_total', { pipeline: this.name });
-    const local = await this.#askLocal(item.input);
+    const shrink = this.#shrinkBelow(item.input, forced);
+    const local = await this.#askLocal(item.input, shrink);
     if (local.answer === null && ERRORS[local.error.code].kind === 'caller') {
       return this.#done(subject, this.#results.failure(subject, toErrorBody(local.error)));
     }
@@ -175,7 +176,7 @@ export class Pipeline implements Part, PipelineFace {
     this.#escalations.expire(id);
   }
 
-  /** A reply of the hub; one for another pipeline is ignored. */
+  /** A reply of the hub to a request of this pipeline. */
   onReply(id: string, reply: CloudReply, roundTripMs: number): void {
     this.#escalations.onReply(id, reply, roundTripMs);
   }
@@ -184,16 +185,30 @@ export class Pipeline implements Part, PipelineFace {
     this.#escalations.onOffline();
   }
 
-  async #askLocal(input: TaskInput): Promise<LocalOutcome> {
+  /** What the runner is to do in one walk: a picture whose answer will hardly stay local comes back as the cloud is to get it. */
+  #shrinkBelow(input: TaskInput, forced: 'edge' | 'cloud' | undefined): ShrinkBelow | undefined {
+    const to = this.#shrinkingOf(input);
+    if (!to || !this.#o.uplink.online) return undefined;
+    const below = this.#o.router.askedBelow(forced);
+    return below === undefined ? undefined : { to, below };
+  }
+
+  /** undefined: the input goes as it came. */
+  #shrinkingOf({ body }: TaskInput): Shrinking | undefined {
+    const isWorthIt = TASKS[this.task].inputKind === 'image' && body.length >= MIN_SHRINK_BYTES;
+    return isWorthIt ? this.#o.shrinking() : undefined;
+  }
+
+  async #askLocal(input: TaskInput, shrink: ShrinkBelow | undefined): Promise<LocalOutcome> {
     try {
-      const answer = await this.#o.local.infer(input);
+      const { shrunk, ...answer } = await this.#o.local.infer(input, shrink);
       const { preprocess, inference } = answer.timingsMs;
       this.#o.metrics.observeSeconds(
         'outrider_inference_seconds',
         { pipeline: this.name },
         (preprocess + inference) / 1000,
       );
-      return { answer };
+      return { answer, shrunk };
     } catch (thrown) {
       const error = toAppError(thrown);
       const missing =
@@ -232,7 +247,7 @@ export class Pipeline implements Part, PipelineFace {
   ): Promise<Accepted> {
     if (local.answer === null)
       return this.#done(subject, this.#results.failure(subject, noAnswer(local.error, route.reason)));
-    if (route.audit) await this.#audit(subject, input, local.answer);
+    if (route.audit) await this.#audit(subject, input, local);
     return this.#done(subject, this.#results.local(subject, local.answer, route.reason));
   }
 
@@ -242,7 +257,7 @@ export class Pipeline implements Part, PipelineFace {
     local: LocalOutcome,
     route: Extract<Route, { to: 'cloud' }> & { readonly priority: Priority },
   ): Promise<Accepted> {
-    const request = this.#request(subject, await this.#forTheCloud(input), local.answer, {
+    const request = this.#request(subject, await this.#forTheCloud(input, local), local.answer, {
       reason: route.reason,
       background: false,
       priority: route.priority,
@@ -268,11 +283,11 @@ export class Pipeline implements Part, PipelineFace {
   }
 
   /** No larger than the cloud's model can use; as it came where that cannot be had. */
-  async #forTheCloud(input: TaskInput): Promise<TaskInput> {
-    const to = this.#o.shrinking();
-    if (!to || TASKS[this.task].inputKind !== 'image' || input.body.length < MIN_SHRINK_BYTES) return input;
+  async #forTheCloud(input: TaskInput, local: LocalOutcome): Promise<TaskInput> {
+    const to = this.#shrinkingOf(input);
+    if (!to) return input;
     try {
-      const shrunk = await this.#o.local.shrink(input, to);
+      const shrunk = (local.answer && local.shrunk) ?? (await this.#o.local.shrink(input, to));
       this.#o.metrics.count(
         'outrider_shrunk_bytes_total',
         { pipeline: this.name },
@@ -287,8 +302,8 @@ export class Pipeline implements Part, PipelineFace {
   }
 
   /** An audit is not worth an error: without room for it, the answer stands unaudited. */
-  async #audit(subject: Subject, input: TaskInput, answer: LocalAnswer): Promise<void> {
-    const request = this.#request(subject, await this.#forTheCloud(input), answer, {
+  async #audit(subject: Subject, input: TaskInput, local: LocalOutcome): Promise<void> {
+    const request = this.#request(subject, await this.#forTheCloud(input, local), local.answer, {
       reason: 'audit',
       background: true,
       priority: 'background',

@@ -1,6 +1,6 @@
 /**
  * The agreement that the local answers have had, from the audits: an estimate, and a bound that holds whatever drifts, depends on
- * or decides what (ROUTER.md 2.6). It looks back; the ledger's certificate looks forward.
+ * or decides what (docs/design/router.md 2.6). It looks back; the ledger's certificate looks forward.
  */
 import { z } from 'zod';
 import type { RouteScope } from '../../shared/contract/routing.ts';

@@ -1,9 +1,11 @@
 /**
- * How much may be asked: token buckets, and a price that paces them (ROUTER.md 2.9; dual mirror descent, arXiv:2011.10124).
+ * How much may be asked: token buckets, and a price that paces them (docs/design/router.md 2.9; dual mirror descent,
+ * arXiv:2011.10124).
  *
  * A bucket holds a tenth of its period's budget and is refilled with the other nine tenths, evenly: no period of that length, wherever
  * it begins, sees more than the budget. A tenth of the bucket is kept for audits: without them nobody would know what the budget costs.
  */
+import { TokenBucket } from '../../shared/runtime/token-bucket.ts';
 
 export interface BudgetLimits {
   readonly requestsPerHour?: number | undefined;
@@ -18,17 +20,15 @@ const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const BURST_SHARE = 0.1;
 const AUDIT_SHARE = 0.1;
-/** How fast the price follows: a few hundred requests (ROUTER.md 4.5). */
+/** How fast the price follows: a few hundred requests (docs/design/router.md 4.5). */
 const PRICE_STEP = 0.005;
 /** Requests over which a usual one is averaged. */
 const USUAL_OVER = 100;
 
-/** Tokens of one kind. */
-class Bucket {
+/** Tokens of one kind, and what they are worth. */
+class PacedBucket {
   readonly #capacity: number;
-  readonly #refillPerMs: number;
-  #level: number;
-  #filledMonoMs: number;
+  readonly #bucket: TokenBucket;
   /** Expected loss below which a usual request is not worth its tokens. */
   #price = 0;
   #usual = 0;
@@ -37,23 +37,20 @@ class Bucket {
 
   constructor(budget: number, periodMs: number, smallest: number, nowMonoMs: number) {
     this.#capacity = Math.max(smallest, BURST_SHARE * budget);
-    this.#refillPerMs = Math.max(0, budget - this.#capacity) / periodMs;
-    this.#level = this.#capacity;
-    this.#filledMonoMs = nowMonoMs;
+    const perSecond = (Math.max(0, budget - this.#capacity) / periodMs) * 1_000;
+    this.#bucket = new TokenBucket({ burst: this.#capacity, perSecond }, nowMonoMs);
   }
 
   refill(nowMonoMs: number): void {
-    const come = (nowMonoMs - this.#filledMonoMs) * this.#refillPerMs;
-    this.#filledMonoMs = nowMonoMs;
-    this.#level = Math.min(this.#capacity, this.#level + come);
-    this.#come += come;
+    this.#come += this.#bucket.refill(nowMonoMs);
   }
 
   room(cost: number): Room {
     // One that is larger than the bucket may go when it is full, and is paid off before the next.
     const needed = Math.min(cost, (1 - AUDIT_SHARE) * this.#capacity);
-    if (this.#level < needed) return 'none';
-    return this.#level - needed < AUDIT_SHARE * this.#capacity ? 'audits' : 'plenty';
+    const { level } = this.#bucket;
+    if (level < needed) return 'none';
+    return level - needed < AUDIT_SHARE * this.#capacity ? 'audits' : 'plenty';
   }
 
   /** Less goes than comes: everything is worth its tokens. */
@@ -66,7 +63,7 @@ class Bucket {
   }
 
   take(cost: number): void {
-    this.#level -= cost;
+    this.#bucket.take(cost);
   }
 
   /** Moves the price: up where more is wanted than comes. */
@@ -82,14 +79,15 @@ class Bucket {
 
 export class Budget {
   readonly #nowMonoMs: () => number;
-  readonly #requests: Bucket | undefined;
-  readonly #bytes: Bucket | undefined;
+  readonly #requests: PacedBucket | undefined;
+  readonly #bytes: PacedBucket | undefined;
 
   constructor({ requestsPerHour, bytesPerDay }: BudgetLimits, nowMonoMs: () => number) {
     this.#nowMonoMs = nowMonoMs;
     const now = nowMonoMs();
-    this.#requests = requestsPerHour === undefined ? undefined : new Bucket(requestsPerHour, HOUR_MS, 1, now);
-    this.#bytes = bytesPerDay === undefined ? undefined : new Bucket(bytesPerDay, DAY_MS, 1, now);
+    this.#requests =
+      requestsPerHour === undefined ? undefined : new PacedBucket(requestsPerHour, HOUR_MS, 1, now);
+    this.#bytes = bytesPerDay === undefined ? undefined : new PacedBucket(bytesPerDay, DAY_MS, 1, now);
   }
 
   room(bytes: number): Room {

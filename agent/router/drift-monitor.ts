@@ -1,7 +1,7 @@
 /**
- * Watches whether the threshold in use still keeps the promise: e-CUSUM (ROUTER.md 2.5; e-detectors of Shin, Ramdas and Rinaldo).
- * Three bets on a risk of 1.5, 3 and 8 times what is allowed, each starting again from 1 whenever it has lost. While the promise
- * holds, an alarm comes once in 10,000 requests on average at the earliest.
+ * Watches whether the threshold in use still keeps the promise: e-CUSUM (docs/design/router.md 2.5; e-detectors of Shin, Ramdas
+ * and Rinaldo). Three bets on a risk of 1.5, 3 and 8 times what is allowed, each starting again from 1 whenever it has lost.
+ * While the promise holds, an alarm comes once in 10,000 requests on average at the earliest.
  */
 import type { Settled, Target } from './ledger.ts';
 

@@ -1,6 +1,6 @@
 /**
  * The tests that run over one grid of thresholds: of the promise made, and of weaker ones beside it, for when it cannot be kept
- * (ROUTER.md 2.8). They share the counts of the grid; each has its own ledger.
+ * (docs/design/router.md 2.8). They share the counts of the grid; each has its own ledger.
  */
 import { z } from 'zod';
 import { isotonic } from './isotonic.ts';

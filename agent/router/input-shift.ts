@@ -1,6 +1,6 @@
 /**
- * Free signals, from what is known without asking more (ROUTER.md 2.5): whether the scores still spread as they did when the
- * evidence was gathered, and whether what is asked anyway disagrees more often than it used to.
+ * Free signals, from what is known without asking more (docs/design/router.md 2.5): whether the scores still spread as they did
+ * when the evidence was gathered, and whether what is asked anyway disagrees more often than it used to.
  */
 import { z } from 'zod';
 import { isotonic } from './isotonic.ts';
@@ -14,7 +14,7 @@ const MEMORY = 300;
 const GROWN = 2_000;
 const CHECK_EVERY = 16;
 const GROW_EVERY = 256;
-/** Kullback-Leibler divergence, nats: no false one in 200 runs of 40,000 requests (ROUTER.md 2.5). */
+/** Kullback-Leibler divergence, nats: no false one in 200 runs of 40,000 requests (docs/design/router.md 2.5). */
 const SHIFT = 0.06;
 const SHIFT_WHILE_GROWING = 0.12;
 

@@ -45,9 +45,9 @@ export const ticket = z.object({
 });
 export type Ticket = Readonly<z.infer<typeof ticket>>;
 
-/** Length of the opening in which all is audited, in units of ln(1 / delta) / alpha (ROUTER.md 2.4). */
+/** Length of the opening in which all is audited, in units of ln(1 / delta) / alpha (docs/design/router.md 2.4). */
 const OPENING = 3;
-/** Audited for good: buys the detection of drift (ROUTER.md 4.4). */
+/** Audited for good: buys the detection of drift (docs/design/router.md 4.4). */
 const MIN_AUDITS = 0.02;
 /** While the threshold is the certificate's. */
 const CERTIFICATE_AUDITS = 0.25;

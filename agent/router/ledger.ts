@@ -1,6 +1,6 @@
 /**
- * The credit ledger: an anytime-valid betting test of every threshold of a grid at once (ROUTER.md 2.3; arXiv:2010.09686,
- * arXiv:2406.10490).
+ * The credit ledger: an anytime-valid betting test of every threshold of a grid at once (docs/design/router.md 2.3;
+ * arXiv:2010.09686, arXiv:2406.10490).
  *
  * For each threshold t, a wealth starts at 1 and bets on "the risk of t is at most alpha": after each request it is multiplied by
  * 1 + bet * (alpha - Z), where Z = loss / probability of having asked, for a request that t keeps and whose loss is known, and 0
@@ -40,7 +40,7 @@ export interface Settled {
   readonly weight: number;
 }
 
-/** Half of what could be bet without ruin: within a few % of mixtures and of Kelly, and simpler (ROUTER.md 4.3). */
+/** Half of what could be bet without ruin: within a few % of mixtures and of Kelly, and simpler (docs/design/router.md 4.3). */
 const STAKE = 0.5;
 /** Share of the requests that the first tested threshold of scope `local` keeps. */
 const FIRST_LOCAL_SHARE = 0.1;

@@ -44,7 +44,7 @@ export interface RouterOptions {
 
 /** Answers of a version that has just been replaced may still be on their way, and an update may be taken back. */
 const KEPT_VERSIONS = 3;
-/** Above this share an audited caller waits for the cloud's answer (ROUTER.md 2.4). */
+/** Above this share an audited caller waits for the cloud's answer (docs/design/router.md 2.4). */
 const MAX_BACKGROUND_AUDITS = 0.25;
 /** How scores are made; evidence of another way is of no use. */
 const SCORER = 1;
@@ -216,6 +216,13 @@ export class LearningRouter implements Router {
     if (now < this.#teachesAgainMonoMs) return false;
     this.#teachesAgainMonoMs = now + decorrelationMs * (0.5 + random());
     return true;
+  }
+
+  askedBelow(forced = this.#o.always): number | null | undefined {
+    // Of the labels each has a threshold, and which it is the answer says.
+    if (forced === 'edge' || !this.#o.mayEscalate || this.#o.goal.perLabel) return undefined;
+    if (forced === 'cloud') return null;
+    return this.#pairs.get(this.#edgeDigest ?? '')?.learnerOf(null).threshold ?? null;
   }
 
   /** By the threshold alone: nothing is learned from it. */

@@ -1,7 +1,7 @@
 /**
  * The thresholds that are tested, and how the requests spread over them. Bin k holds the scores from threshold k up to the one
  * above it, so that "kept at threshold k" is "in a bin up to k". The grid follows the first scores that come: all thresholds
- * share their bets, so it may depend on the data (ROUTER.md 2.3).
+ * share their bets, so it may depend on the data (docs/design/router.md 2.3).
  */
 import { z } from 'zod';
 import { ROUTE_SCORE_FLOOR } from '../../shared/tasks/classification.ts';

@@ -1,6 +1,7 @@
 /**
  * Replies come in any order; the ledger takes them in the order of the requests. One that is long in coming holds up those behind
- * it, up to a bound; then it counts as a disagreement, because what is lost may not look like agreement (ROUTER.md 2.8).
+ * it, up to a bound; then it counts as a disagreement, because what is lost may not look like agreement
+ * (docs/design/router.md 2.8).
  */
 import type { Ticket } from './learner.ts';
 

@@ -2,6 +2,7 @@
  * Gives each Result to every sink of its pipeline, in order, tries again with backoff, and dead-letters what a sink won't take,
  * so that one dead sink holds up neither the others nor the outbox for ever.
  */
+
 import type { Result } from '../../shared/contract/result.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -9,6 +10,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
 import type { Sink } from '../ports.ts';
 
 export interface FanoutOptions {
@@ -28,10 +30,8 @@ const MAX_WAITING = 1_000;
 
 /** What goes to one sink. */
 interface Line {
-  /** The last delivery: the next one follows it. */
-  tail: Promise<void>;
   /** Deliveries that have not ended. */
-  length: number;
+  readonly queue: SerialQueue;
   /** The sink did not take what it was last given. */
   isRefusing: boolean;
 }
@@ -50,7 +50,7 @@ export class Fanout implements Part {
   /** Waiting retries end at once: into the dead letters, or back to the outbox that still holds them. */
   async stop(): Promise<void> {
     this.#stopping.abort();
-    await Promise.all([...this.#lines.values()].map(({ tail }) => tail));
+    await Promise.all([...this.#lines.values()].map(({ queue }) => queue.settled()));
   }
 
   /**
@@ -64,17 +64,10 @@ export class Fanout implements Part {
   }
 
   #queue(sink: Sink, result: Result, isOwed: boolean): Promise<void> {
-    const line = this.#lines.get(sink) ?? { tail: Promise.resolve(), length: 0, isRefusing: false };
+    const line = this.#lines.get(sink) ?? { queue: new SerialQueue(), isRefusing: false };
     this.#lines.set(sink, line);
-    if (line.isRefusing && line.length >= MAX_WAITING) return this.#giveUp(sink, result);
-    line.length++;
-    const delivery = line.tail
-      .then(() => this.#deliverTo(sink, line, result, isOwed))
-      .finally(() => {
-        line.length--;
-      });
-    line.tail = delivery.catch(() => undefined);
-    return delivery;
+    if (line.isRefusing && line.queue.length >= MAX_WAITING) return this.#giveUp(sink, result);
+    return line.queue.run(() => this.#deliverTo(sink, line, result, isOwed));
   }
 
   async #deliverTo(sink: Sink, line: Line, result: Result, isOwed: boolean): Promise<void> {

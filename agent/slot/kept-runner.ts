@@ -1,6 +1,12 @@
 /** Local inference of one model version: holds its runner, starts it again when it ends, and answers MODEL_NOT_LOADED meanwhile. */
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { Runner, RunnerOptions, Shrinking, StartRunner } from '../../shared/inference/runner/runner.ts';
+import type {
+  Runner,
+  RunnerOptions,
+  ShrinkBelow,
+  Shrinking,
+  StartRunner,
+} from '../../shared/inference/runner/runner.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
@@ -8,7 +14,7 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { TaskInput } from '../../shared/tasks/tasks.ts';
-import type { LocalAnswer, LocalModel } from '../ports.ts';
+import type { LocalInference, LocalModel } from '../ports.ts';
 
 export interface KeptRunnerOptions {
   readonly model: ModelRef;
@@ -64,16 +70,18 @@ export class KeptRunner implements LocalModel, Part {
     await this.#loop;
   }
 
-  async infer(input: TaskInput): Promise<LocalAnswer> {
+  async infer(input: TaskInput, shrink?: ShrinkBelow): Promise<LocalInference> {
     const runner = this.#runner;
     if (!runner) throw new AppError('MODEL_NOT_LOADED', `the runner of ${this.model.name} is being started`);
-    return { ...(await runner.infer(input)), model: this.model };
+    const { shrunk, ...inference } = await runner.infer(input, { shrink });
+    const answer = { ...inference, model: this.model };
+    return shrink && shrunk ? { ...answer, shrunk: smallerOf(input, shrunk, shrink.to) } : answer;
   }
 
   async shrink(input: TaskInput, to: Shrinking): Promise<TaskInput> {
     if (!this.#runner) throw new AppError('MODEL_NOT_LOADED', 'the runner is being started');
     const body = await this.#runner.shrink(input.body, to);
-    return body.length < input.body.length ? { ...input, contentType: `image/${to.format}`, body } : input;
+    return smallerOf(input, body, to);
   }
 
   async #keepUp(first: Runner | undefined): Promise<void> {
@@ -108,3 +116,6 @@ export class KeptRunner implements LocalModel, Part {
     }
   }
 }
+
+const smallerOf = (input: TaskInput, body: Uint8Array, { format }: Shrinking): TaskInput =>
+  body.length < input.body.length ? { ...input, contentType: `image/${format}`, body } : input;

@@ -11,7 +11,13 @@
  * A      | B         | discard            -> A      | –
  */
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { Runner, RunnerOptions, Shrinking, StartRunner } from '../../shared/inference/runner/runner.ts';
+import type {
+  Runner,
+  RunnerOptions,
+  ShrinkBelow,
+  Shrinking,
+  StartRunner,
+} from '../../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
@@ -20,7 +26,14 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { median } from '../../shared/runtime/median.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { TaskInput } from '../../shared/tasks/tasks.ts';
-import type { LocalAnswer, LocalModel, SlotVersion, TrialEnd, UpdatableSlot } from '../ports.ts';
+import type {
+  LocalAnswer,
+  LocalInference,
+  LocalModel,
+  SlotVersion,
+  TrialEnd,
+  UpdatableSlot,
+} from '../ports.ts';
 import { KeptRunner } from './kept-runner.ts';
 import { Trial } from './trial.ts';
 
@@ -104,11 +117,12 @@ export class Slot implements LocalModel, UpdatableSlot, Part {
     await Promise.all([this.#standby?.kept.stop(), this.#standby?.runner.stop(), this.#active?.kept.stop()]);
   }
 
-  async infer(input: TaskInput): Promise<LocalAnswer> {
+  async infer(input: TaskInput, shrink?: ShrinkBelow): Promise<LocalInference> {
     const standby = this.#standby;
+    // What is on trial is asked for nothing but answers.
     if (standby?.trial) return this.#inferOnTrial(input, standby, standby.trial);
     if (!this.#active) throw new AppError('MODEL_NOT_LOADED', `there is no version of ${this.#o.name} yet`);
-    const answer = await this.#active.kept.infer(input);
+    const answer = await this.#active.kept.infer(input, shrink);
     this.#times.push(spentMs(answer));
     if (this.#times.length > KEPT_TIMES) this.#times.shift();
     return answer;

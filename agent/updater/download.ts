@@ -1,6 +1,6 @@
 /**
  * Fetches the files of a signed version: what has come before is gone on with, length and digest of the signed metadata are the
- * law, and a source that trickles is given up (LINK.md 4: a time-out for the whole would kill an honest slow link).
+ * law, and a source that trickles is given up (docs/design/link.md 4: a time-out for the whole would kill an honest slow link).
  */
 import { statfs } from 'node:fs/promises';
 import type { VersionFile } from '../../shared/contract/admin.ts';

@@ -16,6 +16,7 @@
  * stop that was asked for, `trying` and `trial` are `staged`. What was rolled back is not tried again until another version is
  * desired. Until `committed` nothing of the version before is removed.
  */
+
 import { mkdir } from 'node:fs/promises';
 import type { UpdatePhase, UpdateReport } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
@@ -27,6 +28,7 @@ import { AppError, toAppError, toErrorBody } from '../../shared/runtime/errors.t
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { within } from '../../shared/runtime/within.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { SlotVersion, TrialEnd, UpdatableSlot, UpdateSource } from '../ports.ts';
 import { download, presentBytes } from './download.ts';
@@ -127,7 +129,7 @@ export class Updater implements Part {
     this.#stopping.abort();
     this.#cancelAgain();
     // A hub that hangs is not waited for: what is on disk is enough to go on from.
-    await Promise.race([this.#work, this.#o.clock.sleep(STOP_MS)]);
+    if (this.#work) await within(this.#o.clock, STOP_MS, this.#work);
   }
 
   /** What the hub wants now. Returns at once. */

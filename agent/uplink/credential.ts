@@ -2,7 +2,8 @@
  * Who this device is to the hub: the device makes its own secret, swaps a one-time token for its acceptance, and keeps both on
  * disk (mode 0600). Without a hub in reach it goes on trying; pipelines answer locally meanwhile.
  */
-import { readFile, rm } from 'node:fs/promises';
+
+import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { ENROL_TOKEN_FILE, splitEnrolToken } from '../../shared/contract/enrol-token.ts';
@@ -11,10 +12,11 @@ import { deviceId as deviceIdSchema } from '../../shared/contract/names.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, ERRORS, systemCode, toAppError } from '../../shared/runtime/errors.ts';
+import { AppError, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
 import { httpsFetch } from '../../shared/runtime/https-fetch.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { readIfThere } from '../../shared/runtime/read-file.ts';
 import { certificateFingerprint, toSinglePem } from '../../shared/runtime/trust.ts';
 import { askHub, type HubAddress, refusePlainText } from './hub-http.ts';
 
@@ -151,12 +153,7 @@ const putTokenPath = (path: string): string => join(dirname(path), ENROL_TOKEN_F
 
 /** What `devices enroll --to` has written, or a person with an editor. */
 async function putToken(path: string): Promise<string | undefined> {
-  try {
-    return (await readFile(putTokenPath(path), 'utf8')).trim() || undefined;
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw new AppError('FILE_UNREADABLE', `${putTokenPath(path)} cannot be read`, { cause: error });
-  }
+  return (await readIfThere(putTokenPath(path)))?.toString('utf8').trim() || undefined;
 }
 
 const pending = z.object({ tokenSha256: z.string(), secret: z.string() });

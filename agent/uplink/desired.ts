@@ -19,7 +19,7 @@ export interface DesiredStateOptions {
 export class DesiredState implements Part {
   readonly #o: DesiredStateOptions;
   readonly #path: string;
-  readonly #onChange: ((wanted: Desired) => void)[] = [];
+  readonly #followers: ((wanted: Desired) => void)[] = [];
   #current: Desired | undefined;
   #storing: Promise<void> = Promise.resolve();
 
@@ -37,8 +37,10 @@ export class DesiredState implements Part {
     return this.#current;
   }
 
-  onChange(take: (wanted: Desired) => void): void {
-    this.#onChange.push(take);
+  /** Called with what is wanted now, where that is known, and with each change of it. */
+  follow(take: (wanted: Desired) => void): void {
+    if (this.#current) take(this.#current);
+    this.#followers.push(take);
   }
 
   /** What was known before the restart holds until the hub says otherwise. */
@@ -80,6 +82,6 @@ export class DesiredState implements Part {
 
   #set(wanted: Desired): void {
     this.#current = wanted;
-    for (const take of this.#onChange) take(wanted);
+    for (const take of this.#followers) take(wanted);
   }
 }

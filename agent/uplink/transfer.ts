@@ -1,6 +1,7 @@
 /**
- * One large request on its way to the hub, in chunks (LINK.md 2): the first goes to whichever hub takes it, the rest to the hub
- * process that answered, in a window that follows the link's delay, so that small requests are not held up behind it.
+ * One large request on its way to the hub, in chunks (docs/design/link.md 2): the first goes to whichever hub takes it, the
+ * rest to the hub process that answered, in a window that follows the link's delay, so that small requests are not held up
+ * behind it.
  *
  * state     | event                              -> state
  * offered   | ack                                -> sending, to that hub

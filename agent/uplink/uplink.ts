@@ -2,6 +2,7 @@
  * The agent's MQTT link: presence, what it has (reported), what the hub wants (desired), requests up, replies down. It never
  * publishes while disconnected; what waits is in the outbox. "Online" means that a broker is connected and a hub says that it is there.
  */
+
 import { decodeEnvelope } from '../../shared/contract/envelope.ts';
 import { MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES, MAX_REQUEST_BYTES } from '../../shared/contract/limits.ts';
 import {
@@ -25,6 +26,7 @@ import { tryParseJson } from '../../shared/runtime/json.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { within } from '../../shared/runtime/within.ts';
 import type { CloudReply, LinkMeter, Outbox, Uplink } from '../ports.ts';
 import { Sender } from './sender.ts';
 
@@ -129,7 +131,7 @@ export class MqttUplink implements Uplink, Part {
     this.#sender.stop();
     if (this.#connection?.connected) {
       const said = this.#tellPresence(false).catch(() => undefined);
-      await Promise.race([said, this.#o.clock.sleep(GOODBYE_MS)]);
+      await within(this.#o.clock, GOODBYE_MS, said);
     }
     await this.#connection?.end();
     this.#connection = undefined;

@@ -1,13 +1,14 @@
-/** Makes the feed that a pipeline's configuration asks for. */
+/** Makes the feeds that the configuration asks for, and lets them run until they end or the agent stops. */
 import { extname, join, resolve } from 'node:path';
-import type { Clock } from '../../shared/runtime/clock.ts';
-import type { Logger } from '../../shared/runtime/logger.ts';
-import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { isChild, tellParent } from '../../shared/runtime/program.ts';
 import { CONTENT_TYPES, MAX_INPUT_BYTES, TASKS } from '../../shared/tasks/tasks.ts';
 import type { AgentConfig, PipelineConfig } from '../config.ts';
+import { FeedRunner } from '../feed/feed-runner.ts';
 import { FolderFeed } from '../feed/folder.ts';
 import { TextLinesFeed } from '../feed/text-lines.ts';
-import type { Feed } from '../ports.ts';
+import type { Pipeline } from '../pipeline/pipeline.ts';
+import type { Feed, FeedItem } from '../ports.ts';
+import type { AgentProgram } from './program.ts';
 
 const IMAGE_TYPES: Record<string, string> = {
   '.jpg': 'image/jpeg',
@@ -20,18 +21,45 @@ const IMAGE_TYPES: Record<string, string> = {
   '.avif': 'image/avif',
 };
 
-export interface FeedParts {
-  readonly config: AgentConfig;
-  readonly stateDir: string;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
+/** With `--once`: how long to wait for what the cloud owes; the rest stays in the outbox. */
+const ONCE_WAIT_MS = 60_000;
+
+export async function startFeeds(
+  config: AgentConfig,
+  program: AgentProgram,
+  pipelines: ReadonlyMap<string, Pipeline>,
+): Promise<FeedRunner> {
+  const runs = config.pipelines.flatMap((one) => {
+    const feed = createFeed(one, config, program);
+    const pipeline = pipelines.get(one.name);
+    if (!feed || !pipeline) return [];
+    const take = (item: FeedItem, signal: AbortSignal) => pipeline.process(item, signal);
+    return [{ name: one.name, feed, take }];
+  });
+  const feeds = new FeedRunner({ runs, clock: program.clock, logger: program.logger });
+  await program.lifecycle.start('feeds', feeds);
+  return feeds;
+}
+
+/** With `--once`: the feeds have ended and nothing is owed; a parent ends us, alone we end ourselves. */
+export async function finishWhenDone(
+  feeds: FeedRunner,
+  { clock }: AgentProgram,
+  owed: () => number,
+  finish: () => void,
+): Promise<void> {
+  await feeds.ended();
+  const untilMonoMs = clock.nowMonoMs() + ONCE_WAIT_MS;
+  while (owed() > 0 && clock.nowMonoMs() < untilMonoMs) await clock.sleep(50, undefined, true);
+  if (isChild()) tellParent({ type: 'finished' });
+  else finish();
 }
 
 /** @returns undefined for a pipeline that is asked over HTTP only */
 export function createFeed(
   pipeline: PipelineConfig,
-  { config, stateDir, clock, logger, metrics }: FeedParts,
+  config: AgentConfig,
+  { dataDir, clock, logger, metrics }: Omit<AgentProgram, 'lifecycle' | 'stop'>,
 ): Feed | undefined {
   const { feed, name, task } = pipeline;
   if (!feed) return undefined;
@@ -48,7 +76,7 @@ export function createFeed(
         once: config.once,
         after: feed.after,
         moveTo: resolve(config.baseDir, feed.moveTo ?? join(feed.path, 'done')),
-        statePath: join(stateDir, `${name}.json`),
+        statePath: join(dataDir, 'feeds', `${name}.json`),
         maxBytes: MAX_INPUT_BYTES[inputKind],
         contentType: (file) =>
           (inputKind === 'image' ? IMAGE_TYPES[extname(file).toLowerCase()] : undefined) ??

@@ -11,7 +11,6 @@ import { isAppError } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { Schedule } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
@@ -23,14 +22,10 @@ import { LinkLedger } from '../uplink/link-ledger.ts';
 import { Renewal } from '../uplink/renewal.ts';
 import { HubUpdateSource } from '../uplink/update-source.ts';
 import { MqttUplink } from '../uplink/uplink.ts';
+import type { AgentProgram } from './program.ts';
 
 export interface LinkParts {
-  /** The agent's own folder. */
-  readonly dataDir: string;
   readonly outbox: Outbox;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
   readonly updates: () => UpdateReport[];
   /** After each scheduled sync, whatever came of it. */
@@ -46,11 +41,15 @@ export interface Link {
   readonly sync: Part;
 }
 
+/** Feeds start without the link after this. */
+const LINK_GRACE_MS = 2_000;
 /** A fleet does not come in the same second. */
 const SYNC_JITTER_MS = 30_000;
 
-export function createLink(config: AgentConfig, parts: LinkParts): Link {
-  const { dataDir, outbox, clock, logger, metrics, pipelines } = parts;
+/** Counts and remembers from now on; nothing is connected before its `uplink` is started, nothing asked for before its `sync` is. */
+export async function openLink(config: AgentConfig, program: AgentProgram, parts: LinkParts): Promise<Link> {
+  const { dataDir, clock, logger, metrics, lifecycle } = program;
+  const { outbox, pipelines } = parts;
   const identity = identityOf(config, dataDir, clock, logger);
   const meter = new LinkLedger({
     path: join(dataDir, 'link-use.json'),
@@ -142,7 +141,12 @@ export function createLink(config: AgentConfig, parts: LinkParts): Link {
     logger,
     metrics,
   });
-  return { uplink, meter, desired, source, sync: syncOf(config, desired, parts) };
+  metrics.gauge('outrider_link_online_ratio', '1 while a broker and a hub are there', () =>
+    uplink.online ? 1 : 0,
+  );
+  await lifecycle.start('link ledger', meter);
+  await lifecycle.start('desired state', desired);
+  return { uplink, meter, desired, source, sync: syncOf(config, desired, parts.onSync, logger) };
 }
 
 /** What the configuration says of a pipeline that the hub should know; the outbox may hold requests of one that is gone. */
@@ -154,12 +158,7 @@ function toldOf(
   return { edgeModel: found?.edge ?? null, share: found?.share ?? 'none' };
 }
 
-export const identityOf = (
-  config: AgentConfig,
-  dataDir: string,
-  clock: Clock,
-  logger: Logger,
-): EnrollOptions => ({
+const identityOf = (config: AgentConfig, dataDir: string, clock: Clock, logger: Logger): EnrollOptions => ({
   path: join(dataDir, 'credential.json'),
   deviceId: config.device,
   hubUrl: config.hubUrl,
@@ -170,12 +169,21 @@ export const identityOf = (
   logger,
 });
 
+/** A refused token is told at once, not in a background loop. @throws ENROLLMENT_REFUSED, HUB_UNTRUSTED, CONFIG_INVALID */
+export async function checkCredential(config: AgentConfig, program: AgentProgram): Promise<void> {
+  const known = await findCredential(identityOf(config, program.dataDir, program.clock, program.logger));
+  if (known) refusePlainText(config.mqttUrl ?? known.mqttUrl, config.insecurePlainText);
+}
+
+/** The first inputs of a start need not be answered as if the link were down, only because it is not up yet. */
+export async function linkOrGrace({ uplink }: Link, { clock }: AgentProgram): Promise<void> {
+  const untilMonoMs = clock.nowMonoMs() + LINK_GRACE_MS;
+  while (uplink.isOpening && !uplink.online && clock.nowMonoMs() < untilMonoMs)
+    await clock.sleep(20, undefined, true);
+}
+
 /** Once at the start, which makes up for what was missed while the device was off, and then by the schedule. */
-function syncOf(
-  { sync }: AgentConfig,
-  desired: DesiredState,
-  { onSync, logger }: Pick<LinkParts, 'onSync' | 'logger'>,
-): Part {
+function syncOf({ sync }: AgentConfig, desired: DesiredState, onSync: () => void, logger: Logger): Part {
   const schedule = new Schedule({
     name: 'sync',
     cron: sync.schedule,

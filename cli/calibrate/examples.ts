@@ -47,8 +47,19 @@ const EXTENSIONS = {
 };
 const MAX_BYTES = { image: MAX_IMAGE_BYTES, text: MAX_TEXT_BYTES };
 type Kind = keyof typeof EXTENSIONS;
-/** Only classification is calibrated, of pictures or of texts. */
-const kindOf = (task: TaskName): Kind => (TASKS[task].inputKind === 'image' ? 'image' : 'text');
+
+/** What a task's examples are; undefined where it takes neither pictures nor texts. */
+export function exampleKind(task: TaskName): Kind | undefined {
+  const { inputKind } = TASKS[task];
+  return inputKind === 'image' || inputKind === 'text' ? inputKind : undefined;
+}
+
+/** @throws INVARIANT_BROKEN (nobody asked `exampleKind` before) */
+function kindOf(task: TaskName): Kind {
+  const kind = exampleKind(task);
+  if (kind === undefined) throw new AppError('INVARIANT_BROKEN', `${task} takes neither pictures nor texts`);
+  return kind;
+}
 
 /** @throws FILE_UNREADABLE, BAD_REQUEST (naming the folder or line, and what was expected), INPUT_TOO_LARGE */
 export async function readLabelled(path: string, wanted: Wanted): Promise<LabelledSet> {

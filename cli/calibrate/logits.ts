@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Runner } from '../../shared/inference/runner/runner.ts';
 import { AppError, type ErrorCode, toAppError } from '../../shared/runtime/errors.ts';
-import { classification } from '../../shared/tasks/task-schemas.ts';
+import { classification } from '../../shared/tasks/forms/labels.ts';
 import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import type { LabelledExample } from './examples.ts';
 import type { LabelledLogits } from './temperature.ts';

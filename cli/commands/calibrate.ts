@@ -5,7 +5,8 @@ import { withRunner } from '../../shared/inference/runner/with-runner.ts';
 import { classifierConfig, labelsInOrder, readModelJson } from '../../shared/release/folder/model-files.ts';
 import { type ModelFolder, openModelFolder, SPEC_FILE } from '../../shared/release/folder/model-folder.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import { type LabelledSet, readLabelled } from '../calibrate/examples.ts';
+import { TASKS } from '../../shared/tasks/tasks.ts';
+import { exampleKind, type LabelledSet, readLabelled } from '../calibrate/examples.ts';
 import { type Fit, fit, MIN_TO_SPLIT, refuseFew } from '../calibrate/fit.ts';
 import { type Answered, askLogits } from '../calibrate/logits.ts';
 import { type LabelCalibration, refuseReadOnly, writeCalibration } from '../calibrate/write.ts';
@@ -25,8 +26,6 @@ const MAX_SHOWN = 5;
 const MAX_LABELS = 10_000;
 /** 8 bytes each, twice. */
 const MAX_LOGITS = 10_000_000;
-/** Answers with one label of many, whose scores a temperature can be fitted to. */
-const TASKS_WITH_LABELS: ReadonlySet<string> = new Set(['image-classification', 'text-classification']);
 
 /** `same`: the folder says just this already; `no-better`: the calibration error has not fallen. */
 type Outcome = 'written' | 'same' | 'no-better' | 'dry-run';
@@ -81,7 +80,8 @@ export function outcomeOf(
 
 /** @throws BAD_REQUEST, MODEL_INVALID */
 async function labelsOf({ path, spec }: ModelFolder): Promise<string[]> {
-  if (!TASKS_WITH_LABELS.has(spec.task))
+  // Only answers with one of the model's own labels have scores that a temperature can be fitted to.
+  if (TASKS[spec.task].ranks !== 'own' || exampleKind(spec.task) === undefined)
     throw new AppError(
       'BAD_REQUEST',
       `${spec.name} is for ${spec.task}: only classification has a temperature`,

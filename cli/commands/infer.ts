@@ -37,7 +37,7 @@ export async function infer(model: string, input: string, options: InferOptions)
     );
   const { task } = known;
   const parameters = parametersOf(options);
-  if (task === 'text-generation' && options.json !== true && process.stdout.isTTY) {
+  if (TASKS[task].streams && options.json !== true && process.stdout.isTTY) {
     const { inputs } = await documentOf(task, input, options);
     const tokens = hub.generate(model, { inputs, ...(parameters && { parameters }), stream: true });
     for await (const text of tokens) process.stdout.write(printable(text));

@@ -6,11 +6,11 @@ import type { Runner } from '../../shared/inference/runner/runner.ts';
 import type { ExecutionProvider } from '../../shared/inference/runner/runner-protocol.ts';
 import { withRunner } from '../../shared/inference/runner/with-runner.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
-import type { TensorSpec } from '../../shared/release/folder/model-spec.ts';
+import { shown } from '../../shared/release/import/misfits.ts';
 import { readOnnxGraph } from '../../shared/release/import/onnx-graph.ts';
-import { shown } from '../../shared/release/import/signature-check.ts';
 import { toAppError } from '../../shared/runtime/errors.ts';
 import { residentBytes } from '../../shared/runtime/resident-memory.ts';
+import type { TensorSpec } from '../../shared/tasks/tensor/signature.ts';
 import { bytesText, table } from '../output.ts';
 
 export interface ModelCard {

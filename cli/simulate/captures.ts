@@ -3,9 +3,9 @@ import type { z } from 'zod';
 import { capture } from '../../shared/contract/capture.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { ROUTE_SCORE_FLOOR } from '../../shared/tasks/classification.ts';
-import { type LossOptions, lossOf } from '../../shared/tasks/loss.ts';
-import { breakTies, routeScoreOfAnswer, topProbabilityOf } from '../../shared/tasks/route-score.ts';
-import type { TaskName } from '../../shared/tasks/tasks.ts';
+import { breakTies } from '../../shared/tasks/judging/ties.ts';
+import { type LossOptions, USUAL_LOSS } from '../../shared/tasks/loss-options.ts';
+import { TASKS, type TaskName, topProbabilityOf } from '../../shared/tasks/tasks.ts';
 import { type Line, linesOf } from './lines.ts';
 
 /** A local answer of thousands of boxes fits. */
@@ -65,8 +65,8 @@ function sampleOf(path: string, line: Line, options: CaptureOptions): Sample {
   const given = rest.task ?? options.task;
   const task = (): TaskName => given ?? refuse('it names no task; give one with --task');
   return {
-    score: score ?? routeScoreOfAnswer(task(), local, options.random),
-    loss: loss ?? lossOf(task(), local, cloud, options.loss),
+    score: score ?? TASKS[task()].judge.routeScoreOf(local, options.random),
+    loss: loss ?? TASKS[task()].judge.lossOf(local, cloud, options.loss ?? USUAL_LOSS),
     weight,
     probability: given === undefined ? null : topProbabilityOf(given, local),
     isDerived: score === undefined,

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { routeScope } from '../../shared/contract/routing.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { checkAll, readArguments } from '../../shared/runtime/flags.ts';
-import { lossOptions } from '../../shared/tasks/loss.ts';
+import { lossOptions } from '../../shared/tasks/loss-options.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
 
 export const SIMULATE_HELP = `Usage: outrider route simulate [options] <captures.jsonl>

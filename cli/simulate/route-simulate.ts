@@ -13,6 +13,7 @@ import { drawSimulation } from './plot.ts';
 import { Pool } from './pool.ts';
 import { type Bootstrap, type ReplayOptions, replayDrawn, replayInOrder } from './replay.ts';
 import { type Report, reportOf, textOf } from './report.ts';
+import { loadVega } from './svg-plot.ts';
 
 /** Points of the figure's curve, less one. */
 const FINE_STEPS = 200;
@@ -28,6 +29,8 @@ export async function simulateRoute(flags: readonly string[]): Promise<void> {
 async function simulate({ path, svg, json, runs, requests, ...given }: SimulateOptions): Promise<void> {
   const { agreement, confidence, scope, seed } = given;
   const { task, loss } = given;
+  // Said before the work, not after it.
+  if (svg !== undefined) await loadVega();
   const captures = await readCaptures(path, { task, loss, random: seededRandom(seed).fork('ties').next });
   const pool = new Pool(captures, scope);
   const promised = { agreement, confidence, scope };

@@ -1,5 +1,6 @@
 /** Figures as SVG without a browser: what all of ours look like. Vega is loaded when a figure is drawn, and not before. */
 import type { TopLevelSpec } from 'vega-lite';
+import { AppError, systemCode } from '../../shared/runtime/errors.ts';
 
 /** Colours of lines and of text. */
 export const BLUE = '#2f6db3';
@@ -31,12 +32,21 @@ export const ESCALATED_AXIS = {
   scale: { domain: [0, 1] },
 };
 
+/** What draws, and is installed only where npm could. @throws USAGE */
+export function loadVega(): Promise<[typeof import('vega'), typeof import('vega-lite')]> {
+  return Promise.all([import('vega'), import('vega-lite')]).catch((error: unknown) => {
+    if (systemCode(error) !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new AppError('USAGE', 'figures are drawn by vega: npm install vega vega-lite', { cause: error });
+  });
+}
+
 /**
  * @param title what a screen reader says of the figure
  * @returns the SVG's text
+ * @throws USAGE
  */
 export async function drawSvg(spec: TopLevelSpec, title: string): Promise<string> {
-  const [{ parse, View }, { compile }] = await Promise.all([import('vega'), import('vega-lite')]);
+  const [{ parse, View }, { compile }] = await loadVega();
   const svg = await new View(parse(compile({ ...LOOK, ...spec }).spec), { renderer: 'none' }).toSVG();
   // One title says more to a screen reader than a role on every mark.
   return svg

@@ -37,7 +37,7 @@ export interface BrokerOptions {
   readonly clock: Clock;
 }
 
-/** Measured: 10,000 devices coming back at once take up to 59 s with Node's default of 511 (LINK.md 1). */
+/** Measured: 10,000 devices coming back at once take up to 59 s with Node's default of 511 (docs/design/link.md 1). */
 const LISTEN_BACKLOG = 4096;
 /** One frozen subscriber stalls all others for this long. */
 const DRAIN_TIMEOUT_MS = 5_000;

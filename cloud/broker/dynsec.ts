@@ -217,7 +217,7 @@ export class DynsecAccess implements BrokerAccess, Part {
         ? undefined
         : new AppError(
             'CONFIG_INVALID',
-            `the broker allows ${open.join(' and ')} to everybody by default; deny it (docs/operating.md)`,
+            `the broker allows ${open.join(' and ')} to everybody by default; deny it (docs/install.md)`,
           );
     if (this.#refusal) throw this.#refusal;
   }

@@ -1,4 +1,4 @@
-/** The broker program: its own process, so that a slow hub never stalls the link (DESIGN.md 4). */
+/** The broker program: its own process, so that a slow hub never stalls the link (docs/architecture.md#processes). */
 import { z } from 'zod';
 import { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';

@@ -1,6 +1,6 @@
 /**
  * Stands between a socket and aedes, which has no maximum packet size and takes a CONNECT of 200 MB from anybody
- * (measured: docs/decisions, LINK.md 2). Reads only the fixed headers, [MQTT-2.2], and ends the connection at the first
+ * (measured: docs/design/link.md 2). Reads only the fixed headers, [MQTT-2.2], and ends the connection at the first
  * packet that announces too much, before a byte of it is kept.
  */
 import type { Duplex } from 'node:stream';

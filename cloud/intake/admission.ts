@@ -2,27 +2,31 @@
 import type { ReplyError } from '../../shared/contract/messages.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { ERRORS } from '../../shared/runtime/errors.ts';
+import { type BucketLimits, TokenBuckets } from '../../shared/runtime/token-bucket.ts';
 import type { DeviceBook } from '../ports.ts';
-import { Rate, type RateLimits } from './rate.ts';
 import type { DeviceRequest } from './request.ts';
 
 /** Requests of one device that are worked on at a time: one device cannot fill the queue. */
 const MAX_PER_DEVICE = 64;
 const RETRY_AFTER_MS = 500;
+/** Requests: four thousand an hour for each of a thousand cameras is far below; a runaway loop is far above. */
+const DEFAULT_RATE: BucketLimits = { perSecond: 200, burst: 2_000 };
+/** Whose requests are counted: many times what one hub serves; about 10 MB. */
+const MAX_DEVICES = 100_000;
 
 /** The bounds of each device. */
 export class Admission {
   readonly #devices: Pick<DeviceBook, 'isActive'>;
-  readonly #rate: Rate;
+  readonly #rate: TokenBuckets;
   readonly #atWork = new Map<string, number>();
 
   constructor(options: {
     readonly devices: Pick<DeviceBook, 'isActive'>;
     readonly clock: Clock;
-    readonly rate: RateLimits | undefined;
+    readonly rate: BucketLimits | undefined;
   }) {
     this.#devices = options.devices;
-    this.#rate = new Rate(options.clock, options.rate);
+    this.#rate = new TokenBuckets(options.clock, { ...(options.rate ?? DEFAULT_RATE), maxKeys: MAX_DEVICES });
   }
 
   /** @returns why it is turned away; undefined when it may go on */

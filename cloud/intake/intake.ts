@@ -6,6 +6,7 @@
  *
  * The device is taken from the topic, never from the header. Whatever a device sends, this process goes on.
  */
+
 import { decodeEnvelope } from '../../shared/contract/envelope.ts';
 import { MAX_HEADER_BYTES, MAX_PAYLOAD_BYTES } from '../../shared/contract/limits.ts';
 import {
@@ -20,11 +21,11 @@ import { AppError, ERRORS, isAppError, toErrorBody } from '../../shared/runtime/
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { BucketLimits } from '../../shared/runtime/token-bucket.ts';
 import type { DeviceBook, DeviceLink, Inferencer, ModelCatalog, UsageLedger } from '../ports.ts';
 import { Admission } from './admission.ts';
 import { Answerer } from './answerer.ts';
 import { DEFAULT_ONCE_LIMITS, Once, type ReplyLog, type Seen } from './once.ts';
-import type { RateLimits } from './rate.ts';
 import type { KeptReply } from './reply-journal.ts';
 import { type DeviceRequest, failureFrame } from './request.ts';
 import type { SetAside } from './set-aside.ts';
@@ -42,7 +43,7 @@ export interface IntakeOptions {
   /** Takes inputs that people may see; undefined: nobody looks here. */
   readonly gallery?: Pick<DeviceBook, 'inputShared'>;
   readonly transferLimits?: TransferLimits;
-  readonly rate?: RateLimits;
+  readonly rate?: BucketLimits;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;

@@ -5,12 +5,14 @@
  *
  * A record: `[u32 length of what follows][u32 key length][key][f64 when, epoch ms][the reply's frame]`, big-endian.
  */
-import { type FileHandle, mkdir, open, readFile, rename } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AppendFile } from '../../shared/runtime/append-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { systemCode } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { readIfThere } from '../../shared/runtime/read-file.ts';
+import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
 
 export interface KeptReply {
   readonly key: string;
@@ -37,20 +39,28 @@ const PREFIX_BYTES = 4;
 
 export class ReplyJournal implements Part {
   readonly #o: ReplyJournalOptions;
-  readonly #maxFileBytes: number;
-  #file: FileHandle | undefined;
-  #bytes = 0;
+  readonly #file: AppendFile;
   #startedAtMs = 0;
   #pending: Buffer[] = [];
   #pendingBytes = 0;
   #written: (() => void)[] = [];
-  #flushing: Promise<void> = Promise.resolve();
+  readonly #flushing = new SerialQueue();
   #cancelFlush = (): void => undefined;
   #isFailing = false;
 
   constructor(options: ReplyJournalOptions) {
     this.#o = options;
-    this.#maxFileBytes = options.maxFileBytes ?? MAX_FILE_BYTES;
+    this.#file = new AppendFile({
+      path: join(options.folder, CURRENT),
+      maxBytes: options.maxFileBytes ?? MAX_FILE_BYTES,
+      mode: 0o600,
+      isDurable: true,
+      wholeBytes: async (file) => wholeBytes(await file.readFile()),
+      putAside: async (path) => {
+        await rename(path, join(options.folder, OLDER));
+        this.#startedAtMs = options.clock.nowAtMs();
+      },
+    });
   }
 
   /** @returns what is young enough, oldest first */
@@ -62,16 +72,15 @@ export class ReplyJournal implements Part {
   }
 
   async start(): Promise<void> {
-    await mkdir(this.#o.folder, { recursive: true });
-    await this.#open();
+    await this.#file.open();
+    this.#startedAtMs = this.#o.clock.nowAtMs();
     this.#schedule();
   }
 
   async stop(): Promise<void> {
     this.#cancelFlush();
     await this.flush();
-    await this.#file?.close();
-    this.#file = undefined;
+    await this.#file.close();
   }
 
   /** @param written runs when the reply is in the file, or will never be: what counts on it comes after it, not before */
@@ -91,8 +100,7 @@ export class ReplyJournal implements Part {
   }
 
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#flushNow());
-    return this.#flushing;
+    return this.#flushing.run(() => this.#flushNow());
   }
 
   #schedule(): void {
@@ -119,38 +127,15 @@ export class ReplyJournal implements Part {
   }
 
   async #write(bytes: Buffer): Promise<void> {
-    const isOld = this.#o.clock.nowAtMs() - this.#startedAtMs > this.#o.maxAgeMs;
-    if (this.#bytes > 0 && (isOld || this.#bytes + bytes.length > this.#maxFileBytes)) await this.#rotate();
-    const file = this.#file ?? (await this.#open());
-    await file.appendFile(bytes);
-    await file.datasync();
-    this.#bytes += bytes.length;
-  }
-
-  async #open(): Promise<FileHandle> {
-    const path = join(this.#o.folder, CURRENT);
-    const file = await open(path, 'a+', 0o600);
-    // A record that a crash cut short would hide all that follow.
-    const whole = wholeBytes(await file.readFile());
-    await file.truncate(whole);
-    this.#bytes = whole;
-    this.#startedAtMs = this.#o.clock.nowAtMs();
-    this.#file = file;
-    return file;
-  }
-
-  async #rotate(): Promise<void> {
-    await this.#file?.close();
-    this.#file = undefined;
-    await rename(join(this.#o.folder, CURRENT), join(this.#o.folder, OLDER));
-    await this.#open();
+    if (this.#o.clock.nowAtMs() - this.#startedAtMs > this.#o.maxAgeMs) await this.#file.rotate();
+    await this.#file.append(bytes);
   }
 
   async #readFile(path: string): Promise<KeptReply[]> {
     try {
-      return [...records(await readFile(path))];
+      return [...records((await readIfThere(path)) ?? Buffer.alloc(0))];
     } catch (error) {
-      if (systemCode(error) !== 'ENOENT') this.#o.logger.failure('intake.replies_unreadable', error);
+      this.#o.logger.failure('intake.replies_unreadable', error);
       return [];
     }
   }

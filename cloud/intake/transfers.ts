@@ -1,6 +1,6 @@
 /**
- * Large requests that are on their way in, chunk by chunk (LINK.md 2). Chunks are taken in order only, so that one number says
- * what has come; bounded in number and bytes, for each device and in all, and given up when they fall silent.
+ * Large requests that are on their way in, chunk by chunk (docs/design/link.md 2). Chunks are taken in order only, so that one
+ * number says what has come; bounded in number and bytes, for each device and in all, and given up when they fall silent.
  *
  * transfer | event                          -> state (acknowledged)
  * (none)   | first chunk                    -> coming (1)

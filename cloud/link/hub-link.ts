@@ -16,6 +16,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { within } from '../../shared/runtime/within.ts';
 import type { DeviceBook, DeviceLink } from '../ports.ts';
 import { DesiredTeller } from './desired.ts';
 import { DeviceStates, STATE_FILTERS } from './device-states.ts';
@@ -96,7 +97,7 @@ export class HubLink implements DeviceLink, Part {
   async sayGoodbye(): Promise<void> {
     if (!this.#connection?.connected) return;
     const said = this.#presence.tell(this.#connection, false).catch(() => undefined);
-    await Promise.race([said, this.#o.clock.sleep(GOODBYE_MS)]);
+    await within(this.#o.clock, GOODBYE_MS, said);
   }
 
   async reply(deviceId: string, frame: Uint8Array): Promise<void> {

@@ -3,12 +3,14 @@
  * together, so that a crash loses at most what came in the last moment. A line that was half written is cut away, and a request
  * that is in the ledger already gets no second one.
  */
-import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { AppendFile } from '../../shared/runtime/append-file.ts';
 import { syncFolder } from '../../shared/runtime/atomic-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
 import type { UsageLedger, UsageLine } from '../ports.ts';
 import { Counted } from './counted.ts';
 
@@ -36,20 +38,16 @@ const MAX_FILES = 64;
 /** As many as the hub keeps replies (`intake/once.ts`), and more: a device may ask again after a day. About 5 MB. */
 const MAX_COUNTED = 50_000;
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
-/** Longer than any line: a torn one ends within it. */
-const TAIL_BYTES = 64 * 1024;
-const NEWLINE = 0x0a;
 
 export class FileUsageLedger implements UsageLedger, Part {
   readonly #options: Required<UsageLedgerOptions>;
   readonly #path: string;
   readonly #counted = new Counted(MAX_COUNTED);
-  #file: FileHandle | undefined;
-  /** Bytes of the file that are known to be whole lines. */
-  #goodBytes = 0;
+  readonly #file: AppendFile;
+  #isStarted = false;
   #pending: string[] = [];
   #pendingBytes = 0;
-  #flushing: Promise<void> = Promise.resolve();
+  readonly #flushing = new SerialQueue();
   #cancelFlush = () => {};
   #isFailing = false;
   /** Lines that found no room because the disk took none, since the start. */
@@ -63,11 +61,18 @@ export class FileUsageLedger implements UsageLedger, Part {
       ...options,
     };
     this.#path = join(options.folder, FILE_NAME);
+    this.#file = new AppendFile({
+      path: this.#path,
+      maxBytes: this.#options.maxFileBytes,
+      mode: 0o600,
+      isDurable: true,
+      putAside: () => this.#putAside(),
+    });
   }
 
   async start(): Promise<void> {
-    await mkdir(this.#options.folder, { recursive: true });
-    await this.#open();
+    await this.#file.open();
+    this.#isStarted = true;
     const { folder } = this.#options;
     const rotated = (await rotatedFiles(folder)).map((stamp) => join(folder, rotatedName(stamp)));
     await this.#counted.readBack([this.#path, ...rotated.reverse()]);
@@ -77,10 +82,9 @@ export class FileUsageLedger implements UsageLedger, Part {
   /** Writes what is left. */
   async stop(): Promise<void> {
     this.#cancelFlush();
-    if (!this.#file) return;
+    if (!this.#isStarted) return;
     await this.flush();
     await this.#file.close();
-    this.#file = undefined;
   }
 
   /** A request is counted once, whoever asks again. */
@@ -98,8 +102,7 @@ export class FileUsageLedger implements UsageLedger, Part {
 
   /** On disk when it returns, unless the disk takes nothing: then the lines wait for the next time. */
   flush(): Promise<void> {
-    this.#flushing = this.#flushing.then(() => this.#flushNow());
-    return this.#flushing;
+    return this.#flushing.run(() => this.#flushNow());
   }
 
   #schedule(): void {
@@ -114,7 +117,7 @@ export class FileUsageLedger implements UsageLedger, Part {
     const bytes = this.#pendingBytes;
     this.#pending = [];
     try {
-      await this.#append(Buffer.from(lines.join(''), 'utf8'));
+      await this.#file.append(Buffer.from(lines.join(''), 'utf8'));
       this.#pendingBytes -= bytes;
       this.#isFailing = false;
     } catch (error) {
@@ -125,34 +128,8 @@ export class FileUsageLedger implements UsageLedger, Part {
     }
   }
 
-  async #append(bytes: Buffer): Promise<void> {
-    // Before the batch, not after it: a batch that is written must not fail any more, or it would come again.
-    if (this.#goodBytes >= this.#options.maxFileBytes) await this.#rotate();
-    const file = this.#file ?? (await this.#open());
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } catch (error) {
-      // Half a batch may be in the file, and the whole batch comes again.
-      await file.truncate(this.#goodBytes).catch(() => undefined);
-      throw error;
-    }
-    this.#goodBytes += bytes.length;
-  }
-
-  async #open(): Promise<FileHandle> {
-    // a+: every write goes to the end, also after a truncate.
-    const file = await open(this.#path, 'a+', 0o600);
-    this.#goodBytes = await wholeLinesBytes(file);
-    await file.truncate(this.#goodBytes);
-    this.#file = file;
-    return file;
-  }
-
-  async #rotate(): Promise<void> {
+  async #putAside(): Promise<void> {
     const { folder, clock, maxFiles, logger } = this.#options;
-    await this.#file?.close();
-    this.#file = undefined;
     const rotated = await rotatedFiles(folder);
     // Never over an older file, whatever the clock says.
     const stamp = Math.max(clock.nowAtMs(), (rotated.at(-1) ?? 0) + 1);
@@ -162,7 +139,6 @@ export class FileUsageLedger implements UsageLedger, Part {
       logger.warn('metering.file_dropped', { file: rotatedName(old) });
     }
     await syncFolder(folder);
-    await this.#open();
   }
 }
 
@@ -170,12 +146,4 @@ export class FileUsageLedger implements UsageLedger, Part {
 async function rotatedFiles(folder: string): Promise<number[]> {
   const stamps = (await readdir(folder)).map((name) => Number(ROTATED.exec(name)?.[1] ?? Number.NaN));
   return stamps.filter((stamp) => !Number.isNaN(stamp)).sort((a, b) => a - b);
-}
-
-/** Where the last whole line ends. */
-async function wholeLinesBytes(file: FileHandle): Promise<number> {
-  const { size } = await file.stat();
-  const tail = Buffer.alloc(Math.min(size, TAIL_BYTES));
-  await file.read(tail, 0, tail.length, size - tail.length);
-  return size - tail.length + tail.lastIndexOf(NEWLINE) + 1;
 }

@@ -15,7 +15,7 @@ const FILE_NAME = 'hub.json';
 /** Hashes only, and still nobody else's business. */
 const MODE = 0o600;
 
-/** lowdb's own file adapter has no fsync and one fixed temporary name (FACTS.md). */
+/** lowdb's own file adapter has no fsync and one fixed temporary name (docs/design/facts.md 5). */
 class DurableFile implements Adapter<HubData> {
   readonly #path: string;
   readonly #backupPath: string;

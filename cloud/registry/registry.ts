@@ -2,17 +2,17 @@
  * Records of the hub: its devices, keys and models, behind one store with one writer. Writes `access.json` for the broker
  * after each change, so that a device is in, or out, when the call that asked for it returns.
  */
+
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ACCESS_FILE_NAME, type AccessFile } from '../../shared/contract/access.ts';
 import type { DeployPolicy } from '../../shared/contract/admin.ts';
 import { writeFileAtomic, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { systemCode } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { readIfThere } from '../../shared/runtime/read-file.ts';
 import type { BrokerAccess } from '../ports.ts';
 import { principalOf } from './credential.ts';
 import { Database } from './database.ts';
@@ -143,12 +143,8 @@ async function firstData(folder: string, clock: Clock): Promise<HubData> {
 
 async function brokerSecretIn(folder: string): Promise<string> {
   const path = join(folder, BROKER_SECRET_FILE_NAME);
-  try {
-    const secret = (await readFile(path, 'utf8')).trim();
-    if (secret.length > 0) return secret;
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error;
-  }
+  const known = (await readIfThere(path))?.toString('utf8').trim();
+  if (known) return known;
   const secret = newSecret();
   await writeFileAtomic(path, `${secret}\n`, PRIVATE);
   return secret;

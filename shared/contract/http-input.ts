@@ -5,14 +5,8 @@
 import { z } from 'zod';
 import { AppError } from '../runtime/errors.ts';
 import { tryParseJson } from '../runtime/json.ts';
-import {
-  CONTENT_TYPES,
-  type InputKind,
-  MAX_INPUT_BYTES,
-  TASKS,
-  type TaskInput,
-  type TaskName,
-} from '../tasks/tasks.ts';
+import type { InputKind } from '../tasks/task.ts';
+import { CONTENT_TYPES, MAX_INPUT_BYTES, TASKS, type TaskInput, type TaskName } from '../tasks/tasks.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
 
 /** The JSON that says an input: a text, a file as base64, or the task's own document. */
@@ -110,9 +104,9 @@ function bodyOf(task: TaskName, inputs: unknown): Uint8Array {
   return body;
 }
 
-/** Feature extraction has its parameters beside `inputs`; they are taken from either place. */
+/** Where a task may have its parameters beside `inputs`, they are taken from either place. */
 function parametersOf(task: TaskName, json: JsonBody): Record<string, unknown> | undefined {
-  if (task !== 'feature-extraction') return json.parameters;
+  if (!TASKS[task].hasParametersBeside) return json.parameters;
   const { inputs: _inputs, parameters, ...beside } = json;
   const all = { ...beside, ...parameters };
   return Object.keys(all).length === 0 ? undefined : all;

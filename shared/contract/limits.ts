@@ -8,7 +8,7 @@ export const MAX_HEADER_BYTES = 16 * 1024;
 export const MAX_CONTENT_TYPE_CHARACTERS = 255;
 /** Largest input that travels to the hub, in chunks; nobody takes in anything larger. */
 export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
-/** Chunks that may be on their way unacknowledged (LINK.md 2). */
+/** Chunks that may be on their way unacknowledged (docs/design/link.md 2). */
 export const CHUNK_WINDOW = 8;
 /** When a request may be given up, unless the pipeline says otherwise: 24 h. */
 export const DEFAULT_EXPIRES_MS = 24 * 3_600_000;

@@ -208,6 +208,7 @@ export type Reported = z.infer<typeof reported>;
 
 /** What the hub tells a device at enrolment. The secret is the device's own and does not come back. */
 export const enrollRequest = z.strictObject({
+  /** The one-time token that `devices enroll` has printed. */
   token: z.string().min(20).max(200),
   deviceId,
   secret: z.string().min(40).max(200),

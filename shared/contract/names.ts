@@ -1,9 +1,9 @@
 /** The names that people and topics use, checked once, at the border. */
 import { z } from 'zod';
 
-/** Device and hub ids are topic levels: no `+`, `#`, `/` (LINK.md 3). */
+/** Id of a device or hub: a topic level, so no `+`, `#`, `/` (docs/design/link.md 3). */
 export const deviceId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'letters, digits, _ and -, at most 64');
-/** A pipeline's name stands in addresses and metric labels. */
+/** Name of a pipeline: stands in addresses and metric labels. */
 export const pipelineName = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'letters, digits, _ and -, at most 64');
 /** A model's name, optionally `org/name` as on Hugging Face; never a path. */
 export const modelName = z

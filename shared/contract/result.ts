@@ -1,4 +1,4 @@
-/** The one shape of an answer, everywhere the same (DESIGN.md 7). */
+/** The one shape of an answer, everywhere the same (docs/protocol.md#results). */
 import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
 import { taskName } from '../tasks/tasks.ts';
@@ -66,6 +66,7 @@ export const failure = z.object({
   id: requestId,
   pipeline: pipelineName,
   error: z.object({ code: z.enum(ERROR_CODES), message: z.string() }),
+  /** Where it came from, as its feed names it; null for HTTP. */
   input: z.string().nullable(),
   atMs: z.number(),
 });

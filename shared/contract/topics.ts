@@ -1,4 +1,4 @@
-/** The MQTT topics, written and read nowhere else (DESIGN.md 8). */
+/** The MQTT topics, written and read nowhere else (docs/protocol.md#mqtt-topics). */
 
 const ROOT = 'outrider/v1';
 

@@ -75,7 +75,7 @@ export interface MqttConnection {
   end(): Promise<void>;
 }
 
-/** LINK.md 2: 1 s to 60 s. */
+/** docs/design/link.md 2: 1 s to 60 s. */
 const RETRY = { firstMs: 1_000, maxMs: 60_000 };
 /** A refused credential seldom heals by itself: at least this long between two tries. */
 const REFUSED_MIN_MS = 5_000;

@@ -58,7 +58,7 @@ const SESSION_EXPIRY_SECONDS = 86_400;
 const RECEIVE_MAXIMUM = 256;
 /** Eight times our own largest message: anything above is not ours. */
 const MAX_INCOMING_BYTES = 1024 * 1024;
-/** Packet ids end at 65,535, where mqtt.js loses messages without a word (LINK.md 2). */
+/** Packet ids end at 65,535, where mqtt.js loses messages without a word (docs/design/link.md 2). */
 const MAX_IN_FLIGHT = 16_384;
 const KEEPALIVE_SECONDS = 30;
 const CONNECT_TIMEOUT_MS = 15_000;
@@ -126,7 +126,7 @@ export class MqttSession {
     const bytes = typeof payload === 'string' ? Buffer.from(payload, 'utf8') : asBuffer(payload);
     const packetBytes = packetSize(topic, bytes.length);
     if (packetBytes > this.#maxPacketBytes) {
-      // Sent anyway it would end the connection, again at each reconnect (LINK.md 2).
+      // Sent anyway it would end the connection, again at each reconnect (docs/design/link.md 2).
       throw new AppError(
         'INPUT_TOO_LARGE',
         `the message is ${packetBytes} bytes, the broker takes at most ${this.#maxPacketBytes}`,

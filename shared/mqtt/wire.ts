@@ -41,7 +41,8 @@ export class Wire {
   }
 
   #watch(socket: Socket): void {
-    // Measured: 44 ms a round trip without it, 0.1 ms with it (LINK.md 1). Node keeps the wish until the socket is up.
+    // Measured: 44 ms a round trip without it, 0.1 ms with it (docs/design/link.md 1). Node keeps the wish until the socket is
+    // up.
     socket.setNoDelay(true);
     // Not before: the handle is replaced when a host has two addresses and the first does not answer.
     socket.once('connect', () => {

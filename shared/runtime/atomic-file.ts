@@ -1,9 +1,10 @@
 /** Small state files: written whole to a temporary name, fsynced, renamed; a reader sees the old or the new one, never a torn one. */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { ZodType } from 'zod';
 import { AppError, isDiskFull, systemCode } from './errors.ts';
+import { readIfThere } from './read-file.ts';
 
 /**
  * Replaces a file atomically and durably.
@@ -68,18 +69,13 @@ export async function writeJsonAtomic(path: string, value: unknown, mode?: numbe
  * Reads a JSON state file through its schema.
  *
  * @returns undefined when there is no such file
- * @throws DATA_CORRUPT when it is not JSON or not of the schema
+ * @throws FILE_UNREADABLE; DATA_CORRUPT when it is not JSON or not of the schema
  */
 export async function readJson<T>(path: string, schema: ZodType<T>): Promise<T | undefined> {
-  let text: string;
+  const bytes = await readIfThere(path);
+  if (!bytes) return undefined;
   try {
-    text = await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
-  try {
-    return schema.parse(JSON.parse(text));
+    return schema.parse(JSON.parse(bytes.toString('utf8')));
   } catch (error) {
     throw new AppError('DATA_CORRUPT', `${path} is not a valid state file`, { cause: error });
   }

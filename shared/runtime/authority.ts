@@ -3,9 +3,9 @@
  * that is renewed by itself. Kept in one folder: `ca.pem`, `ca.key`, `server.pem`, `server.key`, keys with mode 0600.
  * The root is made once: a device that pinned it would refuse another.
  */
+import { readIfThere } from './read-file.ts';
 import 'reflect-metadata';
 import { createPrivateKey, randomBytes, type webcrypto, X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -24,7 +24,7 @@ import {
 } from '@peculiar/x509';
 import { writeFileAtomic } from './atomic-file.ts';
 import type { Clock } from './clock.ts';
-import { AppError, systemCode } from './errors.ts';
+import { AppError } from './errors.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 import { certificateFingerprint } from './trust.ts';
@@ -244,15 +244,6 @@ function fromPem(pem: string): Promise<webcrypto.CryptoKey> {
 }
 
 const readIssued = async (certFile: string, keyFile: string): Promise<Found> => ({
-  pem: await readIfThere(certFile),
-  key: await readIfThere(keyFile),
+  pem: (await readIfThere(certFile))?.toString('utf8'),
+  key: (await readIfThere(keyFile))?.toString('utf8'),
 });
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
-  }
-}

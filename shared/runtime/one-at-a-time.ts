@@ -1,19 +1,19 @@
-/** Work that must not overlap for one key: what comes later waits, other keys don't. */
+/** A serial queue for each key: work for one key does not overlap, other keys don't wait. */
+import { SerialQueue } from './serial-queue.ts';
+
 export class OneAtATime {
-  readonly #tails = new Map<string, Promise<unknown>>();
+  readonly #queues = new Map<string, SerialQueue>();
 
   /** The keys for which something is under way. */
   get keys(): Iterable<string> {
-    return this.#tails.keys();
+    return this.#queues.keys();
   }
 
   run<T>(key: string, work: () => Promise<T>): Promise<T> {
-    const done = (this.#tails.get(key) ?? Promise.resolve()).then(work);
-    const tail = done.catch(() => undefined);
-    this.#tails.set(key, tail);
-    void tail.then(() => {
-      if (this.#tails.get(key) === tail) this.#tails.delete(key);
+    const queue = this.#queues.get(key) ?? new SerialQueue();
+    this.#queues.set(key, queue);
+    return queue.run(work).finally(() => {
+      if (queue.length === 0) this.#queues.delete(key);
     });
-    return done;
   }
 }

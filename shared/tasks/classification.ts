@@ -1,7 +1,7 @@
 /** Logits to labels, scores and the score that the router orders by; shared by the classification tasks. Pure. */
 
+import type { Classification } from './forms/labels.ts';
 import { logOddsMargin, sigmoid, softmax, tame } from './probability.ts';
-import type { Classification } from './task-schemas.ts';
 
 /**
  * The lowest route score, for "as unsure as can be" (NaN logits, a text that was cut): finite, because JSON has no -Infinity.
@@ -13,8 +13,10 @@ export const ROUTE_SCORE_FLOOR = -1e9;
 export const boundedScore = (score: number): number =>
   Number.isNaN(score) ? ROUTE_SCORE_FLOOR : Math.min(-ROUTE_SCORE_FLOOR, Math.max(ROUTE_SCORE_FLOOR, score));
 
+/** How logits become scores, in transformers' names. */
 export type ScoreFunction = 'softmax' | 'sigmoid' | 'none';
 
+/** How one model's logits become an answer. */
 export interface ScoreOptions {
   /** In the order of the logits. */
   readonly labels: readonly string[];
@@ -53,7 +55,7 @@ function scoresOf(logits: number[], apply: ScoreFunction, temperature: number): 
 /**
  * How sure the model is, unbounded, from raw logits; never NaN, never infinite.
  * One label of many: the log-odds margin z_top - logsumexp(rest). Independent labels (sigmoid, or a single class): the
- * log-probability that no label's keep-or-drop decision flips, sum over ln max(p, 1 - p), at most 0 (ROUTER.md 3).
+ * log-probability that no label's keep-or-drop decision flips, sum over ln max(p, 1 - p), at most 0 (docs/design/router.md 3).
  *
  * @param logits f32[C]
  */

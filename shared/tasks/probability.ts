@@ -2,9 +2,11 @@
 
 /** Keeps arithmetic on broken logits finite: NaN counts as the lowest. */
 const LOGIT_LIMIT = 1e30;
+/** A logit as arithmetic can take it: finite. */
 export const tame = (logit: number): number =>
   Number.isNaN(logit) ? -LOGIT_LIMIT : Math.min(LOGIT_LIMIT, Math.max(-LOGIT_LIMIT, logit));
 
+/** Probability 0..1 of a logit. */
 export const sigmoid = (logit: number): number => 1 / (1 + Math.exp(-logit));
 
 /** @returns probabilities 0..1 that add up to 1 */

@@ -1,4 +1,4 @@
-/** The route score of a task whose answers say nothing of how sure the model is (ROUTER.md 3, "none"). */
+/** The route score of a task whose answers say nothing of how sure the model is (docs/design/router.md 3, "none"). */
 import { createHash } from 'node:crypto';
 
 /**

@@ -1,52 +1,65 @@
-/** Every task by Hugging Face's name: what it takes, its parameters and its output; one schema each (`task-schemas.ts`). */
+/**
+ * The table of tasks, by Hugging Face's names: a folder each, and a line here. What else must know each task (how a foreign model is
+ * recognised, what loads it in a runner) is a table that the compiler holds complete.
+ */
 import { z } from 'zod';
+import { speechRecognitionJudge } from './automatic-speech-recognition/judge.ts';
+import { speechRecognition } from './automatic-speech-recognition/schema.ts';
+import { featureExtractionJudge } from './feature-extraction/judge.ts';
+import { featureExtraction } from './feature-extraction/schema.ts';
+import { fillMaskJudge } from './fill-mask/judge.ts';
+import { fillMask } from './fill-mask/schema.ts';
+import { imageClassificationJudge } from './image-classification/judge.ts';
+import { imageClassification } from './image-classification/schema.ts';
+import { imageToTextJudge } from './image-to-text/judge.ts';
+import { imageToText } from './image-to-text/schema.ts';
+import { topProbabilityOfLabels } from './judging/labels.ts';
 import { MAX_AUDIO_BYTES, MAX_IMAGE_BYTES, MAX_TENSOR_BYTES, MAX_TEXT_BYTES } from './limits.ts';
-import {
-  captioned,
-  captionParameters,
-  classification,
-  classificationParameters,
-  detection,
-  detectionParameters,
-  embedding,
-  entity,
-  featureParameters,
-  filledMask,
-  fillMaskParameters,
-  generated,
-  question,
-  questionParameters,
-  recognized,
-  span,
-  speechParameters,
-  summarizationParameters,
-  summarized,
-  tensor,
-  tensorParameters,
-  textGenerationParameters,
-  tokenClassificationParameters,
-  translated,
-  translationParameters,
-  zeroShotParameters,
-} from './task-schemas.ts';
+import { objectDetectionJudge } from './object-detection/judge.ts';
+import { objectDetection } from './object-detection/schema.ts';
+import { questionAnsweringJudge } from './question-answering/judge.ts';
+import { questionAnswering } from './question-answering/schema.ts';
+import { summarizationJudge } from './summarization/judge.ts';
+import { summarization } from './summarization/schema.ts';
+import type { InputKind, Judge, Task, TaskSchema } from './task.ts';
+import { tensorJudge } from './tensor/judge.ts';
+import { tensorTask } from './tensor/schema.ts';
+import { textClassificationJudge } from './text-classification/judge.ts';
+import { textClassification } from './text-classification/schema.ts';
+import { textGenerationJudge } from './text-generation/judge.ts';
+import { textGeneration } from './text-generation/schema.ts';
+import { tokenClassificationJudge } from './token-classification/judge.ts';
+import { tokenClassification } from './token-classification/schema.ts';
+import { translationJudge } from './translation/judge.ts';
+import { translation } from './translation/schema.ts';
+import { zeroShotClassificationJudge } from './zero-shot-classification/judge.ts';
+import { zeroShotClassification } from './zero-shot-classification/schema.ts';
 
-export const taskName = z.enum([
-  'image-classification',
-  'object-detection',
-  'text-classification',
-  'token-classification',
-  'question-answering',
-  'zero-shot-classification',
-  'feature-extraction',
-  'fill-mask',
-  'tensor',
-  'translation',
-  'summarization',
-  'text-generation',
-  'automatic-speech-recognition',
-  'image-to-text',
-]);
-export type TaskName = z.infer<typeof taskName>;
+const task = (schema: TaskSchema, judge: Judge): Task => ({ ...schema, judge });
+
+const table = {
+  'image-classification': task(imageClassification, imageClassificationJudge),
+  'object-detection': task(objectDetection, objectDetectionJudge),
+  'text-classification': task(textClassification, textClassificationJudge),
+  'token-classification': task(tokenClassification, tokenClassificationJudge),
+  'question-answering': task(questionAnswering, questionAnsweringJudge),
+  'zero-shot-classification': task(zeroShotClassification, zeroShotClassificationJudge),
+  'feature-extraction': task(featureExtraction, featureExtractionJudge),
+  'fill-mask': task(fillMask, fillMaskJudge),
+  tensor: task(tensorTask, tensorJudge),
+  translation: task(translation, translationJudge),
+  summarization: task(summarization, summarizationJudge),
+  'text-generation': task(textGeneration, textGenerationJudge),
+  'automatic-speech-recognition': task(speechRecognition, speechRecognitionJudge),
+  'image-to-text': task(imageToText, imageToTextJudge),
+};
+
+/** Hugging Face's name of a task. */
+export type TaskName = keyof typeof table;
+/** What is asked, by Hugging Face’s name. */
+export const taskName = z.enum(Object.keys(table) as TaskName[]);
+/** Input, parameters, output and judge of each task. */
+export const TASKS: Readonly<Record<TaskName, Task>> = table;
 
 /** What a request carries from feed to runner, and over the wire: encoded bytes, never tensors of a model's own. */
 export interface TaskInput {
@@ -56,12 +69,6 @@ export interface TaskInput {
   /** Already validated by the task's schema. */
   readonly parameters?: Readonly<Record<string, unknown>>;
 }
-
-/**
- * `image`, `audio`: an encoded file. `text`: UTF-8. `json`: a JSON document of the task's `inputs`. `tensors`: such a document, or
- * safetensors.
- */
-export type InputKind = 'image' | 'audio' | 'text' | 'json' | 'tensors';
 
 /** Largest body of each kind. */
 export const MAX_INPUT_BYTES: Readonly<Record<InputKind, number>> = {
@@ -81,113 +88,6 @@ export const CONTENT_TYPES: Readonly<Record<InputKind, string>> = {
   tensors: 'application/octet-stream',
 };
 
-export interface TaskContract {
-  readonly inputKind: InputKind;
-  /** Of a `json` body, and of `tensors` in JSON. */
-  readonly inputs?: z.ZodType<unknown>;
-  readonly parameters: z.ZodType<Record<string, unknown>>;
-  /** Whether a request without parameters can't be answered. */
-  readonly needsParameters?: true;
-  readonly output: z.ZodType<unknown>;
-  /** `hub`: its models run in the hub alone. */
-  readonly runsOn: 'device' | 'hub';
-}
-
-/** Tensors in JSON: by name, or nested numbers for a model with one input. */
-const tensorInputs = z.union([
-  z.array(tensor).min(1).max(64),
-  // Nested numbers are walked where the model's types are known: a schema would visit each pixel twice.
-  z.array(z.unknown()).min(1),
-]);
-
-/** Input, parameters and output of each task. */
-export const TASKS: Readonly<Record<TaskName, TaskContract>> = {
-  'image-classification': {
-    inputKind: 'image',
-    parameters: classificationParameters,
-    output: z.array(classification),
-    runsOn: 'device',
-  },
-  'object-detection': {
-    inputKind: 'image',
-    parameters: detectionParameters,
-    output: z.array(detection),
-    runsOn: 'device',
-  },
-  'text-classification': {
-    inputKind: 'text',
-    parameters: classificationParameters,
-    output: z.array(classification),
-    runsOn: 'device',
-  },
-  'token-classification': {
-    inputKind: 'text',
-    parameters: tokenClassificationParameters,
-    output: z.array(entity),
-    runsOn: 'device',
-  },
-  'question-answering': {
-    inputKind: 'json',
-    inputs: question,
-    parameters: questionParameters,
-    output: z.array(span),
-    runsOn: 'device',
-  },
-  'zero-shot-classification': {
-    inputKind: 'text',
-    parameters: zeroShotParameters,
-    needsParameters: true,
-    output: z.array(classification),
-    runsOn: 'device',
-  },
-  'feature-extraction': {
-    inputKind: 'text',
-    parameters: featureParameters,
-    output: embedding,
-    runsOn: 'device',
-  },
-  'fill-mask': {
-    inputKind: 'text',
-    parameters: fillMaskParameters,
-    output: z.array(filledMask),
-    runsOn: 'device',
-  },
-  tensor: {
-    inputKind: 'tensors',
-    inputs: tensorInputs,
-    parameters: tensorParameters,
-    output: z.array(tensor),
-    runsOn: 'device',
-  },
-  translation: { inputKind: 'text', parameters: translationParameters, output: translated, runsOn: 'hub' },
-  summarization: {
-    inputKind: 'text',
-    parameters: summarizationParameters,
-    output: summarized,
-    runsOn: 'hub',
-  },
-  'text-generation': {
-    inputKind: 'text',
-    parameters: textGenerationParameters,
-    output: generated,
-    runsOn: 'hub',
-  },
-  'automatic-speech-recognition': {
-    inputKind: 'audio',
-    parameters: speechParameters,
-    output: recognized,
-    runsOn: 'hub',
-  },
-  'image-to-text': { inputKind: 'image', parameters: captionParameters, output: captioned, runsOn: 'hub' },
-};
-
-/** Answers with labels and scores, best first: the first is the answer. */
-export const RANKED_TASKS: ReadonlySet<TaskName> = new Set([
-  'image-classification',
-  'text-classification',
-  'zero-shot-classification',
-]);
-
 /** The best label of an answer, as `classification` has it; null for an answer without one. */
 export function topLabel(output: unknown): string | null {
   if (!Array.isArray(output)) return null;
@@ -195,3 +95,7 @@ export function topLabel(output: unknown): string | null {
   const label = typeof best === 'object' && best !== null && 'label' in best ? best.label : null;
   return typeof label === 'string' ? label : null;
 }
+
+/** Probability 0..1 of the best label of a recorded answer; null where it has none (logits, other tasks, what cannot be read). */
+export const topProbabilityOf = (name: TaskName, answer: unknown): number | null =>
+  TASKS[name].ranks === null ? null : topProbabilityOfLabels(answer);

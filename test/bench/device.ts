@@ -23,7 +23,7 @@ import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
-import { classification } from '../../shared/tasks/task-schemas.ts';
+import { classification } from '../../shared/tasks/forms/labels.ts';
 import { routerWith } from '../support/routing.ts';
 import {
   type BenchReport,

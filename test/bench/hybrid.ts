@@ -7,7 +7,8 @@
 import { parseArgs } from 'node:util';
 import { writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import { lossOf } from '../../shared/tasks/loss.ts';
+import { USUAL_LOSS } from '../../shared/tasks/loss-options.ts';
+import { TASKS } from '../../shared/tasks/tasks.ts';
 import { askModel } from '../../tools/measure/answers.ts';
 import { runTool } from '../../tools/measure/command.ts';
 import { readExamples } from '../../tools/measure/examples.ts';
@@ -39,7 +40,7 @@ async function measure(pair: Pair, data: string): Promise<Measured> {
       routeScore,
       isEdgeRight: label === truth,
       isCloudRight: cloudAnswers[index]?.label === truth,
-      agrees: lossOf(task, output, cloudAnswers[index]?.output) === 0,
+      agrees: TASKS[task].judge.lossOf(output, cloudAnswers[index]?.output, USUAL_LOSS) === 0,
     };
   });
   const figures: PairFigures = {

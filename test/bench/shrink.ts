@@ -12,7 +12,8 @@ import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { openModelFolder } from '../../shared/release/folder/model-folder.ts';
 import { pictureNeedOf } from '../../shared/release/folder/picture-need.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import { lossOf } from '../../shared/tasks/loss.ts';
+import { USUAL_LOSS } from '../../shared/tasks/loss-options.ts';
+import { TASKS } from '../../shared/tasks/tasks.ts';
 import { runTool } from '../../tools/measure/command.ts';
 import { median } from './harness.ts';
 
@@ -59,7 +60,7 @@ runTool(async () => {
       tookMs.push(performance.now() - startedMs);
       bytes += Math.min(body.length, shrunk.length);
       const { output } = await runner.infer({ contentType: '', body: shrunk });
-      disagreed += lossOf(folder.spec.task, output, answers[at]);
+      disagreed += TASKS[folder.spec.task].judge.lossOf(output, answers[at], USUAL_LOSS);
     }
     const agreed = 1 - disagreed / pictures.length;
     console.log(

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { parse } from 'yaml';
+import { configFile } from '../../agent/config.ts';
+import { program } from '../../cli/command-line.ts';
+import { brokenCitations, writtenFiles } from '../support/citations.ts';
+import { helpOf } from '../support/command-line-page.ts';
 import { documents } from '../support/documents.ts';
 
 for (const [path, content] of Object.entries(documents())) {
@@ -9,25 +14,97 @@ for (const [path, content] of Object.entries(documents())) {
   });
 }
 
-test('every path that the documents name exists', () => {
-  const pages = [
-    'README.md',
-    'CONTRIBUTING.md',
-    ...readdirSync('docs')
-      .filter((name) => name.endsWith('.md'))
-      .map((name) => `docs/${name}`),
-  ];
-  const missing = pages.flatMap((page) => {
-    const named = readFileSync(page, 'utf8').matchAll(
-      /`((?:agent|cloud|shared|models|test|docs|bin|deploy)\/[A-Za-z0-9._/-]+)`|\]\((?!https?:|#)([^)#]+)[^)]*\)/g,
+test('every page, section, decision, path and link that is cited exists', () => {
+  const broken = writtenFiles().flatMap((path) =>
+    brokenCitations(path, readFileSync(path, 'utf8')).map((cited) => `${path}: ${cited}`),
+  );
+  assert.deepEqual(broken, []);
+});
+
+test('every example of docs/configuration.md is taken', () => {
+  const rows = readFileSync('docs/configuration.md', 'utf8').matchAll(
+    /^\| `([\w.[\]]+)` \| .* \| `(.*)` \| (.*) \|$/gm,
+  );
+  const examples = [...rows].map(([, key = '', example = '', meaning]) => ({
+    key: ofPipeline(key) ? `pipelines[].${key}` : key,
+    example: parse(example.replaceAll('\\|', '|')),
+    type: /Only with `type: (\w+)`/.exec(meaning ?? '')?.[1],
+  }));
+  assert.ok(examples.length > 50);
+  for (const { key, example, type } of examples) {
+    const config = {
+      pipelines: [
+        {
+          name: 'gate',
+          task: 'image-classification',
+          edge: 'small',
+          feed: { type: 'folder', path: 'pictures', repeat: { pace: '1s' } },
+          route: { price: { currency: 'EUR' } },
+          sinks: [
+            type === 'mqtt'
+              ? { type, url: 'mqtt://broker', topic: 'gate' }
+              : { type: 'file', path: 'gate.ndjson' },
+          ],
+        },
+      ],
+    };
+    put(config, key.replaceAll('[]', '.0').split('.'), example);
+    assert.deepEqual(configFile.safeParse(config).error?.issues ?? [], [], key);
+  }
+});
+
+const ofPipeline = (key: string): boolean =>
+  !['device', 'hub', 'dataDir', 'link', 'sync', 'outbox', 'pipelines'].includes(key.split('.')[0] ?? '');
+
+function put(into: object, [key = '', ...rest]: readonly string[], value: unknown): void {
+  const record = into as Record<string, unknown>;
+  if (rest.length === 0) record[key] = value;
+  else {
+    record[key] ??= {};
+    put(record[key] as object, rest, value);
+  }
+}
+
+test('every command that a page shows exists, with its options', () => {
+  const shown = ['README.md', ...readdirSync('docs').map((name) => `docs/${name}`)]
+    .filter((path) => path.endsWith('.md') && path !== 'docs/cli.md')
+    .flatMap((path) =>
+      [...readFileSync(path, 'utf8').matchAll(/npx outrider ([a-z][^`\n|]*)/g)].map(([, line = '']) => ({
+        path,
+        line,
+      })),
     );
-    return [...named]
-      .map(
-        ([, code, link]) =>
-          code ?? (page.startsWith('docs/') && link !== undefined ? `docs/${link}` : link) ?? '',
-      )
-      .filter((path) => !path.includes('*') && !path.includes('NNNN') && !existsSync(path))
-      .map((path) => `${page}: ${path}`);
-  });
-  assert.deepEqual(missing, []);
+  assert.ok(shown.length > 40);
+  for (const { path, line } of shown) {
+    const words = line.split(/\s+/);
+    let command = program;
+    let name = 'outrider';
+    for (const word of words) {
+      const next = command.commands.find((one) => one.name() === word);
+      if (!next) break;
+      command = next;
+      name = `${name} ${word}`;
+    }
+    assert.notEqual(command, program, `${path}: ${line}`);
+    const help = helpOf(command, name);
+    for (const flag of line.match(/(?<=\s)--[a-z-]+/g) ?? [])
+      assert.ok(help.includes(`${flag} `), `${path}: ${name} has no ${flag}`);
+  }
+});
+
+test('a citation that leads nowhere is found', () => {
+  const page = 'docs/design/router.md';
+  assert.deepEqual(
+    brokenCitations('a.ts', `/** So it is (${page} 2.3, 2.4 and 4.1; ${page}#28-edge-cases). */`),
+    [],
+  );
+  assert.deepEqual(brokenCitations('a.ts', `// measured (${page}\n  // 2.99).`), [`${page} 2.99`]);
+  assert.deepEqual(brokenCitations('a.ts', `/** ${page}#nowhere */`), [`${page}#nowhere`]);
+  assert.deepEqual(brokenCitations('a.ts', `/** docs/${'gone'}.md 1 */`), [`docs/${'gone'}.md 1`]);
+  assert.deepEqual(brokenCitations('a.ts', `// docs/decisions/${9999}`), [`docs/decisions/${9999}`]);
+  assert.deepEqual(brokenCitations('a.py', `# ${'LINK'}.md 4`), [`${'LINK'}.md`]);
+  assert.deepEqual(brokenCitations('README.md', `[a](docs/${'none'}.png), \`agent/none.ts\``), [
+    `](docs/${'none'}.png)`,
+    'agent/none.ts',
+  ]);
 });

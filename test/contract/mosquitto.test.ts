@@ -17,7 +17,7 @@ test('the access list for Mosquitto grants exactly the topics of the contract', 
 });
 
 test('the operator’s page shows the same access list', () => {
-  assert.ok(readFileSync('docs/operating.md', 'utf8').includes(acl));
+  assert.ok(readFileSync('docs/install.md', 'utf8').includes(acl));
 });
 
 test('both configurations for Mosquitto close what is open by default', () => {

@@ -7,45 +7,67 @@ import { test } from 'node:test';
 import type * as hf from '@huggingface/tasks';
 import type { z } from 'zod';
 import {
-  type CaptionParameters,
+  type Recognized,
+  type SpeechParameters,
+  speechParameters,
+} from '../../shared/tasks/automatic-speech-recognition/schema.ts';
+import {
+  type embedding,
+  type FeatureParameters,
+  featureParameters,
+} from '../../shared/tasks/feature-extraction/schema.ts';
+import {
+  type FilledMask,
+  type FillMaskParameters,
+  fillMaskParameters,
+} from '../../shared/tasks/fill-mask/schema.ts';
+import type { GenerateParameters } from '../../shared/tasks/forms/generation.ts';
+import {
   type Classification,
   type ClassificationParameters,
+  classificationParameters,
+} from '../../shared/tasks/forms/labels.ts';
+import {
+  type CaptionParameters,
   type captioned,
   captionParameters,
-  classificationParameters,
+} from '../../shared/tasks/image-to-text/schema.ts';
+import {
   type Detection,
   type DetectionParameters,
   detectionParameters,
-  type Entity,
-  type embedding,
-  type FeatureParameters,
-  type FilledMask,
-  type FillMaskParameters,
-  featureParameters,
-  fillMaskParameters,
-  type Generated,
-  type GeneratedToken,
-  type GenerateParameters,
+} from '../../shared/tasks/object-detection/schema.ts';
+import {
   type Question,
   type QuestionParameters,
   questionParameters,
-  type Recognized,
   type Span,
-  type SpeechParameters,
+} from '../../shared/tasks/question-answering/schema.ts';
+import {
   type SummarizationParameters,
-  speechParameters,
   summarizationParameters,
   type summarized,
+} from '../../shared/tasks/summarization/schema.ts';
+import {
+  type Generated,
+  type GeneratedToken,
   type TextGenerationParameters,
-  type TokenClassificationParameters,
-  type TranslationParameters,
   textGenerationParameters,
+} from '../../shared/tasks/text-generation/schema.ts';
+import {
+  type Entity,
+  type TokenClassificationParameters,
   tokenClassificationParameters,
+} from '../../shared/tasks/token-classification/schema.ts';
+import {
+  type TranslationParameters,
   type translated,
   translationParameters,
+} from '../../shared/tasks/translation/schema.ts';
+import {
   type ZeroShotParameters,
   zeroShotParameters,
-} from '../../shared/tasks/task-schemas.ts';
+} from '../../shared/tasks/zero-shot-classification/schema.ts';
 
 /** Without the index signature that every official type has. */
 type Known<T> = { [K in keyof T as string extends K ? never : K]: T[K] };

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { Inference, Runner } from '../../shared/inference/runner/runner.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import type { TaskInput } from '../../shared/tasks/tasks.ts';
 import { EDGE_MODEL } from './fixed.ts';
 
 export const INFERENCE: Inference = {
@@ -36,9 +37,15 @@ export class TestRunner implements Runner {
   /** What it answers; a test may put another in its place. */
   answer: () => Promise<Inference> = () => Promise.resolve(INFERENCE);
 
-  async infer(): Promise<Inference> {
+  /** What a picture becomes where its caller wants it smaller. */
+  shrunk: Uint8Array | undefined;
+
+  async infer(
+    _input: TaskInput,
+    { shrink }: Parameters<Runner['infer']>[1] = {},
+  ): Promise<Inference & { readonly shrunk?: Uint8Array }> {
     if (!this.isUp) throw new AppError('RUNNER_CRASHED');
-    return this.answer();
+    return { ...(await this.answer()), ...(shrink && this.shrunk && { shrunk: this.shrunk }) };
   }
 
   crash(): void {

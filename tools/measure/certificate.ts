@@ -1,6 +1,6 @@
 /**
  * The statistics of a calibration certificate: from pairs (route score, did both models agree) to the thresholds above
- * which the edge may answer alone, and to the probability that they agree. Pure; ROUTER.md 1.4 names the method.
+ * which the edge may answer alone, and to the probability that they agree. Pure; docs/design/router.md 1.4 names the method.
  */
 
 /** What both models said about one held-out input. */

@@ -10,7 +10,8 @@ import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts
 import { changeSpec } from '../../shared/release/folder/spec-document.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { ROUTE_SCORE_FLOOR } from '../../shared/tasks/classification.ts';
-import { lossOf } from '../../shared/tasks/loss.ts';
+import { USUAL_LOSS } from '../../shared/tasks/loss-options.ts';
+import { TASKS } from '../../shared/tasks/tasks.ts';
 import { askModel } from './answers.ts';
 import { certifiedThreshold, fitAgreement, type ScoredPair } from './certificate.ts';
 import { readArguments, runTool } from './command.ts';
@@ -32,7 +33,10 @@ runTool(async () => {
   const inputs = (await readExamples(dataSetOf(edge.spec), 'held-out', data)).map(({ input }) => input);
   const cloudAnswers = await askModel(cloud, inputs);
   const pairs = (await askModel(edge, inputs)).map(({ output, routeScore }, index): ScoredPair => {
-    return { routeScore, agrees: lossOf(task, output, cloudAnswers[index]?.output) === 0 };
+    return {
+      routeScore,
+      agrees: TASKS[task].judge.lossOf(output, cloudAnswers[index]?.output, USUAL_LOSS) === 0,
+    };
   });
 
   // An input that was cut scores the floor whatever the model thinks: it says nothing about the curve.

@@ -39,7 +39,7 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
       requestId,
     }),
   },
-  /** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (FACTS.md). */
+  /** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). */
   'hugging-face': {
     contentType: 'application/json',
     schema: z.object({ error: z.string(), code: z.string(), requestId: z.string() }),

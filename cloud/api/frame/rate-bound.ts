@@ -1,37 +1,22 @@
-/** A token bucket for each address or device: who asks for what costs something may do so often, not for ever. */
+/** A token bucket for each address or device: what costs something may be asked for so often, not for ever. */
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import { TokenBuckets } from '../../../shared/runtime/token-bucket.ts';
 
-/** A rack of devices may be enrolled at once. */
-const BURST = 30;
-const PER_SECOND = 1;
-/** Bounds the memory; past it everybody starts afresh. */
-const MAX_BUCKETS = 10_000;
-
-interface Bucket {
-  left: number;
-  atMonoMs: number;
-}
+/** A rack of devices may be enrolled at once. Addresses: about 2 MB. */
+const LIMITS = { burst: 30, perSecond: 1, maxKeys: 10_000 };
 
 export class RateBound {
-  readonly #clock: Clock;
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #buckets: TokenBuckets;
 
   constructor(clock: Clock) {
-    this.#clock = clock;
+    this.#buckets = new TokenBuckets(clock, LIMITS);
   }
 
-  /** @throws RATE_LIMITED, with the time to wait */
-  take(who: string): void {
-    const nowMonoMs = this.#clock.nowMonoMs();
-    if (this.#buckets.size >= MAX_BUCKETS) this.#buckets.clear();
-    const bucket = this.#buckets.get(who) ?? { left: BURST, atMonoMs: nowMonoMs };
-    const refilled = bucket.left + ((nowMonoMs - bucket.atMonoMs) / 1000) * PER_SECOND;
-    const left = Math.min(BURST, refilled) - 1;
-    if (left < 0) {
-      const retryAfterMs = (-left / PER_SECOND) * 1000;
+  /** @param key address or device id @throws RATE_LIMITED, with the time to wait */
+  take(key: string): void {
+    const retryAfterMs = this.#buckets.take(key);
+    if (retryAfterMs > 0)
       throw new AppError('RATE_LIMITED', 'too many attempts from here', { details: { retryAfterMs } });
-    }
-    this.#buckets.set(who, { left, atMonoMs: nowMonoMs });
   }
 }

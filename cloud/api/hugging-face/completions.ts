@@ -6,8 +6,8 @@ import { z } from 'zod';
 import { inputOf } from '../../../shared/contract/http-input.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../../shared/runtime/json.ts';
-import { generated, textGenerationParameters } from '../../../shared/tasks/task-schemas.ts';
 import type { TaskInput } from '../../../shared/tasks/tasks.ts';
+import { generated, textGenerationParameters } from '../../../shared/tasks/text-generation/schema.ts';
 import type { InferenceReply } from '../../ports.ts';
 import type { TokenEvent } from './token-stream.ts';
 

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { inputOf, type JsonBody, readInput, readJsonBody } from '../../../shared/contract/http-input.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import { TASKS, type TaskInput, type TaskName } from '../../../shared/tasks/tasks.ts';
+import { TASKS, type TaskInput, type TaskName, taskName } from '../../../shared/tasks/tasks.ts';
 
 /** Texts of one request: each runs by itself, joins a batch, and is a line of the ledger. */
 const MAX_LIST = 64;
@@ -15,6 +15,8 @@ export interface TaskRequest {
   /** Tokens are wanted as they come. */
   readonly isStreamed: boolean;
 }
+
+const STREAMING = taskName.options.filter((task) => TASKS[task].streams);
 
 const streamed = z.looseObject({ stream: z.boolean().optional() });
 
@@ -30,8 +32,8 @@ export function readTaskRequest(
     return { inputs: [readInput(task, body, contentType)], isList: false, isStreamed: false };
   const { stream, ...rest } = json;
   const isStreamed = streamed.safeParse({ stream }).data?.stream ?? false;
-  if (isStreamed && task !== 'text-generation')
-    throw new AppError('BAD_REQUEST', 'stream: only text-generation answers token by token');
+  if (isStreamed && !TASKS[task].streams)
+    throw new AppError('BAD_REQUEST', `stream: only ${STREAMING.join(' and ')} answers token by token`);
   const { inputs } = json;
   if (!Array.isArray(inputs) || TASKS[task].inputKind !== 'text')
     return { inputs: [inputOf(task, rest as JsonBody)], isList: false, isStreamed };
@@ -48,25 +50,13 @@ export function readTaskRequest(
  * @param outputs of the form of the task, one for each input
  */
 export function toTaskOutput(task: TaskName, outputs: readonly unknown[], isList: boolean): unknown {
-  switch (task) {
-    case 'text-classification':
-    case 'translation':
-    case 'summarization':
-    case 'text-generation':
+  switch (TASKS[task].listed) {
+    case 'always':
       return outputs;
-    case 'feature-extraction':
+    case 'as-rows':
       // Rows of one matrix.
       return outputs.flat();
-    case 'token-classification':
-    case 'zero-shot-classification':
-    case 'fill-mask':
+    case 'where-asked':
       return isList ? outputs : outputs[0];
-    case 'image-classification':
-    case 'object-detection':
-    case 'question-answering':
-    case 'tensor':
-    case 'automatic-speech-recognition':
-    case 'image-to-text':
-      return outputs[0];
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import { type AppError, toAppError, toErrorBody } from '../../../shared/runtime/errors.ts';
-import { type GeneratedToken, generated } from '../../../shared/tasks/task-schemas.ts';
+import { type GeneratedToken, generated } from '../../../shared/tasks/text-generation/schema.ts';
 import type { InferenceReply, Question } from '../../ports.ts';
 
 /** One event of the stream, in the form of Text Generation Inference (TGI). */

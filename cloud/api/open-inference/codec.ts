@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../../shared/runtime/json.ts';
-import { type Tensor, type TensorType, tensorType } from '../../../shared/tasks/task-schemas.ts';
+import { type Tensor, type TensorType, tensorType } from '../../../shared/tasks/tensor/schema.ts';
 import { readNumbers, writeNumbers } from './numbers.ts';
 
 /** Elements of one request: each runs by itself and joins a batch. */

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../../shared/runtime/json.ts';
-import { classification, tensor, tensorType } from '../../../shared/tasks/task-schemas.ts';
+import { classification } from '../../../shared/tasks/forms/labels.ts';
 import {
   CONTENT_TYPES,
   MAX_INPUT_BYTES,
@@ -10,6 +10,7 @@ import {
   type TaskInput,
   type TaskName,
 } from '../../../shared/tasks/tasks.ts';
+import { tensor, tensorType } from '../../../shared/tasks/tensor/schema.ts';
 import type { InferenceReply } from '../../ports.ts';
 import {
   type DecodedRequest,
@@ -35,8 +36,9 @@ const LABELS: readonly TensorMetadata[] = [
 const JSON_OUTPUT: readonly TensorMetadata[] = [{ name: 'output', datatype: 'BYTES', shape: [-1] }];
 
 /** Answers that fit into two tensors. */
-const isLabelled = (task: TaskName): boolean =>
-  task === 'image-classification' || task === 'text-classification';
+const isLabelled = (task: TaskName): boolean => TASKS[task].ranks === 'own';
+/** Inputs and answers that are tensors already. */
+const isTensors = (task: TaskName): boolean => TASKS[task].inputKind === 'tensors';
 /** The outputs of a task that is not `tensor`, in their order. */
 export const fixedOutputs = (task: TaskName): readonly TensorMetadata[] =>
   isLabelled(task) ? LABELS : JSON_OUTPUT;
@@ -54,12 +56,12 @@ export function inputForm(task: TaskName): InputForm {
 
 /** The inputs of a request, each to run by itself. @throws BAD_REQUEST, INPUT_EMPTY, INPUT_TOO_LARGE, INPUT_INVALID, PARAMETERS_INVALID */
 export function readInputs(task: TaskName, request: DecodedRequest): TaskInput[] {
-  if (task === 'tensor') return [toTensorInput(request)];
+  if (isTensors(task)) return [toTensorInput(task, request)];
   return readElements(request, inputForm(task)).map((one) => toInput(task, one, request.head.parameters));
 }
 
 /** @throws PARAMETERS_INVALID, INPUT_TOO_LARGE */
-function toTensorInput(request: DecodedRequest): TaskInput {
+function toTensorInput(task: TaskName, request: DecodedRequest): TaskInput {
   const body = Buffer.from(JSON.stringify(readTensors(request)));
   if (body.length > MAX_INPUT_BYTES.tensors)
     throw new AppError('INPUT_TOO_LARGE', `the tensors are over ${MAX_INPUT_BYTES.tensors} bytes`);
@@ -68,7 +70,7 @@ function toTensorInput(request: DecodedRequest): TaskInput {
   return {
     contentType: CONTENT_TYPES.json,
     body,
-    parameters: checkedParameters('tensor', parameters, names),
+    parameters: checkedParameters(task, parameters, names),
   };
 }
 
@@ -109,7 +111,7 @@ export function outputsFor(
   task: TaskName,
   head: InferRequest,
 ): (replies: readonly InferenceReply[]) => OutputTensor[] {
-  if (task === 'tensor') return (replies) => tensorsOf(replies, head);
+  if (isTensors(task)) return (replies) => tensorsOf(replies, head);
   const wanted = wantedOutputs(head, fixedOutputs(task));
   return (replies) => (isLabelled(task) ? labelsOf(replies, head, wanted) : jsonOf(replies, wanted));
 }

@@ -1,5 +1,5 @@
 /** Numbers of the Open Inference Protocol's binary extension: little-endian, in row-major order. Pure. */
-import type { TensorType } from '../../../shared/tasks/task-schemas.ts';
+import type { TensorType } from '../../../shared/tasks/tensor/schema.ts';
 
 type NumberType = Exclude<TensorType, 'BYTES'>;
 type Value = number | boolean | string;

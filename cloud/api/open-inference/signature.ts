@@ -1,9 +1,10 @@
 /** Signature of a graph, what it takes and gives, in the words of the Open Inference Protocol. */
 
-import type { ModelSpec, TensorSpec } from '../../../shared/release/folder/model-spec.ts';
+import type { ModelSpec } from '../../../shared/release/folder/model-spec.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import { DATATYPES, isElementType } from '../../../shared/tasks/element-types.ts';
-import type { TensorType } from '../../../shared/tasks/task-schemas.ts';
+import { DATATYPES, isElementType } from '../../../shared/tasks/tensor/element-types.ts';
+import type { TensorType } from '../../../shared/tasks/tensor/schema.ts';
+import type { TensorSpec } from '../../../shared/tasks/tensor/signature.ts';
 
 interface NamedTensor {
   readonly name: string;

@@ -2,8 +2,8 @@
 
 import type { SizePx } from '../../release/folder/picture-recipe.ts';
 import { boundedScore } from '../../tasks/classification.ts';
-import { LEAST_CANDIDATE, NOTHING_FOUND } from '../../tasks/route-score.ts';
-import type { Detection } from '../../tasks/task-schemas.ts';
+import { LEAST_CANDIDATE, NOTHING_FOUND } from '../../tasks/judging/route-score.ts';
+import type { Detection } from '../../tasks/object-detection/schema.ts';
 import type { Candidate } from './detector-heads.ts';
 import type { Placement } from './detector-recipe.ts';
 
@@ -29,6 +29,7 @@ function overlapOf(one: Candidate, other: Candidate): number {
 
 const areaOf = ({ xmin, ymin, xmax, ymax }: Candidate): number => (xmax - xmin) * (ymax - ymin);
 
+/** What a box of the model's input needs to become one of the picture. */
 export interface BackOptions {
   readonly labels: readonly string[];
   readonly source: SizePx;
@@ -54,7 +55,7 @@ export function toDetection(candidate: Candidate, options: BackOptions): Detecti
   };
 }
 
-/** Log-probability that no decision to keep or drop a candidate flips (ROUTER.md 3); at most 0. */
+/** Log-probability that no decision to keep or drop a candidate flips (docs/design/router.md 3); at most 0. */
 export function detectionScore(candidates: readonly Candidate[]): number {
   const counted = candidates
     .map(({ score }) => Math.min(1, score))

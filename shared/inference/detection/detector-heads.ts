@@ -24,6 +24,7 @@ export interface HeadOutput {
   readonly boxes: Floats | undefined;
 }
 
+/** How a head's numbers are read: they differ by family. */
 export interface HeadOptions {
   readonly family: DetectorFamily;
   readonly canvas: SizePx;

@@ -22,6 +22,7 @@ export interface Placement {
   readonly scaleY: number;
 }
 
+/** How a picture becomes a detector's input, `f32[N,3,H,W]`. */
 export interface DetectorRecipe extends Pick<PictureRecipe, 'kernel' | 'table' | 'channels'> {
   /** @param source size of the picture, EXIF orientation applied */
   place(source: SizePx): Placement;

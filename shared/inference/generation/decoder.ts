@@ -32,6 +32,7 @@ export type Source =
       readonly dims: readonly number[];
     };
 
+/** A tensor of the library's, as far as we use it: f32, row-major. */
 export interface Tensorish {
   readonly type: string;
   readonly data: Float32Array;
@@ -39,6 +40,7 @@ export interface Tensorish {
   slice(...ranges: (null | number)[]): Tensorish;
   to(type: 'float32'): Tensorish;
 }
+/** The library's tensor class, by `type`, elements and shape. */
 export type TensorClass = new (type: string, data: unknown, dims: readonly number[]) => Tensorish;
 type Cache = Record<string, Tensorish>;
 type Inputs = Record<string, unknown>;
@@ -69,6 +71,7 @@ export interface Encoded {
   readonly mask: Tensorish | undefined;
 }
 
+/** Runs the encoder once, on i64[1,S] ids or on a float input such as f32[1,3,H,W]. @throws what the library throws */
 export async function encode(model: LibraryModel, Tensor: TensorClass, source: Source): Promise<Encoded> {
   if (!('ids' in source)) {
     const states = await model._encode_input(

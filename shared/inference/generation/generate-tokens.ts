@@ -2,7 +2,7 @@
 
 import { AppError } from '../../runtime/errors.ts';
 import { seededRandom } from '../../runtime/random.ts';
-import type { GenerateParameters } from '../../tasks/task-schemas.ts';
+import type { GenerateParameters } from '../../tasks/forms/generation.ts';
 import type { RunControl } from '../runner/task-model.ts';
 import type { Encoded, GenerationSettings } from './decoder.ts';
 import type { Generator } from './generation.ts';
@@ -20,6 +20,7 @@ const DEFAULT_NEW_TOKENS = 256;
 /** No answer is longer, whatever a folder says. */
 const MAX_NEW_TOKENS = 8_192;
 
+/** One answer to generate. */
 export interface TokenRequest {
   /** What the encoder has read; undefined for a model without one. */
   readonly encoded: Encoded | undefined;
@@ -39,6 +40,7 @@ export interface TokenRequest {
   readonly rules?: Stepper['adjust'];
 }
 
+/** Tokens that were found, with what steered them. */
 export interface TokenAnswer extends Found {
   readonly prompt: readonly number[];
   readonly endTokens: ReadonlySet<number>;

@@ -31,6 +31,7 @@ const CLASSES = {
   ctc: 'AutoModelForCTC',
   vision: 'AutoModelForVision2Seq',
 } as const;
+/** Which class of the library loads the model. */
 export type GeneratorKind = keyof typeof CLASSES;
 
 /** What we read of `config.json` beyond what the library does. */
@@ -52,6 +53,7 @@ const generatorConfig = z.looseObject({
 });
 type GeneratorConfig = z.infer<typeof generatorConfig>;
 
+/** A loaded model that generates, with its tokenizer. */
 export interface Generator {
   readonly config: GeneratorConfig;
   readonly tokens: Tokens;

@@ -27,6 +27,7 @@ interface SearchLimits {
   readonly onStep?: (() => void) | undefined;
 }
 
+/** Sampling of the next token instead of the likeliest. */
 export interface Sampling {
   /** Best tokens that are weighed up; 0: all. */
   readonly topK: number;
@@ -36,6 +37,7 @@ export interface Sampling {
   readonly random: () => number;
 }
 
+/** Limits of a greedy search, and who hears of its tokens. */
 export interface GreedyOptions extends SearchLimits {
   /** Without it the likeliest token is taken. */
   readonly sampling?: Sampling | undefined;
@@ -43,6 +45,7 @@ export interface GreedyOptions extends SearchLimits {
   readonly onToken?: (token: number, logprob: number, isLast: boolean) => boolean;
 }
 
+/** Limits of a beam search, and how beams are ranked. */
 export interface BeamOptions extends SearchLimits {
   readonly beams: number;
   /** Exponent of the length by which a sequence's log-probability is divided. */
@@ -50,6 +53,7 @@ export interface BeamOptions extends SearchLimits {
   readonly earlyStopping: boolean | 'never';
 }
 
+/** Tokens of an answer, how likely they are, and why it ended. */
 export interface Found {
   /** Without the prompt. */
   readonly tokens: readonly number[];

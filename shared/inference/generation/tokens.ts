@@ -21,11 +21,13 @@ interface LibraryTokenizer {
   _build_translation_inputs?(text: string, options: object, over: Record<string, unknown>): unknown;
 }
 
+/** Ids of a text, special tokens included. */
 export interface ReadText {
   readonly ids: readonly number[];
   readonly isCut: boolean;
 }
 
+/** Text to ids and back, by the library's tokenizer. */
 export interface Tokens {
   readonly specialIds: ReadonlySet<number>;
   /** undefined where the tokenizer names none. */
@@ -41,6 +43,7 @@ export interface Tokens {
   id(token: string): number | undefined;
 }
 
+/** Wraps a tokenizer that the library has loaded. */
 export function loadTokens(raw: unknown): Tokens {
   const library = raw as LibraryTokenizer;
   const maxTokens = Number(library.model_max_length);

@@ -1,12 +1,13 @@
 /**
  * The only owner of onnxruntime-node. Loaded in a runner's process alone, because `create` and `run` block the event loop
- * (FACTS.md). The package is imported late: telemetry must be off in the environment before its native code loads.
+ * (docs/design/facts.md 1). The package is imported late: telemetry must be off in the environment before its native code
+ * loads.
  */
 import { basename } from 'node:path';
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { TensorSpec } from '../../release/folder/model-spec.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { isElementType, type Tensors, type TensorValue } from '../../tasks/element-types.ts';
+import { isElementType, type Tensors, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import type { Session, SessionOptions } from '../runner/graph-session.ts';
 
 export type { Session } from '../runner/graph-session.ts';
@@ -69,7 +70,7 @@ async function create(ort: Runtime, options: SessionOptions): Promise<InferenceS
 /** Also of the sessions that transformers.js makes. */
 export function nativeOptions(options: Omit<SessionOptions, 'modelPath'>): InferenceSession.SessionOptions {
   const session: Record<string, unknown> = {
-    // Spinning threads cost a core between runs (measured: FACTS.md).
+    // Spinning threads cost a core between runs (measured: docs/design/facts.md 1).
     intra_op: { allow_spinning: options.allowSpinning ? '1' : '0' },
     ...(options.foldDequantize ? { disable_quant_qdq: '1' } : {}),
   };

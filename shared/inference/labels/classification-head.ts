@@ -3,7 +3,7 @@ import { basename } from 'node:path';
 import { type ClassifierConfig, labelsInOrder } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { classify, ROUTE_SCORE_FLOOR, routeScoreOf, type ScoreFunction } from '../../tasks/classification.ts';
-import { type ClassificationParameters, classificationParameters } from '../../tasks/task-schemas.ts';
+import { type ClassificationParameters, classificationParameters } from '../../tasks/forms/labels.ts';
 import type { TaskInput } from '../../tasks/tasks.ts';
 import type { Answer, ModelSource } from '../runner/task-model.ts';
 import type { Floats } from '../tensor/floats.ts';
@@ -20,6 +20,7 @@ export interface Row {
   readonly isCut?: boolean;
 }
 
+/** Logits f32[C] to labels, scores and a route score, with the labels and the temperature of one model. */
 export class ClassificationHead {
   readonly #where: string;
   readonly #labels: readonly string[];

@@ -10,6 +10,7 @@ interface SizePx {
   readonly heightPx: number;
 }
 
+/** Sizes and window of an enlargement, px. */
 export interface EnlargeOptions {
   readonly from: SizePx;
   readonly to: SizePx;

@@ -13,6 +13,7 @@ import type { Runner } from '../runner/runner.ts';
 
 type Folder = Pick<ModelFolder, 'path' | 'spec'>;
 
+/** An input of a model folder whose answer is recorded. */
 export interface GoldenInput {
   /** For people: `golden/1.jpg`, `text 2`. */
   readonly name: string;

@@ -7,18 +7,19 @@
 import type { ModelFolder } from '../../release/folder/model-folder.ts';
 import { AppError, ERRORS, toAppError } from '../../runtime/errors.ts';
 import { median } from '../../runtime/median.ts';
-import { rankedAnswer } from '../../tasks/answers.ts';
-import { differenceOf } from '../../tasks/golden-difference.ts';
-import { RANKED_TASKS, TASKS, type TaskName } from '../../tasks/tasks.ts';
+import { rankedAnswer } from '../../tasks/forms/labels.ts';
+import { TASKS, type TaskName } from '../../tasks/tasks.ts';
 import type { Inference, Runner } from '../runner/runner.ts';
 import { type GoldenInput, goldenFailed, readGolden } from './golden.ts';
 import { smallestInput } from './smallest-input.ts';
 
+/** How thoroughly a version is tried. */
 export interface SelfTestOptions {
   /** How often the whole list is run; more than once warms up and makes the time steadier. */
   readonly repeat?: number;
 }
 
+/** What a passed self-test has shown. */
 export interface SelfTestVerdict {
   /** `smoke`: it has no golden inputs. */
   readonly kind: 'golden' | 'smoke';
@@ -62,7 +63,7 @@ async function run(runner: Pick<Runner, 'infer'>, trial: Trial, task: TaskName):
   const actual = TASKS[task].output.safeParse(answer.output);
   if (!actual.success) throw goldenFailed(name, `the answer is not of the form of ${task}`, actual.error);
   if (expected !== undefined) {
-    const problem = differenceOf(task, expected, actual.data);
+    const problem = TASKS[task].judge.differenceOf(expected, actual.data);
     if (problem !== undefined) throw goldenFailed(name, problem);
   }
   return timeOf(answer);
@@ -71,7 +72,7 @@ async function run(runner: Pick<Runner, 'infer'>, trial: Trial, task: TaskName):
 async function trialOf(folder: Pick<ModelFolder, 'path' | 'spec'>, index: number): Promise<Trial> {
   const { name, input } = await readGolden(folder, index);
   const { task, golden } = folder.spec;
-  const form = RANKED_TASKS.has(task) ? rankedAnswer : TASKS[task].output;
+  const form = TASKS[task].ranks === null ? TASKS[task].output : rankedAnswer;
   const expected = form.safeParse(golden[index]?.output);
   if (!expected.success)
     throw new AppError('MODEL_INVALID', `the golden output of ${name} is not one of ${task}`, {

@@ -2,8 +2,9 @@
  * What a task model needs of a graph: the seam between our pre- and postprocessing and whatever runs the graph. `graph/session.ts`
  * opens it here, in ONNX Runtime; `ModelSource.openSession` may open it elsewhere.
  */
-import type { TensorSpec } from '../../release/folder/model-spec.ts';
-import type { Tensors } from '../../tasks/element-types.ts';
+
+import type { Tensors } from '../../tasks/tensor/element-types.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
 export interface SessionOptions {

@@ -4,7 +4,8 @@
  */
 
 import { AppError } from '../../runtime/errors.ts';
-import { type InputKind, MAX_INPUT_BYTES, TASKS, type TaskInput, type TaskName } from '../../tasks/tasks.ts';
+import type { InputKind } from '../../tasks/task.ts';
+import { MAX_INPUT_BYTES, TASKS, type TaskInput, type TaskName } from '../../tasks/tasks.ts';
 
 /** The picture formats that are decoded here. */
 export type PictureFormat = 'jpeg' | 'png' | 'gif' | 'webp' | 'tiff' | 'avif';

@@ -13,6 +13,7 @@ import { residentBytes } from '../../runtime/resident-memory.ts';
 /** Fine enough to stop a leak, coarse enough to cost nothing. */
 const POLL_MS = 200;
 
+/** A runner's process that ends with its parent. */
 export interface GuardedChild {
   readonly child: ChildProcess;
   /** Whether the runner has to look after its parent and its memory by itself. */

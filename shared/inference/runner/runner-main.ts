@@ -16,11 +16,11 @@ import { SPEC_FILE } from '../../release/folder/model-folder.ts';
 import { modelSpec } from '../../release/folder/model-spec.ts';
 import { checkGraphs } from '../../release/import/graph-check.ts';
 import { AppError, type ErrorBody, toAppError } from '../../runtime/errors.ts';
-import type { TaskName } from '../../tasks/tasks.ts';
 import type { shrinkPicture } from '../picture/image.ts';
+import { LOADERS } from '../tasks/loaders.ts';
 import type { Inference, OnToken, Outcome } from './runner.ts';
 import { type FromRunner, type ToRunner, toRunner } from './runner-protocol.ts';
-import type { ModelSource, RunControl, TaskModel } from './task-model.ts';
+import type { RunControl, TaskModel } from './task-model.ts';
 import { startWatchdog } from './watchdog.ts';
 
 type Call = Extract<ToRunner, { id: number }>;
@@ -66,30 +66,6 @@ async function load(options: Load): Promise<Serve> {
   });
   return serve(model);
 }
-
-type Loader = (source: ModelSource) => Promise<TaskModel<unknown>>;
-
-/** Each task's code is loaded where a model needs it. */
-const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
-  'image-classification': async () =>
-    (await import('../tasks/image-classification.ts')).loadImageClassification,
-  'object-detection': async () => (await import('../tasks/object-detection.ts')).loadObjectDetection,
-  'text-classification': async () => (await import('../tasks/text-classification.ts')).loadTextClassification,
-  'token-classification': async () =>
-    (await import('../tasks/token-classification.ts')).loadTokenClassification,
-  'question-answering': async () => (await import('../tasks/question-answering.ts')).loadQuestionAnswering,
-  'zero-shot-classification': async () =>
-    (await import('../tasks/zero-shot-classification.ts')).loadZeroShotClassification,
-  'feature-extraction': async () => (await import('../tasks/feature-extraction.ts')).loadFeatureExtraction,
-  'fill-mask': async () => (await import('../tasks/fill-mask.ts')).loadFillMask,
-  tensor: async () => (await import('../tasks/tensor.ts')).loadTensor,
-  translation: async () => (await import('../tasks/text-to-text.ts')).loadTranslation,
-  summarization: async () => (await import('../tasks/text-to-text.ts')).loadSummarization,
-  'text-generation': async () => (await import('../tasks/text-generation.ts')).loadTextGeneration,
-  'automatic-speech-recognition': async () =>
-    (await import('../tasks/automatic-speech-recognition.ts')).loadSpeechRecognition,
-  'image-to-text': async () => (await import('../tasks/image-to-text.ts')).loadImageToText,
-};
 
 /** When a machine runs out of memory, Linux should end a runner rather than the program that serves. */
 async function volunteerForOutOfMemory(): Promise<void> {
@@ -166,7 +142,11 @@ function serve(model: TaskModel<unknown>): Serve {
           run([await prepare(message.input)], control),
         );
         if (value === undefined) throw new AppError('INVARIANT_BROKEN', 'a run without an answer');
-        return { type: 'inferred', id: message.id, value };
+        const { shrink: asked } = message;
+        const isWanted = asked !== null && (asked.below === null || value.routeScore < asked.below);
+        // What it lacks for that is said when it is asked for alone.
+        const shrunk = isWanted ? await shrink(message.input.body, asked.to).catch(() => null) : null;
+        return { type: 'inferred', id: message.id, value, shrunk };
       }
       case 'prepare': {
         if (waiting.size >= MAX_HANDLES)

@@ -22,6 +22,7 @@ import type {
   Runner,
   RunnerFacts,
   RunnerOptions,
+  ShrinkBelow,
   Shrinking,
 } from './runner.ts';
 import { forkRunner, watchMemory } from './runner-guard.ts';
@@ -106,12 +107,20 @@ class RunnerProcess implements Runner {
     return this.#facts;
   }
 
-  async infer(input: TaskInput, control: CallControl = {}): Promise<Inference> {
+  async infer(
+    input: TaskInput,
+    control: CallControl & { readonly shrink?: ShrinkBelow | undefined } = {},
+  ): Promise<Inference & { readonly shrunk?: Uint8Array }> {
     checkInput(this.facts.task, input);
     const wantsTokens = control.onToken !== undefined;
-    const answer = await this.#call((id) => ({ type: 'infer', id, input, wantsTokens }), control);
+    const { shrink } = control;
+    const asked = shrink ? { below: shrink.below, to: toldOf(shrink.to) } : null;
+    const answer = await this.#call(
+      (id) => ({ type: 'infer', id, input, wantsTokens, shrink: asked }),
+      control,
+    );
     if (answer.type !== 'inferred') throw this.#confused(answer);
-    return answer.value;
+    return { ...answer.value, ...(answer.shrunk && { shrunk: answer.shrunk }) };
   }
 
   async prepare(input: TaskInput): Promise<Prepared> {
@@ -136,10 +145,7 @@ class RunnerProcess implements Runner {
   }
 
   async shrink(body: Uint8Array, to: Shrinking): Promise<Uint8Array> {
-    const answer = await this.#call((id) => ({
-      ...{ type: 'shrink', id, body },
-      to: { ...to, always: to.always ?? false },
-    }));
+    const answer = await this.#call((id) => ({ type: 'shrink', id, body, to: toldOf(to) }));
     if (answer.type !== 'shrunk') throw this.#confused(answer);
     return answer.body;
   }
@@ -292,3 +298,6 @@ class RunnerProcess implements Runner {
     return this.#verdict ?? (lastLine ? `${how}: ${lastLine}` : how);
   }
 }
+
+/** As the protocol has it. */
+const toldOf = (to: Shrinking) => ({ ...to, always: to.always ?? false });

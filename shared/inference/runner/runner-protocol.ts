@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import { pictureNeed } from '../../contract/messages.ts';
 import { ERROR_CODES } from '../../runtime/errors.ts';
-import { generatedToken } from '../../tasks/task-schemas.ts';
 import { taskName } from '../../tasks/tasks.ts';
+import { generatedToken } from '../../tasks/text-generation/schema.ts';
 
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array, 'expected bytes');
 const handle = z.int().min(0);
@@ -17,10 +17,18 @@ const taskInput = z
   // An absent key stays absent (exactOptionalPropertyTypes).
   .transform(({ parameters, ...rest }) => (parameters === undefined ? rest : { ...rest, parameters }));
 
+/** How a picture is made smaller. */
+const shrinking = pictureNeed.extend({
+  format: z.enum(['webp', 'jpeg']),
+  quality: z.union([z.int().min(1).max(100), z.literal('lossless')]),
+  always: z.boolean(),
+});
+
 /** What runs the graph, in ONNX Runtime's names. */
 const executionProvider = z.enum(['cpu', 'cuda', 'webgpu']);
 export type ExecutionProvider = z.infer<typeof executionProvider>;
 
+/** Messages to a runner. */
 export const toRunner = z.discriminatedUnion('type', [
   /** The first message, once. */
   z.object({
@@ -33,8 +41,17 @@ export const toRunner = z.discriminatedUnion('type', [
     /** Of a runner that has to look after its parent and its memory by itself. */
     watch: z.object({ parentPid: z.int(), maxRssBytes: z.number().positive() }).nullable(),
   }),
-  /** `wantsTokens`: each token of a generation comes by itself, before the answer. */
-  z.object({ type: z.literal('infer'), id: callId, input: taskInput, wantsTokens: z.boolean() }),
+  /**
+   * `wantsTokens`: each token of a generation comes by itself, before the answer. `shrink`: the picture comes along, made smaller, where
+   * the answer's route score is below this (null: in any case).
+   */
+  z.object({
+    type: z.literal('infer'),
+    id: callId,
+    input: taskInput,
+    wantsTokens: z.boolean(),
+    shrink: z.object({ below: z.number().nullable(), to: shrinking }).nullable(),
+  }),
   z.object({ type: z.literal('prepare'), id: callId, input: taskInput }),
   z.object({
     type: z.literal('run'),
@@ -49,11 +66,7 @@ export const toRunner = z.discriminatedUnion('type', [
     type: z.literal('shrink'),
     id: callId,
     body: bytes,
-    to: pictureNeed.extend({
-      format: z.enum(['webp', 'jpeg']),
-      quality: z.union([z.int().min(1).max(100), z.literal('lossless')]),
-      always: z.boolean(),
-    }),
+    to: shrinking,
   }),
   /** Finish what is running, then end. */
   z.object({ type: z.literal('stop') }),
@@ -72,6 +85,7 @@ const outcome = z.discriminatedUnion('ok', [
   z.object({ ok: z.literal(false), error: errorBody }),
 ]);
 
+/** Messages of a runner. */
 export const fromRunner = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('ready'),
@@ -82,7 +96,7 @@ export const fromRunner = z.discriminatedUnion('type', [
   }),
   /** Loading failed; the process ends. */
   z.object({ type: z.literal('failed'), error: errorBody }),
-  z.object({ type: z.literal('inferred'), id: callId, value: inference }),
+  z.object({ type: z.literal('inferred'), id: callId, value: inference, shrunk: bytes.nullable() }),
   z.object({ type: z.literal('prepared'), id: callId, handle, shapeKey: z.string() }),
   z.object({ type: z.literal('ran'), id: callId, outcomes: z.array(outcome) }),
   z.object({ type: z.literal('shrunk'), id: callId, body: bytes }),

@@ -4,8 +4,8 @@
  */
 import type { PictureNeed } from '../../contract/messages.ts';
 import type { ErrorBody } from '../../runtime/errors.ts';
-import type { GeneratedToken } from '../../tasks/task-schemas.ts';
 import type { TaskInput, TaskName } from '../../tasks/tasks.ts';
+import type { GeneratedToken } from '../../tasks/text-generation/schema.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
 /** One answer of a model. */
@@ -29,6 +29,13 @@ export interface CallControl {
   readonly onToken?: OnToken | undefined;
 }
 
+/** Asks for the picture itself, made smaller, where its answer is likely to be asked of a larger model. */
+export interface ShrinkBelow {
+  /** Route score; null: whatever it is. */
+  readonly below: number | null;
+  readonly to: Shrinking;
+}
+
 /** The outcome of one input of a batch: a bad input does not take its neighbours down. */
 export type Outcome =
   | { readonly ok: true; readonly value: Inference }
@@ -50,6 +57,7 @@ export interface Shrinking extends PictureNeed {
   readonly always?: boolean;
 }
 
+/** What a runner says of its model once it is loaded. */
 export interface RunnerFacts {
   readonly name: string;
   readonly task: TaskName;
@@ -59,6 +67,7 @@ export interface RunnerFacts {
   readonly executionProvider: string;
 }
 
+/** One loaded model version, in a process of its own. */
 export interface Runner {
   readonly facts: RunnerFacts;
   /** Its process, for metrics of memory. */
@@ -68,10 +77,15 @@ export interface Runner {
   /**
    * Decodes, preprocesses, runs, postprocesses one input.
    *
+   * @param control.shrink where it holds, the encoded picture comes along, no larger than is of use; not where that failed
+   *
    * @throws the input's own error (IMAGE_CORRUPT, TEXT_INVALID, PARAMETERS_INVALID, …), QUEUE_FULL (too many calls in
    * flight), STOPPING, EXPIRED (by the signal), RUNNER_CRASHED, RUNNER_TIMEOUT
    */
-  infer(input: TaskInput, control?: CallControl): Promise<Inference>;
+  infer(
+    input: TaskInput,
+    control?: CallControl & { readonly shrink?: ShrinkBelow | undefined },
+  ): Promise<Inference & { readonly shrunk?: Uint8Array }>;
   /** First half, for batches. Each handle must go to `run` or `release`. @throws as infer */
   prepare(input: TaskInput): Promise<Prepared>;
   /**
@@ -89,6 +103,7 @@ export interface Runner {
   stop(graceMs?: number): Promise<void>;
 }
 
+/** Which model to load, and what its process may use. */
 export interface RunnerOptions {
   /** The model folder, already checked by `openModelFolder`. */
   readonly folder: string;
@@ -97,7 +112,7 @@ export interface RunnerOptions {
   readonly checkFiles?: boolean;
   /** ONNX Runtime's intra-op threads; the sum over all runners should not exceed the cores. */
   readonly threads: number;
-  /** False on devices: spinning threads cost a core (FACTS.md). */
+  /** False on devices: spinning threads cost a core (docs/design/facts.md 1). */
   readonly allowSpinning?: boolean;
   /** `cpu` when left out. Another one must have been tried in a throw-away runner: none falls back. */
   readonly executionProvider?: ExecutionProvider;

@@ -23,6 +23,7 @@ setInterval(() => {
 }, workerData.pollMs);
 `;
 
+/** What ends a runner that looks after itself. */
 export interface WatchdogOptions {
   /** The process whose end ends this one. */
   readonly parentPid: number;

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { readModelJson } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
-import type { SpeechParameters } from '../../tasks/task-schemas.ts';
+import type { SpeechParameters } from '../../tasks/automatic-speech-recognition/schema.ts';
 import {
   type Generator,
   loadGenerator,

@@ -1,7 +1,8 @@
 /** What a model that hears is to its task; of either kind. */
-import type { SpeechParameters } from '../../tasks/task-schemas.ts';
+import type { SpeechParameters } from '../../tasks/automatic-speech-recognition/schema.ts';
 import type { Answer, RunControl } from '../runner/task-model.ts';
 
+/** A loaded speech model, CTC or Whisper. */
 export interface Listener {
   readonly executionProvider: string;
   /** Of the samples that it wants. */

@@ -3,6 +3,7 @@
  * does not bound the first. Pure.
  */
 
+/** Tokens of a vocabulary that the rules speak of. */
 export interface StampRules {
   /** The token `<|notimestamps|>`; the stamps follow it. */
   readonly noStamps: number;

@@ -4,6 +4,7 @@
  */
 import { AppError } from '../../runtime/errors.ts';
 
+/** A decoded sound of one channel. */
 export interface Sound {
   /** f32[S] -1..1, the mean of the channels; owned by the caller. */
   readonly samples: Float32Array;

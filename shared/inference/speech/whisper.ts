@@ -5,8 +5,8 @@
 import { z } from 'zod';
 import { readModelJson } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
+import type { Recognized, SpeechParameters } from '../../tasks/automatic-speech-recognition/schema.ts';
 import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
-import type { Recognized, SpeechParameters } from '../../tasks/task-schemas.ts';
 import type { Encoded } from '../generation/decoder.ts';
 import { generateTokens } from '../generation/generate-tokens.ts';
 import {

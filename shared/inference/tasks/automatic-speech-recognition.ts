@@ -1,7 +1,7 @@
 /** `automatic-speech-recognition`: a sound to its text; by models that write (Whisper), or name each frame's letter (CTC). */
 import { z } from 'zod';
 import { readModelJson } from '../../release/folder/model-files.ts';
-import { type SpeechParameters, speechParameters } from '../../tasks/task-schemas.ts';
+import { type SpeechParameters, speechParameters } from '../../tasks/automatic-speech-recognition/schema.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { loadCtc } from '../speech/ctc.ts';
 import { resample } from '../speech/resample.ts';

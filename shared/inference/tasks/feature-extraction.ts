@@ -3,8 +3,8 @@
 import { readModelJson, textConfig } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+import { type FeatureParameters, featureParameters } from '../../tasks/feature-extraction/schema.ts';
 import { scoreByChance } from '../../tasks/random-score.ts';
-import { type FeatureParameters, featureParameters } from '../../tasks/task-schemas.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { normalized, pool, readSentenceRecipe, type SentenceRecipe } from '../text/sentence-recipe.ts';

@@ -3,8 +3,12 @@
 import { readModelJson, textConfig } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+import {
+  type FilledMask,
+  type FillMaskParameters,
+  fillMaskParameters,
+} from '../../tasks/fill-mask/schema.ts';
 import { logOddsMargin, softmax } from '../../tasks/probability.ts';
-import { type FilledMask, type FillMaskParameters, fillMaskParameters } from '../../tasks/task-schemas.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { type EncodedText, loadTextReader, type TextReader } from '../text/text.ts';

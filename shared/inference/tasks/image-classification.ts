@@ -1,7 +1,6 @@
 /** `image-classification`: a picture to labels with scores. */
 import { join } from 'node:path';
 import { classifierConfig, readModelJson } from '../../release/folder/model-files.ts';
-import type { TensorSpec } from '../../release/folder/model-spec.ts';
 import {
   type PictureRecipe,
   pictureRecipe,
@@ -9,7 +8,8 @@ import {
   writePlanes,
 } from '../../release/folder/picture-recipe.ts';
 import { AppError } from '../../runtime/errors.ts';
-import type { ClassificationParameters } from '../../tasks/task-schemas.ts';
+import type { ClassificationParameters } from '../../tasks/forms/labels.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';

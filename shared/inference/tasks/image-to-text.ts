@@ -2,7 +2,7 @@
 
 import { readModelJson } from '../../release/folder/model-files.ts';
 import { pictureRecipe, preprocessorConfig, writePlanes } from '../../release/folder/picture-recipe.ts';
-import { captionParameters } from '../../tasks/task-schemas.ts';
+import { captionParameters } from '../../tasks/image-to-text/schema.ts';
 import { generateTokens } from '../generation/generate-tokens.ts';
 import { loadGenerator } from '../generation/generation.ts';
 import { readPicture } from '../picture/image.ts';

@@ -2,12 +2,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { classifierConfig, labelsInOrder, readModelJson } from '../../release/folder/model-files.ts';
-import type { DetectorFamily, TensorSpec } from '../../release/folder/model-spec.ts';
+import type { DetectorFamily } from '../../release/folder/model-spec.ts';
 import { preprocessorConfig, type SizePx } from '../../release/folder/picture-recipe.ts';
 import { AppError } from '../../runtime/errors.ts';
-import type { Tensors, TensorValue } from '../../tasks/element-types.ts';
-import { LEAST_CANDIDATE } from '../../tasks/route-score.ts';
-import { type DetectionParameters, detectionParameters } from '../../tasks/task-schemas.ts';
+import { LEAST_CANDIDATE } from '../../tasks/judging/route-score.ts';
+import { type DetectionParameters, detectionParameters } from '../../tasks/object-detection/schema.ts';
+import type { Tensors, TensorValue } from '../../tasks/tensor/element-types.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { detectionScore, suppress, toDetection } from '../detection/detections.ts';
 import { checkFamily, familyOf, IOU_THRESHOLDS } from '../detection/detector-family.ts';
 import { candidatesOf, isRawGrid, stridesFor } from '../detection/detector-heads.ts';

@@ -8,7 +8,7 @@ import {
   type QuestionParameters,
   question,
   questionParameters,
-} from '../../tasks/task-schemas.ts';
+} from '../../tasks/question-answering/schema.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import type { Floats } from '../tensor/floats.ts';
 import { readJsonInput } from '../text/json-input.ts';

@@ -1,9 +1,9 @@
 /** `tensor`: any graph, its inputs and outputs as they are. */
 import { join } from 'node:path';
 import { AppError, isAppError } from '../../runtime/errors.ts';
-import { sizeOf, type Tensors, type TensorValue } from '../../tasks/element-types.ts';
 import { scoreByChance } from '../../tasks/random-score.ts';
-import { type TensorParameters, tensorParameters } from '../../tasks/task-schemas.ts';
+import { sizeOf, type Tensors, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import { type TensorParameters, tensorParameters } from '../../tasks/tensor/schema.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';

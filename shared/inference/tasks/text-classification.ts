@@ -1,7 +1,7 @@
 /** `text-classification`: a text to labels with scores. */
 
 import { classifierConfig, readModelJson } from '../../release/folder/model-files.ts';
-import type { ClassificationParameters } from '../../tasks/task-schemas.ts';
+import type { ClassificationParameters } from '../../tasks/forms/labels.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
 import type { ModelSource, TaskModel } from '../runner/task-model.ts';
 import { mainOutput } from '../tensor/floats.ts';

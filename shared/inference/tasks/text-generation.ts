@@ -6,7 +6,7 @@ import {
   type GeneratedToken,
   type TextGenerationParameters,
   textGenerationParameters,
-} from '../../tasks/task-schemas.ts';
+} from '../../tasks/text-generation/schema.ts';
 import { generateTokens } from '../generation/generate-tokens.ts';
 import { type Generator, loadGenerator } from '../generation/generation.ts';
 import { TokenText } from '../generation/tokens.ts';

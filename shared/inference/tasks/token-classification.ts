@@ -8,7 +8,7 @@ import {
   type Entity,
   type TokenClassificationParameters,
   tokenClassificationParameters,
-} from '../../tasks/task-schemas.ts';
+} from '../../tasks/token-classification/schema.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { entitiesOf, mergeOverlapping, type PreEntity } from '../text/entities.ts';

@@ -4,7 +4,7 @@ import { type ClassifierConfig, classifierConfig, readModelJson } from '../../re
 import { AppError } from '../../runtime/errors.ts';
 import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import { logOddsMargin, sigmoid, softmax } from '../../tasks/probability.ts';
-import { type ZeroShotParameters, zeroShotParameters } from '../../tasks/task-schemas.ts';
+import { type ZeroShotParameters, zeroShotParameters } from '../../tasks/zero-shot-classification/schema.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { loadTextReader, MAX_UNKNOWN_SHARE, type TextReader } from '../text/text.ts';

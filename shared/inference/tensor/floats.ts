@@ -1,9 +1,11 @@
 /** Reads the numbers of a graph's outputs. Pure. */
-import type { TensorSpec } from '../../release/folder/model-spec.ts';
+
 import { AppError } from '../../runtime/errors.ts';
-import { sizeOf, type TensorValue } from '../../tasks/element-types.ts';
+import { sizeOf, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { fromHalf } from './half.ts';
 
+/** An output as f32[dims], row-major. */
 export interface Floats {
   readonly data: Float32Array;
   readonly dims: readonly number[];

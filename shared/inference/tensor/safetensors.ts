@@ -6,7 +6,7 @@
  */
 import { z } from 'zod';
 import { AppError } from '../../runtime/errors.ts';
-import type { TensorType } from '../../tasks/task-schemas.ts';
+import type { TensorType } from '../../tasks/tensor/schema.ts';
 
 /** A tensor with its elements as they lie in memory: row-major, little-endian. */
 export interface RawTensor {
@@ -31,6 +31,7 @@ const DTYPES: Readonly<Record<string, TensorType>> = {
   F32: 'FP32',
   F64: 'FP64',
 };
+/** Bytes of one element. */
 export const BYTES_OF: Readonly<Record<Exclude<TensorType, 'BYTES'>, number>> = {
   BOOL: 1,
   UINT8: 1,

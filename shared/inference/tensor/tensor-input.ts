@@ -1,6 +1,5 @@
 /** Reads the body of a `tensor` request as a graph takes it: safetensors, named tensors in JSON, or nested numbers. Pure. */
 import { z } from 'zod';
-import type { TensorSpec } from '../../release/folder/model-spec.ts';
 import { AppError } from '../../runtime/errors.ts';
 import {
   DATATYPES,
@@ -8,8 +7,9 @@ import {
   isElementType,
   sizeOf,
   type TensorValue,
-} from '../../tasks/element-types.ts';
-import { tensor } from '../../tasks/task-schemas.ts';
+} from '../../tasks/tensor/element-types.ts';
+import { tensor } from '../../tasks/tensor/schema.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { parseJson, readAs } from '../text/json-input.ts';
 import { decodeSafetensors, isSafetensors } from './safetensors.ts';
 import { valueFrom, valueFromBytes } from './tensor-json.ts';

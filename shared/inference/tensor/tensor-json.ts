@@ -4,11 +4,10 @@
  */
 
 import { AppError } from '../../runtime/errors.ts';
-import { DATATYPES, type ElementType, sizeOf, type TensorValue } from '../../tasks/element-types.ts';
-import type { Tensor } from '../../tasks/task-schemas.ts';
+import { DATATYPES, type ElementType, sizeOf, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import type { Tensor } from '../../tasks/tensor/schema.ts';
 import { fromHalf, toHalf } from './half.ts';
-import type { RawTensor } from './safetensors.ts';
-import { BYTES_OF } from './safetensors.ts';
+import { BYTES_OF, type RawTensor } from './safetensors.ts';
 
 /** Where integers of each type end. */
 const LIMITS: Readonly<Record<string, readonly [number, number]>> = {
@@ -25,6 +24,7 @@ const LONG_LIMITS: Readonly<Record<'int64' | 'uint64', readonly [bigint, bigint]
 };
 const NOT_FINITE: ReadonlySet<unknown> = new Set(['NaN', 'Infinity', '-Infinity']);
 
+/** Type and shape that elements must have. */
 export interface ElementsOptions {
   /** For messages. */
   readonly name: string;
@@ -145,6 +145,7 @@ export function valueFromBytes(
   }
 }
 
+/** A tensor as the Open Inference Protocol writes it in JSON: what JSON has no number for becomes a string. */
 export function toJson(name: string, value: TensorValue): Tensor {
   return { name, datatype: DATATYPES[value.type], shape: [...value.dims], data: elementsOf(value) };
 }

@@ -1,6 +1,6 @@
 /** Rows of tensors put together for one run, and taken apart again. Pure. */
 import { AppError } from '../../runtime/errors.ts';
-import { sizeOf, type Tensors, type TensorValue } from '../../tasks/element-types.ts';
+import { sizeOf, type Tensors, type TensorValue } from '../../tasks/tensor/element-types.ts';
 
 /** One row of each request, along the first axis. @param all of equal names, types and shapes [1,...] */
 export function joined(all: readonly Tensors[]): Tensors {

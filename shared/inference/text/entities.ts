@@ -4,7 +4,7 @@
  */
 
 import { argMax } from '../../tasks/probability.ts';
-import type { Entity, TokenClassificationParameters } from '../../tasks/task-schemas.ts';
+import type { Entity, TokenClassificationParameters } from '../../tasks/token-classification/schema.ts';
 
 type Strategy = NonNullable<TokenClassificationParameters['aggregation_strategy']>;
 
@@ -19,6 +19,7 @@ export interface PreEntity {
   readonly isSubword: boolean;
 }
 
+/** How labelled tokens become entities. */
 export interface EntityOptions {
   readonly strategy: Strategy;
   readonly labels: readonly string[];

@@ -16,6 +16,7 @@ const promptConfig = z.looseObject({
 });
 const lengthConfig = z.looseObject({ max_seq_length: z.int().positive().nullish() });
 
+/** How the vectors of tokens, f32[S,D], become one of the text, f32[D]. */
 export type Pooling = 'mean' | 'cls' | 'max' | 'lasttoken';
 /** The flag of each in `1_Pooling/config.json`; others exist, and are refused. */
 const FLAGS: Readonly<Record<string, Pooling>> = {
@@ -25,6 +26,7 @@ const FLAGS: Readonly<Record<string, Pooling>> = {
   pooling_mode_lasttoken: 'lasttoken',
 };
 
+/** How a folder of sentence-transformers makes embeddings. */
 export interface SentenceRecipe {
   readonly pooling: Pooling;
   readonly normalizes: boolean;

@@ -5,7 +5,7 @@
 
 import { boundedScore } from '../../tasks/classification.ts';
 import { softmax, tame } from '../../tasks/probability.ts';
-import type { Span } from '../../tasks/task-schemas.ts';
+import type { Span } from '../../tasks/question-answering/schema.ts';
 import type { Token } from '../tokenizer/token.ts';
 
 /** What one row has read of the context. */
@@ -20,6 +20,7 @@ export interface ContextWindow {
   readonly endLogits: Float32Array;
 }
 
+/** Which parts of the context may be answers. */
 export interface SpanOptions {
   readonly context: string;
   readonly topK: number;
@@ -39,11 +40,12 @@ interface Candidate {
   readonly logit: number;
 }
 
-/** Spans that the route score weighs against each other (ROUTER.md 3). */
+/** Spans that the route score weighs against each other (docs/design/router.md 3). */
 const RIVALS = 20;
 /** Python's weight for a token that can't be part of an answer, in logits. */
 const MASKED = -10_000;
 
+/** Spans of the context, and how sure the best one is. */
 export interface Answers {
   /** Best first. */
   readonly spans: Span[];
@@ -51,6 +53,7 @@ export interface Answers {
   readonly routeScore: number;
 }
 
+/** Start and end logits f32[L] of each window to the best spans of the whole context. */
 export function answersOf(windows: readonly ContextWindow[], options: SpanOptions): Answers {
   const { context, topK, mayBeImpossible, alignsToWords } = options;
   // Some become one when they are aligned to words.

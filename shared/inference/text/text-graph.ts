@@ -1,8 +1,8 @@
 /** A graph that reads rows of token ids: what it can be fed, and runs of many rows in pieces of bounded size. */
 import { join } from 'node:path';
-import type { TensorSpec } from '../../release/folder/model-spec.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { sizeOf, type Tensors } from '../../tasks/element-types.ts';
+import { sizeOf, type Tensors } from '../../tasks/tensor/element-types.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import type { ModelSource } from '../runner/task-model.ts';
@@ -24,6 +24,7 @@ const FED = ['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'];
 /** What an output has numbers for: each text, or each token of it. */
 type Per = 'text' | 'token';
 
+/** A loaded graph whose inputs are i64[N,L] ids, mask and types. */
 export interface TextGraph {
   readonly outputs: readonly TensorSpec[];
   readonly executionProvider: string;
@@ -103,6 +104,7 @@ function checkInputs(inputs: readonly TensorSpec[]): boolean {
 const widthOf = (outputs: readonly TensorSpec[], names: readonly string[]): number =>
   Math.max(1, ...outputs.filter(({ name }) => names.includes(name)).map(({ dims }) => dims[2] ?? 1));
 
+/** What one run may hold. */
 export interface ChunkLimits {
   readonly maxRows: number;
   /** Padding counted. */

@@ -3,11 +3,13 @@
 import type { Token } from '../tokenizer/token.ts';
 import type { TextReader, TextRow } from './text.ts';
 
+/** Ids of two texts in one row. */
 export interface PairRow extends TextRow {
   /** How many ids stand before the second text's own. */
   readonly secondAt: number;
 }
 
+/** Puts two texts into one row, as the tokenizer frames pairs. */
 export interface PairFramer {
   /** Tokens of both texts together that one row of so many has room for. */
   roomIn(maxTokens: number): number;

@@ -34,6 +34,7 @@ export interface TextRow {
   readonly types: readonly number[];
 }
 
+/** Ids of one text in its frame. */
 export interface EncodedText extends TextRow {
   /** The text's own tokens, without the frame. */
   readonly tokens: readonly Token[];
@@ -46,6 +47,7 @@ export interface EncodedText extends TextRow {
 
 type Side = 'left' | 'right';
 
+/** Text to ids, by the folder's tokenizer and configuration. */
 export interface TextReader {
   readonly tokenizer: TextTokenizer;
   readonly padId: number;
@@ -127,7 +129,7 @@ export async function loadTextReader(
   return reader;
 }
 
-/** Above this share of unknown tokens the model has not read the text (ROUTER.md 3). */
+/** Above this share of unknown tokens the model has not read the text (docs/design/router.md 3). */
 export const MAX_UNKNOWN_SHARE = 0.5;
 
 /** Rows that one request may ask for: a text of more tokens is cut, so that no request can keep a runner busy for minutes. */

@@ -57,6 +57,7 @@ export function align(text: string): Aligned {
   return made.build();
 }
 
+/** A part of the text with its places; `to` exclusive. */
 export function slice({ text, starts, ends }: Aligned, from: number, to: number): Aligned {
   return { text: text.slice(from, to), starts: starts.slice(from, to), ends: ends.slice(from, to) };
 }

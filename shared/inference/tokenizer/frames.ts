@@ -2,6 +2,7 @@
 import { AppError } from '../../runtime/errors.ts';
 import type { PackageTokenizer, StepConfig } from './package.ts';
 
+/** Ids that stand around one text. */
 export interface SingleFrame {
   readonly before: readonly number[];
   readonly after: readonly number[];
@@ -9,6 +10,7 @@ export interface SingleFrame {
   readonly types: readonly [readonly number[], number, readonly number[]];
 }
 
+/** Ids that stand around and between two texts. */
 export interface PairFrame {
   readonly before: readonly number[];
   readonly between: readonly number[];

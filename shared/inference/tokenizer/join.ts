@@ -1,8 +1,10 @@
 /** Tokens to the text that they are, as Python's `convert_tokens_to_string`. */
 import type { PackageTokenizer, StepConfig } from './package.ts';
 
+/** Tokens to the text that they spell. */
 export type Join = (tokens: readonly string[]) => string;
 
+/** The join that the tokenizer's `decoder` asks for. */
 export function joinBy({ decoder }: PackageTokenizer, config: StepConfig): Join {
   if (config?.type === 'ByteLevel') return byteLevelJoin();
   return (tokens) => decoder?.([...tokens]) ?? tokens.join(' ');

@@ -14,8 +14,10 @@ const RARE_HAN =
 /** Clusters whose normal form is remembered; a text has few different ones. */
 const MAX_REMEMBERED = 4_096;
 
+/** Changes a text before it is cut; each character keeps its place. */
 export type Normalize = (text: Aligned) => Aligned;
 
+/** The step that `normalizer` in tokenizer.json asks for; one that is not known here is left to the package. */
 export function normalizeBy(config: StepConfig, step: Normalizer | null | undefined): Normalize {
   if (!config || !step) return (text) => text;
   switch (config.type) {

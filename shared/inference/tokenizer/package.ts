@@ -23,6 +23,7 @@ const addedToken = z.looseObject({
 });
 type AddedToken = z.infer<typeof addedToken>;
 
+/** `tokenizer.json`, as far as we read it ourselves. */
 export const tokenizerJson = z.looseObject({
   added_tokens: z.array(addedToken).nullish(),
   normalizer: stepConfig,
@@ -72,6 +73,7 @@ export interface Model {
   tokenize?(word: string): string[];
 }
 
+/** The package's tokenizer, as far as we use it; its own typings leave its parts private. */
 export interface PackageTokenizer {
   readonly normalizer: Normalizer | null;
   readonly pre_tokenizer: PreTokenizer | null;

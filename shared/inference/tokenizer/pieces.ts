@@ -9,6 +9,7 @@ interface Piece {
   readonly to: number;
 }
 
+/** Vocabulary that words are cut by. */
 export interface PieceOptions {
   readonly config: TokenizerJson['model'];
   readonly model: Model;
@@ -16,8 +17,10 @@ export interface PieceOptions {
   readonly unknownId: number | undefined;
 }
 
+/** A word to its pieces. */
 export type CutWord = (word: string) => Piece[];
 
+/** The cut of the vocabulary's kind: BPE, WordPiece, Unigram or whole words. */
 export function cutWordBy(options: PieceOptions): CutWord {
   const { config, model } = options;
   if (model.bpe) {

@@ -9,8 +9,10 @@ const WORDS = new RegExp(`[${WORD}]+|[^${WORD}\\s]+`, 'gu');
 const NUMBERS = /\p{N}+|\P{N}+/gu;
 const SINGLE_DIGITS = /\p{N}|\P{N}+/gu;
 
+/** Cuts a text into words. */
 export type PreTokenize = (text: Aligned) => Aligned[];
 
+/** The step that `pre_tokenizer` in tokenizer.json asks for; one that is not known here is left to the package. */
 export function preTokenizeBy(config: StepConfig, step: PreTokenizer | null | undefined): PreTokenize {
   if (!config || !step) return (text) => [text];
   switch (config.type) {

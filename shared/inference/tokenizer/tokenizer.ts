@@ -14,6 +14,7 @@ import { preTokenizeBy } from './pre-tokenize.ts';
 import type { Token } from './token.ts';
 import { trimmerOf } from './trim.ts';
 
+/** A tokenizer that says where each token stands in its text. */
 export interface TextTokenizer {
   readonly single: SingleFrame;
   /** @throws MODEL_INVALID when the post-processor has no form for two texts */

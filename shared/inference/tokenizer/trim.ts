@@ -6,6 +6,7 @@ import type { Token } from './token.ts';
 const LEADING = /^[\u0120\s]+/;
 const TRAILING = /[\u0120\s]+$/;
 
+/** A token without the spaces at its ends; `content` is how the vocabulary spells it. */
 export type Trim = (token: Token, content: string) => Token;
 
 /** @returns undefined where the post-processor leaves places alone */

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { digest, innerPath, modelName } from '../../contract/names.ts';
 import { taskName } from '../../tasks/tasks.ts';
+import { tensorSpec } from '../../tasks/tensor/signature.ts';
 import { DETECTOR_FAMILIES } from './choices.ts';
 
 /** What the calibration on pairs of answers promises: made from data held out of *train*, never the reported set. */
@@ -30,14 +31,6 @@ const goldenInput = z.union([
   /** The task's `inputs`, where they are a JSON document. */
   z.strictObject({ json: z.unknown() }),
 ]);
-
-/** An input or output of a graph, as ONNX Runtime names its type (`float32`, `int64`, `string` …); null is a dynamic axis. */
-const tensorSpec = z.strictObject({
-  name: z.string().min(1),
-  type: z.string(),
-  dims: z.array(z.int().min(0).nullable()),
-});
-export type TensorSpec = z.infer<typeof tensorSpec>;
 
 const detectorFamily = z.enum(DETECTOR_FAMILIES);
 export type DetectorFamily = z.infer<typeof detectorFamily>;

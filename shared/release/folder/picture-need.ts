@@ -7,9 +7,8 @@ import { pictureRecipe, preprocessorConfig } from './picture-recipe.ts';
 
 /** @returns null where the task has no picture, or every pixel counts @throws MODEL_INVALID */
 export async function pictureNeedOf({ path, spec }: ModelFolder): Promise<PictureNeed | null> {
-  if (TASKS[spec.task].inputKind !== 'image') return null;
-  // Boxes are in px of the picture that was sent: of one made smaller on its way they would be in px that nobody knows.
-  if (spec.task === 'object-detection') return null;
+  const task = TASKS[spec.task];
+  if (task.inputKind !== 'image' || task.needsEveryPixel) return null;
   const config = await readModelJson(path, 'preprocessor_config.json', preprocessorConfig);
   const { resize, kernel } = pictureRecipe(config);
   switch (resize.kind) {

@@ -6,6 +6,7 @@
 import { AppError } from '../../runtime/errors.ts';
 import { TASKS, type TaskName } from '../../tasks/tasks.ts';
 import { ENDINGS, VARIANTS, type Variant } from '../folder/choices.ts';
+import { FOREIGN_TASKS } from './foreign-tasks.ts';
 
 export interface SourceFile {
   /** Relative, forward slashes. */
@@ -51,14 +52,6 @@ export interface ChosenGraphs {
   readonly variant: Variant | undefined;
 }
 
-/** The graphs of each task, by the stem of their names; the first set of which all are there is taken. */
-const ROLES: Partial<Record<TaskName, readonly (readonly string[])[]>> = {
-  translation: [['encoder_model', 'decoder_model_merged']],
-  summarization: [['encoder_model', 'decoder_model_merged']],
-  'text-generation': [['model'], ['decoder_model_merged']],
-  'automatic-speech-recognition': [['encoder_model', 'decoder_model_merged'], ['model']],
-  'image-to-text': [['encoder_model', 'decoder_model_merged']],
-};
 const ONE_GRAPH = [['model']] as const;
 
 /**
@@ -72,19 +65,20 @@ export function chooseGraphs(
   files: readonly SourceFile[],
   wanted: Variant | undefined,
 ): ChosenGraphs {
+  const roles = FOREIGN_TASKS[task].graphs;
   const onnx = files.map(({ path }) => path).filter((path) => path.endsWith('.onnx'));
   if (onnx.length === 0)
     throw new AppError('MODEL_INVALID', 'it has no .onnx file; export it with Optimum or torch.onnx first');
   for (const variant of wanted ? [wanted] : VARIANTS)
-    for (const stems of ROLES[task] ?? ONE_GRAPH) {
+    for (const stems of roles ?? ONE_GRAPH) {
       const graphs = stems.map((stem) => placeOf(`${stem}${ENDINGS[variant]}.onnx`, onnx));
       if (graphs.every((path) => path !== undefined)) return { graphs: graphs as string[], variant };
     }
   // A file of any name will do where it is the only one.
   const [only, ...others] = onnx;
-  if (!wanted && ROLES[task] === undefined && only !== undefined && others.length === 0)
+  if (!wanted && roles === null && only !== undefined && others.length === 0)
     return { graphs: [only], variant: undefined };
-  const names = (ROLES[task] ?? ONE_GRAPH).map((stems) => stems.join(' and ')).join(', or ');
+  const names = (roles ?? ONE_GRAPH).map((stems) => stems.join(' and ')).join(', or ');
   const which = wanted ? ` as ${wanted}` : '';
   throw new AppError(
     'MODEL_INVALID',
@@ -105,8 +99,7 @@ export const besideGraph = (graph: string, files: readonly SourceFile[]): string
 /** Files without which no runner can serve the task. @throws MODEL_INVALID */
 export function requireFiles(task: TaskName, paths: ReadonlySet<string>, hasOwnPicture: boolean): void {
   const { inputKind } = TASKS[task];
-  const isText = inputKind === 'text' || (inputKind === 'json' && task === 'question-answering');
-  if (isText && !paths.has('tokenizer.json'))
+  if (FOREIGN_TASKS[task].needsTokenizer && !paths.has('tokenizer.json'))
     throw new AppError(
       'MODEL_INVALID',
       `tokenizer.json is missing; save the tokenizer in its fast form (AutoTokenizer.from_pretrained(…).save_pretrained(…))`,

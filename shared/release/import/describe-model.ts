@@ -6,6 +6,7 @@ import type { Variant } from '../folder/choices.ts';
 import { tellFamily } from '../folder/detector-family.ts';
 import type { DetectorFamily, ModelSpec } from '../folder/model-spec.ts';
 import { requireFiles } from './choose-files.ts';
+import { FOREIGN_TASKS } from './foreign-tasks.ts';
 import type { OnnxGraph } from './onnx-graph.ts';
 import { precisionOf } from './precision.ts';
 import { checkSignature } from './signature-check.ts';
@@ -47,7 +48,7 @@ export function describeModel(
   const [model, ...rest] = graphs as [string, ...string[]];
   const [main] = read as [OnnxGraph, ...OnnxGraph[]];
   const { inputs, outputs } = main;
-  const labels = NEEDS_LABELS.has(task) ? labelCount(config, said) : undefined;
+  const labels = FOREIGN_TASKS[task].needsLabels ? labelCount(config, said) : undefined;
   checkSignature(task, main, { file: model, labels });
   const family = task === 'object-detection' ? familyOf(main, labels ?? 0, said) : undefined;
   requireFiles(task, paths, family !== undefined && family !== 'detr' && family !== 'rt-detr');
@@ -64,14 +65,6 @@ export function describeModel(
     batch: isBatchable ? { safe: true, maxSize: BATCH_SIZE } : { safe: false, maxSize: 1 },
   };
 }
-
-const NEEDS_LABELS: ReadonlySet<TaskName> = new Set([
-  'image-classification',
-  'object-detection',
-  'text-classification',
-  'token-classification',
-  'zero-shot-classification',
-]);
 
 /** @throws MODEL_INVALID */
 function labelCount(config: ForeignConfig | undefined, { labels }: Said): number {

@@ -4,12 +4,13 @@
  *
  * list -> small files -> which task -> which graphs -> fetch -> read the graphs -> check against the task -> outrider.json
  */
-import { readFile } from 'node:fs/promises';
+
 import { basename, join } from 'node:path';
 import { modelName } from '../../contract/names.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
-import { AppError, systemCode } from '../../runtime/errors.ts';
+import { AppError } from '../../runtime/errors.ts';
 import { tryParseJson } from '../../runtime/json.ts';
+import { readIfThere } from '../../runtime/read-file.ts';
 import type { TaskName } from '../../tasks/tasks.ts';
 import type { Variant } from '../folder/choices.ts';
 import { type ModelFolder, openModelFolder, SPEC_FILE, versionFilesOf } from '../folder/model-folder.ts';
@@ -239,10 +240,3 @@ const pick = (files: readonly SourceFile[], paths: readonly string[]): SourceFil
   [...new Set(paths)].flatMap((path) => files.find((file) => file.path === path) ?? []);
 
 const pathsOf = (files: readonly SourceFile[]): Set<string> => new Set(files.map(({ path }) => path));
-
-async function readIfThere(path: string): Promise<Buffer | undefined> {
-  return readFile(path).catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
-  });
-}

@@ -6,7 +6,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../runtime/errors.ts';
-import type { TensorSpec } from '../folder/model-spec.ts';
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 
 export interface OnnxGraph {
   /** As the exporter names itself; empty where it does not. */

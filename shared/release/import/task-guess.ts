@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { type TaskName, taskName } from '../../tasks/tasks.ts';
+import { FOREIGN_TASKS, type ForeignTask } from './foreign-tasks.ts';
 
 /** What a foreign `config.json` tells of the task. */
 export const foreignConfig = z.looseObject({
@@ -28,34 +29,10 @@ export interface Guess {
   readonly from: string;
 }
 
-/** The longer endings first: `ForImageClassification` is no `ForClassification`. */
-const BY_ENDING: readonly (readonly [RegExp, TaskName])[] = [
-  [/For(ImageClassification|ImageClassificationWithTeacher)$/, 'image-classification'],
-  [/For(ObjectDetection)$/, 'object-detection'],
-  [/ForSequenceClassification$/, 'text-classification'],
-  [/ForTokenClassification$/, 'token-classification'],
-  [/ForQuestionAnswering$/, 'question-answering'],
-  [/ForMaskedLM$/, 'fill-mask'],
-  [/^(Whisper|Speech2Text|SpeechEncoderDecoder).*|ForCTC$/, 'automatic-speech-recognition'],
-  [/^(VisionEncoderDecoder|Blip|Git|Pix2Struct)/, 'image-to-text'],
-  [/^Marian|^M2M100|^NllbMoe|^MBart/, 'translation'],
-  [/^Pegasus|^LED/, 'summarization'],
-  [/(ForCausalLM|LMHeadModel)$/, 'text-generation'],
-];
 /** Of these either may be meant. */
 const UNDECIDED = /^(T5|MT5|Bart|UMT5|LongT5|ProphetNet).*ForConditionalGeneration$/;
 /** A bare encoder of texts: its vectors are what it gives. */
 const BARE = /^(?!Vision|ViT|CLIP|Swin|ConvNext|Wav2Vec2|Whisper)[A-Za-z0-9]+Model$/;
-
-/** Kinds of models that do one thing, where their exporter left the class out. */
-const BY_TYPE: Readonly<Record<string, TaskName>> = {
-  ...{ marian: 'translation', m2m_100: 'translation', pegasus: 'summarization' },
-  ...{ whisper: 'automatic-speech-recognition', 'vision-encoder-decoder': 'image-to-text' },
-  ...{ gpt2: 'text-generation', llama: 'text-generation', mistral: 'text-generation' },
-  ...{ qwen2: 'text-generation', qwen3: 'text-generation', phi3: 'text-generation' },
-  ...{ gemma: 'text-generation', gemma2: 'text-generation', opt: 'text-generation' },
-  ...{ gpt_neo: 'text-generation', gpt_neox: 'text-generation', bloom: 'text-generation' },
-};
 
 /** @returns undefined where nothing says it */
 export function guessTask({ config, files, card }: Hints): Guess | undefined {
@@ -65,15 +42,20 @@ export function guessTask({ config, files, card }: Hints): Guess | undefined {
   for (const name of config?.architectures ?? []) {
     const from = `“${name}” in config.json`;
     if (UNDECIDED.test(name)) return tagged;
-    const found = BY_ENDING.find(([ending]) => ending.test(name));
-    if (found) return refined({ task: found[1], from }, tagged);
+    const task = recognised(({ classes }) => classes?.test(name) === true);
+    if (task) return refined({ task, from }, tagged);
     if (BARE.test(name)) return tagged ?? { task: 'feature-extraction', from };
   }
   if (tagged) return tagged;
   const type = config?.model_type ?? '';
-  const task = (config?.architectures ?? []).length === 0 ? BY_TYPE[type] : undefined;
+  if ((config?.architectures ?? []).length > 0) return undefined;
+  const task = recognised(({ types }) => types.includes(type));
   return task && { task, from: `model_type “${type}” in config.json` };
 }
+
+/** The first task of which it is so. */
+const recognised = (is: (task: ForeignTask) => boolean): TaskName | undefined =>
+  (Object.keys(FOREIGN_TASKS) as TaskName[]).find((task) => is(FOREIGN_TASKS[task]));
 
 /** An NLI model may be meant for zero-shot classification, which only its card can say. */
 const refined = (guess: Guess, tagged: Guess | undefined): Guess =>

@@ -1,6 +1,6 @@
 /**
  * The least that a device accepts, kept apart from the metadata itself: with all local metadata torn, TUF alone would take an old
- * repository for new (LINK.md 4). One small file, replaced atomically, raised before what raised it is used.
+ * repository for new (docs/design/link.md 4). One small file, replaced atomically, raised before what raised it is used.
  */
 import { join } from 'node:path';
 import { z } from 'zod';

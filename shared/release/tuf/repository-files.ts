@@ -1,10 +1,12 @@
 /**
  * The repository as it lies on disk: which files are whole and signed, and what a crash has kept from being written. Only reads.
  */
+
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { AppError, systemCode } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
+import { readIfThere } from '../../runtime/read-file.ts';
 import {
   isoTime,
   LIFE_MS,
@@ -148,13 +150,4 @@ async function newestOf<R extends Role>(
   if (role === 'root' && own.length > 0)
     throw new AppError('DATA_CORRUPT', `no root metadata in ${of.metadataFolder} can be read`);
   return undefined;
-}
-
-export async function readIfThere(path: string): Promise<Buffer | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
 }

@@ -5,6 +5,7 @@
  * Files are written in the order in which nobody can follow them too early: N.targets.json, N.snapshot.json, and timestamp.json,
  * which makes them count, last. A kill between any two of them leaves what was there; `open` goes on with what had come.
  */
+
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Metadata, Root } from '@tufjs/models';
@@ -15,9 +16,11 @@ import { AppError } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import type { Part } from '../../runtime/lifecycle.ts';
 import type { Logger } from '../../runtime/logger.ts';
+import { readIfThere } from '../../runtime/read-file.ts';
+import { SerialQueue } from '../../runtime/serial-queue.ts';
 import type { Release } from '../release.ts';
 import { contentOf, nextTargets, releaseIn, releasesIn, targetsWith } from './listing.ts';
-import { type Found, filesIn, findCurrent, readIfThere } from './repository-files.ts';
+import { type Found, filesIn, findCurrent } from './repository-files.ts';
 import {
   encodeMetadata,
   expiresAtMs,
@@ -60,7 +63,7 @@ export class TufRepository implements Part {
   #current: Current;
   #content: ReturnType<typeof contentOf>;
   /** One writing at a time. */
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #writing = new SerialQueue();
   #isStopped = false;
 
   private constructor(options: TufRepositoryOptions, keys: SigningKeys, found: Found) {
@@ -112,7 +115,7 @@ export class TufRepository implements Part {
   async stop(): Promise<void> {
     this.#isStopped = true;
     this.#renewal.cancel();
-    await this.#tail;
+    await this.#writing.settled();
   }
 
   /** The first root metadata: what a device trusts from its enrolment on. */
@@ -159,7 +162,7 @@ export class TufRepository implements Part {
    * @throws UPDATE_UNTRUSTED (the key of targets is not here), CONFLICT (the same version with other files), DISK_FULL
    */
   add(releases: readonly Release[]): Promise<void> {
-    return this.#alone(async () => {
+    return this.#writing.run(async () => {
       const current = this.#current.targets.metadata.signed;
       const targets = targetsWith(current, releases, this.#end('targets'));
       if (!targets) return;
@@ -177,7 +180,7 @@ export class TufRepository implements Part {
    * @throws PRECONDITION_FAILED (others are in force by now), UPDATE_UNTRUSTED, DISK_FULL
    */
   putTargets(body: Uint8Array, ifMatch: string): Promise<string> {
-    return this.#alone(async () => {
+    return this.#writing.run(async () => {
       const { targets, root } = this.#current;
       if (ifMatch !== etagOf(targets.body)) throw new AppError('PRECONDITION_FAILED');
       if (body.length > MAX_BYTES.targets)
@@ -213,7 +216,7 @@ export class TufRepository implements Part {
 
   /** Signs again what is due. @throws DISK_FULL */
   #renew(): Promise<void> {
-    return this.#alone(async () => {
+    return this.#writing.run(async () => {
       if (this.#isDue('root')) await this.#renewRoot();
       if (this.#isDue('targets')) {
         const targets = nextTargets(this.#current.targets.metadata.signed, this.#end('targets'));
@@ -340,12 +343,6 @@ export class TufRepository implements Part {
       ))
         await rm(join(this.#metadataFolder, name), { force: true });
     }
-  }
-
-  #alone<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#tail.then(work);
-    this.#tail = done.catch(() => undefined);
-    return done;
   }
 }
 

@@ -16,7 +16,7 @@ export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
 export type Role = (typeof ROLES)[number];
 
 const DAY_MS = 86_400_000;
-/** How long a signature is good (LINK.md 4). The rarer a key is used, the longer. */
+/** How long a signature is good (docs/design/link.md 4). The rarer a key is used, the longer. */
 export const LIFE_MS: Readonly<Record<Role, number>> = {
   root: 730 * DAY_MS,
   targets: 365 * DAY_MS,

@@ -2,13 +2,15 @@
  * The ed25519 keys with which a hub signs: a PEM file for each role, readable by nobody else. The keys of root and targets may be
  * taken to a safer place; then this hub signs only what changes by itself, snapshot and timestamp.
  */
+
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Key, Signature } from '@tufjs/models';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
-import { AppError, systemCode } from '../../runtime/errors.ts';
+import { AppError } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
+import { readIfThere } from '../../runtime/read-file.ts';
 import { ROLES, type Role, type Signed } from './roles.ts';
 
 const PRIVATE = 0o600;
@@ -77,10 +79,11 @@ export async function readKeys(folder: string): Promise<SigningKeys> {
   const keys: SigningKeys = {};
   for (const role of ROLES) {
     const path = keyPath(folder, role);
+    const pem = await readIfThere(path);
+    if (!pem) continue;
     try {
-      keys[role] = new SigningKey(await readFile(path, 'utf8'));
+      keys[role] = new SigningKey(pem.toString('utf8'));
     } catch (error) {
-      if (systemCode(error) === 'ENOENT') continue;
       throw new AppError('DATA_CORRUPT', `${path} is not a signing key`, { cause: error });
     }
   }

@@ -1,6 +1,6 @@
 /**
  * The device's side of signed updates (TUF 1.0): fetches metadata, lets tuf-js verify it, and says what a version consists of.
- * Around tuf-js, which writes in place and knows no floor (LINK.md 4):
+ * Around tuf-js, which writes in place and knows no floor (docs/design/link.md 4):
  *
  * work/      a copy of what is good, on which tuf-js works; verified, checked again at our own time, fsynced, then renamed to
  * current/   the newest good metadata; what was there before it is

@@ -5,8 +5,10 @@ import { promisify } from 'node:util';
 import { gunzip } from 'fflate';
 import { z } from 'zod';
 import type { ModelSpec } from '../../../shared/release/folder/model-spec.ts';
-import { rankedAnswer, spanAnswer, textAnswer } from '../../../shared/tasks/answers.ts';
-import { lossOf } from '../../../shared/tasks/loss.ts';
+import { rankedAnswer } from '../../../shared/tasks/forms/labels.ts';
+import { textAnswer } from '../../../shared/tasks/judging/texts.ts';
+import { USUAL_LOSS } from '../../../shared/tasks/loss-options.ts';
+import { questionAnsweringJudge, spanAnswer } from '../../../shared/tasks/question-answering/judge.ts';
 import type { TaskInput } from '../../../shared/tasks/tasks.ts';
 import { dataSetOf, readExamples } from '../../../tools/measure/examples.ts';
 
@@ -74,7 +76,9 @@ async function questions(data: string): Promise<Asked[]> {
       // SQuAD takes the best of the answers that people gave.
       right: (output: unknown) => {
         const answer = spanAnswer.safeParse(output).data ?? { answer: '' };
-        const losses = answers.map(({ text }) => lossOf('question-answering', answer, { answer: text }));
+        const losses = answers.map(({ text }) =>
+          questionAnsweringJudge.lossOf(answer, { answer: text }, USUAL_LOSS),
+        );
         return 1 - Math.min(...losses);
       },
     })),

@@ -20,7 +20,7 @@ import { temporaryFolder } from '../../support/fixed.ts';
 import { outrider } from '../../support/programs.ts';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
-const SOURCES = ['agent', 'cloud', 'shared', 'tools', 'bin', 'package.json', 'package-lock.json'];
+const SOURCES = ['agent', 'cli', 'cloud', 'shared', 'tools', 'bin', 'package.json', 'package-lock.json'];
 const COMMANDS = 'cli/command-line.ts';
 const SENTENCE = 'Small models on devices, big models in the cloud, one answer.';
 
@@ -144,8 +144,5 @@ test('a stack trace names the TypeScript file and line', async (t) => {
   const lines = (await readFile(join(folder, 'cli/commands/infer.ts'), 'utf8')).split('\n');
   const line = lines.findIndex((one) => one.includes("'planted'")) + 1;
   const { output } = await run(t, folder, ['infer', 'model', 'input']);
-  assert.match(
-    output,
-    new RegExp(`at infer \\(file://${folder}/shared/cli/commands/infer\\.ts:${line}:9\\)`),
-  );
+  assert.match(output, new RegExp(`at infer \\(file://${folder}/cli/commands/infer\\.ts:${line}:9\\)`));
 });

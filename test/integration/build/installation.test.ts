@@ -39,6 +39,22 @@ test('runs a model from a folder of its own, without sources and without other p
   assert.equal((await doctor.exited).code, 0, doctor.output());
   assert.match(doctor.output(), /as its golden inputs say/);
 
+  // What one option of one command needs is left out, and said to be.
+  const captures = join(folder, 'captures.ndjson');
+  const answer = [{ label: 'cat', score: 0.9 }];
+  const line = JSON.stringify({
+    id: 'r1',
+    task: 'image-classification',
+    local: answer,
+    cloud: answer,
+    bytes: 1_000,
+  });
+  writeFileSync(captures, `${line}\n`.repeat(50));
+  const simulate = ['route', 'simulate', captures, '--runs', '1', '--requests', '50'];
+  const figure = outrider(t, [...simulate, '--svg', join(folder, 'figure.svg')], { root: folder });
+  assert.equal((await figure.exited).code, 2, figure.output());
+  assert.match(figure.output(), /figures are drawn by vega: npm install vega vega-lite \(USAGE\)/);
+
   // What is read beside the code: the page and its modules, the version, the API's document.
   await servesItsFiles(t, folder);
 });

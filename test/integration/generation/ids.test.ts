@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { generateTokens } from '../../../shared/inference/generation/generate-tokens.ts';
 import { loadGenerator } from '../../../shared/inference/generation/generation.ts';
 import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
-import type { GenerateParameters } from '../../../shared/tasks/task-schemas.ts';
+import type { GenerateParameters } from '../../../shared/tasks/forms/generation.ts';
 import { GENERATION, references } from '../../support/generation.ts';
 
 process.env.ORT_DISABLE_TELEMETRY = '1';

@@ -9,7 +9,8 @@ import { startRunner } from '../../../shared/inference/runner/runner-process.ts'
 import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
-import type { Generated, GeneratedToken, Recognized } from '../../../shared/tasks/task-schemas.ts';
+import type { Recognized } from '../../../shared/tasks/automatic-speech-recognition/schema.ts';
+import type { Generated, GeneratedToken } from '../../../shared/tasks/text-generation/schema.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { GENERATION, references } from '../../support/generation.ts';

@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import type { Inference, Runner } from '../../../shared/inference/runner/runner.ts';
 import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
-import type { Classification } from '../../../shared/tasks/task-schemas.ts';
+import type { Classification } from '../../../shared/tasks/forms/labels.ts';
 import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
 import { bytesInput, pictureInput, runnerOptions, textInput } from './fixture-models.ts';
 
@@ -165,6 +165,22 @@ test('brings a picture to what is of use, upright and on white, and leaves a sma
       await colours.shrink(noise, { ...SHORTEST_224, format, quality: 80 }),
     ).metadata();
     assert.deepEqual([made.format, made.width, made.height, made.orientation], [format, 224, 336, undefined]);
+  }
+  // With its answer, where that is not sure enough.
+  const input = { contentType: 'image/jpeg', body: noise };
+  const to = { ...SHORTEST_224, format: 'webp', quality: 80 } as const;
+  const { routeScore } = await colours.infer(input);
+  for (const [below, isMade] of [
+    [null, true],
+    [routeScore + 1, true],
+    [routeScore, false],
+  ] as const) {
+    const { shrunk, ...answer } = await colours.infer(input, { shrink: { below, to } });
+    assert.equal(answer.routeScore, routeScore);
+    assert.deepEqual(
+      shrunk && Buffer.from(shrunk),
+      isMade ? Buffer.from(await colours.shrink(noise, to)) : undefined,
+    );
   }
   const small = (await pictureInput('#ff0000')).body;
   assert.deepEqual(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
-import type { Detection } from '../../../shared/tasks/task-schemas.ts';
+import type { Detection } from '../../../shared/tasks/object-detection/schema.ts';
 import { TASKS } from '../../../shared/tasks/tasks.ts';
 import { expectedOf, inputOf, referenceOptions } from './reference.ts';
 

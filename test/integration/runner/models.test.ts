@@ -8,9 +8,8 @@ import { startRunner } from '../../../shared/inference/runner/runner-process.ts'
 import { findModelFolders } from '../../../shared/release/folder/model-folder.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
-import { differenceOf } from '../../../shared/tasks/golden-difference.ts';
-import type { Classification } from '../../../shared/tasks/task-schemas.ts';
-import { RANKED_TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
+import type { Classification } from '../../../shared/tasks/forms/labels.ts';
+import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
 import { runnerOptions } from './fixture-models.ts';
 
 /** int8 graphs differ a little from one processor to the next. */
@@ -56,9 +55,9 @@ for (const { spec, path } of folders) {
     const together = await Promise.all(inputs.map((input) => ask(spec.name, input)));
     for (const [index, { output }] of spec.golden.entries()) {
       const alone = await ask(spec.name, inputs[index] as TaskInput);
-      if (!RANKED_TASKS.has(spec.task)) {
+      if (TASKS[spec.task].ranks === null) {
         for (const answer of [alone, together[index]])
-          assert.equal(differenceOf(spec.task, output, answer), undefined, 'another answer');
+          assert.equal(TASKS[spec.task].judge.differenceOf(output, answer), undefined, 'another answer');
         continue;
       }
       for (const { label, score } of output as Classification[]) {

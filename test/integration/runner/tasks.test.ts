@@ -10,8 +10,10 @@ import type { Inference, Runner } from '../../../shared/inference/runner/runner.
 import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
 import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
 import { ERRORS, isAppError } from '../../../shared/runtime/errors.ts';
-import type { Entity, FilledMask, Span } from '../../../shared/tasks/task-schemas.ts';
+import type { FilledMask } from '../../../shared/tasks/fill-mask/schema.ts';
+import type { Span } from '../../../shared/tasks/question-answering/schema.ts';
 import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
+import type { Entity } from '../../../shared/tasks/token-classification/schema.ts';
 import { textInput } from './fixture-models.ts';
 import { assertNear, expectedOf, inputOf, referenceFolder, referenceOptions } from './reference.ts';
 

@@ -4,8 +4,8 @@ import type { Runner } from '../../../shared/inference/runner/runner.ts';
 import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
 import { encodeSafetensors } from '../../../shared/inference/tensor/safetensors.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
-import type { Tensor } from '../../../shared/tasks/task-schemas.ts';
 import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
+import type { Tensor } from '../../../shared/tasks/tensor/schema.ts';
 import { referenceOptions } from './reference.ts';
 
 let types: Runner;

@@ -10,7 +10,7 @@ import { createSlot } from '../../../agent/wiring/models.ts';
 import type { ModelRef } from '../../../shared/contract/names.ts';
 import { type Clock, systemClock } from '../../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
-import type { Classification } from '../../../shared/tasks/task-schemas.ts';
+import type { Classification } from '../../../shared/tasks/forms/labels.ts';
 import type { TaskInput } from '../../../shared/tasks/tasks.ts';
 import { eventually } from '../../support/programs.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';

@@ -1,4 +1,6 @@
-/** A world that changes (ROUTER.md 4.4): when does a rule notice, and how many wrong answers does it let through? */
+/**
+ * A world that changes (docs/design/router.md 4.4): when does a rule notice, and how many wrong answers does it let through?
+ */
 import { Learner } from '../../../../agent/router/learner.ts';
 import type { Target } from '../../../../agent/router/ledger.ts';
 import type { DriftKind } from '../../../../shared/contract/routing.ts';

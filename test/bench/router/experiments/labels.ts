@@ -1,4 +1,7 @@
-/** A rare label that the local model often gets wrong with confidence: one ledger for all labels, and one for each (ROUTER.md 2.8). */
+/**
+ * A rare label that the local model often gets wrong with confidence: one ledger for all labels, and one for each
+ * (docs/design/router.md 2.8).
+ */
 import { Learner, type Ticket } from '../../../../agent/router/learner.ts';
 import type { LabelRow } from '../results.ts';
 import { makePool, type Pool } from '../worlds/pool.ts';

@@ -41,7 +41,7 @@ export interface Outcome {
   readonly firstAlarmAt: number | null;
 }
 
-/** Above this share the user waits for an audit's answer, so that a wrong one is corrected (ROUTER.md 2.4). */
+/** Above this share the user waits for an audit's answer, so that a wrong one is corrected (docs/design/router.md 2.4). */
 const AUDITS_WAITED_FOR = 0.25;
 
 /** Whether the user gets the local answer of a kept request, right or wrong. */

@@ -1,6 +1,6 @@
 /**
  * Pictures of one scene are no independent requests: each is drawn once and repeated for some frames. Counted one by one they look
- * like more evidence than there is; one counted request a window is the remedy (ROUTER.md 2.8).
+ * like more evidence than there is; one counted request a window is the remedy (docs/design/router.md 2.8).
  */
 import { Learner } from '../../../../agent/router/learner.ts';
 import type { StreamRow } from '../results.ts';

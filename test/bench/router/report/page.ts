@@ -23,7 +23,7 @@ export const routerPage = ({
 The router decides for each request whether the device's answer stays or the cloud is asked. It promises: with 95 % confidence, at
 all times at once, at least so many of all requests (98 % unless told otherwise) get the answer that the cloud would have given. It
 knows nothing of the models beforehand; it learns the threshold on the route score from the cloud's replies, and asks the cloud about
-some of what it keeps, by lot, to go on learning (_audits_).
+some of what it keeps, by lot, to go on learning (_audits_). How, why that is valid, and what did not work: [design/router.md](design/router.md).
 
 Here it is replayed on seeded streams whose truth is known exactly: a pool of requests is made, or answered by the starter pairs
 once, and every stream is drawn from it with replacement, so that the risk of a threshold is the average over the pool. A run

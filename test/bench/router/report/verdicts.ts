@@ -1,4 +1,4 @@
-/** What is required of the figures (ROUTER.md 5), and whether a run met it. */
+/** What is required of the figures (docs/design/router.md 5), and whether a run met it. */
 import type { Verdict } from '../../harness.ts';
 import { LARGEST_DRIFT, NO_DRIFT, ROUTER } from '../experiments/drift.ts';
 import { AS_USUAL, DELTA } from '../experiments/guarantee.ts';

@@ -1,6 +1,6 @@
 /**
  * KubeEdge Sedna's hard-example rules with their default thresholds, written anew for this benchmark from their published
- * behaviour (ROUTER.md 1.2; `hard_example_mining.py` at commit 2c30e569). Hard examples go to the cloud.
+ * behaviour (docs/design/router.md 1.2; `hard_example_mining.py` at commit 2c30e569). Hard examples go to the cloud.
  *
  * They were made for detection; a classification counts as one box with the best label's probability.
  */

@@ -7,7 +7,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readJson, writeJsonAtomic } from '../../../../shared/runtime/atomic-file.ts';
-import { lossOf } from '../../../../shared/tasks/loss.ts';
+import { USUAL_LOSS } from '../../../../shared/tasks/loss-options.ts';
+import { TASKS } from '../../../../shared/tasks/tasks.ts';
 import { askModel } from '../../../../tools/measure/answers.ts';
 import { readExamples } from '../../../../tools/measure/examples.ts';
 import { RESULTS_FOLDER } from '../../harness.ts';
@@ -54,7 +55,7 @@ async function answerPair(pair: Pair, data: string): Promise<string> {
   const cloudAnswers = await askModel(cloud, inputs);
   const answers = (await askModel(edge, inputs)).map(({ routeScore, output }, index) => ({
     routeScore,
-    loss: lossOf(task, output, cloudAnswers[index]?.output),
+    loss: TASKS[task].judge.lossOf(output, cloudAnswers[index]?.output, USUAL_LOSS),
     probabilities: output.map(({ score }) => score),
   }));
   const told: PairAnswers = { ...pair, certified: certificate.thresholds, answers };

@@ -1,6 +1,6 @@
 /**
- * A synthetic world: a pool of requests with what both models say (ROUTER.md 4). A stream draws from it with replacement, so the
- * risk of a threshold is known exactly: it is the pool's average (truth.ts).
+ * A synthetic world: a pool of requests with what both models say (docs/design/router.md 4). A stream draws from it with
+ * replacement, so the risk of a threshold is known exactly: it is the pool's average (truth.ts).
  *
  * The local model sees Gaussian logits: the true label stands out by as much as the request is easy, and one rival is close to it.
  * The cloud model is right more often, and when it is wrong it names the rival.

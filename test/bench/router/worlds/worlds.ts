@@ -1,4 +1,4 @@
-/** The synthetic worlds by name (ROUTER.md 4.1 and 4.4). */
+/** The synthetic worlds by name (docs/design/router.md 4.1 and 4.4). */
 import type { World } from './pool.ts';
 
 /** At this scale the probabilities mean what they say. */

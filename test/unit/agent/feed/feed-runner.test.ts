@@ -163,13 +163,8 @@ async function configured(folder: string, task: string, feed: string, flags: str
 }
 
 async function inputsOf(config: AgentConfig, folder: string, metrics = createAgentMetrics()) {
-  const parts = {
-    config,
-    stateDir: join(folder, 'state'),
-    clock: new FakeClock(),
-    logger: recordingLogger(),
-  };
-  const feed = createFeed(config.pipelines[0]!, { ...parts, metrics });
+  const parts = { dataDir: join(folder, 'data'), clock: new FakeClock(), logger: recordingLogger() };
+  const feed = createFeed(config.pipelines[0]!, config, { ...parts, metrics });
   const taken: FeedItem[] = [];
   await feed?.run(async (one) => void taken.push(one), new AbortController().signal);
   return taken;
@@ -219,7 +214,7 @@ test('a feed of lines is read to its end; a pipeline without a feed has none', a
   await writeFile(join(folder, 'lines.txt'), 'one\ntwo\n');
   const config = await configured(folder, 'text-classification', '{ type: text-lines, path: lines.txt }');
   assert.equal((await inputsOf(config, folder)).length, 2);
-  const parts = { config, stateDir: folder, ...setUp().parts, metrics: createAgentMetrics() };
+  const parts = { dataDir: folder, ...setUp().parts, metrics: createAgentMetrics() };
   const [{ feed: _none, ...silent } = assert.fail()] = config.pipelines;
-  assert.equal(createFeed(silent, parts), undefined);
+  assert.equal(createFeed(silent, config, parts), undefined);
 });

@@ -103,6 +103,8 @@ const ROUTES: readonly Route[] = [
 ];
 
 test('every accepted request ends, in one way only, whatever happens and whenever the agent is killed', async (t) => {
+  /** Replies that were seen to teach what they say. */
+  let taught = 0;
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.tuple(step, fc.boolean()), { maxLength: 40, size: 'max' }),
@@ -135,8 +137,10 @@ test('every accepted request ends, in one way only, whatever happens and wheneve
               // A second one of the same moment, with another answer: it changes nothing.
               agent.pipeline.onReply(id, cloudAnswer(LABELS[1 - next.label] ?? ''), 1);
               await settle();
-              if (isOpen && agent.outbox.find(id) === undefined && agent.learnt.get(id) !== null)
+              if (isOpen && agent.outbox.find(id) === undefined && agent.learnt.get(id) !== null) {
                 assert.equal(agent.learnt.get(id), label === 'cat' ? 0 : 1, 'it taught something else');
+                taught += 1;
+              }
               break;
             }
             case 'fail': {
@@ -201,4 +205,5 @@ test('every accepted request ends, in one way only, whatever happens and wheneve
     ),
     { numRuns: 60 },
   );
+  assert.ok(taught > 20, `${taught} replies taught something`);
 });

@@ -48,6 +48,7 @@ interface Setup {
   readonly router?: Router;
   readonly mayAccept?: () => boolean;
   readonly shrinking?: Shrinking;
+  readonly askedBelow?: number | null;
   /** How far the running time is ahead, as after another run of the agent. */
   readonly runMsOffset?: number;
   /** After the sinks have the Result. */
@@ -79,6 +80,7 @@ async function setUp(t: TestContext, setup: Setup = {}) {
   const router: Router = {
     choose: () => setup.route ?? TO_CLOUD,
     agreementAt: () => 0.7,
+    askedBelow: (forced) => (forced === undefined ? setup.askedBelow : forced === 'cloud' ? null : undefined),
     asked: () => undefined,
     settle: (id, _digest, outcome) =>
       settled.push([id, outcome.kind === 'answered' ? outcome.loss : outcome.kind]),
@@ -399,6 +401,42 @@ test('a picture goes to the cloud no larger than is of use; as it came where tha
   assert.equal((await sent(second.id))?.body.length, 20_000);
   assert.equal(Buffer.from((await sent(small.id))?.body ?? []).toString(), 'picture');
   assert.deepEqual(shrunk, [shrinking, shrinking], 'a small file is not worth it');
+  await stop();
+});
+
+test('a picture that will hardly stay comes back with its answer as the cloud is to get it: one walk to the runner', async (t) => {
+  const large: FeedItem = { input: { contentType: 'image/png', body: Buffer.alloc(20_000, 1) }, label: 'a' };
+  const shrinking = {
+    ...({ resize: { kind: 'shortest', edgePx: 224 }, kernel: 'linear' } as const),
+    ...({ format: 'webp', quality: 90 } as const),
+  };
+  const asked: (number | null | undefined)[] = [];
+  const local: LocalModel = {
+    ...localModel(),
+    infer: async (input, shrink) => {
+      asked.push(shrink?.below);
+      const shrunk = { ...input, contentType: 'image/webp', body: Buffer.from('small') };
+      return { ...(await localModel().infer(input)), ...(shrink && { shrunk }) };
+    },
+    shrink: () => assert.fail('a second walk'),
+  };
+  const { pipeline, outbox, uplink, stop } = await setUp(t, { local, shrinking, askedBelow: 1.5 });
+  const { id } = await pipeline.accept(large);
+  const kept = (await outbox.read(id))?.request;
+  assert.equal(Buffer.from(kept?.input.body ?? []).toString(), 'small');
+  assert.deepEqual(
+    Object.keys(kept?.local ?? {}).sort(),
+    Object.keys(await localModel().infer(large.input)).sort(),
+  );
+  await pipeline.accept(large, { forced: 'cloud' });
+  await pipeline.accept(ITEM);
+  uplink.online = false;
+  await pipeline.accept(large).catch(() => undefined);
+  assert.deepEqual(
+    asked,
+    [1.5, null, undefined, undefined],
+    'small ones and those of an edge alone go as they came',
+  );
   await stop();
 });
 

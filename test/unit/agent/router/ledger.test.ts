@@ -17,7 +17,7 @@ const unasked = (bin: number, weight: number): Settled => ({
   weight,
 });
 
-/** The definition, one wealth for each threshold (ROUTER.md 2.3). */
+/** The definition, one wealth for each threshold (docs/design/router.md 2.3). */
 function lnWealth({ alpha, scope }: Target, history: readonly Settled[], threshold: number): number {
   return history.reduce((sum, { bin, loss, probability, weight }) => {
     const isKept = bin <= threshold;

@@ -40,10 +40,28 @@ function live(
   return routes;
 }
 
+test('says below which score it will hardly let an answer stay, before there is one', () => {
+  assert.equal(
+    routerWith().askedBelow(undefined),
+    null,
+    'of a pair that it does not know it asks for everything',
+  );
+  assert.equal(routerWith().askedBelow('cloud'), null);
+  assert.equal(routerWith().askedBelow('edge'), undefined);
+  assert.equal(routerWith({ always: 'edge' }).askedBelow(undefined), undefined);
+  assert.equal(
+    routerWith({ always: 'cloud' }).askedBelow('edge'),
+    undefined,
+    'who asks goes before who configures',
+  );
+  assert.equal(routerWith({ mayEscalate: false }).askedBelow(undefined), undefined);
+});
+
 test('starts from the certificate: keeps what scores at or above its threshold, and asks about the rest', () => {
   const subject = startedRouter({ random: never });
   assert.deepEqual(subject.choose('1', question({ routeScore: 2 })), toEdge('confident'));
   assert.deepEqual(subject.choose('2', question({ routeScore: 1.99 })), toCloud('uncertain'));
+  assert.equal(subject.askedBelow(undefined), 2);
   const { basis, evidence, threshold, auditShare } = subject.status();
   assert.deepEqual(
     { basis, evidence, threshold, auditShare },

@@ -52,6 +52,28 @@ test('answers with its model', async () => {
   await slot.stop();
 });
 
+test('a picture comes along as the runner has made it, where it has become smaller', async () => {
+  const to = {
+    resize: { kind: 'shortest', edgePx: 8 },
+    kernel: 'linear',
+    format: 'webp',
+    quality: 80,
+  } as const;
+  const { slot, runners } = setUp();
+  await slot.start();
+  const shrunk = [Buffer.from(''), Buffer.alloc(INPUT.body.length), undefined];
+  const answers = [];
+  for (const one of shrunk) {
+    runners[0]!.shrunk = one;
+    answers.push(await slot.infer(INPUT, { below: null, to }));
+  }
+  assert.deepEqual(
+    answers.map((answer) => answer.shrunk),
+    [{ ...INPUT, contentType: 'image/webp', body: shrunk[0] }, INPUT, undefined],
+  );
+  await slot.stop();
+});
+
 test('a model that cannot start at all is told at once, and not tried again', async () => {
   const { slot, startsAtMs, clock } = setUp(() => Promise.reject(new AppError('MODEL_INVALID')));
   await assert.rejects(slot.start(), withCode('MODEL_INVALID'));

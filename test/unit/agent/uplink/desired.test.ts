@@ -30,7 +30,7 @@ async function setUp(t: TestContext, folder?: string) {
     logger,
   });
   const changes: number[] = [];
-  state.onChange(({ version }) => changes.push(version));
+  state.follow(({ version }) => changes.push(version));
   return { state, hub, changes, logger };
 }
 

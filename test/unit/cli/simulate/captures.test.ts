@@ -7,7 +7,7 @@ import { linesOf } from '../../../../cli/simulate/lines.ts';
 import type { ErrorCode } from '../../../../shared/runtime/errors.ts';
 import { seededRandom } from '../../../../shared/runtime/random.ts';
 import { ROUTE_SCORE_FLOOR } from '../../../../shared/tasks/classification.ts';
-import { lossOptions } from '../../../../shared/tasks/loss.ts';
+import { lossOptions } from '../../../../shared/tasks/loss-options.ts';
 import { temporaryFolder } from '../../../support/fixed.ts';
 
 const labels = (label: string, score = 0.75) => [{ label, score }];

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as page from '../../../../shared/page/text.js';
 import { EDGE_MODEL } from '../../../support/fixed.ts';
+import { ANSWERS } from '../tasks/answers.ts';
 
 /** Numbers and units stay on one line. */
 const plain = (text: string): string => text.replaceAll('\u00a0', ' ');
@@ -69,6 +70,10 @@ test('each task’s answer is one short line', () => {
     [{ text: 'hello', chunks: [] }, 'hello'],
   ] as const)
     assert.deepEqual(page.topAnswer(output), { label, score });
+});
+
+test('an answer of every task has its words', () => {
+  for (const { example, line } of Object.values(ANSWERS)) assert.equal(page.topAnswer(example).label, line);
 });
 
 test('an update says how far it has come', () => {

@@ -141,7 +141,7 @@ test('the route score is the chance that no box flips; nothing found is no certa
 
 test('a detector’s pictures are sent as they came: boxes are in their px', async () => {
   for (const name of ['detr', 'yolox']) {
-    const path = fileURLToPath(new URL(`../../fixtures/reference/${name}`, import.meta.url));
+    const path = fileURLToPath(new URL(`../../../../fixtures/reference/${name}`, import.meta.url));
     assert.equal(await pictureNeedOf(await openModelFolder(path)), null);
   }
 });

@@ -34,7 +34,7 @@ interface Encodings {
 }
 
 const folderOf = (kind: string): string =>
-  fileURLToPath(new URL(`../../fixtures/reference/tokenizers/${kind}`, import.meta.url));
+  fileURLToPath(new URL(`../../../../fixtures/reference/tokenizers/${kind}`, import.meta.url));
 
 function open(kind: string) {
   const read = (file: string): unknown => JSON.parse(readFileSync(`${folderOf(kind)}/${file}`, 'utf8'));

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { tellFamily } from '../../../../../shared/release/folder/detector-family.ts';
 import { chooseGraphs, requireFiles, smallFiles } from '../../../../../shared/release/import/choose-files.ts';
-import { checkSignature, type Signature } from '../../../../../shared/release/import/signature-check.ts';
+import type { Signature } from '../../../../../shared/release/import/misfits.ts';
+import { checkSignature } from '../../../../../shared/release/import/signature-check.ts';
 import { guessTask } from '../../../../../shared/release/import/task-guess.ts';
 
 const guess = (

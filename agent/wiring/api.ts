@@ -1,0 +1,44 @@
+/** The device's own HTTP API on its port. */
+import { isWildcard, urlHost } from '../../shared/runtime/loopback.ts';
+import { createAgentApi } from '../api/api.ts';
+import type { ResultStore } from '../api/result-store.ts';
+import { ApiServer } from '../api/server.ts';
+import type { AgentConfig } from '../config.ts';
+import type { Outbox, PipelineFace } from '../ports.ts';
+import type { Link } from './link.ts';
+import type { AgentProgram } from './program.ts';
+import { notReady, type Versions } from './versions.ts';
+
+/** @returns its address @throws PORT_TAKEN */
+export async function startApi(
+  config: AgentConfig,
+  { clock, logger, metrics, lifecycle }: AgentProgram,
+  parts: {
+    readonly pipelines: ReadonlyMap<string, PipelineFace>;
+    readonly results: ResultStore;
+    readonly outbox: Outbox;
+    readonly link: Link;
+    readonly versions: Versions;
+  },
+): Promise<string> {
+  const { pipelines, results, outbox, versions } = parts;
+  const { uplink, meter } = parts.link;
+  const app = createAgentApi({
+    deviceId: config.device,
+    pipelines,
+    results,
+    outbox,
+    hurry: (id) => uplink.hurry(id),
+    meter,
+    updates: () => versions.updater.updates,
+    ready: () => notReady(versions),
+    link: () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth }),
+    key: config.key,
+    metrics,
+    clock,
+    logger,
+  });
+  const server = new ApiServer({ app, host: config.host, port: config.port });
+  await lifecycle.start('api', server);
+  return `http://${urlHost(isWildcard(config.host) ? '127.0.0.1' : config.host)}:${server.port}`;
+}

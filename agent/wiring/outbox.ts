@@ -1,0 +1,45 @@
+/** Opens the outbox with the running time that its expiries count, and shows how much waits in it. */
+import { join } from 'node:path';
+import type { AgentConfig } from '../config.ts';
+import { DEFAULT_DEAD_LETTER_LIMITS } from '../outbox/dead-letters.ts';
+import { DEFAULT_LIMITS, DiskOutbox } from '../outbox/outbox.ts';
+import { StoredRunningTime } from '../outbox/running-time.ts';
+import type { AgentProgram } from './program.ts';
+
+/** @throws DATA_CORRUPT, DISK_FULL */
+export async function openOutbox({ outbox: caps }: AgentConfig, program: AgentProgram): Promise<DiskOutbox> {
+  const { dataDir, clock, logger, metrics, lifecycle } = program;
+  const time = new StoredRunningTime({ path: join(dataDir, 'running-time.json'), clock, logger });
+  await lifecycle.start('running time', time);
+  const limits = {
+    ...DEFAULT_LIMITS,
+    ...(caps.maxBytes !== undefined && { maxBytes: caps.maxBytes }),
+    ...(caps.maxEntries !== undefined && { maxEntries: caps.maxEntries }),
+    deadLetters: {
+      ...DEFAULT_DEAD_LETTER_LIMITS,
+      ...(caps.deadLetterBytes !== undefined && { maxBytes: caps.deadLetterBytes }),
+    },
+  };
+  const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, clock, logger, metrics, limits });
+  await lifecycle.start('outbox', outbox);
+  showDepth(outbox, program);
+  return outbox;
+}
+
+function showDepth(outbox: DiskOutbox, { metrics, clock }: AgentProgram): void {
+  metrics.gauge('outrider_outbox_entries', 'Requests that wait for the cloud', () => outbox.depth.entries);
+  metrics.gauge(
+    'outrider_outbox_bytes',
+    'Bytes of requests that wait for the cloud',
+    () => outbox.depth.bytes,
+  );
+  metrics.gauge(
+    'outrider_outbox_dead_letters',
+    'Requests that were given up and are kept',
+    () => outbox.depth.deadLetters,
+  );
+  metrics.gauge('outrider_outbox_oldest_age_seconds', 'Age of the oldest waiting request', () => {
+    const { oldestAtMs } = outbox.depth;
+    return oldestAtMs === null ? 0 : (clock.nowAtMs() - oldestAtMs) / 1000;
+  });
+}

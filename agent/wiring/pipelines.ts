@@ -1,0 +1,152 @@
+/** Makes the pipelines of the configuration, each with its router and its sinks, and starts them. */
+import { join } from 'node:path';
+import type { Desired } from '../../shared/contract/messages.ts';
+import { isFailure, type Result } from '../../shared/contract/result.ts';
+import type { Metrics } from '../../shared/runtime/metrics.ts';
+import type { AgentConfig, PipelineConfig } from '../config.ts';
+import { showRoutes } from '../metrics.ts';
+import { Expiries } from '../pipeline/expiries.ts';
+import { Pipeline } from '../pipeline/pipeline.ts';
+import type { Outbox, SlotVersion } from '../ports.ts';
+import { RouteKeeper } from '../router/route-keeper.ts';
+import type { LearningRouter } from '../router/router.ts';
+import { Fanout } from '../sink/fanout.ts';
+import { deadLetterFile } from '../sink/file-sink.ts';
+import { captureOf } from './captures.ts';
+import type { Link } from './link.ts';
+import type { AgentProgram } from './program.ts';
+import { certificateFor, createRouter, shrinkingOf } from './routes.ts';
+import { SinkMaker } from './sinks.ts';
+import { localModel, type Versions } from './versions.ts';
+
+export interface PipelineParts {
+  readonly config: AgentConfig;
+  readonly program: AgentProgram;
+  readonly outbox: Outbox;
+  readonly link: Link;
+  readonly versions: Versions;
+  /** Sees each Result at once. */
+  readonly show: (result: Result) => void;
+}
+
+/** What a device answers with. The maps are by pipeline, and filled once: others may hold them before. */
+export class Pipelines {
+  readonly all = new Map<string, Pipeline>();
+  readonly routers = new Map<string, LearningRouter>();
+
+  /** Routers must know the certificate of the version that answers. */
+  edgeModelSeen({ pipelines }: AgentConfig, { ref, folder }: SlotVersion): void {
+    for (const one of pipelines)
+      if (one.edge === ref.name)
+        this.routers.get(one.name)?.edgeModelSeen(ref.digest, certificateFor(one, folder));
+  }
+
+  /** Which cloud models answer now. */
+  cloudModelsSeen({ pipelines }: AgentConfig, { cloudModels }: Desired): void {
+    for (const { name, cloud } of pipelines) {
+      const asked = cloudModels.find(({ model }) => model.name === cloud);
+      if (asked) this.routers.get(name)?.cloudModelSeen(asked.model);
+    }
+  }
+
+  /** Makes and starts them, what they have learned, their sinks and the sweep of their expiries. */
+  async start(parts: PipelineParts): Promise<void> {
+    const { config, program, outbox, link } = parts;
+    const { dataDir, clock, logger, metrics, lifecycle } = program;
+    const keeper = new RouteKeeper({
+      folder: join(dataDir, 'router'),
+      routers: this.routers,
+      announce: () => link.uplink.announce(),
+      clock,
+      logger,
+      metrics,
+    });
+    const sinks = new SinkMaker(dataDir, logger);
+    const fanouts: Fanout[] = [];
+    for (const one of config.pipelines) {
+      const fanout = new Fanout({
+        sinks: await sinks.make(one, config.device),
+        deadLetter: deadLetterFile(join(dataDir, 'dead-letters', `${one.name}.ndjson`)),
+        clock,
+        logger,
+        metrics,
+      });
+      fanouts.push(fanout);
+      this.routers.set(one.name, await this.#router(one, parts, keeper));
+      this.all.set(one.name, await this.#pipeline(one, parts, fanout));
+    }
+    const { uplink } = link;
+    uplink.onReply((id, reply, roundTripMs) =>
+      this.all.get(outbox.find(id)?.pipeline ?? '')?.onReply(id, reply, roundTripMs),
+    );
+    uplink.onChange((online) => {
+      for (const router of this.routers.values()) router.linkChanged(online);
+      if (!online) for (const pipeline of this.all.values()) pipeline.onOffline();
+    });
+    await lifecycle.start('what routers have learned', keeper);
+    showRoutes(metrics, this.routers);
+    // Stopped in reverse: waiting deliveries end, then the pipelines that wait for them, then the connections.
+    await lifecycle.start('sink connections', sinks);
+    for (const pipeline of this.all.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);
+    for (const fanout of fanouts) await lifecycle.start('sinks', fanout);
+    const expiries = new Expiries({ pipelines: this.all, outbox, clock, logger, metrics });
+    await lifecycle.start('expiries', expiries);
+  }
+
+  async #router(one: PipelineConfig, parts: PipelineParts, keeper: RouteKeeper): Promise<LearningRouter> {
+    const { outbox, link, program, versions } = parts;
+    const router = createRouter(one, {
+      state: await keeper.load(one.name),
+      isOpen: (id) => outbox.has(id),
+      maxRequestBytes: () => link.uplink.maxRequestBytes,
+      onAlarm: (alarm) => keeper.alarmed(one.name, alarm),
+      clock: program.clock,
+    });
+    const version = one.edge === undefined ? undefined : versions.initial.get(one.edge);
+    if (version) router.edgeModelSeen(version.ref.digest, certificateFor(one, version.folder));
+    return router;
+  }
+
+  async #pipeline(one: PipelineConfig, parts: PipelineParts, fanout: Fanout): Promise<Pipeline> {
+    const { outbox, link, versions, show, program } = parts;
+    const { dataDir, clock, logger, metrics, lifecycle } = program;
+    const { uplink, meter, desired } = link;
+    return new Pipeline({
+      name: one.name,
+      task: one.task,
+      cloud: one.cloud,
+      ...(one.parameters && { parameters: one.parameters }),
+      loss: one.route.loss,
+      capture: await captureOf(one, { dataDir, lifecycle, logger }),
+      deadlineMs: one.route.deadline,
+      expiresMs: one.route.expires,
+      local: localModel(one.edge, versions),
+      router: this.routers.get(one.name) as LearningRouter,
+      outbox,
+      uplink,
+      meter,
+      shrinking: () => shrinkingOf(one, desired.current),
+      show: (result) => {
+        count(metrics, result);
+        show(result);
+        if (one.share !== 'none') uplink.share(result);
+      },
+      deliver: (result, isOwed) => fanout.deliver(result, isOwed),
+      clock,
+      logger,
+      metrics,
+    });
+  }
+}
+
+function count(metrics: Metrics, result: Result): void {
+  const { pipeline } = result;
+  if (isFailure(result)) {
+    metrics.count('outrider_failures_total', { pipeline, code: result.error.code });
+    return;
+  }
+  const { source, reason, provisional, timingsMs } = result;
+  metrics.count('outrider_results_total', { pipeline, source, reason, provisional: String(provisional) });
+  if (reason !== 'audit')
+    metrics.observeSeconds('outrider_first_result_seconds', { pipeline }, timingsMs.total / 1000);
+}

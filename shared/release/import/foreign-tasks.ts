@@ -1,0 +1,161 @@
+/**
+ * What the import of foreign models knows of each task: how it is recognised, which files it takes, what its graph must take and give.
+ * It stands here rather than in the folders of the tasks: recognising is a choice among all of them, in an order, and neither agents
+ * nor the wire need to know of it. Pure.
+ */
+import type { TaskName } from '../../tasks/tasks.ts';
+import {
+  logitsMisfit,
+  pictureMisfit,
+  type Signature,
+  spansMisfit,
+  tensorsMisfit,
+  textMisfit,
+} from './misfits.ts';
+
+/** What the import of somebody else's model must know of a task. */
+export interface ForeignTask {
+  /** transformers' class names, as `config.json` lists them; null where no class means this task alone. */
+  readonly classes: RegExp | null;
+  /** Of `model_type`, models that do this one thing, where their exporter left the class out. */
+  readonly types: readonly string[];
+  /** Its graphs by the stems of their names: the first set of which all are there is taken. null: one graph, of whatever name. */
+  readonly graphs: readonly (readonly string[])[] | null;
+  /** Whether its graph's outputs have labels, which must be named somewhere. */
+  readonly needsLabels: boolean;
+  /** Whether our own text code reads its inputs, from `tokenizer.json`. */
+  readonly needsTokenizer: boolean;
+  /**
+   * What of a graph's signature does not fit, for people.
+   *
+   * @param labels how many the model has; undefined where it needs none
+   */
+  readonly misfit: (signature: Signature, labels: number | undefined) => string | undefined;
+}
+
+/** Encoder and decoder, as Optimum writes them. */
+const ENCODER_DECODER = [['encoder_model', 'decoder_model_merged']] as const;
+
+/** The graphs of tasks that generate are those of a library that checks them itself. */
+const checkedElsewhere = (): undefined => undefined;
+
+/** In the order in which classes are tried: `GitForCausalLM` writes captions, although its name ends as that of a model that goes on. */
+export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
+  'image-classification': {
+    classes: /For(ImageClassification|ImageClassificationWithTeacher)$/,
+    types: [],
+    graphs: null,
+    needsLabels: true,
+    needsTokenizer: false,
+    misfit: (signature, labels) => pictureMisfit(signature) ?? logitsMisfit(signature, 2, labels),
+  },
+  'object-detection': {
+    classes: /For(ObjectDetection)$/,
+    types: [],
+    graphs: null,
+    needsLabels: true,
+    needsTokenizer: false,
+    misfit: pictureMisfit,
+  },
+  'text-classification': {
+    classes: /ForSequenceClassification$/,
+    types: [],
+    graphs: null,
+    needsLabels: true,
+    needsTokenizer: true,
+    misfit: (signature, labels) => textMisfit(signature) ?? logitsMisfit(signature, 2, labels),
+  },
+  'token-classification': {
+    classes: /ForTokenClassification$/,
+    types: [],
+    graphs: null,
+    needsLabels: true,
+    needsTokenizer: true,
+    misfit: (signature, labels) => textMisfit(signature) ?? logitsMisfit(signature, 3, labels),
+  },
+  'question-answering': {
+    classes: /ForQuestionAnswering$/,
+    types: [],
+    graphs: null,
+    needsLabels: false,
+    needsTokenizer: true,
+    misfit: (signature) => textMisfit(signature) ?? spansMisfit(signature),
+  },
+  'fill-mask': {
+    classes: /ForMaskedLM$/,
+    types: [],
+    graphs: null,
+    needsLabels: false,
+    needsTokenizer: true,
+    misfit: (signature) => textMisfit(signature) ?? logitsMisfit(signature, 3, undefined),
+  },
+  'automatic-speech-recognition': {
+    classes: /^(Whisper|Speech2Text|SpeechEncoderDecoder).*|ForCTC$/,
+    types: ['whisper'],
+    graphs: [['encoder_model', 'decoder_model_merged'], ['model']],
+    needsLabels: false,
+    needsTokenizer: false,
+    misfit: checkedElsewhere,
+  },
+  'image-to-text': {
+    classes: /^(VisionEncoderDecoder|Blip|Git|Pix2Struct)/,
+    types: ['vision-encoder-decoder'],
+    graphs: ENCODER_DECODER,
+    needsLabels: false,
+    needsTokenizer: false,
+    misfit: checkedElsewhere,
+  },
+  translation: {
+    classes: /^Marian|^M2M100|^NllbMoe|^MBart/,
+    types: ['marian', 'm2m_100'],
+    graphs: ENCODER_DECODER,
+    needsLabels: false,
+    needsTokenizer: true,
+    misfit: checkedElsewhere,
+  },
+  summarization: {
+    classes: /^Pegasus|^LED/,
+    types: ['pegasus'],
+    graphs: ENCODER_DECODER,
+    needsLabels: false,
+    needsTokenizer: true,
+    misfit: checkedElsewhere,
+  },
+  'text-generation': {
+    classes: /(ForCausalLM|LMHeadModel)$/,
+    types: [
+      ...['gpt2', 'llama', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gemma', 'gemma2', 'opt'],
+      ...['gpt_neo', 'gpt_neox', 'bloom'],
+    ],
+    graphs: [['model'], ['decoder_model_merged']],
+    needsLabels: false,
+    needsTokenizer: true,
+    misfit: checkedElsewhere,
+  },
+  'feature-extraction': {
+    // sentence-transformers' files say it, or a class without a head (task-guess.ts).
+    classes: null,
+    types: [],
+    graphs: null,
+    needsLabels: false,
+    needsTokenizer: true,
+    misfit: textMisfit,
+  },
+  'zero-shot-classification': {
+    // Models that compare two sentences: a class of `text-classification`, which only their card can say more of.
+    classes: null,
+    types: [],
+    graphs: null,
+    needsLabels: true,
+    needsTokenizer: true,
+    misfit: (signature, labels) => textMisfit(signature) ?? logitsMisfit(signature, 2, labels),
+  },
+  tensor: {
+    classes: null,
+    types: [],
+    graphs: null,
+    needsLabels: false,
+    needsTokenizer: false,
+    misfit: tensorsMisfit,
+  },
+};

@@ -1,0 +1,84 @@
+/**
+ * What a graph takes or gives that a task cannot feed or read, told from names, types and shapes, for people: a reason to refuse that
+ * a user understands, before minutes of loading end in an error of the runtime's. What passes is still tried in a runner. Pure.
+ */
+
+import type { TensorSpec } from '../../tasks/tensor/signature.ts';
+
+/** The inputs and outputs of a graph. */
+export interface Signature {
+  readonly inputs: readonly TensorSpec[];
+  readonly outputs: readonly TensorSpec[];
+}
+
+/** Names that the text tasks can feed. */
+const TEXT_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids', 'position_ids'];
+/** What no task of ours reads, and so must not be asked for. */
+const PICTURE_EXTRA = ['pixel_mask'];
+
+/** Of a task whose one input is a picture, `f32[N,3,H,W]`. */
+export function pictureMisfit({ inputs }: Signature): string | undefined {
+  const [picture, ...others] = inputs.filter(({ name }) => !PICTURE_EXTRA.includes(name));
+  if (!picture || others.length > 0)
+    return `it takes ${shown(inputs)}; a picture is one input float32[N,3,H,W]`;
+  const { type, dims } = picture;
+  if (type !== 'float32') return `its picture is ${type}, only float32 is fed`;
+  if (dims.length === 4 && (dims[1] ?? 3) === 3) return undefined;
+  const isLast = dims.length === 4 && dims[3] === 3;
+  const why = isLast ? 'channels last; export it with channels first' : 'expected [N,3,H,W]';
+  return `its picture is [${dims.map(dimText)}], ${why}`;
+}
+
+/** Of a task whose inputs are a text's tokens, `i64[N,L]` each. */
+export function textMisfit({ inputs }: Signature): string | undefined {
+  const unknown = inputs.filter(({ name }) => !TEXT_INPUTS.includes(name));
+  if (unknown.length > 0) return `it takes ${shown(unknown)}; ${TEXT_INPUTS.join(', ')} can be fed`;
+  if (!inputs.some(({ name }) => name === 'input_ids')) return 'it takes no input_ids';
+  const odd = inputs.find(({ type, dims }) => type !== 'int64' || dims.length !== 2);
+  return odd && `it takes ${shown([odd])}; expected int64[N,L]`;
+}
+
+/**
+ * Of a task that reads logits, `f32[N,C]` or, of each token, `f32[N,L,C]`.
+ *
+ * @param rank how many axes they have
+ * @param labels C; undefined where it is none of the labels' number
+ */
+export function logitsMisfit(
+  { outputs }: Signature,
+  rank: number,
+  labels: number | undefined,
+): string | undefined {
+  const logits = outputs.find(({ name }) => name === 'logits') ?? outputs[0];
+  if (!logits) return 'it has no output';
+  // Some exporters leave shapes out.
+  if (logits.dims.length === 0) return undefined;
+  if (logits.dims.length !== rank) return `it gives ${shown([logits])}; expected ${rank} axes`;
+  const classes = logits.dims.at(-1);
+  const isOther = labels !== undefined && typeof classes === 'number' && classes !== labels;
+  return isOther ? `it gives ${classes} numbers, and has ${labels} labels` : undefined;
+}
+
+/** Of a task that reads where an answer starts and ends: two outputs, `f32[N,L]` each. */
+export function spansMisfit({ outputs }: Signature): string | undefined {
+  const names = outputs.map(({ name }) => name);
+  const hasBoth = names.includes('start_logits') && names.includes('end_logits');
+  return hasBoth ? undefined : `it gives ${names.join(', ')}; expected start_logits and end_logits`;
+}
+
+/** Of a task that takes and gives tensors as they are. */
+export function tensorsMisfit({ inputs, outputs }: Signature): string | undefined {
+  const odd = [...inputs, ...outputs].find(({ type }) => !FEEDABLE.has(type));
+  return odd && `${shown([odd])} is of a type that cannot be fed or read`;
+}
+
+const FEEDABLE = new Set([
+  ...['bool', 'uint8', 'uint16', 'uint32', 'uint64', 'int8', 'int16', 'int32', 'int64'],
+  ...['float16', 'float32', 'float64', 'string'],
+]);
+
+const dimText = (dim: number | null): string => (dim === null ? '?' : String(dim));
+
+/** `images float32[1,3,416,416]`. */
+export const shown = (tensors: readonly TensorSpec[]): string =>
+  tensors.map(({ name, type, dims }) => `${name} ${type}[${dims.map(dimText)}]`).join(', ') || 'nothing';

@@ -1,0 +1,130 @@
+/**
+ * A file that records are appended to. What a crash or a full disk has torn is cut off before the next record, since nobody could
+ * read it, nor what would follow it; a full file is put aside. Appends follow each other in the order in which they were asked for.
+ */
+import { type FileHandle, mkdir, open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { AppError, isDiskFull } from './errors.ts';
+import { SerialQueue } from './serial-queue.ts';
+
+export interface AppendFileOptions {
+  readonly path: string;
+  /** Of one file; a record that is larger has one of its own. */
+  readonly maxBytes: number;
+  /** Of a new file; 0o666, less the umask, when left out. */
+  readonly mode?: number;
+  /** Waits for the disk at each append. */
+  readonly isDurable?: true;
+  /** Where the last whole record ends, in bytes; the last line when left out. */
+  readonly wholeBytes?: (file: FileHandle) => Promise<number>;
+  /** Frees the path; to `{path}.1`, over the one before, when left out. */
+  readonly putAside?: (path: string) => Promise<void>;
+}
+
+export class AppendFile {
+  readonly #o: AppendFileOptions;
+  readonly #queue = new SerialQueue();
+  #file: FileHandle | undefined;
+  #bytes = 0;
+  /** A record that failed may still be in the file, as a whole, and comes again: known bytes hold, whatever is found. */
+  #isTorn = false;
+
+  constructor(options: AppendFileOptions) {
+    this.#o = options;
+  }
+
+  /** Of whole records. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Makes the file and its folder where they are missing. @throws DISK_FULL, or as the system says */
+  open(): Promise<void> {
+    return this.#queue.run(async () => {
+      await this.#opened();
+    });
+  }
+
+  /** @param bytes whole records @throws DISK_FULL, or as the system says: then nothing of it is in the file */
+  append(bytes: Uint8Array): Promise<void> {
+    return this.#queue.run(() => this.#append(bytes));
+  }
+
+  /** Puts the file aside, where it has a record. */
+  rotate(): Promise<void> {
+    return this.#queue.run(() => this.#rotate());
+  }
+
+  /** The next append opens it again. */
+  close(): Promise<void> {
+    return this.#queue.run(() => this.#close());
+  }
+
+  async #append(bytes: Uint8Array): Promise<void> {
+    try {
+      await this.#opened();
+      // Before the record, not after it: what is written must not fail any more, or it would come again.
+      if (this.#bytes + bytes.length > this.#o.maxBytes) await this.#rotate();
+      const file = await this.#opened();
+      this.#isTorn = true;
+      await file.appendFile(bytes);
+      if (this.#o.isDurable) await file.datasync();
+      this.#bytes += bytes.length;
+      this.#isTorn = false;
+    } catch (error) {
+      await this.#close().catch(() => undefined);
+      throw isDiskFull(error)
+        ? new AppError('DISK_FULL', `no space for ${this.#o.path}`, { cause: error })
+        : error;
+    }
+  }
+
+  async #rotate(): Promise<void> {
+    if (this.#bytes === 0) return;
+    await this.#close();
+    const { path, putAside = (from) => rename(from, `${from}.1`) } = this.#o;
+    await putAside(path);
+    this.#bytes = 0;
+    await this.#opened();
+  }
+
+  async #close(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    if (this.#isTorn) await file?.truncate(this.#bytes).catch(() => undefined);
+    await file?.close();
+  }
+
+  async #opened(): Promise<FileHandle> {
+    if (this.#file) return this.#file;
+    const { path, mode, wholeBytes = endOfLastLine } = this.#o;
+    await mkdir(dirname(path), { recursive: true });
+    const file = await open(path, 'a+', mode);
+    try {
+      const found = await wholeBytes(file);
+      this.#bytes = this.#isTorn ? Math.min(found, this.#bytes) : found;
+      if ((await file.stat()).size > this.#bytes) await file.truncate(this.#bytes);
+      this.#isTorn = false;
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+    this.#file = file;
+    return file;
+  }
+}
+
+const NEWLINE = 0x0a;
+const BLOCK_BYTES = 64 * 1024;
+
+async function endOfLastLine(file: FileHandle): Promise<number> {
+  const { size } = await file.stat();
+  const block = Buffer.alloc(Math.min(size, BLOCK_BYTES));
+  for (let end = size; end > 0; end -= block.length) {
+    const start = Math.max(0, end - block.length);
+    const { bytesRead } = await file.read(block, 0, end - start, start);
+    const at = block.subarray(0, bytesRead).lastIndexOf(NEWLINE);
+    if (at >= 0) return start + at + 1;
+  }
+  return 0;
+}

@@ -1,0 +1,29 @@
+/** `automatic-speech-recognition`: a sound to its transcript. */
+import { z } from 'zod';
+import { generateParameters } from '../forms/generation.ts';
+import type { TaskSchema } from '../task.ts';
+
+/** Whether parts have time stamps, and what steers generation. */
+export const speechParameters = z.strictObject({
+  return_timestamps: z.boolean().optional(),
+  generation_parameters: generateParameters.optional(),
+});
+export type SpeechParameters = z.infer<typeof speechParameters>;
+/** The transcript. Time stamps in seconds; the last one may have no end. */
+export const recognized = z.object({
+  text: z.string(),
+  chunks: z
+    .array(z.object({ text: z.string(), timestamp: z.array(z.number().nullable()).length(2) }))
+    .optional(),
+});
+export type Recognized = z.infer<typeof recognized>;
+
+/** The schema of `automatic-speech-recognition`. */
+export const speechRecognition: TaskSchema = {
+  inputKind: 'audio',
+  parameters: speechParameters,
+  output: recognized,
+  ranks: null,
+  listed: 'where-asked',
+  runsOn: 'hub',
+};

@@ -1,0 +1,78 @@
+/** Labels with scores, judged: shared by the classification tasks. Pure. */
+import { z } from 'zod';
+import { ROUTE_SCORE_FLOOR, routeScoreOf } from '../classification.ts';
+import { type Classification, classification, rankedAnswer } from '../forms/labels.ts';
+import type { LossOptions } from '../loss-options.ts';
+import { bestFirst } from './best-first.ts';
+import { logOddsOf } from './route-score.ts';
+import { scoreText, shownAs } from './shown.ts';
+
+/** Scores 0..1 may differ by this. */
+const SCORE_TOLERANCE = 0.05;
+
+/** 0 where the cloud's best is among the local `topK`, else 1. */
+export function lossOfLabels(local: unknown, cloud: unknown, { topK }: LossOptions): number {
+  const [mine, theirs] = [rankedAnswer.safeParse(local), rankedAnswer.safeParse(cloud)];
+  if (!mine.success || !theirs.success) return 1;
+  const [best] = bestFirst(theirs.data);
+  return bestFirst(mine.data)
+    .slice(0, topK)
+    .some(({ label }) => label === best?.label)
+    ? 0
+    : 1;
+}
+
+/** Log-odds of the best label; of logits their margin. */
+export function routeScoreOfLabels(answer: unknown): number {
+  const ranked = rankedAnswer.safeParse(answer).data;
+  if (!ranked) return ROUTE_SCORE_FLOOR;
+  if (!areProbabilities(ranked))
+    return routeScoreOf(
+      Float32Array.from(ranked, ({ score }) => score),
+      false,
+    );
+  const top = topOf(ranked);
+  return logOddsOf(top, ranked.reduce((sum, { score }) => sum + score, 0) - top);
+}
+
+/** Probability 0..1 of the best label; null for logits and for what cannot be read. */
+export function topProbabilityOfLabels(answer: unknown): number | null {
+  const ranked = rankedAnswer.safeParse(answer).data;
+  return ranked && areProbabilities(ranked) ? topOf(ranked) : null;
+}
+
+const topOf = (ranked: readonly Classification[]): number =>
+  ranked.reduce((top, { score }) => Math.max(top, score), 0);
+
+const areProbabilities = (ranked: readonly Classification[]): boolean =>
+  ranked.every(({ score }) => score >= 0 && score <= 1);
+
+/** The same best label, and every golden label with nearly its score. */
+export function differenceOfLabels(golden: unknown, answer: unknown): string | undefined {
+  const expected = rankedAnswer.parse(golden);
+  const actual = answer as Classification[];
+  const [wanted, got] = [best(expected), best(actual)];
+  if (!got) return `expected ${show(wanted)}, it answers nothing`;
+  if (got.label !== wanted?.label) return `expected ${show(wanted)}, it answers ${show(got)}`;
+  const lowest = Math.min(...actual.map(({ score }) => score));
+  for (const { label, score } of expected) {
+    const found = actual.find((one) => one.label === label);
+    // A label that is not among the best has at most the score of the last of them.
+    const difference = found ? Math.abs(found.score - score) : Math.max(0, score - lowest);
+    if (!(difference <= SCORE_TOLERANCE))
+      return `expected ${show({ label, score })}, it answers ${show(found ?? { label, score: lowest })}`;
+  }
+  return undefined;
+}
+
+const best = (all: readonly Classification[]): Classification | undefined =>
+  all.reduce<Classification | undefined>((a, b) => (a && a.score >= b.score ? a : b), undefined);
+
+const show = (one: Classification | undefined): string =>
+  one ? `“${one.label}” with ${one.score.toFixed(3)}` : 'nothing';
+
+/** A row a label. */
+export const shownLabels = shownAs(z.array(classification), (answer) => ({
+  head: ['label', 'score'],
+  rows: answer.map(({ label, score }) => [label, scoreText(score)]),
+}));

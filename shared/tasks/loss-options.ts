@@ -1,0 +1,25 @@
+/** What counts as the same answer: the part of the promise of agreement that a pipeline's owner chooses. */
+import { z } from 'zod';
+
+/** How strictly two answers are compared; each task heeds what fits its answers. */
+export const lossOptions = z.strictObject({
+  /** Labels: the cloud's best must be among so many of the local ones. @example 3 */
+  topK: z.int().min(1).max(100).default(1),
+  /** Boxes: overlap (intersection over union, 0..1) from which two are the same. @example 0.5 */
+  iou: z.number().gt(0).max(1).default(0.5),
+  /** Boxes below this score 0..1 are not looked at. @example 0.5 */
+  minScore: z.number().min(0).max(1).default(0.5),
+  /** Boxes: one without a partner is a whole disagreement, instead of its share of them. @example true */
+  strict: z.boolean().default(false),
+  /**
+   * Tensors: largest difference of two numbers that counts as a whole disagreement, in their unit. Embeddings: so much less than 1 of
+   * cosine similarity does.
+   *
+   * @example 0.1
+   */
+  tolerance: z.number().positive().default(1),
+});
+export type LossOptions = z.infer<typeof lossOptions>;
+
+/** The options of who says nothing. */
+export const USUAL_LOSS: LossOptions = lossOptions.parse({});

@@ -1,0 +1,65 @@
+/** `text-generation`: a text to how it goes on, token by token where that is wanted. */
+import { z } from 'zod';
+import { generation } from '../forms/generation.ts';
+import type { TaskSchema } from '../task.ts';
+
+/** What steers generation, how it ends, and what is told of it, in TGI's names. */
+export const textGenerationParameters = z.strictObject({
+  max_new_tokens: generation.max_new_tokens,
+  do_sample: generation.do_sample,
+  temperature: generation.temperature,
+  top_k: generation.top_k,
+  top_p: generation.top_p,
+  repetition_penalty: generation.repetition_penalty,
+  /** Generation ends where one of these appears; it is part of the answer, as in TGI. */
+  stop: z.array(z.string().min(1).max(256)).max(16).optional(),
+  /** Of the random numbers, so that sampling can be repeated. */
+  seed: z.int().min(0).optional(),
+  /** The prompt is cut to so many tokens from its end. */
+  truncate: z.int().min(1).max(100_000).optional(),
+  /** Puts the prompt before the answer. */
+  return_full_text: z.boolean().optional(),
+  /** Answers with tokens, their log-probabilities and why it ended. */
+  details: z.boolean().optional(),
+});
+export type TextGenerationParameters = z.infer<typeof textGenerationParameters>;
+
+const finishReason = z.enum(['length', 'eos_token', 'stop_sequence']);
+export type FinishReason = z.infer<typeof finishReason>;
+
+export const generatedToken = z.object({
+  id: z.int(),
+  text: z.string(),
+  logprob: z.number(),
+  special: z.boolean(),
+});
+/** A token of the answer; `logprob`: ln of its probability. */
+export type GeneratedToken = z.infer<typeof generatedToken>;
+
+/** The text, and its details where they were asked for. */
+export const generated = z.object({
+  generated_text: z.string(),
+  details: z
+    .object({
+      finish_reason: finishReason,
+      generated_tokens: z.int(),
+      /** Tokens of the prompt. */
+      input_length: z.int().optional(),
+      prefill: z.array(generatedToken),
+      tokens: z.array(generatedToken),
+      seed: z.int().optional(),
+    })
+    .optional(),
+});
+export type Generated = z.infer<typeof generated>;
+
+/** The schema of `text-generation`. */
+export const textGeneration: TaskSchema = {
+  inputKind: 'text',
+  parameters: textGenerationParameters,
+  output: generated,
+  ranks: null,
+  listed: 'always',
+  streams: true,
+  runsOn: 'hub',
+};

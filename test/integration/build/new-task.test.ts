@@ -1,0 +1,173 @@
+/** What a new task touches: told by the compiler, in a copy of the sources to which one is added. */
+import assert from 'node:assert/strict';
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { temporaryFolder } from '../../support/fixed.ts';
+
+const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+/** All programs, and the answers of each task that tests share. */
+const SOURCES = ['agent', 'cli', 'cloud', 'shared', 'test/unit/shared/tasks'];
+
+const NAME = 'audio-classification';
+
+/** Its folder, and its file for the runner. */
+const FILES: Readonly<Record<string, string>> = {
+  [`shared/tasks/${NAME}/schema.ts`]: `
+    import { z } from 'zod';
+    import { classification, classificationParameters } from '../forms/labels.ts';
+    import type { TaskSchema } from '../task.ts';
+
+    export const audioClassification: TaskSchema = {
+      inputKind: 'audio',
+      parameters: classificationParameters,
+      output: z.array(classification),
+      ranks: 'own',
+      listed: 'where-asked',
+      runsOn: 'device',
+    };`,
+  [`shared/tasks/${NAME}/judge.ts`]: `
+    import { differenceOfLabels, lossOfLabels, routeScoreOfLabels, shownLabels } from '../judging/labels.ts';
+    import { smallestSound } from '../judging/smallest.ts';
+    import type { Judge } from '../task.ts';
+
+    export const audioClassificationJudge: Judge = {
+      lossOf: lossOfLabels,
+      routeScoreOf: routeScoreOfLabels,
+      differenceOf: differenceOfLabels,
+      smallestInput: smallestSound,
+      shown: shownLabels,
+    };`,
+  [`shared/inference/tasks/${NAME}.ts`]: `
+    import type { ModelSource, TaskModel } from '../runner/task-model.ts';
+
+    export async function loadAudioClassification(source: ModelSource): Promise<TaskModel<Uint8Array>> {
+      return {
+        maxBatchSize: 1,
+        executionProvider: source.executionProvider,
+        prepare: async ({ body }) => body,
+        shapeKey: () => 'one',
+        run: async (batch) =>
+          batch.map(({ length }) => ({ output: [{ label: 'loud', score: length }], routeScore: 0 })),
+      };
+    }`,
+};
+
+interface Entry {
+  readonly file: string;
+  /** Begins the table to which the line is added. */
+  readonly table: string;
+  readonly line: string;
+  readonly imports?: string;
+}
+
+const FIRST: Entry = {
+  file: 'shared/tasks/tasks.ts',
+  table: 'const table = {',
+  line: `'${NAME}': task(audioClassification, audioClassificationJudge),`,
+  imports: `
+    import { audioClassificationJudge } from './${NAME}/judge.ts';
+    import { audioClassification } from './${NAME}/schema.ts';`,
+};
+
+/** The other tables that must have every task. */
+const OTHERS: readonly Entry[] = [
+  {
+    file: 'shared/inference/tasks/loaders.ts',
+    table: 'export const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {',
+    line: `'${NAME}': async () => (await import('./${NAME}.ts')).loadAudioClassification,`,
+  },
+  {
+    file: 'shared/release/import/foreign-tasks.ts',
+    table: 'export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {',
+    line: `'${NAME}': {
+      classes: /ForAudioClassification$/,
+      types: [],
+      graphs: null,
+      needsLabels: true,
+      needsTokenizer: false,
+      misfit: (signature, labels) => logitsMisfit(signature, 2, labels),
+    },`,
+  },
+  {
+    file: 'test/unit/shared/tasks/answers.ts',
+    table: 'export const ANSWERS: Readonly<Record<TaskName, Answers>> = {',
+    line: `'${NAME}': {
+      example: [{ label: 'siren', score: 0.9 }],
+      line: 'siren',
+      arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1 }),
+    },`,
+  },
+];
+
+test('the compiler names every place that must know a new task, and is content when they do', async (t) => {
+  const root = await temporaryFolder(t);
+  for (const name of [...SOURCES, 'tsconfig.json'])
+    await cp(join(ROOT, name), join(root, name), { recursive: true });
+  // Their types, and that these are modules.
+  for (const name of ['node_modules', 'package.json']) await symlink(join(ROOT, name), join(root, name));
+
+  await add(root, FIRST);
+  const lacking = compile(root);
+  assert.deepEqual(filesOf(lacking), [FIRST, ...OTHERS].map(({ file }) => file).toSorted());
+  const folder = lacking.find(({ file }) => file === FIRST.file);
+  assert.match(folder?.message ?? '', /Cannot find module '\.\/audio-classification\/judge\.ts'/);
+
+  for (const [file, text] of Object.entries(FILES)) {
+    await mkdir(dirname(join(root, file)), { recursive: true });
+    await writeFile(join(root, file), text);
+  }
+  for (const entry of OTHERS) await add(root, entry);
+  // What all others know of the tasks is what it was before: the new one is among them.
+  const changed = [FIRST, ...OTHERS].map(({ file }) => file);
+  assert.deepEqual(compile(root, [...changed, ...Object.keys(FILES)]), []);
+});
+
+test('those who would add a task are told of each of these places', async () => {
+  const said = await readFile(join(ROOT, 'CONTRIBUTING.md'), 'utf8');
+  const paragraph = /^\*\*a task\*\*:.*?\n\n/ms.exec(said)?.[0] ?? '';
+  for (const { file } of [FIRST, ...OTHERS]) assert.ok(paragraph.includes(`\`${file}\``), file);
+});
+
+async function add(root: string, { file, table, line, imports = '' }: Entry): Promise<void> {
+  const path = join(root, file);
+  const parts = (await readFile(path, 'utf8')).split(table);
+  assert.equal(parts.length, 2, `${file} has no table, or several, that begin with “${table}”`);
+  await writeFile(path, `${imports}\n${parts.join(`${table}\n${line}`)}`);
+}
+
+interface CompilerError {
+  /** From the root, forward slashes. */
+  readonly file: string;
+  readonly message: string;
+}
+
+let before: ts.Program | undefined;
+
+/**
+ * What `tsc --noEmit` says of the copy.
+ *
+ * @param only files that are looked at, where it is known of all others that nothing changes for them
+ */
+function compile(root: string, only?: readonly string[]): CompilerError[] {
+  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile);
+  const { options, fileNames } = ts.parseJsonConfigFileContent({ ...config, include: SOURCES }, ts.sys, root);
+  const program = ts.createProgram(fileNames, options, ts.createCompilerHost(options), before);
+  before = program;
+  const files = only?.map((file) => program.getSourceFile(join(root, file)));
+  const all = [
+    ...program.getOptionsDiagnostics(),
+    ...program.getGlobalDiagnostics(),
+    ...program.getSyntacticDiagnostics(),
+    ...(files ?? [undefined]).flatMap((file) => [...program.getSemanticDiagnostics(file)]),
+  ];
+  return all.map(({ file, messageText }) => ({
+    file: file ? relative(root, file.fileName).replaceAll('\\', '/') : '',
+    message: ts.flattenDiagnosticMessageText(messageText, '\n'),
+  }));
+}
+
+const filesOf = (errors: readonly CompilerError[]): string[] =>
+  [...new Set(errors.map(({ file }) => file))].sort();

@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { z } from 'zod';
+import { AgentClient } from '../../../cli/agent-client.ts';
+import { freePort } from '../../support/ports.ts';
+
+/** Answers everything with this. */
+async function answering(t: TestContext, status: number, body: string): Promise<string> {
+  const server = createServer((_request, response) => response.writeHead(status).end(body));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+const anything = z.object({ fine: z.literal(true) });
+
+test('says where nobody answers, and how to name another', async () => {
+  const agent = `http://127.0.0.1:${await freePort()}`;
+  await assert.rejects(new AgentClient({ agent }).json('/v1/outbox', anything), {
+    code: 'AGENT_UNREACHABLE',
+    message: `no agent answers at ${agent}; name one with --agent`,
+  });
+});
+
+test('passes on what an agent says, and names what is none', async (t) => {
+  const body = JSON.stringify({ error: { code: 'NOT_FOUND', message: 'there is no request of this id' } });
+  const refusing = new AgentClient({ agent: await answering(t, 404, body) });
+  await assert.rejects(refusing.bytes('/v1/outbox/1/input'), {
+    code: 'NOT_FOUND',
+    message: 'there is no request of this id',
+  });
+  const stranger = new AgentClient({ agent: await answering(t, 502, '<html>') });
+  await assert.rejects(stranger.delete('/v1/outbox/1'), { code: 'AGENT_UNREACHABLE', message: /502/ });
+  const other = new AgentClient({ agent: await answering(t, 200, '{}') });
+  await assert.rejects(other.json('/v1/outbox', anything), { code: 'INVARIANT_BROKEN' });
+});

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { appendFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { AppendFile } from '../../../../shared/runtime/append-file.ts';
+import { temporaryFolder } from '../../../support/fixed.ts';
+
+const line = (text: string): Buffer => Buffer.from(`${text}\n`);
+
+test('makes file and folder, appends in order, and goes on after what is there', async (t) => {
+  const path = join(await temporaryFolder(t), 'below', 'log');
+  const file = new AppendFile({ path, maxBytes: 1_000, mode: 0o600 });
+  await Promise.all(['a', 'b', 'c'].map((text) => file.append(line(text))));
+  assert.equal(file.bytes, 6);
+  await file.close();
+  assert.equal((await stat(path)).mode & 0o777, 0o600);
+  const again = new AppendFile({ path, maxBytes: 1_000 });
+  await again.open();
+  assert.equal(again.bytes, 6);
+  await again.append(line('d'));
+  await again.close();
+  assert.equal(await readFile(path, 'utf8'), 'a\nb\nc\nd\n');
+});
+
+test('a torn record is cut off before the next one, however long it is', async (t) => {
+  const path = join(await temporaryFolder(t), 'log');
+  await writeFile(path, `a\n${'x'.repeat(200_000)}`);
+  const file = new AppendFile({ path, maxBytes: 1_000_000 });
+  await file.append(line('b'));
+  await file.close();
+  assert.equal(await readFile(path, 'utf8'), 'a\nb\n');
+});
+
+test('a full file is put aside before the record that does not fit; one that is larger than a file has its own', async (t) => {
+  const folder = await temporaryFolder(t);
+  const path = join(folder, 'log');
+  const file = new AppendFile({ path, maxBytes: 4 });
+  for (const text of ['a', 'b', 'c']) await file.append(line(text));
+  assert.equal(await readFile(`${path}.1`, 'utf8'), 'a\nb\n');
+  await file.append(line('longer'));
+  await file.append(line('d'));
+  await file.close();
+  assert.equal(await readFile(`${path}.1`, 'utf8'), 'longer\n');
+  assert.equal(await readFile(path, 'utf8'), 'd\n');
+  assert.deepEqual((await readdir(folder)).sort(), ['log', 'log.1']);
+});
+
+test('where the file goes is the owner’s to say, and where a record ends', async (t) => {
+  const folder = await temporaryFolder(t);
+  const path = join(folder, 'log');
+  await writeFile(path, 'aabbc');
+  const file = new AppendFile({
+    path,
+    maxBytes: 6,
+    wholeBytes: async (handle) => Math.floor((await handle.stat()).size / 2) * 2,
+    putAside: (from) => rename(from, join(folder, 'older')),
+  });
+  await file.append(Buffer.from('dd'));
+  assert.equal(file.bytes, 6);
+  await file.append(Buffer.from('ee'));
+  await file.rotate();
+  await file.rotate();
+  await file.close();
+  assert.equal(await readFile(join(folder, 'older'), 'utf8'), 'ee', 'an empty file is not put aside');
+  assert.equal(await readFile(path, 'utf8'), '');
+});
+
+test('an append that fails leaves nothing of itself, and the next one goes on after the last whole record', async (t) => {
+  const folder = await temporaryFolder(t);
+  const path = join(folder, 'log');
+  const file = new AppendFile({ path, maxBytes: 4, putAside: () => Promise.reject(new Error('not now')) });
+  await file.append(line('abc'));
+  await assert.rejects(() => file.append(line('d')), /not now/);
+  assert.equal(await readFile(path, 'utf8'), 'abc\n');
+  await file.close();
+  // In the way of a file.
+  await rm(path);
+  await mkdir(path);
+  await assert.rejects(() => file.append(line('e')), { code: 'EISDIR' });
+  await rm(path, { recursive: true });
+  await file.append(line('e'));
+  await appendFile(path, 'torn by another');
+  await file.close();
+  await file.append(line('f'));
+  await file.close();
+  assert.equal(await readFile(path, 'utf8'), 'e\nf\n');
+});

@@ -1,0 +1,112 @@
+/** Answers of every task, for what must hold of all of them; the compiler asks for those of a new one. */
+import fc from 'fast-check';
+import type { TaskName } from '../../../../shared/tasks/tasks.ts';
+
+interface Answers {
+  /** One as a runner gives it. */
+  readonly example: unknown;
+  /** What a page says of the example (`shared/page/text.js`). */
+  readonly line: string;
+  /** Any that can be compared, as other systems have recorded some of them. */
+  readonly arbitrary: fc.Arbitrary<unknown>;
+}
+
+const score = fc.double({ min: 0, max: 1, noNaN: true });
+const edge = fc.double({ min: -1e9, max: 1e9, noNaN: true });
+const box = fc.tuple(edge, edge, edge, edge).map(([x1, y1, x2, y2]) => ({
+  xmin: Math.min(x1, x2),
+  ymin: Math.min(y1, y2),
+  xmax: Math.max(x1, x2),
+  ymax: Math.max(y1, y2),
+}));
+const name = fc.constantFrom('a', 'b', 'c');
+export const ANSWERS: Readonly<Record<TaskName, Answers>> = {
+  'image-classification': {
+    example: [{ label: 'cat', score: 0.9 }],
+    line: 'cat',
+    arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
+  },
+  'object-detection': {
+    example: [{ label: 'dog', score: 0.981, box: { xmin: 0, ymin: 0, xmax: 1, ymax: 1 } }],
+    line: '1 box: dog 0.98',
+    arbitrary: fc.array(fc.record({ label: name, score, box }), { maxLength: 6 }),
+  },
+  'text-classification': {
+    example: [{ label: 'good', score: 0.9 }],
+    line: 'good',
+    arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
+  },
+  'token-classification': {
+    example: [{ word: 'Ada', entity_group: 'PER', score: 1, start: 0, end: 3 }],
+    line: 'Ada PER',
+    arbitrary: fc.array(fc.record({ entity: name, score, word: name, start: fc.nat(9), end: fc.nat(9) }), {
+      maxLength: 6,
+    }),
+  },
+  'question-answering': {
+    example: [{ answer: 'in 1815', score: 0.7, start: 0, end: 7 }],
+    line: 'in 1815',
+    arbitrary: fc.record({ answer: fc.string(), score }),
+  },
+  'zero-shot-classification': {
+    example: [{ label: 'travel', score: 0.8 }],
+    line: 'travel',
+    arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
+  },
+  'feature-extraction': {
+    example: [[1, 2, 3]],
+    line: '1 × 3 numbers',
+    arbitrary: fc.array(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1 }), {
+      minLength: 1,
+    }),
+  },
+  'fill-mask': {
+    example: [{ token_str: ' film', token: 1, score: 0.5, sequence: 'a film' }],
+    line: 'film',
+    arbitrary: fc.array(fc.record({ token_str: fc.string(), score, token: fc.nat(), sequence: name }), {
+      minLength: 1,
+      maxLength: 5,
+    }),
+  },
+  tensor: {
+    example: [{ name: 'y', datatype: 'FP32', shape: [1, 2], data: [0.5, 1] }],
+    line: 'y FP32[1,2]',
+    arbitrary: fc.oneof(
+      fc.array(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }))),
+      fc.array(
+        fc.record({
+          name,
+          datatype: fc.constant('FP32'),
+          shape: fc.constant([2]),
+          data: fc.array(fc.double({ noNaN: true, noDefaultInfinity: true })),
+        }),
+        { minLength: 1 },
+      ),
+    ),
+  },
+  translation: {
+    example: { translation_text: 'Zwei Hunde.' },
+    line: 'Zwei Hunde.',
+    arbitrary: fc.record({ translation_text: fc.string() }),
+  },
+  summarization: {
+    example: { summary_text: 'Short.' },
+    line: 'Short.',
+    arbitrary: fc.record({ summary_text: fc.string() }),
+  },
+  'text-generation': {
+    example: { generated_text: 'and so on' },
+    line: 'and so on',
+    arbitrary: fc.record({ generated_text: fc.string() }),
+  },
+  'automatic-speech-recognition': {
+    example: { text: 'hello' },
+    line: 'hello',
+    arbitrary: fc.record({ text: fc.string() }),
+  },
+  'image-to-text': {
+    example: { generated_text: 'a dog' },
+    line: 'a dog',
+    arbitrary: fc.record({ generated_text: fc.string() }),
+  },
+};
