@@ -7,6 +7,7 @@ import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 
+/** Text of `--help`. */
 export const HUB_HELP = `Usage: outrider hub [options]
 
 Runs a hub: answers devices over MQTT and people over HTTP, and keeps the fleet's records.
@@ -44,13 +45,14 @@ Options:
   -h, --help          show this text
 `;
 
-/** Whose certificate the hub and the broker that it starts show. */
+/** Certificate of the hub and of the broker that it starts. */
 type TlsConfig =
   | { readonly kind: 'off' }
   /** The own authority's, with these names besides those that it finds itself. */
   | { readonly kind: 'own'; readonly names: readonly string[] }
   | { readonly kind: 'given'; readonly certFile: string; readonly keyFile: string };
 
+/** The flags and the environment, checked. */
 export interface HubConfig {
   /** Root of all data; the hub's own is `<dataDir>/hub`. */
   readonly dataDir: string;

@@ -34,7 +34,7 @@ export const createHubMetrics = (): Metrics =>
     },
   });
 
-/** What devices last reported of the promises they keep; ratios are 0..1. */
+/** Gauges of the promises that devices keep, as they last reported; ratios are 0..1. */
 const DEVICE_ROUTE_GAUGES: Readonly<
   Record<string, readonly [help: string, of: (evidence: RouteEvidence) => number | null]>
 > = {
@@ -59,6 +59,7 @@ const DEVICE_ROUTE_GAUGES: Readonly<
   outrider_device_route_alarms: ['Alarms of drift since this pair of models answers', ({ alarms }) => alarms],
 };
 
+/** Adds the gauges of all devices, read at each scrape. */
 export function showDeviceRoutes(metrics: Metrics, devices: () => readonly DeviceRecord[]): void {
   for (const [name, [help, of]] of Object.entries(DEVICE_ROUTE_GAUGES))
     metrics.gauges(name, help, ['device', 'pipeline'], () =>

@@ -14,19 +14,23 @@ import type {
   ModelChange,
   ModelRecord,
   PublishedVersion,
+  VersionFile,
   VersionRequest,
 } from '../shared/contract/admin.ts';
 import type {
   Desired,
   DevicePresence,
   EnrollRequest,
+  PictureNeed,
   Reported,
   Telemetry,
 } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type { OnToken, Runner } from '../shared/inference/runner/runner.ts';
+import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../shared/release/folder/model-spec.ts';
+import type { ErrorCode } from '../shared/runtime/errors.ts';
 import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
 
 /** A request that has been decoded and admitted, from whichever face. */
@@ -43,6 +47,7 @@ export interface InferenceRequest {
   readonly signal?: AbortSignal;
 }
 
+/** An answer of a model; timings in milliseconds. */
 export interface InferenceReply {
   readonly output: unknown;
   readonly model: ModelRef;
@@ -61,14 +66,17 @@ export interface ModelCatalog {
   resolve(name: string): { readonly folder: string; readonly ref: ModelRef; readonly task: TaskName };
 }
 
-/** What the graphs of a model take and give, for models of raw tensors. */
+/** Signatures of graphs, what they take and give, for models of raw tensors. */
 export interface ModelSignatures {
   /** undefined where its import has not read it @throws MODEL_UNKNOWN, MODEL_INVALID */
   signature(name: string): Promise<ModelSpec['signature']>;
 }
 
-/** What runs batches: local runners, or another server behind an adapter. */
-export interface Engine {
+/**
+ * Loaded models to borrow, each in a runner. A whole task that runs elsewhere is another `Inferencer`; a graph that does, another
+ * `Session` of the runner.
+ */
+export interface RunnerPool {
   /**
    * Borrows a loaded model; loads it first where needed. Every lease must be released.
    *
@@ -98,7 +106,7 @@ export interface DeviceLink {
   acknowledge(deviceId: string, id: string, next: number): Promise<void>;
 }
 
-/** What the hub remembers of its devices. */
+/** Devices, as what they send is recorded. */
 export interface DeviceBook {
   isActive(deviceId: string): boolean;
   seen(deviceId: string, presence: DevicePresence): void;
@@ -132,14 +140,60 @@ export interface UsageLine {
   readonly inferenceMs: number;
 }
 
+/** Takes lines of usage; they are on disk within a second. */
 export interface UsageLedger {
   record(line: UsageLine): void;
 }
 
-/** Who asks over HTTP. */
+/** Holder of a key, who asks over HTTP. */
 export interface KeyHolder {
   readonly id: string;
   readonly scopes: readonly KeyScope[];
+}
+
+/** A question over HTTP, decoded and checked by the face that it came by. */
+export interface Question {
+  readonly who: KeyHolder;
+  /** Of the HTTP request; the ledger names an element after the first `{requestId}.{index}`. */
+  readonly requestId: string;
+  readonly model: string;
+  /** The elements, 1 to 64: each runs by itself and joins a batch of its shape. */
+  readonly inputs: readonly TaskInput[];
+  /** When the request came, on the monotonic clock: its deadline and expiry count from here. */
+  readonly arrivedMonoMs: number;
+  /** When it is given up, after its arrival, in milliseconds. */
+  readonly expiresMs: number;
+  /** Aborted: nobody waits any more. Ends what generates; what takes milliseconds runs on. */
+  readonly signal?: AbortSignal;
+  /** Wants each token of a generation as it comes; of a question with one element. */
+  readonly onToken?: OnToken;
+}
+
+/** The one way in for questions over HTTP: admits, asks, waits for all, counts. */
+export interface Asking {
+  /**
+   * @returns a reply for each element, in their order
+   * @throws MODEL_UNKNOWN, the refusal of `KeyAdmission`, and what the inferencer throws for the first element that failed; by then
+   * all have ended, and those that were answered are counted
+   */
+  ask(question: Question): Promise<InferenceReply[]>;
+}
+
+/** Why a key may not ask now. */
+interface KeyRefusal {
+  readonly code: ErrorCode;
+  readonly message: string;
+  /** When it had better ask again; undefined: nobody can say. */
+  readonly retryAfterMs?: number;
+}
+
+/** Quotas of keys. Asked once for each question, before it costs anything; async, for counts that another process keeps. */
+export interface KeyAdmission {
+  /** @returns why it is turned away; undefined when it may go on */
+  refuses(
+    who: KeyHolder,
+    asked: { readonly model: ModelRef; readonly elements: number; readonly inputBytes: number },
+  ): Promise<KeyRefusal | undefined>;
 }
 
 /** The keys of the HTTP API. */
@@ -152,13 +206,13 @@ export interface KeyBook {
   revoke(id: string): Promise<void>;
 }
 
-/** What a device is granted with its credential. */
+/** Credential that a device is granted. */
 export interface CredentialGrant {
   /** null: the credential does not end. */
   readonly expiresInMs: number | null;
 }
 
-/** What an operator does with devices, and a device with its token. */
+/** Administration of devices by an operator, and enrolment by a device with its token. */
 export interface DeviceAdmin {
   list(): DeviceRecord[];
   /** undefined when there is none of this id */
@@ -182,15 +236,15 @@ export interface DeviceAdmin {
   revoke(id: string): Promise<void>;
 }
 
-/** What the hub wants of a device, and tells it. */
+/** Desired state of each device, as the hub tells it. */
 export interface DesiredBook {
   /** undefined for a device that is unknown or has not reported yet */
   of(deviceId: string): Desired | undefined;
 }
 
-/** What a device does with its own credential. */
+/** Credentials, as devices themselves use them. */
 export interface DeviceCredentials {
-  /** Whose secret this is; undefined for one that is unknown or has ended. Using a renewed one ends the one before it. */
+  /** Device of this secret; undefined for one that is unknown or has ended. Using a renewed one ends the one before it. */
   authenticate(secret: string): Promise<string | undefined>;
   /**
    * Asked twice for the same secret it grants it once: the first answer may have been lost.
@@ -218,7 +272,7 @@ export interface BrokerAccess {
   sync(wanted: () => ReadonlySet<string>): Promise<string[]>;
 }
 
-/** The models as people see them; whether one is loaded, the engine knows. */
+/** The models as people see them; whether one is loaded, the pool of runners knows. */
 export interface ModelShelf {
   /** By name. */
   list(): Omit<ModelRecord, 'loaded'>[];
@@ -235,7 +289,7 @@ export interface ModelShelf {
   ): Promise<void>;
 }
 
-/** What single devices should run instead of what their models deploy. */
+/** Pins: versions that single devices run instead of what their models deploy. */
 export interface PinBook {
   /** @throws DEVICE_UNKNOWN */
   pinsOf(deviceId: string): DevicePins['pins'];
@@ -251,7 +305,7 @@ export interface PinBook {
 export interface BlobShelf {
   /** undefined when it is not there whole. */
   size(sha256: string): Promise<number | undefined>;
-  /** What has come of an upload that is not complete. */
+  /** Bytes that have come of an upload that is not complete. */
   partialBytes(sha256: string): Promise<number>;
   /** @returns how much there is now @throws PRECONDITION_FAILED, INPUT_TOO_LARGE, DISK_FULL */
   append(
@@ -265,7 +319,54 @@ export interface BlobShelf {
   path(sha256: string): string;
 }
 
-/** Publishes versions: numbers them, tests them, signs them. */
+/** Facts of a version beside its folder. */
+export interface VersionFacts {
+  readonly picture?: PictureNeed | null;
+  /** Its content, as blobs. */
+  readonly files?: VersionFile[];
+  /** How this hub has rehearsed it. */
+  readonly test?: 'golden' | 'smoke' | 'forced' | null;
+}
+
+/** The versions that are recorded, as what publishes them sees them. */
+export interface VersionBook {
+  /**
+   * Takes a checked folder in: a known digest keeps its number, an unknown one gets the next. With `files` it is to be run from the
+   * hub's own copy, and is there only once `shelved` says so.
+   *
+   * @throws MODEL_INVALID (the name), DISK_FULL
+   */
+  takeIn(folder: ModelFolder, facts?: VersionFacts): Promise<ModelRef>;
+  /** Files of a version of which only the folder was known. @throws DISK_FULL */
+  addFiles(ref: ModelRef, files: readonly VersionFile[]): Promise<void>;
+  /** The version with this digest, if it is recorded. */
+  find(name: string, digest: string): ModelRef | undefined;
+  /** Record of a version; undefined when there is none. */
+  stored(ref: ModelRef):
+    | {
+        readonly task: TaskName;
+        /** None: only its folder is known. */
+        readonly files: VersionFile[];
+        /** Whether the signed metadata lists it. */
+        readonly published: boolean;
+      }
+    | undefined;
+  /** Every version that is recorded, whether it is there or not. */
+  all(): ModelRef[];
+  /** Where the hub's own copy is, or would be. */
+  folderOf(ref: ModelRef): string;
+  /** Its own copy is there: it can be run, and people see it, whether it is listed or not. */
+  shelved(ref: ModelRef): void;
+  /**
+   * The signed metadata lists it: it may be deployed now, and is where the policy says so. A first version is deployed in any case,
+   * there is nothing that it could break.
+   *
+   * @returns whether it is what devices are told to run
+   */
+  published(ref: ModelRef): Promise<boolean>;
+}
+
+/** Publishes versions: numbers them, rehearses them, signs them. */
 export interface Publisher {
   /**
    * Listed in signed metadata when it returns, and deployed where the model's policy is `auto`; where this hub does not hold the key
@@ -298,7 +399,7 @@ export interface SignedUpdates {
   targets(): { readonly etag: string; readonly body: Uint8Array };
 }
 
-/** Who wants to know what happens here. */
+/** Receiver of events: whoever wants to know what happens here. */
 export interface EventSink {
   publish(event: HubEvent): void;
 }
@@ -319,7 +420,7 @@ export interface EventStream {
 }
 
 /** The last answers that devices have shared, and the inputs that may be seen. */
-export interface ResultBoard {
+export interface ResultGallery {
   /** Newest first. */
   list(): BoardEntry[];
   /** image/webp; undefined when there is none. */

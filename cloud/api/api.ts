@@ -15,36 +15,29 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { isWildcard } from '../../shared/runtime/loopback.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type {
+  Asking,
   BlobShelf,
   DesiredBook,
   DeviceAdmin,
   DeviceCredentials,
   EventStream,
   HubAuthority,
-  Inferencer,
   KeyBook,
   ModelCatalog,
   ModelShelf,
   ModelSignatures,
   PinBook,
   Publisher,
-  ResultBoard,
+  ResultGallery,
   SignedUpdates,
-  UsageLedger,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
 import { createDeviceApi } from './device/self.ts';
 import { createUpdateApi } from './device/updates.ts';
 import { BodyReader } from './frame/body.ts';
-import { type Api, patternOf, routesIn } from './frame/endpoint.ts';
-import {
-  COOKIE,
-  type HubEnv,
-  huggingFaceError,
-  openInferenceError,
-  problem,
-  type Welcome,
-} from './frame/face.ts';
+import { type Api, errorsAt, type Face, faceAt, patternOf, routesIn } from './frame/endpoint.ts';
+import { COOKIE, type HubEnv, type Welcome } from './frame/face.ts';
+import { failureResponse } from './frame/failures.ts';
 import { createGuards } from './frame/guards.ts';
 import { RateBound } from './frame/rate-bound.ts';
 import type { SignIns } from './frame/sign-in.ts';
@@ -64,17 +57,16 @@ export interface HubApiOptions {
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin & DeviceCredentials;
   readonly models: ModelShelf & ModelCatalog & ModelSignatures;
-  readonly inferencer: Inferencer;
+  readonly asking: Asking;
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;
-  readonly usage: UsageLedger;
   readonly desired: DesiredBook;
   readonly pins: PinBook;
   readonly publisher: Publisher;
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;
   readonly events: EventStream;
-  readonly board: ResultBoard;
+  readonly gallery: ResultGallery;
   readonly signIns: SignIns;
   /** Why the hub cannot answer now; undefined when it can. */
   readonly ready: () => string | undefined;
@@ -85,6 +77,7 @@ export interface HubApiOptions {
   readonly bodyTimeoutMs?: number;
 }
 
+/** The whole API, ready to be served. @throws FILE_UNREADABLE (the pages), INVARIANT_BROKEN (a face with two shapes of failures) */
 export function createHubApi(options: HubApiOptions): Api {
   const { hubId, mqttUrl, authority, keys, devices, models, signIns, clock, bodyTimeoutMs } = options;
   const bodies = new BodyReader({ clock, ...(bodyTimeoutMs !== undefined && { timeoutMs: bodyTimeoutMs }) });
@@ -103,19 +96,22 @@ export function createHubApi(options: HubApiOptions): Api {
   const app: Api = new OpenAPIHono();
   frame(app, options);
   app.route('/', createAssetApi());
-  app.get('/', (c) => c.html(signIns.isSession(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
+  app.get('/', (c) => c.html(signIns.isSignedIn(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
   app.route('/', createHealthApi(options.ready));
   mountPages(app, shared);
-  app.route('/api/v1/devices/self', createDeviceApi({ ...shared, attempts: new RateBound(clock) }));
-  app.route('/api/v1', createAdminApi({ ...shared, enrollments: new RateBound(clock) }));
-  app.route('/tuf', createUpdateApi(shared));
-  app.route('/hf', createHuggingFaceApi({ ...shared, catalog: models }));
-  app.route('/v2', createOpenInferenceApi(shared));
-  answerFailures(app, options.logger);
+  const faces = [
+    faceAt('/api/v1/devices/self', createDeviceApi({ ...shared, attempts: new RateBound(clock) })),
+    faceAt('/api/v1', createAdminApi({ ...shared, enrollments: new RateBound(clock) })),
+    faceAt('/tuf', createUpdateApi(shared)),
+    faceAt('/hf', createHuggingFaceApi({ ...shared, catalog: models })),
+    faceAt('/v2', createOpenInferenceApi(shared)),
+  ];
+  for (const { base, api } of faces) app.route(base, api);
+  answerFailures(app, faces, options.logger);
   return app;
 }
 
-/** What every response has: an id, headers that bind browsers, a line in the metrics. */
+/** Frame of every response: an id, headers that bind browsers, a line in the metrics. */
 function frame(app: Api, { metrics }: HubApiOptions): void {
   app.use(async (c, next) => {
     const requestId = newId();
@@ -132,7 +128,7 @@ function frame(app: Api, { metrics }: HubApiOptions): void {
   const headers = (policy: Partial<typeof PAGE_POLICY>) =>
     secureHeaders({
       contentSecurityPolicy: policy,
-      // Whoever ends TLS in front of the hub decides that.
+      // A proxy that ends TLS in front of the hub decides that.
       strictTransportSecurity: false,
     });
   const [pageHeaders, docsHeaders] = [
@@ -142,13 +138,11 @@ function frame(app: Api, { metrics }: HubApiOptions): void {
   app.use((c, next) => (c.req.path === '/docs' ? docsHeaders : pageHeaders)(c, next));
 }
 
-/** Each part of the API has its shape of failures; an address that is there says which methods it takes. */
-function answerFailures(app: Api, logger: Logger): void {
+/** Failures in the shape of the face that was asked; an address that is there says which methods it takes. */
+function answerFailures(app: Api, faces: readonly Face[], logger: Logger): void {
   const methods = methodsByPattern(app);
-  const fail = (c: Context<HubEnv>, error: AppError): Response => {
-    if (c.req.path.startsWith('/hf/')) return huggingFaceError(c, error);
-    return /^\/v2(\/|$)/.test(c.req.path) ? openInferenceError(c, error) : problem(c, error);
-  };
+  const fail = (c: Context<HubEnv>, error: AppError): Response =>
+    failureResponse(c, errorsAt(c.req.path, faces), error);
   app.notFound((c) => {
     const allowed = methods.filter(({ pattern }) => pattern.test(c.req.path)).flatMap((one) => one.methods);
     if (allowed.length === 0) return fail(c, new AppError('NOT_FOUND'));

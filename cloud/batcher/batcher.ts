@@ -5,11 +5,11 @@
  */
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import type { Engine, InferenceReply, InferenceRequest, Inferencer } from '../ports.ts';
+import type { InferenceReply, InferenceRequest, Inferencer, RunnerPool } from '../ports.ts';
 import { ModelQueue } from './model-queue.ts';
 
 export interface BatcherOptions {
-  readonly engine: Engine;
+  readonly pool: RunnerPool;
   readonly clock: Clock;
   /** Upper bound; a model's own is never exceeded. */
   readonly maxBatchSize?: number;
@@ -27,6 +27,7 @@ const DEFAULT_QUEUE_BYTES = 512 * 1024 * 1024;
 const DEFAULT_BATCH_SIZE = 32;
 const DEFAULT_GRACE_MS = 10_000;
 
+/** All queues, with the bound on their bytes. */
 export class Batcher implements Inferencer {
   readonly #options: Required<BatcherOptions>;
   readonly #queues = new Map<string, ModelQueue>();
@@ -88,10 +89,6 @@ export class Batcher implements Inferencer {
     }
   }
 
-  start(): void {
-    // Works from the first request on.
-  }
-
   /** Takes nothing more, lets what is here finish for `graceMs`, then rejects what has not begun. */
   async stop(graceMs: number = DEFAULT_GRACE_MS): Promise<void> {
     this.#stopping.abort();
@@ -109,12 +106,12 @@ export class Batcher implements Inferencer {
   #queueOf(model: string): ModelQueue {
     const known = this.#queues.get(model);
     if (known !== undefined) return known;
-    const { engine, clock, maxBatchSize, maxQueueDelayMs } = this.#options;
+    const { pool, clock, maxBatchSize, maxQueueDelayMs } = this.#options;
     // Gone when idle: strangers choose the names.
     const onIdle = () => {
       if (this.#queues.get(model) === queue) this.#queues.delete(model);
     };
-    const queue: ModelQueue = new ModelQueue(model, { engine, clock, maxBatchSize, maxQueueDelayMs, onIdle });
+    const queue: ModelQueue = new ModelQueue(model, { pool, clock, maxBatchSize, maxQueueDelayMs, onIdle });
     this.#queues.set(model, queue);
     return queue;
   }

@@ -4,6 +4,7 @@ interface Due {
   readonly deadlineMonoMs: number;
 }
 
+/** A line ordered by deadline, the earliest first. */
 export class DeadlineLine<T extends Due> {
   readonly #items: T[] = [];
 

@@ -18,11 +18,11 @@
 import type { CallControl, Outcome, Prepared } from '../../shared/inference/runner/runner.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
-import type { Engine, InferenceReply, InferenceRequest, ModelLease } from '../ports.ts';
+import type { InferenceReply, InferenceRequest, ModelLease, RunnerPool } from '../ports.ts';
 import { DeadlineLine } from './deadline-line.ts';
 
 export interface QueueOptions {
-  readonly engine: Engine;
+  readonly pool: RunnerPool;
   readonly clock: Clock;
   /** Upper bound; a model may allow less. */
   readonly maxBatchSize: number;
@@ -59,6 +59,7 @@ const MAX_PREPARING = 16;
 /** In how many runners that ended a job may have been. */
 const MAX_CRASHES = 2;
 
+/** One model’s queue; gone when it is idle. */
 export class ModelQueue {
   readonly #model: string;
   readonly #options: QueueOptions;
@@ -147,7 +148,7 @@ export class ModelQueue {
   #open(): void {
     if (this.#isOpening) return;
     this.#isOpening = true;
-    void this.#options.engine
+    void this.#options.pool
       .lease(this.#model)
       .then(
         (lease) => {
@@ -302,7 +303,7 @@ export class ModelQueue {
     }
   }
 
-  /** What was ready is lost with the runner's memory, through no fault of its own. */
+  /** Ready jobs are lost with the runner's memory, through no fault of their own. */
   #onRunnerEnded(lease: ModelLease): void {
     this.#dropLease(lease);
     for (const { job } of this.#ready.take(Number.POSITIVE_INFINITY, (ready) => ready.lease === lease))
@@ -316,7 +317,7 @@ export class ModelQueue {
     else this.#waiting.put(job);
   }
 
-  /** Who has gone needs no answer. */
+  /** A caller who has gone needs no answer. */
   #heedCaller(job: Job): void {
     const { signal } = job.request;
     if (signal === undefined) return;

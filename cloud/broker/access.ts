@@ -1,5 +1,5 @@
 /**
- * Who may connect, as the hub wrote it to `access.json`. The file is read again when it changes, and at once for an unknown
+ * Access list: who may connect, as the hub wrote it to `access.json`. The file is read again when it changes, and at once for an unknown
  * id or a wrong secret, so that a device that has just been enrolled gets in and a revoked one is out within a moment.
  * Devices stay connected while the hub is down: nothing here asks it, and credentials end by this program's own alarm.
  */
@@ -34,6 +34,7 @@ const POLL_MS = 5_000;
 /** Wrong secrets cost a reading of the file at most this often, however many come. */
 const MIN_REREAD_MS = 250;
 
+/** The access list in force. */
 export class AccessBook implements Part {
   readonly #options: AccessOptions;
   readonly #path: string;
@@ -80,7 +81,7 @@ export class AccessBook implements Part {
     return now?.role === role && this.#secretsOf(now).includes(secretSha256);
   }
 
-  /** Who this is, or undefined when nobody with that secret is known. */
+  /** Principal with this secret, or undefined when nobody with that secret is known. */
   async identify(id: string, secret: string): Promise<Admission | undefined> {
     const known = this.#match(id, secret);
     if (known) return known;
@@ -140,7 +141,7 @@ export class AccessBook implements Part {
       const file = await readJson(this.#path, accessFile);
       if (file) this.#take(file.principals);
     } catch (error) {
-      // What was known stays in force: a torn file must not throw a fleet out, nor let a stranger in.
+      // The list that was known stays in force: a torn file must not throw a fleet out, nor let a stranger in.
       this.#options.logger.failure('broker.access_unreadable', error);
     }
   }

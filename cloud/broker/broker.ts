@@ -50,6 +50,7 @@ const HUB_PREFIX = 'outrider/v1/';
 /** MQTT 3.1.1 table 3.1 */
 const NOT_AUTHORIZED = 5;
 
+/** The broker with its ports, from start to stop. */
 export class EmbeddedBroker implements Part {
   readonly #options: BrokerOptions;
   readonly #access: AccessBook;

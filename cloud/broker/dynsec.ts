@@ -70,6 +70,7 @@ const rolePage = z.object({ totalCount: z.int(), roles: z.array(role) });
 const clientPage = z.object({ totalCount: z.int(), clients: z.array(client) });
 const defaults = z.object({ acls: z.array(z.object({ acltype: z.string(), allow: z.boolean() })) });
 
+/** Accounts of devices at a Mosquitto broker. */
 export class DynsecAccess implements BrokerAccess, Part {
   readonly #o: DynsecAccessOptions;
   readonly #waiting = new Map<string, { take(found: Answer[]): void; fail(error: AppError): void }>();
@@ -79,7 +80,7 @@ export class DynsecAccess implements BrokerAccess, Part {
   #isHubKnown = false;
   /** Why no account is made here: the broker lets everybody do what only its account should allow. */
   #refusal: AppError | undefined;
-  /** What has been said in this episode of failures: once, not at each try. */
+  /** Messages logged in this episode of failures: once each, not at each try. */
   #told: string | undefined;
 
   constructor(options: DynsecAccessOptions) {
@@ -187,7 +188,7 @@ export class DynsecAccess implements BrokerAccess, Part {
       {
         command: 'createClient',
         username,
-        // Whoever connects with another client id could throw its owner out.
+        // A client with another client id could throw its owner out.
         clientid: username,
         password,
         textname: 'Outrider',

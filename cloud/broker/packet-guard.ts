@@ -14,6 +14,7 @@ export const MAX_UNAUTHENTICATED_BYTES = 8 * 1024;
 /** [MQTT-2.2.3]: the remaining length takes at most four bytes. */
 const MAX_LENGTH_BYTES = 4;
 
+/** The guard of one connection. */
 export class PacketGuard {
   #maxBytes = MAX_UNAUTHENTICATED_BYTES;
   /** Bytes of the current packet's body that are still to come. */

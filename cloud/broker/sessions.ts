@@ -25,6 +25,7 @@ interface Queue {
   bytes: number;
 }
 
+/** The bounds of all MQTT sessions of this broker. */
 export class BoundedSessions {
   readonly #persistence: Persistence;
   readonly #queues = new Map<string, Queue>();

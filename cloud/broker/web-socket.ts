@@ -10,7 +10,7 @@ import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
 
 export interface WebSocketDoorOptions {
   readonly tls: SecureContextOptions | undefined;
-  /** To the upgrade, and for TLS before it. */
+  /** Time until the upgrade, and for TLS before it. */
   readonly timeoutMs: number;
   /** For one message while its sender is not known; the whole of it is in memory before anybody looks. */
   readonly maxUnknownBytes: number;

@@ -43,7 +43,7 @@ let models = new Map();
 let answers = new Map();
 /** Newest first. @type {Refusal[]} */
 const refusals = [];
-/** What comes while the state is read; null: it is applied at once. @type {HubEvent[] | null} */
+/** Events that come while the state is read; null: it is applied at once. @type {HubEvent[] | null} */
 let late = null;
 let isDirty = true;
 /** The last reading of the state that was begun. @type {Promise<void>} */

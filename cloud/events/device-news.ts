@@ -6,6 +6,7 @@ import type { EventSink } from '../ports.ts';
 
 const GATHER_MS = 500;
 
+/** Changes of devices, gathered for half a second. */
 export class DeviceNews implements Part {
   readonly #get: (id: string) => DeviceRecord | undefined;
   readonly #events: EventSink;
@@ -21,10 +22,6 @@ export class DeviceNews implements Part {
     this.#get = parts.get;
     this.#events = parts.events;
     this.#clock = parts.clock;
-  }
-
-  start(): void {
-    // There is nothing to tell yet.
   }
 
   stop(): void {

@@ -1,5 +1,5 @@
 /**
- * What happens in the hub, streamed to who watches (server-sent events). Everything is bounded: how many watch, how much is kept
+ * Events of the hub, streamed to whoever watches (server-sent events). Everything is bounded: how many watch, how much is kept
  * for who comes back, how much waits for a slow one, who is then cut off and comes back by itself.
  */
 import type { HubEvent } from '../../shared/contract/admin.ts';
@@ -20,7 +20,7 @@ const MAX_WAITING_BYTES = 2 * MAX_KEPT_BYTES;
 const HEARTBEAT_MS = 15_000;
 
 const HEARTBEAT = Buffer.from(': still here\n\n');
-/** To who asks to go on after something that is not kept any more: read the lists again. */
+/** Sent when Last-Event-ID is no longer kept: read the lists again. */
 const LOST = Buffer.from('event: lost\ndata: {}\n\n');
 
 interface Kept {
@@ -33,6 +33,7 @@ interface Reader {
   readonly isStillAllowed: () => boolean;
 }
 
+/** The ring of events, and who reads it. */
 export class EventFeed implements EventSink, EventStream, Part {
   readonly #clock: Clock;
   /** Ids of another start of the hub are not ours. */

@@ -14,6 +14,7 @@ const DEFAULT_RATE: BucketLimits = { perSecond: 200, burst: 2_000 };
 /** Whose requests are counted: many times what one hub serves; about 10 MB. */
 const MAX_DEVICES = 100_000;
 
+/** The bounds of each device. */
 export class Admission {
   readonly #devices: Pick<DeviceBook, 'isActive'>;
   readonly #rate: TokenBuckets;

@@ -20,16 +20,18 @@ export interface AnswererOptions {
   readonly metrics: Metrics;
 }
 
+/** A frame that goes back, and what is counted for it. */
 export interface Answered {
   readonly frame: Buffer;
   /** Why there is no answer. */
   readonly error?: ReplyError;
-  /** What it costs. */
+  /** Line of the ledger that it costs. */
   readonly usage?: UsageLine;
 }
 
 const RETRY_AFTER_MS = 500;
 
+/** Answers requests that have been admitted. */
 export class Answerer {
   readonly #o: AnswererOptions;
   readonly #strikes = new Strikes();

@@ -41,7 +41,7 @@ export interface IntakeOptions {
   readonly replies?: ReplyLog;
   readonly setAside?: Pick<SetAside, 'put'>;
   /** Takes inputs that people may see; undefined: nobody looks here. */
-  readonly board?: Pick<DeviceBook, 'inputShared'>;
+  readonly gallery?: Pick<DeviceBook, 'inputShared'>;
   readonly transferLimits?: TransferLimits;
   readonly rate?: BucketLimits;
   readonly clock: Clock;
@@ -54,6 +54,7 @@ const MAX_FRAME_BYTES = MAX_PAYLOAD_BYTES + MAX_HEADER_BYTES;
 /** As an acknowledgement: whatever their number, they have all come. */
 const ALL_CHUNKS = 65_536;
 
+/** The way of every request of a device. */
 export class Intake implements Part {
   readonly #o: IntakeOptions;
   readonly #once: Once;
@@ -72,7 +73,7 @@ export class Intake implements Part {
     this.#answerer = new Answerer(options);
   }
 
-  /** What an earlier run has answered, oldest first. */
+  /** Replies of an earlier run, oldest first. */
   restore(replies: readonly KeptReply[]): void {
     this.#once.restore(replies);
   }
@@ -88,7 +89,7 @@ export class Intake implements Part {
     this.#o.link.onChunk((device, frame) => this.#onChunk(device, frame));
   }
 
-  /** What is being worked on is answered first. */
+  /** Requests that are being worked on are answered first. */
   async stop(): Promise<void> {
     this.#taking = false;
     this.#transfers.stop();
@@ -105,7 +106,7 @@ export class Intake implements Part {
   }
 
   #onChunk(device: string, frame: Uint8Array): void {
-    // Who may not ask may not send chunks either: silence, as its first chunk was refused with a word.
+    // A device that may not ask may not send chunks either: silence, as its first chunk was refused with a word.
     if (!this.#taking || !this.#o.devices.isActive(device)) return;
     this.#o.metrics.count('outrider_link_bytes_total', { direction: 'up', purpose: 'request' }, frame.length);
     try {
@@ -228,7 +229,7 @@ export class Intake implements Part {
 
   #share({ device, header, body }: DeviceRequest): void {
     const { id, pipeline, model, task } = header;
-    this.#o.board?.inputShared({ deviceId: device, requestId: id, pipeline, model, task, body });
+    this.#o.gallery?.inputShared({ deviceId: device, requestId: id, pipeline, model, task, body });
   }
 
   /** A reply that does not get out is asked for again, and then comes from `once`. */

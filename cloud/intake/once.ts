@@ -5,12 +5,14 @@
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { KeptReply } from './reply-journal.ts';
 
+/** How much is remembered: replies, bytes and milliseconds. */
 export interface OnceLimits {
   readonly maxReplies: number;
   readonly maxBytes: number;
   readonly maxAgeMs: number;
 }
 
+/** An hour of replies, in 64 MiB. */
 export const DEFAULT_ONCE_LIMITS: OnceLimits = {
   maxReplies: 20_000,
   maxBytes: 64 * 1024 * 1024,
@@ -27,12 +29,13 @@ interface Kept {
   readonly sinceMonoMs: number;
 }
 
-/** What is known of a request that has come. */
+/** State of a request that has come. */
 export type Seen =
   | { readonly state: 'new' }
   | { readonly state: 'in-progress' }
   | { readonly state: 'answered'; readonly frame: Uint8Array };
 
+/** Requests and replies by device and id. */
 export class Once {
   readonly #clock: Clock;
   readonly #limits: OnceLimits;

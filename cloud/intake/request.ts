@@ -2,6 +2,7 @@
 import { encodeEnvelope } from '../../shared/contract/envelope.ts';
 import type { ReplyError, ReplyHeader, RequestHeader } from '../../shared/contract/messages.ts';
 
+/** A decoded request. */
 export interface DeviceRequest {
   /** From the topic, never from the header. */
   readonly device: string;
@@ -11,6 +12,7 @@ export interface DeviceRequest {
   readonly arrivedMonoMs: number;
 }
 
+/** A reply that says no. */
 export function failureFrame(id: string, error: ReplyError): Buffer {
   const header: ReplyHeader = { id, ok: false, error };
   return encodeEnvelope(header);

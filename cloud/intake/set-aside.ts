@@ -8,11 +8,13 @@ import { writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 
+/** Why a message was set aside. */
 export type SetAsideKind = 'poisonous' | 'malformed';
 
 /** Files of a kind: enough to see what goes wrong, at 64 MiB each at most. */
 const MAX_FILES: Readonly<Record<SetAsideKind, number>> = { poisonous: 32, malformed: 32 };
 
+/** The folder of messages that nobody could work on. */
 export class SetAside {
   readonly #folder: string;
   readonly #logger: Logger;

@@ -5,6 +5,7 @@ const MAX_STRIKES = 3;
 /** Bounds the memory; the oldest are forgotten, and would have to earn their strikes again. */
 const MAX_REMEMBERED = 10_000;
 
+/** Strikes by device and request. */
 export class Strikes {
   readonly #strikes = new Map<string, number>();
 

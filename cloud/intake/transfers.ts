@@ -15,6 +15,7 @@ import { createHash, type Hash } from 'node:crypto';
 import type { ChunkHeader, ReplyError, RequestHeader } from '../../shared/contract/messages.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 
+/** How many transfers, bytes and milliseconds there may be. */
 export interface TransferLimits {
   /** At a time. */
   readonly maxPerDevice: number;
@@ -54,6 +55,7 @@ interface Coming {
   cancelIdle: () => void;
 }
 
+/** Large requests on their way in, over all devices. */
 export class Transfers {
   readonly #clock: Clock;
   readonly #limits: TransferLimits;
@@ -141,7 +143,7 @@ export class Transfers {
   }
 
   #add(coming: Coming, body: Uint8Array): void {
-    // What is over the announced bytes falls off the end, and shows in their count.
+    // Bytes over the announced ones fall off the end, and shows in their count.
     const room = coming.chunk.bytes - coming.bytes;
     if (room > 0) coming.body.set(body.subarray(0, room), coming.bytes);
     coming.bytes += body.length;

@@ -9,6 +9,7 @@ import { tryParseJson } from '../../shared/runtime/json.ts';
 const key = z.object({ who: z.string(), requestId: z.string() });
 type CountedKey = z.infer<typeof key>;
 
+/** Requests that have been counted lately, at most so many. */
 export class Counted {
   readonly #max: number;
   /** Oldest first. */

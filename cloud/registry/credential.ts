@@ -14,6 +14,7 @@
 import type { Principal } from '../../shared/contract/access.ts';
 import type { StoredDevice } from './records.ts';
 
+/** The secrets of a device, as hashes. */
 export type StoredCredential = Pick<StoredDevice, 'secretSha256' | 'expiresAtMs' | 'next'>;
 
 /** Enough for a device to ask again after a power cut; a stolen old secret is good no longer. */
@@ -70,7 +71,7 @@ export function endOf({ expiresAtMs, next }: StoredCredential): number | null {
 export const isAlive = (credential: StoredCredential, nowAtMs: number): boolean =>
   !isOver(endOf(credential), nowAtMs);
 
-/** What the broker needs to know of it. */
+/** Principal that the broker knows it by. */
 export function principalOf(id: string, { secretSha256, expiresAtMs, next }: StoredCredential): Principal {
   const newest = next ?? { secretSha256, expiresAtMs };
   return {

@@ -9,6 +9,7 @@ import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { isAppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { type HubData, hubData } from './records.ts';
+import type { AfterChange, Store, StoreOptions } from './store.ts';
 
 const FILE_NAME = 'hub.json';
 /** Hashes only, and still nobody else's business. */
@@ -53,10 +54,8 @@ class DurableFile implements Adapter<HubData> {
   }
 }
 
-/** Follows each change, still inside it: derived files never run ahead of or behind each other. */
-export type AfterChange = (data: HubData) => Promise<void>;
-
-export class Database {
+/** The store in one JSON file. */
+export class Database implements Store {
   readonly #low: Low<HubData>;
   readonly #afterChange: AfterChange;
   #committed: HubData;
@@ -73,12 +72,9 @@ export class Database {
    *
    * @throws DATA_CORRUPT, DISK_FULL
    */
-  static async open(options: {
-    folder: string;
-    logger: Logger;
-    createFirst: () => Promise<HubData>;
-    afterChange: AfterChange;
-  }): Promise<Database> {
+  static async open(
+    options: StoreOptions & { readonly folder: string; readonly logger: Logger },
+  ): Promise<Database> {
     const file = new DurableFile(options.folder, options.logger);
     const found = await file.read();
     const low = new Low(file, found ?? (await options.createFirst()));
@@ -110,14 +106,4 @@ export class Database {
     this.#committed = this.#low.data;
     await this.#afterChange(this.#committed);
   }
-}
-
-/** A copy of the record without this name. */
-export function without<T>(record: Record<string, T>, name: string): Record<string, T> {
-  return Object.fromEntries(Object.entries(record).filter(([key]) => key !== name));
-}
-
-/** The own value of a name that came from outside: `__proto__` is nobody. */
-export function own<T>(record: Record<string, T>, name: string): T | undefined {
-  return Object.hasOwn(record, name) ? record[name] : undefined;
 }

@@ -17,9 +17,9 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { OneAtATime } from '../../shared/runtime/one-at-a-time.ts';
 import type { BrokerAccess, CredentialGrant, DeviceAdmin, DeviceBook, DeviceCredentials } from '../ports.ts';
 import { endOf, isAlive, promote, renew, whichOf } from './credential.ts';
-import { type Database, own, without } from './database.ts';
 import type { HubData, StoredDevice } from './records.ts';
 import { Sightings } from './sightings.ts';
+import { own, type Store, without } from './store.ts';
 
 const TOKEN_LIFE_MS = 3_600_000;
 /** Bounds the file; a token lives at most 30 days. */
@@ -32,7 +32,7 @@ const MAX_LOGGED = 20;
 const TOKEN_ID_CHARACTERS = 16;
 
 export interface DeviceRegistryOptions {
-  readonly database: Database;
+  readonly store: Store;
   readonly clock: Clock;
   readonly logger: Logger;
   /** How long a credential is good; undefined: for ever. */
@@ -42,10 +42,11 @@ export interface DeviceRegistryOptions {
   readonly onRevoked?: (id: string) => void;
 }
 
+/** Records of devices, and their credentials. */
 export class DeviceRegistry
   implements Omit<DeviceBook, 'answered' | 'inputShared'>, DeviceAdmin, DeviceCredentials
 {
-  readonly #database: Database;
+  readonly #store: Store;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #credentialLifeMs: number | undefined;
@@ -64,15 +65,15 @@ export class DeviceRegistry
   };
 
   constructor(options: DeviceRegistryOptions) {
-    const { database, clock, logger, credentialLifeMs, access, onRevoked = () => undefined } = options;
+    const { store, clock, logger, credentialLifeMs, access, onRevoked = () => undefined } = options;
     this.#onRevoked = onRevoked;
-    this.#database = database;
+    this.#store = store;
     this.#clock = clock;
     this.#logger = logger;
     this.#credentialLifeMs = credentialLifeMs;
     this.#access = access;
     this.#ends = new Alarm(clock, () => void this.#forbidEnded());
-    this.#sightings = new Sightings({ database, clock, logger });
+    this.#sightings = new Sightings({ store, clock, logger });
   }
 
   start(): void {
@@ -86,7 +87,7 @@ export class DeviceRegistry
   }
 
   isActive(deviceId: string): boolean {
-    const found = own(this.#database.data.devices, deviceId);
+    const found = own(this.#store.data.devices, deviceId);
     return found !== undefined && isAlive(found, this.#clock.nowAtMs());
   }
 
@@ -102,20 +103,20 @@ export class DeviceRegistry
     this.#sightings.counted(deviceId, counters);
   }
 
-  /** What the device last said that it has; null when it never did, undefined when it is unknown. */
+  /** Last report of the device; null when it never did, undefined when it is unknown. */
   reportOf(deviceId: string): Reported | null | undefined {
-    const stored = own(this.#database.data.devices, deviceId);
+    const stored = own(this.#store.data.devices, deviceId);
     return stored && this.#sightings.of(deviceId, stored).reported;
   }
 
   list(): DeviceRecord[] {
-    return Object.entries(this.#database.data.devices)
+    return Object.entries(this.#store.data.devices)
       .map(([id, stored]) => this.#recordOf(id, stored))
       .sort((a, b) => a.id.localeCompare(b.id));
   }
 
   get(id: string): DeviceRecord | undefined {
-    const stored = own(this.#database.data.devices, id);
+    const stored = own(this.#store.data.devices, id);
     return stored && this.#recordOf(id, stored);
   }
 
@@ -128,7 +129,7 @@ export class DeviceRegistry
     const { deviceId = null, expiresMs = TOKEN_LIFE_MS } = request;
     const token = newSecret();
     const expiresAtMs = this.#clock.nowAtMs() + expiresMs;
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       if (deviceId !== null) refuseReservedId(deviceId, data.hubId);
       const tokens = this.#withoutExpired(data);
       if (Object.keys(tokens).length >= MAX_TOKENS)
@@ -139,14 +140,14 @@ export class DeviceRegistry
   }
 
   listTokens(): EnrollmentTokenRecord[] {
-    return Object.entries(this.#withoutExpired(this.#database.data)).map(([sha256, token]) => ({
+    return Object.entries(this.#withoutExpired(this.#store.data)).map(([sha256, token]) => ({
       id: sha256.slice(0, TOKEN_ID_CHARACTERS),
       ...token,
     }));
   }
 
   async revokeToken(id: string): Promise<void> {
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const tokens = this.#withoutExpired(data);
       const found = Object.keys(tokens).find((sha256) => sha256.slice(0, TOKEN_ID_CHARACTERS) === id);
       if (found === undefined) throw new AppError('NOT_FOUND', 'there is no enrolment token of this id');
@@ -158,11 +159,11 @@ export class DeviceRegistry
   async enroll(request: EnrollRequest): Promise<CredentialGrant> {
     const { deviceId, secret } = request;
     const grant = await this.#changes.run(deviceId, async () => {
-      const wasThere = own(this.#database.data.devices, deviceId) !== undefined;
-      this.#enrolled(this.#database.data, request);
+      const wasThere = own(this.#store.data.devices, deviceId) !== undefined;
+      this.#enrolled(this.#store.data, request);
       await this.#access?.allow(deviceId, secret);
       try {
-        await this.#database.change((data) => this.#enrolled(data, request));
+        await this.#store.change((data) => this.#enrolled(data, request));
       } catch (error) {
         // Another device has used the token meanwhile, or the disk is full; at the next start `sync` would remove it, too.
         if (!wasThere) await this.#access?.forbid(deviceId).catch(() => undefined);
@@ -178,7 +179,7 @@ export class DeviceRegistry
 
   async revoke(id: string): Promise<void> {
     await this.#changes.run(id, async () => {
-      await this.#database.change((data) => {
+      await this.#store.change((data) => {
         if (!own(data.devices, id)) throw new AppError('DEVICE_UNKNOWN', 'there is no device of this name');
         return { ...data, devices: without(data.devices, id), tokens: withoutTokensOf(data, id) };
       });
@@ -199,7 +200,7 @@ export class DeviceRegistry
   async authenticate(secret: string): Promise<string | undefined> {
     const secretSha256 = sha256Hex(secret);
     const id = this.#idOf(secretSha256);
-    const found = id === undefined ? undefined : own(this.#database.data.devices, id);
+    const found = id === undefined ? undefined : own(this.#store.data.devices, id);
     const which = found && whichOf(found, secretSha256, this.#clock.nowAtMs());
     if (id === undefined || which === undefined) return undefined;
     if (which === 'next') await this.#promote(id, secretSha256);
@@ -209,12 +210,12 @@ export class DeviceRegistry
   async renew(deviceId: string, bearer: string, secret: string): Promise<CredentialGrant> {
     const secretSha256 = sha256Hex(secret);
     const grant = await this.#changes.run(deviceId, async () => {
-      const device = this.#requireHolder(this.#database.data, deviceId, bearer);
+      const device = this.#requireHolder(this.#store.data, deviceId, bearer);
       const isNew = whichOf(device, secretSha256, this.#clock.nowAtMs()) === undefined;
       if (isNew) {
         this.#refuseTakenSecret(secretSha256, deviceId);
         await this.#access?.allow(deviceId, secret);
-        await this.#database.change((data) => {
+        await this.#store.change((data) => {
           const now = this.#requireHolder(data, deviceId, bearer);
           const nowAtMs = this.#clock.nowAtMs();
           const renewed = renew(now, secretSha256, { expiresAtMs: this.#newEnd(nowAtMs), nowAtMs });
@@ -230,7 +231,7 @@ export class DeviceRegistry
 
   link(deviceId: string, bearer: string): Promise<CredentialGrant> {
     return this.#changes.run(deviceId, async () => {
-      this.#requireHolder(this.#database.data, deviceId, bearer);
+      this.#requireHolder(this.#store.data, deviceId, bearer);
       if (this.#access) {
         await this.#access.allow(deviceId, bearer);
         this.#logger.info('registry.linked', { deviceId });
@@ -241,7 +242,7 @@ export class DeviceRegistry
 
   /** Holds the broker’s accounts equal to the records; for each time that it is there again. @throws what `sync` throws */
   async reconcile(): Promise<void> {
-    // What is being enrolled has its account before its record.
+    // A device that is being enrolled has its account before its record.
     const forgotten = await this.#access?.sync(() => new Set([...this.#aliveIds(), ...this.#changes.keys]));
     if (!forgotten || forgotten.length === 0) return;
     this.#logger.warn('registry.forgotten_by_broker', {
@@ -265,7 +266,7 @@ export class DeviceRegistry
       throw new AppError('ENROLLMENT_REFUSED');
     }
     refuseReservedId(deviceId, data.hubId);
-    // Who names the device in the token means it: a new disk in the old box.
+    // An operator who names the device in the token means it: a new disk in the old box.
     if (existing && found.deviceId === null)
       throw new AppError('CONFLICT', `there is a device ${deviceId} already; revoke it first`);
     this.#refuseTakenSecret(secretSha256, deviceId);
@@ -288,7 +289,7 @@ export class DeviceRegistry
   /** A renewal that has arrived; one that cannot be written down now is settled by time. */
   async #promote(id: string, secretSha256: string): Promise<void> {
     try {
-      await this.#database.change((data) => {
+      await this.#store.change((data) => {
         const device = own(data.devices, id);
         if (device?.next?.secretSha256 !== secretSha256) return data;
         return { ...data, devices: { ...data.devices, [id]: { ...device, ...promote(device) } } };
@@ -313,7 +314,7 @@ export class DeviceRegistry
   }
 
   #idOf(secretSha256: string): string | undefined {
-    const { devices } = this.#database.data;
+    const { devices } = this.#store.data;
     if (this.#index.of !== devices) {
       const ids = Object.entries(devices).flatMap(([id, { secretSha256: current, next }]) => [
         [current, id] as const,
@@ -325,7 +326,7 @@ export class DeviceRegistry
   }
 
   #grantOf(id: string, secretSha256: string): CredentialGrant {
-    const device = own(this.#database.data.devices, id);
+    const device = own(this.#store.data.devices, id);
     const isNext = device?.next?.secretSha256 === secretSha256;
     const expiresAtMs = (isNext ? device?.next?.expiresAtMs : device?.expiresAtMs) ?? null;
     // At least one millisecond: it was good when it was asked about.
@@ -339,21 +340,21 @@ export class DeviceRegistry
   }
 
   #aliveIds(): string[] {
-    return Object.keys(this.#database.data.devices).filter((id) => this.isActive(id));
+    return Object.keys(this.#store.data.devices).filter((id) => this.isActive(id));
   }
 
   /** The embedded broker knows the ends itself. */
   #watchEnds(): void {
     if (!this.#access) return;
     const nowAtMs = this.#clock.nowAtMs();
-    const ends = Object.values(this.#database.data.devices)
+    const ends = Object.values(this.#store.data.devices)
       .map(endOf)
       .filter((end) => end !== null && end > nowAtMs) as number[];
     this.#ends.set(ends.length === 0 ? undefined : ends.reduce((a, b) => Math.min(a, b)));
   }
 
   async #forbidEnded(): Promise<void> {
-    const ended = Object.keys(this.#database.data.devices).filter((id) => !this.isActive(id));
+    const ended = Object.keys(this.#store.data.devices).filter((id) => !this.isActive(id));
     let isDone = true;
     for (const id of ended) {
       if (this.#forbidden.has(id)) continue;

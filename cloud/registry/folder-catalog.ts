@@ -5,6 +5,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog } from '../ports.ts';
 
+/** Models as their folders lie there, for a hub without records. */
 export class FolderCatalog implements ModelCatalog {
   readonly #folders: ReadonlyMap<string, ModelFolder>;
 

@@ -4,8 +4,8 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { newId, newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { KeyBook, KeyHolder } from '../ports.ts';
-import { type Database, own, without } from './database.ts';
 import type { HubData, StoredKey } from './records.ts';
+import { own, type Store, without } from './store.ts';
 
 /** Tells people and secret scanners whose key it is. */
 const PREFIX = 'outrider_';
@@ -18,23 +18,24 @@ export function newKey(): { key: string; sha256: string } {
   return { key, sha256: sha256Hex(key) };
 }
 
+/** Records of keys. */
 export class KeyRegistry implements KeyBook {
-  readonly #database: Database;
+  readonly #store: Store;
   readonly #clock: Clock;
 
-  constructor({ database, clock }: { database: Database; clock: Clock }) {
-    this.#database = database;
+  constructor({ store, clock }: { store: Store; clock: Clock }) {
+    this.#store = store;
     this.#clock = clock;
   }
 
   /** The hash is looked up, not compared: nothing about a 256-bit key can be learned from the time that takes. */
   identify(key: string): KeyHolder | undefined {
-    const found = own(this.#database.data.keys, sha256Hex(key));
+    const found = own(this.#store.data.keys, sha256Hex(key));
     return found && this.#isValid(found) ? { id: found.id, scopes: found.scopes } : undefined;
   }
 
   list(): KeyRecord[] {
-    return Object.values(this.#database.data.keys).filter((key) => this.#isValid(key));
+    return Object.values(this.#store.data.keys).filter((key) => this.#isValid(key));
   }
 
   async create({ name, scopes, expiresMs }: KeyRequest): Promise<CreatedKey> {
@@ -47,7 +48,7 @@ export class KeyRegistry implements KeyBook {
       createdAtMs,
       expiresAtMs: expiresMs === undefined ? null : createdAtMs + expiresMs,
     };
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const keys = this.#withoutExpired(data);
       if (Object.keys(keys).length >= MAX_KEYS)
         throw new AppError('CONFLICT', `there are ${MAX_KEYS} keys already; revoke one first`);
@@ -57,7 +58,7 @@ export class KeyRegistry implements KeyBook {
   }
 
   async revoke(id: string): Promise<void> {
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const keys = this.#withoutExpired(data);
       const found = Object.entries(keys).find(([, key]) => key.id === id);
       if (!found) throw new AppError('NOT_FOUND', 'there is no key of this id');

@@ -12,15 +12,16 @@ import type { ModelSpec } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
-import type { ModelCatalog, ModelShelf, ModelSignatures } from '../ports.ts';
-import { type Database, own } from './database.ts';
+import type { ModelCatalog, ModelShelf, ModelSignatures, VersionBook, VersionFacts } from '../ports.ts';
 import type { HubData, StoredDeployment, StoredVersion } from './records.ts';
+import { own, type Store } from './store.ts';
+import type { ModelChoice } from './wanted-version.ts';
 
-/** A model as people see it; whether one is loaded, the engine knows. */
+/** A model as people see it; whether one is loaded, the pool of runners knows. */
 export type ShelvedModel = Omit<ModelRecord, 'loaded'>;
 
 export interface ModelRegistryOptions {
-  readonly database: Database;
+  readonly store: Store;
   readonly clock: Clock;
   /** Holds `{name}/{version}`: the hub's own copies. */
   readonly folder: string;
@@ -31,35 +32,27 @@ export interface ModelRegistryOptions {
   readonly onModelChange: (model: ShelvedModel) => void;
 }
 
-/** What is known of a version beside its folder. */
-export type VersionFacts = Partial<Pick<StoredVersion, 'picture' | 'files' | 'test'>>;
-
-export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures {
+/** Records of models, and where their folders are now. */
+export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures, VersionBook {
   readonly #o: ModelRegistryOptions;
-  readonly #database: Database;
+  readonly #store: Store;
   /** `name digest` -> the folder that has been checked since the start: what is only remembered may be gone. */
   readonly #present = new Map<string, string>();
 
   constructor(options: ModelRegistryOptions) {
     this.#o = options;
-    this.#database = options.database;
+    this.#store = options.store;
   }
 
-  /**
-   * Takes a checked folder in: a known digest keeps its number, an unknown one gets the next. With `files` it is to be run from the
-   * hub's own copy, and is there only once `shelved` says so.
-   *
-   * @throws MODEL_INVALID (the name), DISK_FULL
-   */
   async takeIn(folder: ModelFolder, facts: VersionFacts = {}): Promise<ModelRef> {
     const { spec, digest, bytes, path } = folder;
     const { name, task } = spec;
     if (name === '__proto__') throw new AppError('MODEL_INVALID', 'this model name is reserved');
     let isChanged = false;
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const versions = own(data.models, name) ?? [];
       const known = versions.find((one) => one.digest === digest);
-      // What a version has been found to be stays: only where it lies, and what was not known, is new.
+      // Facts of a version that have been found stay: only where it lies, and what was not known, is new.
       const { picture = null, files = known?.files ?? [], test = null } = facts;
       const next: StoredVersion = known
         ? { ...known, folder: path, picture, files }
@@ -81,9 +74,8 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     return ref;
   }
 
-  /** What a version consists of, where only its folder was known. @throws DISK_FULL */
   addFiles({ name, version }: ModelRef, files: readonly VersionFile[]): Promise<void> {
-    return this.#database.change((data) =>
+    return this.#store.change((data) =>
       withVersions(
         data,
         name,
@@ -92,31 +84,26 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     );
   }
 
-  /** The version with this digest, if it is recorded. */
   find(name: string, digest: string): ModelRef | undefined {
-    const version = versionsOf(this.#database.data, name).find((one) => one.digest === digest)?.version;
+    const version = versionsOf(this.#store.data, name).find((one) => one.digest === digest)?.version;
     return version === undefined ? undefined : { name, version, digest };
   }
 
-  /** What is recorded of it; undefined when nothing is. */
   stored({ name, version }: Pick<ModelRef, 'name' | 'version'>): StoredVersion | undefined {
-    return versionsOf(this.#database.data, name).find((one) => one.version === version);
+    return versionsOf(this.#store.data, name).find((one) => one.version === version);
   }
 
-  /** Every version that is recorded, whether it is there or not. */
   all(): ModelRef[] {
-    return Object.entries(this.#database.data.models).flatMap(([name, versions]) =>
+    return Object.entries(this.#store.data.models).flatMap(([name, versions]) =>
       versions.map(({ version, digest }) => ({ name, version, digest })),
     );
   }
 
-  /** Where the hub's own copy is, or would be. */
   folderOf({ name, version }: Pick<ModelRef, 'name' | 'version'>): string {
     // `org/name` is one folder: else it could lie in a version of a model that is called `org`.
     return join(this.#o.folder, encodeURIComponent(name), version);
   }
 
-  /** Its own copy is there: it can be run, and people see it, whether it is listed or not. */
   shelved(ref: ModelRef): void {
     const key = `${ref.name} ${ref.digest}`;
     const isNew = !this.#present.has(key);
@@ -124,15 +111,9 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     if (isNew) this.#tell(ref.name);
   }
 
-  /**
-   * The signed metadata lists it: it may be deployed now, and is where the policy says so. A first version is deployed in any case,
-   * there is nothing that it could break.
-   *
-   * @returns whether it is what devices are told to run
-   */
   async published({ name, version }: ModelRef): Promise<boolean> {
     let isChanged = false;
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const versions = versionsOf(data, name);
       const found = versions.find((one) => one.version === version);
       if (!found) throw new AppError('INVARIANT_BROKEN', `version ${version} of ${name} is not recorded`);
@@ -151,7 +132,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
       };
     });
     if (isChanged) this.#changed(name);
-    return this.#deploymentOf(this.#database.data, name).deployed === version;
+    return this.#deploymentOf(this.#store.data, name).deployed === version;
   }
 
   async change(
@@ -160,7 +141,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     isExpected: (now: ShelvedModel) => boolean,
   ): Promise<void> {
     let isChanged = false;
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const now = this.#describe(data, name);
       if (!now) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
       if (!isExpected(now)) throw new AppError('PRECONDITION_FAILED');
@@ -175,12 +156,10 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     if (isChanged) this.#changed(name);
   }
 
-  /** The version that devices are told to run, or this one instead; undefined when there is none that they may take. */
-  deployed(name: string, instead?: string): ModelRef | undefined {
-    const { data } = this.#database;
-    const version = instead ?? this.#deploymentOf(data, name).deployed;
-    const found = versionsOf(data, name).find((one) => one.version === version && one.published);
-    return found && { name, version: found.version, digest: found.digest };
+  /** Deployment and versions, of which one is chosen for a device. */
+  choiceOf(name: string): ModelChoice {
+    const { data } = this.#store;
+    return { name, deployment: this.#deploymentOf(data, name), versions: versionsOf(data, name) };
   }
 
   resolve(name: string): {
@@ -189,7 +168,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
     task: TaskName;
     picture: PictureNeed | null;
   } {
-    const newest = this.#presentVersions(this.#database.data, name).findLast(({ test }) => test !== 'forced');
+    const newest = this.#presentVersions(this.#store.data, name).findLast(({ test }) => test !== 'forced');
     const folder = newest && this.#present.get(`${name} ${newest.digest}`);
     if (folder === undefined) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
     const { version, digest, task, picture } = newest as StoredVersion;
@@ -201,7 +180,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
   }
 
   list(): ShelvedModel[] {
-    const { data } = this.#database;
+    const { data } = this.#store;
     return Object.keys(data.models)
       .sort()
       .flatMap((name) => this.#describe(data, name) ?? []);
@@ -238,7 +217,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures 
   }
 
   #tell(name: string): void {
-    const model = this.#describe(this.#database.data, name);
+    const model = this.#describe(this.#store.data, name);
     if (model) this.#o.onModelChange(model);
   }
 }

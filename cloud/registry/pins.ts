@@ -1,30 +1,34 @@
-/** What single devices are to run instead of what their models deploy: a version on trial, or one that such a device cannot take. */
+/**
+ * Pins: versions that single devices run instead of what their models deploy, to try one out, or because such a device cannot take
+ * another.
+ */
 import { isDeepStrictEqual } from 'node:util';
 import type { DevicePins } from '../../shared/contract/admin.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { PinBook } from '../ports.ts';
-import { type Database, own } from './database.ts';
 import { requirePublished } from './models.ts';
 import type { HubData, StoredDevice } from './records.ts';
+import { own, type Store } from './store.ts';
 
 type Pins = DevicePins['pins'];
 
+/** Records of pins, by device. */
 export class PinRegistry implements PinBook {
-  readonly #database: Database;
+  readonly #store: Store;
   readonly #onDesiredChange: () => void;
 
-  constructor(options: { readonly database: Database; readonly onDesiredChange: () => void }) {
-    this.#database = options.database;
+  constructor(options: { readonly store: Store; readonly onDesiredChange: () => void }) {
+    this.#store = options.store;
     this.#onDesiredChange = options.onDesiredChange;
   }
 
   pinsOf(deviceId: string): Pins {
-    return requireDevice(this.#database.data, deviceId).pins;
+    return requireDevice(this.#store.data, deviceId).pins;
   }
 
   async pin(deviceId: string, pins: Pins, isExpected: (now: Pins) => boolean): Promise<void> {
     let isChanged = false;
-    await this.#database.change((data) => {
+    await this.#store.change((data) => {
       const device = requireDevice(data, deviceId);
       if (!isExpected(device.pins)) throw new AppError('PRECONDITION_FAILED');
       for (const [name, version] of Object.entries(pins)) requirePublished(data, name, version);

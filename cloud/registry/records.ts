@@ -1,4 +1,4 @@
-/** What the hub remembers, as it lies in `hub.json`: small records, hashes instead of secrets. */
+/** Schemas of the hub's records, as they lie in `hub.json`: small, hashes instead of secrets. */
 import { z } from 'zod';
 import { deployPolicy, keyScope, versionFile } from '../../shared/contract/admin.ts';
 import { pictureNeed, reported } from '../../shared/contract/messages.ts';
@@ -9,7 +9,7 @@ const storedDevice = z.object({
   secretSha256: digest,
   /** null: the credential does not end. */
   expiresAtMs: z.number().nullable().default(null),
-  /** What it is being renewed to (credential.ts). */
+  /** Secret that it is being renewed to (credential.ts). */
   next: z
     .object({ secretSha256: digest, expiresAtMs: z.number().nullable(), sinceAtMs: z.number() })
     .nullable()
@@ -59,11 +59,12 @@ export type StoredVersion = z.infer<typeof storedVersion>;
 
 const storedDeployment = z.object({
   policy: deployPolicy,
-  /** What devices are told to run; null: none yet. */
+  /** Version that devices are told to run; null: none yet. */
   deployed: modelVersion.nullable(),
 });
 export type StoredDeployment = z.infer<typeof storedDeployment>;
 
+/** All records of a hub. */
 export const hubData = z.object({
   schema: z.literal(1),
   hubId: deviceId,

@@ -1,5 +1,5 @@
 /**
- * What the hub knows: its devices, keys and models, behind one file with one writer. Writes `access.json` for the broker
+ * Records of the hub: its devices, keys and models, behind one store with one writer. Writes `access.json` for the broker
  * after each change, so that a device is in, or out, when the call that asked for it returns.
  */
 
@@ -22,6 +22,7 @@ import { KeyRegistry, newKey } from './keys.ts';
 import { ModelRegistry, type ShelvedModel } from './models.ts';
 import { PinRegistry } from './pins.ts';
 import type { HubData } from './records.ts';
+import type { OpenStore, Store, StoreOptions } from './store.ts';
 
 export interface RegistryOptions {
   /** The hub's data folder: hub.json, admin.key, broker.secret, models/. */
@@ -38,6 +39,8 @@ export interface RegistryOptions {
   readonly onDesiredChange?: () => void;
   readonly onDeviceRevoked?: (id: string) => void;
   readonly onModelChange?: (model: ShelvedModel) => void;
+  /** Keeps the records; one JSON file in `folder`, when left out. */
+  readonly openStore?: OpenStore;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -48,6 +51,7 @@ const MODELS_FOLDER_NAME = 'models';
 /** For secrets: nobody but the hub's own user. */
 const PRIVATE = 0o600;
 
+/** All registries over one store. */
 export class Registry implements Part {
   readonly hubId: string;
   /** The hub's own secret on the broker; its user name is `hubId`. */
@@ -58,25 +62,25 @@ export class Registry implements Part {
   readonly pins: PinRegistry;
   readonly desired: DesiredRegistry;
 
-  private constructor(database: Database, brokerSecret: string, options: RegistryOptions) {
+  private constructor(store: Store, brokerSecret: string, options: RegistryOptions) {
     const { clock, logger, credentialLifeMs, policy = 'manual' } = options;
     const { onDesiredChange = () => undefined, onModelChange = () => undefined } = options;
     const folder = join(options.folder, MODELS_FOLDER_NAME);
-    const access = options.createAccess?.(database.data.hubId, brokerSecret);
-    this.hubId = database.data.hubId;
+    const access = options.createAccess?.(store.data.hubId, brokerSecret);
+    this.hubId = store.data.hubId;
     this.brokerSecret = brokerSecret;
     this.devices = new DeviceRegistry({
-      database,
+      store,
       clock,
       logger,
       access,
       credentialLifeMs,
       ...(options.onDeviceRevoked && { onRevoked: options.onDeviceRevoked }),
     });
-    this.keys = new KeyRegistry({ database, clock });
-    this.models = new ModelRegistry({ database, clock, folder, policy, onDesiredChange, onModelChange });
-    this.pins = new PinRegistry({ database, onDesiredChange });
-    this.desired = new DesiredRegistry({ database, devices: this.devices, models: this.models });
+    this.keys = new KeyRegistry({ store, clock });
+    this.models = new ModelRegistry({ store, clock, folder, policy, onDesiredChange, onModelChange });
+    this.pins = new PinRegistry({ store, onDesiredChange });
+    this.desired = new DesiredRegistry({ store, devices: this.devices, models: this.models });
   }
 
   /**
@@ -87,16 +91,16 @@ export class Registry implements Part {
   static async open(options: RegistryOptions): Promise<Registry> {
     const { folder, brokerFolder, logger, clock } = options;
     const brokerSecret = await brokerSecretIn(folder);
-    const database = await Database.open({
-      folder,
-      logger,
+    const openStore =
+      options.openStore ?? ((parts: StoreOptions) => Database.open({ ...parts, folder, logger }));
+    const store = await openStore({
       createFirst: () => firstData(folder, clock),
       afterChange: async (data) => {
         if (brokerFolder === undefined) return;
         await writeJsonAtomic(join(brokerFolder, ACCESS_FILE_NAME), accessOf(data, brokerSecret), PRIVATE);
       },
     });
-    return new Registry(database, brokerSecret, options);
+    return new Registry(store, brokerSecret, options);
   }
 
   start(): void {

@@ -1,18 +1,18 @@
 /**
- * What is seen of the devices on the link: presence, reports, two programs with one id. It changes all the time and is written
+ * Sightings of the devices on the link: presence, reports, two programs with one id. It changes all the time and is written
  * now and then.
  */
 import type { DevicePresence, Reported, Telemetry } from '../../shared/contract/messages.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { Contest } from './contest.ts';
-import { type Database, own } from './database.ts';
 import type { HubData, StoredDevice } from './records.ts';
+import { own, type Store } from './store.ts';
 
 /** Presence and reports are on the broker too: losing the last half minute of them costs nothing. */
 const SAVE_EVERY_MS = 30_000;
 
-/** What has been heard since the last writing. */
+/** State heard since the last writing. */
 interface Heard {
   readonly online: boolean;
   readonly lastSeenAtMs: number;
@@ -22,7 +22,7 @@ interface Heard {
   readonly telemetry: Telemetry | null;
 }
 
-/** What is known of one device. */
+/** State of one device, heard or recorded. */
 export interface Sighting {
   readonly online: boolean;
   readonly lastSeenAtMs: number | null;
@@ -31,16 +31,17 @@ export interface Sighting {
   readonly telemetry: Telemetry | null;
 }
 
+/** Sightings by device, saved every half minute. */
 export class Sightings {
-  readonly #database: Database;
+  readonly #store: Store;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #heard = new Map<string, Heard>();
   #isDirty = false;
   #cancelSave = () => {};
 
-  constructor({ database, clock, logger }: { database: Database; clock: Clock; logger: Logger }) {
-    this.#database = database;
+  constructor({ store, clock, logger }: { store: Store; clock: Clock; logger: Logger }) {
+    this.#store = store;
     this.#clock = clock;
     this.#logger = logger;
   }
@@ -86,7 +87,7 @@ export class Sightings {
   }
 
   #hear(deviceId: string, news: Partial<Heard>): Heard | undefined {
-    const stored = own(this.#database.data.devices, deviceId);
+    const stored = own(this.#store.data.devices, deviceId);
     // Bounds the map: only devices that exist can be heard.
     if (!stored) return undefined;
     const before = this.#heard.get(deviceId) ?? {
@@ -105,7 +106,7 @@ export class Sightings {
     if (!this.#isDirty) return;
     this.#isDirty = false;
     try {
-      await this.#database.change((data) => ({ ...data, devices: this.#withHeard(data.devices) }));
+      await this.#store.change((data) => ({ ...data, devices: this.#withHeard(data.devices) }));
     } catch (error) {
       this.#isDirty = true;
       this.#logger.failure('registry.save_failed', error);

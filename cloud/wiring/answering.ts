@@ -1,45 +1,41 @@
-/** Puts together what answers devices: engine, batcher, usage ledger, link, intake. The same in a full hub and in one that only answers. */
+/**
+ * Puts together what answers devices: pool of runners, batcher, usage ledger, link, intake. The same in a full hub and in one that only
+ * answers.
+ */
 import { join } from 'node:path';
 import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { connectMqtt, type MqttConnectOptions } from '../../shared/mqtt/connect.ts';
-import type { Clock } from '../../shared/runtime/clock.ts';
 import { newId } from '../../shared/runtime/ids.ts';
-import type { Lifecycle } from '../../shared/runtime/lifecycle.ts';
-import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { Batcher } from '../batcher/batcher.ts';
-import type { HubConfig } from '../config.ts';
-import { LocalEngine } from '../engine/local-engine.ts';
+import { InferencerByModel } from '../engine/inferencer-by-model.ts';
+import { LocalRunnerPool } from '../engine/runner-pool.ts';
 import { Intake } from '../intake/intake.ts';
 import { DEFAULT_ONCE_LIMITS } from '../intake/once.ts';
 import { ReplyJournal } from '../intake/reply-journal.ts';
 import { SetAside } from '../intake/set-aside.ts';
-import { HubLink } from '../link/link.ts';
+import { HubLink } from '../link/hub-link.ts';
 import { FileUsageLedger } from '../metering/usage-ledger.ts';
-import type { DeviceBook, ModelCatalog } from '../ports.ts';
+import type { DeviceBook, Inferencer, ModelCatalog } from '../ports.ts';
+import type { HubProgram } from './program.ts';
 
 /** A runner of a Transformer model. */
 const MAX_RUNNER_RSS_BYTES = 4 * 1024 ** 3;
 const RUNNER_START_TIMEOUT_MS = 120_000;
 const RUNNER_CALL_TIMEOUT_MS = 60_000;
 
+/** Whom it answers, with which models, over which broker. */
 export interface AnsweringParts {
-  readonly config: HubConfig;
-  /** The hub's own folder. */
-  readonly folder: string;
   readonly hubId: string;
   readonly mqtt: Pick<MqttConnectOptions, 'url' | 'username' | 'password' | 'trust'>;
   readonly models: ModelCatalog;
   readonly devices: Pick<DeviceBook, 'isActive'>;
-  readonly lifecycle: Lifecycle;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
 }
 
+/** The parts that others need of it. */
 export interface Answering {
-  readonly engine: LocalEngine;
-  readonly batcher: Batcher;
+  readonly pool: LocalRunnerPool;
+  readonly inferencer: Inferencer;
   readonly usage: FileUsageLedger;
   readonly link: HubLink;
   /** Devices stop sending, and what is being worked on is answered. */
@@ -48,11 +44,12 @@ export interface Answering {
 
 /** @param book who keeps the devices' state; undefined: another hub does */
 export async function startAnswering(
-  parts: AnsweringParts,
-  book: ((engine: LocalEngine, link: () => HubLink) => DeviceBook) | undefined,
+  program: HubProgram,
+  { hubId, mqtt, models, devices }: AnsweringParts,
+  book: ((pool: LocalRunnerPool, link: () => HubLink) => DeviceBook) | undefined,
 ): Promise<Answering> {
-  const { config, folder, hubId, mqtt, models, devices, lifecycle, clock, logger, metrics } = parts;
-  const engine = new LocalEngine({
+  const { config, folder, lifecycle, clock, logger, metrics } = program;
+  const pool = new LocalRunnerPool({
     catalog: models,
     startRunner,
     clock,
@@ -65,8 +62,10 @@ export async function startAnswering(
       callTimeoutMs: RUNNER_CALL_TIMEOUT_MS,
     },
   });
-  await lifecycle.start('engine', engine);
-  const batcher = new Batcher({ engine, clock });
+  await lifecycle.start('engine', pool);
+  const batcher = new Batcher({ pool, clock });
+  // Nothing runs elsewhere yet: its adapter would be named here, by the models that are its own.
+  const inferencer = new InferencerByModel({ here: batcher, elsewhere: new Map() });
   const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });
   await lifecycle.start('usage ledger', usage);
   const { maxAgeMs } = DEFAULT_ONCE_LIMITS;
@@ -74,7 +73,7 @@ export async function startAnswering(
   await lifecycle.start('reply journal', replies);
   const setAside = new SetAside({ folder: join(folder, 'set-aside'), logger });
 
-  const records = book?.(engine, () => link);
+  const records = book?.(pool, () => link);
   const link: HubLink = new HubLink({
     hubId,
     instance: newId(),
@@ -87,11 +86,11 @@ export async function startAnswering(
     link,
     devices,
     models,
-    inferencer: batcher,
+    inferencer,
     usage,
     replies,
     setAside,
-    ...(records && { board: records }),
+    ...(records && { gallery: records }),
     clock,
     logger,
     metrics,
@@ -101,8 +100,8 @@ export async function startAnswering(
   await lifecycle.start('link', link);
   gauges({ metrics, batcher, usage, link, intake });
   return {
-    engine,
-    batcher,
+    pool,
+    inferencer,
     usage,
     link,
     drain: async () => {

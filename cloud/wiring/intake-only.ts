@@ -5,19 +5,16 @@ import { z } from 'zod';
 import { deviceId } from '../../shared/contract/names.ts';
 import { findModelFolders } from '../../shared/release/folder/model-folder.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
-import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { isChild } from '../../shared/runtime/program.ts';
 import { createHealthApi } from '../api/health.ts';
 import type { HubConfig } from '../config.ts';
 import { FolderCatalog } from '../registry/folder-catalog.ts';
 import { startAnswering } from './answering.ts';
-import { openProgram } from './program.ts';
+import { openProgram, type Running } from './program.ts';
 
 /** @throws USAGE, DATA_LOCKED, PORT_TAKEN */
-export async function runIntakeOnly(
-  config: HubConfig,
-): Promise<{ facts: Record<string, unknown>; stop: () => Promise<void> }> {
+export async function runIntakeOnly(config: HubConfig): Promise<Running> {
   const { url: mqttUrl, username, password } = config.mqtt;
   if (mqttUrl === undefined || username === undefined || password === undefined)
     throw new AppError(
@@ -25,24 +22,19 @@ export async function runIntakeOnly(
       '--intake-only needs --mqtt with the broker that it shares, and its account there in OUTRIDER_MQTT_USERNAME and OUTRIDER_MQTT_PASSWORD',
     );
   const program = await openProgram(config);
-  const { folder, logger, metrics, lifecycle, tls } = program;
+  const { folder, logger, tls } = program;
   const hubId = await ownId(folder);
   const found = await findModelFolders(config.modelsDir, (path, error) =>
     logger.failure('hub.model_invalid', error, { path }),
   );
   const answering = await startAnswering(
+    program,
     {
-      config,
-      folder,
       hubId,
       mqtt: { url: mqttUrl, username, password, trust: tls.brokerTrust },
       models: new FolderCatalog(found),
       // The broker lets nobody publish for another device, and the hub with the records revokes at the broker.
       devices: { isActive: () => true },
-      lifecycle,
-      clock,
-      logger,
-      metrics,
     },
     undefined,
   );

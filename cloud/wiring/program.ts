@@ -1,6 +1,6 @@
-/** What every hub program has around its parts: a locked folder, log, metrics, TLS, an HTTP server, and its end in the right order. */
+/** The frame of every hub program: a locked folder, log, metrics, TLS, an HTTP server, and its end in the right order. */
 import { join } from 'node:path';
-import { systemClock as clock } from '../../shared/runtime/clock.ts';
+import { type Clock, systemClock as clock } from '../../shared/runtime/clock.ts';
 import { lockFolder } from '../../shared/runtime/folder-lock.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../../shared/runtime/logger.ts';
@@ -10,9 +10,19 @@ import type { HubConfig } from '../config.ts';
 import { createHubMetrics } from '../metrics.ts';
 import { type HubTls, localHost, startTls } from './tls.ts';
 
+/** A program that is up, and how it ends. */
+export interface Running {
+  /** Told to its parent. */
+  readonly facts: Record<string, unknown>;
+  readonly stop: () => Promise<void>;
+}
+
+/** The frame, as parts are put into it. */
 export interface HubProgram {
+  readonly config: HubConfig;
   /** The hub's own. */
   readonly folder: string;
+  readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly lifecycle: Lifecycle;
@@ -35,7 +45,7 @@ export async function openProgram(config: HubConfig): Promise<HubProgram> {
   const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
   const tls = await startTls(config, { folder, lifecycle, clock, logger });
   return {
-    ...{ folder, logger, metrics: createHubMetrics(), lifecycle, tls },
+    ...{ config, folder, clock, logger, metrics: createHubMetrics(), lifecycle, tls },
     async serve(app) {
       const { certificate } = tls;
       const server = new HubServer({ app, host: config.host, port: config.port, certificate });

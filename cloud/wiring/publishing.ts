@@ -5,26 +5,14 @@ import { BlobStore } from '../../shared/release/blob-store.ts';
 import { findModelFolders } from '../../shared/release/folder/model-folder.ts';
 import { TufRepository } from '../../shared/release/tuf/repository.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import type { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { HubConfig } from '../config.ts';
-import type { EventSink } from '../ports.ts';
-import type { ModelRegistry } from '../registry/models.ts';
-import { VersionPublisher } from '../registry/publisher.ts';
-import type { Registry } from '../registry/registry.ts';
-import { createTrial } from '../registry/trial.ts';
+import type { VersionBook } from '../ports.ts';
+import { VersionPublisher } from '../publishing/publisher.ts';
+import { createRehearsal } from '../publishing/rehearsal.ts';
+import type { HubProgram } from './program.ts';
+import type { Records } from './records.ts';
 
-export interface PublishingParts {
-  readonly config: HubConfig;
-  /** The hub's own folder. */
-  readonly folder: string;
-  readonly registry: Registry;
-  readonly events: EventSink;
-  readonly lifecycle: Lifecycle;
-  readonly clock: Clock;
-  readonly logger: Logger;
-}
-
+/** The parts that others need of it. */
 export interface Publishing {
   readonly updates: TufRepository;
   readonly blobs: BlobStore;
@@ -32,8 +20,10 @@ export interface Publishing {
 }
 
 /** When it returns, everything that is recorded and everything that lies in `--models` is there and listed. @throws DATA_CORRUPT, DISK_FULL */
-export async function startPublishing(parts: PublishingParts): Promise<Publishing> {
-  const { config, folder, registry, events, lifecycle, clock, logger } = parts;
+export async function startPublishing(
+  { config, folder, lifecycle, clock, logger }: HubProgram,
+  { registry, events }: Records,
+): Promise<Publishing> {
   const updatesFolder = join(folder, 'tuf');
   const updates = await TufRepository.open({ folder: updatesFolder, clock, logger });
   await lifecycle.start('updates', updates);
@@ -44,7 +34,7 @@ export async function startPublishing(parts: PublishingParts): Promise<Publishin
     models: registry.models,
     blobs,
     updates,
-    tryModel: createTrial({ startRunner, threads: config.threads, clock }),
+    rehearse: createRehearsal({ startRunner, threads: config.threads, clock }),
     folder: join(folder, 'models'),
     events,
     clock,
@@ -56,17 +46,17 @@ export async function startPublishing(parts: PublishingParts): Promise<Publishin
   return { updates, blobs, publisher };
 }
 
-/** What was uploaded and never became part of a version. */
+/** Uploads that never became part of a version go. */
 const FORGOTTEN_AFTER_MS = 86_400_000;
 
 async function sweepUploads(
   blobs: BlobStore,
-  { models, updates }: { readonly models: ModelRegistry; readonly updates: TufRepository },
+  { models, updates }: { readonly models: VersionBook; readonly updates: TufRepository },
   clock: Clock,
   logger: Logger,
 ): Promise<void> {
   const files = models.all().flatMap((ref) => models.stored(ref)?.files ?? []);
-  // Whoever signs elsewhere may have listed a version with another README than this hub has recorded.
+  // A publisher who signs elsewhere may have listed a version with another README than this hub has recorded.
   const kept = new Set([...files.map(({ sha256 }) => sha256), ...updates.digests()]);
   const bytes = await blobs.sweep(kept, clock.nowAtMs() - FORGOTTEN_AFTER_MS);
   if (bytes > 0) logger.info('hub.uploads_swept', { bytes });

@@ -1,4 +1,4 @@
-/** What the hub and its broker show to those who connect: a given certificate, one of the hub's own authority, or none. */
+/** The certificate that the hub and its broker show to those who connect: a given one, one of the hub's own authority, or none. */
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
@@ -12,12 +12,13 @@ import type { Trust } from '../../shared/runtime/trust.ts';
 import type { HubConfig } from '../config.ts';
 import type { HubAuthority } from '../ports.ts';
 
+/** Certificate, authority and trust of this hub. */
 export interface HubTls {
   /** undefined: plain text. */
   readonly certificate: CertificateFiles | undefined;
-  /** What devices pin; undefined where the certificate is of somebody else's authority. */
+  /** The authority that devices pin; undefined where the certificate is of somebody else's authority. */
   readonly authority: HubAuthority | undefined;
-  /** Whom the hub itself believes as its broker. */
+  /** The authorities that the hub itself believes as its broker's. */
   readonly brokerTrust: () => Trust;
 }
 

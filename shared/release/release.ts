@@ -20,7 +20,7 @@ export type TargetCustom = z.infer<typeof targetCustom>;
 export interface Release {
   readonly ref: ModelRef;
   readonly task: TargetCustom['task'];
-  readonly minAgentVersion: string | undefined;
+  readonly minAgentVersion?: string | undefined;
   /** Every file that travels, sorted by path. */
   readonly files: readonly VersionFile[];
 }

@@ -1,9 +1,10 @@
 /** Parts are started in order and stopped in reverse; a part that fails to start takes the started ones down with it. */
 
 export interface Part {
-  start(): Promise<void> | void;
-  /** Stops taking, drains, flushes, closes; safe to call when never started. */
-  stop(): Promise<void> | void;
+  /** Left out: it works from its first call on. */
+  start?(): Promise<void> | void;
+  /** Stops taking, drains, flushes, closes; safe to call when never started. Left out: nothing is kept open. */
+  stop?(): Promise<void> | void;
 }
 
 export interface NamedPart {
@@ -22,7 +23,7 @@ export class Lifecycle {
   /** Starts the part and remembers it for `stop`. */
   async start(name: string, part: Part): Promise<void> {
     try {
-      await part.start();
+      await part.start?.();
     } catch (error) {
       await this.stop();
       throw error;
@@ -34,7 +35,7 @@ export class Lifecycle {
   async stop(): Promise<void> {
     for (let entry = this.#started.pop(); entry; entry = this.#started.pop()) {
       try {
-        await entry.part.stop();
+        await entry.part.stop?.();
       } catch (error) {
         this.#onStopFailure(entry.name, error);
       }

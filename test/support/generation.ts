@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HubServer } from '../../cloud/api/frame/server.ts';
 import { Batcher } from '../../cloud/batcher/batcher.ts';
-import { LocalEngine } from '../../cloud/engine/local-engine.ts';
+import { LocalRunnerPool } from '../../cloud/engine/runner-pool.ts';
 import type { InferenceRequest } from '../../cloud/ports.ts';
 import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
@@ -55,7 +55,7 @@ export interface GenerationHub {
 
 /** The hub's API on a socket, with these models in real runners behind the real batcher. */
 export async function startGenerationHub(): Promise<GenerationHub> {
-  const engine = new LocalEngine({
+  const pool = new LocalRunnerPool({
     catalog: {
       resolve(name) {
         const ref = { name, version: '1', digest: name.padEnd(64, '0') };
@@ -68,7 +68,7 @@ export async function startGenerationHub(): Promise<GenerationHub> {
     maxLoaded: 6,
     runner: { threads: 1, maxRssBytes: 2e9, startTimeoutMs: 60_000, callTimeoutMs: 60_000 },
   });
-  const batcher = new Batcher({ engine, clock: systemClock });
+  const batcher = new Batcher({ pool, clock: systemClock });
   const ended: GenerationHub['ended'] = [];
   const infer = async (request: InferenceRequest): ReturnType<Batcher['infer']> => {
     let tokens = 0;
@@ -96,7 +96,7 @@ export async function startGenerationHub(): Promise<GenerationHub> {
     async stop() {
       await server.stop();
       await batcher.stop();
-      await engine.stop(0);
+      await pool.stop(0);
       await hub.stop();
     },
   };

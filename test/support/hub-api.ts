@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHubApi } from '../../cloud/api/api.ts';
 import { SignIns } from '../../cloud/api/frame/sign-in.ts';
+import { ADMITS_EVERY_KEY } from '../../cloud/asking/admission.ts';
+import { HttpAsking } from '../../cloud/asking/asking.ts';
 import { EventFeed } from '../../cloud/events/event-feed.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
 import type {
@@ -13,6 +15,7 @@ import type {
   InferenceReply,
   InferenceRequest,
   Inferencer,
+  KeyAdmission,
   UsageLine,
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
@@ -25,7 +28,7 @@ import { silentLogger } from '../../shared/runtime/logger.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import {
   FolderBlobs,
-  MemoryBoard,
+  MemoryGallery,
   MemoryPins,
   MemoryPublisher,
   MemoryShelf,
@@ -52,7 +55,7 @@ export interface TestHubApi {
   readonly updates: MemoryUpdates;
   readonly events: EventFeed;
   readonly shelf: MemoryShelf;
-  readonly board: MemoryBoard;
+  readonly gallery: MemoryGallery;
   /** What the next request gets: the labels, unless a test throws. */
   answer: (request: InferenceRequest) => unknown;
   notReady: string | undefined;
@@ -71,6 +74,8 @@ export async function startHubApi(
     models?: Readonly<Record<string, TaskName>>;
     /** Answers in the place of `answer`. */
     inferencer?: Inferencer;
+    /** Quotas of keys; none, when left out. */
+    admission?: KeyAdmission;
   } = {},
 ): Promise<TestHubApi> {
   const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
@@ -104,7 +109,7 @@ export async function startHubApi(
     updates,
     events: new EventFeed(clock),
     shelf: new MemoryShelf(registry.models),
-    board: new MemoryBoard(),
+    gallery: new MemoryGallery(),
     answer: () => LABELS,
     notReady: undefined,
     async stop() {
@@ -126,16 +131,21 @@ export async function startHubApi(
     keys: registry.keys,
     devices: registry.devices,
     models: hub.shelf,
-    inferencer: options.inferencer ?? { infer },
+    asking: new HttpAsking({
+      admission: options.admission ?? ADMITS_EVERY_KEY,
+      models: registry.models,
+      inferencer: options.inferencer ?? { infer },
+      usage: { record: (line) => usage.push(line) },
+      clock,
+    }),
     isLoaded: (name) => name === 'texts',
-    usage: { record: (line) => usage.push(line) },
     desired: registry.desired,
     pins: new MemoryPins((id) => registry.devices.isActive(id)),
     publisher: hub.publisher,
     blobs: hub.blobs,
     signedUpdates: hub.updates,
     events: hub.events,
-    board: hub.board,
+    gallery: hub.gallery,
     signIns: new SignIns(clock),
     ready: () => hub.notReady,
     metrics: createHubMetrics(),

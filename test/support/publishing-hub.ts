@@ -2,12 +2,12 @@
 import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ShelvedModel } from '../../cloud/registry/models.ts';
 import {
   type Listing,
   VersionPublisher,
   type VersionPublisherOptions,
-} from '../../cloud/registry/publisher.ts';
+} from '../../cloud/publishing/publisher.ts';
+import type { ShelvedModel } from '../../cloud/registry/models.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import type { DeployPolicy, HubEvent, PublishedVersion, VersionFile } from '../../shared/contract/admin.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
@@ -75,7 +75,7 @@ export class PublishingHub {
       models: this.registry.models,
       blobs: this.blobs,
       updates: this.updates,
-      tryModel: async () => 'golden',
+      rehearse: async () => 'golden',
       folder: join(this.folder, 'models'),
       events: { publish: (event) => this.events.push(event) },
       clock,

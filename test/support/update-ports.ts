@@ -1,4 +1,4 @@
-/** In memory and in a temporary folder: the ports behind publishing, updates and the board, as the HTTP API needs them. */
+/** In memory and in a temporary folder: the ports behind publishing, updates and the gallery, as the HTTP API needs them. */
 import { mkdirSync } from 'node:fs';
 import { appendFile, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import type {
   ModelSignatures,
   PinBook,
   Publisher,
-  ResultBoard,
+  ResultGallery,
   SignedUpdates,
 } from '../../cloud/ports.ts';
 import type { BoardEntry, DevicePins, ModelRecord } from '../../shared/contract/admin.ts';
@@ -185,7 +185,7 @@ export class MemoryUpdates implements SignedUpdates {
   }
 }
 
-export class MemoryBoard implements ResultBoard {
+export class MemoryGallery implements ResultGallery {
   entries: BoardEntry[] = [];
   readonly thumbnails = new Map<string, Uint8Array>();
 

@@ -1,20 +1,22 @@
-/** What operators do with models, devices and keys, and how a device enrols: `/api/v1/…`. */
+/** Administration of models, devices and keys, and the enrolment of devices: `/api/v1/…`. */
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import type { Api } from '../frame/endpoint.ts';
 import { IdempotentAnswers } from '../frame/idempotency.ts';
 import { type BlobApiOptions, mountBlobs } from './blobs.ts';
-import { type BoardApiOptions, mountBoard } from './board.ts';
 import { type FleetApiOptions, mountFleet } from './fleet.ts';
+import { type GalleryApiOptions, mountGallery } from './gallery.ts';
 import { type KeyApiOptions, mountKeys } from './keys.ts';
 import { type ModelApiOptions, mountModels } from './models.ts';
 import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
 
+/** The ports and frame parts of all administration. */
 export type AdminOptions = Omit<
-  ModelApiOptions & FleetApiOptions & KeyApiOptions & BlobApiOptions & TargetsApiOptions & BoardApiOptions,
+  ModelApiOptions & FleetApiOptions & KeyApiOptions & BlobApiOptions & TargetsApiOptions & GalleryApiOptions,
   'answers'
 > & { readonly clock: Clock };
 
+/** The part below `/api/v1`. */
 export function createAdminApi(options: AdminOptions): Api {
   const app: Api = new OpenAPIHono();
   // One for all: a key that was used here is not new there.
@@ -24,6 +26,6 @@ export function createAdminApi(options: AdminOptions): Api {
   mountPublisherTargets(app, options);
   mountFleet(app, { ...options, answers });
   mountKeys(app, { ...options, answers });
-  mountBoard(app, options);
+  mountGallery(app, options);
   return app;
 }

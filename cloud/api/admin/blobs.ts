@@ -22,6 +22,7 @@ export interface BlobApiOptions {
 const MAX_UPLOADS = 8;
 const OFFSET_FORM = /^\d{1,15}$/;
 
+/** Puts `/blobs/{digest}` there. */
 export function mountBlobs(app: Api, { guards, blobs, bodies }: BlobApiOptions): void {
   /** By digest. */
   const uploads = new Set<string>();

@@ -19,7 +19,7 @@ import { etagOf, ifMatch } from '../frame/etag.ts';
 import type { HubEnv, Welcome } from '../frame/face.ts';
 import { type Guards, OPEN } from '../frame/guards.ts';
 import type { IdempotentAnswers } from '../frame/idempotency.ts';
-import { pageOf } from '../frame/paging.ts';
+import { sliceOf } from '../frame/paging.ts';
 import type { RateBound } from '../frame/rate-bound.ts';
 
 export interface FleetApiOptions {
@@ -27,7 +27,7 @@ export interface FleetApiOptions {
   readonly authority: HubAuthority | undefined;
   readonly devices: DeviceAdmin;
   readonly pins: PinBook;
-  /** What a device is told with its credential. */
+  /** Answer to a device that gets its credential. */
   readonly welcome: Welcome;
   readonly bodies: BodyReader;
   /** By address: a token may be guessed so often. */
@@ -35,6 +35,7 @@ export interface FleetApiOptions {
   readonly answers: IdempotentAnswers;
 }
 
+/** Puts `/devices`, their pins, `/enrollment-tokens` and `/enroll` there. */
 export function mountFleet(app: Api, options: FleetApiOptions): void {
   mountDevices(app, options);
   mountPins(app, options);
@@ -51,7 +52,7 @@ function mountDevices(app: Api, { guards, devices }: FleetApiOptions): void {
       responses: { 200: json('The devices, by id', deviceList) },
     },
     (c) => {
-      const { items, next } = pageOf(devices.list(), ({ id }) => id, c.get('page'));
+      const { items, next } = sliceOf(devices.list(), ({ id }) => id, c.get('paging'));
       return c.json({ devices: items, next });
     },
   );
@@ -132,7 +133,7 @@ function mountTokens(app: Api, options: FleetApiOptions): void {
       responses: { 200: json('The tokens', enrollmentTokenList) },
     },
     (c) => {
-      const { items, next } = pageOf(devices.listTokens(), ({ id }) => id, c.get('page'));
+      const { items, next } = sliceOf(devices.listTokens(), ({ id }) => id, c.get('paging'));
       return c.json({ tokens: items, next });
     },
   );

@@ -5,7 +5,7 @@ import type { BodyReader } from '../frame/body.ts';
 import { type Api, json, mount } from '../frame/endpoint.ts';
 import type { Guards } from '../frame/guards.ts';
 import type { IdempotentAnswers } from '../frame/idempotency.ts';
-import { pageOf } from '../frame/paging.ts';
+import { sliceOf } from '../frame/paging.ts';
 
 export interface KeyApiOptions {
   readonly guards: Guards;
@@ -14,6 +14,7 @@ export interface KeyApiOptions {
   readonly answers: IdempotentAnswers;
 }
 
+/** Puts `/keys` there. */
 export function mountKeys(app: Api, { guards, keys, bodies, answers }: KeyApiOptions): void {
   const tag = 'keys';
   const guard = guards.key('admin');
@@ -25,7 +26,7 @@ export function mountKeys(app: Api, { guards, keys, bodies, answers }: KeyApiOpt
       responses: { 200: json('The keys, by id', keyList) },
     },
     (c) => {
-      const { items, next } = pageOf(keys.list(), ({ id }) => id, c.get('page'));
+      const { items, next } = sliceOf(keys.list(), ({ id }) => id, c.get('paging'));
       return c.json({ keys: items, next });
     },
   );

@@ -16,7 +16,7 @@ import { etagOf, ifMatch } from '../frame/etag.ts';
 import type { HubEnv } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
 import type { IdempotentAnswers } from '../frame/idempotency.ts';
-import { pageOf } from '../frame/paging.ts';
+import { sliceOf } from '../frame/paging.ts';
 
 export interface ModelApiOptions {
   readonly guards: Guards;
@@ -30,6 +30,7 @@ export interface ModelApiOptions {
 
 const TAG = 'models';
 
+/** Puts `/models` and their versions there. */
 export function mountModels(app: Api, options: ModelApiOptions): void {
   const { guards, models, publisher, bodies, answers } = options;
   const find = (c: Context<HubEnv>) => {
@@ -53,7 +54,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
       responses: { 200: json('The models, by name', modelList) },
     },
     (c) => {
-      const { items, next } = pageOf(models.list(), ({ name }) => name, c.get('page'));
+      const { items, next } = sliceOf(models.list(), ({ name }) => name, c.get('paging'));
       return c.json({
         models: items.map((one) => ({ ...one, loaded: options.isLoaded(one.name) })),
         next,
@@ -74,7 +75,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
       // The cursor is the place from the newest, in which numbers sort as texts do.
       const { versions } = find(c);
       const nameOf = ({ version }: { version: string }): string => String(1e9 - Number(version));
-      const { items, next } = pageOf(versions, nameOf, c.get('page'));
+      const { items, next } = sliceOf(versions, nameOf, c.get('paging'));
       return c.json({ versions: items, next });
     },
   );

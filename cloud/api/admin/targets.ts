@@ -16,6 +16,7 @@ export interface TargetsApiOptions {
 /** A target takes some 200 bytes: 20,000 files. */
 const MAX_TARGETS_BYTES = 4 * 1024 * 1024;
 
+/** Puts `/tuf/targets` of the administration there; devices read theirs below `/tuf`. */
 export function mountPublisherTargets(app: Api, options: TargetsApiOptions): void {
   const { guards, signedUpdates, publisher, bodies } = options;
   const tag = 'updates';

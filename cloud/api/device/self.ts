@@ -1,4 +1,4 @@
-/** What a device asks for itself, with its own credential as Bearer: `/api/v1/devices/self/…`. */
+/** Addresses of a device for itself, with its own credential as Bearer: `/api/v1/devices/self/…`. */
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { desired as desiredSchema, enrollResponse, renewRequest } from '../../../shared/contract/messages.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
@@ -19,6 +19,7 @@ export interface DeviceApiOptions {
   readonly attempts: RateBound;
 }
 
+/** The part below `/api/v1/devices/self`. */
 export function createDeviceApi(options: DeviceApiOptions): Api {
   const { devices, desired, welcome, bodies, attempts } = options;
   const app: Api = new OpenAPIHono();

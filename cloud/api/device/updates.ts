@@ -17,6 +17,7 @@ export interface UpdateApiOptions {
 const METADATA_NAME = /^(?:\d{1,9}\.)?[a-z][a-z0-9_-]{0,31}\.json$/;
 const MAX_PATH_CHARACTERS = 1_024;
 
+/** The part below `/tuf`. */
 export function createUpdateApi({ guards, signedUpdates, blobs }: UpdateApiOptions): Api {
   const app: Api = new OpenAPIHono();
   const tag = 'updates';

@@ -11,6 +11,7 @@ const BODY_TIMEOUT_MS = 30_000;
 /** No request of an operator or a device is larger by far. */
 const MAX_JSON_BYTES = 64 * 1024;
 
+/** Bodies of all requests, with the memory that they hold together. */
 export class BodyReader {
   readonly #clock: Clock;
   readonly #timeoutMs: number;

@@ -8,8 +8,9 @@ import { z } from 'zod';
 import { deviceId, digest, modelName } from '../../../shared/contract/names.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { HubEnv } from './face.ts';
+import type { ErrorShape } from './failures.ts';
 import type { Guard } from './guards.ts';
-import { pageQuery } from './paging.ts';
+import { pagingQuery } from './paging.ts';
 
 /** A part of the HTTP API. */
 export type Api = OpenAPIHono<HubEnv>;
@@ -17,9 +18,7 @@ export type Api = OpenAPIHono<HubEnv>;
 /** A body by its media type: the schema of a JSON one, or how bytes look. */
 export type Content = Readonly<Record<string, z.ZodType>>;
 
-/** Which shape a failure has here. */
-export type ErrorShape = 'problem' | 'hugging-face' | 'open-inference';
-
+/** One address and method: who may ask, what goes in, what comes out, how it fails. */
 export interface Operation {
   readonly method: 'get' | 'head' | 'post' | 'put' | 'patch' | 'delete';
   /** `{model}` takes `name` and `org/name`; `{path}` at the end takes the rest. */
@@ -34,6 +33,7 @@ export interface Operation {
   readonly body?: Content;
   /** Status -> what it means, and with which body. */
   readonly responses: Readonly<Record<number, string | { readonly what: string; readonly content: Content }>>;
+  /** The shape of its failures; `problem`, when left out. */
   readonly errors?: ErrorShape;
 }
 
@@ -58,6 +58,28 @@ export function routesIn(app: Api): DescribedRoute[] {
   );
 }
 
+/** A part of the API below an address of its own. What is unknown there fails in the shape of its operations. */
+export interface Face {
+  /** `/hf` */
+  readonly base: string;
+  readonly api: Api;
+  readonly errors: ErrorShape;
+}
+
+/** @throws INVARIANT_BROKEN where its operations do not agree on one shape */
+export function faceAt(base: string, api: Api): Face {
+  const [errors = 'problem', ...others] = new Set(
+    routesIn(api).map(({ operation }) => operation.errors ?? 'problem'),
+  );
+  if (others.length > 0) throw new AppError('INVARIANT_BROKEN', `${base} fails in more than one shape`);
+  return { base, api, errors };
+}
+
+/** The shape of a failure at this path, whether there is an operation or not. */
+export function errorsAt(path: string, faces: readonly Face[]): ErrorShape {
+  return faces.find(({ base }) => path === base || path.startsWith(`${base}/`))?.errors ?? 'problem';
+}
+
 /** Puts an operation at its address, in all the ways that a model's name can be written. */
 export function mount(app: Api, operation: Operation, handler?: Handler<HubEnv>): void {
   const { method, path, guard, isPaged } = operation;
@@ -65,7 +87,7 @@ export function mount(app: Api, operation: Operation, handler?: Handler<HubEnv>)
   app.openAPIRegistry.registerPath(route);
   // Hono answers HEAD by the handler of GET.
   if (!handler) return;
-  const before = [...(guard.check ? [guard.check] : []), ...(isPaged ? [readPage] : [])];
+  const before = [...(guard.check ? [guard.check] : []), ...(isPaged ? [readPaging] : [])];
   for (const one of routesOf(path)) app.on(method.toUpperCase(), [one], ...before, handler);
 }
 
@@ -84,8 +106,8 @@ export function patternOf(path: string): RegExp {
   return new RegExp(`^${source}$`);
 }
 
-const readPage: MiddlewareHandler<HubEnv> = async (c, next) => {
-  c.set('page', parsed(pageQuery, c.req.query()));
+const readPaging: MiddlewareHandler<HubEnv> = async (c, next) => {
+  c.set('paging', parsed(pagingQuery, c.req.query()));
   await next();
 };
 

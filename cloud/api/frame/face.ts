@@ -1,14 +1,14 @@
-/** What all faces of the hub's HTTP API share: who asks, under which id, and what a failure looks like. */
+/** Callers of all faces of the hub's HTTP API: who asks, and under which request id. */
 import type { Context, MiddlewareHandler } from 'hono';
 import { getCookie } from 'hono/cookie';
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
-import type { KeyScope, Problem } from '../../../shared/contract/admin.ts';
+import type { KeyScope } from '../../../shared/contract/admin.ts';
 import type { EnrollResponse } from '../../../shared/contract/messages.ts';
-import { AppError, ERRORS, type ErrorCode, toErrorBody } from '../../../shared/runtime/errors.ts';
+import { AppError } from '../../../shared/runtime/errors.ts';
 import type { CredentialGrant, DeviceCredentials, KeyBook, KeyHolder } from '../../ports.ts';
-import type { PageQuery } from './paging.ts';
+import type { PagingQuery } from './paging.ts';
 import type { SignIns } from './sign-in.ts';
 
+/** Variables of a request, as middleware has set them. */
 export interface HubEnv {
   Variables: {
     requestId: string;
@@ -17,7 +17,7 @@ export interface HubEnv {
     /** Behind `requireDevice`, with the secret that it has shown. */
     device: { readonly id: string; readonly secret: string };
     /** Where a list comes in pages. */
-    page: PageQuery;
+    paging: PagingQuery;
   };
 }
 
@@ -53,7 +53,7 @@ export function requireReader(
   const byKey = requireScope(keys, ...scopes);
   return async (c, next) => {
     const isAsking = c.req.method === 'GET' || c.req.method === 'HEAD';
-    if (c.req.header('authorization') !== undefined || !isAsking || !signIns.isSession(getCookie(c, COOKIE)))
+    if (c.req.header('authorization') !== undefined || !isAsking || !signIns.isSignedIn(getCookie(c, COOKIE)))
       return byKey(c, next);
     if (isFromElsewhere(c)) throw new AppError('FORBIDDEN', 'only the hub’s own pages may use its sign-in');
     await next();
@@ -82,56 +82,5 @@ export function requireDevice(devices: DeviceCredentials): MiddlewareHandler<Hub
   };
 }
 
-/** RFC 9457 problem details, with our code. */
-export function problem(c: Context<HubEnv>, error: AppError): Response {
-  const { code, message } = toErrorBody(error);
-  const { httpStatus, meaning } = ERRORS[code];
-  const body: Problem = {
-    type: `urn:outrider:error:${code}`,
-    title: meaning,
-    status: httpStatus,
-    detail: message,
-    code,
-    requestId: c.get('requestId'),
-  };
-  return c.body(JSON.stringify(body), {
-    status: httpStatus as ContentfulStatusCode,
-    headers: { 'content-type': 'application/problem+json', ...failureHeaders(error) },
-  });
-}
-
-/** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). */
-export function huggingFaceError(c: Context<HubEnv>, error: AppError): Response {
-  const { code, message } = toErrorBody(error);
-  const { httpStatus } = ERRORS[code];
-  const body = { error: message, code, requestId: c.get('requestId') };
-  return c.body(JSON.stringify(body), {
-    status: (httpStatus === 503 ? 429 : httpStatus) as ContentfulStatusCode,
-    headers: { 'content-type': 'application/json', ...failureHeaders(error) },
-  });
-}
-
-/** The shape of the Open Inference Protocol and of Triton. */
-export function openInferenceError(c: Context<HubEnv>, error: AppError): Response {
-  const { code, message } = toErrorBody(error);
-  return c.body(JSON.stringify({ error: message }), {
-    status: ERRORS[code].httpStatus as ContentfulStatusCode,
-    headers: { 'content-type': 'application/json', ...failureHeaders(error) },
-  });
-}
-
-/** Seconds to wait where nobody said how long. */
-const RETRY_AFTER_SECONDS = 1;
-
-function failureHeaders({ code, details }: AppError): Record<string, string> {
-  if (code === 'UNAUTHORIZED') return { 'www-authenticate': 'Bearer realm="outrider"' };
-  if (!mayRetry(code)) return {};
-  const waitMs = details?.retryAfterMs;
-  const seconds = typeof waitMs === 'number' ? Math.ceil(waitMs / 1000) : RETRY_AFTER_SECONDS;
-  return { 'retry-after': String(Math.max(1, seconds)) };
-}
-
-const mayRetry = (code: ErrorCode): boolean => ERRORS[code].retry === 'backoff';
-
-/** What a device is told with its credential. */
+/** Answer to a device that gets its credential. */
 export type Welcome = (c: Context<HubEnv>, deviceId: string, grant: CredentialGrant) => EnrollResponse;

@@ -6,6 +6,7 @@ import type { Context } from 'hono';
 import { AppError, systemCode } from '../../../shared/runtime/errors.ts';
 import type { HubEnv } from './face.ts';
 
+/** A file on disk that is sent, whole or a range of it. */
 export interface FileAnswer {
   readonly path: string;
   readonly bytes: number;

@@ -1,10 +1,11 @@
-/** Who may ask at an address: the check, and how the document says it. */
+/** Guards of an address: the check of who may ask, and how the document says it. */
 import type { MiddlewareHandler } from 'hono';
 import type { KeyScope } from '../../../shared/contract/admin.ts';
 import type { DeviceCredentials, KeyBook } from '../../ports.ts';
 import { type HubEnv, requireDevice, requireReader, requireScope } from './face.ts';
 import type { SignIns } from './sign-in.ts';
 
+/** The check before an operation. */
 export interface Guard {
   /** undefined: everybody may. */
   readonly check: MiddlewareHandler<HubEnv> | undefined;
@@ -15,6 +16,7 @@ export interface Guard {
 /** Everybody may. */
 export const OPEN: Guard = { check: undefined, security: [] };
 
+/** Guards by kind of caller. */
 export interface Guards {
   /** A key with one of these scopes; `admin` may everything. */
   key(...scopes: KeyScope[]): Guard;
@@ -23,6 +25,7 @@ export interface Guards {
   readonly device: Guard;
 }
 
+/** Guards over the keys, devices and sign-ins of this hub. */
 export function createGuards(parts: {
   readonly keys: KeyBook;
   readonly devices: DeviceCredentials;

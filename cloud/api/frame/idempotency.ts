@@ -26,6 +26,7 @@ interface Kept {
   answer?: Answer;
 }
 
+/** Answers by Idempotency-Key, for an hour, in memory. */
 export class IdempotentAnswers {
   readonly #clock: Clock;
   /** By holder and key, oldest first. */

@@ -2,21 +2,21 @@
 import { z } from 'zod';
 
 /** The query of a list. */
-export const pageQuery = z.object({
+export const pagingQuery = z.object({
   limit: z.coerce.number().int().min(1).max(1_000).default(100),
   after: z.string().max(200).optional(),
 });
-export type PageQuery = z.infer<typeof pageQuery>;
+export type PagingQuery = z.infer<typeof pagingQuery>;
 
 /**
  * The items may change between two pages: what is there all the time is seen once.
  *
  * @param nameOf unique among the items
  */
-export function pageOf<T>(
+export function sliceOf<T>(
   items: readonly T[],
   nameOf: (item: T) => string,
-  { limit, after }: PageQuery,
+  { limit, after }: PagingQuery,
 ): { items: T[]; next: string | null } {
   const following = items
     .map((item) => ({ item, name: nameOf(item) }))

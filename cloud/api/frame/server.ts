@@ -23,6 +23,7 @@ const HEADERS_TIMEOUT_MS = 10_000;
 /** How long a stop waits for answers under way. */
 const DRAIN_MS = 5_000;
 
+/** An HTTP or HTTPS server around an API. */
 export class HubServer implements Part {
   readonly #options: HubServerOptions;
   #server: ServerType | undefined;

@@ -7,15 +7,17 @@ import { newSecret, sha256Hex } from '../../../shared/runtime/ids.ts';
 
 /** Long enough to be copied from a terminal into a browser. */
 export const CODE_LIFE_MS = 10 * 60_000;
-export const SESSION_LIFE_MS = 12 * 3_600_000;
+/** A working day; the browser forgets its cookie then, too. */
+export const SIGN_IN_LIFE_MS = 12 * 3_600_000;
 /** Of each; the oldest go. */
 const MAX_OPEN = 100;
 
+/** One-time codes, and the browsers that have used one. */
 export class SignIns {
   readonly #clock: Clock;
   /** When each ends, by SHA-256, oldest first. */
   readonly #codes = new Map<string, number>();
-  readonly #sessions = new Map<string, number>();
+  readonly #signedIn = new Map<string, number>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -31,11 +33,11 @@ export class SignIns {
     const key = sha256Hex(code);
     const isGood = this.#isAlive(this.#codes, key);
     this.#codes.delete(key);
-    return isGood ? this.#add(this.#sessions, SESSION_LIFE_MS) : undefined;
+    return isGood ? this.#add(this.#signedIn, SIGN_IN_LIFE_MS) : undefined;
   }
 
-  isSession(session: string | undefined): boolean {
-    return session !== undefined && this.#isAlive(this.#sessions, sha256Hex(session));
+  isSignedIn(session: string | undefined): boolean {
+    return session !== undefined && this.#isAlive(this.#signedIn, sha256Hex(session));
   }
 
   #add(to: Map<string, number>, lifeMs: number): string {

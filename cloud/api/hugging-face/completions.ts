@@ -1,5 +1,5 @@
 /**
- * What the official client sends for text generation: OpenAI's older completions, below the model's address. Its answers are those
+ * Completions, as the official client asks for text generation: OpenAI's older form, below the model's address. Its answers are those
  * of Text Generation Inference too, so that either kind of reader finds what it looks for.
  */
 import { z } from 'zod';
@@ -28,6 +28,7 @@ export const completionRequest = textGenerationParameters
     user: z.string().nullish(),
   });
 
+/** A completion in OpenAI’s form. */
 export const completion = z.object({
   id: z.string(),
   object: z.literal('text_completion'),
@@ -40,6 +41,7 @@ export const completion = z.object({
   usage: z.object({ prompt_tokens: z.int(), completion_tokens: z.int(), total_tokens: z.int() }),
 });
 
+/** A prompt that has been read. */
 export interface CompletionInput {
   readonly input: TaskInput;
   readonly isStreamed: boolean;

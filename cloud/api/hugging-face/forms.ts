@@ -7,6 +7,7 @@ import { TASKS, type TaskInput, type TaskName, taskName } from '../../../shared/
 /** Texts of one request: each runs by itself, joins a batch, and is a line of the ledger. */
 const MAX_LIST = 64;
 
+/** A body that has been read: each text of a list is an input of its own. */
 export interface TaskRequest {
   readonly inputs: readonly TaskInput[];
   /** Whether the caller sent a list, and gets one. */

@@ -6,12 +6,10 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { jsonBody, maxBodyBytes } from '../../../shared/contract/http-input.ts';
-import { DEFAULT_DEADLINE_MS } from '../../../shared/contract/limits.ts';
-import type { ModelRef } from '../../../shared/contract/names.ts';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { TASKS, type TaskInput, type TaskName } from '../../../shared/tasks/tasks.ts';
-import type { InferenceReply, InferenceRequest, Inferencer, ModelCatalog, UsageLedger } from '../../ports.ts';
+import type { Asking, InferenceReply, ModelCatalog, Question } from '../../ports.ts';
 import type { BodyReader } from '../frame/body.ts';
 import { type Api, anyBytes, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
@@ -23,21 +21,21 @@ import { openTokenStream, type TokenEvent } from './token-stream.ts';
 export interface HuggingFaceOptions {
   readonly guards: Guards;
   readonly catalog: ModelCatalog;
-  readonly inferencer: Inferencer;
-  readonly usage: UsageLedger;
+  readonly asking: Asking;
   readonly bodies: BodyReader;
   readonly clock: Clock;
 }
 
 /** An HTTP caller's time-out is its expiry: the clients of Hugging Face wait a minute. */
 const EXPIRES_MS = 60_000;
-/** Who reads a stream sees that it goes on. */
+/** Expiry of a stream: its reader sees that it goes on. */
 const STREAM_EXPIRES_MS = 600_000;
 
 /** Each task's own, see docs/protocol.md; a list where the clients read one, or a list of inputs was sent. */
 const output = z.union([...new Set(Object.values(TASKS).map((task) => task.output))]);
 const events = { 'text/event-stream': z.string() };
 
+/** The face below `/hf`. */
 export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
   const { guards } = options;
   const app: Api = new OpenAPIHono();
@@ -88,7 +86,7 @@ function taskOf(name: string, { catalog }: HuggingFaceOptions, wanted: TaskName 
 }
 
 function runTask(c: Context<HubEnv>, options: HuggingFaceOptions, wanted?: TaskName): Promise<Response> {
-  const { bodies, clock } = options;
+  const { asking, bodies, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const model = modelOf(c);
   const task = taskOf(model, options, wanted);
@@ -97,9 +95,9 @@ function runTask(c: Context<HubEnv>, options: HuggingFaceOptions, wanted?: TaskN
     const [only] = inputs;
     if (isStreamed && only) {
       const input = { ...only, parameters: { ...only.parameters, details: true } };
-      return stream(c, options, { model, arrivedMonoMs, input, toEvent: (event) => event });
+      return stream(c, options, { model, arrivedMonoMs, inputs: [input], toEvent: (event) => event });
     }
-    const replies = await ask(c, options, { model, task, arrivedMonoMs, inputs });
+    const replies = await asking.ask(questionOf(c, { model, arrivedMonoMs, inputs }, EXPIRES_MS));
     say(c, replies);
     const outputs = replies.map((reply) => reply.output);
     return answerJson(c, toTaskOutput(task, outputs, isList));
@@ -107,126 +105,56 @@ function runTask(c: Context<HubEnv>, options: HuggingFaceOptions, wanted?: TaskN
 }
 
 function complete(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Response> {
-  const { bodies, clock } = options;
+  const { asking, bodies, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const model = modelOf(c);
   const task = taskOf(model, options, 'text-generation');
   const said = { requestId: c.get('requestId'), atMs: clock.nowAtMs(), model };
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
     const { input, isStreamed } = readCompletion(body);
+    const asked = { model, arrivedMonoMs, inputs: [input] };
     if (isStreamed) {
       const toEvent = (event: TokenEvent): object => toChunk(event, said);
-      return stream(c, options, { model, arrivedMonoMs, input, toEvent, lastLine: '[DONE]' });
+      return stream(c, options, { ...asked, toEvent, lastLine: '[DONE]' });
     }
-    const replies = await ask(c, options, { model, task, arrivedMonoMs, inputs: [input] });
+    const replies = await asking.ask(questionOf(c, asked, EXPIRES_MS));
     say(c, replies);
-    const [reply] = replies;
-    if (!reply) throw new AppError('INVARIANT_BROKEN', 'a request without a reply');
-    return answerJson(c, toCompletion(reply, said));
+    return answerJson(c, toCompletion(onlyOf(replies), said));
   });
 }
 
 interface Asked {
   readonly model: string;
   readonly arrivedMonoMs: number;
+  readonly inputs: readonly TaskInput[];
 }
 
-/** Each input is a request of its own to the model, and to the ledger. */
-async function ask(
-  c: Context<HubEnv>,
-  options: HuggingFaceOptions,
-  {
-    model,
-    task,
-    arrivedMonoMs,
-    inputs,
-  }: Asked & { readonly task: TaskName; readonly inputs: readonly TaskInput[] },
-): Promise<InferenceReply[]> {
-  // All are waited for: the body's memory is theirs until then.
-  const settled = await Promise.allSettled(
-    inputs.map((input) =>
-      options.inferencer.infer({
-        ...requestOf(model, input, arrivedMonoMs, EXPIRES_MS),
-        // What generates takes long enough to be worth stopping.
-        ...(TASKS[task].runsOn === 'hub' && { signal: c.req.raw.signal }),
-      }),
-    ),
-  );
-  for (const [index, one] of settled.entries())
-    if (one.status === 'fulfilled')
-      record(c, options, {
-        model: one.value.model,
-        index,
-        input: inputs[index],
-        inferenceMs: one.value.timingsMs.inference,
-      });
-  return settled.map((one) => {
-    if (one.status === 'rejected') throw one.reason;
-    return one.value;
-  });
-}
+const questionOf = (c: Context<HubEnv>, asked: Asked, expiresMs: number): Question => ({
+  ...{ ...asked, expiresMs, who: c.get('holder'), requestId: c.get('requestId') },
+  signal: c.req.raw.signal,
+});
 
 async function stream(
   c: Context<HubEnv>,
-  options: HuggingFaceOptions,
-  asked: Asked & {
-    readonly input: TaskInput;
-    readonly toEvent: (event: TokenEvent) => unknown;
-    readonly lastLine?: string;
-  },
+  { asking, catalog }: HuggingFaceOptions,
+  asked: Asked & { readonly toEvent: (event: TokenEvent) => unknown; readonly lastLine?: string },
 ): Promise<Response> {
-  const { model, arrivedMonoMs, input, toEvent, lastLine } = asked;
-  const { clock, catalog } = options;
-  const { ref } = catalog.resolve(model);
+  const { toEvent, lastLine, ...rest } = asked;
+  const { ref } = catalog.resolve(asked.model);
+  const question = questionOf(c, rest, STREAM_EXPIRES_MS);
   const opened = await openTokenStream({
-    inferencer: options.inferencer,
-    request: requestOf(model, input, arrivedMonoMs, STREAM_EXPIRES_MS),
+    ask: async (control) => onlyOf(await asking.ask({ ...question, ...control })),
     callerSignal: c.req.raw.signal,
     toEvent,
     ...(lastLine !== undefined && { lastLine }),
-    // Who leaves in the middle has had his tokens.
-    onEnd: (reply) =>
-      record(c, options, {
-        model: reply?.model ?? ref,
-        index: 0,
-        input,
-        inferenceMs: reply?.timingsMs.inference ?? clock.nowMonoMs() - arrivedMonoMs,
-      }),
   });
   c.header('x-outrider-model', `${ref.name}@${ref.version}`);
   return c.body(opened, 200, { 'content-type': 'text/event-stream' });
 }
 
-const requestOf = (
-  model: string,
-  input: TaskInput,
-  arrivedMonoMs: number,
-  expiresMs: number,
-): Pick<InferenceRequest, 'model' | 'input' | 'deadlineMonoMs' | 'expiresMonoMs'> => ({
-  ...{ model, input },
-  deadlineMonoMs: arrivedMonoMs + DEFAULT_DEADLINE_MS,
-  expiresMonoMs: arrivedMonoMs + expiresMs,
-});
-
-function record(
-  c: Context<HubEnv>,
-  { usage, clock }: HuggingFaceOptions,
-  line: {
-    readonly model: ModelRef;
-    readonly index: number;
-    readonly input: TaskInput | undefined;
-    readonly inferenceMs: number;
-  },
-): void {
-  const { model, index, input, inferenceMs } = line;
-  usage.record({
-    atMs: clock.nowAtMs(),
-    who: c.get('holder').id,
-    requestId: index === 0 ? c.get('requestId') : `${c.get('requestId')}.${index}`,
-    model,
-    inputBytes: input?.body.length ?? 0,
-    inferenceMs,
-  });
+function onlyOf([reply]: readonly InferenceReply[]): InferenceReply {
+  if (!reply) throw new AppError('INVARIANT_BROKEN', 'a request without a reply');
+  return reply;
 }
 
 /** Which version has answered, and how long it took; of several the first's. */

@@ -5,7 +5,7 @@
 
 import { type AppError, toAppError, toErrorBody } from '../../../shared/runtime/errors.ts';
 import { type GeneratedToken, generated } from '../../../shared/tasks/text-generation/schema.ts';
-import type { InferenceReply, InferenceRequest, Inferencer } from '../../ports.ts';
+import type { InferenceReply, Question } from '../../ports.ts';
 
 /** One event of the stream, in the form of Text Generation Inference (TGI). */
 export interface TokenEvent {
@@ -22,21 +22,19 @@ export interface TokenEvent {
 }
 
 export interface TokenStreamOptions {
-  readonly inferencer: Inferencer;
-  readonly request: Omit<InferenceRequest, 'onToken' | 'signal'>;
+  /** Asks the question of which each token is wanted, and ends when the signal says so. */
+  readonly ask: (control: Required<Pick<Question, 'onToken' | 'signal'>>) => Promise<InferenceReply>;
   /** Aborted when the caller hangs up. */
   readonly callerSignal: AbortSignal;
-  /** What is written for each token. */
+  /** Data of the event that is written for each token. */
   readonly toEvent: (event: TokenEvent) => unknown;
   /** After the last event. */
   readonly lastLine?: string;
-  /** undefined: the caller went before the end; it has got so many tokens. */
-  readonly onEnd: (reply: InferenceReply | undefined, tokens: number) => void;
 }
 
-/** @returns the events; resolves with the first of them @throws as the inferencer, before the first token */
+/** @returns the events; resolves with the first of them @throws as `ask`, before the first token */
 export async function openTokenStream(options: TokenStreamOptions): Promise<ReadableStream<Uint8Array>> {
-  const { inferencer, request, callerSignal, toEvent, lastLine, onEnd } = options;
+  const { ask, callerSignal, toEvent, lastLine } = options;
   const leaving = new AbortController();
   const leave = (): void => leaving.abort();
   callerSignal.addEventListener('abort', leave, { once: true });
@@ -60,25 +58,21 @@ export async function openTokenStream(options: TokenStreamOptions): Promise<Read
     write(`data: ${JSON.stringify(toEvent(eventOf(token, count++, reply)))}\n\n`);
 
   const { promise, resolve, reject } = begin();
-  void inferencer
-    .infer({
-      ...request,
-      signal: leaving.signal,
-      onToken: (token, isLast) => {
-        // The last one goes out with the whole text.
-        if (isLast) last = token;
-        else send(token);
-        resolve();
-      },
-    })
+  void ask({
+    signal: leaving.signal,
+    onToken: (token, isLast) => {
+      // The last one goes out with the whole text.
+      if (isLast) last = token;
+      else send(token);
+      resolve();
+    },
+  })
     .then((reply) => {
       if (last) send(last, reply);
       if (lastLine !== undefined) write(`data: ${lastLine}\n\n`);
-      onEnd(reply, count);
     })
     .catch((thrown: unknown) => {
       const error = toAppError(thrown);
-      if (leaving.signal.aborted && count > 0) onEnd(undefined, count);
       reject(error);
       write(`data: ${JSON.stringify(failureOf(error))}\n\n`);
     })

@@ -80,13 +80,14 @@ export interface OutputTensor {
   readonly isBinary: boolean;
 }
 
+/** The JSON of a request, and the binary tensors behind it. */
 export interface DecodedRequest {
   readonly head: InferRequest;
-  /** What follows the JSON. */
+  /** Bytes that follow the JSON. */
   readonly tail: Uint8Array;
 }
 
-/** What the model's one input is called, and whether its strings in JSON are base64. */
+/** Name of the model's one input, and whether its strings in JSON are base64. */
 export interface InputForm {
   readonly name: string;
   readonly isBase64: boolean;
@@ -194,6 +195,7 @@ export function decodeBytes(tensor: Uint8Array, most = MAX_ELEMENTS): Uint8Array
   return elements;
 }
 
+/** BYTES in binary: each element after its length, u32 little-endian. */
 export function encodeBytes(elements: readonly string[]): Buffer {
   return Buffer.concat(
     elements.flatMap((one) => {

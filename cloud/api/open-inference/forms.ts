@@ -1,4 +1,4 @@
-/** What the tensors of a request mean to each task, and which tensors its answers become: the Open Inference Protocol's forms. */
+/** Tensors of the Open Inference Protocol: what those of a request mean to each task, and which its answers become. */
 import { z } from 'zod';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../../shared/runtime/json.ts';
@@ -21,6 +21,7 @@ import {
   readTensors,
 } from './codec.ts';
 
+/** A tensor of a model’s metadata. */
 export const tensorMetadata = z.object({
   name: z.string(),
   datatype: tensorType,
@@ -38,6 +39,7 @@ const JSON_OUTPUT: readonly TensorMetadata[] = [{ name: 'output', datatype: 'BYT
 const isLabelled = (task: TaskName): boolean => TASKS[task].ranks === 'own';
 /** Inputs and answers that are tensors already. */
 const isTensors = (task: TaskName): boolean => TASKS[task].inputKind === 'tensors';
+/** The outputs of a task that is not `tensor`, in their order. */
 export const fixedOutputs = (task: TaskName): readonly TensorMetadata[] =>
   isLabelled(task) ? LABELS : JSON_OUTPUT;
 /** Parameters of the protocol itself, and of Triton; the others are the task's. */
@@ -46,6 +48,7 @@ const PROTOCOL_PARAMETERS: ReadonlySet<string> = new Set([
   ...['sequence_id', 'sequence_start', 'sequence_end'],
 ]);
 
+/** How the elements of the one input are read. */
 export function inputForm(task: TaskName): InputForm {
   const { inputKind } = TASKS[task];
   return { name: inputKind, isBase64: inputKind === 'image' || inputKind === 'audio' };
@@ -71,7 +74,7 @@ function toTensorInput(task: TaskName, request: DecodedRequest): TaskInput {
   };
 }
 
-/** What a request says beside the protocol's own words is the task's. @throws PARAMETERS_INVALID */
+/** Parameters of the task: all that a request says beside the protocol's own words. @throws PARAMETERS_INVALID */
 function checkedParameters(
   task: TaskName,
   given: InferRequest['parameters'],
@@ -103,7 +106,7 @@ function toInput(task: TaskName, body: Uint8Array, parameters: InferRequest['par
   };
 }
 
-/** What the answers become, in the order in which it was asked for. @throws BAD_REQUEST (before anything runs) */
+/** Output tensors that the answers become, in the order in which it was asked for. @throws BAD_REQUEST (before anything runs) */
 export function outputsFor(
   task: TaskName,
   head: InferRequest,

@@ -86,6 +86,7 @@ export function readNumbers(bytes: Uint8Array, datatype: NumberType, count: numb
   return Array.from({ length: count }, (_, index) => form.read(view, index * form.bytes));
 }
 
+/** Numbers in binary, little-endian, in the width of the datatype. */
 export function writeNumbers(values: readonly Value[], datatype: NumberType): Buffer {
   const form = FORMS[datatype];
   const bytes = Buffer.alloc(values.length * form.bytes);

@@ -7,20 +7,11 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { maxBodyBytes } from '../../../shared/contract/http-input.ts';
-import { DEFAULT_DEADLINE_MS } from '../../../shared/contract/limits.ts';
 import type { ModelRef } from '../../../shared/contract/names.ts';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
-import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
-import type {
-  InferenceReply,
-  Inferencer,
-  ModelCatalog,
-  ModelShelf,
-  ModelSignatures,
-  UsageLedger,
-} from '../../ports.ts';
+import type { Asking, ModelCatalog, ModelShelf, ModelSignatures } from '../../ports.ts';
 import type { BodyReader } from '../frame/body.ts';
 import { type Api, anyBytes, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
@@ -39,8 +30,7 @@ import { graphTensors } from './signature.ts';
 export interface OpenInferenceOptions {
   readonly guards: Guards;
   readonly models: ModelCatalog & ModelShelf & ModelSignatures;
-  readonly inferencer: Inferencer;
-  readonly usage: UsageLedger;
+  readonly asking: Asking;
   readonly bodies: BodyReader;
   readonly clock: Clock;
   /** Why the hub cannot answer now; undefined when it can. */
@@ -64,6 +54,7 @@ const repositoryIndex = z.array(
 
 type Model = ReturnType<ModelCatalog['resolve']>;
 
+/** The face below `/v2`. */
 export function createOpenInferenceApi(options: OpenInferenceOptions): Api {
   const app: Api = new OpenAPIHono();
   mountServer(app, options);
@@ -73,7 +64,7 @@ export function createOpenInferenceApi(options: OpenInferenceOptions): Api {
   return app;
 }
 
-/** What all operations here have in common. */
+/** Tag, shape of failures and guard of all operations here. */
 const common = (guards: Guards): Pick<Operation, 'tag' | 'errors' | 'guard'> => ({
   tag: 'Open Inference Protocol',
   errors: 'open-inference',
@@ -190,7 +181,7 @@ function resolve(c: Context<HubEnv>, models: ModelCatalog): Model {
 }
 
 async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise<Response> {
-  const { models, bodies, clock } = options;
+  const { models, asking, bodies, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const { ref, task } = resolve(c, models);
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
@@ -198,24 +189,11 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
     const { head } = request;
     const toOutputs = outputsFor(task, head);
     const inputs = readInputs(task, request);
-    const waitMs = Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000);
-    // All are waited for: the body's memory is theirs until then.
-    const settled = await Promise.allSettled(
-      inputs.map((input) =>
-        options.inferencer.infer({
-          model: ref.name,
-          input,
-          deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, waitMs),
-          expiresMonoMs: arrivedMonoMs + waitMs,
-          ...(TASKS[task].runsOn === 'hub' && { signal: c.req.raw.signal }),
-        }),
-      ),
-    );
-    const replies = settled.map((one) => {
-      if (one.status === 'rejected') throw one.reason;
-      return one.value;
+    const replies = await asking.ask({
+      ...{ who: c.get('holder'), requestId: c.get('requestId'), model: ref.name, inputs, arrivedMonoMs },
+      expiresMs: Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000),
+      signal: c.req.raw.signal,
     });
-    record(c, options, { replies, inputs });
     const [first] = replies;
     const outputs = toOutputs(replies);
     return respond(c, { ref: first?.model ?? ref, head, outputs });
@@ -228,23 +206,6 @@ function headBytesOf(c: Context): number | undefined {
   if (!/^\d{1,9}$/.test(text))
     throw new AppError('BAD_REQUEST', 'Inference-Header-Content-Length: a number of bytes');
   return Number(text);
-}
-
-/** Each element is a request of its own to the models, and to the ledger. */
-function record(
-  c: Context<HubEnv>,
-  { usage, clock }: OpenInferenceOptions,
-  { replies, inputs }: { replies: readonly InferenceReply[]; inputs: readonly TaskInput[] },
-): void {
-  for (const [i, reply] of replies.entries())
-    usage.record({
-      atMs: clock.nowAtMs(),
-      who: c.get('holder').id,
-      requestId: i === 0 ? c.get('requestId') : `${c.get('requestId')}.${i}`,
-      model: reply.model,
-      inputBytes: inputs[i]?.body.length ?? 0,
-      inferenceMs: reply.timingsMs.inference,
-    });
 }
 
 function respond(

@@ -1,4 +1,4 @@
-/** What a graph takes and gives, in the words of the Open Inference Protocol. */
+/** Signature of a graph, what it takes and gives, in the words of the Open Inference Protocol. */
 
 import type { ModelSpec } from '../../../shared/release/folder/model-spec.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';

@@ -36,6 +36,7 @@ interface Entry {
   readonly operation: Operation;
 }
 
+/** The HTML of the document. */
 export function docsPage(document: OpenApiDocument): Html {
   const entries = Object.entries(document.paths ?? {}).flatMap(([path, item]) =>
     Object.entries(item as Record<string, Operation>).map(([method, operation]) => ({

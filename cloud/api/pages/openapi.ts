@@ -10,23 +10,17 @@ import {
   deviceRecord,
   hubEvent,
   modelRecord,
-  problem,
   publishedVersion,
 } from '../../../shared/contract/admin.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
-import {
-  type Api,
-  type Content,
-  type DescribedRoute,
-  type ErrorShape,
-  type Operation,
-  routesIn,
-} from '../frame/endpoint.ts';
+import { type Api, type Content, type DescribedRoute, type Operation, routesIn } from '../frame/endpoint.ts';
 import { COOKIE } from '../frame/face.ts';
-import { pageQuery } from '../frame/paging.ts';
+import { ERROR_SHAPES } from '../frame/failures.ts';
+import { pagingQuery } from '../frame/paging.ts';
 
 type Json = Record<string, unknown>;
 type ZodContent = NonNullable<NonNullable<NonNullable<RouteConfig['request']>['body']>['content']>;
+/** An OpenAPI 3.1 document. */
 export type OpenApiDocument = ReturnType<OpenAPIHono['getOpenAPI31Document']>;
 type ComponentsObject = NonNullable<OpenApiDocument['components']>;
 
@@ -38,17 +32,12 @@ const NAMED = {
   Key: createdKey,
   BoardEntry: boardEntry,
   HubEvent: hubEvent,
-  Problem: problem,
-  HuggingFaceError: z.object({ error: z.string(), code: z.string(), requestId: z.string() }),
-  OpenInferenceError: z.object({ error: z.string() }),
+  Problem: ERROR_SHAPES.problem.schema,
+  HuggingFaceError: ERROR_SHAPES['hugging-face'].schema,
+  OpenInferenceError: ERROR_SHAPES['open-inference'].schema,
 };
 
-const ERROR_CONTENT: Readonly<Record<ErrorShape, Content>> = {
-  problem: { 'application/problem+json': NAMED.Problem },
-  'hugging-face': { 'application/json': NAMED.HuggingFaceError },
-  'open-inference': { 'application/json': NAMED.OpenInferenceError },
-};
-
+/** The document of all that is mounted in the API. */
 export function describeApi(app: Api): OpenApiDocument {
   const names = z.registry<{ id: string }>();
   for (const [id, schema] of Object.entries(NAMED)) names.add(schema, { id });
@@ -91,6 +80,7 @@ const SCHEMA = { io: 'input', unrepresentable: 'any', target: 'draft-2020-12' } 
 
 function detailsOf({ method, path, operation }: DescribedRoute): RouteConfig {
   const { tag, summary, guard, errors = 'problem', responses } = operation;
+  const { contentType, schema } = ERROR_SHAPES[errors];
   return {
     method,
     path,
@@ -108,7 +98,7 @@ function detailsOf({ method, path, operation }: DescribedRoute): RouteConfig {
             : { description: one.what, content: contentOf(one.content) },
         ]),
       ),
-      default: { description: 'A failure', content: contentOf(ERROR_CONTENT[errors]) },
+      default: { description: 'A failure', content: contentOf({ [contentType]: schema }) },
     },
   };
 }
@@ -118,7 +108,7 @@ function requestOf(operation: Operation, path: string): NonNullable<RouteConfig[
   const params = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => [name, z.string()] as const);
   return {
     ...(params.length > 0 && { params: z.object(Object.fromEntries(params)) }),
-    ...(isPaged && { query: pageQuery }),
+    ...(isPaged && { query: pagingQuery }),
     ...(Object.keys(headers).length > 0 && {
       headers: z.object(
         Object.fromEntries(

@@ -7,6 +7,7 @@ import { readAssets, readPageFile } from '../../../shared/page/assets.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
 import type { HubEnv } from '../frame/face.ts';
 
+/** HTML, ready to be sent. */
 export interface Pages {
   /** For who has signed in. */
   readonly fleet: string;

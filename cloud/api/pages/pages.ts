@@ -1,4 +1,4 @@
-/** What people and scrapers open by hand: sign-in, the authority's certificate, the metrics, and the document of the whole API. */
+/** Addresses that people and scrapers open by hand: sign-in, the authority's certificate, the metrics, and the document of the whole API. */
 import { setCookie } from 'hono/cookie';
 import type { z } from 'zod';
 import { signInLink } from '../../../shared/contract/admin.ts';
@@ -8,7 +8,7 @@ import type { HubAuthority } from '../../ports.ts';
 import { type Api, anyBytes, json, mount } from '../frame/endpoint.ts';
 import { COOKIE } from '../frame/face.ts';
 import { type Guards, OPEN } from '../frame/guards.ts';
-import { CODE_LIFE_MS, SESSION_LIFE_MS, type SignIns } from '../frame/sign-in.ts';
+import { CODE_LIFE_MS, SIGN_IN_LIFE_MS, type SignIns } from '../frame/sign-in.ts';
 import { docsPage } from './docs-page.ts';
 import { describeApi, type OpenApiDocument } from './openapi.ts';
 import { isBrowser, type Pages } from './page.ts';
@@ -21,6 +21,7 @@ export interface PagesOptions {
   readonly authority: HubAuthority | undefined;
 }
 
+/** Puts sign-in, `/ca.pem`, `/metrics`, `/openapi.json` and `/docs` there. */
 export function mountPages(app: Api, options: PagesOptions): void {
   mountSignIn(app, options);
   mountScraped(app, options);
@@ -42,7 +43,7 @@ function mountSignIn(app: Api, { guards, signIns, pages }: PagesOptions): void {
       if (session === undefined)
         throw new AppError('UNAUTHORIZED', 'this sign-in address is unknown, used or too old; make another');
       setCookie(c, COOKIE, session, {
-        ...{ httpOnly: true, sameSite: 'Strict', path: '/', maxAge: SESSION_LIFE_MS / 1_000 },
+        ...{ httpOnly: true, sameSite: 'Strict', path: '/', maxAge: SIGN_IN_LIFE_MS / 1_000 },
         // Behind a proxy that ends TLS the address is http here: then the proxy has to see to it.
         secure: new URL(c.req.url).protocol === 'https:',
       });

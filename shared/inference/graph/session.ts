@@ -8,41 +8,15 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import { AppError } from '../../runtime/errors.ts';
 import { isElementType, type Tensors, type TensorValue } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
-import type { ExecutionProvider } from '../runner/runner-protocol.ts';
+import type { Session, SessionOptions } from '../runner/graph-session.ts';
 
-export interface SessionOptions {
-  readonly modelPath: string;
-  /** Intra-op threads. */
-  readonly threads: number;
-  readonly allowSpinning: boolean;
-  /** Fold `DequantizeLinear` on initializers into float weights at load; for int8-weights files only. */
-  readonly foldDequantize: boolean;
-  /**
-   * Providers don't fall back by themselves, so a caller that wants another than the CPU must probe it in a throw-away child
-   * first.
-   */
-  readonly executionProvider: ExecutionProvider;
-}
-
-export interface Session {
-  readonly inputs: readonly TensorSpec[];
-  readonly outputs: readonly TensorSpec[];
-  readonly executionProvider: ExecutionProvider;
-  /**
-   * Runs the graph.
-   *
-   * @param feeds are read during the run, nothing of them is kept
-   * @param names of the outputs that are wanted; all when left out
-   * @returns the outputs, owned by the caller
-   * @throws MODEL_INVALID when the graph fails on these feeds
-   */
-  run(feeds: Tensors, names?: readonly string[]): Promise<Tensors>;
-}
+export type { Session } from '../runner/graph-session.ts';
 
 type Runtime = typeof import('onnxruntime-node');
 
-/** @throws MODEL_INVALID, RUNNER_START_FAILED (the execution provider does not work here) */
-export async function loadSession(options: SessionOptions): Promise<Session> {
+/** Opens a graph elsewhere where the options say so, and else here. @throws MODEL_INVALID, RUNNER_START_FAILED (the execution provider does not work here) */
+export async function loadSession({ openSession, ...options }: SessionOptions): Promise<Session> {
+  if (openSession) return openSession(options);
   if (process.env.ORT_DISABLE_TELEMETRY !== '1')
     throw new AppError('INVARIANT_BROKEN', 'ORT_DISABLE_TELEMETRY must be 1 before ONNX Runtime is loaded');
   const ort = await import('onnxruntime-node');

@@ -2,6 +2,7 @@
 
 import type { ModelSpec } from '../../release/folder/model-spec.ts';
 import type { TaskInput } from '../../tasks/tasks.ts';
+import type { OpenSession } from './graph-session.ts';
 import type { OnToken } from './runner.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
@@ -11,6 +12,11 @@ export interface ModelSource {
   readonly threads: number;
   readonly allowSpinning: boolean;
   readonly executionProvider: ExecutionProvider;
+  /**
+   * Opens graphs elsewhere, while their pre- and postprocessing stays here; left out: here, too. The folder has the graph's file all
+   * the same: whether rows of a batch mix is read from it.
+   */
+  readonly openSession?: OpenSession | undefined;
 }
 
 /** An answer before the runner adds its timings. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Intake } from '../../../cloud/intake/intake.ts';
 import { DEFAULT_ONCE_LIMITS } from '../../../cloud/intake/once.ts';
 import { ReplyJournal } from '../../../cloud/intake/reply-journal.ts';
-import { HubLink } from '../../../cloud/link/link.ts';
+import { HubLink } from '../../../cloud/link/hub-link.ts';
 import { FileUsageLedger } from '../../../cloud/metering/usage-ledger.ts';
 import { createHubMetrics } from '../../../cloud/metrics.ts';
 import { deviceTopics, hubFilters, parseTopic } from '../../../shared/contract/topics.ts';

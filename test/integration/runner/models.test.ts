@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Batcher } from '../../../cloud/batcher/batcher.ts';
-import { LocalEngine } from '../../../cloud/engine/local-engine.ts';
+import { LocalRunnerPool } from '../../../cloud/engine/runner-pool.ts';
 import { readGolden } from '../../../shared/inference/proof/golden.ts';
 import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
 import { findModelFolders } from '../../../shared/release/folder/model-folder.ts';
@@ -22,7 +22,7 @@ const folders = await findModelFolders(root, (path, error) => {
 assert.ok(folders.length > 0);
 
 const { digest: _digest, folder: _folder, ...runner } = runnerOptions('');
-const engine = new LocalEngine({
+const pool = new LocalRunnerPool({
   catalog: {
     resolve(name) {
       const found = folders.find(({ spec }) => spec.name === name);
@@ -37,8 +37,8 @@ const engine = new LocalEngine({
   maxLoaded: 2,
   runner,
 });
-const batcher = new Batcher({ engine, clock: systemClock });
-after(() => engine.stop());
+const batcher = new Batcher({ pool, clock: systemClock });
+after(() => pool.stop());
 
 const ask = async (model: string, input: TaskInput): Promise<Classification[]> => {
   const nowMonoMs = systemClock.nowMonoMs();

@@ -114,7 +114,9 @@ describe('the admin API', () => {
       const second = await ask('POST', '/api/v1/models/org%2Fnew/versions', { json });
       assert.equal(second.status, 200);
       assert.equal(publishedVersion.parse(await second.json()).created, false);
-      for (const bad of [{ files: [] }, { files: [{ path: '../x', sha256: sha256Hex('x'), bytes: 1 }] }, 5])
+      const paths = ['../x', '/x', 'a/../x'];
+      const outside = paths.map((path) => ({ files: [{ path, sha256: sha256Hex('x'), bytes: 1 }] }));
+      for (const bad of [{ files: [] }, ...outside, 5])
         await assertProblem(
           await ask('POST', '/api/v1/models/new/versions', { json: bad }),
           400,

@@ -19,6 +19,20 @@ interface Operation {
   readonly security: readonly Record<string, string[]>[];
   readonly statuses: readonly string[];
   readonly takesBody: boolean;
+  /** How it says that its failures look. */
+  readonly failure: Failure;
+}
+
+interface Failure {
+  readonly contentType: string;
+  /** All that a body of it has. */
+  readonly fields: readonly string[];
+}
+
+interface Described {
+  readonly security: Operation['security'];
+  readonly responses: Readonly<Record<string, { content?: Record<string, { schema: { $ref?: string } }> }>>;
+  readonly requestBody?: unknown;
 }
 
 const METHODS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
@@ -91,13 +105,22 @@ describe('every address of the hub', () => {
   before(async () => {
     hub = await startHubApi();
     device = await enrolDevice(hub, 'gate-01');
-    operations = Object.entries(describeApi(hub.app).paths ?? {}).flatMap(([path, item]) =>
-      Object.entries(item as Record<string, Record<string, unknown>>).map(([method, operation]) => ({
+    const { paths, components } = describeApi(hub.app);
+    const failureOf = ({ responses }: Described): Failure => {
+      const [contentType = '', content] = Object.entries(responses.default?.content ?? {})[0] ?? [];
+      const named = components?.schemas?.[content?.schema.$ref?.split('/').at(-1) ?? ''] as {
+        properties: object;
+      };
+      return { contentType, fields: Object.keys(named.properties) };
+    };
+    operations = Object.entries(paths ?? {}).flatMap(([path, item]) =>
+      Object.entries(item as Record<string, Described>).map(([method, operation]) => ({
         method: method.toUpperCase(),
         path,
-        security: operation.security as Operation['security'],
-        statuses: Object.keys(operation.responses as object),
+        security: operation.security,
+        statuses: Object.keys(operation.responses),
         takesBody: operation.requestBody !== undefined,
+        failure: failureOf(operation),
       })),
     );
     assert.ok(operations.length >= 40);
@@ -129,24 +152,22 @@ describe('every address of the hub', () => {
     const { response, text } = await ask(operation, path, { key: keyFor(operation), ...options });
     const what = `${operation.method} ${path.slice(0, 100)} ${said(options)}: ${response.status} ${text.slice(0, 300)}`;
     assert.ok(response.status < 500, what);
-    if (response.status >= 400) assertFailureShape(response, { path, method: operation.method, text, what });
+    if (response.status >= 400) assertFailureShape(response, operation, { text, what });
     return response;
   }
 
   function assertFailureShape(
     response: Response,
-    { path, method, text, what }: { path: string; method: string; text: string; what: string },
+    { method, failure }: Operation,
+    { text, what }: { text: string; what: string },
   ): void {
     assert.doesNotMatch(text, /\.ts:\d+|node_modules|at Object/, what);
     if (method === 'HEAD') return;
     const body = JSON.parse(text) as Record<string, unknown>;
-    const at = new URL(path, 'http://x').pathname;
-    if (/^\/v2(\/|$)/.test(at)) assert.deepEqual(Object.keys(body), ['error'], what);
-    else if (at.startsWith('/hf/')) assert.deepEqual(Object.keys(body), ['error', 'code', 'requestId'], what);
-    else {
+    assert.deepEqual(Object.keys(body), failure.fields, what);
+    assert.equal(response.headers.get('content-type'), failure.contentType, what);
+    if (failure.contentType === 'application/problem+json')
       assert.equal(problem.parse(body).status, response.status, what);
-      assert.equal(response.headers.get('content-type'), 'application/problem+json', what);
-    }
   }
 
   it('needs what its description says: a key, its scope, a device’s credential', async () => {
@@ -160,7 +181,7 @@ describe('every address of the hub', () => {
       }
       assert.equal(response.status, 401, what);
       assert.equal(response.headers.get('www-authenticate'), 'Bearer realm="outrider"');
-      assertFailureShape(response, { path, method: operation.method, text, what });
+      assertFailureShape(response, operation, { text, what });
       const scopes = operation.security.flatMap((one) => one.key ?? []);
       const wrong = operation.security.some((one) => 'device' in one)
         ? hub.adminKey
@@ -204,6 +225,14 @@ describe('every address of the hub', () => {
         const allow = (response.headers.get('allow') ?? '').split(', ');
         for (const one of allowed) assert.ok(allow.includes(one), `${method} ${path}: ${allow.join()}`);
       }
+    }
+  });
+
+  it('fails in the shape of its neighbours where there is nothing', async () => {
+    for (const operation of operations) {
+      const path = `${filled(operation.path)}/and/below/it/is/nothing`;
+      const { status } = await assertSound({ ...operation, method: 'GET' }, path);
+      assert.equal(status, 404, path);
     }
   });
 

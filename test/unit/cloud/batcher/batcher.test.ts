@@ -5,23 +5,23 @@ import { Batcher, type BatcherOptions } from '../../../../cloud/batcher/batcher.
 import type { InferenceRequest } from '../../../../cloud/ports.ts';
 import { AppError, isAppError } from '../../../../shared/runtime/errors.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
-import { FAKE_REF, FakeEngine, type FakeInput, fakeInput } from './fake-engine.ts';
+import { FAKE_REF, type FakeInput, FakePool, fakeInput } from './fake-pool.ts';
 
 const withCode = (code: string) => (error: unknown) => isAppError(error) && error.code === code;
 
-/** A batcher over a fake engine whose steps wait until the test lets them go. */
+/** A batcher over a fake pool whose steps wait until the test lets them go. */
 function setUp(options: Partial<BatcherOptions> & { modelBatchSize?: number } = {}) {
   const clock = new FakeClock();
   const held: { what: string; go: () => void }[] = [];
   let isHeld = false;
   const step = (what: string) =>
     isHeld ? new Promise<void>((go) => held.push({ what, go })) : Promise.resolve();
-  const engine = new FakeEngine({ maxBatchSize: options.modelBatchSize ?? 4, step });
-  const batcher = new Batcher({ engine, clock, ...options });
+  const pool = new FakePool({ maxBatchSize: options.modelBatchSize ?? 4, step });
+  const batcher = new Batcher({ pool, clock, ...options });
   let nextId = 0;
   return {
     clock,
-    engine,
+    pool,
     batcher,
     hold: () => {
       isHeld = true;
@@ -56,32 +56,32 @@ function setUp(options: Partial<BatcherOptions> & { modelBatchSize?: number } = 
 }
 
 test('a lone request runs at once, and the lease goes back', async () => {
-  const { ask, engine, batcher } = setUp();
+  const { ask, pool, batcher } = setUp();
   const reply = await ask();
   assert.equal(reply.output, 0);
   assert.deepEqual(reply.model, FAKE_REF);
   assert.deepEqual(reply.timingsMs, { queue: 0, preprocess: 1, inference: 1 });
   await settle();
-  engine.assertClean();
+  pool.assertClean();
   assert.equal(batcher.depth, 0);
 });
 
 test('what comes while a batch runs shares the next one, by shape and earliest deadline', async () => {
-  const { ask, engine, hold, letGo, letAllGo } = setUp();
+  const { ask, pool, hold, letGo, letAllGo } = setUp();
   hold();
   const first = ask();
   await letGo(); // lease
   await letGo(); // prepared, runs
-  assert.deepEqual(engine.batches, [[0]]);
+  assert.deepEqual(pool.batches, [[0]]);
   const late = [ask({ deadlineMs: 900 }), ask({ deadlineMs: 500, shape: 'b' }), ask({ deadlineMs: 700 })];
   await letGo('prepare');
   await letAllGo();
   await Promise.all([first, ...late]);
-  assert.deepEqual(engine.batches, [[0], [2], [3, 1]]);
+  assert.deepEqual(pool.batches, [[0], [2], [3, 1]]);
 });
 
 test('the next batch is decoded while one runs, and no more than that', async () => {
-  const { ask, engine, hold, letGo, letAllGo } = setUp({ modelBatchSize: 2 });
+  const { ask, pool, hold, letGo, letAllGo } = setUp({ modelBatchSize: 2 });
   hold();
   const replies = [ask()];
   await letGo();
@@ -90,26 +90,26 @@ test('the next batch is decoded while one runs, and no more than that', async ()
   await settle();
   // The lease has been asked to decode two batches ahead: 4, not 10.
   await letGo();
-  assert.equal(engine.batches.length, 2);
-  assert.ok((engine.leases[0]?.handles.size ?? 9) <= 4);
+  assert.equal(pool.batches.length, 2);
+  assert.ok((pool.leases[0]?.handles.size ?? 9) <= 4);
   await letAllGo();
   await Promise.all(replies);
 });
 
 test('maxQueueDelayMs waits for company, but never past a full batch', async () => {
-  const { ask, clock, engine } = setUp({ maxQueueDelayMs: 50 });
+  const { ask, clock, pool } = setUp({ maxQueueDelayMs: 50 });
   const two = [ask(), ask()];
   await clock.advance(49);
-  assert.deepEqual(engine.batches, []);
+  assert.deepEqual(pool.batches, []);
   await clock.advance(1);
   await Promise.all(two);
-  assert.deepEqual(engine.batches, [[0, 1]]);
+  assert.deepEqual(pool.batches, [[0, 1]]);
   await Promise.all([ask(), ask(), ask(), ask()]);
-  assert.deepEqual(engine.batches[1], [2, 3, 4, 5]);
+  assert.deepEqual(pool.batches[1], [2, 3, 4, 5]);
 });
 
 test('a passed deadline rejects nothing, a passed expiry rejects before anything runs', async () => {
-  const { ask, clock, engine, hold, letGo, letAllGo } = setUp();
+  const { ask, clock, pool, hold, letGo, letAllGo } = setUp();
   hold();
   const runs = ask();
   await letGo();
@@ -122,9 +122,9 @@ test('a passed deadline rejects nothing, a passed expiry rejects before anything
   await letAllGo();
   assert.equal((await patient).output, 1);
   await runs;
-  assert.ok(!engine.batches.flat().includes(2));
+  assert.ok(!pool.batches.flat().includes(2));
   await assert.rejects(ask({ expiresMs: 0 }), withCode('EXPIRED'));
-  engine.assertClean();
+  pool.assertClean();
 });
 
 test('a full queue refuses the new one and keeps the old ones', async () => {
@@ -160,36 +160,36 @@ test('depth and age of the oldest are visible', async () => {
 });
 
 test('an input that ends runners is tried twice and takes nobody along', async () => {
-  const { ask, engine } = setUp();
+  const { ask, pool } = setUp();
   const replies = await Promise.allSettled([ask(), ask({ kind: 'poison-run' }), ask(), ask({ kind: 'bad' })]);
   assert.deepEqual(
     replies.map((reply) => (reply.status === 'fulfilled' ? 'ok' : (reply.reason as AppError).code)),
     ['ok', 'RUNNER_CRASHED', 'ok', 'IMAGE_CORRUPT'],
   );
   await settle();
-  engine.assertClean();
+  pool.assertClean();
 });
 
 test('a model that cannot be loaded rejects all who wait with its error', async () => {
-  const { ask, engine } = setUp();
-  engine.leaseError = new AppError('MODEL_UNKNOWN');
+  const { ask, pool } = setUp();
+  pool.leaseError = new AppError('MODEL_UNKNOWN');
   await assert.rejects(ask(), withCode('MODEL_UNKNOWN'));
-  engine.leaseError = undefined;
+  pool.leaseError = undefined;
   await ask();
 });
 
 test('a new version of the model takes over between two batches', async () => {
-  const { ask, engine, hold, letGo, letAllGo } = setUp();
+  const { ask, pool, hold, letGo, letAllGo } = setUp();
   hold();
   const first = ask();
   await letGo();
   await letGo();
-  (engine.leases[0] as { stale: boolean }).stale = true;
+  (pool.leases[0] as { stale: boolean }).stale = true;
   const second = ask();
   await letAllGo();
   await Promise.all([first, second]);
-  assert.equal(engine.leases.length, 2);
-  engine.assertClean();
+  assert.equal(pool.leases.length, 2);
+  pool.assertClean();
 });
 
 test('stop finishes what is there within the grace, and refuses the rest', async () => {
@@ -224,9 +224,9 @@ test('whatever the order of events, everybody is answered once, with the own ans
     fc.integer({ min: 1, max: 6 }),
     fc.scheduler(),
     async (inputs, maxBatchSize, scheduler) => {
-      const engine = new FakeEngine({ maxBatchSize, step: () => scheduler.schedule(Promise.resolve()) });
+      const pool = new FakePool({ maxBatchSize, step: () => scheduler.schedule(Promise.resolve()) });
       const clock = new FakeClock();
-      const batcher = new Batcher({ engine, clock });
+      const batcher = new Batcher({ pool, clock });
       const settled = inputs.map(() => 0);
       const replies = inputs.map(async ({ kind, shape, deadlineMs }, id) => {
         await scheduler.schedule(Promise.resolve());
@@ -256,7 +256,7 @@ test('whatever the order of events, everybody is answered once, with the own ans
         }
       }
       await settle();
-      engine.assertClean();
+      pool.assertClean();
       assert.equal(batcher.depth, 0);
     },
   );

@@ -47,7 +47,7 @@ describe('a streamed request', () => {
       isStale: () => false,
       giveBack: () => undefined,
     });
-    batcher = new Batcher({ engine: { lease: async () => lease() }, clock });
+    batcher = new Batcher({ pool: { lease: async () => lease() }, clock });
   });
 
   const ask = (more: Partial<InferenceRequest> = {}) =>

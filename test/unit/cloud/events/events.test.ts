@@ -118,7 +118,7 @@ describe('the feed of events', () => {
   });
 });
 
-describe('the board', () => {
+describe('the gallery', () => {
   let hub: TestHubApi;
   beforeEach(async () => {
     hub = await startHubApi();
@@ -144,8 +144,8 @@ describe('the board', () => {
   it('shows the last answers and their pictures', async () => {
     const ask = asker(hub);
     const id = newId();
-    hub.board.thumbnails.set(id, Buffer.from('RIFF'));
-    hub.board.entries = [
+    hub.gallery.thumbnails.set(id, Buffer.from('RIFF'));
+    hub.gallery.entries = [
       {
         deviceId: 'gate-01',
         result: { id, pipeline: 'gate', error: { code: 'EXPIRED', message: 'late' }, input: null, atMs: 1 },

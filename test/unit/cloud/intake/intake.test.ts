@@ -160,7 +160,7 @@ test('answers a request, to the device that asked, and meters it', async () => {
 
 test('passes on an input that may be seen, once it is answered, and no other', async () => {
   const seen: SharedInput[] = [];
-  const { send, inferences } = setUp({ board: { inputShared: (input) => seen.push(input) } });
+  const { send, inferences } = setUp({ gallery: { inputShared: (input) => seen.push(input) } });
   const [shared, failing] = [requestOf({ shareInput: true }), requestOf({ shareInput: true })];
   await send(shared);
   await send(requestOf());

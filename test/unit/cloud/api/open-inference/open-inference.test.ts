@@ -264,7 +264,21 @@ describe('the Open Inference Protocol', () => {
     const response = await infer('texts', { inputs: [text('good', 'bad')] });
     assert.equal(response.headers.get('retry-after'), '1');
     await assertError(response, 429, /full/);
-    assert.deepEqual(hub.usage, []);
+    assert.equal(hub.usage.length, 1);
+  });
+
+  it('counts the other 63 when one of 64 elements fails', async () => {
+    hub.answer = ({ input }) => {
+      if (Buffer.from(input.body).toString() === 'bad') throw new AppError('INPUT_INVALID', 'bad');
+      return LABELS;
+    };
+    const elements = Array.from({ length: MAX_ELEMENTS }, (_, i) => (i === 5 ? 'bad' : `good ${i}`));
+    const response = await infer('texts', { inputs: [text(...elements)] });
+    await assertError(response, 422, /bad/);
+    const id = response.headers.get('x-request-id') ?? '';
+    const counted = hub.usage.map(({ requestId }) => requestId).sort();
+    const expected = elements.flatMap((one, i) => (one === 'bad' ? [] : [i === 0 ? id : `${id}.${i}`]));
+    assert.deepEqual(counted, expected.sort());
   });
 
   it('takes no body without end', async () => {

@@ -1,6 +1,6 @@
-/** An engine whose runners do as their inputs say, and which holds its callers to the rules of the port. */
+/** A pool whose runners do as their inputs say, and which holds its callers to the rules of the port. */
 import assert from 'node:assert/strict';
-import type { Engine, ModelLease } from '../../../../cloud/ports.ts';
+import type { ModelLease, RunnerPool } from '../../../../cloud/ports.ts';
 import type { Outcome, Prepared } from '../../../../shared/inference/runner/runner.ts';
 import { AppError } from '../../../../shared/runtime/errors.ts';
 import type { TaskInput } from '../../../../shared/tasks/tasks.ts';
@@ -22,20 +22,20 @@ const inputOf = (input: TaskInput): FakeInput => JSON.parse(Buffer.from(input.bo
 export const FAKE_REF = { name: 'fake', version: '1', digest: 'f'.repeat(64) };
 const CRASHED = () => new AppError('RUNNER_CRASHED');
 
-export interface FakeEngineOptions {
+export interface FakePoolOptions {
   readonly maxBatchSize: number;
   /** When each step is done; a test's own order of events. */
   readonly step: (what: 'lease' | 'prepare' | 'run') => Promise<void>;
 }
 
-export class FakeEngine implements Engine {
-  readonly #options: FakeEngineOptions;
+export class FakePool implements RunnerPool {
+  readonly #options: FakePoolOptions;
   readonly leases: FakeLease[] = [];
   /** Of every batch, the ids in order. */
   readonly batches: number[][] = [];
   leaseError: AppError | undefined;
 
-  constructor(options: FakeEngineOptions) {
+  constructor(options: FakePoolOptions) {
     this.#options = options;
   }
 
@@ -60,7 +60,7 @@ class FakeLease implements ModelLease {
   readonly ref = FAKE_REF;
   readonly maxBatchSize: number;
   readonly handles = new Map<number, FakeInput>();
-  readonly #options: FakeEngineOptions;
+  readonly #options: FakePoolOptions;
   readonly #batches: number[][];
   readonly #inFlight = new Set<(error: AppError) => void>();
   #nextHandle = 0;
@@ -68,7 +68,7 @@ class FakeLease implements ModelLease {
   isGivenBack = false;
   stale = false;
 
-  constructor(options: FakeEngineOptions, batches: number[][]) {
+  constructor(options: FakePoolOptions, batches: number[][]) {
     this.#options = options;
     this.#batches = batches;
     this.maxBatchSize = options.maxBatchSize;

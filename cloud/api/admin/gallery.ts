@@ -1,22 +1,23 @@
-/** What happens now, and the last answers that devices have shared: for the hub's page and for who watches from elsewhere. */
+/** Events as they happen, and the gallery of answers that devices have shared: for the hub's page and for who watches from elsewhere. */
 import { getCookie } from 'hono/cookie';
 import { boardList } from '../../../shared/contract/admin.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import type { EventStream, KeyBook, KeyHolder, ResultBoard } from '../../ports.ts';
+import type { EventStream, KeyBook, KeyHolder, ResultGallery } from '../../ports.ts';
 import { type Api, anyBytes, json, mount } from '../frame/endpoint.ts';
 import { COOKIE } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
 import type { SignIns } from '../frame/sign-in.ts';
 
-export interface BoardApiOptions {
+export interface GalleryApiOptions {
   readonly guards: Guards;
   readonly events: EventStream;
-  readonly board: ResultBoard;
+  readonly gallery: ResultGallery;
   readonly keys: KeyBook;
   readonly signIns: SignIns;
 }
 
-export function mountBoard(app: Api, { guards, events, board, keys, signIns }: BoardApiOptions): void {
+/** Puts `/events` and `/results` there. */
+export function mountGallery(app: Api, { guards, events, gallery, keys, signIns }: GalleryApiOptions): void {
   const tag = 'board';
   const guard = guards.reader('admin');
   mount(
@@ -36,7 +37,7 @@ export function mountBoard(app: Api, { guards, events, board, keys, signIns }: B
       const stream = events.open({
         lastEventId: c.req.header('last-event-id'),
         isStillAllowed: () =>
-          holder ? keys.list().some(({ id }) => id === holder.id) : signIns.isSession(session),
+          holder ? keys.list().some(({ id }) => id === holder.id) : signIns.isSignedIn(session),
       });
       return c.body(stream, 200, { 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' });
     },
@@ -48,7 +49,7 @@ export function mountBoard(app: Api, { guards, events, board, keys, signIns }: B
       summary: 'Lists the last answers that devices have shared, newest first',
       responses: { 200: json('The answers', boardList) },
     },
-    (c) => c.json({ results: board.list() }),
+    (c) => c.json({ results: gallery.list() }),
   );
   mount(
     app,
@@ -58,7 +59,7 @@ export function mountBoard(app: Api, { guards, events, board, keys, signIns }: B
       responses: { 200: { what: 'The picture', content: { 'image/webp': anyBytes } } },
     },
     (c) => {
-      const picture = board.thumbnail(c.req.param('id') ?? '');
+      const picture = gallery.thumbnail(c.req.param('id') ?? '');
       if (!picture) throw new AppError('RESULT_UNKNOWN', 'there is no picture of this result');
       return c.body(Buffer.from(picture), 200, { 'content-type': 'image/webp' });
     },

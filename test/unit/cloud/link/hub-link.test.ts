@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HubLink } from '../../../../cloud/link/link.ts';
+import { HubLink } from '../../../../cloud/link/hub-link.ts';
 import { hubPresence } from '../../../../shared/contract/messages.ts';
 import { deviceTopics, hubFilters, hubTopics } from '../../../../shared/contract/topics.ts';
 import type { LastWill } from '../../../../shared/mqtt/session.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createTrial } from '../../../cloud/registry/trial.ts';
+import { createRehearsal } from '../../../cloud/publishing/rehearsal.ts';
 import type { StartRunner } from '../../../shared/inference/runner/runner.ts';
 import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
 import { type ModelFolder, openModelFolder } from '../../../shared/release/folder/model-folder.ts';
@@ -13,19 +13,19 @@ import { fixtureFolder } from './fixture-models.ts';
 const withCode = (code: ErrorCode, text: RegExp) => (error: unknown) =>
   isAppError(error, code) && text.test(error.message);
 const limits = { maxRssBytes: 1_000_000_000 };
-const tryModel = createTrial({ startRunner, threads: 1, clock, limits });
+const rehearse = createRehearsal({ startRunner, threads: 1, clock, limits });
 const folder = (name: string): Promise<ModelFolder> => openModelFolder(fixtureFolder(name));
 
 test('a version that answers passes', async () => {
-  assert.equal(await tryModel(await folder('words')), 'smoke');
-  assert.equal(await tryModel(await folder('colours')), 'smoke');
+  assert.equal(await rehearse(await folder('words')), 'smoke');
+  assert.equal(await rehearse(await folder('colours')), 'smoke');
 });
 
 test('one that answers wrongly does not', async () => {
   const { spec, ...rest } = await folder('words');
   const golden = [{ input: { text: 'good film' }, output: [{ label: 'negative', score: 0.9 }] }];
   await assert.rejects(
-    tryModel({ ...rest, spec: { ...spec, golden } }),
+    rehearse({ ...rest, spec: { ...spec, golden } }),
     withCode('MODEL_SELF_TEST_FAILED', /text 1: expected “negative”/),
   );
 });
@@ -40,7 +40,7 @@ test('one that hangs, or eats the memory, costs its runner and is told in one se
       return runner;
     };
     const tried = assert.rejects(
-      createTrial({ startRunner: start, threads: 1, clock, limits })(await folder(name)),
+      createRehearsal({ startRunner: start, threads: 1, clock, limits })(await folder(name)),
       withCode('MODEL_SELF_TEST_FAILED', /^the hub could not run it: /),
       name,
     );
@@ -52,5 +52,5 @@ test('one that hangs, or eats the memory, costs its runner and is told in one se
 });
 
 test('one that cannot be loaded is not valid', async () => {
-  await assert.rejects(tryModel(await folder('no-labels')), withCode('MODEL_INVALID', /./));
+  await assert.rejects(rehearse(await folder('no-labels')), withCode('MODEL_INVALID', /./));
 });

@@ -2,18 +2,13 @@
  * How a version comes to devices, from a push or from a folder on this machine. Each step is on disk before the next, and each
  * can be done again: a kill between any two loses nothing, and `restore` or the same push goes on from there.
  *
- * blobs are there -> tried (candidate folder) -> recorded, with its number -> own copy -> listed in signed metadata -> published
+ * blobs are there -> rehearsed (candidate folder) -> recorded, with its number -> own copy -> listed in signed metadata -> published
  *
  * Where the key of targets is not on this hub, a version waits after its own copy until `putTargets` brings metadata that list it.
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  type PublishedVersion,
-  type VersionFile,
-  type VersionRequest,
-  versionRequest,
-} from '../../shared/contract/admin.ts';
+import type { PublishedVersion, VersionFile, VersionRequest } from '../../shared/contract/admin.ts';
 import { MAX_VERSION_FILES } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { BlobStore } from '../../shared/release/blob-store.ts';
@@ -30,9 +25,8 @@ import { AppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { OneAtATime } from '../../shared/runtime/one-at-a-time.ts';
-import type { EventSink, Publisher } from '../ports.ts';
-import type { ModelRegistry } from './models.ts';
-import type { TryModel } from './trial.ts';
+import type { EventSink, Publisher, VersionBook } from '../ports.ts';
+import type { Rehearse } from './rehearsal.ts';
 
 /** A version's files together. */
 const MAX_VERSION_BYTES = 8 * 1024 ** 3;
@@ -50,14 +44,14 @@ export interface Listing {
   release(name: string, version: string): Release | undefined;
 }
 
-/** What has become of a version. */
+/** Standing of a version: listed, and told to devices. */
 type Standing = Pick<PublishedVersion, 'published' | 'deployed'>;
 
 export interface VersionPublisherOptions {
-  readonly models: ModelRegistry;
+  readonly models: VersionBook;
   readonly blobs: BlobStore;
   readonly updates: Listing;
-  readonly tryModel: TryModel;
+  readonly rehearse: Rehearse;
   /** For what is not a version yet; the hub's folder of models. */
   readonly folder: string;
   readonly events: EventSink;
@@ -65,6 +59,7 @@ export interface VersionPublisherOptions {
   readonly logger: Logger;
 }
 
+/** Publishes one version of a name at a time. */
 export class VersionPublisher implements Publisher {
   readonly #o: VersionPublisherOptions;
   /** By model name. */
@@ -177,8 +172,7 @@ export class VersionPublisher implements Publisher {
     return etag;
   }
 
-  async #publish(name: string, request: VersionRequest): Promise<PublishedVersion> {
-    const { files, force } = versionRequest.parse(request);
+  async #publish(name: string, { files, force = false }: VersionRequest): Promise<PublishedVersion> {
     refuseUnusable(files);
     await this.#requireBlobs(files);
     const candidate = join(this.#o.folder, CANDIDATES_FOLDER_NAME, sha256Hex(JSON.stringify([name, files])));
@@ -213,7 +207,7 @@ export class VersionPublisher implements Publisher {
     const { models, logger } = this.#o;
     const { name } = folder.spec;
     const picture = await inTermsOf(name, folder.path, pictureNeedOf(folder));
-    const test = await this.#try(folder, force);
+    const test = await this.#rehearse(folder, force);
     const ref = await models.takeIn({ ...folder, path: '' }, { picture, files: [...files], test });
     await this.#shelve(ref, files);
     const standing = await this.#list(ref);
@@ -223,11 +217,11 @@ export class VersionPublisher implements Publisher {
   }
 
   /** @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED */
-  async #try(folder: ModelFolder, force: boolean): Promise<'golden' | 'smoke' | 'forced'> {
-    const { tryModel, logger } = this.#o;
+  async #rehearse(folder: ModelFolder, force: boolean): Promise<'golden' | 'smoke' | 'forced'> {
+    const { rehearse, logger } = this.#o;
     const { name } = folder.spec;
     try {
-      return await inTermsOf(name, folder.path, tryModel(folder));
+      return await inTermsOf(name, folder.path, rehearse(folder));
     } catch (error) {
       if (!force) throw error;
       logger.failure('registry.version_forced', error, { model: name });
@@ -261,7 +255,7 @@ export class VersionPublisher implements Publisher {
     if (updates.canList) await updates.add(refs.flatMap((ref) => this.#releaseOf(ref) ?? []));
   }
 
-  /** What is listed, and can be fetched as it is listed, is published: devices may be told of it. */
+  /** Published is a version that is listed, and can be fetched as it is listed: devices may be told of it. */
   async #settle(ref: ModelRef): Promise<Standing> {
     const { models, updates } = this.#o;
     const listed = updates.release(ref.name, ref.version);
@@ -273,7 +267,7 @@ export class VersionPublisher implements Publisher {
     const stored = this.#o.models.stored(ref);
     if (!stored) return undefined;
     const files = [...stored.files].sort((a, b) => (a.path < b.path ? -1 : 1));
-    return { ref, task: stored.task, minAgentVersion: undefined, files };
+    return { ref, task: stored.task, files };
   }
 
   async #copy(folder: ModelFolder): Promise<VersionFile[]> {
@@ -332,7 +326,7 @@ const foldersOf = (path: string): string[] =>
     .slice(0, -1)
     .map((_, index, parts) => parts.slice(0, index + 1).join('/'));
 
-/** Who pushes knows the model's name, and not where the hub tries it. */
+/** Errors in the words of the caller, who knows the model's name and not where the hub rehearses it. */
 async function inTermsOf<T>(name: string, path: string, work: Promise<T>): Promise<T> {
   try {
     return await work;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Board, MAX_TEXT_CHARACTERS } from '../../../../cloud/board/board.ts';
-import { ThumbnailMaker } from '../../../../cloud/board/thumbnails.ts';
+import { Gallery, MAX_TEXT_CHARACTERS } from '../../../../cloud/gallery/gallery.ts';
+import { ThumbnailMaker } from '../../../../cloud/gallery/thumbnails.ts';
 import type { ModelLease, SharedInput } from '../../../../cloud/ports.ts';
 import { boardEntry, type HubEvent } from '../../../../shared/contract/admin.ts';
 import type { Answer } from '../../../../shared/contract/result.ts';
@@ -38,7 +38,7 @@ const inputOf = (requestId: string, overrides: Partial<SharedInput> = {}): Share
 const textOf = (requestId: string, text: string): SharedInput =>
   inputOf(requestId, { task: 'text-classification', body: Buffer.from(text) });
 
-/** A board whose runner makes a thumbnail when the test says so. */
+/** A gallery whose runner makes a thumbnail when the test says so. */
 function setUp() {
   const logger = recordingLogger();
   const events: HubEvent[] = [];
@@ -47,7 +47,7 @@ function setUp() {
   const leases = { open: 0 };
   const lease = async (): Promise<ModelLease> => {
     leases.open++;
-    const unused = (): never => assert.fail('a board only shrinks');
+    const unused = (): never => assert.fail('a gallery only shrinks');
     return {
       ref: CLOUD_MODEL,
       maxBatchSize: 1,
@@ -61,21 +61,21 @@ function setUp() {
       },
     };
   };
-  const board = new Board({
+  const gallery = new Gallery({
     devices: { isActive: (id) => id.startsWith('gate') },
     thumbnails: new ThumbnailMaker({ lease, logger }),
     events: { publish: (event) => events.push(event) },
   });
   const entries = () =>
     events.map((event) => (event.type === 'result' ? event.entry : assert.fail(event.type)));
-  return { board, logger, entries, shrinks, leases };
+  return { gallery, logger, entries, shrinks, leases };
 }
 
 test('shows the last results, newest first, and tells of each as it comes', () => {
-  const { board, entries } = setUp();
+  const { gallery, entries } = setUp();
   const all = Array.from({ length: 250 }, () => resultOf());
-  for (const one of all) board.answered('gate-01', one);
-  const shown = board.list();
+  for (const one of all) gallery.answered('gate-01', one);
+  const shown = gallery.list();
   assert.equal(shown.length, 200);
   assert.deepEqual(shown[0], { deviceId: 'gate-01', result: all.at(-1), hasThumbnail: false, text: null });
   assert.equal(entries().length, 250);
@@ -83,84 +83,84 @@ test('shows the last results, newest first, and tells of each as it comes', () =
 });
 
 test('puts a second result of an input in the place of its first', () => {
-  const { board } = setUp();
+  const { gallery } = setUp();
   const first = resultOf({ provisional: true, source: 'edge', reason: 'late' });
   const second = resultOf({ id: first.id });
-  board.answered('gate-01', first);
-  board.answered('gate-01', resultOf());
-  board.answered('gate-01', second);
+  gallery.answered('gate-01', first);
+  gallery.answered('gate-01', resultOf());
+  gallery.answered('gate-01', second);
   assert.deepEqual(
-    board.list().map(({ result }) => result.id),
-    [first.id, board.list()[1]?.result.id],
+    gallery.list().map(({ result }) => result.id),
+    [first.id, gallery.list()[1]?.result.id],
   );
-  assert.deepEqual(board.list()[0]?.result, second);
+  assert.deepEqual(gallery.list()[0]?.result, second);
 });
 
 test('takes nothing of a device that is not enrolled, and no id of another device', () => {
-  const { board, entries } = setUp();
-  board.answered('stranger', resultOf());
+  const { gallery, entries } = setUp();
+  gallery.answered('stranger', resultOf());
   const mine = resultOf();
-  board.answered('gate-01', mine);
-  board.answered('gate-02', { ...mine, output: [{ label: 'forged', score: 1 }] });
-  board.inputShared({ ...textOf(mine.id, 'forged'), deviceId: 'gate-02' });
+  gallery.answered('gate-01', mine);
+  gallery.answered('gate-02', { ...mine, output: [{ label: 'forged', score: 1 }] });
+  gallery.inputShared({ ...textOf(mine.id, 'forged'), deviceId: 'gate-02' });
   assert.equal(entries().length, 1);
-  assert.deepEqual(board.list(), [{ deviceId: 'gate-01', result: mine, hasThumbnail: false, text: null }]);
+  assert.deepEqual(gallery.list(), [{ deviceId: 'gate-01', result: mine, hasThumbnail: false, text: null }]);
 });
 
 test('shows a small picture of an input that its own pipeline has shared, and of no other', async () => {
-  const { board, shrinks, entries, leases } = setUp();
+  const { gallery, shrinks, entries, leases } = setUp();
   const mine = resultOf();
   const other = resultOf({ id: mine.id, pipeline: 'private' });
-  board.answered('gate-01', mine);
-  board.inputShared(inputOf(mine.id));
+  gallery.answered('gate-01', mine);
+  gallery.inputShared(inputOf(mine.id));
   await settle();
-  assert.deepEqual([board.thumbnail(mine.id), entries().at(-1)?.hasThumbnail], [undefined, false]);
+  assert.deepEqual([gallery.thumbnail(mine.id), entries().at(-1)?.hasThumbnail], [undefined, false]);
   shrinks[0]?.done(Buffer.from('webp'));
   await settle();
-  assert.deepEqual(board.thumbnail(mine.id), Buffer.from('webp'));
+  assert.deepEqual(gallery.thumbnail(mine.id), Buffer.from('webp'));
   assert.equal(entries().at(-1)?.hasThumbnail, true);
   assert.equal(leases.open, 0);
-  board.answered('gate-01', other);
-  assert.deepEqual([board.thumbnail(mine.id), board.list()[0]?.hasThumbnail], [undefined, false]);
+  gallery.answered('gate-01', other);
+  assert.deepEqual([gallery.thumbnail(mine.id), gallery.list()[0]?.hasThumbnail], [undefined, false]);
 });
 
 test('makes one picture at a time, lets go of what comes meanwhile and of what is too large, and outlives a runner', async () => {
-  const { board, shrinks, logger, leases } = setUp();
+  const { gallery, shrinks, logger, leases } = setUp();
   const [first, second, third, large, huge] = Array.from({ length: 5 }, () => resultOf());
-  for (const one of [first, second, third, large, huge]) board.answered('gate-01', one!);
-  board.inputShared(inputOf(first!.id));
-  board.inputShared(inputOf(second!.id));
+  for (const one of [first, second, third, large, huge]) gallery.answered('gate-01', one!);
+  gallery.inputShared(inputOf(first!.id));
+  gallery.inputShared(inputOf(second!.id));
   await settle();
   assert.equal(shrinks.length, 1);
   shrinks[0]?.failed(new AppError('RUNNER_CRASHED'));
   await settle();
   assert.ok(logger.lines.some(({ event }) => event === 'board.no_thumbnail'));
-  board.inputShared(inputOf(huge!.id, { body: new Uint8Array(1024 * 1024 + 1) }));
-  board.inputShared(inputOf(large!.id));
+  gallery.inputShared(inputOf(huge!.id, { body: new Uint8Array(1024 * 1024 + 1) }));
+  gallery.inputShared(inputOf(large!.id));
   await settle();
   shrinks[1]?.done(new Uint8Array(64 * 1024 + 1));
   await settle();
-  board.inputShared(inputOf(third!.id));
+  gallery.inputShared(inputOf(third!.id));
   await settle();
   shrinks[2]?.done(Buffer.from('webp'));
   await settle();
   assert.deepEqual(
-    [first, second, third, large, huge].map((one) => board.thumbnail(one!.id) !== undefined),
+    [first, second, third, large, huge].map((one) => gallery.thumbnail(one!.id) !== undefined),
     [false, false, true, false, false],
   );
   assert.equal(leases.open, 0);
 });
 
 test('shows a shared text, cut, whichever comes first', () => {
-  const { board, entries } = setUp();
+  const { gallery, entries } = setUp();
   const [short, long, emoji] = [resultOf(), resultOf(), resultOf()];
-  board.inputShared(textOf(short.id, 'a fine film'));
-  board.answered('gate-01', short);
-  assert.equal(board.list()[0]?.text, 'a fine film');
-  board.answered('gate-01', long);
-  board.inputShared(textOf(long.id, 'x'.repeat(100_000)));
+  gallery.inputShared(textOf(short.id, 'a fine film'));
+  gallery.answered('gate-01', short);
+  assert.equal(gallery.list()[0]?.text, 'a fine film');
+  gallery.answered('gate-01', long);
+  gallery.inputShared(textOf(long.id, 'x'.repeat(100_000)));
   assert.equal(entries().at(-1)?.text, `${'x'.repeat(MAX_TEXT_CHARACTERS - 1)}…`);
-  board.answered('gate-01', emoji);
-  board.inputShared(textOf(emoji.id, '🚂'.repeat(1_000)));
-  assert.equal(board.list()[0]?.text, `${'🚂'.repeat(MAX_TEXT_CHARACTERS - 1)}…`);
+  gallery.answered('gate-01', emoji);
+  gallery.inputShared(textOf(emoji.id, '🚂'.repeat(1_000)));
+  assert.equal(gallery.list()[0]?.text, `${'🚂'.repeat(MAX_TEXT_CHARACTERS - 1)}…`);
 });

@@ -15,9 +15,9 @@ import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { Engine, ModelCatalog, ModelLease } from '../ports.ts';
+import type { ModelCatalog, ModelLease, RunnerPool } from '../ports.ts';
 
-export interface LocalEngineOptions {
+export interface LocalRunnerPoolOptions {
   readonly catalog: ModelCatalog;
   readonly startRunner: StartRunner;
   readonly clock: Clock;
@@ -44,7 +44,7 @@ interface Failures {
   count: number;
   /** No start before then. */
   retryMonoMs: number;
-  /** What a failed start said; a crash of a loaded model leaves it empty. */
+  /** Error of a failed start; a crash of a loaded model leaves it empty. */
   startError: AppError | undefined;
 }
 
@@ -52,20 +52,17 @@ const RESTART = { firstMs: 500, maxMs: 30_000 };
 /** A runner that stayed up this long has earned a fresh backoff. */
 const STABLE_MS = 60_000;
 
-export class LocalEngine implements Engine {
-  readonly #options: LocalEngineOptions;
+/** The pool of the runners on this machine. */
+export class LocalRunnerPool implements RunnerPool {
+  readonly #options: LocalRunnerPoolOptions;
   readonly #models = new Map<string, Loaded>();
   readonly #failures = new Map<string, Failures>();
   /** Runners that are not yet gone, whatever became of their models. */
   readonly #runners = new Set<Runner>();
   readonly #stopping = new AbortController();
 
-  constructor(options: LocalEngineOptions) {
+  constructor(options: LocalRunnerPoolOptions) {
     this.#options = options;
-  }
-
-  start(): void {
-    // Models are loaded when asked for, or by `preload`.
   }
 
   /** Ends every runner; those in use get `graceMs` to finish. */

@@ -4,7 +4,7 @@
  */
 import type { Shrinking } from '../../shared/inference/runner/runner.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { Engine, SharedInput } from '../ports.ts';
+import type { RunnerPool, SharedInput } from '../ports.ts';
 
 /** Encoded again in any case: nothing of what a device has sent reaches a browser as it came. */
 const THUMBNAIL: Shrinking = {
@@ -20,11 +20,12 @@ const MAX_INPUT_BYTES = 1024 * 1024;
 const MAX_THUMBNAIL_BYTES = 64 * 1024;
 
 export interface ThumbnailMakerOptions {
-  /** @throws as Engine.lease */
-  readonly lease: Engine['lease'];
+  /** @throws as RunnerPool.lease */
+  readonly lease: RunnerPool['lease'];
   readonly logger: Logger;
 }
 
+/** Makes one thumbnail at a time. */
 export class ThumbnailMaker {
   readonly #o: ThumbnailMakerOptions;
   #isBusy = false;

@@ -1,4 +1,7 @@
-/** Tries a version that somebody offers in a throw-away runner: a model is data from outside, and this is the first time that it runs. */
+/**
+ * The rehearsal of a version that somebody offers, in a throw-away runner: a model is data from outside, and this is the first time that it
+ * runs. Only what passes is published.
+ */
 
 import { selfTest } from '../../shared/inference/proof/self-test.ts';
 import type { StartRunner } from '../../shared/inference/runner/runner.ts';
@@ -6,15 +9,15 @@ import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode, toAppError } from '../../shared/runtime/errors.ts';
 
-/** Of the runner on trial: less than what the hub's own runners may take. */
+/** Of its runner: less than what the hub's own runners may take. */
 const LIMITS = { maxRssBytes: 3 * 1024 ** 3, startTimeoutMs: 60_000, callTimeoutMs: 20_000 };
 /** For all golden inputs together: an outrider.json may list any number. */
-const TRIAL_MS = 120_000;
+const REHEARSAL_MS = 120_000;
 /** Not the version's fault. */
 const NOT_A_VERDICT: readonly ErrorCode[] = ['DISK_FULL', 'INVARIANT_BROKEN'];
 const OWN_WORDS: readonly ErrorCode[] = ['MODEL_INVALID', 'MODEL_DIGEST_MISMATCH', 'MODEL_SELF_TEST_FAILED'];
 
-export interface TrialOptions {
+export interface RehearsalOptions {
   readonly startRunner: StartRunner;
   readonly threads: number;
   readonly clock: Clock;
@@ -23,10 +26,11 @@ export interface TrialOptions {
 }
 
 /** @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED */
-export type TryModel = (folder: ModelFolder) => Promise<'golden' | 'smoke'>;
+export type Rehearse = (folder: ModelFolder) => Promise<'golden' | 'smoke'>;
 
-export const createTrial =
-  ({ startRunner, threads, clock, limits }: TrialOptions): TryModel =>
+/** Rehearsals with these limits. */
+export const createRehearsal =
+  ({ startRunner, threads, clock, limits }: RehearsalOptions): Rehearse =>
   async (folder) => {
     const { path, digest } = folder;
     try {
@@ -39,7 +43,7 @@ export const createTrial =
         checkFiles: true,
       });
       // Ends its call as well: then the runner was killed, and the version did not pass.
-      const cancel = clock.after(TRIAL_MS, () => void runner.stop(0));
+      const cancel = clock.after(REHEARSAL_MS, () => void runner.stop(0));
       try {
         return (await selfTest(runner, folder)).kind;
       } finally {

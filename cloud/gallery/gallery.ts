@@ -7,10 +7,10 @@
 import type { BoardEntry } from '../../shared/contract/admin.ts';
 import type { Result } from '../../shared/contract/result.ts';
 import { TASKS } from '../../shared/tasks/tasks.ts';
-import type { DeviceBook, EventSink, ResultBoard, SharedInput } from '../ports.ts';
+import type { DeviceBook, EventSink, ResultGallery, SharedInput } from '../ports.ts';
 import type { ThumbnailMaker } from './thumbnails.ts';
 
-export interface BoardOptions {
+export interface GalleryOptions {
   readonly devices: Pick<DeviceBook, 'isActive'>;
   readonly thumbnails: Pick<ThumbnailMaker, 'make'>;
   readonly events: EventSink;
@@ -18,11 +18,12 @@ export interface BoardOptions {
 
 /** Results, and inputs beside them. With 64 KiB for each result and thumbnail at most, 25 MB. */
 const MAX_ENTRIES = 200;
+/** Of a text that is shown; longer ones end in an ellipsis. */
 export const MAX_TEXT_CHARACTERS = 200;
 /** No character of UTF-8 has more. */
 const MAX_BYTES_A_CHARACTER = 4;
 
-/** What may be seen of an input. */
+/** Parts of an input that may be seen. */
 interface Seen {
   readonly deviceId: string;
   readonly pipeline: string;
@@ -35,13 +36,14 @@ interface Shown {
   readonly result: Result;
 }
 
-export class Board implements ResultBoard {
-  readonly #o: BoardOptions;
+/** The last 200 results, and what may be seen of their inputs. */
+export class Gallery implements ResultGallery {
+  readonly #o: GalleryOptions;
   /** By request id, oldest first. */
   readonly #results = new Map<string, Shown>();
   readonly #inputs = new Map<string, Seen>();
 
-  constructor(options: BoardOptions) {
+  constructor(options: GalleryOptions) {
     this.#o = options;
   }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LocalEngine } from '../../../../cloud/engine/local-engine.ts';
+import { LocalRunnerPool } from '../../../../cloud/engine/runner-pool.ts';
 import type { ModelCatalog } from '../../../../cloud/ports.ts';
 import type { Runner, RunnerOptions } from '../../../../shared/inference/runner/runner.ts';
 import { AppError, isAppError } from '../../../../shared/runtime/errors.ts';
@@ -52,7 +52,7 @@ function setUp(maxLoaded = 2) {
   };
   const started: FakeRunner[] = [];
   const failing = new Map<string, AppError>();
-  const engine = new LocalEngine({
+  const pool = new LocalRunnerPool({
     catalog,
     clock,
     logger: silentLogger,
@@ -66,43 +66,43 @@ function setUp(maxLoaded = 2) {
       return failure ? Promise.reject(failure) : Promise.resolve(runner);
     },
   });
-  return { clock, versions, started, failing, engine };
+  return { clock, versions, started, failing, pool };
 }
 
-async function use(engine: LocalEngine, name: string): Promise<void> {
-  const lease = await engine.lease(name);
+async function use(pool: LocalRunnerPool, name: string): Promise<void> {
+  const lease = await pool.lease(name);
   lease.giveBack();
 }
 
 test('loads on demand, once for all who ask', async () => {
-  const { engine, started } = setUp();
-  assert.equal(engine.loaded('a'), false);
-  const leases = await Promise.all([engine.lease('a'), engine.lease('a')]);
+  const { pool, started } = setUp();
+  assert.equal(pool.loaded('a'), false);
+  const leases = await Promise.all([pool.lease('a'), pool.lease('a')]);
   assert.equal(started.length, 1);
-  assert.equal(engine.loaded('a'), true);
+  assert.equal(pool.loaded('a'), true);
   for (const lease of leases) lease.giveBack();
-  await assert.rejects(engine.lease('nobody'), (error) => isAppError(error, 'MODEL_UNKNOWN'));
+  await assert.rejects(pool.lease('nobody'), (error) => isAppError(error, 'MODEL_UNKNOWN'));
 });
 
 test('the least recently used idle model makes room; a busy one never does', async () => {
-  const { engine, started, clock } = setUp();
-  const busy = await engine.lease('a');
+  const { pool, started, clock } = setUp();
+  const busy = await pool.lease('a');
   await clock.advance(10);
-  await use(engine, 'b');
-  await use(engine, 'c');
-  assert.equal(engine.loaded('b'), false);
+  await use(pool, 'b');
+  await use(pool, 'c');
+  assert.equal(pool.loaded('b'), false);
   assert.equal(started[1]?.isStopped, true);
-  assert.equal(engine.loaded('a'), true);
-  const second = await engine.lease('c');
-  await assert.rejects(engine.lease('b'), (error) => isAppError(error, 'MODEL_NOT_LOADED'));
+  assert.equal(pool.loaded('a'), true);
+  const second = await pool.lease('c');
+  await assert.rejects(pool.lease('b'), (error) => isAppError(error, 'MODEL_NOT_LOADED'));
   busy.giveBack();
-  await use(engine, 'b');
+  await use(pool, 'b');
   second.giveBack();
 });
 
 test('a crashed runner is back at once, then with growing waits', async () => {
-  const { engine, started, clock } = setUp();
-  await use(engine, 'a');
+  const { pool, started, clock } = setUp();
+  await use(pool, 'a');
   started[0]?.crash();
   await settle();
   assert.equal(started.length, 2);
@@ -118,32 +118,32 @@ test('a crashed runner is back at once, then with growing waits', async () => {
 });
 
 test('a runner whose end is certain is not lent again', async () => {
-  const { engine, started } = setUp();
-  await use(engine, 'a');
+  const { pool, started } = setUp();
+  await use(pool, 'a');
   Object.assign(started[0] ?? {}, { isUp: false });
-  await use(engine, 'a');
+  await use(pool, 'a');
   assert.equal(started.length, 2);
 });
 
 test('a failed start is told at once until its backoff is over, without a process for each request', async () => {
-  const { engine, started, failing, clock } = setUp();
+  const { pool, started, failing, clock } = setUp();
   failing.set('a1', new AppError('MODEL_INVALID'));
   for (let i = 0; i < 3; i++)
-    await assert.rejects(engine.lease('a'), (error) => isAppError(error, 'MODEL_INVALID'));
+    await assert.rejects(pool.lease('a'), (error) => isAppError(error, 'MODEL_INVALID'));
   assert.equal(started.length, 1);
   failing.clear();
   await clock.advance(1_000);
-  await use(engine, 'a');
-  assert.equal(engine.loaded('a'), true);
+  await use(pool, 'a');
+  assert.equal(pool.loaded('a'), true);
 });
 
 test('a new version replaces the old one, which ends with its last lease', async () => {
-  const { engine, started, versions } = setUp();
-  const old = await engine.lease('a');
+  const { pool, started, versions } = setUp();
+  const old = await pool.lease('a');
   assert.equal(old.isStale(), false);
   versions.set('a', 'a2');
   assert.equal(old.isStale(), true);
-  const next = await engine.lease('a');
+  const next = await pool.lease('a');
   assert.equal(next.ref.digest, 'a2');
   assert.equal(started[0]?.isStopped, false);
   old.giveBack();
@@ -152,12 +152,12 @@ test('a new version replaces the old one, which ends with its last lease', async
 });
 
 test('stop ends every runner, also one that is still loading', async () => {
-  const { engine, started } = setUp();
-  await use(engine, 'a');
-  const loading = engine.lease('b');
+  const { pool, started } = setUp();
+  await use(pool, 'a');
+  const loading = pool.lease('b');
   const refused = assert.rejects(loading, (error) => isAppError(error, 'STOPPING'));
-  await engine.stop();
+  await pool.stop();
   await refused;
   assert.ok(started.every(({ isStopped }) => isStopped));
-  await assert.rejects(engine.lease('a'), (error) => isAppError(error, 'STOPPING'));
+  await assert.rejects(pool.lease('a'), (error) => isAppError(error, 'STOPPING'));
 });

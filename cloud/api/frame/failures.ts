@@ -1,0 +1,77 @@
+/** Failures over HTTP: the shapes that they have, one table for the answers and for the document. An operation says which is its own. */
+import type { Context } from 'hono';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { z } from 'zod';
+import { type Problem, problem } from '../../../shared/contract/admin.ts';
+import { type AppError, ERRORS, type ErrorCode, toErrorBody } from '../../../shared/runtime/errors.ts';
+import type { HubEnv } from './face.ts';
+
+/** The name of a shape; each protocol that we speak has its own. */
+export type ErrorShape = 'problem' | 'hugging-face' | 'open-inference';
+
+interface Failure {
+  readonly code: ErrorCode;
+  /** For people outside: nothing of our insides. */
+  readonly message: string;
+  readonly requestId: string;
+}
+
+interface Shape {
+  readonly contentType: string;
+  readonly schema: z.ZodType;
+  bodyOf(failure: Failure): object;
+  /** Where it is another than the code's own. */
+  statusOf?(httpStatus: number): number;
+}
+
+/** Every shape, by name. */
+export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
+  /** RFC 9457 problem details, with our code. */
+  problem: {
+    contentType: 'application/problem+json',
+    schema: problem,
+    bodyOf: ({ code, message, requestId }): Problem => ({
+      type: `urn:outrider:error:${code}`,
+      title: ERRORS[code].meaning,
+      status: ERRORS[code].httpStatus,
+      detail: message,
+      code,
+      requestId,
+    }),
+  },
+  /** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). */
+  'hugging-face': {
+    contentType: 'application/json',
+    schema: z.object({ error: z.string(), code: z.string(), requestId: z.string() }),
+    bodyOf: ({ code, message, requestId }) => ({ error: message, code, requestId }),
+    statusOf: (httpStatus) => (httpStatus === 503 ? 429 : httpStatus),
+  },
+  /** The shape of the Open Inference Protocol and of Triton. */
+  'open-inference': {
+    contentType: 'application/json',
+    schema: z.object({ error: z.string() }),
+    bodyOf: ({ message }) => ({ error: message }),
+  },
+};
+
+/** The response to a failure, in this shape. */
+export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: AppError): Response {
+  const { contentType, bodyOf, statusOf = (status) => status } = ERROR_SHAPES[shape];
+  const { code, message } = toErrorBody(error);
+  const body = bodyOf({ code, message, requestId: c.get('requestId') });
+  return c.body(JSON.stringify(body), {
+    status: statusOf(ERRORS[code].httpStatus) as ContentfulStatusCode,
+    headers: { 'content-type': contentType, ...headersOf(error) },
+  });
+}
+
+/** Seconds to wait where nobody said how long. */
+const RETRY_AFTER_SECONDS = 1;
+
+function headersOf({ code, details }: AppError): Record<string, string> {
+  if (code === 'UNAUTHORIZED') return { 'www-authenticate': 'Bearer realm="outrider"' };
+  if (ERRORS[code].retry !== 'backoff') return {};
+  const waitMs = details?.retryAfterMs;
+  const seconds = typeof waitMs === 'number' ? Math.ceil(waitMs / 1000) : RETRY_AFTER_SECONDS;
+  return { 'retry-after': String(Math.max(1, seconds)) };
+}

@@ -1,0 +1,58 @@
+/** Puts together the HTTP API of a hub with records: who asks what behind which port. */
+import { createHubApi } from '../api/api.ts';
+import { SignIns } from '../api/frame/sign-in.ts';
+import { ADMITS_EVERY_KEY } from '../asking/admission.ts';
+import { HttpAsking } from '../asking/asking.ts';
+import { showDeviceRoutes } from '../metrics.ts';
+import type { BrokerAddress } from './broker.ts';
+import type { HubProgram } from './program.ts';
+import type { Publishing } from './publishing.ts';
+import type { RecordedAnswering } from './recorded-answering.ts';
+import type { Records } from './records.ts';
+
+/** The API, and the sign-ins that it lets in. */
+export function createApi(
+  { tls, metrics, clock, logger }: HubProgram,
+  parts: {
+    readonly records: Records;
+    readonly publishing: Publishing;
+    readonly broker: BrokerAddress;
+    readonly answering: RecordedAnswering;
+  },
+): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
+  const { registry, events } = parts.records;
+  const { updates, blobs, publisher } = parts.publishing;
+  const { pool, inferencer, usage, link, gallery } = parts.answering;
+  const signIns = new SignIns(clock);
+  const asking = new HttpAsking({
+    admission: ADMITS_EVERY_KEY,
+    models: registry.models,
+    inferencer,
+    usage,
+    clock,
+  });
+  const app = createHubApi({
+    hubId: registry.hubId,
+    mqttUrl: parts.broker.publicUrl,
+    ...(tls.authority && { authority: tls.authority }),
+    keys: registry.keys,
+    devices: registry.devices,
+    models: registry.models,
+    asking,
+    isLoaded: (name) => pool.loaded(name),
+    desired: registry.desired,
+    pins: registry.pins,
+    publisher,
+    blobs,
+    signedUpdates: updates,
+    events,
+    gallery,
+    signIns,
+    ready: () => (link.connected ? undefined : 'the MQTT broker is not connected'),
+    metrics,
+    clock,
+    logger,
+  });
+  showDeviceRoutes(metrics, () => registry.devices.list());
+  return { app, signIns };
+}

@@ -1,0 +1,97 @@
+/**
+ * Puts together what answers devices in a hub with records: what they say goes to the registry and to whoever watches, their models are
+ * loaded before they ask, and they are told what is wanted of them.
+ */
+import type { Reported } from '../../shared/contract/messages.ts';
+import type { LocalRunnerPool } from '../engine/runner-pool.ts';
+import { Gallery } from '../gallery/gallery.ts';
+import { ThumbnailMaker } from '../gallery/thumbnails.ts';
+import type { HubLink } from '../link/hub-link.ts';
+import type { DeviceBook } from '../ports.ts';
+import { type Answering, startAnswering } from './answering.ts';
+import type { BrokerAddress } from './broker.ts';
+import type { HubProgram } from './program.ts';
+import type { Records } from './records.ts';
+
+/** Answering, with the gallery of what devices share. */
+export interface RecordedAnswering extends Answering {
+  readonly gallery: Gallery;
+}
+
+/** @throws BROKER_UNREACHABLE, DATA_CORRUPT, DISK_FULL */
+export async function startRecordedAnswering(
+  program: HubProgram,
+  records: Records,
+  broker: BrokerAddress,
+): Promise<RecordedAnswering> {
+  const { registry, events } = records;
+  const gallery = new Gallery({
+    devices: registry.devices,
+    thumbnails: new ThumbnailMaker({
+      lease: (model) => answering.pool.lease(model),
+      logger: program.logger,
+    }),
+    events,
+  });
+  const answering: Answering = await startAnswering(
+    program,
+    {
+      hubId: registry.hubId,
+      mqtt: { url: broker.url, ...accountOf(program, records), trust: program.tls.brokerTrust },
+      models: registry.models,
+      devices: registry.devices,
+    },
+    (pool, link) => bookOf({ ...records, gallery, pool, link }),
+  );
+  records.attach(answering);
+  // Devices that will ask soon should not wait for their models to load.
+  const reports = registry.devices.list().map((device) => device.reported);
+  void answering.pool.preload(cloudModelsOf(reports));
+  return { ...answering, gallery };
+}
+
+/** With dynsec the hub has made itself an account that may do less than the plugin's admin. */
+function accountOf(
+  { config }: HubProgram,
+  { registry: { hubId, brokerSecret } }: Records,
+): { readonly username: string; readonly password: string } {
+  const given = config.mqtt.access === 'external' ? config.mqtt : undefined;
+  return { username: given?.username ?? hubId, password: given?.password ?? brokerSecret };
+}
+
+function bookOf(
+  parts: Pick<Records, 'registry' | 'news'> & {
+    readonly gallery: Gallery;
+    readonly pool: LocalRunnerPool;
+    readonly link: () => HubLink;
+  },
+): DeviceBook {
+  const { gallery, news, pool, link } = parts;
+  const { devices, desired } = parts.registry;
+  return {
+    isActive: (id) => devices.isActive(id),
+    seen(id, presence) {
+      devices.seen(id, presence);
+      news.changed(id);
+    },
+    counted(id, counters) {
+      devices.counted(id, counters);
+      news.changed(id);
+    },
+    answered: (id, result) => gallery.answered(id, result),
+    inputShared: (input) => gallery.inputShared(input),
+    reported(id, state) {
+      devices.reported(id, state);
+      news.changed(id);
+      void pool.preload(cloudModelsOf([state]));
+      const wanted = desired.of(id);
+      if (wanted) link().want(id, wanted);
+    },
+  };
+}
+
+/** The cloud models that these devices say they will ask. */
+function cloudModelsOf(states: readonly (Reported | null)[]): string[] {
+  const names = states.flatMap((state) => state?.pipelines.map(({ cloud }) => cloud) ?? []);
+  return [...new Set(names.filter((name) => name !== null))];
+}

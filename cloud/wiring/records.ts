@@ -1,0 +1,87 @@
+/** Puts together what the hub knows and tells: registry, the accounts at a foreign broker, the feed of events, news of devices. */
+import { connectMqtt } from '../../shared/mqtt/connect.ts';
+import { DynsecAccess } from '../broker/dynsec.ts';
+import { brokerFolder } from '../config.ts';
+import type { LocalRunnerPool } from '../engine/runner-pool.ts';
+import { DeviceNews } from '../events/device-news.ts';
+import { EventFeed } from '../events/event-feed.ts';
+import type { HubLink } from '../link/hub-link.ts';
+import { Registry } from '../registry/registry.ts';
+import type { HubProgram } from './program.ts';
+
+/** The parts that others need of it. */
+export interface Records {
+  readonly registry: Registry;
+  readonly events: EventFeed;
+  readonly news: DeviceNews;
+  /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
+  attach(answering: {
+    readonly pool: Pick<LocalRunnerPool, 'loaded'>;
+    readonly link: Pick<HubLink, 'want'>;
+  }): void;
+}
+
+/** @throws DATA_CORRUPT, DISK_FULL, BROKER_UNREACHABLE, CONFIG_INVALID */
+export async function startRecords(program: HubProgram): Promise<Records> {
+  const { config, folder, lifecycle, clock, logger } = program;
+  const { access } = config.mqtt;
+  let dynsec: DynsecAccess | undefined;
+  const createAccess = (hubId: string, hubSecret: string): DynsecAccess => {
+    const onReady = (): Promise<void> => registry.devices.reconcile();
+    dynsec = createDynsecAccess(program, { hubId, hubSecret, onReady });
+    return dynsec;
+  };
+  const events = new EventFeed(clock);
+  await lifecycle.start('events', events);
+  const news = new DeviceNews({ get: (id) => registry.devices.get(id), events, clock });
+  await lifecycle.start('device news', news);
+  let attached: Parameters<Records['attach']>[0] | undefined;
+  const tellDevices = (): void => {
+    if (!attached) return;
+    for (const { id } of registry.devices.list()) {
+      const wanted = registry.desired.of(id);
+      if (wanted) attached.link.want(id, wanted);
+    }
+  };
+  const registry: Registry = await Registry.open({
+    folder,
+    policy: config.deploy,
+    onDesiredChange: tellDevices,
+    onDeviceRevoked: (id) => news.changed(id),
+    onModelChange: (model) =>
+      events.publish({
+        type: 'model',
+        model: { ...model, loaded: attached?.pool.loaded(model.name) ?? false },
+      }),
+    clock,
+    logger,
+    ...(access === 'embedded' && { brokerFolder: brokerFolder(config) }),
+    ...(access === 'dynsec' && { createAccess }),
+    ...(config.credentialLifeMs !== undefined && { credentialLifeMs: config.credentialLifeMs }),
+  });
+  await lifecycle.start('registry', registry);
+  if (dynsec) await lifecycle.start('broker access', dynsec);
+  return {
+    registry,
+    events,
+    news,
+    attach: (answering) => {
+      attached = answering;
+    },
+  };
+}
+
+/** The hub as the admin of Mosquitto's dynamic-security plugin. */
+function createDynsecAccess(
+  { config, tls, clock, logger }: HubProgram,
+  parts: { readonly hubId: string; readonly hubSecret: string; readonly onReady: () => Promise<void> },
+): DynsecAccess {
+  const { url = '', username = '', password = '' } = config.mqtt;
+  const clientId = `${parts.hubId}-access`;
+  return new DynsecAccess({
+    ...parts,
+    connect: () => connectMqtt({ url, clientId, username, password, trust: tls.brokerTrust, logger }),
+    clock,
+    logger,
+  });
+}
