@@ -144,7 +144,10 @@ function answerFailures(app: Api, faces: readonly Face[], logger: Logger): void 
   const fail = (c: Context<HubEnv>, error: AppError): Response =>
     failureResponse(c, errorsAt(c.req.path, faces), error);
   app.notFound((c) => {
-    const allowed = methods.filter(({ pattern }) => pattern.test(c.req.path)).flatMap((one) => one.methods);
+    const here = methods.filter(({ pattern }) => pattern.test(c.req.path));
+    // `/devices/self/…` has the form of `/devices/{id}/…`, too: the address that names it is meant.
+    const named = here.filter(({ path }) => !path.includes('{'));
+    const allowed = (named.length > 0 ? named : here).flatMap((one) => one.methods);
     if (allowed.length === 0) return fail(c, new AppError('NOT_FOUND'));
     c.header('allow', [...new Set(allowed)].join(', '));
     return fail(c, new AppError('METHOD_NOT_ALLOWED'));
@@ -160,8 +163,11 @@ function answerFailures(app: Api, faces: readonly Face[], logger: Logger): void 
   });
 }
 
-function methodsByPattern(app: Api): { readonly pattern: RegExp; readonly methods: readonly string[] }[] {
+function methodsByPattern(
+  app: Api,
+): { readonly path: string; readonly pattern: RegExp; readonly methods: readonly string[] }[] {
   return routesIn(app).map(({ method, path }) => ({
+    path,
     pattern: patternOf(path),
     methods: method === 'get' ? ['GET', 'HEAD'] : [method.toUpperCase()],
   }));

@@ -8,6 +8,7 @@ import { type Adapter, Low } from 'lowdb';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { isAppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
 import { type HubData, hubData } from './records.ts';
 import type { AfterChange, Store, StoreOptions } from './store.ts';
 
@@ -59,7 +60,7 @@ export class Database implements Store {
   readonly #low: Low<HubData>;
   readonly #afterChange: AfterChange;
   #committed: HubData;
-  #tail: Promise<unknown> = Promise.resolve();
+  readonly #changes = new SerialQueue();
 
   private constructor(low: Low<HubData>, afterChange: AfterChange) {
     this.#low = low;
@@ -95,9 +96,7 @@ export class Database implements Store {
    * @throws DISK_FULL, or what `next` throws: then nothing has changed
    */
   change(next: (data: HubData) => HubData): Promise<void> {
-    const done = this.#tail.then(() => this.#changeNow(next));
-    this.#tail = done.catch(() => undefined);
-    return done;
+    return this.#changes.run(() => this.#changeNow(next));
   }
 
   async #changeNow(next: (data: HubData) => HubData): Promise<void> {

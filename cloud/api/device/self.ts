@@ -65,5 +65,7 @@ export function createDeviceApi(options: DeviceApiOptions): Api {
       return c.json(welcome(c, id, await devices.link(id, secret)));
     },
   );
+  // Nothing below it is a device of that name, to whom another method would go.
+  app.all('/:address', (c) => c.notFound());
   return app;
 }
