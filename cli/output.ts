@@ -86,7 +86,7 @@ function fit(
 }
 
 /** Characters, without colours. */
-const widthOf = (text: string): number => [...stripVTControlCharacters(text)].length;
+const widthOf = (text: string): number => Array.from(stripVTControlCharacters(text)).length;
 
 function blocks(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const wide = Math.max(...head.map(widthOf));

@@ -1,12 +1,11 @@
 /** Words from elsewhere (devices, models, file names) on a terminal: nothing of them steers it. */
 
 /** Colours stay: the sequence that sets one, as picocolors writes it. Control characters and what turns the direction of writing go. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const STEERING = /\u001b\[\d{1,2}m|(?![\n\t])\p{Cc}|[\u202a-\u202e\u2066-\u2069]/gu;
+const STEERING = /(?![\n\t])\p{Cc}(?:\[\d{1,2}m)?|[\u202a-\u202e\u2066-\u2069]/gu;
 
 /** The text as a terminal may have it; a replacement character stands where something was. */
 export const forTerminal = (text: string): string =>
-  text.replace(STEERING, (found) => (found.length > 1 ? found : '\ufffd'));
+  text.replace(STEERING, (found) => (found.startsWith('\u001b[') ? found : `\ufffd${found.slice(1)}`));
 
 /** JSON that a terminal may have: what JSON leaves as it is and a terminal would take for a command is escaped. */
 export const jsonForTerminal = (value: unknown, indent?: number): string =>

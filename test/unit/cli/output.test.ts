@@ -18,7 +18,7 @@ test('without a terminal, and where there is room, a row is a line', () => {
 test('on a narrow terminal cells go on below, broken between words, and no line is wider', () => {
   const lines = shown(ROWS, 60);
   assert.ok(lines.length > 3);
-  for (const line of lines) assert.ok([...line].length <= 60, line);
+  for (const line of lines) assert.ok(Array.from(line).length <= 60, line);
   const words = lines.join(' ').split(/\s+/);
   for (const word of [...HEAD, ...ROWS.flat().flatMap((cell) => cell.split(' '))])
     assert.ok(words.includes(word), `${word} is broken`);

@@ -4,7 +4,10 @@ import fc from 'fast-check';
 import { forTerminal, jsonForTerminal } from '../../../../shared/runtime/terminal.ts';
 
 test('keeps words, lines and colours; nothing else of a text reaches a terminal as a command', () => {
-  assert.equal(forTerminal('Größe\t→ 5\n\u001b[31mred\u001b[39m'), 'Größe\t→ 5\n\u001b[31mred\u001b[39m');
+  assert.equal(
+    forTerminal('Größe\t→ 5\n[1m\u001b[31mred\u001b[39m'),
+    'Größe\t→ 5\n[1m\u001b[31mred\u001b[39m',
+  );
   assert.equal(
     forTerminal('a\u001b[2Jb\u001b]8;;x\u0007c\rd\u009bKe\u202ef\u0000'),
     'a\ufffd[2Jb\ufffd]8;;x\ufffdc\ufffdd\ufffdKe\ufffdf\ufffd',
