@@ -86,7 +86,7 @@ export interface RunnerPool {
 }
 
 /** One model version in one process, for as long as it is borrowed. After RUNNER_CRASHED or RUNNER_TIMEOUT it is dead. */
-export interface ModelLease extends Pick<Runner, 'prepare' | 'run' | 'release' | 'shrink'> {
+export interface ModelLease extends Pick<Runner, 'prepare' | 'run' | 'discard' | 'shrink'> {
   readonly ref: ModelRef;
   /** 1 where batching would change answers. */
   readonly maxBatchSize: number;

@@ -3,7 +3,7 @@
  * and Rinaldo). Three bets on a risk of 1.5, 3 and 8 times what is allowed, each starting again from 1 whenever it has lost.
  * While the promise holds, an alarm comes once in 10,000 requests on average at the earliest.
  */
-import type { Settled, Target } from './ledger.ts';
+import type { Settled, Target } from './credit-ledger.ts';
 
 const RISK_RATIOS = [1.5, 3, 8];
 const LN_ALARM = Math.log(10_000);

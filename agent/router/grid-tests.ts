@@ -3,8 +3,8 @@
  * (docs/design/router.md 2.8). They share the counts of the grid; each has its own ledger.
  */
 import { z } from 'zod';
+import { CreditLedger, ledgerState, type Target } from './credit-ledger.ts';
 import { isotonic } from './isotonic.ts';
-import { Ledger, ledgerState, type Target } from './ledger.ts';
 import { gridState, ScoreGrid } from './score-grid.ts';
 
 /** What one settled request has to say. */
@@ -32,15 +32,15 @@ const FITTED_AGAIN_AT = 1.01;
 
 export class GridTests {
   readonly grid: ScoreGrid;
-  readonly #ledger: Ledger;
+  readonly #ledger: CreditLedger;
   /** By agreement, strictest first. */
-  readonly #others: ReadonlyMap<number, Ledger>;
+  readonly #others: ReadonlyMap<number, CreditLedger>;
   /** Requests in the grid. */
   #count: number;
   /** Expected loss by bin, and the count that it is of. */
   #fit: { readonly losses: Float64Array; readonly count: number } | undefined;
 
-  constructor(grid: ScoreGrid, ledger: Ledger, others: ReadonlyMap<number, Ledger>) {
+  constructor(grid: ScoreGrid, ledger: CreditLedger, others: ReadonlyMap<number, CreditLedger>) {
     this.grid = grid;
     this.#ledger = ledger;
     this.#others = others;
@@ -53,9 +53,9 @@ export class GridTests {
     const { length } = grid.thresholds;
     const weaker = OTHER_AGREEMENTS.filter((agreement) => 1 - agreement > 1.001 * target.alpha);
     const others = weaker.map(
-      (agreement) => [agreement, new Ledger({ ...target, alpha: 1 - agreement }, length)] as const,
+      (agreement) => [agreement, new CreditLedger({ ...target, alpha: 1 - agreement }, length)] as const,
     );
-    const tests = new GridTests(grid, new Ledger(target, length), new Map(others));
+    const tests = new GridTests(grid, new CreditLedger(target, length), new Map(others));
     // In a fixed sequence the grid must not know the requests that it is tested on: there they only count.
     for (const one of first) tests.#take(one, target.scope === 'all');
     return tests;
@@ -63,9 +63,10 @@ export class GridTests {
 
   static restore(target: Target, { grid, ledger, others }: GridTestsState): GridTests {
     const weaker = others.map(
-      (other) => [other.agreement, Ledger.restore({ ...target, alpha: 1 - other.agreement }, other)] as const,
+      (other) =>
+        [other.agreement, CreditLedger.restore({ ...target, alpha: 1 - other.agreement }, other)] as const,
     );
-    return new GridTests(ScoreGrid.restore(grid), Ledger.restore(target, ledger), new Map(weaker));
+    return new GridTests(ScoreGrid.restore(grid), CreditLedger.restore(target, ledger), new Map(weaker));
   }
 
   get state(): GridTestsState {
@@ -113,7 +114,7 @@ export class GridTests {
     return settled.bin;
   }
 
-  #thresholdOf({ certified }: Ledger): number | null {
+  #thresholdOf({ certified }: CreditLedger): number | null {
     return certified === null ? null : (this.grid.thresholds[certified] ?? null);
   }
 }

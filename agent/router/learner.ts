@@ -14,10 +14,10 @@
  */
 import { z } from 'zod';
 import type { DriftKind, RouteBasis } from '../../shared/contract/routing.ts';
+import type { Target } from './credit-ledger.ts';
 import { DriftMonitor } from './drift-monitor.ts';
 import { GridTests, gridTestsState, type Lesson, lesson } from './grid-tests.ts';
 import { AskedShift, askedShiftState, InputShift, inputShiftState } from './input-shift.ts';
-import type { Target } from './ledger.ts';
 import { GRID_SCORES } from './score-grid.ts';
 
 export interface LearnerOptions {

@@ -18,7 +18,7 @@ import type { Outbox, PipelineFace } from '../ports.ts';
 import { type EnrollOptions, findCredential, hubOf, waitForCredential } from '../uplink/credential.ts';
 import { DesiredState } from '../uplink/desired.ts';
 import { askHub, refusePlainText } from '../uplink/hub-http.ts';
-import { LinkLedger } from '../uplink/link-ledger.ts';
+import { StoredLinkMeter } from '../uplink/link-meter.ts';
 import { Renewal } from '../uplink/renewal.ts';
 import { HubUpdateSource } from '../uplink/update-source.ts';
 import { MqttUplink } from '../uplink/uplink.ts';
@@ -34,7 +34,7 @@ export interface LinkParts {
 
 export interface Link {
   readonly uplink: MqttUplink;
-  readonly meter: LinkLedger;
+  readonly meter: StoredLinkMeter;
   readonly desired: DesiredState;
   /** Where model updates come from. */
   readonly source: HubUpdateSource;
@@ -51,7 +51,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
   const { dataDir, clock, logger, metrics, lifecycle } = program;
   const { outbox, pipelines } = parts;
   const identity = identityOf(config, dataDir, clock, logger);
-  const meter = new LinkLedger({
+  const meter = new StoredLinkMeter({
     path: join(dataDir, 'link-use.json'),
     capBytes: config.linkBytesPerDay,
     pipelineCapBytes: new Map(

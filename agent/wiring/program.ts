@@ -40,7 +40,7 @@ export async function openProgram(config: AgentConfig): Promise<AgentProgram> {
     async stop() {
       await lifecycle.stop();
       logger.info('agent.stopped');
-      await lock.release();
+      await lock.unlock();
     },
   };
 }

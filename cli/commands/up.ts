@@ -84,7 +84,7 @@ export async function up(options: UpOptions): Promise<void> {
   await following;
   view.stop(why === 'finished' ? undefined : 'Stopping …');
   await lifecycle.stop();
-  await lock.release();
+  await lock.unlock();
   process.exit(0);
 
   async function startBroker(): Promise<number> {

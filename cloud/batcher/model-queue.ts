@@ -199,7 +199,7 @@ export class ModelQueue {
     try {
       const prepared = await lease.prepare(job.request.input);
       this.#preparing.delete(job);
-      if (job.isSettled) lease.release([prepared.handle]);
+      if (job.isSettled) lease.discard([prepared.handle]);
       else if (lease !== this.#lease) this.#wait(job);
       else this.#ready.put({ ...prepared, job, deadlineMonoMs: job.deadlineMonoMs, lease });
     } catch (error) {
@@ -346,7 +346,7 @@ export class ModelQueue {
   #drop(job: Job, error: AppError): void {
     if (!this.#waiting.remove(job)) this.#suspects.remove(job);
     for (const { handle, lease } of this.#ready.take(1, (ready) => ready.job === job))
-      lease.release([handle]);
+      lease.discard([handle]);
     this.#reject(job, error);
   }
 

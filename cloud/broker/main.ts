@@ -60,7 +60,7 @@ await runProgram(async () => {
     stop: async () => {
       certificate?.stop();
       await broker.stop();
-      await lock.release();
+      await lock.unlock();
     },
   };
 });

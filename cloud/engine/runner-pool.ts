@@ -101,7 +101,7 @@ export class LocalRunnerPool implements RunnerPool {
       maxBatchSize: runner.facts.maxBatchSize,
       prepare: (input) => runner.prepare(input),
       run: (handles, control) => runner.run(handles, control),
-      release: (handles) => runner.release(handles),
+      discard: (handles) => runner.discard(handles),
       shrink: (body, to) => runner.shrink(body, to),
       isStale: () => model.isRetired || this.#currentDigest(model.name) !== model.ref.digest,
       giveBack: () => {

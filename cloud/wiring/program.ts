@@ -56,7 +56,7 @@ export async function openProgram(config: HubConfig): Promise<HubProgram> {
       await drain();
       await lifecycle.stop();
       logger.info('hub.stopped');
-      await lock.release();
+      await lock.unlock();
     },
   };
 }

@@ -18,7 +18,7 @@ function lockName(folder: string): { name: string; isFile: boolean } {
 }
 
 export interface FolderLock {
-  release(): Promise<void>;
+  unlock(): Promise<void>;
 }
 
 /**
@@ -41,7 +41,7 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
     );
   }
   const held = server;
-  return { release: () => new Promise((resolve) => held.close(() => resolve())) };
+  return { unlock: () => new Promise((resolve) => held.close(() => resolve())) };
 }
 
 function listen(name: string): Promise<Server | undefined> {

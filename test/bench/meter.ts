@@ -1,7 +1,7 @@
 /** The agent's byte ledger without a cap: counting is part of what a link costs. */
 import { join } from 'node:path';
 import type { Outbox } from '../../agent/ports.ts';
-import { LinkLedger } from '../../agent/uplink/link-ledger.ts';
+import { StoredLinkMeter } from '../../agent/uplink/link-meter.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -11,8 +11,8 @@ export const uncappedMeter = (options: {
   readonly outbox: Pick<Outbox, 'waiting'>;
   readonly wireBytes?: () => { readonly up: number; readonly down: number } | undefined;
   readonly metrics: Metrics;
-}): LinkLedger =>
-  new LinkLedger({
+}): StoredLinkMeter =>
+  new StoredLinkMeter({
     path: join(options.folder, 'link-use.json'),
     capBytes: undefined,
     pipelineCapBytes: new Map(),

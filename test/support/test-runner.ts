@@ -61,6 +61,6 @@ export class TestRunner implements Runner {
 
   prepare = never;
   run = never;
-  release = never;
+  discard = never;
   shrink = never;
 }

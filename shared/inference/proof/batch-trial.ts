@@ -11,7 +11,7 @@ const TOLERANCE = 1e-3;
  * @throws what the runner says
  */
 export async function answersAlike(
-  runner: Pick<Runner, 'facts' | 'infer' | 'prepare' | 'run' | 'release'>,
+  runner: Pick<Runner, 'facts' | 'infer' | 'prepare' | 'run' | 'discard'>,
   folder: Pick<ModelFolder, 'path' | 'spec'>,
 ): Promise<boolean | null> {
   if (runner.facts.maxBatchSize < 2) return null;
@@ -21,7 +21,7 @@ export async function answersAlike(
   const prepared = await Promise.all(inputs.map((input) => runner.prepare(input)));
   const handles = prepared.map(({ handle }) => handle);
   if (new Set(prepared.map(({ shapeKey }) => shapeKey)).size > 1) {
-    runner.release(handles);
+    runner.discard(handles);
     return null;
   }
   const together = await runner.run(handles);

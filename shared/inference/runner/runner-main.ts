@@ -167,7 +167,7 @@ function serve(model: TaskModel<unknown>): Serve {
       }
       case 'shrink':
         return { type: 'shrunk', id: message.id, body: await shrink(message.body, message.to) };
-      case 'release':
+      case 'discard':
         for (const handle of message.handles) waiting.delete(handle);
         return undefined;
       case 'cancel':

@@ -140,8 +140,8 @@ class RunnerProcess implements Runner {
     return answer.outcomes;
   }
 
-  release(handles: readonly number[]): void {
-    if (this.#end === undefined && handles.length > 0) this.#send({ type: 'release', handles: [...handles] });
+  discard(handles: readonly number[]): void {
+    if (this.#end === undefined && handles.length > 0) this.#send({ type: 'discard', handles: [...handles] });
   }
 
   async shrink(body: Uint8Array, to: Shrinking): Promise<Uint8Array> {

@@ -61,7 +61,7 @@ export const toRunner = z.discriminatedUnion('type', [
   }),
   /** Nobody waits for this call any more: what can end early does, and refuses with EXPIRED. */
   z.object({ type: z.literal('cancel'), call: callId }),
-  z.object({ type: z.literal('release'), handles: z.array(handle) }),
+  z.object({ type: z.literal('discard'), handles: z.array(handle) }),
   z.object({
     type: z.literal('shrink'),
     id: callId,

@@ -86,7 +86,7 @@ export interface Runner {
     input: TaskInput,
     control?: CallControl & { readonly shrink?: ShrinkBelow | undefined },
   ): Promise<Inference & { readonly shrunk?: Uint8Array }>;
-  /** First half, for batches. Each handle must go to `run` or `release`. @throws as infer */
+  /** First half, for batches. Each handle must go to `run` or `discard`. @throws as infer */
   prepare(input: TaskInput): Promise<Prepared>;
   /**
    * Second half: one batch of one shapeKey, answers in order. Tokens come of a batch of one only.
@@ -94,7 +94,7 @@ export interface Runner {
    * @throws EXPIRED (by the signal), RUNNER_CRASHED, RUNNER_TIMEOUT
    */
   run(handles: readonly number[], control?: CallControl): Promise<readonly Outcome[]>;
-  release(handles: readonly number[]): void;
+  discard(handles: readonly number[]): void;
   /** Encodes a picture again, no larger than is of use. @throws the picture's own error, as infer */
   shrink(body: Uint8Array, to: Shrinking): Promise<Uint8Array>;
   /** Resolves when the process has ended, for whatever reason. */

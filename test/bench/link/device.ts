@@ -7,7 +7,7 @@ import { DiskOutbox } from '../../../agent/outbox/outbox.ts';
 import { Pipeline } from '../../../agent/pipeline/pipeline.ts';
 import type { LocalModel, Outbox } from '../../../agent/ports.ts';
 import { noLocalModel } from '../../../agent/slot/slot.ts';
-import type { LinkLedger } from '../../../agent/uplink/link-ledger.ts';
+import type { StoredLinkMeter } from '../../../agent/uplink/link-meter.ts';
 import { MqttUplink } from '../../../agent/uplink/uplink.ts';
 import { isFailure } from '../../../shared/contract/result.ts';
 import { deviceTopics } from '../../../shared/contract/topics.ts';
@@ -49,7 +49,7 @@ export interface BenchDeviceOptions {
 
 export class BenchDevice {
   readonly outbox: DiskOutbox;
-  readonly #meter: LinkLedger;
+  readonly #meter: StoredLinkMeter;
   readonly #uplink: MqttUplink;
   readonly #pipeline: Pipeline;
   readonly #folder: string;

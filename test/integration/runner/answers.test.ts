@@ -140,7 +140,7 @@ test('texts of unlike length do not share a shape', async () => {
 
 test('a handle is good for one run, and none after its release', async () => {
   const { handle } = await words.prepare(textInput('good'));
-  words.release([handle]);
+  words.discard([handle]);
   await assert.rejects(words.run([handle]), (error) => isAppError(error, 'INVARIANT_BROKEN'));
 });
 

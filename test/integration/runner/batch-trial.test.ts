@@ -24,7 +24,7 @@ test('one whose answers depend on their neighbours is found out, though it passe
       facts: runner.facts,
       infer: (input: Parameters<typeof runner.infer>[0]) => runner.infer(input),
       prepare: (input: Parameters<typeof runner.prepare>[0]) => runner.prepare(input),
-      release: (handles: readonly number[]) => runner.release(handles),
+      discard: (handles: readonly number[]) => runner.discard(handles),
       run: async (handles: readonly number[]) => (await runner.run(handles)).toReversed(),
     };
     assert.equal(await answersAlike(swayed, folder), false);

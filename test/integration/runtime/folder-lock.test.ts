@@ -30,10 +30,10 @@ test('a folder is one program’s: a second one is refused, also by another name
   await assert.rejects(lockFolder(join(root, 'link')), isLocked);
   await assert.rejects(lockFolder(join(root, 'data', '..', 'data', 'agent', '/')), isLocked);
   const beside = await lockFolder(join(root, 'data', 'hub'));
-  await beside.release();
-  await lock.release();
+  await beside.unlock();
+  await lock.unlock();
   const again = await lockFolder(folder);
-  await again.release();
+  await again.unlock();
 });
 
 test('a killed program leaves nothing that must be cleaned up', async (t) => {
@@ -44,5 +44,5 @@ test('a killed program leaves nothing that must be cleaned up', async (t) => {
   child.kill('SIGKILL');
   await once(child, 'exit');
   const lock = await lockFolder(folder);
-  await lock.release();
+  await lock.unlock();
 });

@@ -1,8 +1,9 @@
 /**
  * A world that changes (docs/design/router.md 4.4): when does a rule notice, and how many wrong answers does it let through?
  */
+
+import type { Target } from '../../../../agent/router/credit-ledger.ts';
 import { Learner } from '../../../../agent/router/learner.ts';
-import type { Target } from '../../../../agent/router/ledger.ts';
 import type { DriftKind } from '../../../../shared/contract/routing.ts';
 import { median, quantile } from '../../harness.ts';
 import type { DriftRow } from '../results.ts';

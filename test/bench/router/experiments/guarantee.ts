@@ -1,5 +1,5 @@
 /** Many seeded runs of the learner in a world that stays as it is: how often is the promise broken, and at what price? */
-import type { Target } from '../../../../agent/router/ledger.ts';
+import type { Target } from '../../../../agent/router/credit-ledger.ts';
 import type { RouteScope } from '../../../../shared/contract/routing.ts';
 import { median, quantile } from '../../harness.ts';
 import type { GuaranteeRow } from '../results.ts';

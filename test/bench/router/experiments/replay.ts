@@ -2,8 +2,9 @@
  * One run: a stream drawn from a pool goes through the learner under test, and whatever threshold it plays is held against the
  * truth. The promise counts as broken if it is broken at any moment, however short.
  */
+
+import type { Target } from '../../../../agent/router/credit-ledger.ts';
 import { Learner, type Ticket } from '../../../../agent/router/learner.ts';
-import type { Target } from '../../../../agent/router/ledger.ts';
 import type { Pool } from '../worlds/pool.ts';
 import { below, type Random, seeded } from '../worlds/random.ts';
 import type { Truth } from '../worlds/truth.ts';

@@ -106,7 +106,7 @@ class FakeLease implements ModelLease {
     });
   }
 
-  release(handles: readonly number[]): void {
+  discard(handles: readonly number[]): void {
     for (const handle of handles)
       assert.ok(this.handles.delete(handle) || this.isDead, 'released what it has not');
   }

@@ -42,7 +42,7 @@ describe('a streamed request', () => {
           );
           runs.push({ handles, control, answer: () => resolve(outcomes), fail: reject });
         }),
-      release: (handles) => released.push(...handles),
+      discard: (handles) => released.push(...handles),
       shrink: async (body) => body,
       isStale: () => false,
       giveBack: () => undefined,

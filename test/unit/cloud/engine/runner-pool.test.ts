@@ -22,7 +22,7 @@ function fakeRunner({ digest }: RunnerOptions): FakeRunner {
     infer: () => Promise.reject(new AppError('INVARIANT_BROKEN')),
     prepare: () => Promise.resolve({ handle: 0, shapeKey: '' }),
     run: () => Promise.resolve([]),
-    release: () => undefined,
+    discard: () => undefined,
     shrink: (body) => Promise.resolve(body),
     ended: new Promise((resolve) => {
       end = resolve;

@@ -71,7 +71,7 @@ function poolOf<Prepared>(model: TaskModel<Prepared>): RunnerPool {
         const timingsMs = { preprocess: 1, inference: 1 };
         return (await model.run(batch)).map((answer) => ({ ok: true, value: { ...answer, timingsMs } }));
       },
-      release: () => undefined,
+      discard: () => undefined,
       shrink: async (body) => body,
       isStale: () => false,
       giveBack: () => undefined,

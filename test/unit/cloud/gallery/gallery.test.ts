@@ -53,7 +53,7 @@ function setUp() {
       maxBatchSize: 1,
       prepare: unused,
       run: unused,
-      release: unused,
+      discard: unused,
       isStale: () => false,
       shrink: () => new Promise((done, failed) => shrinks.push({ done, failed })),
       giveBack: () => {

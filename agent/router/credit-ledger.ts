@@ -48,7 +48,7 @@ const FIRST_LOCAL_SHARE = 0.1;
 export const ledgerState = z.object({ credit: z.number(), certified: z.int(), debits: packed });
 type LedgerState = z.infer<typeof ledgerState>;
 
-export class Ledger {
+export class CreditLedger {
   readonly #target: Target;
   readonly #debits: Float64Array;
   /** Wealth must reach this, as a logarithm. */
@@ -72,9 +72,9 @@ export class Ledger {
     this.#certified = this.#first - 1;
   }
 
-  static restore(target: Target, { credit, certified, debits }: LedgerState): Ledger {
+  static restore(target: Target, { credit, certified, debits }: LedgerState): CreditLedger {
     const known = unpackNumbers(debits);
-    const ledger = new Ledger(target, known.length);
+    const ledger = new CreditLedger(target, known.length);
     ledger.#debits.set(known);
     ledger.#credit = credit;
     ledger.#certified = certified;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Ledger, type Settled, type Target } from '../../../../agent/router/ledger.ts';
+import { CreditLedger, type Settled, type Target } from '../../../../agent/router/credit-ledger.ts';
 
 const TARGET: Target = { alpha: 0.02, delta: 0.05, scope: 'all' };
 const asked = (bin: number, loss: number, weight = 1): Settled => ({
@@ -36,7 +36,7 @@ test('without a disagreement the first certificate comes after 116, 296, 595 req
     [0.02, 296],
     [0.01, 595],
   ] as const) {
-    const ledger = new Ledger({ ...TARGET, alpha }, 5);
+    const ledger = new CreditLedger({ ...TARGET, alpha }, 5);
     for (let count = 1; count < first; count++) ledger.settle(asked(2, 0));
     assert.equal(ledger.certified, null);
     ledger.settle(asked(2, 0));
@@ -45,7 +45,7 @@ test('without a disagreement the first certificate comes after 116, 296, 595 req
 });
 
 test('a disagreement costs the thresholds that keep it, and no stricter one', () => {
-  const ledger = new Ledger(TARGET, 10);
+  const ledger = new CreditLedger(TARGET, 10);
   ledger.settle(asked(4, 1));
   for (let count = 0; count < 296; count++) ledger.settle(asked(0, 0));
   assert.equal(ledger.certified, 3);
@@ -74,7 +74,7 @@ test('certifies exactly what the wealth of every threshold by itself would have 
         fc.constantFrom(0.02, 0.1, 0.4),
         (history, alpha) => {
           const target: Target = { alpha, delta: 0.3, scope };
-          const ledger = new Ledger(target, 12);
+          const ledger = new CreditLedger(target, 12);
           let certified = scope === 'local' ? 0 : -1;
           for (const [index, one] of history.entries()) {
             ledger.settle(one);
@@ -99,7 +99,7 @@ test('no wealth is lost wholly, however wrong an answer was', () => {
   fc.assert(
     fc.property(fc.array(settled, { minLength: 1, maxLength: 50 }), (history) => {
       for (const scope of ['all', 'local'] as const) {
-        const ledger = new Ledger({ ...TARGET, scope }, 12);
+        const ledger = new CreditLedger({ ...TARGET, scope }, 12);
         for (const one of history) ledger.settle(one);
         assert.ok(Number.isFinite(ledger.state.credit));
       }
@@ -110,13 +110,13 @@ test('no wealth is lost wholly, however wrong an answer was', () => {
 test('a state that was stored goes on as if nothing had happened', () => {
   fc.assert(
     fc.property(fc.array(settled, { maxLength: 200 }), fc.nat({ max: 200 }), (history, cut) => {
-      const whole = new Ledger({ ...TARGET, delta: 0.5 }, 12);
-      let stored = new Ledger({ ...TARGET, delta: 0.5 }, 12);
+      const whole = new CreditLedger({ ...TARGET, delta: 0.5 }, 12);
+      let stored = new CreditLedger({ ...TARGET, delta: 0.5 }, 12);
       for (const [index, one] of history.entries()) {
         whole.settle(one);
         stored.settle(one);
         if (index === cut)
-          stored = Ledger.restore({ ...TARGET, delta: 0.5 }, JSON.parse(JSON.stringify(stored.state)));
+          stored = CreditLedger.restore({ ...TARGET, delta: 0.5 }, JSON.parse(JSON.stringify(stored.state)));
       }
       assert.deepEqual(stored.state, whole.state);
       assert.equal(stored.certified, whole.certified);
@@ -126,7 +126,7 @@ test('a state that was stored goes on as if nothing had happened', () => {
 
 test('unasked requests give credit, less of it the fewer are asked', () => {
   const credits = [1, 4, 50].map((weight) => {
-    const ledger = new Ledger(TARGET, 3);
+    const ledger = new CreditLedger(TARGET, 3);
     ledger.settle(unasked(0, weight));
     return ledger.state.credit;
   });
@@ -134,7 +134,7 @@ test('unasked requests give credit, less of it the fewer are asked', () => {
 });
 
 test('scope local takes credit from agreements only, and starts at the threshold that keeps a tenth', () => {
-  const ledger = new Ledger({ ...TARGET, scope: 'local' }, 100);
+  const ledger = new CreditLedger({ ...TARGET, scope: 'local' }, 100);
   ledger.settle(unasked(5, 4));
   assert.equal(ledger.state.credit, 0);
   for (let count = 0; count < 296; count++) ledger.settle(asked(12, 0));

@@ -12,7 +12,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { LinkMeter } from '../ports.ts';
 
-export interface LinkLedgerOptions {
+export interface StoredLinkMeterOptions {
   readonly path: string;
   /** A day, for the whole link; undefined: no cap. */
   readonly capBytes: number | undefined;
@@ -32,8 +32,8 @@ const KEPT_DAYS = 31;
 const day = z.object({ day: z.string(), use: z.array(linkUse) });
 const stored = z.object({ days: z.array(day) });
 
-export class LinkLedger implements LinkMeter, Part {
-  readonly #o: LinkLedgerOptions;
+export class StoredLinkMeter implements LinkMeter, Part {
+  readonly #o: StoredLinkMeterOptions;
   readonly #stopping = new AbortController();
   /** By day, oldest first; then by pipeline and purpose. */
   #days = new Map<string, Map<string, LinkUse>>();
@@ -42,7 +42,7 @@ export class LinkLedger implements LinkMeter, Part {
   readonly #booked = { up: 0, down: 0 };
   #loop: Promise<void> | undefined;
 
-  constructor(options: LinkLedgerOptions) {
+  constructor(options: StoredLinkMeterOptions) {
     this.#o = options;
   }
 

@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { createAgentMetrics } from '../../../../agent/metrics.ts';
-import { LinkLedger } from '../../../../agent/uplink/link-ledger.ts';
+import { StoredLinkMeter } from '../../../../agent/uplink/link-meter.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { temporaryFolder } from '../../../support/fixed.ts';
 import { recordingLogger } from '../../../support/recording-logger.ts';
@@ -20,7 +20,7 @@ async function setUp(
   const metrics = createAgentMetrics();
   const waiting = new Map<string, number>();
   const wire = { up: 0, down: 0 };
-  const ledger = new LinkLedger({
+  const ledger = new StoredLinkMeter({
     path,
     capBytes: options.capBytes,
     pipelineCapBytes: new Map(options.own === undefined ? [] : [['gate', options.own]]),
