@@ -77,24 +77,19 @@ export async function enrollDevice(id: string | undefined, options: EnrollComman
     throw new AppError('USAGE', `“${id}” is no device id: ${checked.error.issues[0]?.message}`);
   const hub = await HubClient.find(options);
   if (options.to !== undefined) return enrollInto(hub, id, { ...options, to: options.to });
-  if (id !== undefined) await warnOfDouble(hub, id);
+  const known = id === undefined ? [] : await hub.getAll('/api/v1/devices', deviceList, 'devices');
+  const before = known.find((one) => one.id === id);
   const made = await createToken(hub, id);
-  print(options.json, made, () =>
+  if (before && !options.json)
+    note(
+      `${before.id} is enrolled already${before.online ? ', and online now' : ''}: the program that uses this token takes its place, and the one that has it is turned away.`,
+    );
+  print(options.json, { ...made, isEnrolled: before !== undefined }, () =>
     [
       `Token (one use, until ${new Date(made.expiresAtMs).toISOString()}): ${made.token}`,
       // By its path: where it is not installed, npx would fetch a stranger's package of that name.
       `On the device, in its folder of Outrider: OUTRIDER_ENROLL_TOKEN=${made.token} node bin/outrider.mjs agent --hub ${hub.url}${id === undefined ? '' : ` --device ${id}`}`,
     ].join('\n'),
-  );
-}
-
-/** Whoever uses a token for a known id takes its place. */
-async function warnOfDouble(hub: HubClient, id: string): Promise<void> {
-  const known = await hub.getAll('/api/v1/devices', deviceList, 'devices');
-  const device = known.find((one) => one.id === id);
-  if (!device) return;
-  note(
-    `${id} is enrolled already${device.online ? ', and online now' : ''}: whoever uses this token takes its place, and the program that has it now is turned away.`,
   );
 }
 

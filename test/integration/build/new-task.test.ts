@@ -127,7 +127,7 @@ test('the compiler names every place that must know a new task, and is content w
 
 test('those who would add a task are told of each of these places', async () => {
   const said = await readFile(join(ROOT, 'CONTRIBUTING.md'), 'utf8');
-  const paragraph = /^\*\*a task\*\*:.*?\n\n/ms.exec(said)?.[0] ?? '';
+  const paragraph = /^\*\*a task\*\* .*?\n\n/ms.exec(said)?.[0] ?? '';
   for (const { file } of [FIRST, ...OTHERS]) assert.ok(paragraph.includes(`\`${file}\``), file);
 });
 

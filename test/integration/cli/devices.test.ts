@@ -1,4 +1,4 @@
-/** `outrider devices ls` against a hub's API: what an operator is shown of credentials and ids. */
+/** `outrider devices ls` and `enroll` against a hub's API: what an operator is shown of credentials and ids. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { HubServer } from '../../../cloud/api/frame/server.ts';
@@ -45,4 +45,21 @@ test('marks an id that two programs use, and a credential that has ended', async
   assert.match(line('ended'), /offline, credential ended/);
   assert.match(line('twice'), /online, two programs use this id/);
   assert.doesNotMatch(line('well'), /two programs|ended/);
+
+  const enrol = async (id: string, ...flags: string[]): Promise<string> => {
+    const asked = ['--hub', `http://127.0.0.1:${server.port}`, '--key', hub.adminKey, ...flags];
+    const program = outrider(t, ['devices', 'enroll', id, ...asked], { cwd: await temporaryFolder(t) });
+    assert.equal((await program.exited).code, 0, program.output());
+    return program.output();
+  };
+  const [known, isNew] = [await enrol('well'), await enrol('new')];
+  assert.match(
+    known,
+    /well is enrolled already, and online now: the program that uses this token takes its place/,
+  );
+  assert.doesNotMatch(isNew, /already/);
+  // What works on a device; npx would fetch a stranger's package where ours is not.
+  assert.match(isNew, /node bin\/outrider\.mjs agent --hub .* --device new/);
+  assert.equal(JSON.parse(await enrol('well', '--json')).isEnrolled, true);
+  assert.equal(JSON.parse(await enrol('new', '--json')).isEnrolled, false);
 });
