@@ -45,7 +45,7 @@ export function table(
   columns: number | undefined = terminalColumns(),
 ): string {
   const fitted = colWidths ? undefined : fit([head, ...rows], columns);
-  if (fitted === 'too narrow') return blocks(head, rows);
+  if (fitted === 'too narrow') return blocks(head, rows, columns);
   const widths = colWidths ?? fitted;
   const made = new Table({
     head: head.map((title) => colors.dim(title)),
@@ -88,13 +88,29 @@ function fit(
 /** Characters, without colours. */
 const widthOf = (text: string): number => Array.from(stripVTControlCharacters(text)).length;
 
-function blocks(head: readonly string[], rows: readonly (readonly string[])[]): string {
+function blocks(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  columns = Number.POSITIVE_INFINITY,
+): string {
   const wide = Math.max(...head.map(widthOf));
   const line = (title: string, cell: string): string =>
-    `${colors.dim(title)}${' '.repeat(wide - widthOf(title) + GAP)}${forTerminal(cell)}`;
+    `${colors.dim(title)}${' '.repeat(wide - widthOf(title) + GAP)}${wrapped(forTerminal(cell), columns - wide - GAP).join(`\n${' '.repeat(wide + GAP)}`)}`;
   return rows
     .map((row) => head.flatMap((title, i) => (row[i] ? [line(title, row[i])] : [])).join('\n'))
     .join('\n\n');
+}
+
+/** Lines of whole words; a word that is wider than a line has one of its own. */
+function wrapped(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(/\s+/)) {
+    const last = lines.at(-1);
+    if (last !== undefined && widthOf(last) + 1 + widthOf(word) <= columns)
+      lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 }
 
 /** Prints the value as JSON, or as people want it. */
