@@ -19,6 +19,8 @@ export async function startApi(
     readonly outbox: Outbox;
     readonly link: Link;
     readonly versions: Versions;
+    /** Why the device is not ready, beside its models. */
+    readonly notReady: () => string | undefined;
   },
 ): Promise<string> {
   const { pipelines, results, outbox, versions } = parts;
@@ -31,7 +33,7 @@ export async function startApi(
     hurry: (id) => uplink.hurry(id),
     meter,
     updates: () => versions.updater.updates,
-    ready: () => notReady(versions),
+    ready: () => notReady(versions) ?? parts.notReady(),
     link: () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth }),
     key: config.key,
     metrics,

@@ -283,6 +283,11 @@ export const ERRORS = {
     'Check --mqtt and whether the broker runs.',
   ),
   FILE_UNREADABLE: caller(400, 'A file cannot be read.', 'Check the path and the permissions.'),
+  NOT_A_FILE: caller(
+    400,
+    'A file is expected, and this is a folder, a pipe, a socket or a device.',
+    'Name a regular file.',
+  ),
   CHILD_FAILED: world(500, 'A part could not be started.', 'See the message and the log.'),
 
   INVARIANT_BROKEN: {

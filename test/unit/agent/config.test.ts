@@ -70,7 +70,7 @@ pipelines:
   const [pipeline] = config.pipelines;
   assert.deepEqual(pipeline, {
     name: 'gate',
-    feed: { type: 'folder', path: 'pictures', after: 'keep' },
+    feed: { type: 'folder', path: 'pictures', recursive: false, settle: 500, after: 'keep' },
     task: 'image-classification',
     edge: 'efficientnet-lite0',
     cloud: 'vit-base',
