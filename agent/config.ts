@@ -4,12 +4,13 @@
  */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limits.ts';
 import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
 import { routeScope } from '../shared/contract/routing.ts';
+import { readJson } from '../shared/runtime/atomic-file.ts';
 import { readPem } from '../shared/runtime/certificate-files.ts';
 import { isDailyWindow } from '../shared/runtime/daily-window.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
@@ -436,16 +437,17 @@ export async function loadConfig(
     if (problem !== undefined) throw new AppError('CONFIG_INVALID', problem);
   }
   const runners = new Set(config.pipelines.map(({ edge }) => edge).filter((edge) => edge !== undefined)).size;
+  const dataDir =
+    values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data);
   return {
-    device: checked.device ?? config.device ?? hostDeviceId(),
+    device: checked.device ?? config.device ?? (await enrolledDevice(dataDir)) ?? hostDeviceId(),
     hubUrl,
     mqttUrl,
     hubCa: await caIn(values['hub-ca'], config.hub.ca, baseDir),
     insecurePlainText,
     enrollToken: values.enroll ?? (env.OUTRIDER_ENROLL_TOKEN || undefined),
     mqttPassword: env.OUTRIDER_MQTT_PASSWORD || undefined,
-    dataDir:
-      values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data),
+    dataDir,
     modelsDir: resolve(values.models ?? 'models'),
     baseDir,
     outbox: config.outbox,
@@ -459,6 +461,13 @@ export async function loadConfig(
     threads: Math.max(1, Math.floor(availableParallelism() / Math.max(1, runners))),
     pipelines: config.pipelines,
   };
+}
+
+/** Who is enrolled stays who it is, whatever its host is called by now. */
+async function enrolledDevice(dataDir: string): Promise<string | undefined> {
+  const enrolled = z.object({ deviceId });
+  const path = join(dataDir, 'agent', 'credential.json');
+  return (await readJson(path, enrolled).catch(() => undefined))?.deviceId;
 }
 
 /** @throws FILE_UNREADABLE */
@@ -475,7 +484,7 @@ const hostDeviceId = (): string =>
 
 async function readYaml(path: string): Promise<unknown> {
   try {
-    return parseYaml(await readFile(path, 'utf8'));
+    return parseYaml(await readFile(path, 'utf8'), { merge: true });
   } catch (error) {
     if (error instanceof YAMLParseError)
       throw new AppError('CONFIG_INVALID', `${path} is not YAML: ${error.message}`, { cause: error });
