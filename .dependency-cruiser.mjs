@@ -123,7 +123,6 @@ export default {
     owner('protobuf', npm('@bufbuild/protobuf'), '^shared/release/import/|^(test|node_modules)/'),
     owner('pino', npm('pino'), '^shared/runtime/logger\\.ts$|^node_modules/'),
     owner('prom-client', npm('prom-client'), '^shared/runtime/metrics\\.ts$|^node_modules/'),
-    owner('chokidar', npm('chokidar'), '^agent/feed/|^node_modules/'),
     owner('yaml', npm('yaml'), '^agent/config\\.ts$|^(test|node_modules)/'),
     { name: 'not-to-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],

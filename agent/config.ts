@@ -4,12 +4,13 @@
  */
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limits.ts';
 import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
 import { routeScope } from '../shared/contract/routing.ts';
+import { readJson } from '../shared/runtime/atomic-file.ts';
 import { readPem } from '../shared/runtime/certificate-files.ts';
 import { isDailyWindow } from '../shared/runtime/daily-window.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
@@ -88,6 +89,9 @@ function isTimeZone(name: string): boolean {
 
 const ratio = z.number().gt(0.5).lt(1);
 
+/** Cameras and FTP servers write in bursts that are closer together. */
+const DEFAULT_SETTLE_MS = 500;
+
 const repeat = z.strictObject({
   /** Wait between two inputs from the second pass on. @example 2s */
   pace: duration,
@@ -95,18 +99,32 @@ const repeat = z.strictObject({
 
 const feed = z.discriminatedUnion('type', [
   z.strictObject({
-    /** Files of a folder, each once it has settled; lines of a text file. @example folder */
+    /** Files of a folder, each when it is whole and again when it changes; lines of a text file. @example folder */
     type: z.literal('folder'),
     /** Folder or file, beside the configuration unless absolute. @example ./pictures */
     path: z.string().min(1),
     /** Goes through all of it again and again; once, when left out. @example { pace: 2s } */
     repeat: repeat.optional(),
-    /** What becomes of a file that has been answered. @example move */
+    /** Folders below it, too; links to folders are not followed. @example true */
+    recursive: z.boolean().default(false),
+    /** A file that nobody has written to for so long is whole; one that is renamed into the folder is at once. @example 2s */
+    settle: duration.default(DEFAULT_SETTLE_MS),
+    /** What becomes of a file that has been answered; one that could not be answered stays. @example move */
     after: z.enum(['keep', 'move', 'delete']).default('keep'),
     /** Where to, with `after: move`. @example ./done */
     moveTo: z.string().min(1).optional(),
   }),
-  z.strictObject({ type: z.literal('text-lines'), path: z.string().min(1), repeat: repeat.optional() }),
+  z.strictObject({
+    type: z.literal('text-lines'),
+    path: z.string().min(1),
+    repeat: repeat.optional(),
+    /**
+     * Goes on with lines as they are appended, also after a restart, and in a file that is truncated or replaced; not with `repeat`.
+     *
+     * @example true
+     */
+    follow: z.boolean().default(false),
+  }),
 ]);
 
 const sink = z.discriminatedUnion('type', [
@@ -419,16 +437,17 @@ export async function loadConfig(
     if (problem !== undefined) throw new AppError('CONFIG_INVALID', problem);
   }
   const runners = new Set(config.pipelines.map(({ edge }) => edge).filter((edge) => edge !== undefined)).size;
+  const dataDir =
+    values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data);
   return {
-    device: checked.device ?? config.device ?? hostDeviceId(),
+    device: checked.device ?? config.device ?? (await enrolledDevice(dataDir)) ?? hostDeviceId(),
     hubUrl,
     mqttUrl,
     hubCa: await caIn(values['hub-ca'], config.hub.ca, baseDir),
     insecurePlainText,
     enrollToken: values.enroll ?? (env.OUTRIDER_ENROLL_TOKEN || undefined),
     mqttPassword: env.OUTRIDER_MQTT_PASSWORD || undefined,
-    dataDir:
-      values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data),
+    dataDir,
     modelsDir: resolve(values.models ?? 'models'),
     baseDir,
     outbox: config.outbox,
@@ -442,6 +461,13 @@ export async function loadConfig(
     threads: Math.max(1, Math.floor(availableParallelism() / Math.max(1, runners))),
     pipelines: config.pipelines,
   };
+}
+
+/** Who is enrolled stays who it is, whatever its host is called by now. */
+async function enrolledDevice(dataDir: string): Promise<string | undefined> {
+  const enrolled = z.object({ deviceId });
+  const path = join(dataDir, 'agent', 'credential.json');
+  return (await readJson(path, enrolled).catch(() => undefined))?.deviceId;
 }
 
 /** @throws FILE_UNREADABLE */
@@ -458,7 +484,7 @@ const hostDeviceId = (): string =>
 
 async function readYaml(path: string): Promise<unknown> {
   try {
-    return parseYaml(await readFile(path, 'utf8'));
+    return parseYaml(await readFile(path, 'utf8'), { merge: true });
   } catch (error) {
     if (error instanceof YAMLParseError)
       throw new AppError('CONFIG_INVALID', `${path} is not YAML: ${error.message}`, { cause: error });

@@ -5,8 +5,9 @@
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { ResultStore } from './api/result-store.ts';
 import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
+import type { FeedRunner } from './feed/feed-runner.ts';
 import { startApi } from './wiring/api.ts';
-import { finishWhenDone, startFeeds } from './wiring/feeds.ts';
+import { feedDown, finishWhenDone, startFeeds } from './wiring/feeds.ts';
 import { checkCredential, type Link, linkOrGrace, openLink } from './wiring/link.ts';
 import { openOutbox } from './wiring/outbox.ts';
 import { Pipelines } from './wiring/pipelines.ts';
@@ -45,9 +46,17 @@ async function run(config: AgentConfig, finish: () => void) {
     updater.want(wanted.models);
   });
   await lifecycle.start('sync', sync);
-  const url = await startApi(config, program, { pipelines: pipelines.all, results, outbox, link, versions });
+  let feeds: FeedRunner | undefined;
+  const url = await startApi(config, program, {
+    pipelines: pipelines.all,
+    results,
+    outbox,
+    link,
+    versions,
+    notReady: () => feedDown(feeds),
+  });
   await linkOrGrace(link, program);
-  const feeds = await startFeeds(config, program, pipelines.all);
+  feeds = await startFeeds(config, program, pipelines.all);
   const names = [...pipelines.all.keys()];
   logger.info('agent.started', { url, pipelines: names });
   if (config.once) void finishWhenDone(feeds, program, () => outbox.depth.entries, finish);

@@ -67,8 +67,13 @@ export const createAgentMetrics = (): Metrics =>
     },
     outrider_sink_dead_letters_total: {
       kind: 'counter',
-      help: 'Results that a sink did not take',
+      help: 'Results that a sink did not take, and that are kept among the dead letters',
       labels: ['sink'],
+    },
+    outrider_sink_lost_total: {
+      kind: 'counter',
+      help: 'Results that a sink did not take, and for which the dead letters had no room either, by reason',
+      labels: ['sink', 'reason'],
     },
     outrider_updates_total: {
       kind: 'counter',

@@ -8,7 +8,7 @@ import type { ShrinkBelow, Shrinking } from '../shared/inference/runner/runner.t
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { CloudCertificate } from '../shared/release/folder/model-spec.ts';
 import type { Release } from '../shared/release/release.ts';
-import type { AppError, ErrorBody } from '../shared/runtime/errors.ts';
+import type { AppError, ErrorBody, ErrorCode } from '../shared/runtime/errors.ts';
 import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
 
 /** One input as a feed yields it. */
@@ -18,10 +18,18 @@ export interface FeedItem {
   readonly label: string | null;
 }
 
+/** Takes an input of a feed. @returns why there is no answer to it; undefined: it is answered, or safe for the cloud */
+export type TakeInput = (item: FeedItem) => Promise<ErrorCode | undefined>;
+
 /** Where inputs come from. A feed waits for `take` to return before it yields the next one. */
 export interface Feed {
-  /** Runs until the feed ends (a folder gone through once) or the signal aborts. @throws FILE_UNREADABLE */
-  run(take: (item: FeedItem) => Promise<void>, signal: AbortSignal): Promise<void>;
+  /**
+   * Runs until the feed ends (a folder gone through once) or the signal aborts.
+   *
+   * @param onUp its source is there
+   * @throws FILE_UNREADABLE, NOT_A_FILE
+   */
+  run(take: TakeInput, signal: AbortSignal, onUp?: () => void): Promise<void>;
 }
 
 /** The local model of a pipeline. */

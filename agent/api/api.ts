@@ -4,7 +4,6 @@
  */
 
 import { type Context, Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { z } from 'zod';
@@ -20,6 +19,7 @@ import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import { within } from '../../shared/runtime/within.ts';
 import type { LinkMeter, Outbox, OutboxDepth, PipelineFace } from '../ports.ts';
+import { BodyReader } from './body.ts';
 import { createOutboxApi } from './outbox.ts';
 import { CLOSED_PAGE, createPageApi } from './page.ts';
 import type { ResultStore } from './result-store.ts';
@@ -91,48 +91,38 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   );
 
   const waiting = new Map<string, number>();
-  app.post(
-    '/v1/infer/:pipeline',
-    // Before the body is read: one that is on its way is held too.
-    async (c, next) => {
-      const { name } = pipelineOf(c);
+  const bodies = new BodyReader(options.clock);
+  app.post('/v1/infer/:pipeline', (c) => {
+    const pipeline = pipelineOf(c);
+    // The place is taken once the body is there: who sends slowly keeps nobody from asking.
+    return bodies.with(c.req.raw, maxBodyBytes(pipeline.task), async (body) => {
+      const { name } = pipeline;
       const held = waiting.get(name) ?? 0;
       if (held >= MAX_WAITING) throw new AppError('QUEUE_FULL', `${held} requests wait for ${name}`);
       waiting.set(name, held + 1);
       try {
-        await next();
+        return await infer(c, pipeline, body);
       } finally {
         waiting.set(name, (waiting.get(name) ?? 1) - 1);
       }
-    },
-    (c, next) => {
-      const maxSize = maxBodyBytes(pipelineOf(c).task);
-      return bodyLimit({
-        maxSize,
-        onError: () => problem(c, new AppError('INPUT_TOO_LARGE', `the body is over ${maxSize} bytes`)),
-      })(c, next);
-    },
-    async (c) => {
-      const pipeline = pipelineOf(c);
-      const forced = routeQuery.safeParse(c.req.query('route'));
-      if (!forced.success) throw new AppError('BAD_REQUEST', 'route must be edge or cloud');
-      const input = readInput(
-        pipeline.task,
-        new Uint8Array(await c.req.arrayBuffer()),
-        c.req.header('content-type'),
-      );
-      const { id, first } = await pipeline.accept(
-        { input, label: null },
-        { ...(forced.data && { forced: forced.data }) },
-      );
-      const result = await within(options.clock, pipeline.deadlineMs, first);
-      if (!result)
-        return c.json({ id, pipeline: pipeline.name, status: 'accepted' }, 202, {
-          location: `/v1/results/${id}`,
-        });
-      return isFailure(result) ? failed(c, result) : c.json(result);
-    },
-  );
+    });
+  });
+
+  async function infer(c: Context, pipeline: PipelineFace, body: Uint8Array): Promise<Response> {
+    const forced = routeQuery.safeParse(c.req.query('route'));
+    if (!forced.success) throw new AppError('BAD_REQUEST', 'route must be edge or cloud');
+    const input = readInput(pipeline.task, body, c.req.header('content-type'));
+    const { id, first } = await pipeline.accept(
+      { input, label: null },
+      { ...(forced.data && { forced: forced.data }) },
+    );
+    const result = await within(options.clock, pipeline.deadlineMs, first);
+    if (!result)
+      return c.json({ id, pipeline: pipeline.name, status: 'accepted' }, 202, {
+        location: `/v1/results/${id}`,
+      });
+    return isFailure(result) ? failed(c, result) : c.json(result);
+  }
 
   app.get('/v1/results', (c) => stream(c, results));
   app.get('/v1/results/:id', async (c) => {

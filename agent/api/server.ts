@@ -5,8 +5,10 @@ import type { Hono } from 'hono';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import { toListenError } from '../../shared/runtime/program.ts';
 
-/** A body that takes longer than this to arrive is cut off. */
-const REQUEST_TIMEOUT_MS = 30_000;
+/** A request that takes longer than this to arrive is cut off; its body has been answered before (`body.ts`). */
+const REQUEST_TIMEOUT_MS = 35_000;
+/** As on the hub: a connection that only trickles headers is closed. */
+const HEADERS_TIMEOUT_MS = 10_000;
 
 export class ApiServer implements Part {
   readonly #app: Hono;
@@ -34,7 +36,11 @@ export class ApiServer implements Part {
           fetch: this.#app.fetch,
           hostname: this.#host,
           port: this.#port,
-          serverOptions: { requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: 5_000 },
+          serverOptions: {
+            requestTimeout: REQUEST_TIMEOUT_MS,
+            headersTimeout: HEADERS_TIMEOUT_MS,
+            connectionsCheckingInterval: 5_000,
+          },
         },
         () => resolve(),
       );

@@ -376,12 +376,13 @@ function noAnswer(error: AppError, reason: EdgeReason): ErrorBody {
   return toErrorBody(error);
 }
 
-/** What the promise resolves with, or undefined as soon as the signal aborts. */
+/** What the promise resolves with, where it has; or undefined as soon as the signal aborts. */
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   return new Promise((resolve, reject) => {
     const end = (): void => resolve(undefined);
-    if (signal.aborted) return end();
-    signal.addEventListener('abort', end, { once: true });
+    // Before the signal is asked: a failure that is there already must not look like an input that the cloud will answer.
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', end));
+    if (signal.aborted) void Promise.resolve().then(end);
+    else signal.addEventListener('abort', end, { once: true });
   });
 }

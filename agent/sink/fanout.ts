@@ -6,7 +6,7 @@
 import type { Result } from '../../shared/contract/result.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError } from '../../shared/runtime/errors.ts';
+import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -91,10 +91,15 @@ export class Fanout implements Part {
     await this.#giveUp(sink, result);
   }
 
+  /** Counted as what it is: kept for people, or lost. */
   async #giveUp(sink: Sink, result: Result): Promise<void> {
-    this.#o.metrics.count('outrider_sink_dead_letters_total', { sink: sink.name });
-    await this.#o
-      .deadLetter(sink.name, result)
-      .catch((error: unknown) => this.#o.logger.failure('sink.dead_letter_lost', error, { sink: sink.name }));
+    const { deadLetter, logger, metrics } = this.#o;
+    try {
+      await deadLetter(sink.name, result);
+      metrics.count('outrider_sink_dead_letters_total', { sink: sink.name });
+    } catch (error) {
+      metrics.count('outrider_sink_lost_total', { sink: sink.name, reason: toAppError(error).code });
+      logger.failure('sink.dead_letter_lost', error, { sink: sink.name, requestId: result.id });
+    }
   }
 }

@@ -63,7 +63,7 @@ const RETRY = { firstMs: 1_000, maxMs: 60_000 };
  */
 export async function findCredential(options: EnrollOptions): Promise<Credential | undefined> {
   const { path, deviceId, logger } = options;
-  const stored = await readJson(path, credential);
+  const stored = await storedCredential(options);
   const known = stored?.deviceId === deviceId ? stored : undefined;
   const put = options.token === undefined ? await putToken(path) : undefined;
   const token = options.token ?? put;
@@ -75,6 +75,19 @@ export async function findCredential(options: EnrollOptions): Promise<Credential
   } catch (error) {
     if (ERRORS[toAppError(error).code].retry === 'never') throw error;
     logger.failure('enroll.no_hub', error);
+    return undefined;
+  }
+}
+
+/** One that is broken is told, and as good as none: the edge answers on without the link. */
+async function storedCredential({ path, deviceId, logger }: EnrollOptions): Promise<Credential | undefined> {
+  try {
+    const stored = await readJson(path, credential);
+    if (stored && stored.deviceId !== deviceId)
+      logger.warn('enroll.other_device', { enrolled: stored.deviceId, path });
+    return stored;
+  } catch (error) {
+    logger.failure('enroll.credential_unreadable', error);
     return undefined;
   }
 }

@@ -1,4 +1,6 @@
 /** The device's own HTTP API on its port. */
+import { statfsSync } from 'node:fs';
+import { toAppError } from '../../shared/runtime/errors.ts';
 import { isWildcard, urlHost } from '../../shared/runtime/loopback.ts';
 import { createAgentApi } from '../api/api.ts';
 import type { ResultStore } from '../api/result-store.ts';
@@ -19,6 +21,8 @@ export async function startApi(
     readonly outbox: Outbox;
     readonly link: Link;
     readonly versions: Versions;
+    /** Why the device is not ready, beside its models. */
+    readonly notReady: () => string | undefined;
   },
 ): Promise<string> {
   const { pipelines, results, outbox, versions } = parts;
@@ -31,7 +35,7 @@ export async function startApi(
     hurry: (id) => uplink.hurry(id),
     meter,
     updates: () => versions.updater.updates,
-    ready: () => notReady(versions),
+    ready: () => notReady(versions) ?? parts.notReady() ?? diskFull(config.dataDir),
     link: () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth }),
     key: config.key,
     metrics,
@@ -41,4 +45,16 @@ export async function startApi(
   const server = new ApiServer({ app, host: config.host, port: config.port });
   await lifecycle.start('api', server);
   return `http://${urlHost(isWildcard(config.host) ? '127.0.0.1' : config.host)}:${server.port}`;
+}
+
+/** Less than this holds no request: nothing more can be accepted for the cloud. */
+const MIN_FREE_BYTES = 1024 * 1024;
+
+function diskFull(folder: string): string | undefined {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize < MIN_FREE_BYTES ? `the disk of ${folder} is full` : undefined;
+  } catch (error) {
+    return toAppError(error).message;
+  }
 }

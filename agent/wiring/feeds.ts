@@ -1,5 +1,6 @@
 /** Makes the feeds that the configuration asks for, and lets them run until they end or the agent stops. */
 import { extname, join, resolve } from 'node:path';
+import { isFailure } from '../../shared/contract/result.ts';
 import { isChild, tellParent } from '../../shared/runtime/program.ts';
 import { CONTENT_TYPES, MAX_INPUT_BYTES, TASKS } from '../../shared/tasks/tasks.ts';
 import type { AgentConfig, PipelineConfig } from '../config.ts';
@@ -33,10 +34,16 @@ export async function startFeeds(
     const feed = createFeed(one, config, program);
     const pipeline = pipelines.get(one.name);
     if (!feed || !pipeline) return [];
-    const take = (item: FeedItem, signal: AbortSignal) => pipeline.process(item, signal);
+    const take = async (item: FeedItem, signal: AbortSignal) => {
+      const result = await pipeline.process(item, signal);
+      return result && isFailure(result) ? result.error.code : undefined;
+    };
     return [{ name: one.name, feed, take }];
   });
   const feeds = new FeedRunner({ runs, clock: program.clock, logger: program.logger });
+  program.metrics.gauges('outrider_feed_up', 'Whether the source of a feed is there', ['pipeline'], () =>
+    feeds.names.map((pipeline) => [{ pipeline }, feeds.down.has(pipeline) ? 0 : 1] as const),
+  );
   await program.lifecycle.start('feeds', feeds);
   return feeds;
 }
@@ -55,6 +62,12 @@ export async function finishWhenDone(
   else finish();
 }
 
+/** Why the device does not get all of its inputs now; undefined when it does. */
+export function feedDown(feeds: FeedRunner | undefined): string | undefined {
+  const [first] = feeds?.down ?? [];
+  return first && `the feed of ${first[0]}: ${first[1].message}`;
+}
+
 /** @returns undefined for a pipeline that is asked over HTTP only */
 export function createFeed(
   pipeline: PipelineConfig,
@@ -65,25 +78,41 @@ export function createFeed(
   if (!feed) return undefined;
   const path = resolve(config.baseDir, feed.path);
   const repeatPaceMs = feed.repeat?.pace;
+  const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
+  const statePath = (ending: string): string => join(dataDir, 'feeds', `${name}.${ending}`);
+  const onDropped = (reason: string): void =>
+    metrics.count('outrider_feed_dropped_total', { pipeline: name, reason });
   switch (feed.type) {
     case 'text-lines':
-      return new TextLinesFeed({ path, repeatPaceMs, once: config.once, clock });
+      return new TextLinesFeed({
+        path,
+        repeatPaceMs,
+        once: config.once,
+        follow: feed.follow,
+        statePath: statePath('json'),
+        maxBytes,
+        clock,
+        logger,
+        onDropped,
+      });
     case 'folder': {
       const { inputKind } = TASKS[task];
       return new FolderFeed({
         path,
         repeatPaceMs,
         once: config.once,
+        recursive: feed.recursive,
+        settleMs: feed.settle,
         after: feed.after,
         moveTo: resolve(config.baseDir, feed.moveTo ?? join(feed.path, 'done')),
-        statePath: join(dataDir, 'feeds', `${name}.json`),
-        maxBytes: MAX_INPUT_BYTES[inputKind],
+        statePath: statePath('ndjson'),
+        maxBytes,
         contentType: (file) =>
           (inputKind === 'image' ? IMAGE_TYPES[extname(file).toLowerCase()] : undefined) ??
           CONTENT_TYPES[inputKind],
         clock,
         logger,
-        onDropped: (reason) => metrics.count('outrider_feed_dropped_total', { pipeline: name, reason }),
+        onDropped,
       });
     }
   }

@@ -3,7 +3,7 @@
  * a user makes, and what the device answers as a live table.
  */
 import { setMaxListeners } from 'node:events';
-import { access } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createParser } from 'eventsource-parser';
@@ -20,7 +20,7 @@ import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { createLogger } from '../../shared/runtime/logger.ts';
 import { untilToldToStop } from '../../shared/runtime/program.ts';
 import { Supervisor } from '../../shared/runtime/supervisor.ts';
-import { HubClient } from '../hub-client.ts';
+import { HubClient, hubFolder } from '../hub-client.ts';
 import { liveView, plainView, Totals, type View } from '../live-view.ts';
 
 export interface UpOptions {
@@ -55,19 +55,22 @@ export async function up(options: UpOptions): Promise<void> {
     finished = () => resolveDone('finished');
   });
 
-  say('Starting the broker …');
-  const brokerPort = await startBroker();
-  say('Starting the hub …');
-  const { url: hubUrl, hasDevelopmentKeys } = await startHub(brokerPort);
-  say('Starting the demo device …');
-  const agentUrl = await startAgent(hubUrl);
+  let isTold = false;
+  void told.then(() => {
+    isTold = true;
+  });
+  const { hubUrl, hasDevelopmentKeys, agentUrl } = await startAll().catch(async (error: unknown) => {
+    // Ctrl-C reaches a child as well, before it can know that it is one: that it ended is no failure then.
+    if (!isTold) throw error;
+    clearLine();
+    process.stderr.write('outrider: stopped before everything was up\n');
+    await lifecycle.stop();
+    await lock.unlock();
+    process.exit(130);
+  });
   clearLine();
 
-  const { path } = await (await HubClient.find({ hub: hubUrl, data })).post(
-    '/api/v1/sign-ins',
-    {},
-    signInLink,
-  );
+  const { path } = await (await ownHub(hubUrl, data)).post('/api/v1/sign-ins', {}, signInLink);
   const head = [
     `${colors.bold('Outrider')}  hub ${colors.cyan(hubUrl)}  agent ${colors.cyan(agentUrl)}  data ${options.data}`,
     `sign in once, within ten minutes: ${colors.cyan(`${hubUrl}${path}`)}`,
@@ -86,6 +89,15 @@ export async function up(options: UpOptions): Promise<void> {
   await lifecycle.stop();
   await lock.unlock();
   process.exit(0);
+
+  async function startAll() {
+    say('Starting the broker …');
+    const brokerPort = await startBroker();
+    say('Starting the hub …');
+    const { url, hasDevelopmentKeys: areTheirs } = await startHub(brokerPort);
+    say('Starting the demo device …');
+    return { hubUrl: url, hasDevelopmentKeys: areTheirs, agentUrl: await startAgent(url) };
+  }
 
   async function startBroker(): Promise<number> {
     const args = [
@@ -135,7 +147,7 @@ export async function up(options: UpOptions): Promise<void> {
       String(options.agentPort),
       ...(options.once ? ['--once'] : []),
     ];
-    const token = await tokenIfNeeded(await HubClient.find({ hub, data }), data);
+    const token = await tokenIfNeeded(await ownHub(hub, data), data);
     const env = token === undefined ? {} : { OUTRIDER_ENROLL_TOKEN: token };
     return (await startChild('agent', args, facts.web, env)).url;
   }
@@ -174,6 +186,12 @@ export async function up(options: UpOptions): Promise<void> {
 
 /** The agent has said "finished" over IPC; its last Results may still be on the stream. */
 const LAST_RESULTS_MS = 300;
+
+/** The hub that was just started, by the key that it has left: what is exported (OUTRIDER_KEY, OUTRIDER_CA) is for another one. */
+async function ownHub(hub: string, data: string): Promise<HubClient> {
+  const key = (await readFile(join(hubFolder(data), 'admin.key'), 'utf8')).trim();
+  return HubClient.find({ hub, key, data, ca: '' });
+}
 
 /** The same call that a user makes, when the device has no credential yet or this hub does not know it. */
 async function tokenIfNeeded(hub: HubClient, data: string): Promise<string | undefined> {

@@ -1,10 +1,11 @@
 /**
  * A file that records are appended to. What a crash or a full disk has torn is cut off before the next record, since nobody could
  * read it, nor what would follow it; a full file is put aside. Appends follow each other in the order in which they were asked for.
+ * Others may rename, delete or truncate the file (logrotate): each record goes to the file that has the name when it is written.
  */
-import { type FileHandle, mkdir, open, rename } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { AppError, isDiskFull } from './errors.ts';
+import { AppError, isDiskFull, systemCode } from './errors.ts';
 import { SerialQueue } from './serial-queue.ts';
 
 export interface AppendFileOptions {
@@ -28,6 +29,8 @@ export class AppendFile {
   #bytes = 0;
   /** A record that failed may still be in the file, as a whole, and comes again: known bytes hold, whatever is found. */
   #isTorn = false;
+  /** Which file it is, whatever it is called. */
+  #inode = '';
 
   constructor(options: AppendFileOptions) {
     this.#o = options;
@@ -62,6 +65,7 @@ export class AppendFile {
 
   async #append(bytes: Uint8Array): Promise<void> {
     try {
+      await this.#lookForOthers();
       await this.#opened();
       // Before the record, not after it: what is written must not fail any more, or it would come again.
       if (this.#bytes + bytes.length > this.#o.maxBytes) await this.#rotate();
@@ -79,6 +83,17 @@ export class AppendFile {
     }
   }
 
+  /** Another file may have the name by now, or none, or this one may be shorter. */
+  async #lookForOthers(): Promise<void> {
+    if (!this.#file) return;
+    const named = await stat(this.#o.path).catch((error: unknown) => {
+      if (systemCode(error) === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (!named || inodeOf(named) !== this.#inode) await this.#close();
+    else this.#bytes = Math.min(this.#bytes, named.size);
+  }
+
   async #rotate(): Promise<void> {
     if (this.#bytes === 0) return;
     await this.#close();
@@ -91,7 +106,11 @@ export class AppendFile {
   async #close(): Promise<void> {
     const file = this.#file;
     this.#file = undefined;
-    if (this.#isTorn) await file?.truncate(this.#bytes).catch(() => undefined);
+    if (this.#isTorn && file) {
+      // Never longer: somebody else may have cut it, and what lay between would be NULs.
+      const { size } = await file.stat();
+      if (size > this.#bytes) await file.truncate(this.#bytes).catch(() => undefined);
+    }
     await file?.close();
   }
 
@@ -101,8 +120,10 @@ export class AppendFile {
     await mkdir(dirname(path), { recursive: true });
     const file = await open(path, 'a+', mode);
     try {
+      const inode = inodeOf(await file.stat());
       const found = await wholeBytes(file);
-      this.#bytes = this.#isTorn ? Math.min(found, this.#bytes) : found;
+      this.#bytes = this.#isTorn && inode === this.#inode ? Math.min(found, this.#bytes) : found;
+      this.#inode = inode;
       if ((await file.stat()).size > this.#bytes) await file.truncate(this.#bytes);
       this.#isTorn = false;
     } catch (error) {
@@ -113,6 +134,8 @@ export class AppendFile {
     return file;
   }
 }
+
+const inodeOf = ({ dev, ino }: { readonly dev: number; readonly ino: number }): string => `${dev}:${ino}`;
 
 const NEWLINE = 0x0a;
 const BLOCK_BYTES = 64 * 1024;

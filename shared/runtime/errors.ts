@@ -283,6 +283,41 @@ export const ERRORS = {
     'Check --mqtt and whether the broker runs.',
   ),
   FILE_UNREADABLE: caller(400, 'A file cannot be read.', 'Check the path and the permissions.'),
+  ACCESS_DENIED: world(
+    500,
+    'The system does not let this program read or write there.',
+    'Check the owner and the rights of the named path, and whether its disk is mounted read-only.',
+  ),
+  PATH_INVALID: world(
+    500,
+    'A path leads nowhere: a part of it is missing, no folder, or too long.',
+    'Check the named path.',
+  ),
+  TOO_MANY_FILES: busy(
+    503,
+    'This program, or the machine, has no more files and connections to give.',
+    'Raise the limit (ulimit -n, LimitNOFILE of a service), or use fewer connections.',
+  ),
+  DISK_FAILED: world(
+    500,
+    'The disk reports a fault.',
+    'Look at the system’s log (dmesg), and replace the disk or card.',
+  ),
+  NAME_UNRESOLVED: busy(
+    503,
+    'The name of a host cannot be resolved.',
+    'Check the spelling of the name, and the network’s DNS.',
+  ),
+  CONNECTION_LOST: busy(
+    503,
+    'A connection could not be made, or broke off.',
+    'Check that the other side runs, and the network between.',
+  ),
+  NOT_A_FILE: caller(
+    400,
+    'A file is expected, and this is a folder, a pipe, a socket or a device.',
+    'Name a regular file.',
+  ),
   CHILD_FAILED: world(500, 'A part could not be started.', 'See the message and the log.'),
 
   INVARIANT_BROKEN: {
@@ -322,12 +357,59 @@ export function isAppError(error: unknown, code?: ErrorCode): error is AppError 
   return error instanceof AppError && (code === undefined || error.code === code);
 }
 
-/** Makes an AppError of anything thrown: what has no code is our bug. */
+/** What the system's own codes mean: whose fault it is, in words. errno(3), and Node's for DNS */
+const SYSTEM_CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  ENOSPC: ['DISK_FULL', 'no space is left'],
+  EDQUOT: ['DISK_FULL', 'the quota is used up'],
+  EACCES: ['ACCESS_DENIED', 'permission denied'],
+  EPERM: ['ACCESS_DENIED', 'not permitted'],
+  EROFS: ['ACCESS_DENIED', 'the file system is read-only'],
+  ENOENT: ['PATH_INVALID', 'there is no such file or folder'],
+  ENOTDIR: ['PATH_INVALID', 'a part of the path is no folder'],
+  ENAMETOOLONG: ['PATH_INVALID', 'the name is too long'],
+  ELOOP: ['PATH_INVALID', 'links lead in a circle'],
+  EISDIR: ['NOT_A_FILE', 'it is a folder'],
+  EMFILE: ['TOO_MANY_FILES', 'this program has too many files open'],
+  ENFILE: ['TOO_MANY_FILES', 'the machine has too many files open'],
+  EIO: ['DISK_FAILED', 'the disk reports a fault'],
+  ENOTFOUND: ['NAME_UNRESOLVED', 'no such host'],
+  EAI_AGAIN: ['NAME_UNRESOLVED', 'no DNS server answers'],
+  ECONNREFUSED: ['CONNECTION_LOST', 'nobody listens there'],
+  ECONNRESET: ['CONNECTION_LOST', 'the other side hung up'],
+  ECONNABORTED: ['CONNECTION_LOST', 'the connection was given up'],
+  EPIPE: ['CONNECTION_LOST', 'the other side hung up'],
+  ETIMEDOUT: ['CONNECTION_LOST', 'no answer came in time'],
+  EHOSTUNREACH: ['CONNECTION_LOST', 'the host cannot be reached'],
+  ENETUNREACH: ['CONNECTION_LOST', 'the network cannot be reached'],
+};
+/** Their messages name paths and hosts of this machine: for its log and terminal, not for who asks from elsewhere. */
+const LOCAL_CODES: ReadonlySet<ErrorCode> = new Set([
+  'INVARIANT_BROKEN',
+  'ACCESS_DENIED',
+  'PATH_INVALID',
+  'TOO_MANY_FILES',
+  'DISK_FAILED',
+  'NAME_UNRESOLVED',
+  'CONNECTION_LOST',
+]);
+
+/** Makes an AppError of anything thrown: what the system says keeps its path; what has no code is our bug. */
 export function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  if (isDiskFull(error)) return new AppError('DISK_FULL', undefined, { cause: error });
+  const known = SYSTEM_CODES[systemCode(error) ?? ''];
+  if (known) return new AppError(known[0], systemMessage(error, known[1]), { cause: error });
   const text = error instanceof Error ? error.message : String(error);
   return new AppError('INVARIANT_BROKEN', `unexpected: ${text}`, { cause: error });
+}
+
+/** `/data/agent.lock: permission denied (EACCES, open)`. */
+function systemMessage(error: unknown, what: string): string {
+  const facts = error as Record<'path' | 'dest' | 'hostname' | 'address' | 'syscall', unknown>;
+  const about = [facts.path, facts.dest].filter((one) => typeof one === 'string').join(' to ');
+  const host = [facts.hostname, facts.address].find((one) => typeof one === 'string');
+  const where = about || host;
+  const how = [systemCode(error), facts.syscall].filter((one) => typeof one === 'string').join(', ');
+  return `${where ? `${where}: ` : ''}${what} (${how})`;
 }
 
 /** Whether a file system call failed for want of space or quota. */
@@ -347,11 +429,11 @@ export interface ErrorBody {
   readonly message: string;
 }
 
-/** The public face of a failure; the message of our own bugs stays inside. */
+/** The public face of a failure; the message of our own bugs, and paths of this machine, stay inside. */
 export function toErrorBody(error: unknown): ErrorBody {
   const known = toAppError(error);
   return {
     code: known.code,
-    message: known.code === 'INVARIANT_BROKEN' ? ERRORS.INVARIANT_BROKEN.meaning : known.message,
+    message: LOCAL_CODES.has(known.code) ? ERRORS[known.code].meaning : known.message,
   };
 }

@@ -3,11 +3,13 @@
  * Never a payload, never a secret. `warn` is one operation, `error` a part that is down.
  */
 import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { type LevelWithSilent, pino } from 'pino';
 import { createStream } from 'rotating-file-stream';
 import { type Clock, systemClock } from './clock.ts';
 import { ERRORS, toAppError } from './errors.ts';
+import { onHangUp } from './hang-up.ts';
 
 export interface Logger {
   debug(event: string, facts?: Record<string, unknown>): void;
@@ -21,7 +23,7 @@ export interface Logger {
 
 export interface LoggerOptions {
   readonly program: string;
-  /** Folder for `<program>.log`; without one, lines go to stderr. */
+  /** Folder for `<program>.log`, where SIGHUP begins a new one if that was renamed; without one, lines go to stderr. */
   readonly folder?: string;
   readonly level?: LevelWithSilent;
   /** Says when a log that failed is tried again; the system's when left out. */
@@ -36,24 +38,47 @@ const REOPEN_MS = 1_000;
 export function createLogger(options: LoggerOptions): Logger {
   const { program, folder, level = 'info', clock = systemClock } = options;
   if (folder === undefined) return wrap(pino({ name: program, level }, process.stderr));
-  mkdirSync(folder, { recursive: true });
+  // A log that cannot be written must say so somewhere: once, until a line has gone through again.
+  let isTold = false;
+  const onFailure = (error: unknown): void => {
+    if (isTold) return;
+    isTold = true;
+    const { message } = toAppError(error);
+    process.stderr.write(
+      `outrider: the log ${join(folder, `${program}.log`)} cannot be written: ${message}\n`,
+    );
+  };
+  try {
+    mkdirSync(folder, { recursive: true });
+  } catch (error) {
+    onFailure(error);
+  }
   const open = () => createStream(`${program}.log`, { path: folder, size: MAX_FILE, maxFiles: MAX_FILES });
-  return wrap(pino({ name: program, level }, reopened(open, clock)));
+  return wrap(pino({ name: program, level }, reopened(open, clock, onFailure)));
 }
 
 /**
  * A full disk must not take the program down with its log, nor end the log for good: a stream that fails is over, so the next
  * line after a while gets a new one. Lines in between are lost.
  */
-function reopened(open: () => Writable, clock: Clock): { write(line: string): void } {
+function reopened(
+  open: () => Writable,
+  clock: Clock,
+  onFailure: (error: Error) => void,
+): { write(line: string): void } {
   let stream: Writable | undefined;
   let retryMonoMs = 0;
+  onHangUp(() => {
+    stream?.end();
+    stream = undefined;
+  });
   return {
     write(line) {
       if (stream === undefined) {
         if (clock.nowMonoMs() < retryMonoMs) return;
         const opened = open();
-        opened.on('error', () => {
+        opened.on('error', (error) => {
+          onFailure(error);
           if (stream === opened) stream = undefined;
           retryMonoMs = clock.nowMonoMs() + REOPEN_MS;
         });

@@ -4,7 +4,8 @@
  * a program started alone stops on SIGINT and SIGTERM.
  */
 import { z } from 'zod';
-import { AppError, ERROR_CODES, isAppError, toAppError, toErrorBody } from './errors.ts';
+import { AppError, ERROR_CODES, isAppError, toAppError } from './errors.ts';
+import { reopenOnHangUp } from './hang-up.ts';
 import { forTerminal } from './terminal.ts';
 
 /** What a child says to the program that started it. */
@@ -49,8 +50,7 @@ export function untilToldToStop(): Promise<string> {
 /** Tells the parent (or stderr) why the program cannot go on, in one sentence with its code. */
 function reportFatal(error: unknown): void {
   const known = toAppError(error);
-  const body = isChild() ? { code: known.code, message: known.message } : toErrorBody(known);
-  if (isChild()) tellParent({ type: 'failed', ...body });
+  if (isChild()) tellParent({ type: 'failed', code: known.code, message: known.message });
   else process.stderr.write(`${forTerminal(`outrider: ${known.message} (${known.code})`)}\n`);
 }
 
@@ -68,6 +68,7 @@ export async function runProgram(
     finish = () => resolve('finished');
   });
   const told = untilToldToStop();
+  reopenOnHangUp();
   try {
     const { facts, stop } = await start(finish);
     tellParent({ type: 'ready', facts });

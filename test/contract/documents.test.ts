@@ -28,7 +28,7 @@ test('every example of docs/configuration.md is taken', () => {
   const examples = [...rows].map(([, key = '', example = '', meaning]) => ({
     key: ofPipeline(key) ? `pipelines[].${key}` : key,
     example: parse(example.replaceAll('\\|', '|')),
-    type: /Only with `type: (\w+)`/.exec(meaning ?? '')?.[1],
+    type: /Only with `type: ([\w-]+)`/.exec(meaning ?? '')?.[1],
   }));
   assert.ok(examples.length > 50);
   for (const { key, example, type } of examples) {
@@ -38,7 +38,7 @@ test('every example of docs/configuration.md is taken', () => {
           name: 'gate',
           task: 'image-classification',
           edge: 'small',
-          feed: { type: 'folder', path: 'pictures', repeat: { pace: '1s' } },
+          feed: { type: type === 'text-lines' ? type : 'folder', path: 'pictures', repeat: { pace: '1s' } },
           route: { price: { currency: 'EUR' } },
           sinks: [
             type === 'mqtt'

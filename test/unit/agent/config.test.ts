@@ -70,7 +70,7 @@ pipelines:
   const [pipeline] = config.pipelines;
   assert.deepEqual(pipeline, {
     name: 'gate',
-    feed: { type: 'folder', path: 'pictures', after: 'keep' },
+    feed: { type: 'folder', path: 'pictures', recursive: false, settle: 500, after: 'keep' },
     task: 'image-classification',
     edge: 'efficientnet-lite0',
     cloud: 'vit-base',
@@ -340,4 +340,18 @@ test('asked for help it asks for nothing else, and the help names every flag', a
       `--${name} stands in the help, and does not exist`,
     );
   }
+});
+
+test('an enrolled device keeps its id when its host gets another name, unless it is named', async (t) => {
+  const folder = await temporaryFolder(t);
+  const path = join(folder, 'outrider.yaml');
+  await writeFile(path, 'pipelines: [{ <<: { task: text-classification }, name: one, cloud: big }]');
+  await mkdir(join(folder, 'agent'));
+  await writeFile(join(folder, 'agent', 'credential.json'), '{"deviceId": "gate-01", "secret": "s"}');
+  const device = async (...more: string[]) => {
+    const config = await loadConfig(['--config', path, '--data', folder, ...more], {});
+    return config === 'help' ? undefined : [config.device, config.pipelines[0]?.task];
+  };
+  assert.deepEqual(await device(), ['gate-01', 'text-classification'], 'merge keys are merged');
+  assert.deepEqual(await device('--device', 'gate-02'), ['gate-02', 'text-classification']);
 });

@@ -6,8 +6,8 @@ import { type AgentConfig, loadConfig } from '../../../../agent/config.ts';
 import { FeedRunner } from '../../../../agent/feed/feed-runner.ts';
 import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import type { Feed, FeedItem } from '../../../../agent/ports.ts';
-import { createFeed } from '../../../../agent/wiring/feeds.ts';
-import { AppError } from '../../../../shared/runtime/errors.ts';
+import { createFeed, feedDown } from '../../../../agent/wiring/feeds.ts';
+import { AppError, isAppError } from '../../../../shared/runtime/errors.ts';
 import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../../../shared/tasks/limits.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
 import { temporaryFolder } from '../../../support/fixed.ts';
@@ -42,7 +42,7 @@ function setUp() {
   const clock = new FakeClock();
   const logger = recordingLogger();
   const taken: string[] = [];
-  const take = async ({ label }: FeedItem): Promise<void> => void taken.push(label ?? '');
+  const take = async ({ label }: FeedItem): Promise<undefined> => void taken.push(label ?? '');
   return { clock, logger, taken, take, parts: { clock, logger } };
 }
 
@@ -91,8 +91,41 @@ test('a feed that fails is started again with backoff, and does not disturb the 
   await runner.ended();
   assert.deepEqual(taken, ['a', 'came up']);
   assert.equal(startsAtMs.length, 4);
-  assert.deepEqual(logger.failures(), Array(3).fill('feed.failed FILE_UNREADABLE'));
+  assert.deepEqual(logger.failures(), ['feed.failed FILE_UNREADABLE'], 'told once while it stays the same');
   assert.ok(logger.lines.every(({ facts }) => facts.pipeline === 'shaky'));
+});
+
+test('says which feeds have no source, until they have', async () => {
+  const { parts, clock, take, logger } = setUp();
+  let isThere = false;
+  const source: Feed = {
+    async run(_take, signal, onUp) {
+      if (!isThere) throw new AppError('FILE_UNREADABLE', 'the folder is gone');
+      onUp?.();
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    },
+  };
+  const runner = new FeedRunner({ runs: [{ name: 'gate', feed: source, take }], ...parts });
+  runner.start();
+  await clock.advance(60_000);
+  assert.match(feedDown(runner) ?? '', /gate: the folder is gone/);
+  isThere = true;
+  await clock.advance(10_000);
+  assert.equal(feedDown(runner), undefined);
+  assert.deepEqual(logger.failures(), ['feed.failed FILE_UNREADABLE'], 'told once');
+  await runner.stop();
+});
+
+test('a feed that does not end is not waited for beyond its time', async () => {
+  const { parts, clock } = setUp();
+  const stuck: Feed = { run: () => new Promise<void>(() => undefined) };
+  const take = async (): Promise<undefined> => undefined;
+  const runner = new FeedRunner({ runs: [{ name: 'stuck', feed: stuck, take }], ...parts });
+  runner.start();
+  await settle();
+  const stopping = assert.rejects(runner.stop(), (error) => isAppError(error, 'STOPPING'));
+  await clock.advance(10_000);
+  await stopping;
 });
 
 test('stops between two tries', async () => {
@@ -118,6 +151,7 @@ test('an input under way is finished before it has stopped, and no other is begu
             finish = resolve;
           });
           taken.push(label ?? '');
+          return undefined;
         },
       },
     ],
@@ -144,7 +178,9 @@ test('whoever takes an input is told of the stop, so that nobody waits for the c
         name: 'owed',
         feed: endlessFeed,
         take: (_item, signal) =>
-          new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true })),
+          new Promise<undefined>((resolve) =>
+            signal.addEventListener('abort', () => resolve(undefined), { once: true }),
+          ),
       },
     ],
     ...parts,
@@ -163,10 +199,14 @@ async function configured(folder: string, task: string, feed: string, flags: str
 }
 
 async function inputsOf(config: AgentConfig, folder: string, metrics = createAgentMetrics()) {
-  const parts = { dataDir: join(folder, 'data'), clock: new FakeClock(), logger: recordingLogger() };
+  const clock = new FakeClock();
+  const parts = { dataDir: join(folder, 'data'), clock, logger: recordingLogger() };
   const feed = createFeed(config.pipelines[0]!, config, { ...parts, metrics });
   const taken: FeedItem[] = [];
-  await feed?.run(async (one) => void taken.push(one), new AbortController().signal);
+  const running = feed?.run(async (one) => void taken.push(one), new AbortController().signal);
+  // Until the files, which have just been written, count as whole.
+  await clock.advance(500);
+  await running;
   return taken;
 }
 

@@ -117,7 +117,7 @@ test('one dead sink holds up neither the others nor, for ever, whoever waits', a
 });
 
 test('dead letters that cannot be written are told, and nobody waits for them', async () => {
-  const { sinks, parts, outlast, logger } = setUp('a');
+  const { sinks, parts, outlast, logger, metrics } = setUp('a');
   const [sink] = sinks as [TestSink];
   sink.up = false;
   const fanout = new Fanout({ sinks, deadLetter: () => Promise.reject(new AppError('DISK_FULL')), ...parts });
@@ -125,6 +125,9 @@ test('dead letters that cannot be written are told, and nobody waits for them', 
   await outlast();
   await delivering;
   assert.equal(logger.failures().at(-1), 'sink.dead_letter_lost DISK_FULL');
+  const text = await metrics.text();
+  assert.match(text, /outrider_sink_lost_total\{sink="a",reason="DISK_FULL"\} 1/);
+  assert.doesNotMatch(text, /outrider_sink_dead_letters_total\{/, 'it is not among them');
 });
 
 test('a stop ends the waiting: into the dead letters, or back to the outbox that still holds it', async () => {

@@ -228,10 +228,12 @@ test('when the hub’s answer is lost, the same token asks again with the same s
   assert.deepEqual(await readdir(folder), ['credential.json']);
 });
 
-test('a credential file that is damaged is told, not overwritten', async (t) => {
+test('a credential file that is damaged is told, as good as none, and not overwritten', async (t) => {
   const { options } = await setUp(t, { token: undefined });
   await writeFile(options.path, '{"deviceId": "gate-01", "sec');
-  await assert.rejects(findCredential(options), withCode('DATA_CORRUPT'));
+  const logger = recordingLogger();
+  assert.equal(await findCredential({ ...options, logger }), undefined);
+  assert.deepEqual(logger.failures(), ['enroll.credential_unreadable DATA_CORRUPT']);
   assert.equal(await readFile(options.path, 'utf8'), '{"deviceId": "gate-01", "sec');
 });
 

@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { appendFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AppendFile } from '../../../../shared/runtime/append-file.ts';
@@ -84,4 +94,29 @@ test('an append that fails leaves nothing of itself, and the next one goes on af
   await file.append(line('f'));
   await file.close();
   assert.equal(await readFile(path, 'utf8'), 'e\nf\n');
+});
+
+test('each record goes to the file that has the name: renamed, deleted with its folder, or truncated by others', async (t) => {
+  const folder = join(await temporaryFolder(t), 'results');
+  const path = join(folder, 'log');
+  const file = new AppendFile({ path, maxBytes: 1_000 });
+  await file.append(line('a'));
+  // logrotate, create
+  await rename(path, `${path}.1`);
+  await writeFile(path, '');
+  await file.append(line('b'));
+  assert.deepEqual([await readFile(`${path}.1`, 'utf8'), await readFile(path, 'utf8')], ['a\n', 'b\n']);
+  // logrotate, nocreate
+  await rename(path, `${path}.1`);
+  await file.append(line('c'));
+  assert.equal(await readFile(path, 'utf8'), 'c\n');
+  // logrotate, copytruncate
+  await truncate(path);
+  await file.append(line('d'));
+  assert.equal(await readFile(path, 'utf8'), 'd\n', 'without NULs');
+  assert.equal(file.bytes, 2);
+  await rm(folder, { recursive: true });
+  await file.append(line('e'));
+  await file.close();
+  assert.equal(await readFile(path, 'utf8'), 'e\n');
 });

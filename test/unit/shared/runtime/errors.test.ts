@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { lookup } from 'node:dns/promises';
 import { test } from 'node:test';
 import {
   AppError,
@@ -49,6 +50,40 @@ test('an error is known by its code, and by nothing that only looks like it', ()
     assert.ok(!isAppError(other));
 });
 
+test('what the system says is its own code, with the path, and whose fault it is', () => {
+  const made = Object.entries({
+    EACCES: 'ACCESS_DENIED',
+    EPERM: 'ACCESS_DENIED',
+    EROFS: 'ACCESS_DENIED',
+    ENOENT: 'PATH_INVALID',
+    ENOTDIR: 'PATH_INVALID',
+    ENAMETOOLONG: 'PATH_INVALID',
+    EISDIR: 'NOT_A_FILE',
+    EMFILE: 'TOO_MANY_FILES',
+    ENFILE: 'TOO_MANY_FILES',
+    EIO: 'DISK_FAILED',
+    EAI_AGAIN: 'NAME_UNRESOLVED',
+    ECONNREFUSED: 'CONNECTION_LOST',
+    EPIPE: 'CONNECTION_LOST',
+    ENOSPC: 'DISK_FULL',
+  }).map(([system, code]) => {
+    const error = Object.assign(systemError(system), { path: '/data/agent', syscall: 'open' });
+    const known = toAppError(error);
+    assert.deepEqual([known.code, known.cause], [code, error]);
+    assert.match(known.message, new RegExp(`^/data/agent: .+ \\(${system}, open\\)$`));
+    return known;
+  });
+  for (const known of made.filter(({ code }) => !['NOT_A_FILE', 'DISK_FULL'].includes(code)))
+    assert.doesNotMatch(toErrorBody(known).message, /data/, 'paths are for the log and the terminal');
+});
+
+test('a host that is not known to DNS is called that', async () => {
+  const error = await lookup('no-such-host.invalid').catch((thrown: unknown) => thrown);
+  const { code, message } = toAppError(error);
+  assert.equal(code, 'NAME_UNRESOLVED');
+  assert.match(message, /no-such-host\.invalid: /);
+});
+
 test('what has no code of ours is our bug, but for a full disk', () => {
   const known = new AppError('STOPPING');
   assert.equal(toAppError(known), known);
@@ -57,7 +92,12 @@ test('what has no code of ours is our bug, but for a full disk', () => {
     assert.ok(isDiskFull(error));
     assert.deepEqual([toAppError(error).code, toAppError(error).cause], ['DISK_FULL', error]);
   }
-  for (const thrown of [new TypeError('x is not a function'), systemError('EIO'), 'a string', undefined]) {
+  for (const thrown of [
+    new TypeError('x is not a function'),
+    systemError('EUNHEARDOF'),
+    'a string',
+    undefined,
+  ]) {
     assert.ok(!isDiskFull(thrown));
     const made = toAppError(thrown);
     assert.deepEqual([made.code, made.cause], ['INVARIANT_BROKEN', thrown]);
