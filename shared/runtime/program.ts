@@ -27,6 +27,24 @@ export function tellParent(message: ChildMessage): void {
 /** Whether this process was started by another program of ours. */
 export const isChild = (): boolean => process.send !== undefined;
 
+/** How soon after npm a program that it has started ends. */
+const NPM_LOOK_MS = 500;
+
+/**
+ * npm gives a signal to the shell that it has started, which ends without a word to us. Only then: who starts a program with `&` or
+ * nohup wants it to outlive the shell.
+ */
+function whenNpmIsGone(run: () => void): void {
+  if (process.env.npm_lifecycle_event === undefined || isChild()) return;
+  const startedBy = process.ppid;
+  const timer = setInterval(() => {
+    if (process.ppid === startedBy) return;
+    clearInterval(timer);
+    run();
+  }, NPM_LOOK_MS);
+  timer.unref();
+}
+
 /** Resolves once, with the reason, when this program is to stop. A second signal ends it at once. */
 export function untilToldToStop(): Promise<string> {
   return new Promise((resolve) => {
@@ -44,6 +62,7 @@ export function untilToldToStop(): Promise<string> {
         resolve('stop message');
     });
     process.on('disconnect', () => resolve('parent gone'));
+    whenNpmIsGone(() => resolve('npm gone'));
   });
 }
 

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { isFailure, result } from '../../shared/contract/result.ts';
+import { ROOT } from '../../shared/runtime/installation.ts';
 import { temporaryFolder } from '../support/fixed.ts';
 import {
   commandOf,
@@ -52,6 +55,22 @@ test('up --once answers every input of the demo, says the totals, and leaves no 
     const sources = new Set([...final.values()].map((one) => (isFailure(one) ? 'failed' : one.source)));
     assert.deepEqual([...sources].sort(), ['cloud', 'edge'], `${name} uses both sides`);
   }
+});
+
+test('npm start that is told to end leaves no process behind, and no port', async (t) => {
+  const { flags, hub } = await upFlags(await temporaryFolder(t));
+  const npm = spawn('npm', ['start', '--', ...flags], {
+    cwd: fileURLToPath(ROOT),
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  npm.stdout.on('data', (chunk) => (output += String(chunk)));
+  await eventually(() => output.includes('sign in once'), 'it did not come up');
+  const started = descendants(npm.pid!);
+  assert.ok(started.length >= 5, 'a shell, up, and its programs');
+  npm.kill('SIGTERM');
+  await eventually(() => started.every((pid) => !isAlive(pid)), 'a process was left behind');
+  await assert.rejects(fetch(hub));
 });
 
 test('the commands of a second terminal work, and with the hub dead the device answers and catches up', async (t) => {
