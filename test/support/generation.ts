@@ -53,13 +53,13 @@ export interface GenerationHub {
   stop(): Promise<void>;
 }
 
-/** The hub's API on a socket, with these models in real runners behind the real batcher. */
-export async function startGenerationHub(): Promise<GenerationHub> {
+/** The hub's API on a socket, with these models in real runners behind the real batcher. @param models where their folders lie */
+export async function startGenerationHub(models = GENERATION): Promise<GenerationHub> {
   const engine = new LocalEngine({
     catalog: {
       resolve(name) {
         const ref = { name, version: '1', digest: name.padEnd(64, '0') };
-        return { folder: join(GENERATION, name), ref, task: TASK_OF[name as GenerationModel] };
+        return { folder: join(models, name), ref, task: TASK_OF[name as GenerationModel] };
       },
     },
     startRunner,
