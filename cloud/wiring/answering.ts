@@ -66,7 +66,16 @@ export async function startAnswering(
     },
   });
   await lifecycle.start('engine', engine);
-  const batcher = new Batcher({ engine, clock });
+  const batcher = new Batcher({
+    engine,
+    clock,
+    onFailed: (model, code) =>
+      // The name of a model that is not there is the caller's choice: as a label it would have no bound.
+      metrics.count('outrider_model_failures_total', {
+        model: code === 'MODEL_UNKNOWN' ? '' : model,
+        code,
+      }),
+  });
   const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });
   await lifecycle.start('usage ledger', usage);
   const { maxAgeMs } = DEFAULT_ONCE_LIMITS;

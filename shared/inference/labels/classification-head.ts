@@ -5,6 +5,7 @@ import { AppError } from '../../runtime/errors.ts';
 import { classify, ROUTE_SCORE_FLOOR, routeScoreOf, type ScoreFunction } from '../../tasks/classification.ts';
 import { type ClassificationParameters, classificationParameters } from '../../tasks/forms/labels.ts';
 import type { TaskInput } from '../../tasks/tasks.ts';
+import { requireFinite } from '../graph/finite.ts';
 import type { Answer, ModelSource } from '../runner/task-model.ts';
 import type { Floats } from '../tensor/floats.ts';
 
@@ -47,6 +48,7 @@ export class ClassificationHead {
         'MODEL_INVALID',
         `${this.#where}: the graph gives [${dims}] for an input, config.json names ${count} labels`,
       );
+    requireFinite(logits, 'the logits');
     const own: ScoreFunction = this.#areIndependent ? 'sigmoid' : 'softmax';
     return {
       output: classify(logits, {

@@ -12,6 +12,7 @@ import {
   loadSoundReader,
   type SoundReader,
 } from '../generation/generation.ts';
+import { requireScores } from '../graph/finite.ts';
 import type { Answer, ModelSource } from '../runner/task-model.ts';
 import type { Listener } from './listener.ts';
 
@@ -60,7 +61,9 @@ async function hear(model: Model, samples: Float32Array): Promise<Answer> {
   let certainty = 0;
   for await (const { frames, words } of framesOf(model, samples))
     for (let at = 0; at < frames.length; at += words) {
-      const { token, logprob } = likeliest(frames.subarray(at, at + words));
+      const scores = frames.subarray(at, at + words);
+      requireScores(scores, 'the logits');
+      const { token, logprob } = likeliest(scores);
       best.push(token);
       certainty += logprob;
     }

@@ -11,6 +11,7 @@ import { AppError } from '../../runtime/errors.ts';
 import type { ClassificationParameters } from '../../tasks/forms/labels.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
+import { answerEach } from '../graph/finite.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
 import { readPicture } from '../picture/image.ts';
@@ -52,7 +53,7 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
       const logits = floatsOf(outputs, output);
       if (logits.dims[0] !== batch.length)
         throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${batch.length} pictures`);
-      return batch.map(({ parameters }, index) =>
+      return answerEach(batch, ({ parameters }, index) =>
         head.answer(rowOf(logits, index), { parameters, isUnsure: false }),
       );
     },

@@ -20,6 +20,7 @@ import {
   writeCanvas,
 } from '../detection/detector-recipe.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
+import { answerEach } from '../graph/finite.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import { readScaledPicture } from '../picture/image.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
@@ -76,7 +77,7 @@ export async function loadObjectDetection(source: ModelSource): Promise<TaskMode
     shapeKey: ({ placement: { canvas } }) => `3x${canvas.heightPx}x${canvas.widthPx}`,
     async run(batch) {
       const outputs = await runPictures(session, recipe, batch);
-      return batch.map((picture, index) => answerOf(picture, outputs, index, head));
+      return answerEach(batch, (picture, index) => answerOf(picture, outputs, index, head));
     },
   };
 }

@@ -9,6 +9,7 @@ import {
   question,
   questionParameters,
 } from '../../tasks/question-answering/schema.ts';
+import { answerEach, requireFinite } from '../graph/finite.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import type { Floats } from '../tensor/floats.ts';
 import { readJsonInput } from '../text/json-input.ts';
@@ -54,11 +55,13 @@ export async function loadQuestionAnswering(source: ModelSource): Promise<TaskMo
     async run(batch) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
       const [starts, ends] = await graph.runAll(rows, [start, end], 'token');
-      return batch.map((asked) => {
-        const count = asked.parts.length;
-        const logits = { starts: starts?.splice(0, count) ?? [], ends: ends?.splice(0, count) ?? [] };
-        return answerOf(asked, logits, reader.clsId);
-      });
+      const logitsOf = batch.map(({ parts: { length: count } }) => ({
+        starts: starts?.splice(0, count) ?? [],
+        ends: ends?.splice(0, count) ?? [],
+      }));
+      return answerEach(batch, (asked, index) =>
+        answerOf(asked, logitsOf[index] ?? { starts: [], ends: [] }, reader.clsId),
+      );
     },
   };
   const body = Buffer.from(JSON.stringify({ question: 'a', context: 'a' }));
@@ -128,18 +131,18 @@ function answerOf(
     mayBeImpossible: parameters.handle_impossible_answer ?? false,
     alignsToWords: parameters.align_to_words ?? true,
   });
-  const isBroken = windows.some(({ startLogits, endLogits }) =>
-    [startLogits, endLogits].some((logits) => logits.some(Number.isNaN)),
-  );
   return {
     output: spans,
     ...(isCut && { isCut }),
-    routeScore: isCut || isBroken ? ROUTE_SCORE_FLOOR : routeScore,
+    routeScore: isCut ? ROUTE_SCORE_FLOOR : routeScore,
   };
 }
 
 /** f32[S]; some graphs give f32[S,1]. @throws MODEL_INVALID */
 function logitsOf(logits: Floats | undefined, { ids }: PairRow): Float32Array {
-  if (logits?.dims[0] === ids.length && logits.data.length === ids.length) return logits.data;
+  if (logits?.dims[0] === ids.length && logits.data.length === ids.length) {
+    requireFinite(logits.data, 'the logits');
+    return logits.data;
+  }
   throw new AppError('MODEL_INVALID', `the graph gives [${logits?.dims}] for ${ids.length} tokens`);
 }

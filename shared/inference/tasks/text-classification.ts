@@ -1,7 +1,9 @@
 /** `text-classification`: a text to labels with scores. */
 
 import { classifierConfig, readModelJson } from '../../release/folder/model-files.ts';
+import { AppError } from '../../runtime/errors.ts';
 import type { ClassificationParameters } from '../../tasks/forms/labels.ts';
+import { answerEach } from '../graph/finite.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
 import type { ModelSource, TaskModel } from '../runner/task-model.ts';
 import { mainOutput } from '../tensor/floats.ts';
@@ -35,8 +37,9 @@ export async function loadTextClassification(source: ModelSource): Promise<TaskM
         output,
         'text',
       );
-      return logits.map((row, index) => {
-        const { text, parameters } = batch[index] as PreparedText;
+      return answerEach(batch, ({ text, parameters }, index) => {
+        const row = logits[index];
+        if (row === undefined) throw new AppError('INVARIANT_BROKEN', 'a row without logits');
         return head.answer(row, {
           parameters,
           isUnsure: text.unknownShare > MAX_UNKNOWN_SHARE,

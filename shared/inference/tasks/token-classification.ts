@@ -9,6 +9,7 @@ import {
   type TokenClassificationParameters,
   tokenClassificationParameters,
 } from '../../tasks/token-classification/schema.ts';
+import { answerEach, requireFinite } from '../graph/finite.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { entitiesOf, mergeOverlapping, type PreEntity } from '../text/entities.ts';
@@ -63,7 +64,8 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
     async run(batch) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
       const logits = await graph.run(rows, output, 'token');
-      return batch.map((text) => answerOf(text, logits.splice(0, text.parts.length), frame));
+      const logitsOf = batch.map(({ parts }) => logits.splice(0, parts.length));
+      return answerEach(batch, (text, index) => answerOf(text, logitsOf[index] ?? [], frame));
     },
   };
   await model.run([await model.prepare({ contentType: 'text/plain', body: Buffer.from('a') })]);
@@ -135,6 +137,7 @@ function tokenRows(
       'MODEL_INVALID',
       `the graph gives [${logits?.dims}] for ${row.ids.length} tokens, config.json names ${count} labels`,
     );
+  requireFinite(logits.data, 'the logits');
   return tokens.map((_, index) =>
     logits.data.subarray((before + index) * count, (before + index + 1) * count),
   );
@@ -142,7 +145,6 @@ function tokenRows(
 
 /** ln of the best label's probability. */
 function logTop(logits: Float32Array): number {
-  if (logits.some(Number.isNaN)) return ROUTE_SCORE_FLOOR;
   const top = tame(logits[argMax(logits)] ?? 0);
   return -Math.log(logits.reduce((sum, logit) => sum + Math.exp(tame(logit) - top), 0));
 }

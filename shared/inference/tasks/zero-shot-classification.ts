@@ -5,6 +5,7 @@ import { AppError } from '../../runtime/errors.ts';
 import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import { logOddsMargin, sigmoid, softmax } from '../../tasks/probability.ts';
 import { type ZeroShotParameters, zeroShotParameters } from '../../tasks/zero-shot-classification/schema.ts';
+import { answerEach, requireFinite } from '../graph/finite.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { loadTextReader, MAX_UNKNOWN_SHARE, type TextReader } from '../text/text.ts';
@@ -45,7 +46,8 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
         output,
         'text',
       );
-      return batch.map((text) => answerOf(text, logits.splice(0, text.rows.length), entailment));
+      const logitsOf = batch.map(({ rows }) => logits.splice(0, rows.length));
+      return answerEach(batch, (text, index) => answerOf(text, logitsOf[index] ?? [], entailment));
     },
   };
   const parameters = { candidate_labels: ['a'] };
@@ -98,6 +100,7 @@ function answerOf(
   entailment: number,
 ): Answer {
   const { candidate_labels: labels, multi_label: isMulti = false } = parameters;
+  for (const { data } of logits) requireFinite(data, 'the logits');
   // transformers: the other end of the list is the contradiction.
   const contradiction = (count: number): number => (entailment === 0 ? count - 1 : 0);
   const entails = logits.map((row) => valueAt(row, entailment));
@@ -109,13 +112,12 @@ function answerOf(
   const routeScore = areIndependent
     ? -margins.reduce((sum, margin) => sum + Math.log1p(Math.exp(-Math.abs(margin))), 0)
     : logOddsMargin(entails);
-  const isBroken = isCut || isUnsure || entails.some(Number.isNaN);
   return {
     output: labels
       .map((label, index) => ({ label, score: scores[index] ?? 0 }))
       .sort((a, b) => b.score - a.score),
     ...(isCut && { isCut }),
-    routeScore: isBroken ? ROUTE_SCORE_FLOOR : boundedScore(routeScore),
+    routeScore: isCut || isUnsure ? ROUTE_SCORE_FLOOR : boundedScore(routeScore),
   };
 }
 

@@ -79,7 +79,11 @@ export function namedBySource(
   });
 }
 
-const ABOUT_THE_MODEL: ReadonlySet<string> = new Set(['MODEL_INVALID', 'MODEL_SELF_TEST_FAILED']);
+const ABOUT_THE_MODEL: ReadonlySet<string> = new Set([
+  'MODEL_INVALID',
+  'MODEL_SELF_TEST_FAILED',
+  'OUTPUT_NOT_FINITE',
+]);
 
 async function follow(source: ImportSource, options: ImportOptions): Promise<Imported> {
   const { folder } = options;
