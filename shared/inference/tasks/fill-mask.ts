@@ -10,6 +10,7 @@ import {
 } from '../../tasks/fill-mask/schema.ts';
 import { logOddsMargin, softmax } from '../../tasks/probability.ts';
 import { answerEach, requireScores } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { type EncodedText, loadTextReader, type TextReader } from '../text/text.ts';
@@ -43,6 +44,7 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
     );
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs);
+  const end = await graph.endOf(output);
 
   const model: TaskModel<PreparedText> = {
     maxBatchSize: graph.maxBatchSize,
@@ -64,7 +66,10 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
         output,
         'token',
       );
-      return answerEach(batch, (prepared, index) => answerOf(prepared, logits[index], reader));
+      return answerEach(batch, (prepared, index) => {
+        const row = logits[index];
+        return answerOf(prepared, row && logitsOf(row, end), reader);
+      });
     },
   };
   await model.run([await model.prepare({ contentType: 'text/plain', body: Buffer.from(`a ${maskToken}`) })]);

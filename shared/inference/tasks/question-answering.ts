@@ -10,6 +10,7 @@ import {
   questionParameters,
 } from '../../tasks/question-answering/schema.ts';
 import { answerEach, requireFinite } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import type { Floats } from '../tensor/floats.ts';
 import { readJsonInput } from '../text/json-input.ts';
@@ -43,6 +44,7 @@ export async function loadQuestionAnswering(source: ModelSource): Promise<TaskMo
   const framer = pairFramer(reader);
   const graph = await loadTextGraph(source, reader.padId);
   const [start, end] = logitNames(graph);
+  const ends = { start: await graph.endOf(start), end: await graph.endOf(end) };
 
   const model: TaskModel<PreparedQuestion> = {
     maxBatchSize: graph.maxBatchSize,
@@ -54,13 +56,13 @@ export async function loadQuestionAnswering(source: ModelSource): Promise<TaskMo
     shapeKey: ({ parts }) => graph.shapeKey(parts.map(({ row }) => row)),
     async run(batch) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
-      const [starts, ends] = await graph.runAll(rows, [start, end], 'token');
-      const logitsOf = batch.map(({ parts: { length: count } }) => ({
-        starts: starts?.splice(0, count) ?? [],
-        ends: ends?.splice(0, count) ?? [],
+      const [startRows, endRows] = await graph.runAll(rows, [start, end], 'token');
+      const each = batch.map(({ parts: { length: count } }) => ({
+        starts: (startRows?.splice(0, count) ?? []).map((row) => logitsOf(row, ends.start)),
+        ends: (endRows?.splice(0, count) ?? []).map((row) => logitsOf(row, ends.end)),
       }));
       return answerEach(batch, (asked, index) =>
-        answerOf(asked, logitsOf[index] ?? { starts: [], ends: [] }, reader.clsId),
+        answerOf(asked, each[index] ?? { starts: [], ends: [] }, reader.clsId),
       );
     },
   };
@@ -120,7 +122,7 @@ function answerOf(
 ): Answer {
   const windows = parts.map(({ row, tokens }, index): ContextWindow => {
     const clsAt = row.ids.flatMap((id, at) => (id === clsId ? [at] : []));
-    const [startLogits, endLogits] = [starts[index], ends[index]].map((logits) => logitsOf(logits, row));
+    const [startLogits, endLogits] = [starts[index], ends[index]].map((logits) => spanLogits(logits, row));
     if (!startLogits || !endLogits) throw new AppError('INVARIANT_BROKEN', 'a row without logits');
     return { tokens, at: row.secondAt, clsAt, startLogits, endLogits };
   });
@@ -139,7 +141,7 @@ function answerOf(
 }
 
 /** f32[S]; some graphs give f32[S,1]. @throws MODEL_INVALID */
-function logitsOf(logits: Floats | undefined, { ids }: PairRow): Float32Array {
+function spanLogits(logits: Floats | undefined, { ids }: PairRow): Float32Array {
   if (logits?.dims[0] === ids.length && logits.data.length === ids.length) {
     requireFinite(logits.data, 'the logits');
     return logits.data;

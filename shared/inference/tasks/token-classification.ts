@@ -10,6 +10,7 @@ import {
   tokenClassificationParameters,
 } from '../../tasks/token-classification/schema.ts';
 import { answerEach, requireFinite } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { entitiesOf, mergeOverlapping, type PreEntity } from '../text/entities.ts';
@@ -51,6 +52,7 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
   const reader = await loadTextReader(source.folder, config);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs);
+  const end = await graph.endOf(output);
   const frame = { before: reader.tokenizer.single.before.length, labels, reader };
 
   const model: TaskModel<PreparedText> = {
@@ -64,8 +66,8 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
     async run(batch) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
       const logits = await graph.run(rows, output, 'token');
-      const logitsOf = batch.map(({ parts }) => logits.splice(0, parts.length));
-      return answerEach(batch, (text, index) => answerOf(text, logitsOf[index] ?? [], frame));
+      const each = batch.map(({ parts }) => logits.splice(0, parts.length).map((row) => logitsOf(row, end)));
+      return answerEach(batch, (text, index) => answerOf(text, each[index] ?? [], frame));
     },
   };
   await model.run([await model.prepare({ contentType: 'text/plain', body: Buffer.from('a') })]);

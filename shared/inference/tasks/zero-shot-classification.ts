@@ -6,6 +6,7 @@ import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import { logOddsMargin, sigmoid, softmax } from '../../tasks/probability.ts';
 import { type ZeroShotParameters, zeroShotParameters } from '../../tasks/zero-shot-classification/schema.ts';
 import { answerEach, requireFinite } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { loadTextReader, MAX_UNKNOWN_SHARE, type TextReader } from '../text/text.ts';
@@ -32,6 +33,7 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
   const framer = pairFramer(reader);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs);
+  const end = await graph.endOf(output);
 
   const model: TaskModel<PreparedText> = {
     maxBatchSize: graph.maxBatchSize,
@@ -46,8 +48,8 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
         output,
         'text',
       );
-      const logitsOf = batch.map(({ rows }) => logits.splice(0, rows.length));
-      return answerEach(batch, (text, index) => answerOf(text, logitsOf[index] ?? [], entailment));
+      const each = batch.map(({ rows }) => logits.splice(0, rows.length).map((row) => logitsOf(row, end)));
+      return answerEach(batch, (text, index) => answerOf(text, each[index] ?? [], entailment));
     },
   };
   const parameters = { candidate_labels: ['a'] };
