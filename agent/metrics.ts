@@ -18,6 +18,11 @@ export const createAgentMetrics = (): Metrics =>
       help: 'Inputs that failed, by error code',
       labels: ['pipeline', 'code'],
     },
+    outrider_edge_failures_total: {
+      kind: 'counter',
+      help: 'Inputs that the local model could not answer, by error code; the cloud may have',
+      labels: ['pipeline', 'code'],
+    },
     outrider_inference_seconds: { kind: 'histogram', help: 'Local inference, by pipeline', labels: PIPELINE },
     outrider_first_result_seconds: {
       kind: 'histogram',

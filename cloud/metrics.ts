@@ -17,6 +17,11 @@ export const createHubMetrics = (): Metrics =>
       help: 'From a request’s arrival to its reply',
       labels: ['model'],
     },
+    outrider_model_failures_total: {
+      kind: 'counter',
+      help: 'Requests that a model could not answer, over MQTT and HTTP, by error code',
+      labels: ['model', 'code'],
+    },
     outrider_inference_seconds: {
       kind: 'histogram',
       help: 'Inference of one request, its share of a batch',

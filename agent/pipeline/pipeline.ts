@@ -213,8 +213,10 @@ export class Pipeline implements Part, PipelineFace {
       const error = toAppError(thrown);
       const missing =
         error.code === 'MODEL_NOT_LOADED' && this.#o.local.model === null ? 'no-edge-model' : 'edge-failed';
-      if (missing === 'edge-failed')
+      if (missing === 'edge-failed') {
+        this.#o.metrics.count('outrider_edge_failures_total', { pipeline: this.name, code: error.code });
         this.#o.logger.failure('pipeline.edge_failed', error, { pipeline: this.name });
+      }
       return { answer: null, missing, error };
     }
   }

@@ -4,7 +4,12 @@ import type { ExecutionProvider } from '../../shared/inference/runner/runner-pro
 import { DETECTOR_FAMILIES, VARIANTS, type Variant } from '../../shared/release/folder/choices.ts';
 import { openModelFolder } from '../../shared/release/folder/model-folder.ts';
 import { changeSpec } from '../../shared/release/folder/spec-document.ts';
-import { type Imported, type ImportSource, importModel } from '../../shared/release/import/import-model.ts';
+import {
+  type Imported,
+  type ImportSource,
+  importModel,
+  namedBySource,
+} from '../../shared/release/import/import-model.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
@@ -52,7 +57,7 @@ export async function stageModel(
   } catch (error) {
     if (!(error instanceof AppError) || !MAY_GO_ON.has(error.code))
       await rm(stage, { recursive: true, force: true });
-    throw error;
+    throw namedBySource(error, source, stage);
   }
 }
 

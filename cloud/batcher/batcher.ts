@@ -4,7 +4,7 @@
  * request never waits for company. What happens in a queue stands in `model-queue.ts`.
  */
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError } from '../../shared/runtime/errors.ts';
+import { AppError, type ErrorCode, toAppError } from '../../shared/runtime/errors.ts';
 import type { InferenceReply, InferenceRequest, Inferencer, RunnerPool } from '../ports.ts';
 import { ModelQueue } from './model-queue.ts';
 
@@ -18,6 +18,8 @@ export interface BatcherOptions {
   readonly maxQueueSize?: number;
   /** Bytes of inputs that wait or run, over all models. */
   readonly maxQueueBytes?: number;
+  /** A request that was taken could not be answered. */
+  readonly onFailed?: (model: string, code: ErrorCode) => void;
 }
 
 /** Seconds of work for a usual model; whoever waits longer had better ask again. */
@@ -29,7 +31,7 @@ const DEFAULT_GRACE_MS = 10_000;
 
 /** All queues, with the bound on their bytes. */
 export class Batcher implements Inferencer {
-  readonly #options: Required<BatcherOptions>;
+  readonly #options: Required<Omit<BatcherOptions, 'onFailed'>> & Pick<BatcherOptions, 'onFailed'>;
   readonly #queues = new Map<string, ModelQueue>();
   readonly #stopping = new AbortController();
   #bytes = 0;
@@ -82,6 +84,9 @@ export class Batcher implements Inferencer {
     this.#open += 1;
     try {
       return await this.#queueOf(request.model).put(request);
+    } catch (error) {
+      this.#options.onFailed?.(request.model, toAppError(error).code);
+      throw error;
     } finally {
       this.#bytes -= length;
       this.#open -= 1;

@@ -63,7 +63,16 @@ export async function startAnswering(
     },
   });
   await lifecycle.start('engine', pool);
-  const batcher = new Batcher({ pool, clock });
+  const batcher = new Batcher({
+    pool,
+    clock,
+    onFailed: (model, code) =>
+      // The name of a model that is not there is the caller's choice: as a label it would have no bound.
+      metrics.count('outrider_model_failures_total', {
+        model: code === 'MODEL_UNKNOWN' ? '' : model,
+        code,
+      }),
+  });
   // Nothing runs elsewhere yet: its adapter would be named here, by the models that are its own.
   const inferencer = new InferencerByModel({ here: batcher, elsewhere: new Map() });
   const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });

@@ -196,6 +196,11 @@ export const ERRORS = {
     'It is started again; send smaller inputs or raise the limit.',
   ),
 
+  OUTPUT_NOT_FINITE: world(
+    500,
+    'The model gave NaN or infinity, of which no answer can be made.',
+    'Export the model again (float16 often overflows); where it happens to few inputs, look at those.',
+  ),
   MODEL_SELF_TEST_FAILED: caller(
     422,
     'The model does not answer its own golden inputs as recorded.',

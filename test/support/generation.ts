@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { HubServer } from '../../cloud/api/frame/server.ts';
-import { Batcher } from '../../cloud/batcher/batcher.ts';
+import { Batcher, type BatcherOptions } from '../../cloud/batcher/batcher.ts';
 import { LocalRunnerPool } from '../../cloud/engine/runner-pool.ts';
 import type { InferenceRequest } from '../../cloud/ports.ts';
 import { startRunner } from '../../shared/inference/runner/runner-process.ts';
@@ -53,13 +53,21 @@ export interface GenerationHub {
   stop(): Promise<void>;
 }
 
-/** The hub's API on a socket, with these models in real runners behind the real batcher. */
-export async function startGenerationHub(): Promise<GenerationHub> {
+/** The hub's API on a socket, with these models in real runners behind the real batcher. @param models where their folders lie */
+export const startGenerationHub = (models = GENERATION): Promise<GenerationHub> =>
+  startModelHub(models, TASK_OF);
+
+/** @param onFailed as the hub's own batcher tells it */
+export async function startModelHub(
+  models: string,
+  tasks: Readonly<Record<string, TaskName>>,
+  onFailed?: BatcherOptions['onFailed'],
+): Promise<GenerationHub> {
   const pool = new LocalRunnerPool({
     catalog: {
       resolve(name) {
         const ref = { name, version: '1', digest: name.padEnd(64, '0') };
-        return { folder: join(GENERATION, name), ref, task: TASK_OF[name as GenerationModel] };
+        return { folder: join(models, name), ref, task: tasks[name] as TaskName };
       },
     },
     startRunner,
@@ -68,7 +76,7 @@ export async function startGenerationHub(): Promise<GenerationHub> {
     maxLoaded: 6,
     runner: { threads: 1, maxRssBytes: 2e9, startTimeoutMs: 60_000, callTimeoutMs: 60_000 },
   });
-  const batcher = new Batcher({ pool, clock: systemClock });
+  const batcher = new Batcher({ pool, clock: systemClock, ...(onFailed && { onFailed }) });
   const ended: GenerationHub['ended'] = [];
   const infer = async (request: InferenceRequest): ReturnType<Batcher['infer']> => {
     let tokens = 0;
@@ -88,7 +96,7 @@ export async function startGenerationHub(): Promise<GenerationHub> {
       throw error;
     }
   };
-  const hub = await startHubApi({ models: TASK_OF, inferencer: { infer } });
+  const hub = await startHubApi({ models: tasks, inferencer: { infer } });
   const server = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
   await server.start();
   return {

@@ -24,7 +24,7 @@ export const COMMIT = 'a'.repeat(40);
 const PAGE = 3;
 
 export class HuggingFaceHub {
-  readonly #repositories: Readonly<Record<string, Repository>>;
+  #repositories: Readonly<Record<string, Repository>>;
   readonly #server = createServer((request, response) => this.#answer(request, response));
   #faults: { fault: Fault; left: number }[] = [];
   /** `GET /path range` of everything that was asked. */
@@ -42,6 +42,11 @@ export class HuggingFaceHub {
   stop(): Promise<void> {
     this.#server.closeAllConnections();
     return new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+
+  /** Other repositories than before. */
+  serve(repositories: Readonly<Record<string, Repository>>): void {
+    this.#repositories = repositories;
   }
 
   break(...faults: Fault[]): void {

@@ -39,6 +39,15 @@ export function onnxFile(parts: GraphParts): Uint8Array {
   return writer.finish();
 }
 
+/** The same model with one more input, which its graph need not use: parts of a message that come twice are merged. */
+export function withInput(model: Uint8Array, input: Value): Uint8Array {
+  const graphs = new BinaryWriter();
+  message(graphs, 11, value(input));
+  const writer = new BinaryWriter();
+  message(writer, 7, graphs.finish());
+  return Buffer.concat([model, writer.finish()]);
+}
+
 function message(writer: BinaryWriter, field: number, bytes: Uint8Array): void {
   writer.tag(field, WireType.LengthDelimited).bytes(bytes);
 }

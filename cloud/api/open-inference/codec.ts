@@ -170,12 +170,22 @@ function fromJson(data: readonly unknown[] | undefined, { name, isBase64 }: Inpu
   });
 }
 
-/** @throws BAD_REQUEST */
+/** @throws BAD_REQUEST, TEXT_INVALID */
 function readBinary(bytes: Uint8Array, datatype: TensorType, count: number): Tensor['data'] {
-  if (datatype === 'BYTES') return decodeBytes(bytes, count).map((one) => Buffer.from(one).toString('utf8'));
+  if (datatype === 'BYTES') return decodeBytes(bytes, count).map(textOf);
   const numbers = readNumbers(bytes, datatype, count);
   if (numbers === undefined) throw bad(`${count} elements of ${datatype} are not ${bytes.length} bytes`);
   return numbers;
+}
+
+/** Bytes that are no UTF-8 would come out as others, and are refused. @throws TEXT_INVALID */
+function textOf(element: Uint8Array): string {
+  try {
+    // A mark of byte order is bytes like others.
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(element);
+  } catch (error) {
+    throw new AppError('TEXT_INVALID', 'a BYTES element is not UTF-8, and cannot be fed', { cause: error });
+  }
 }
 
 /** @param most elements @throws BAD_REQUEST */

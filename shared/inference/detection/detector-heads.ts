@@ -2,6 +2,7 @@
 import type { DetectorFamily } from '../../release/folder/model-spec.ts';
 import type { SizePx } from '../../release/folder/picture-recipe.ts';
 import { sigmoid, softmax } from '../../tasks/probability.ts';
+import { requireFinite } from '../graph/finite.ts';
 import type { Floats } from '../tensor/floats.ts';
 
 /** A box with edges in px of the canvas, or 0..1 of the picture where the head speaks of parts. */
@@ -39,14 +40,14 @@ const MAX_CANDIDATES = 3_000;
 /** YOLOX's levels, px of a cell's side; the last only in models for large pictures. */
 const STRIDES = [8, 16, 32, 64];
 
-/** @returns at most 3,000, best first */
+/** @returns at most 3,000, best first @throws OUTPUT_NOT_FINITE */
 export function candidatesOf(output: HeadOutput, options: HeadOptions): Candidate[] {
-  const isSound = ({ xmin, ymin, xmax, ymax, score }: Candidate): boolean =>
-    score >= options.leastScore && [xmin, ymin, xmax, ymax].every(Number.isFinite);
-  return read(output, options)
-    .filter(isSound)
-    .sort((a, b) => b.score - a.score)
-    .slice(0, MAX_CANDIDATES);
+  requireFinite(output.rows.data, 'the outputs');
+  if (output.boxes) requireFinite(output.boxes.data, 'the boxes');
+  const found = read(output, options).filter(({ score }) => score >= options.leastScore);
+  // The size of a cell's box is a power: what is finite may end in infinity.
+  for (const { xmin, ymin, xmax, ymax } of found) requireFinite([xmin, ymin, xmax, ymax], 'the boxes');
+  return found.sort((a, b) => b.score - a.score).slice(0, MAX_CANDIDATES);
 }
 
 function read(output: HeadOutput, options: HeadOptions): Candidate[] {

@@ -110,6 +110,7 @@ export function stepperOf({ name, model, Tensor, encoded, adjust }: StepperParts
       if (source && source.states.dims[0] !== rows.length) source = repeated(source, rows.length, Tensor);
       const fresh = cache === undefined ? rows : rows.map((row) => row.slice(-1));
       const length = fresh[0]?.length ?? 0;
+      const known = (rows[0]?.length ?? 0) - length;
       const ids = new Tensor('int64', BigInt64Array.from(fresh.flat(), BigInt), [rows.length, length]);
       const inputs: Inputs = {
         ...(source
@@ -117,6 +118,12 @@ export function stepperOf({ name, model, Tensor, encoded, adjust }: StepperParts
           : { input_ids: ids, attention_mask: ones([rows.length, rows[0]?.length ?? 0], Tensor) }),
         // The last token's alone; ignored by graphs that give all.
         num_logits_to_keep: new Tensor('int64', BigInt64Array.of(1n), []),
+        // i64[length], where these tokens stand: asked for by Optimum's Whisper, ignored by graphs that do not take it.
+        cache_position: new Tensor(
+          'int64',
+          BigInt64Array.from({ length }, (_, at) => BigInt(known + at)),
+          [length],
+        ),
         ...(cache && { past_key_values: cache }),
       };
       const outputs = await translated(name, () => model.forward(inputs));

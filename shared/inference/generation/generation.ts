@@ -3,12 +3,13 @@
  * folder is Hugging Face's, and nothing is ever fetched. What the library lacks (beams, top-p, truncation that keeps the end
  * token, streams) is ours, in `search.ts` and here. The package is imported late, as onnxruntime-node is in `session.ts`.
  */
-import { basename, dirname } from 'node:path';
+import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { readModelJson } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { firstLine, nativeOptions } from '../graph/session.ts';
 import type { ModelSource } from '../runner/task-model.ts';
+import { ctcTokenizer } from './ctc-tokenizer.ts';
 import {
   type Encoded,
   encode,
@@ -100,24 +101,32 @@ async function loadLibrary(): Promise<typeof import('@huggingface/transformers')
   return library;
 }
 
-/** Where the library finds a folder: by its last part below `localModelPath`. The name is ours, never a stranger's. */
-async function libraryFor(
-  folder: string,
-): Promise<{ library: typeof import('@huggingface/transformers'); name: string }> {
+/** The library with a folder as it finds it. */
+interface Library {
+  readonly library: typeof import('@huggingface/transformers');
+  /** An absolute path is no model's id to the library, so that it takes any: with a dot first, two dashes, a blank. */
+  readonly path: string;
+  /** For messages. */
+  readonly name: string;
+}
+
+async function libraryFor(folder: string): Promise<Library> {
   const library = await loadLibrary();
-  library.env.localModelPath = dirname(folder);
   library.env.cacheDir = null;
-  return { library, name: basename(folder) };
+  return { library, path: resolve(folder), name: basename(folder) };
 }
 
 /** @throws MODEL_INVALID */
 export async function loadGenerator(source: ModelSource, kind: GeneratorKind): Promise<Generator> {
   const { folder, spec } = source;
   const config = await readModelJson(folder, 'config.json', generatorConfig);
-  const { library, name } = await libraryFor(folder);
+  const { library, path, name } = await libraryFor(folder);
   const graphs = [spec.model, ...spec.graphs].map(variantOf);
+  const place = dirname(spec.model);
   const model = (await library[CLASSES[kind]]
-    .from_pretrained(name, {
+    .from_pretrained(path, {
+      // The library's own default is its hub's layout; Optimum writes graphs beside `config.json`.
+      subfolder: place === '.' ? '' : place,
       device: source.executionProvider,
       dtype: Object.fromEntries(graphs.map(({ base, dtype }) => [base, dtype])),
       session_options: nativeOptions({ ...source, foldDequantize: spec.foldDequantize }),
@@ -126,11 +135,7 @@ export async function loadGenerator(source: ModelSource, kind: GeneratorKind): P
     .catch((error: unknown) => {
       throw new AppError('MODEL_INVALID', `${name} cannot be loaded: ${firstLine(error)}`, { cause: error });
     })) as unknown as LibraryModel;
-  const tokenizer = await library.AutoTokenizer.from_pretrained(name).catch((error: unknown) => {
-    throw new AppError('MODEL_INVALID', `${name}: its tokenizer cannot be used: ${firstLine(error)}`, {
-      cause: error,
-    });
-  });
+  const tokenizer = await loadTokenizer({ library, path, name }, kind);
   const Tensor = library.Tensor as unknown as TensorClass;
   return {
     config,
@@ -159,9 +164,23 @@ export async function loadGenerator(source: ModelSource, kind: GeneratorKind): P
 }
 
 /** @throws MODEL_INVALID */
+async function loadTokenizer({ library, path, name }: Library, kind: GeneratorKind): Promise<unknown> {
+  try {
+    const made = kind === 'ctc' ? await ctcTokenizer(path) : undefined;
+    if (made) return new library.PreTrainedTokenizer(made.json, made.settings);
+    return await library.AutoTokenizer.from_pretrained(path);
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    throw new AppError('MODEL_INVALID', `${name}: its tokenizer cannot be used: ${firstLine(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** @throws MODEL_INVALID */
 export async function loadSoundReader(folder: string): Promise<SoundReader> {
-  const { library, name } = await libraryFor(folder);
-  const extractor = await library.AutoFeatureExtractor.from_pretrained(name).catch((error: unknown) => {
+  const { library, path, name } = await libraryFor(folder);
+  const extractor = await library.AutoFeatureExtractor.from_pretrained(path).catch((error: unknown) => {
     throw new AppError('MODEL_INVALID', `${name}: its sounds cannot be prepared: ${firstLine(error)}`, {
       cause: error,
     });

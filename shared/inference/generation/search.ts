@@ -2,7 +2,8 @@
  * How the next tokens are chosen from a decoder's logits: greedily, by chance, or with beams, each as Python's transformers does
  * it. transformers.js has no beams that branch and no top-p, hence this. Pure: the decoder is behind `Stepper`.
  */
-import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
+import { requireScores } from '../graph/finite.ts';
 
 /** A decoder with its memory of one source. Rows are whole sequences, prompt included. */
 export interface Stepper {
@@ -75,10 +76,12 @@ export async function searchGreedily(stepper: Stepper, options: GreedyOptions): 
     }
     onStep?.();
     const logits = await stepper.next([row]);
+    requireScores(logits, 'the logits');
     const scores = logits.slice();
     stepper.adjust([row], scores);
     const token = sampling ? sample(scores, sampling) : argmax(scores);
-    const logprob = (logits[token] as number) - logSumExp(logits);
+    // A token that a rule forces may be one that the model would never say.
+    const logprob = Math.max(ROUTE_SCORE_FLOOR, (logits[token] as number) - logSumExp(logits));
     sum += logprob;
     row.push(token);
     const hasEnded = endTokens.has(token);
@@ -122,7 +125,11 @@ export async function searchWithBeams(stepper: Stepper, options: BeamOptions): P
     const rows = running.map(({ ids }) => ids);
     const scores = await stepper.next(rows, parents);
     const words = scores.length / rows.length;
-    for (let row = 0; row < rows.length; row++) toLogprobs(scores.subarray(row * words, (row + 1) * words));
+    for (let row = 0; row < rows.length; row++) {
+      const own = scores.subarray(row * words, (row + 1) * words);
+      requireScores(own, 'the logits');
+      toLogprobs(own);
+    }
     stepper.adjust(rows, scores);
     const candidates = bestContinuations(running, scores, kept).map((one): Candidate => {
       const isDone = endTokens.has(one.ids.at(-1) as number) || one.ids.length >= maxLength;
@@ -153,7 +160,7 @@ export async function searchWithBeams(stepper: Stepper, options: BeamOptions): P
   const sum = (best?.score ?? 0) * tokens.length ** lengthPenalty;
   return {
     tokens,
-    meanLogprob: tokens.length === 0 ? ROUTE_SCORE_FLOOR : sum / tokens.length,
+    meanLogprob: tokens.length === 0 ? ROUTE_SCORE_FLOOR : boundedScore(sum / tokens.length),
     reason: endTokens.has(tokens.at(-1) ?? -1) ? 'end' : 'length',
   };
 }

@@ -15,7 +15,7 @@ import { readModelJson } from '../../release/folder/model-files.ts';
 import { SPEC_FILE } from '../../release/folder/model-folder.ts';
 import { modelSpec } from '../../release/folder/model-spec.ts';
 import { checkGraphs } from '../../release/import/graph-check.ts';
-import { AppError, type ErrorBody, toAppError } from '../../runtime/errors.ts';
+import { AppError, type ErrorBody, isAppError, toAppError } from '../../runtime/errors.ts';
 import type { shrinkPicture } from '../picture/image.ts';
 import { LOADERS } from '../tasks/loaders.ts';
 import type { Inference, OnToken, Outcome } from './runner.ts';
@@ -91,17 +91,18 @@ function serve(model: TaskModel<unknown>): Serve {
     return { prepared, preprocessMs: performance.now() - startedMonoMs };
   }
 
-  async function run(batch: readonly Waiting[], control: RunControl): Promise<Inference[]> {
+  async function run(batch: readonly Waiting[], control: RunControl): Promise<(Inference | AppError)[]> {
     const startedMonoMs = performance.now();
     const answers = await model.run(
       batch.map(({ prepared }) => prepared),
       control,
     );
     const inferenceMs = performance.now() - startedMonoMs;
-    return answers.map((answer, index) => ({
-      ...answer,
-      timingsMs: { preprocess: batch[index]?.preprocessMs ?? 0, inference: inferenceMs },
-    }));
+    return answers.map((answer, index) => {
+      if (isAppError(answer)) return answer;
+      const timingsMs = { preprocess: batch[index]?.preprocessMs ?? 0, inference: inferenceMs };
+      return { ...answer, timingsMs };
+    });
   }
 
   /** Runs what can be told to end, and whose tokens are told. */
@@ -142,6 +143,7 @@ function serve(model: TaskModel<unknown>): Serve {
           run([await prepare(message.input)], control),
         );
         if (value === undefined) throw new AppError('INVARIANT_BROKEN', 'a run without an answer');
+        if (isAppError(value)) throw value;
         const { shrink: asked } = message;
         const isWanted = asked !== null && (asked.below === null || value.routeScore < asked.below);
         // What it lacks for that is said when it is asked for alone.
@@ -162,7 +164,9 @@ function serve(model: TaskModel<unknown>): Serve {
         if (keys.size > 1 || batch.length > model.maxBatchSize)
           throw new AppError('INVARIANT_BROKEN', 'a batch of mixed shapes or above maxBatchSize');
         const values = await controlled(message, (control) => run(batch, control));
-        const outcomes = values.map((value): Outcome => ({ ok: true, value }));
+        const outcomes = values.map(
+          (value): Outcome => (isAppError(value) ? { ok: false, error: bodyOf(value) } : { ok: true, value }),
+        );
         return { type: 'ran', id: message.id, outcomes };
       }
       case 'shrink':

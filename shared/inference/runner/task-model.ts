@@ -1,6 +1,7 @@
 /** What a loaded task is to the runner: two halves, so that decoding overlaps with running and batches group by shape. */
 
 import type { ModelSpec } from '../../release/folder/model-spec.ts';
+import type { AppError } from '../../runtime/errors.ts';
 import type { TaskInput } from '../../tasks/tasks.ts';
 import type { OpenSession } from './graph-session.ts';
 import type { OnToken } from './runner.ts';
@@ -45,6 +46,6 @@ export interface TaskModel<Prepared> {
   prepare(input: TaskInput): Promise<Prepared>;
   /** Inputs with equal keys may share a batch. */
   shapeKey(prepared: Prepared): string;
-  /** Runs one batch of one shape key; answers in its order. */
-  run(batch: readonly Prepared[], control?: RunControl): Promise<Answer[]>;
+  /** Runs one batch of one shape key; answers in its order, OUTPUT_NOT_FINITE in the place of one that is none. */
+  run(batch: readonly Prepared[], control?: RunControl): Promise<(Answer | AppError)[]>;
 }

@@ -2,8 +2,10 @@
  * CTC models (Wav2Vec2, HuBERT …): the graph names a letter for each 20 ms; repeats are one, blanks none. A long sound is heard in
  * overlapping windows, of which the edges are dropped, as Python's pipeline does it with `chunk_length_s`.
  */
+import { join } from 'node:path';
 import { z } from 'zod';
 import { readModelJson } from '../../release/folder/model-files.ts';
+import { type GraphEnd, graphEnd } from '../../release/import/graph-end.ts';
 import { AppError } from '../../runtime/errors.ts';
 import type { SpeechParameters } from '../../tasks/automatic-speech-recognition/schema.ts';
 import {
@@ -12,6 +14,8 @@ import {
   loadSoundReader,
   type SoundReader,
 } from '../generation/generation.ts';
+import { requireScores } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource } from '../runner/task-model.ts';
 import type { Listener } from './listener.ts';
 
@@ -27,6 +31,8 @@ interface Model {
   readonly reader: SoundReader;
   /** Samples of one frame. */
   readonly frameSamples: number;
+  /** What the graph has made of its logits. */
+  readonly end: GraphEnd;
   /** The token between words. */
   readonly space: number | undefined;
 }
@@ -46,7 +52,8 @@ export async function loadCtc(source: ModelSource): Promise<Listener> {
     'tokenizer_config.json',
     ctcTokenizer,
   );
-  const model = { generator, reader, frameSamples, space: generator.tokens.id(delimiter ?? '|') };
+  const end = await graphEnd(join(source.folder, source.spec.model), 'logits');
+  const model = { generator, reader, frameSamples, end, space: generator.tokens.id(delimiter ?? '|') };
   return {
     executionProvider: generator.executionProvider,
     samplingRate: reader.samplingRate,
@@ -60,7 +67,9 @@ async function hear(model: Model, samples: Float32Array): Promise<Answer> {
   let certainty = 0;
   for await (const { frames, words } of framesOf(model, samples))
     for (let at = 0; at < frames.length; at += words) {
-      const { token, logprob } = likeliest(frames.subarray(at, at + words));
+      const scores = frames.subarray(at, at + words);
+      requireScores(scores, 'the logits');
+      const { token, logprob } = likeliest(scores);
       best.push(token);
       certainty += logprob;
     }
@@ -81,7 +90,7 @@ function write({ generator, space }: Model, frames: readonly number[]): string {
 
 /** f32[T,V] of each window, without its edges. */
 async function* framesOf(
-  { generator, reader, frameSamples }: Model,
+  { generator, reader, frameSamples, end: graphsEnd }: Model,
   samples: Float32Array,
 ): AsyncGenerator<{ frames: Float32Array; words: number }> {
   const whole = Math.floor((WINDOW_SECONDS * reader.samplingRate) / frameSamples) * frameSamples;
@@ -89,12 +98,14 @@ async function* framesOf(
   const step = whole - 2 * edge;
   for (let from = 0; from === 0 || from + 2 * edge < samples.length; from += step) {
     const isLast = from + whole >= samples.length;
-    const { data, dims } = await reader.features(samples.slice(from, from + whole));
-    const made = await generator.logits({ input_values: { data, dims } });
+    const made = await generator.logits({
+      input_values: await reader.features(samples.slice(from, from + whole)),
+    });
     const [, count = 0, words = 1] = made.dims;
     const skip = from === 0 ? 0 : edge / frameSamples;
     const end = isLast ? count : (whole - edge) / frameSamples;
-    yield { frames: made.data.subarray(skip * words, end * words), words };
+    const data = made.data.subarray(skip * words, end * words);
+    yield { frames: logitsOf({ data, dims: [data.length / words, words] }, graphsEnd).data, words };
     if (isLast) return;
   }
 }

@@ -15,6 +15,7 @@ import {
   loadSoundReader,
   type SoundReader,
 } from '../generation/generation.ts';
+import { requireScores } from '../graph/finite.ts';
 import type { Answer, ModelSource, RunControl } from '../runner/task-model.ts';
 import type { Listener } from './listener.ts';
 import { stampRules } from './time-stamps.ts';
@@ -140,6 +141,7 @@ async function languageOf({ generator, settings }: Model, encoded: Encoded): Pro
   if (typeof named === 'number') return named;
   const stepper = generator.begin(encoded, generator.settings({}), 1);
   const logits = await stepper.next([[start]]);
+  requireScores(logits, 'the logits');
   const codes = Object.values(lang_to_id);
   return codes.reduce(
     (best, code) => ((logits[code] ?? -1e9) > (logits[best] ?? -1e9) ? code : best),

@@ -5,6 +5,7 @@ import { AppError } from '../../runtime/errors.ts';
 import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import { type FeatureParameters, featureParameters } from '../../tasks/feature-extraction/schema.ts';
 import { scoreByChance } from '../../tasks/random-score.ts';
+import { answerEach, requireFinite } from '../graph/finite.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { normalized, pool, readSentenceRecipe, type SentenceRecipe } from '../text/sentence-recipe.ts';
@@ -46,7 +47,7 @@ export async function loadFeatureExtraction(source: ModelSource): Promise<TaskMo
         output,
         isPerToken ? 'token' : 'text',
       );
-      return batch.map((prepared, index) => answerOf(prepared, states[index], recipe));
+      return answerEach(batch, (prepared, index) => answerOf(prepared, states[index], recipe));
     },
   };
   await model.run([await model.prepare({ contentType: 'text/plain', body: Buffer.from('a') })]);
@@ -78,12 +79,10 @@ function answerOf(
 ): Answer {
   const vector = vectorOf(states, text, recipe);
   const row = (parameters.normalize ?? recipe.normalizes) ? normalized(vector) : vector;
-  const isBroken = row.some((value) => !Number.isFinite(value));
   return {
-    // JSON has no NaN: a vector of zeros agrees with no other.
-    output: [Array.from(row, (value) => (Number.isFinite(value) ? value : 0))],
+    output: [Array.from(row)],
     ...(text.isTruncated && { isCut: true }),
-    routeScore: text.isTruncated || isBroken ? ROUTE_SCORE_FLOOR : chance,
+    routeScore: text.isTruncated ? ROUTE_SCORE_FLOOR : chance,
   };
 }
 
@@ -93,6 +92,7 @@ function vectorOf(
   { ids }: EncodedText,
   { pooling }: SentenceRecipe,
 ): Float64Array {
+  if (states) requireFinite(states.data, 'the numbers');
   if (states?.dims.length === 1) return Float64Array.from(states.data);
   const width = states?.dims[1];
   if (states?.dims.length === 2 && states.dims[0] === ids.length && width)

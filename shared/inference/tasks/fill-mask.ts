@@ -9,6 +9,8 @@ import {
   fillMaskParameters,
 } from '../../tasks/fill-mask/schema.ts';
 import { logOddsMargin, softmax } from '../../tasks/probability.ts';
+import { answerEach, requireScores } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { type EncodedText, loadTextReader, type TextReader } from '../text/text.ts';
@@ -42,6 +44,7 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
     );
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs);
+  const end = await graph.endOf(output);
 
   const model: TaskModel<PreparedText> = {
     maxBatchSize: graph.maxBatchSize,
@@ -63,7 +66,10 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
         output,
         'token',
       );
-      return batch.map((prepared, index) => answerOf(prepared, logits[index], reader));
+      return answerEach(batch, (prepared, index) => {
+        const row = logits[index];
+        return answerOf(prepared, row && logitsOf(row, end), reader);
+      });
     },
   };
   await model.run([await model.prepare({ contentType: 'text/plain', body: Buffer.from(`a ${maskToken}`) })]);
@@ -94,14 +100,14 @@ function targetsOf({ tokenizer }: TextReader, targets: FillMaskParameters['targe
 function answerOf(prepared: PreparedText, states: Floats | undefined, reader: TextReader): Answer {
   const { text, maskAt, targets, topK } = prepared;
   const logits = logitsAt(states, text, maskAt);
+  requireScores(logits, 'the logits');
   const chances = softmax(logits);
   const ids = targets ?? Array.from(logits.keys());
   const weighed = targets && targets.length > 1 ? targets.map((id) => logits[id] ?? 0) : logits;
-  const isBroken = text.isTruncated || logits.some(Number.isNaN);
   return {
     output: bestOf(ids, chances, topK).map((token) => filled(prepared, token, chances[token] ?? 0, reader)),
     ...(text.isTruncated && { isCut: true }),
-    routeScore: isBroken ? ROUTE_SCORE_FLOOR : boundedScore(logOddsMargin(weighed)),
+    routeScore: text.isTruncated ? ROUTE_SCORE_FLOOR : boundedScore(logOddsMargin(weighed)),
   };
 }
 

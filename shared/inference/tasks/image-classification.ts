@@ -7,10 +7,13 @@ import {
   preprocessorConfig,
   writePlanes,
 } from '../../release/folder/picture-recipe.ts';
+import { graphEnd } from '../../release/import/graph-end.ts';
 import { AppError } from '../../runtime/errors.ts';
 import type { ClassificationParameters } from '../../tasks/forms/labels.ts';
+import { scoreByChance } from '../../tasks/random-score.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
+import { answerEach } from '../graph/finite.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
 import { readPicture } from '../picture/image.ts';
@@ -21,17 +24,19 @@ interface PreparedPicture {
   /** u8[H,W,3] RGB: a quarter of the tensor, which is written into the batch's place at once. */
   readonly pixels: Uint8Array;
   readonly parameters: ClassificationParameters;
+  readonly chance: number;
 }
 
 /** @throws MODEL_INVALID */
 export async function loadImageClassification(source: ModelSource): Promise<TaskModel<PreparedPicture>> {
   const { folder, spec } = source;
-  const head = new ClassificationHead(source, await readModelJson(folder, 'config.json', classifierConfig));
+  const config = await readModelJson(folder, 'config.json', classifierConfig);
   const recipe = pictureRecipe(await readModelJson(folder, 'preprocessor_config.json', preprocessorConfig));
   const modelPath = join(folder, spec.model);
   const session = await loadSession({ ...source, modelPath, foldDequantize: spec.foldDequantize });
   const input = pictureInput(session, recipe);
   const output = mainOutput(session.outputs);
+  const head = new ClassificationHead(source, config, await graphEnd(modelPath, output));
   const isBatchSafe = spec.batch.safe && input.dims[0] === null && !(await mixesRows(modelPath));
   const { widthPx, heightPx } = recipe.output;
 
@@ -40,7 +45,7 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
     executionProvider: session.executionProvider,
     async prepare(task) {
       const parameters = parametersOf(task);
-      return { pixels: await readPicture(task.body, recipe), parameters };
+      return { pixels: await readPicture(task.body, recipe), parameters, chance: scoreByChance(task.body) };
     },
     shapeKey: () => `3x${heightPx}x${widthPx}`,
     async run(batch) {
@@ -52,13 +57,13 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
       const logits = floatsOf(outputs, output);
       if (logits.dims[0] !== batch.length)
         throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${batch.length} pictures`);
-      return batch.map(({ parameters }, index) =>
-        head.answer(rowOf(logits, index), { parameters, isUnsure: false }),
+      return answerEach(batch, ({ parameters, chance }, index) =>
+        head.answer(rowOf(logits, index), { parameters, isUnsure: false, chance }),
       );
     },
   };
   // The first run allocates, and shows whether graph, labels and preprocessing fit together.
-  await model.run([{ pixels: new Uint8Array(3 * heightPx * widthPx), parameters: {} }]);
+  await model.run([{ pixels: new Uint8Array(3 * heightPx * widthPx), parameters: {}, chance: 0 }]);
   return model;
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { classifierConfig, labelsInOrder, readModelJson } from '../../release/folder/model-files.ts';
 import type { DetectorFamily } from '../../release/folder/model-spec.ts';
 import { preprocessorConfig, type SizePx } from '../../release/folder/picture-recipe.ts';
+import { type GraphEnd, graphEnd } from '../../release/import/graph-end.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { LEAST_CANDIDATE } from '../../tasks/judging/route-score.ts';
 import { type DetectionParameters, detectionParameters } from '../../tasks/object-detection/schema.ts';
@@ -20,6 +21,8 @@ import {
   writeCanvas,
 } from '../detection/detector-recipe.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
+import { answerEach } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import { readScaledPicture } from '../picture/image.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
@@ -45,6 +48,8 @@ interface Head {
   readonly isRaw: boolean;
   readonly iouThreshold: number | undefined;
   readonly labels: readonly string[];
+  /** What the graph has made of its logits. */
+  readonly end: GraphEnd;
 }
 
 /** @throws MODEL_INVALID */
@@ -76,7 +81,7 @@ export async function loadObjectDetection(source: ModelSource): Promise<TaskMode
     shapeKey: ({ placement: { canvas } }) => `3x${canvas.heightPx}x${canvas.widthPx}`,
     async run(batch) {
       const outputs = await runPictures(session, recipe, batch);
-      return batch.map((picture, index) => answerOf(picture, outputs, index, head));
+      return answerEach(batch, (picture, index) => answerOf(picture, outputs, index, head));
     },
   };
 }
@@ -150,7 +155,7 @@ function maskOf(type: string, dims: readonly number[]): TensorValue {
 
 /** Runs a grey picture: it shows whether graph, labels and preprocessing fit together, and the form of the head. @throws MODEL_INVALID */
 async function probe(
-  { spec }: ModelSource,
+  { folder, spec }: ModelSource,
   session: Session,
   recipe: DetectorRecipe,
   labels: readonly string[],
@@ -169,17 +174,18 @@ async function probe(
       `the graph gives [${rows.dims}], which are not the cells of its picture`,
     );
   const iouThreshold = spec.detector?.iouThreshold ?? IOU_THRESHOLDS[family];
-  return { family, isRaw, iouThreshold, labels };
+  const end = await graphEnd(join(folder, spec.model), mainOutput(session.outputs));
+  return { family, isRaw, iouThreshold, labels, end: boxes && end };
 }
 
 function answerOf(
   { placement, source, parameters }: PreparedPicture,
   { rows, boxes }: RawOutputs,
   index: number,
-  { family, isRaw, iouThreshold, labels }: Head,
+  { family, isRaw, iouThreshold, labels, end }: Head,
 ): Answer {
   const threshold = parameters.threshold ?? USUAL_THRESHOLD;
-  const own = { rows: rowOf(rows, index), boxes: boxes && rowOf(boxes, index) };
+  const own = { rows: logitsOf(rowOf(rows, index), end), boxes: boxes && rowOf(boxes, index) };
   const leastScore = Math.min(threshold, LEAST_CANDIDATE);
   const all = candidatesOf(own, { family, canvas: placement.canvas, isRaw, leastScore });
   const candidates = iouThreshold === undefined ? all : suppress(all, iouThreshold);

@@ -9,6 +9,8 @@ import {
   question,
   questionParameters,
 } from '../../tasks/question-answering/schema.ts';
+import { answerEach, requireFinite } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import type { Floats } from '../tensor/floats.ts';
 import { readJsonInput } from '../text/json-input.ts';
@@ -42,6 +44,7 @@ export async function loadQuestionAnswering(source: ModelSource): Promise<TaskMo
   const framer = pairFramer(reader);
   const graph = await loadTextGraph(source, reader.padId);
   const [start, end] = logitNames(graph);
+  const ends = { start: await graph.endOf(start), end: await graph.endOf(end) };
 
   const model: TaskModel<PreparedQuestion> = {
     maxBatchSize: graph.maxBatchSize,
@@ -53,12 +56,14 @@ export async function loadQuestionAnswering(source: ModelSource): Promise<TaskMo
     shapeKey: ({ parts }) => graph.shapeKey(parts.map(({ row }) => row)),
     async run(batch) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
-      const [starts, ends] = await graph.runAll(rows, [start, end], 'token');
-      return batch.map((asked) => {
-        const count = asked.parts.length;
-        const logits = { starts: starts?.splice(0, count) ?? [], ends: ends?.splice(0, count) ?? [] };
-        return answerOf(asked, logits, reader.clsId);
-      });
+      const [startRows, endRows] = await graph.runAll(rows, [start, end], 'token');
+      const each = batch.map(({ parts: { length: count } }) => ({
+        starts: (startRows?.splice(0, count) ?? []).map((row) => logitsOf(row, ends.start)),
+        ends: (endRows?.splice(0, count) ?? []).map((row) => logitsOf(row, ends.end)),
+      }));
+      return answerEach(batch, (asked, index) =>
+        answerOf(asked, each[index] ?? { starts: [], ends: [] }, reader.clsId),
+      );
     },
   };
   const body = Buffer.from(JSON.stringify({ question: 'a', context: 'a' }));
@@ -117,7 +122,7 @@ function answerOf(
 ): Answer {
   const windows = parts.map(({ row, tokens }, index): ContextWindow => {
     const clsAt = row.ids.flatMap((id, at) => (id === clsId ? [at] : []));
-    const [startLogits, endLogits] = [starts[index], ends[index]].map((logits) => logitsOf(logits, row));
+    const [startLogits, endLogits] = [starts[index], ends[index]].map((logits) => spanLogits(logits, row));
     if (!startLogits || !endLogits) throw new AppError('INVARIANT_BROKEN', 'a row without logits');
     return { tokens, at: row.secondAt, clsAt, startLogits, endLogits };
   });
@@ -128,18 +133,18 @@ function answerOf(
     mayBeImpossible: parameters.handle_impossible_answer ?? false,
     alignsToWords: parameters.align_to_words ?? true,
   });
-  const isBroken = windows.some(({ startLogits, endLogits }) =>
-    [startLogits, endLogits].some((logits) => logits.some(Number.isNaN)),
-  );
   return {
     output: spans,
     ...(isCut && { isCut }),
-    routeScore: isCut || isBroken ? ROUTE_SCORE_FLOOR : routeScore,
+    routeScore: isCut ? ROUTE_SCORE_FLOOR : routeScore,
   };
 }
 
 /** f32[S]; some graphs give f32[S,1]. @throws MODEL_INVALID */
-function logitsOf(logits: Floats | undefined, { ids }: PairRow): Float32Array {
-  if (logits?.dims[0] === ids.length && logits.data.length === ids.length) return logits.data;
+function spanLogits(logits: Floats | undefined, { ids }: PairRow): Float32Array {
+  if (logits?.dims[0] === ids.length && logits.data.length === ids.length) {
+    requireFinite(logits.data, 'the logits');
+    return logits.data;
+  }
   throw new AppError('MODEL_INVALID', `the graph gives [${logits?.dims}] for ${ids.length} tokens`);
 }

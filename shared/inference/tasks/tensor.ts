@@ -1,12 +1,14 @@
 /** `tensor`: any graph, its inputs and outputs as they are. */
 import { join } from 'node:path';
 import { AppError, isAppError } from '../../runtime/errors.ts';
+import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import { scoreByChance } from '../../tasks/random-score.ts';
 import { sizeOf, type Tensors, type TensorValue } from '../../tasks/tensor/element-types.ts';
 import { type TensorParameters, tensorParameters } from '../../tasks/tensor/schema.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
+import { fromHalf } from '../tensor/half.ts';
 import { graphInputs, readTensors } from '../tensor/tensor-input.ts';
 import { toJson, valueFrom } from '../tensor/tensor-json.ts';
 import { joined, splitRows } from '../tensor/tensor-rows.ts';
@@ -107,7 +109,14 @@ function answerOf({ outputs, chance }: PreparedTensors, results: Tensors): Answe
       'INPUT_TOO_LARGE',
       `the answer has ${size} elements, the limit is ${MAX_ELEMENTS}; ask for fewer outputs`,
     );
-  return { output: output.map(([name, value]) => toJson(name, value)), routeScore: chance };
+  // What is no number may be what the graph means (the logarithm of nothing, a mask): it is answered, and never certified.
+  const routeScore = output.every(([, value]) => holdsNumbers(value)) ? chance : ROUTE_SCORE_FLOOR;
+  return { output: output.map(([name, value]) => toJson(name, value)), routeScore };
+}
+
+function holdsNumbers({ type, data }: TensorValue): boolean {
+  if (type === 'float16') return data.every((bits) => Number.isFinite(fromHalf(bits)));
+  return (type !== 'float32' && type !== 'float64') || data.every((value) => Number.isFinite(value));
 }
 
 /** The first run allocates. Where an axis is dynamic, nobody knows which size is a good one. */

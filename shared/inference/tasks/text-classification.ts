@@ -1,7 +1,10 @@
 /** `text-classification`: a text to labels with scores. */
 
 import { classifierConfig, readModelJson } from '../../release/folder/model-files.ts';
+import { AppError } from '../../runtime/errors.ts';
 import type { ClassificationParameters } from '../../tasks/forms/labels.ts';
+import { scoreByChance } from '../../tasks/random-score.ts';
+import { answerEach } from '../graph/finite.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
 import type { ModelSource, TaskModel } from '../runner/task-model.ts';
 import { mainOutput } from '../tensor/floats.ts';
@@ -12,21 +15,23 @@ import { decodeUtf8 } from '../text/utf8.ts';
 interface PreparedText {
   readonly text: EncodedText;
   readonly parameters: ClassificationParameters;
+  readonly chance: number;
 }
 
 /** @throws MODEL_INVALID */
 export async function loadTextClassification(source: ModelSource): Promise<TaskModel<PreparedText>> {
   const config = await readModelJson(source.folder, 'config.json', classifierConfig);
-  const head = new ClassificationHead(source, config);
   const reader = await loadTextReader(source.folder, config);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs);
+  const head = new ClassificationHead(source, config, await graph.endOf(output));
 
   const model: TaskModel<PreparedText> = {
     maxBatchSize: graph.maxBatchSize,
     executionProvider: graph.executionProvider,
     async prepare(task) {
-      return { parameters: parametersOf(task), text: reader.encode(decodeUtf8(task.body)) };
+      const text = reader.encode(decodeUtf8(task.body));
+      return { parameters: parametersOf(task), text, chance: scoreByChance(task.body) };
     },
     shapeKey: ({ text }) => graph.shapeKey([text]),
     async run(batch) {
@@ -35,12 +40,14 @@ export async function loadTextClassification(source: ModelSource): Promise<TaskM
         output,
         'text',
       );
-      return logits.map((row, index) => {
-        const { text, parameters } = batch[index] as PreparedText;
+      return answerEach(batch, ({ text, parameters, chance }, index) => {
+        const row = logits[index];
+        if (row === undefined) throw new AppError('INVARIANT_BROKEN', 'a row without logits');
         return head.answer(row, {
           parameters,
           isUnsure: text.unknownShare > MAX_UNKNOWN_SHARE,
           isCut: text.isTruncated,
+          chance,
         });
       });
     },

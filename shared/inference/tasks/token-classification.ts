@@ -9,6 +9,8 @@ import {
   type TokenClassificationParameters,
   tokenClassificationParameters,
 } from '../../tasks/token-classification/schema.ts';
+import { answerEach, requireFinite } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { entitiesOf, mergeOverlapping, type PreEntity } from '../text/entities.ts';
@@ -50,6 +52,7 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
   const reader = await loadTextReader(source.folder, config);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs);
+  const end = await graph.endOf(output);
   const frame = { before: reader.tokenizer.single.before.length, labels, reader };
 
   const model: TaskModel<PreparedText> = {
@@ -63,7 +66,8 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
     async run(batch) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
       const logits = await graph.run(rows, output, 'token');
-      return batch.map((text) => answerOf(text, logits.splice(0, text.parts.length), frame));
+      const each = batch.map(({ parts }) => logits.splice(0, parts.length).map((row) => logitsOf(row, end)));
+      return answerEach(batch, (text, index) => answerOf(text, each[index] ?? [], frame));
     },
   };
   await model.run([await model.prepare({ contentType: 'text/plain', body: Buffer.from('a') })]);
@@ -135,6 +139,7 @@ function tokenRows(
       'MODEL_INVALID',
       `the graph gives [${logits?.dims}] for ${row.ids.length} tokens, config.json names ${count} labels`,
     );
+  requireFinite(logits.data, 'the logits');
   return tokens.map((_, index) =>
     logits.data.subarray((before + index) * count, (before + index + 1) * count),
   );
@@ -142,7 +147,6 @@ function tokenRows(
 
 /** ln of the best label's probability. */
 function logTop(logits: Float32Array): number {
-  if (logits.some(Number.isNaN)) return ROUTE_SCORE_FLOOR;
   const top = tame(logits[argMax(logits)] ?? 0);
   return -Math.log(logits.reduce((sum, logit) => sum + Math.exp(tame(logit) - top), 0));
 }

@@ -5,6 +5,8 @@ import { AppError } from '../../runtime/errors.ts';
 import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import { logOddsMargin, sigmoid, softmax } from '../../tasks/probability.ts';
 import { type ZeroShotParameters, zeroShotParameters } from '../../tasks/zero-shot-classification/schema.ts';
+import { answerEach, requireFinite } from '../graph/finite.ts';
+import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { loadTextReader, MAX_UNKNOWN_SHARE, type TextReader } from '../text/text.ts';
@@ -31,6 +33,7 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
   const framer = pairFramer(reader);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs);
+  const end = await graph.endOf(output);
 
   const model: TaskModel<PreparedText> = {
     maxBatchSize: graph.maxBatchSize,
@@ -45,7 +48,8 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
         output,
         'text',
       );
-      return batch.map((text) => answerOf(text, logits.splice(0, text.rows.length), entailment));
+      const each = batch.map(({ rows }) => logits.splice(0, rows.length).map((row) => logitsOf(row, end)));
+      return answerEach(batch, (text, index) => answerOf(text, each[index] ?? [], entailment));
     },
   };
   const parameters = { candidate_labels: ['a'] };
@@ -98,6 +102,7 @@ function answerOf(
   entailment: number,
 ): Answer {
   const { candidate_labels: labels, multi_label: isMulti = false } = parameters;
+  for (const { data } of logits) requireFinite(data, 'the logits');
   // transformers: the other end of the list is the contradiction.
   const contradiction = (count: number): number => (entailment === 0 ? count - 1 : 0);
   const entails = logits.map((row) => valueAt(row, entailment));
@@ -109,13 +114,12 @@ function answerOf(
   const routeScore = areIndependent
     ? -margins.reduce((sum, margin) => sum + Math.log1p(Math.exp(-Math.abs(margin))), 0)
     : logOddsMargin(entails);
-  const isBroken = isCut || isUnsure || entails.some(Number.isNaN);
   return {
     output: labels
       .map((label, index) => ({ label, score: scores[index] ?? 0 }))
       .sort((a, b) => b.score - a.score),
     ...(isCut && { isCut }),
-    routeScore: isBroken ? ROUTE_SCORE_FLOOR : boundedScore(routeScore),
+    routeScore: isCut || isUnsure ? ROUTE_SCORE_FLOOR : boundedScore(routeScore),
   };
 }
 

@@ -54,7 +54,7 @@ export function valueFrom(elements: readonly unknown[], { name, type, dims }: El
         data: Uint8Array.from(each((e) => (typeof e === 'boolean' ? Number(e) : undefined))),
       };
     case 'string':
-      return { type, dims, data: each((e) => (typeof e === 'string' ? e : undefined)) };
+      return { type, dims, data: elements.map((element) => wholeText(element, name)) };
     case 'float16':
       return { type, dims, data: Uint16Array.from(each(float), toHalf) };
     case 'float32':
@@ -78,6 +78,17 @@ export function valueFrom(elements: readonly unknown[], { name, type, dims }: El
     case 'int32':
       return { type, dims, data: Int32Array.from(each(whole)) };
   }
+}
+
+/** ONNX Runtime's strings end at a NUL, and are UTF-8: what would come out as another text is refused. @throws INPUT_INVALID */
+function wholeText(element: unknown, name: string): string {
+  if (typeof element !== 'string')
+    throw new AppError('INPUT_INVALID', `${name}: ${shown(element)} is no BYTES`);
+  if (!element.includes('\0') && !/\p{Surrogate}/u.test(element)) return element;
+  throw new AppError(
+    'INPUT_INVALID',
+    `${name}: a BYTES element with a NUL or half a character cannot be fed`,
+  );
 }
 
 function float(element: unknown): number | undefined {

@@ -1,5 +1,6 @@
 /** A graph that reads rows of token ids: what it can be fed, and runs of many rows in pieces of bounded size. */
 import { join } from 'node:path';
+import { type GraphEnd, graphEnd } from '../../release/import/graph-end.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { sizeOf, type Tensors } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
@@ -30,6 +31,8 @@ export interface TextGraph {
   readonly executionProvider: string;
   /** Requests that may share a batch: 1 where rows depend on their neighbours. */
   readonly maxBatchSize: number;
+  /** What the graph does last to an output. */
+  endOf(output: string): Promise<GraphEnd>;
   /** Requests with equal keys may share a batch. */
   shapeKey(rows: readonly TextRow[]): string;
   /**
@@ -62,6 +65,7 @@ export async function loadTextGraph(source: ModelSource, padId: number): Promise
     outputs: session.outputs,
     executionProvider: session.executionProvider,
     maxBatchSize: maxRows,
+    endOf: (output) => graphEnd(modelPath, output),
     shapeKey(rows) {
       const [first] = rows;
       // A request that fills a run alone gains nothing by company, and would make it wait.

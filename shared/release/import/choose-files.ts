@@ -28,6 +28,8 @@ const SMALL_FILES = new Set([
   'sentence_bert_config.json',
   'outrider.json',
 ]);
+/** What some models name their tokens in, where there is no `tokenizer.json`. */
+const VOCABULARY_FILES = new Set(['vocab.json', 'added_tokens.json']);
 const TRAVELS = /^(README|LICENSE|NOTICE)[^/]*$/i;
 /** `1_Pooling/config.json` of sentence-transformers. */
 const MODULE_CONFIG = /^\d+_[A-Za-z]+\/config\.json$/;
@@ -36,8 +38,13 @@ const MAX_SMALL_BYTES = 64 * 1024 * 1024;
 
 /** @throws INPUT_TOO_LARGE */
 export function smallFiles(files: readonly SourceFile[]): SourceFile[] {
+  const isFast = files.some(({ path }) => path === 'tokenizer.json');
   const chosen = files.filter(
-    ({ path }) => SMALL_FILES.has(path) || TRAVELS.test(path) || MODULE_CONFIG.test(path),
+    ({ path }) =>
+      SMALL_FILES.has(path) ||
+      TRAVELS.test(path) ||
+      MODULE_CONFIG.test(path) ||
+      (!isFast && VOCABULARY_FILES.has(path)),
   );
   for (const { path, bytes } of chosen)
     if (bytes > MAX_SMALL_BYTES)
@@ -53,6 +60,8 @@ export interface ChosenGraphs {
 }
 
 const ONE_GRAPH = [['model']] as const;
+/** Where graphs lie, all of a model in one place: as transformers.js has it, and as Optimum writes them. */
+const PLACES = ['onnx/', ''] as const;
 
 /**
  * The graphs to take. Where no variant is asked for: full precision, as transformers.js does in Node; where there is none, the first
@@ -71,8 +80,9 @@ export function chooseGraphs(
     throw new AppError('MODEL_INVALID', 'it has no .onnx file; export it with Optimum or torch.onnx first');
   for (const variant of wanted ? [wanted] : VARIANTS)
     for (const stems of roles ?? ONE_GRAPH) {
-      const graphs = stems.map((stem) => placeOf(`${stem}${ENDINGS[variant]}.onnx`, onnx));
-      if (graphs.every((path) => path !== undefined)) return { graphs: graphs as string[], variant };
+      const names = stems.map((stem) => `${stem}${ENDINGS[variant]}.onnx`);
+      const place = PLACES.find((one) => names.every((name) => onnx.includes(`${one}${name}`)));
+      if (place !== undefined) return { graphs: names.map((name) => `${place}${name}`), variant };
     }
   // A file of any name will do where it is the only one.
   const [only, ...others] = onnx;
@@ -86,10 +96,6 @@ export function chooseGraphs(
   );
 }
 
-/** Where transformers.js looks comes first. */
-const placeOf = (name: string, onnx: readonly string[]): string | undefined =>
-  onnx.find((path) => path === `onnx/${name}`) ?? onnx.find((path) => path === name);
-
 /** Weights that lie beside their graph, by the names that exporters give them. */
 export const besideGraph = (graph: string, files: readonly SourceFile[]): string[] =>
   files
@@ -99,7 +105,8 @@ export const besideGraph = (graph: string, files: readonly SourceFile[]): string
 /** Files without which no runner can serve the task. @throws MODEL_INVALID */
 export function requireFiles(task: TaskName, paths: ReadonlySet<string>, hasOwnPicture: boolean): void {
   const { inputKind } = TASKS[task];
-  if (FOREIGN_TASKS[task].needsTokenizer && !paths.has('tokenizer.json'))
+  const words = FOREIGN_TASKS[task].tokenizerFiles;
+  if (words.length > 0 && !words.some((file) => paths.has(file)))
     throw new AppError(
       'MODEL_INVALID',
       `tokenizer.json is missing; save the tokenizer in its fast form (AutoTokenizer.from_pretrained(…).save_pretrained(…))`,

@@ -23,8 +23,8 @@ export interface ForeignTask {
   readonly graphs: readonly (readonly string[])[] | null;
   /** Whether its graph's outputs have labels, which must be named somewhere. */
   readonly needsLabels: boolean;
-  /** Whether our own text code reads its inputs, from `tokenizer.json`. */
-  readonly needsTokenizer: boolean;
+  /** Files that say its tokens, one of which must be there; none where it has no tokens. */
+  readonly tokenizerFiles: readonly string[];
   /**
    * What of a graph's signature does not fit, for people.
    *
@@ -33,6 +33,8 @@ export interface ForeignTask {
   readonly misfit: (signature: Signature, labels: number | undefined) => string | undefined;
 }
 
+/** In its fast form, which our own text code reads. */
+const TOKENIZER = ['tokenizer.json'] as const;
 /** Encoder and decoder, as Optimum writes them. */
 const ENCODER_DECODER = [['encoder_model', 'decoder_model_merged']] as const;
 
@@ -46,7 +48,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: [],
     graphs: null,
     needsLabels: true,
-    needsTokenizer: false,
+    tokenizerFiles: [],
     misfit: (signature, labels) => pictureMisfit(signature) ?? logitsMisfit(signature, 2, labels),
   },
   'object-detection': {
@@ -54,7 +56,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: [],
     graphs: null,
     needsLabels: true,
-    needsTokenizer: false,
+    tokenizerFiles: [],
     misfit: pictureMisfit,
   },
   'text-classification': {
@@ -62,7 +64,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: [],
     graphs: null,
     needsLabels: true,
-    needsTokenizer: true,
+    tokenizerFiles: TOKENIZER,
     misfit: (signature, labels) => textMisfit(signature) ?? logitsMisfit(signature, 2, labels),
   },
   'token-classification': {
@@ -70,7 +72,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: [],
     graphs: null,
     needsLabels: true,
-    needsTokenizer: true,
+    tokenizerFiles: TOKENIZER,
     misfit: (signature, labels) => textMisfit(signature) ?? logitsMisfit(signature, 3, labels),
   },
   'question-answering': {
@@ -78,7 +80,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: [],
     graphs: null,
     needsLabels: false,
-    needsTokenizer: true,
+    tokenizerFiles: TOKENIZER,
     misfit: (signature) => textMisfit(signature) ?? spansMisfit(signature),
   },
   'fill-mask': {
@@ -86,15 +88,17 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: [],
     graphs: null,
     needsLabels: false,
-    needsTokenizer: true,
+    tokenizerFiles: TOKENIZER,
     misfit: (signature) => textMisfit(signature) ?? logitsMisfit(signature, 3, undefined),
   },
   'automatic-speech-recognition': {
     classes: /^(Whisper|Speech2Text|SpeechEncoderDecoder).*|ForCTC$/,
-    types: ['whisper'],
+    // Those of CTC hear letters where they have a vocabulary, which is asked for.
+    types: ['whisper', 'wav2vec2', 'hubert', 'wavlm', 'unispeech', 'data2vec-audio'],
     graphs: [['encoder_model', 'decoder_model_merged'], ['model']],
     needsLabels: false,
-    needsTokenizer: false,
+    // CTC models have no fast form.
+    tokenizerFiles: ['tokenizer.json', 'vocab.json'],
     misfit: checkedElsewhere,
   },
   'image-to-text': {
@@ -102,7 +106,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: ['vision-encoder-decoder'],
     graphs: ENCODER_DECODER,
     needsLabels: false,
-    needsTokenizer: false,
+    tokenizerFiles: TOKENIZER,
     misfit: checkedElsewhere,
   },
   translation: {
@@ -110,7 +114,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: ['marian', 'm2m_100'],
     graphs: ENCODER_DECODER,
     needsLabels: false,
-    needsTokenizer: true,
+    tokenizerFiles: TOKENIZER,
     misfit: checkedElsewhere,
   },
   summarization: {
@@ -118,7 +122,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: ['pegasus'],
     graphs: ENCODER_DECODER,
     needsLabels: false,
-    needsTokenizer: true,
+    tokenizerFiles: TOKENIZER,
     misfit: checkedElsewhere,
   },
   'text-generation': {
@@ -129,7 +133,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     ],
     graphs: [['model'], ['decoder_model_merged']],
     needsLabels: false,
-    needsTokenizer: true,
+    tokenizerFiles: TOKENIZER,
     misfit: checkedElsewhere,
   },
   'feature-extraction': {
@@ -138,7 +142,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: [],
     graphs: null,
     needsLabels: false,
-    needsTokenizer: true,
+    tokenizerFiles: TOKENIZER,
     misfit: textMisfit,
   },
   'zero-shot-classification': {
@@ -147,7 +151,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: [],
     graphs: null,
     needsLabels: true,
-    needsTokenizer: true,
+    tokenizerFiles: TOKENIZER,
     misfit: (signature, labels) => textMisfit(signature) ?? logitsMisfit(signature, 2, labels),
   },
   tensor: {
@@ -155,7 +159,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     types: [],
     graphs: null,
     needsLabels: false,
-    needsTokenizer: false,
+    tokenizerFiles: [],
     misfit: tensorsMisfit,
   },
 };

@@ -57,14 +57,33 @@ export async function importModel(source: ImportSource, options: ImportOptions):
   try {
     return await follow(source, options);
   } catch (error) {
-    if (!(error instanceof AppError) || error.code !== 'MODEL_INVALID') throw error;
-    // Who imports knows its name, and not where it is tried.
-    const message = error.message
-      .replaceAll(`${basename(options.folder)}/`, '')
-      .replaceAll(`${basename(options.folder)}: `, '');
-    throw new AppError(error.code, `${source.title}: ${message}`, { cause: error });
+    throw namedBySource(error, source, options.folder);
   }
 }
+
+/** Of what is wrong with a model: who imports knows its name, and not where it is tried. */
+export function namedBySource(
+  error: unknown,
+  { title }: Pick<ImportSource, 'title'>,
+  folder: string,
+): unknown {
+  if (!(error instanceof AppError) || !ABOUT_THE_MODEL.has(error.code)) return error;
+  const place = basename(folder);
+  const message = error.message
+    .replaceAll(`${folder}/`, '')
+    .replaceAll(`${place}/`, '')
+    .replaceAll(`${place}: `, '')
+    .replaceAll(`${place} `, 'it ');
+  return new AppError(error.code, message.startsWith(`${title}: `) ? message : `${title}: ${message}`, {
+    cause: error,
+  });
+}
+
+const ABOUT_THE_MODEL: ReadonlySet<string> = new Set([
+  'MODEL_INVALID',
+  'MODEL_SELF_TEST_FAILED',
+  'OUTPUT_NOT_FINITE',
+]);
 
 async function follow(source: ImportSource, options: ImportOptions): Promise<Imported> {
   const { folder } = options;

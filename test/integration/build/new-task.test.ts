@@ -87,7 +87,7 @@ const OTHERS: readonly Entry[] = [
       types: [],
       graphs: null,
       needsLabels: true,
-      needsTokenizer: false,
+      tokenizerFiles: [],
       misfit: (signature, labels) => logitsMisfit(signature, 2, labels),
     },`,
   },

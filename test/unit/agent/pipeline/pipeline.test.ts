@@ -4,7 +4,15 @@ import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import { DiskOutbox } from '../../../../agent/outbox/outbox.ts';
 import { Expiries } from '../../../../agent/pipeline/expiries.ts';
 import { Pipeline } from '../../../../agent/pipeline/pipeline.ts';
-import type { CloudReply, FeedItem, LocalModel, Route, Router, Uplink } from '../../../../agent/ports.ts';
+import type {
+  CloudReply,
+  FeedItem,
+  LocalModel,
+  Route,
+  RouteQuestion,
+  Router,
+  Uplink,
+} from '../../../../agent/ports.ts';
 import { noLocalModel } from '../../../../agent/slot/slot.ts';
 import { isFailure, type Result } from '../../../../shared/contract/result.ts';
 import type { Shrinking } from '../../../../shared/inference/runner/runner.ts';
@@ -77,8 +85,12 @@ async function setUp(t: TestContext, setup: Setup = {}) {
   await outbox.start();
   const uplink = new TestUplink();
   const settled: [string, number | string][] = [];
+  const questions: RouteQuestion[] = [];
   const router: Router = {
-    choose: () => setup.route ?? TO_CLOUD,
+    choose: (_id, question) => {
+      questions.push(question);
+      return setup.route ?? TO_CLOUD;
+    },
     agreementAt: () => 0.7,
     askedBelow: (forced) => (forced === undefined ? setup.askedBelow : forced === 'cloud' ? null : undefined),
     asked: () => undefined,
@@ -90,6 +102,7 @@ async function setUp(t: TestContext, setup: Setup = {}) {
   };
   const shown: Result[] = [];
   const delivered: Result[] = [];
+  const metrics = createAgentMetrics();
   const pipeline = new Pipeline({
     name: 'vision',
     task: 'image-classification',
@@ -109,7 +122,7 @@ async function setUp(t: TestContext, setup: Setup = {}) {
     },
     clock,
     logger: silentLogger,
-    metrics: createAgentMetrics(),
+    metrics,
   });
   pipeline.start();
   const expiries = new Expiries({
@@ -125,7 +138,7 @@ async function setUp(t: TestContext, setup: Setup = {}) {
     await pipeline.stop();
     await outbox.stop();
   };
-  return { clock, folder, outbox, uplink, settled, shown, delivered, pipeline, stop };
+  return { clock, folder, outbox, uplink, settled, questions, shown, delivered, pipeline, metrics, stop };
 }
 
 const brief = (result: Result) =>
@@ -327,6 +340,26 @@ test('without a local answer nothing is shown until the cloud’s comes', async 
   const result = await first;
   assert.deepEqual(brief(result), ['cloud', 'edge-failed', 'final', 'dog']);
   assert.deepEqual(isFailure(result) ? undefined : result.model, CLOUD_MODEL);
+  await stop();
+});
+
+test('an answer that is no number is asked of the cloud, counted, and teaches nothing', async (t) => {
+  const local = localModel(() => Promise.reject(new AppError('OUTPUT_NOT_FINITE')));
+  const { pipeline, metrics, questions, stop } = await setUp(t, {
+    local,
+    route: { to: 'cloud', reason: 'edge-failed', meanwhile: 'at-deadline' },
+  });
+  const { id, first } = await pipeline.accept(ITEM);
+  pipeline.onReply(id, cloudAnswer('dog'), 5);
+  assert.deepEqual(brief(await first), ['cloud', 'edge-failed', 'final', 'dog']);
+  assert.deepEqual(
+    questions.map(({ routeScore, edgeDigest, noLocalAnswer }) => [routeScore, edgeDigest, noLocalAnswer]),
+    [[null, null, 'edge-failed']],
+  );
+  assert.match(
+    await metrics.text(),
+    /outrider_edge_failures_total\{pipeline="vision",code="OUTPUT_NOT_FINITE"\} 1/,
+  );
   await stop();
 });
 

@@ -11,7 +11,7 @@ import type { TaskModel } from '../../../../shared/inference/runner/task-model.t
 import { loadImageClassification } from '../../../../shared/inference/tasks/image-classification.ts';
 import { readSpec } from '../../../../shared/release/folder/model-folder.ts';
 import { systemClock as clock } from '../../../../shared/runtime/clock.ts';
-import { AppError, isAppError } from '../../../../shared/runtime/errors.ts';
+import { AppError, isAppError, toErrorBody } from '../../../../shared/runtime/errors.ts';
 import type { TaskInput } from '../../../../shared/tasks/tasks.ts';
 
 const FOLDER = fileURLToPath(new URL('../../../fixtures/models/colours', import.meta.url));
@@ -69,7 +69,11 @@ function poolOf<Prepared>(model: TaskModel<Prepared>): RunnerPool {
       async run(handles) {
         const batch = handles.map((handle) => waiting.get(handle) ?? assert.fail('an unknown handle'));
         const timingsMs = { preprocess: 1, inference: 1 };
-        return (await model.run(batch)).map((answer) => ({ ok: true, value: { ...answer, timingsMs } }));
+        return (await model.run(batch)).map((answer) =>
+          isAppError(answer)
+            ? { ok: false, error: toErrorBody(answer) }
+            : { ok: true, value: { ...answer, timingsMs } },
+        );
       },
       discard: () => undefined,
       shrink: async (body) => body,

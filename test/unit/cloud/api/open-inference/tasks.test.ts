@@ -132,6 +132,29 @@ describe('the Open Inference Protocol for tasks beside classification', () => {
     const [, x] = JSON.parse(Buffer.from(hub.asked[0]?.input.body ?? []).toString()) as { data: number[] }[];
     assert.deepEqual(x?.data, [1, 2, 3]);
   });
+
+  it('carries bytes that are UTF-8 as they are, and refuses others', async () => {
+    hub.answer = () => [];
+    const send = async (element: Uint8Array): Promise<number> => {
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(element.length);
+      const parameters = { binary_data_size: 4 + element.length };
+      const inputs = [{ name: 's', datatype: 'BYTES', shape: [1], parameters }];
+      const head = Buffer.from(JSON.stringify({ inputs }));
+      const { status } = await ask('POST', '/v2/models/graph/infer', {
+        body: new Uint8Array(Buffer.concat([head, length, element])),
+        headers: { 'inference-header-content-length': String(head.length) },
+        key: hub.inferKey,
+      });
+      return status;
+    };
+    const marked = Uint8Array.of(0xef, 0xbb, 0xbf, 0x61);
+    assert.equal(await send(marked), 200);
+    const [{ data } = assert.fail()] = JSON.parse(Buffer.from(hub.asked[0]?.input.body ?? []).toString());
+    assert.deepEqual(Buffer.from(data[0]), Buffer.from(marked));
+    assert.equal(await send(Uint8Array.of(0xff, 0xfe)), 422);
+    assert.equal(hub.asked.length, 1);
+  });
 });
 
 describe('numbers in binary', () => {

@@ -113,18 +113,30 @@ test('a grid that was not decoded is told from its centres', () => {
   assert.equal(isRawGrid(decoded, canvas), false);
 });
 
-test('broken numbers are no candidates, and thousands are cut to the best', () => {
+test('broken numbers are no answer, and thousands are cut to the best', () => {
   const options = {
     family: 'yolov10',
     canvas: { widthPx: 64, heightPx: 64 },
     isRaw: false,
     leastScore: 0.05,
   } as const;
-  const broken = Float32Array.of(Number.NaN, 0, 1, 1, 0.9, 0, 0, 0, 1, 1, Number.NaN, 0, 0, 0, 1, 1, 0.8, 1);
-  const sound = candidatesOf({ rows: { data: broken, dims: [3, 6] }, boxes: undefined }, options);
-  assert.deepEqual(
-    sound.map(({ label }) => label),
-    [1],
+  const sound = [0, 0, 1, 1, 0.8, 1];
+  for (const [at, number] of [
+    [0, Number.NaN],
+    [4, Number.NaN],
+    [3, Number.POSITIVE_INFINITY],
+  ] as const) {
+    const rows = { data: Float32Array.from([...sound.with(at, number), ...sound]), dims: [2, 6] };
+    assert.throws(
+      () => candidatesOf({ rows, boxes: undefined }, options),
+      (error) => isAppError(error, 'OUTPUT_NOT_FINITE'),
+    );
+  }
+  const rows = { data: Float32Array.from(sound), dims: [1, 6] };
+  const boxes = { data: Float32Array.of(0, 0, Number.NaN, 1), dims: [1, 4] };
+  assert.throws(
+    () => candidatesOf({ rows, boxes }, { ...options, family: 'rt-detr' }),
+    /the boxes of the model/,
   );
   const many = new Float32Array(4_000 * 6).map((_, at) => (at % 6 === 4 ? 0.1 + at / 40_000 : at % 6));
   assert.equal(

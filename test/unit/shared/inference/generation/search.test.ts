@@ -8,6 +8,7 @@ import {
   searchWithBeams,
 } from '../../../../../shared/inference/generation/search.ts';
 import { stampRules } from '../../../../../shared/inference/speech/time-stamps.ts';
+import { isAppError } from '../../../../../shared/runtime/errors.ts';
 import { seededRandom } from '../../../../../shared/runtime/random.ts';
 
 const END = 0;
@@ -42,6 +43,36 @@ test('greedy takes the likeliest, one beam or none, and stops where it is told t
   const told = await searchGreedily(rising, { ...limits, onToken: (token) => token === 1 });
   assert.deepEqual([told.tokens, told.reason], [[2, 1], 'told']);
   assert.equal((await searchGreedily(rising, { ...limits, signal: AbortSignal.abort() })).reason, 'aborted');
+});
+
+test('numbers that say nothing end a search, minus infinity only where it is all there is', async () => {
+  const limits = { prompt: [9], maxNewTokens: 3, endTokens: new Set([END]) };
+  const beams = { ...limits, beams: 2, lengthPenalty: 1, earlyStopping: false };
+  const { NaN: nan, POSITIVE_INFINITY: top, NEGATIVE_INFINITY: never } = Number;
+  for (const logits of [
+    [0, nan, 1],
+    [nan, 0, 1],
+    [0, top, 1],
+    [never, never, never],
+  ])
+    for (const search of [
+      () =>
+        searchGreedily(
+          decoder(() => logits),
+          limits,
+        ),
+      () =>
+        searchWithBeams(
+          decoder(() => logits),
+          beams,
+        ),
+    ])
+      await assert.rejects(search(), (error) => isAppError(error, 'OUTPUT_NOT_FINITE'), `${logits}`);
+  const forced: Stepper = {
+    ...decoder(() => [1, never, 2]),
+    adjust: (_rows, scores) => scores.set([never, 0, never]),
+  };
+  assert.ok(Number.isFinite((await searchGreedily(forced, limits)).meanLogprob));
 });
 
 test('enough beams find the best sequence of all', async () => {

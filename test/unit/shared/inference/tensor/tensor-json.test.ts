@@ -46,6 +46,15 @@ test('named tensors, nested numbers and safetensors are the same input', () => {
   assert.deepEqual(named, raw);
 });
 
+test('a text is fed as it is, or refused: a NUL would end it, half a character become another', () => {
+  const text = { name: 's', type: 'string', dims: [null] } as const;
+  const read = (data: string[]) =>
+    readTensors(json([{ name: 's', datatype: 'BYTES', shape: [data.length], data }]), [text]);
+  assert.deepEqual(read(['', '\uFEFFa😀\uFFFD']).s?.data, ['', '\uFEFFa😀\uFFFD']);
+  for (const broken of ['ab\0cd', '\uD83D', 'a\uDE00b'])
+    assert.throws(() => read(['a', broken]), { code: 'INPUT_INVALID' });
+});
+
 test('what JSON has no number for travels as text, exactly', () => {
   const data = [2 ** 53 - 1, '9223372036854775807', '-9223372036854775808', 0];
   const { n } = readTensors(json([{ name: 'n', datatype: 'INT64', shape: [4], data }]), [LONG]);

@@ -1,0 +1,120 @@
+/** What a head means: read from the graph's end and from `config.json`, as Python's transformers answers it. */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { Inference } from '../../../shared/inference/runner/runner.ts';
+import type { Classification } from '../../../shared/tasks/forms/labels.ts';
+import type { TaskInput, TaskName } from '../../../shared/tasks/tasks.ts';
+import { temporaryFolder } from '../../support/fixed.ts';
+import { startModelHub } from '../../support/generation.ts';
+import { headFolder, importedRunner } from '../../support/heads.ts';
+import { outrider } from '../../support/programs.ts';
+import { pictureInput, textInput } from './fixture-models.ts';
+
+const scoresOf = ({ output }: Inference): Record<string, number> =>
+  Object.fromEntries((output as Classification[]).map(({ label, score }) => [label, score]));
+
+function assertScores(actual: Inference, expected: Readonly<Record<string, number>>): void {
+  const scores = scoresOf(actual);
+  assert.deepEqual(Object.keys(scores).sort(), Object.keys(expected).sort());
+  for (const [label, score] of Object.entries(expected))
+    assert.ok(
+      Math.abs((scores[label] ?? Number.NaN) - score) < 1e-5,
+      `${label}: ${scores[label]}, not ${score}`,
+    );
+}
+
+const softmax = (...logits: number[]): number[] => {
+  const sum = logits.reduce((all, logit) => all + Math.exp(logit), 0);
+  return logits.map((logit) => Math.exp(logit) / sum);
+};
+const sigmoid = (logit: number): number => 1 / (1 + Math.exp(-logit));
+const named = ([red = 0, green = 0, blue = 0]: readonly number[]) => ({ red, green, blue });
+
+/** Its planes are 0, 0.2 and 0.6; the head takes eight times as much. */
+const COLOUR = '#003399';
+const LOGITS: readonly number[] = [0, 1.6, 4.8];
+
+for (const name of ['ends-in-softmax', 'ends-in-log-softmax'])
+  test(`a graph that ${name.replaceAll('-', ' ')} gets no second one, and is as sure as its logits say`, async (t) => {
+    const runner = await importedRunner(t, name);
+    const answer = await runner.infer(await pictureInput(COLOUR));
+    assertScores(answer, named(softmax(...LOGITS)));
+    assert.ok(Math.abs(answer.routeScore - (4.8 - Math.log(1 + Math.exp(1.6)))) < 1e-4);
+    const asIs = { ...(await pictureInput(COLOUR)), parameters: { function_to_apply: 'none' } };
+    const raw = softmax(...LOGITS).map((p) => (name === 'ends-in-softmax' ? p : Math.log(p)));
+    assertScores(await runner.infer(asIs), named(raw));
+    const asked = { ...asIs, parameters: { function_to_apply: 'softmax' } };
+    assertScores(await runner.infer(asked), named(softmax(...LOGITS)));
+  });
+
+test('labels that are independent have a sigmoid each, by the graph or by config.json, and never two', async (t) => {
+  const expected = named(LOGITS.map((logit) => sigmoid(logit - 4)));
+  const flips = LOGITS.reduce((sum, logit) => sum - Math.log1p(Math.exp(-Math.abs(logit - 4))), 0);
+  for (const name of ['ends-in-sigmoid', 'several-labels']) {
+    const answer = await (await importedRunner(t, name)).infer(await pictureInput(COLOUR));
+    assertScores(answer, expected);
+    assert.ok(Math.abs(answer.routeScore - flips) < 1e-4, name);
+  }
+});
+
+test('a regression answers its number, one label or several; one label without a word of it is a probability', async (t) => {
+  const film = textInput('good film');
+  const regression = await importedRunner(t, 'regression');
+  const answer = await regression.infer(film);
+  assertScores(answer, { LABEL_0: -1.75 });
+  // Nothing says how sure it is: by chance, and the same again.
+  assert.ok(answer.routeScore >= 0 && answer.routeScore < 1);
+  assert.equal((await regression.infer(film)).routeScore, answer.routeScore);
+  assertScores(await (await importedRunner(t, 'regression-of-two')).infer(film), { NEG: -1.75, POS: 1.75 });
+  assertScores(await (await importedRunner(t, 'single-label')).infer(film), { LABEL_0: sigmoid(-1.75) });
+});
+
+test('what a user types gives the same', async (t: TestContext) => {
+  const into = await temporaryFolder(t);
+  const run = async (...args: string[]): Promise<string> => {
+    const program = outrider(t, args);
+    assert.equal((await program.exited).code, 0, program.output());
+    return program.output();
+  };
+  const tasks: Record<string, TaskName> = { regression: 'text-classification' };
+  await run('models', 'pull', headFolder('regression'), '--into', into);
+  const hub = await startModelHub(into, tasks);
+  t.after(() => hub.stop());
+  const output = await run(
+    'infer',
+    'regression',
+    'good film',
+    '--json',
+    '--hub',
+    hub.url,
+    '--key',
+    hub.adminKey,
+  );
+  assert.deepEqual(JSON.parse(output).flat(), [{ label: 'LABEL_0', score: -1.75 }]);
+});
+
+const PROBABLE: readonly [name: string, task: TaskName, input: TaskInput][] = [
+  ['softmaxed-tokens', 'token-classification', textInput('good', { ignore_labels: [] })],
+  ['softmaxed-mask', 'fill-mask', textInput('good [MASK]')],
+  [
+    'softmaxed-entailment',
+    'zero-shot-classification',
+    textInput('good', { candidate_labels: ['bad', 'film'] }),
+  ],
+];
+for (const [name, task, input] of PROBABLE)
+  test(`${task}: a graph that gives probabilities answers as the one that gives logits`, async (t) => {
+    const both = await Promise.all(
+      [name, name.replace('softmaxed', 'nan')].map(async (one) =>
+        (await importedRunner(t, one, { task })).infer(input),
+      ),
+    );
+    const rounded = both.map(({ output, routeScore }) =>
+      JSON.parse(
+        JSON.stringify([output, routeScore], (_key, value) =>
+          typeof value === 'number' ? Number(value.toFixed(4)) : value,
+        ),
+      ),
+    );
+    assert.deepEqual(rounded[0], rounded[1]);
+  });
