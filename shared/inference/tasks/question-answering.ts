@@ -13,6 +13,7 @@ import { answerEach, requireFinite } from '../graph/finite.ts';
 import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import type { Floats } from '../tensor/floats.ts';
+import { inCodePoints } from '../text/code-points.ts';
 import { readJsonInput } from '../text/json-input.ts';
 import { answersOf, type ContextWindow } from '../text/spans.ts';
 import { loadTextReader, MAX_WINDOWS, type TextReader, windowsOf } from '../text/text.ts';
@@ -134,7 +135,7 @@ function answerOf(
     alignsToWords: parameters.align_to_words ?? true,
   });
   return {
-    output: spans,
+    output: inCodePoints(context, spans),
     ...(isCut && { isCut }),
     routeScore: isCut ? ROUTE_SCORE_FLOOR : routeScore,
   };

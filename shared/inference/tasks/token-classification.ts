@@ -13,6 +13,7 @@ import { answerEach, requireFinite } from '../graph/finite.ts';
 import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
+import { inCodePoints } from '../text/code-points.ts';
 import { entitiesOf, mergeOverlapping, type PreEntity } from '../text/entities.ts';
 import {
   loadTextReader,
@@ -121,7 +122,7 @@ function answerOf(prepared: PreparedText, logits: readonly Floats[], frame: Fram
     found.push(...entitiesOf(tokens, options));
   }
   return {
-    output: parts.length > 1 ? mergeOverlapping(found) : found,
+    output: inCodePoints(text, parts.length > 1 ? mergeOverlapping(found) : found),
     ...(isCut && { isCut }),
     routeScore: isCut || isUnsure ? ROUTE_SCORE_FLOOR : boundedScore(routeScore),
   };

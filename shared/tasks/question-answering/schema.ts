@@ -6,7 +6,7 @@ import type { TaskSchema } from '../task.ts';
 export const question = z.object({ question: z.string().min(1), context: z.string().min(1) });
 export type Question = z.infer<typeof question>;
 
-/** An answer: a part of the context: `start`, `end` in characters of it (UTF-16), end exclusive; empty where it has no answer. */
+/** An answer: a part of the context: `start`, `end` in characters of it (code points, as Python counts), end exclusive; empty where it has no answer. */
 export const span = z.object({ answer: z.string(), score: z.number(), start: z.int(), end: z.int() });
 export type Span = z.infer<typeof span>;
 

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { TaskSchema } from '../task.ts';
 
-/** A named part of a text. `start`, `end`: characters of the text (UTF-16, as JavaScript counts), end exclusive. */
+/** A named part of a text. `start`, `end`: characters of the text (code points, as Python counts), end exclusive. */
 export const entity = z.object({
   /** Without aggregation. */
   entity: z.string().optional(),
