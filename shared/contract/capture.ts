@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { taskName } from '../tasks/tasks.ts';
 
+/** Recorded request with what both sides made of it, one line of JSON. */
 export const capture = z
   .object({
     id: z.string().max(1_000).optional(),

@@ -14,6 +14,7 @@ export const deviceTopics = (id: string) => ({
   telemetry: `${ROOT}/devices/${id}/telemetry`,
 });
 
+/** Topics of one hub process, by its id. */
 export const hubTopics = (id: string) => ({
   presence: `${ROOT}/hubs/${id}/presence`,
   /** Chunks of this device's large requests, to the one hub process that took the first. */

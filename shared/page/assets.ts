@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { AppError } from '../runtime/errors.ts';
 import { PAGES_ROOT } from '../runtime/installation.ts';
 
+/** File of a page as it is served. */
 export interface Asset {
   readonly contentType: string;
   readonly body: string;

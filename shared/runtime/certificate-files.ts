@@ -31,6 +31,7 @@ export interface CertificatePair {
 /** Some file systems report no changes. */
 const POLL_MS = 30_000;
 
+/** Watched pair of PEM files: the newest certificate and key that fit each other. */
 export class CertificateFiles implements Part {
   readonly paths: CertificatePaths;
   readonly #clock: Clock;

@@ -38,6 +38,7 @@ const world = (httpStatus: number, meaning: string, remedy: string): ErrorEntry 
   remedy,
 });
 
+/** Error table: for each code its HTTP status, whether a retry can help, and what to do. */
 export const ERRORS = {
   // The request
   BAD_REQUEST: caller(
@@ -294,6 +295,7 @@ export const ERRORS = {
   },
 } as const satisfies Record<string, ErrorEntry>;
 
+/** Code of a failure, a key of the error table. */
 export type ErrorCode = keyof typeof ERRORS;
 
 /** The codes as a list, for schemas. */

@@ -7,6 +7,7 @@ import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { AppError } from './errors.ts';
 import { isUntrusted, type Trust, toTlsOptions } from './trust.ts';
 
+/** Request to send, whom to trust, and the bounds on its answer. */
 export interface HttpsFetchOptions {
   readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly headers?: Readonly<Record<string, string>>;

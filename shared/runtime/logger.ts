@@ -9,6 +9,7 @@ import { createStream } from 'rotating-file-stream';
 import { type Clock, systemClock } from './clock.ts';
 import { ERRORS, toAppError } from './errors.ts';
 
+/** Structured log: an event name and its facts, one line each. */
 export interface Logger {
   debug(event: string, facts?: Record<string, unknown>): void;
   info(event: string, facts?: Record<string, unknown>): void;
@@ -19,6 +20,7 @@ export interface Logger {
   child(facts: Record<string, unknown>): Logger;
 }
 
+/** Which program logs, and where to. */
 export interface LoggerOptions {
   readonly program: string;
   /** Folder for `<program>.log`; without one, lines go to stderr. */
@@ -33,6 +35,7 @@ const MAX_FILE = '5M';
 const MAX_FILES = 5;
 const REOPEN_MS = 1_000;
 
+/** Opens the log of a program; the folder is made where it is missing. */
 export function createLogger(options: LoggerOptions): Logger {
   const { program, folder, level = 'info', clock = systemClock } = options;
   if (folder === undefined) return wrap(pino({ name: program, level }, process.stderr));

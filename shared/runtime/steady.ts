@@ -2,6 +2,7 @@
 import type { Clock } from './clock.ts';
 import { AppError } from './errors.ts';
 
+/** Clock by which a trickle is noticed, and who hears of the bytes. */
 export interface SteadyOptions {
   readonly clock: Clock;
   /** Bytes that have just come. */

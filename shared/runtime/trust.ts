@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import { sha256Hex } from './ids.ts';
 
+/** Certificates that a TLS client accepts from the other side. */
 export interface Trust {
   /** PEM of the only authorities that are believed; the system's, when left out. */
   readonly ca?: string;

@@ -6,6 +6,7 @@ import type { OpenSession } from './graph-session.ts';
 import type { OnToken } from './runner.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
+/** Model folder to load, and how its graphs should run. */
 export interface ModelSource {
   readonly folder: string;
   readonly spec: ModelSpec;
@@ -37,6 +38,7 @@ export interface RunControl {
   readonly onToken?: OnToken | undefined;
 }
 
+/** Loaded model of one task, from a checked input to an answer. */
 export interface TaskModel<Prepared> {
   /** 1 where batching would change answers. */
   readonly maxBatchSize: number;

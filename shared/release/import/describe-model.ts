@@ -19,6 +19,7 @@ export interface Said {
   readonly labels?: readonly string[] | undefined;
 }
 
+/** Findings about a foreign model, in the form in which its `outrider.json` takes them. */
 export interface Described {
   readonly task: TaskName;
   readonly model: string;

@@ -32,6 +32,7 @@ export interface ImportSource {
   fetch(file: SourceFile, folder: string, onBytes: (bytes: number) => void): Promise<void>;
 }
 
+/** Where an import puts the files, what it was told, and how large they may be. */
 export interface ImportOptions extends Said {
   readonly name?: string | undefined;
   /** Instead of what the folder tells. */
@@ -46,6 +47,7 @@ export interface ImportOptions extends Said {
   readonly onBytes: (bytes: number) => void;
 }
 
+/** Folder that an import has made, ready to be tried in a runner. */
 export interface Imported {
   readonly folder: ModelFolder;
   /** What people should know: from what the task was told, why batching is off. */

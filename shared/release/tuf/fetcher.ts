@@ -19,6 +19,7 @@ export type MetadataFetch = (path: string, maxBytes: number) => Promise<Uint8Arr
 
 const NOT_FOUND = 404;
 
+/** Fetcher for tuf-js that remembers which file was asked for last and why it failed. */
 export class MetadataFetcher implements Fetcher {
   /** tuf-js builds addresses; only the name of the file is of use. */
   static readonly BASE_URL = 'outrider://metadata/';

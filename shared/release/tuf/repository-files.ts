@@ -28,6 +28,7 @@ interface MetadataFile {
   readonly version: number;
 }
 
+/** Repository on disk as a start finds it. */
 export interface Found {
   readonly initialRoot: string;
   readonly current: Current;

@@ -12,7 +12,9 @@ import {
 } from '@tufjs/models';
 import { AppError } from '../../runtime/errors.ts';
 
+/** Roles in the order in which a device trusts them. */
 export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
+/** Role of The Update Framework: each signs one kind of metadata. */
 export type Role = (typeof ROLES)[number];
 
 const DAY_MS = 86_400_000;
@@ -78,6 +80,7 @@ export function requireSigned(root: Signed['root'], role: Role, metadata: Signed
   }
 }
 
+/** Expiry of signed metadata, on the epoch clock. */
 export const expiresAtMs = (metadata: Signed[Role]): number => Date.parse(metadata.signed.expires);
 
 /** A timestamp is signed for a day: it says what time it was at the hub. */
