@@ -116,6 +116,7 @@ const ROUTE_GAUGES: Readonly<Record<string, readonly [help: string, of: OfRoute]
   outrider_route_saved_money: ['What was saved by the pipeline’s own prices', ({ saved }) => saved.money],
 };
 
+/** Registers the gauges of each pipeline’s router, read when somebody scrapes. */
 export function showRoutes(
   metrics: Metrics,
   routers: ReadonlyMap<string, { status(): RouteEvidence }>,

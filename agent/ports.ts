@@ -91,6 +91,7 @@ export interface UpdateSource {
   open(path: string, offset: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
 }
 
+/** Answer of the local model, with the score by which it is routed. */
 export interface LocalAnswer {
   readonly output: unknown;
   /** Unbounded, higher is surer. */
@@ -286,6 +287,7 @@ export interface Outbox {
   readonly depth: OutboxDepth;
 }
 
+/** Fill of the outbox: open entries, their bytes, and the oldest of them. */
 export interface OutboxDepth {
   readonly entries: number;
   readonly bytes: number;
@@ -350,6 +352,7 @@ export interface PipelineFace {
   drop(id: string): Promise<void>;
 }
 
+/** State of one pipeline for people: its models, its router, and what is owed. */
 export interface PipelineStatus {
   readonly name: string;
   readonly task: TaskName;

@@ -8,6 +8,7 @@ import { toListenError } from '../../shared/runtime/program.ts';
 /** A body that takes longer than this to arrive is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000;
 
+/** HTTP server of the device’s API. */
 export class ApiServer implements Part {
   readonly #app: Hono;
   readonly #host: string;

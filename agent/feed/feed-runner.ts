@@ -5,6 +5,7 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Feed, FeedItem } from '../ports.ts';
 
+/** Feed with the pipeline that takes its inputs. */
 export interface FeedRun {
   readonly name: string;
   readonly feed: Feed;
@@ -14,6 +15,7 @@ export interface FeedRun {
 
 const RETRY = { firstMs: 1_000, maxMs: 60_000 };
 
+/** Runner of all feeds, which restarts one that fails. */
 export class FeedRunner implements Part {
   readonly #runs: readonly FeedRun[];
   readonly #clock: Clock;

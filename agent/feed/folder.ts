@@ -35,6 +35,7 @@ const REMEMBER_EVERY_MS = 1_000;
 /** Name -> size and time of the files that were taken and kept. */
 const takenFiles = z.object({ taken: z.record(z.string(), z.string()) });
 
+/** Feed of a folder’s files, once, in passes, or as they appear. */
 export class FolderFeed implements Feed {
   readonly #o: FolderFeedOptions;
   #taken: Record<string, string> = {};

@@ -5,6 +5,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import type { Feed, FeedItem } from '../ports.ts';
 import { type Passes, rest, runPasses } from './passes.ts';
 
+/** Text file to read, and the pace of its passes. */
 export interface TextLinesFeedOptions extends Passes {
   readonly path: string;
 }
@@ -12,6 +13,7 @@ export interface TextLinesFeedOptions extends Passes {
 /** Enough of a line to know it by. */
 const LABEL_CHARACTERS = 60;
 
+/** Feed of a text file’s lines. */
 export class TextLinesFeed implements Feed {
   readonly #o: TextLinesFeedOptions;
 

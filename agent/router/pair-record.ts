@@ -31,12 +31,14 @@ export interface Price {
 }
 
 const count = z.int().nonnegative();
+/** Counts of one pair of models, as they are kept on disk. */
 const pairCounts = routeCounts.extend({
   /** Bytes of what was asked, as it was sent. */
   askedBytes: z.number().nonnegative(),
 });
 export type PairCounts = z.infer<typeof pairCounts>;
 
+/** Record of one pair of models on disk: learners, open decisions and counts. */
 export const pairState = z.object({
   edgeDigest: z.string(),
   cloudDigest: z.string().nullable(),
@@ -67,6 +69,7 @@ export function together(labels: readonly Standing[]): Standing {
   };
 }
 
+/** Counts of a pair that has seen no request yet. */
 export const noCounts = (): PairCounts => ({
   eligible: 0,
   escalated: 0,

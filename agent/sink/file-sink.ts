@@ -6,6 +6,7 @@ import type { Sink } from '../ports.ts';
 /** The file and its predecessor (`.1`) together hold at most twice this. */
 const DEFAULT_MAX_BYTES = 32 * 1024 * 1024;
 
+/** Sink that appends Results to a rotated NDJSON file. */
 export class FileSink implements Sink {
   readonly name: string;
   readonly #file: AppendFile;

@@ -11,6 +11,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { steady } from '../../shared/runtime/steady.ts';
 import type { UpdateSource } from '../ports.ts';
 
+/** Source, place and end of a download; `onBytes` hears of progress. */
 export interface DownloadParts {
   readonly source: Pick<UpdateSource, 'open'>;
   readonly blobs: BlobStore;

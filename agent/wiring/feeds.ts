@@ -24,6 +24,7 @@ const IMAGE_TYPES: Record<string, string> = {
 /** With `--once`: how long to wait for what the cloud owes; the rest stays in the outbox. */
 const ONCE_WAIT_MS = 60_000;
 
+/** Starts the feed of each pipeline that has one. */
 export async function startFeeds(
   config: AgentConfig,
   program: AgentProgram,

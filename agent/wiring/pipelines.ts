@@ -19,6 +19,7 @@ import { certificateFor, createRouter, shrinkingOf } from './routes.ts';
 import { SinkMaker } from './sinks.ts';
 import { localModel, type Versions } from './versions.ts';
 
+/** Outbox, link and model versions that every pipeline is made with. */
 export interface PipelineParts {
   readonly config: AgentConfig;
   readonly program: AgentProgram;
