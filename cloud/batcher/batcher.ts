@@ -8,6 +8,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import type { InferenceReply, InferenceRequest, Inferencer, RunnerPool } from '../ports.ts';
 import { ModelQueue } from './model-queue.ts';
 
+/** Runners that batches go to, and the bounds on batches and queues. */
 export interface BatcherOptions {
   readonly pool: RunnerPool;
   readonly clock: Clock;

@@ -10,6 +10,7 @@ import { TASKS } from '../../shared/tasks/tasks.ts';
 import type { DeviceBook, EventSink, ResultGallery, SharedInput } from '../ports.ts';
 import type { ThumbnailMaker } from './thumbnails.ts';
 
+/** Devices whose results count, and the maker of small pictures. */
 export interface GalleryOptions {
   readonly devices: Pick<DeviceBook, 'isActive'>;
   readonly thumbnails: Pick<ThumbnailMaker, 'make'>;

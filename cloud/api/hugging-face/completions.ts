@@ -101,6 +101,7 @@ const headOf = ({
 
 const finishOf = (reason: string): 'stop' | 'length' => (reason === 'length' ? 'length' : 'stop');
 
+/** Completion in OpenAI’s form, from the reply to a text generation. */
 export function toCompletion(reply: InferenceReply, said: Said): z.infer<typeof completion> {
   const { generated_text, details } = generated.parse(reply.output);
   const prompt_tokens = details?.input_length ?? 0;
