@@ -41,6 +41,7 @@ const MAX_ANSWER_BYTES = MAX_REQUEST_BYTES;
 
 type Asking = Pick<HttpsFetchOptions, 'method' | 'headers' | 'body'>;
 
+/** HTTP client of one hub, with its address, key and trust. */
 export class HubClient {
   readonly url: string;
   readonly #key: string | undefined;
@@ -308,6 +309,7 @@ async function trustIn(folder: string, caFile: string | undefined): Promise<Trus
   return left === undefined ? {} : { ca: [...rootCertificates, left].join('\n') };
 }
 
+/** Folder of a local hub below the data folder, where it leaves its key. */
 export const hubFolder = (data = 'data'): string => join(resolve(data), 'hub');
 
 /** Where a hub that keeps its data in this folder is, or was: its own address, and the broker's as it uses it. */

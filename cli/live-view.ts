@@ -74,6 +74,7 @@ export class Totals {
 const KEPT_IDS = 5_000;
 const KEPT_TIMES = 1_000;
 
+/** Display that takes Results as they come. */
 export interface View {
   add(result: Result): void;
   /** @param note one line below, such as what is going on */

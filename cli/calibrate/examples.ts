@@ -20,6 +20,7 @@ export interface LabelledExample {
   read(): Promise<Uint8Array>;
 }
 
+/** Labelled inputs of a calibration, each with the label that a person gave it. */
 export interface LabelledSet {
   /** In an order that depends on nothing but names and lines. */
   readonly examples: readonly LabelledExample[];
@@ -27,6 +28,7 @@ export interface LabelledSet {
   readonly leftOut: number;
 }
 
+/** Task and labels that the examples have to fit. */
 export interface Wanted {
   readonly task: TaskName;
   /** Of the model, in any order. */

@@ -19,6 +19,7 @@ const SEED = 1;
 /** Of what is written. */
 const DIGITS = 4;
 
+/** Temperature that suits the examples, with the errors before and after it. */
 export interface Fit {
   /** Fitted on all examples. */
   readonly temperature: number;

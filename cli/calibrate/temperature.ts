@@ -37,6 +37,7 @@ export function scoresAt(logits: readonly number[], temperature: number): number
   return powers.map((power) => power / sum);
 }
 
+/** Answer to a labelled input: how sure it was, and whether rightly. */
 export interface Judged {
   readonly isRight: boolean;
   /** Of the label that was answered, 0..1. */

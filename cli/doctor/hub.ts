@@ -8,6 +8,7 @@ import { spanText } from '../output.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import { checkUpdates } from './updates.ts';
 
+/** Findings about a hub, and whether later checks can count on it. */
 export interface HubLook {
   readonly findings: readonly Finding[];
   readonly isUp: boolean;

@@ -11,6 +11,7 @@ export type SelfTest = (
   folder: ModelFolder,
 ) => Promise<{ readonly kind: 'golden' | 'smoke'; readonly medianMs: number }>;
 
+/** Runner and self-test with which local models are tried. */
 export interface ModelTests {
   readonly startRunner: StartRunner;
   /** undefined: a model only has to load. */

@@ -15,6 +15,7 @@ const MAX_CAPTURES = 1_000_000;
 /** Of fewer nothing can be said at any agreement that somebody would promise. */
 const MIN_CAPTURES = 100;
 
+/** Task, loss and randomness with which captures are read. */
 export interface CaptureOptions {
   /** Of lines that name none. */
   readonly task: TaskName | undefined;

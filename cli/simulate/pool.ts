@@ -12,6 +12,7 @@ export interface Point {
   readonly agreement: number;
 }
 
+/** Threshold with what it comes to over all captures. */
 export interface ThresholdPoint extends Point {
   /** Lowest score that stays local; null: everything is escalated. */
   readonly threshold: number | null;
@@ -20,6 +21,7 @@ export interface ThresholdPoint extends Point {
 /** Rounding of sums. */
 const EPSILON = 1e-9;
 
+/** Population of captures that a replay draws from. */
 export class Pool {
   readonly #captures: Captures;
   readonly #scope: RouteScope;

@@ -23,12 +23,14 @@ interface Replayed<T extends Decision> {
   settle(decision: T, loss: number): string | undefined;
 }
 
+/** Promise that a replay is held to: agreement and confidence 0..1, and of which requests. */
 export interface Promised {
   readonly agreement: number;
   readonly confidence: number;
   readonly scope: RouteScope;
 }
 
+/** Population, promise and learner of a replay; the seed makes it repeatable. */
 export interface ReplayOptions<T extends Decision> {
   readonly pool: Pool;
   readonly promised: Promised;
@@ -54,6 +56,7 @@ export interface Instead {
   readonly reachable: Point | null;
 }
 
+/** Outcome of many runs over requests drawn by chance. */
 export interface Bootstrap {
   readonly learned: readonly Learned[];
   readonly instead: Instead | null;
@@ -162,6 +165,7 @@ interface Stretch extends Point {
   readonly calls: number;
 }
 
+/** Outcome of one run in the order of the file, in stretches of equal length. */
 export interface InOrder {
   readonly stretches: readonly Stretch[];
   readonly total: Stretch;

@@ -4,6 +4,7 @@ import { AppError, systemCode } from '../../shared/runtime/errors.ts';
 
 /** Colours of lines and of text. */
 export const BLUE = '#2f6db3';
+/** Colour of text in figures. */
 export const INK = '#24292f';
 
 const LOOK: Pick<TopLevelSpec, 'background' | 'padding' | 'config'> = {
