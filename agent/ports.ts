@@ -18,7 +18,7 @@ export interface FeedItem {
   readonly label: string | null;
 }
 
-/** Where inputs come from. A feed waits for `take` to return before it yields the next one. */
+/** Source of a pipeline’s inputs. A feed waits for `take` to return before it yields the next one. */
 export interface Feed {
   /** Runs until the feed ends (a folder gone through once) or the signal aborts. @throws FILE_UNREADABLE */
   run(take: (item: FeedItem) => Promise<void>, signal: AbortSignal): Promise<void>;
@@ -78,7 +78,7 @@ export interface ReleaseBook {
   release(name: string, version: string): Release | undefined;
 }
 
-/** Where updates come from. */
+/** Source of model updates: signed metadata, and the files that they list. */
 export interface UpdateSource {
   /** undefined: there is no hub to ask, or no credential yet. @throws HUB_UNREACHABLE, HUB_FAILED */
   book(): Promise<ReleaseBook | undefined>;
@@ -107,7 +107,7 @@ export interface LocalInference extends LocalAnswer {
   readonly shrunk?: TaskInput;
 }
 
-/** What the router decides by. */
+/** Facts of one request by which the router decides. */
 export interface RouteQuestion {
   /** null: there is no local answer (no model, or it failed). */
   readonly routeScore: number | null;
@@ -129,7 +129,7 @@ export interface RouteQuestion {
 }
 
 /**
- * Where the answer comes from. `edge` may be chosen where there is no local answer: then the input fails.
+ * Route of a request: which side answers. `edge` may be chosen where there is no local answer: then the input fails.
  * `audit`: the local answer stands, the cloud is asked in the background by lot.
  * `meanwhile`: when the asker gets the local answer while the cloud's is under way; `offline` and `late`: at once, for that reason.
  */
@@ -141,7 +141,7 @@ export type Route =
       readonly meanwhile: 'at-deadline' | 'offline' | 'late' | 'never';
     };
 
-/** What became of a request that was to be asked. */
+/** Outcome of a request that was to be asked. */
 export type AskOutcome =
   | {
       readonly kind: 'answered';
@@ -182,7 +182,7 @@ export interface Router {
   status(): RouteEvidence;
 }
 
-/** Who is asked for first: a caller that waits, a feed, an audit in the background. */
+/** Order of sending: a caller that waits, a feed, an audit in the background. */
 export type Priority = 'interactive' | 'feed' | 'background';
 
 /** Everything that must survive a power cut between accepting a request and answering it. */
@@ -226,7 +226,7 @@ export interface OutboxEntry {
   readonly reply: CloudReply | undefined;
 }
 
-/** What is kept in memory of an open entry; inputs stay on disk. */
+/** Open entry of the outbox as it is kept in memory; inputs stay on disk. */
 export interface OpenEntry {
   readonly id: string;
   readonly pipeline: string;
@@ -248,7 +248,7 @@ export interface DeadLetter {
   readonly atMs: number;
 }
 
-/** The same without its input. */
+/** Dead letter without its input. */
 export interface DeadLetterNote extends Omit<DeadLetter, 'request'> {
   readonly ask: OutboxAsk;
   /** Of the input. */
@@ -295,7 +295,7 @@ export interface OutboxDepth {
   readonly deadLetters: number;
 }
 
-/** What went over the link, and whether more may. */
+/** Count of the bytes over the link, and whether more may go. */
 export interface LinkMeter {
   /** @param pipeline null: for none of them */
   count(pipeline: string | null, purpose: LinkPurpose, direction: 'up' | 'down', bytes: number): void;
@@ -323,7 +323,7 @@ export interface Uplink {
   onChange(take: (online: boolean) => void): void;
 }
 
-/** Where results go. */
+/** Receiver of a pipeline’s Results. */
 export interface Sink {
   readonly name: string;
   /** Resolves when the result is safe there. @throws anything: it is tried again, then dead-lettered */

@@ -19,7 +19,7 @@ import {
   parseRecord,
 } from './record.ts';
 
-/** Where a record lies. */
+/** Position of a record in the log. */
 export interface Position {
   readonly segment: number;
   readonly offset: number;

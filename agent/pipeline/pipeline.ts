@@ -69,7 +69,7 @@ export interface PipelineOptions {
   readonly metrics: Metrics;
 }
 
-/** What an interactive caller gets. */
+/** Acceptance of an interactive input: its id at once, its Result to come. */
 export interface Accepted {
   readonly id: string;
   /** The first Result; without a local answer it may be long in coming. */

@@ -7,7 +7,7 @@ import { CreditLedger, ledgerState, type Target } from './credit-ledger.ts';
 import { isotonic } from './isotonic.ts';
 import { gridState, ScoreGrid } from './score-grid.ts';
 
-/** What one settled request has to say. */
+/** Lesson of one settled request: its score, its loss, and how likely it was to be asked. */
 export const lesson = z.object({
   score: z.number(),
   /** 0..1; null: it was not asked. */

@@ -50,7 +50,7 @@ const MAX_BACKGROUND_AUDITS = 0.25;
 /** How scores are made; evidence of another way is of no use. */
 const SCORER = 1;
 
-/** What is kept of a router on disk. */
+/** State of a router on disk. */
 export const routerState = z.object({
   schema: z.literal(1),
   scorer: z.literal(SCORER),

@@ -27,7 +27,7 @@ export class FileSink implements Sink {
   }
 }
 
-/** Where results that a sink refused are kept for people. */
+/** File of the results that a sink refused, kept for people. */
 export function deadLetterFile(path: string): (sink: string, result: Result) => Promise<void> {
   const file = new FileSink({ path });
   return (sink, result) => file.put({ sink, result });

@@ -30,7 +30,7 @@ export interface PipelineParts {
   readonly show: (result: Result) => void;
 }
 
-/** What a device answers with. The maps are by pipeline, and filled once: others may hold them before. */
+/** Pipelines of a device with their routers. The maps are by pipeline, and filled once: others may hold them before. */
 export class Pipelines {
   readonly all = new Map<string, Pipeline>();
   readonly routers = new Map<string, LearningRouter>();

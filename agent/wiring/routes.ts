@@ -42,7 +42,7 @@ export function createRouter({ cloud, route }: PipelineConfig, parts: RouterPart
   );
 }
 
-/** What a version of the local model was certified for, where that is about this pipeline's cloud model. */
+/** Certificate of a version of the local model, where that is about this pipeline's cloud model. */
 export function certificateFor(
   { cloud }: PipelineConfig,
   { spec }: ModelFolder,

@@ -50,7 +50,7 @@ const EXTENSIONS = {
 const MAX_BYTES = { image: MAX_IMAGE_BYTES, text: MAX_TEXT_BYTES };
 type Kind = keyof typeof EXTENSIONS;
 
-/** What a task's examples are; undefined where it takes neither pictures nor texts. */
+/** Kind of a task's examples; undefined where it takes neither pictures nor texts. */
 export function exampleKind(task: TaskName): Kind | undefined {
   const { inputKind } = TASKS[task];
   return inputKind === 'image' || inputKind === 'text' ? inputKind : undefined;

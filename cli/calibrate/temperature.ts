@@ -3,7 +3,7 @@
  * far they are from it. Pure.
  */
 
-/** What a model made of one labelled input. */
+/** Logits of one labelled input, with its true label. */
 export interface LabelledLogits {
   /** f64[C] raw. */
   readonly logits: readonly number[];
@@ -11,9 +11,9 @@ export interface LabelledLogits {
   readonly truth: number;
 }
 
-/** What a fit ends at that has no best temperature: the labels are not those of the model. */
+/** Upper end of a fit; it ends there when the labels are not those of the model. */
 export const HIGHEST_TEMPERATURE = 100;
-/** … or every answer is right. */
+/** Lower end of a fit; it ends there when every answer is right. */
 export const LOWEST_TEMPERATURE = 0.01;
 const HALVINGS = 60;
 

@@ -1,4 +1,4 @@
-/** What the doctor says about one thing. */
+/** Finding of the doctor about one thing. */
 export interface Finding {
   readonly about: string;
   /** `warn`: it works, and will not for ever, or could not be looked at. `fail`: it does not work. */

@@ -24,7 +24,7 @@ export interface CaptureOptions {
   readonly random: () => number;
 }
 
-/** By capture, in the order of the file. */
+/** Captures as arrays, an element for each, in the order of the file. */
 export interface Captures {
   readonly scores: Float64Array;
   /** Loss 0..1 of the local answer. */

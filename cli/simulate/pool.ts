@@ -5,7 +5,7 @@
 import type { RouteScope } from '../../shared/contract/routing.ts';
 import type { Captures } from './captures.ts';
 
-/** What a way to decide comes to. */
+/** Share escalated and agreement kept by one way to decide, 0..1. */
 export interface Point {
   readonly escalated: number;
   /** Share of the scope's requests that get the cloud's answer, from whichever side. */

@@ -4,7 +4,7 @@ import type { RouteScope } from '../../shared/contract/routing.ts';
 import { seededRandom } from '../../shared/runtime/random.ts';
 import type { Point, Pool } from './pool.ts';
 
-/** What the learner decides of one request. */
+/** Decision of the learner about one request. */
 export interface Decision {
   /** Its threshold keeps it local. */
   readonly isKept: boolean;
@@ -48,7 +48,7 @@ interface Learned extends Point {
   readonly broken: number;
 }
 
-/** What most runs come to when they have not learned to keep the promise. */
+/** Weaker promise that most runs come to when they have not learned to keep theirs. */
 export interface Instead {
   /** Share of the runs that ask everything at their end. */
   readonly unreached: number;

@@ -33,7 +33,7 @@ export const ESCALATED_AXIS = {
   scale: { domain: [0, 1] },
 };
 
-/** What draws, and is installed only where npm could. @throws USAGE */
+/** Drawing library, installed only where npm could. @throws USAGE */
 export function loadVega(): Promise<[typeof import('vega'), typeof import('vega-lite')]> {
   return Promise.all([import('vega'), import('vega-lite')]).catch((error: unknown) => {
     if (systemCode(error) !== 'ERR_MODULE_NOT_FOUND') throw error;

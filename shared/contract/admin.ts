@@ -125,7 +125,7 @@ export type BoardEntry = z.infer<typeof boardEntry>;
 /** Gallery as one answer: the last results that devices have shared. */
 export const boardList = z.object({ results: z.array(boardEntry) });
 
-/** What `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
+/** Event that `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
 export const hubEvent = z.discriminatedUnion('type', [
   z.object({ type: z.literal('device'), device: deviceRecord }),
   z.object({ type: z.literal('device-removed'), id: deviceId }),

@@ -31,5 +31,5 @@ export const capture = z
     ({ loss, local, cloud }) => loss !== undefined || (local !== undefined && cloud !== undefined),
     'it has neither loss nor both answers (local, cloud)',
   );
-/** As an agent writes it. */
+/** Capture as an agent writes it. */
 export type Capture = z.input<typeof capture>;

@@ -3,7 +3,7 @@
  * authority's certificate, so that a device knows whom to believe before it says anything. Only the secret goes over the wire.
  */
 
-/** Where an agent finds a token that was put into its own folder (`DATA/agent`): it enrols by it, and removes it. */
+/** Token file that an agent looks for in its own folder (`DATA/agent`): it enrols by it, and removes it. */
 export const ENROL_TOKEN_FILE = 'enroll.token';
 
 const WITH_FINGERPRINT = /^([0-9a-f]{64})\.(.+)$/;

@@ -32,7 +32,7 @@ export const PAGE_POLICY = {
   frameAncestors: ["'none'"],
 };
 
-/** By their address. @param own the page's own files, from the root of the tree @throws FILE_UNREADABLE */
+/** Reads the files of a page, by their address. @param own the page's own files, from the root of the tree @throws FILE_UNREADABLE */
 export function readAssets(own: readonly string[]): ReadonlyMap<string, Asset> {
   return new Map(
     [...COMMON, ...own].map((path) => {

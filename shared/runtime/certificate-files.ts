@@ -11,7 +11,7 @@ import { AppError } from './errors.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 
-/** Where the two are. */
+/** Paths of certificate and key. */
 export interface CertificatePaths {
   readonly certFile: string;
   readonly keyFile: string;

@@ -343,7 +343,7 @@ export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** What a failure looks like on the wire and on every sink: never a stack, never an input. */
+/** Failure as it looks on the wire and on every sink: never a stack, never an input. */
 export interface ErrorBody {
   readonly code: ErrorCode;
   readonly message: string;

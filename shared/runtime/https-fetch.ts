@@ -41,7 +41,7 @@ export interface HttpsStream {
 }
 
 /**
- * The same for what is large: how long the body may take is the reader's business.
+ * Streaming request for what is large: how long the body may take is the reader's business.
  *
  * @param options.timeoutMs until the head of the answer is there
  * @throws HUB_UNTRUSTED, HUB_UNREACHABLE, or the signal's reason

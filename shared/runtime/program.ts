@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { AppError, ERROR_CODES, isAppError, toAppError, toErrorBody } from './errors.ts';
 import { forTerminal } from './terminal.ts';
 
-/** What a child says to the program that started it. */
+/** Message from a child to the program that started it. */
 export const childMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), facts: z.record(z.string(), z.unknown()) }),
   z.object({ type: z.literal('failed'), code: z.enum(ERROR_CODES), message: z.string() }),

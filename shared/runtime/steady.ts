@@ -14,7 +14,7 @@ export interface SteadyOptions {
 const MIN_BYTES = 16 * 1024;
 const WINDOW_MS = 30_000;
 
-/** The same bytes, counted and timed. @throws DOWNLOAD_INCOMPLETE, STOPPING */
+/** Passes the same bytes on, counted and timed. @throws DOWNLOAD_INCOMPLETE, STOPPING */
 export async function* steady(
   source: AsyncIterable<Uint8Array>,
   { clock, onBytes, signal }: SteadyOptions,

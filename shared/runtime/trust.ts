@@ -11,7 +11,7 @@ export interface Trust {
   readonly certificate?: string;
 }
 
-/** The same for Node's TLS. */
+/** TLS options for Node of what is trusted. */
 export function toTlsOptions({ ca, certificate }: Trust): ConnectionOptions {
   if (certificate !== undefined)
     // Only itself: what follows it in the file has signed for others too.

@@ -11,7 +11,7 @@ import { generated, textGenerationParameters } from '../../../shared/tasks/text-
 import type { InferenceReply } from '../../ports.ts';
 import type { TokenEvent } from './token-stream.ts';
 
-/** Of OpenAI's parameters those that mean something here; of TGI's all. Unknown ones are refused, as everywhere. */
+/** Parameters of a completion: of OpenAI's those that mean something here; of TGI's all. Unknown ones are refused, as everywhere. */
 export const completionRequest = textGenerationParameters
   .omit({ max_new_tokens: true, temperature: true, stop: true })
   .extend({

@@ -109,6 +109,6 @@ function toTensorSpec(
   };
 }
 
-/** What ONNX Runtime says, without the graph that follows. */
+/** Message of ONNX Runtime, without the graph that follows. */
 export const firstLine = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';

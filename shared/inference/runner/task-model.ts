@@ -28,7 +28,7 @@ export interface Answer {
   readonly isCut?: boolean;
 }
 
-/** What reaches into a run that takes its time; tasks that do not generate need not heed it. */
+/** Control over a run that takes its time; tasks that do not generate need not heed it. */
 export interface RunControl {
   /** Aborted: nobody waits for the answer any more. The run ends within a token, with EXPIRED. */
   readonly signal: AbortSignal;

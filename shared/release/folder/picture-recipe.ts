@@ -90,7 +90,7 @@ export function pictureRecipe(config: PreprocessorConfig): PictureRecipe {
   };
 }
 
-/** What becomes of pixels, wherever they stand. @throws MODEL_INVALID */
+/** Resampling, value table and channels of a picture recipe, wherever pixels stand. @throws MODEL_INVALID */
 export function pixelRecipe(
   config: PreprocessorConfig,
   type: string,

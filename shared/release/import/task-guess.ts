@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { type TaskName, taskName } from '../../tasks/tasks.ts';
 import { FOREIGN_TASKS, type ForeignTask } from './foreign-tasks.ts';
 
-/** What a foreign `config.json` tells of the task. */
+/** Part of a foreign `config.json` that tells of the task. */
 export const foreignConfig = z.looseObject({
   architectures: z.array(z.string()).nullish(),
   model_type: z.string().nullish(),

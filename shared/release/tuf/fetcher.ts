@@ -78,7 +78,7 @@ export class MetadataFetcher implements Fetcher {
   }
 }
 
-/** What tuf-js threw while it worked with this fetcher, as one of ours. */
+/** Error that tuf-js threw while it worked with this fetcher, as one of ours. */
 export function translate(error: unknown, { failure, lastName }: MetadataFetcher): unknown {
   if (failure) return failure;
   if (error instanceof AppError || isDiskFull(error)) return error;

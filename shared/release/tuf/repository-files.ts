@@ -50,7 +50,7 @@ export async function filesIn(folder: string): Promise<MetadataFile[]> {
     .sort((a, b) => a.version - b.version);
 }
 
-/** What counts, or will count once `#finish` has written it. */
+/** Current metadata: what counts, or will count once `#finish` has written it. */
 export async function findCurrent({
   files,
   metadataFolder,

@@ -39,7 +39,7 @@ import {
 import { type Current, signedSnapshot, signedTimestamp } from './signing.ts';
 import { makeKeys, readKeys, type SigningKey, type SigningKeys } from './signing-keys.ts';
 
-/** Where the hub keeps its signing keys and its metadata. */
+/** Folder in which the hub keeps its signing keys and its metadata. */
 export interface TufRepositoryOptions {
   /** Holds `keys/` and `metadata/`. */
   readonly folder: string;

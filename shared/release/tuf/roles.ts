@@ -37,7 +37,7 @@ export const MAX_BYTES: Readonly<Record<Role, number>> = {
   timestamp: 16_384,
 };
 
-/** What each role signs. */
+/** Metadata that each role signs. */
 export interface Signed {
   root: Metadata<Root>;
   targets: Metadata<Targets>;
@@ -45,7 +45,7 @@ export interface Signed {
   timestamp: Metadata<Timestamp>;
 }
 
-/** Whose file this is: `3.root.json`, `timestamp.json`. undefined for any other name. */
+/** Role whose file this is: `3.root.json`, `timestamp.json`. undefined for any other name. */
 export function roleOf(fileName: string): Role | undefined {
   const name = /^(?:\d{1,10}\.)?(root|targets|snapshot|timestamp)\.json$/.exec(fileName)?.[1];
   return ROLES.find((role) => role === name);
@@ -90,6 +90,6 @@ export const signedAtMs = (timestamp: Signed['timestamp']): number =>
 /** TUF 4.2: UTC, to the second. */
 export const isoTime = (atMs: number): string => new Date(atMs).toISOString().replace(/\.\d{3}Z$/, 'Z');
 
-/** As it lies on disk and travels. */
+/** Bytes of signed metadata, as they lie on disk and travel. */
 export const encodeMetadata = (metadata: Signed[Role]): Buffer =>
   Buffer.from(`${JSON.stringify(metadata.toJSON())}\n`);
