@@ -4,7 +4,7 @@ import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
 
 const PIPELINE = ['pipeline'] as const;
 
-/** One registry for the program. */
+/** Makes the agent’s metrics: one registry for the program. */
 export const createAgentMetrics = (): Metrics =>
   createMetrics({
     outrider_inputs_total: { kind: 'counter', help: 'Inputs accepted by a pipeline', labels: PIPELINE },

@@ -7,7 +7,7 @@ import { colors } from '../shared/runtime/colors.ts';
 import { forTerminal } from '../shared/runtime/terminal.ts';
 import { table } from './output.ts';
 
-/** Everything that has come, counted once per input. */
+/** Totals of all Results that have come, counted once per input. */
 export class Totals {
   readonly #last = new Map<
     string,

@@ -12,7 +12,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Feed, FeedItem } from '../ports.ts';
 import { type Passes, rest, runPasses } from './passes.ts';
 
-/** Without `repeatPaceMs` and `once` it watches for new files. */
+/** Folder to read, and what becomes of its files; without `repeatPaceMs` and `once` it is watched for new ones. */
 export interface FolderFeedOptions extends Passes {
   readonly path: string;
   readonly after: 'keep' | 'move' | 'delete';

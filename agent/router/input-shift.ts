@@ -83,7 +83,7 @@ const CLOSE_TO_NEVER = 0.02;
 export const askedShiftState = z.object({ expected: packed, sum: z.number() });
 type AskedShiftState = z.infer<typeof askedShiftState>;
 
-/** Whether what scores below the threshold, and is asked anyway, disagrees more than it did. */
+/** Disagreement test by CUSUM: whether what scores below the threshold, and is asked anyway, disagrees more than it did. */
 export class AskedShift {
   /** By bin, frozen. */
   readonly #expected: Float64Array;

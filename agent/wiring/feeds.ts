@@ -42,7 +42,7 @@ export async function startFeeds(
   return feeds;
 }
 
-/** With `--once`: the feeds have ended and nothing is owed; a parent ends us, alone we end ourselves. */
+/** Ends the agent with `--once`, when the feeds have ended and nothing is owed; a parent ends us, alone we end ourselves. */
 export async function finishWhenDone(
   feeds: FeedRunner,
   { clock }: AgentProgram,

@@ -57,7 +57,7 @@ export function calibrationError(judged: readonly Judged[]): number {
   return gaps.reduce((sum, gap) => sum + Math.abs(gap), 0) / judged.length;
 }
 
-/** With the scores that these logits have at a temperature. */
+/** Expected calibration error 0..1 of the scores that these logits have at a temperature. */
 export function calibrationErrorAt(examples: readonly LabelledLogits[], temperature: number): number {
   return calibrationError(
     examples.map(({ logits, truth }) => {

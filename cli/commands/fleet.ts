@@ -21,7 +21,7 @@ import { updateText, versionText } from '../update-text.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
 
-/** For a browser: the path that the hub makes, below the address by which this command has found it. */
+/** `outrider sign-in`, for a browser: the path that the hub makes, below the address by which this command has found it. */
 export async function signIn(options: Options): Promise<void> {
   const hub = await HubClient.find(options);
   const { path, expiresInMs } = await hub.post('/api/v1/sign-ins', {}, signInLink);

@@ -51,7 +51,7 @@ async function collect(agent: AgentClient, limit: number, deadOnly: boolean) {
   }
 }
 
-/** One request; with `--out` its input is written to a file. */
+/** `outrider outbox show`: one request; with `--out` its input is written to a file. */
 export async function showOutbox(id: string, options: Options & { readonly out?: string }): Promise<void> {
   const agent = new AgentClient(options);
   const item = await agent.json(`/v1/outbox/${encodeURIComponent(id)}`, outboxItem);

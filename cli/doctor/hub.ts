@@ -96,7 +96,7 @@ async function checkDevices(hub: HubClient): Promise<Finding[]> {
   }
 }
 
-/** Only what is not as it should be: a fleet may be large. */
+/** Findings about one device, only what is not as it should be: a fleet may be large. */
 export function checkDevice(device: DeviceRecord, nowAtMs: number): Finding[] {
   const { id, online, expiresAtMs, contestedAtMs, reported, telemetry } = device;
   const about = `device ${id}`;

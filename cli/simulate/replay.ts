@@ -179,7 +179,7 @@ export interface InOrder {
 /** Stretches of equal length. */
 const STRETCHES = 10;
 
-/** Once, as recorded, whatever the weights: what changed over time shows. */
+/** Replays the captures once, as recorded, whatever the weights: what changed over time shows. */
 export function replayInOrder<T extends Decision>({
   pool,
   promised,

@@ -28,7 +28,7 @@ const DEFAULT_QUEUE_BYTES = 512 * 1024 * 1024;
 const DEFAULT_BATCH_SIZE = 32;
 const DEFAULT_GRACE_MS = 10_000;
 
-/** All queues, with the bound on their bytes. */
+/** Batcher over the queues of all models, with the bound on their bytes. */
 export class Batcher implements Inferencer {
   readonly #options: Required<BatcherOptions>;
   readonly #queues = new Map<string, ModelQueue>();

@@ -79,13 +79,16 @@ export function parseTopic(topic: string): ParsedTopic | undefined {
 const DEVICE_WRITES = ['infer', 'reported', 'presence', 'results', 'telemetry'] as const;
 const DEVICE_READS = ['reply', 'chunk', 'desired'] as const;
 
-/** Rights of a device as lists, for brokers that keep rights of their own: topics that it publishes to, and filters that it subscribes to. */
+/**
+ * Rights of a device as lists, for brokers that keep rights of their own: topics that it publishes to, and filters that it subscribes
+ * to.
+ */
 export const deviceRights = (id: string): { writes: string[]; reads: string[] } => ({
   writes: [...DEVICE_WRITES.map((channel) => deviceTopics(id)[channel]), hubTopics('+').chunk(id)],
   reads: [...DEVICE_READS.map((channel) => deviceTopics(id)[channel]), HUB_PRESENCE_FILTER],
 });
 
-/** Everything that is ours: what a hub may write and read. */
+/** Filter for everything that is ours: what a hub may write and read. */
 export const HUB_FILTER = `${ROOT}/#`;
 
 /** Whether this device may publish to the topic: its own channels, and its own chunks to any hub. */

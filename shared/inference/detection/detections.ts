@@ -7,7 +7,11 @@ import type { Detection } from '../../tasks/object-detection/schema.ts';
 import type { Candidate } from './detector-heads.ts';
 import type { Placement } from './detector-recipe.ts';
 
-/** Non-maximum suppression within one label: keeps the surest of those that overlap more than the threshold. @param candidates best first */
+/**
+ * Non-maximum suppression within one label: keeps the surest of those that overlap more than the threshold.
+ *
+ * @param candidates best first
+ */
 export function suppress(candidates: readonly Candidate[], iouThreshold: number): Candidate[] {
   const kept = new Map<number, Candidate[]>();
   return candidates.filter((candidate) => {

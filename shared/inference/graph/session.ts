@@ -67,7 +67,7 @@ async function create(ort: Runtime, options: SessionOptions): Promise<InferenceS
   }
 }
 
-/** Also of the sessions that transformers.js makes. */
+/** Options of ONNX Runtime, also for the sessions that transformers.js makes. */
 export function nativeOptions(options: Omit<SessionOptions, 'modelPath'>): InferenceSession.SessionOptions {
   const session: Record<string, unknown> = {
     // Spinning threads cost a core between runs (measured: docs/design/facts.md 1).

@@ -39,7 +39,10 @@ const ENCODER_DECODER = [['encoder_model', 'decoder_model_merged']] as const;
 /** The graphs of tasks that generate are those of a library that checks them itself. */
 const checkedElsewhere = (): undefined => undefined;
 
-/** Tasks in the order in which classes are tried: `GitForCausalLM` writes captions, although its name ends as that of a model that goes on. */
+/**
+ * Tasks in the order in which classes are tried: `GitForCausalLM` writes captions, although its name ends as that of a model that goes
+ * on.
+ */
 export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
   'image-classification': {
     classes: /For(ImageClassification|ImageClassificationWithTeacher)$/,

@@ -43,7 +43,7 @@ export async function readFloor(folder: string): Promise<Floor | undefined> {
   }
 }
 
-/** On disk when it returns. @throws DISK_FULL */
+/** Writes the floor; it is on disk when this returns. @throws DISK_FULL */
 export const writeFloor = (folder: string, value: Floor): Promise<void> =>
   writeJsonAtomic(join(folder, FILE_NAME), value);
 

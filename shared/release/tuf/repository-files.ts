@@ -36,7 +36,7 @@ export interface Found {
   readonly isWhole: boolean;
 }
 
-/** Oldest first. */
+/** Metadata files of the folder, oldest first. */
 export async function filesIn(folder: string): Promise<MetadataFile[]> {
   const names = await readdir(folder).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return [];
