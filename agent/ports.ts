@@ -18,7 +18,7 @@ export interface FeedItem {
   readonly label: string | null;
 }
 
-/** Source of a pipeline’s inputs. A feed waits for `take` to return before it yields the next one. */
+/** Where inputs come from. A feed waits for `take` to return before it yields the next one. */
 export interface Feed {
   /** Runs until the feed ends (a folder gone through once) or the signal aborts. @throws FILE_UNREADABLE */
   run(take: (item: FeedItem) => Promise<void>, signal: AbortSignal): Promise<void>;
