@@ -20,6 +20,7 @@ import { isCron } from '../shared/runtime/schedule.ts';
 import { lossOptions } from '../shared/tasks/loss-options.ts';
 import { TASKS, taskName } from '../shared/tasks/tasks.ts';
 
+/** Help text of `outrider agent`. */
 export const AGENT_HELP = `Usage: outrider agent [options]
 
 Runs the pipelines of a device: local models, and the cloud where it pays.
@@ -256,6 +257,7 @@ const pipelineFields = z.strictObject({
   /** Of the task, for inputs that bring none of their own. @example { top_k: 3 } */
   parameters: z.record(z.string(), z.unknown()).optional(),
 });
+/** Settings of one pipeline, checked against what its task can do. */
 const pipeline = pipelineFields.superRefine(({ task, edge, parameters }, context) => {
   const { runsOn, parameters: schema, needsParameters } = TASKS[task];
   if (edge !== undefined && runsOn === 'hub')
@@ -347,6 +349,7 @@ export const configFile = z.strictObject({
     ),
 });
 
+/** Agent’s configuration with file, flags and environment put together, paths resolved. */
 export interface AgentConfig {
   readonly device: string;
   readonly hubUrl: string | undefined;

@@ -4,7 +4,7 @@ import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
 
 const PIPELINE = ['pipeline'] as const;
 
-/** One registry for the program. */
+/** Makes the agent’s metrics: one registry for the program. */
 export const createAgentMetrics = (): Metrics =>
   createMetrics({
     outrider_inputs_total: { kind: 'counter', help: 'Inputs accepted by a pipeline', labels: PIPELINE },
@@ -126,6 +126,7 @@ const ROUTE_GAUGES: Readonly<Record<string, readonly [help: string, of: OfRoute]
   outrider_route_saved_money: ['What was saved by the pipeline’s own prices', ({ saved }) => saved.money],
 };
 
+/** Registers the gauges of each pipeline’s router, read when somebody scrapes. */
 export function showRoutes(
   metrics: Metrics,
   routers: ReadonlyMap<string, { status(): RouteEvidence }>,

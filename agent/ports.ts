@@ -86,7 +86,7 @@ export interface ReleaseBook {
   release(name: string, version: string): Release | undefined;
 }
 
-/** Where updates come from. */
+/** Source of model updates: signed metadata, and the files that they list. */
 export interface UpdateSource {
   /** undefined: there is no hub to ask, or no credential yet. @throws HUB_UNREACHABLE, HUB_FAILED */
   book(): Promise<ReleaseBook | undefined>;
@@ -99,6 +99,7 @@ export interface UpdateSource {
   open(path: string, offset: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
 }
 
+/** Answer of the local model, with the score by which it is routed. */
 export interface LocalAnswer {
   readonly output: unknown;
   /** Unbounded, higher is surer. */
@@ -114,7 +115,7 @@ export interface LocalInference extends LocalAnswer {
   readonly shrunk?: TaskInput;
 }
 
-/** What the router decides by. */
+/** Facts of one request by which the router decides. */
 export interface RouteQuestion {
   /** null: there is no local answer (no model, or it failed). */
   readonly routeScore: number | null;
@@ -136,7 +137,7 @@ export interface RouteQuestion {
 }
 
 /**
- * Where the answer comes from. `edge` may be chosen where there is no local answer: then the input fails.
+ * Route of a request: which side answers. `edge` may be chosen where there is no local answer: then the input fails.
  * `audit`: the local answer stands, the cloud is asked in the background by lot.
  * `meanwhile`: when the asker gets the local answer while the cloud's is under way; `offline` and `late`: at once, for that reason.
  */
@@ -148,7 +149,7 @@ export type Route =
       readonly meanwhile: 'at-deadline' | 'offline' | 'late' | 'never';
     };
 
-/** What became of a request that was to be asked. */
+/** Outcome of a request that was to be asked. */
 export type AskOutcome =
   | {
       readonly kind: 'answered';
@@ -189,7 +190,7 @@ export interface Router {
   status(): RouteEvidence;
 }
 
-/** Who is asked for first: a caller that waits, a feed, an audit in the background. */
+/** Order of sending: a caller that waits, a feed, an audit in the background. */
 export type Priority = 'interactive' | 'feed' | 'background';
 
 /** Everything that must survive a power cut between accepting a request and answering it. */
@@ -233,7 +234,7 @@ export interface OutboxEntry {
   readonly reply: CloudReply | undefined;
 }
 
-/** What is kept in memory of an open entry; inputs stay on disk. */
+/** Open entry of the outbox as it is kept in memory; inputs stay on disk. */
 export interface OpenEntry {
   readonly id: string;
   readonly pipeline: string;
@@ -255,7 +256,7 @@ export interface DeadLetter {
   readonly atMs: number;
 }
 
-/** The same without its input. */
+/** Dead letter without its input. */
 export interface DeadLetterNote extends Omit<DeadLetter, 'request'> {
   readonly ask: OutboxAsk;
   /** Of the input. */
@@ -294,6 +295,7 @@ export interface Outbox {
   readonly depth: OutboxDepth;
 }
 
+/** Fill of the outbox: open entries, their bytes, and the oldest of them. */
 export interface OutboxDepth {
   readonly entries: number;
   readonly bytes: number;
@@ -301,7 +303,7 @@ export interface OutboxDepth {
   readonly deadLetters: number;
 }
 
-/** What went over the link, and whether more may. */
+/** Count of the bytes over the link, and whether more may go. */
 export interface LinkMeter {
   /** @param pipeline null: for none of them */
   count(pipeline: string | null, purpose: LinkPurpose, direction: 'up' | 'down', bytes: number): void;
@@ -329,7 +331,7 @@ export interface Uplink {
   onChange(take: (online: boolean) => void): void;
 }
 
-/** Where results go. */
+/** Receiver of a pipeline’s Results. */
 export interface Sink {
   readonly name: string;
   /** Resolves when the result is safe there. @throws anything: it is tried again, then dead-lettered */
@@ -358,6 +360,7 @@ export interface PipelineFace {
   drop(id: string): Promise<void>;
 }
 
+/** State of one pipeline for people: its models, its router, and what is owed. */
 export interface PipelineStatus {
   readonly name: string;
   readonly task: TaskName;

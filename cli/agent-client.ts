@@ -13,6 +13,7 @@ const problem = z.object({
 });
 const TIMEOUT_MS = 60_000;
 
+/** HTTP client of one agent, with its address and key. */
 export class AgentClient {
   readonly url: string;
   readonly #key: string | undefined;

@@ -41,6 +41,7 @@ const MAX_ANSWER_BYTES = MAX_REQUEST_BYTES;
 
 type Asking = Pick<HttpsFetchOptions, 'method' | 'headers' | 'body'>;
 
+/** HTTP client of one hub, with its address, key and trust. */
 export class HubClient {
   readonly url: string;
   readonly #key: string | undefined;
@@ -308,9 +309,10 @@ async function trustIn(folder: string, caFile: string | undefined): Promise<Trus
   return left === undefined ? {} : { ca: [...rootCertificates, left].join('\n') };
 }
 
+/** Folder of a local hub below the data folder, where it leaves its key. */
 export const hubFolder = (data = 'data'): string => join(resolve(data), 'hub');
 
-/** Where a hub that keeps its data in this folder is, or was: its own address, and the broker's as it uses it. */
+/** Address of the hub that keeps, or kept, its data in this folder: its own address, and the broker's as it uses it. */
 export async function leftAddress(folder: string): Promise<z.infer<typeof address> | undefined> {
   const bytes = await readFile(join(folder, ADDRESS_FILE)).catch(() => undefined);
   return address.safeParse(bytes && tryParseJson(bytes)).data;

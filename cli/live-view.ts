@@ -7,7 +7,7 @@ import { colors } from '../shared/runtime/colors.ts';
 import { forTerminal } from '../shared/runtime/terminal.ts';
 import { table } from './output.ts';
 
-/** Everything that has come, counted once per input. */
+/** Totals of all Results that have come, counted once per input. */
 export class Totals {
   readonly #last = new Map<
     string,
@@ -74,6 +74,7 @@ export class Totals {
 const KEPT_IDS = 5_000;
 const KEPT_TIMES = 1_000;
 
+/** Display that takes Results as they come. */
 export interface View {
   add(result: Result): void;
   /** @param note one line below, such as what is going on */

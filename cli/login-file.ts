@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { readJson, writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
 
+/** Login of this user: the hub’s address, the key for it, and whom to trust there. */
 const login = z.object({
   url: z.string(),
   key: z.string(),
@@ -28,4 +29,5 @@ export async function writeLogin(value: Login): Promise<void> {
   await writeJsonAtomic(loginPath(), value, 0o600);
 }
 
+/** Deletes the login file; it is no error where there is none. */
 export const removeLogin = (): Promise<void> => rm(loginPath(), { force: true });

@@ -23,6 +23,7 @@ const NO_BORDERS = Object.fromEntries(
   ].map((part) => [part, '']),
 );
 
+/** Column widths and alignment of a table. */
 export interface TableLayout {
   /** Fixed; else columns are as wide as what is in them, and narrower where the terminal is. */
   readonly colWidths?: readonly number[];

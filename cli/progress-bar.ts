@@ -1,6 +1,7 @@
 /** A bar on stderr while something long is at work; nothing where stderr is no terminal. */
 import { SingleBar } from 'cli-progress';
 
+/** Progress display that must be stopped, so that the terminal is left clean. */
 export interface ProgressBar {
   increment(by?: number): void;
   stop(): void;

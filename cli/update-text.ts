@@ -12,7 +12,7 @@ export function updateText(update: UpdateReport): string {
   return `${versionText(update.model)}: ${progressText(update)}`;
 }
 
-/** The same without the model's name. */
+/** Progress of an update in words, without the model's name. */
 export function progressText({
   phase,
   error,

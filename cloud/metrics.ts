@@ -4,7 +4,7 @@ import type { RouteEvidence } from '../shared/contract/routing.ts';
 import { routesOf } from '../shared/page/text.js';
 import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
 
-/** One registry for the program. */
+/** Makes the hub’s metrics: one registry for the program. */
 export const createHubMetrics = (): Metrics =>
   createMetrics({
     outrider_requests_total: {

@@ -24,6 +24,7 @@ import { createOutboxApi } from './outbox.ts';
 import { CLOSED_PAGE, createPageApi } from './page.ts';
 import type { ResultStore } from './result-store.ts';
 
+/** Pipelines, Results and outbox that the device’s API shows. */
 export interface AgentApiOptions {
   readonly deviceId: string;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
@@ -53,6 +54,7 @@ const MAX_WAITING = 32;
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 const routeQuery = z.enum(['edge', 'cloud']).optional();
 
+/** Builds the device’s HTTP API and its page, with the guards before them. */
 export function createAgentApi(options: AgentApiOptions): Hono {
   const { pipelines, results, metrics, logger } = options;
   const app = new Hono();

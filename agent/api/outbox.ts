@@ -5,6 +5,7 @@ import type { OutboxItem, OutboxList, outboxRetried } from '../../shared/contrac
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { DeadLetterNote, OpenEntry, Outbox, OutboxAsk, PipelineFace } from '../ports.ts';
 
+/** Outbox to show, and the pipelines that ask again. */
 export interface OutboxApiOptions {
   readonly outbox: Outbox;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
@@ -19,6 +20,7 @@ const query = z.object({
   after: z.string().optional(),
 });
 
+/** Builds the addresses below `/v1/outbox`. */
 export function createOutboxApi({ outbox, pipelines, hurry }: OutboxApiOptions): Hono {
   const app = new Hono();
 

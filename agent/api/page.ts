@@ -6,7 +6,7 @@ import { Hono } from 'hono';
 import { readAssets, readPageFile } from '../../shared/page/assets.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 
-/** To a browser without the key; it needs no file beside it. */
+/** Page for a browser without the key; it needs no file beside it. */
 export const CLOSED_PAGE = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Outrider agent</title></head><body>

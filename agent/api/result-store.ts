@@ -10,6 +10,7 @@ interface Kept {
   readonly sequence: number;
 }
 
+/** Store of the last Results, bounded, with the stream of new ones. */
 export class ResultStore {
   readonly #kept: number;
   /** By id, oldest first. */

@@ -10,6 +10,7 @@ const REQUEST_TIMEOUT_MS = 35_000;
 /** As on the hub: a connection that only trickles headers is closed. */
 const HEADERS_TIMEOUT_MS = 10_000;
 
+/** HTTP server of the device’s API. */
 export class ApiServer implements Part {
   readonly #app: Hono;
   readonly #host: string;

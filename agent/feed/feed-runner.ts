@@ -7,6 +7,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { within } from '../../shared/runtime/within.ts';
 import type { Feed, FeedItem } from '../ports.ts';
 
+/** Feed with the pipeline that takes its inputs. */
 export interface FeedRun {
   readonly name: string;
   readonly feed: Feed;
@@ -19,6 +20,7 @@ const RETRY = { firstMs: 1_000, maxMs: 10_000 };
 /** A program that stops has 15 s, and parts behind this one. */
 const STOP_WITHIN_MS = 8_000;
 
+/** Runner of all feeds, which restarts one that fails. */
 export class FeedRunner implements Part {
   readonly #runs: readonly FeedRun[];
   readonly #clock: Clock;

@@ -15,7 +15,7 @@ import { type Passes, rest, runPasses } from './passes.ts';
 import { TakenFiles } from './taken-files.ts';
 import { type Look, lookAt, readWhole } from './whole-file.ts';
 
-/** Without `repeatPaceMs` and `once` it watches for new files. */
+/** Folder to read, and what becomes of its files; without `repeatPaceMs` and `once` it is watched for new ones. */
 export interface FolderFeedOptions extends Passes {
   readonly path: string;
   /** Folders below it, too. */
@@ -52,6 +52,7 @@ const UNSEEN = 'unseen';
 /** What stays as it is, however often one tries. */
 const LASTING: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'ENAMETOOLONG', 'ELOOP', 'ENOTDIR']);
 
+/** Feed of a folder’s files, once, in passes, or as they appear. */
 export class FolderFeed implements Feed {
   readonly #o: FolderFeedOptions;
   readonly #tree: FolderTree;

@@ -1,6 +1,7 @@
 /** What feeds of a finite source share: one pass at full speed, then, if asked for, again and again at a gentle pace. */
 import type { Clock } from '../../shared/runtime/clock.ts';
 
+/** Pace of a feed that reads a finite source more than once. */
 export interface Passes {
   /** Wait between two inputs from the second pass on; undefined: one pass. */
   readonly repeatPaceMs: number | undefined;

@@ -15,6 +15,7 @@ import { type Line, linesOf } from './lines.ts';
 import { type Passes, rest, runPasses } from './passes.ts';
 import { lookAt, lookOf, openRegular } from './whole-file.ts';
 
+/** Text file to read, and the pace of its passes. */
 export interface TextLinesFeedOptions extends Passes {
   readonly path: string;
   /** Goes on with what is appended. */
@@ -40,6 +41,7 @@ const HEAD_BYTES = 1_024;
 /** How far it has come in a file, and by which beginning that file is known. */
 const place = z.object({ offset: z.int().nonnegative(), headBytes: z.int(), head: z.string() });
 
+/** Feed of a text file’s lines. */
 export class TextLinesFeed implements Feed {
   readonly #o: TextLinesFeedOptions;
   #rememberedMonoMs = 0;

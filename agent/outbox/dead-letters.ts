@@ -11,11 +11,13 @@ import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { readHead } from './read-head.ts';
 import { type DeadRecord, decodeDeadHead, decodeDeadRecord, encodeRecord, type PutRecord } from './record.ts';
 
+/** Caps on the dead letters; at either of them the oldest go. */
 export interface DeadLetterLimits {
   readonly maxEntries: number;
   readonly maxBytes: number;
 }
 
+/** Caps on the dead letters where the configuration names none. */
 export const DEFAULT_DEAD_LETTER_LIMITS: DeadLetterLimits = {
   maxEntries: 1_000,
   maxBytes: 128 * 1024 * 1024,
@@ -23,6 +25,7 @@ export const DEFAULT_DEAD_LETTER_LIMITS: DeadLetterLimits = {
 
 const FILE_NAME = /^([0-9a-f-]{36})\.dead$/;
 
+/** Store of the requests that were given up, a file each, under a cap of its own. */
 export class DeadLetters {
   readonly #folder: string;
   readonly #limits: DeadLetterLimits;

@@ -19,6 +19,7 @@ export interface Held {
   answering: boolean;
 }
 
+/** Index of the log in memory: the open entries, and how many of them each segment still holds. */
 export class Entries {
   /** In the order of acceptance. */
   #held = new Map<string, Held>();
@@ -138,6 +139,7 @@ export class Entries {
   }
 }
 
+/** Index entry of a request that was accepted at this moment of the running time. */
 export function heldOf(
   request: Pick<OutboxRequest, 'id' | 'pipeline' | 'priority' | 'acceptedAtMs' | 'expiresMs'>,
   acceptedRunMs: number,
@@ -159,6 +161,7 @@ export function heldOf(
   };
 }
 
+/** Open entry as other parts see it, with its age and the time left until it expires. */
 export const toOpenEntry = (
   { id, pipeline, priority, bodyBytes, acceptedAtMs, acceptedRunMs, expiresRunMs, answer }: Held,
   nowRunMs: number,

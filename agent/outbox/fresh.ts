@@ -4,6 +4,7 @@ import type { OutboxRequest } from '../ports.ts';
 /** A full window of the largest single messages; what waits longer is on disk anyway. */
 const MAX_BYTES = 4 * 1024 * 1024;
 
+/** Cache of the newest requests, so that sending them at once reads no disk; bounded in bytes. */
 export class FreshRequests {
   /** Oldest first. */
   readonly #requests = new Map<string, OutboxRequest>();

@@ -33,6 +33,7 @@ import { FreshRequests } from './fresh.ts';
 import { encodeRecord, type LogRecord, type PutRecord } from './record.ts';
 import { SegmentLog } from './segment-log.ts';
 
+/** Caps on what may wait for the cloud; at either of them new requests are refused. */
 export interface OutboxLimits {
   readonly maxEntries: number;
   /** Bytes of open entries. */
@@ -43,6 +44,7 @@ export interface OutboxLimits {
 
 /** 8 MiB: small enough to be given back soon, large enough that few files exist. */
 const SEGMENT_BYTES = 8 * 1024 * 1024;
+/** Caps on the outbox where the configuration names none. */
 export const DEFAULT_LIMITS: OutboxLimits = {
   maxEntries: 100_000,
   maxBytes: 1024 ** 3,
@@ -55,6 +57,7 @@ export interface RunningTime {
   nowRunMs(): number;
 }
 
+/** Folder of the outbox, its caps, and the time by which entries expire. */
 export interface OutboxOptions {
   readonly folder: string;
   readonly time: RunningTime;
@@ -64,6 +67,7 @@ export interface OutboxOptions {
   readonly limits?: OutboxLimits;
 }
 
+/** Outbox on disk: a request that it has accepted outlives a power cut. */
 export class DiskOutbox implements Outbox, Part {
   readonly #log: SegmentLog;
   readonly #dead: DeadLetters;

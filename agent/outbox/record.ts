@@ -46,12 +46,14 @@ const cloudReply = z.discriminatedUnion('ok', [
   z.object({ ok: z.literal(false), error: replyError }),
 ]);
 
+/** Record of the outbox log: a request, its answer, or the end of its entry. */
 const logRecord = z.discriminatedUnion('type', [
   putRecord,
   z.object({ type: z.literal('answer'), id: requestId, reply: cloudReply }),
   z.object({ type: z.literal('close'), id: requestId }),
 ]);
 export type LogRecord = z.infer<typeof logRecord>;
+/** Log record of an accepted request; its input follows as the body. */
 export type PutRecord = z.infer<typeof putRecord>;
 
 /** A request that was given up, with its input; a file of its own, not a record of the log. */
@@ -64,6 +66,7 @@ const deadRecord = z.object({
 export type DeadRecord = z.infer<typeof deadRecord>;
 
 const DIGEST_BYTES = 16;
+/** Bytes of a frame before its payload: length and digest. */
 export const FRAME_BYTES = 4 + DIGEST_BYTES;
 /** Larger lengths are damage: no input that is accepted comes near it. */
 const MAX_PAYLOAD_BYTES = 256 * 1024 * 1024;
@@ -79,6 +82,7 @@ export interface Frame {
   readonly length: number;
 }
 
+/** Frames a record and its body for the log, without copying the body. */
 export function encodeRecord(record: LogRecord | DeadRecord, body: Uint8Array = new Uint8Array(0)): Frame {
   const json = Buffer.from(JSON.stringify(record), 'utf8');
   const head = Buffer.allocUnsafe(FRAME_BYTES + 4 + json.length);
@@ -117,6 +121,7 @@ export function decodeDeadRecord(frame: Buffer): { record: DeadRecord; body: Buf
 
 /** Bytes of the frame before the body, from its first `HEAD_BYTES`. */
 export const headLength = (start: Buffer): number => FRAME_BYTES + 4 + start.readUInt32BE(FRAME_BYTES);
+/** Bytes of a frame that `headLength` needs. */
 export const HEAD_BYTES = FRAME_BYTES + 4;
 
 /** @throws DATA_CORRUPT */

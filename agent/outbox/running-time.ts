@@ -9,6 +9,7 @@ import type { RunningTime } from './outbox.ts';
 const STORE_EVERY_MS = 60_000;
 const stored = z.object({ runMs: z.number().nonnegative() });
 
+/** Running time of the agent over all its runs; a crash loses a minute of it at most. */
 export class StoredRunningTime implements RunningTime, Part {
   readonly #path: string;
   readonly #clock: Clock;

@@ -19,7 +19,7 @@ import {
   parseRecord,
 } from './record.ts';
 
-/** Where a record lies. */
+/** Position of a record in the log. */
 export interface Position {
   readonly segment: number;
   readonly offset: number;
@@ -49,6 +49,7 @@ const WHOLE_READ_BYTES = 64 * 1024;
 const SEGMENT_NAME = /^(\d{10})\.log$/;
 const segmentName = (segment: number): string => `${String(segment).padStart(10, '0')}.log`;
 
+/** Append-only log in segment files, with group commit: one fsync for all that has gathered. */
 export class SegmentLog {
   readonly #folder: string;
   readonly #segmentBytes: number;

@@ -23,6 +23,7 @@ import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import type { CloudReply, Outbox, OutboxAsk, OutboxRequest, Route, Router, Uplink } from '../ports.ts';
 import type { ResultMaker, Subject } from './results.ts';
 
+/** Pipeline whose requests go to the cloud: its outbox, its router, and who takes the Results. */
 export interface EscalationsOptions {
   readonly pipeline: string;
   readonly task: TaskName;
@@ -63,6 +64,7 @@ const ASK_AGAIN_MS = 10_000;
 const MAYBE_UNSHOWN_MS = 90_000;
 const nothing = (): void => undefined;
 
+/** Open questions to the cloud of one pipeline, from acceptance to the final Result. */
 export class Escalations {
   readonly #o: EscalationsOptions;
   readonly #waiting = new Map<string, Waiting>();

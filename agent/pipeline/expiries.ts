@@ -9,6 +9,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { Outbox } from '../ports.ts';
 
+/** Outbox to sweep, and the pipelines that expire their own requests. */
 export interface ExpiriesOptions {
   readonly pipelines: ReadonlyMap<string, { expire(id: string): void }>;
   readonly outbox: Pick<Outbox, 'open' | 'bury'>;
@@ -20,6 +21,7 @@ export interface ExpiriesOptions {
 const SWEEP_EVERY_MS = 1_000;
 const EXPIRED = { code: 'EXPIRED', message: ERRORS.EXPIRED.meaning } as const;
 
+/** Sweeper of the outbox: each request past its expiry is given up, with or without its pipeline. */
 export class Expiries implements Part {
   readonly #o: ExpiriesOptions;
   readonly #stopping = new AbortController();

@@ -39,6 +39,7 @@ import type {
 import { Escalations } from './escalations.ts';
 import { ResultMaker, type Subject } from './results.ts';
 
+/** Local model, router, outbox and sinks that an input passes, and the times by which it is answered. */
 export interface PipelineOptions {
   readonly name: string;
   readonly task: TaskName;
@@ -68,7 +69,7 @@ export interface PipelineOptions {
   readonly metrics: Metrics;
 }
 
-/** What an interactive caller gets. */
+/** Acceptance of an interactive input: its id at once, its Result to come. */
 export interface Accepted {
   readonly id: string;
   /** The first Result; without a local answer it may be long in coming. */
@@ -83,6 +84,7 @@ type LocalOutcome =
   | { readonly answer: LocalAnswer; readonly shrunk: TaskInput | undefined }
   | { readonly answer: null; readonly missing: 'no-edge-model' | 'edge-failed'; readonly error: AppError };
 
+/** Pipeline from input to Result, at the edge or by way of the cloud. */
 export class Pipeline implements Part, PipelineFace {
   readonly name: string;
   readonly task: TaskName;

@@ -13,6 +13,7 @@ export interface Subject {
   readonly startMonoMs: number;
 }
 
+/** Builder of Results, which fills in what all those of one pipeline share. */
 export class ResultMaker {
   readonly #pipeline: string;
   readonly #task: TaskName;

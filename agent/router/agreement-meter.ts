@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import type { RouteScope } from '../../shared/contract/routing.ts';
 
+/** Sums behind the measured agreement, as they are kept on disk. */
 export const meterState = z.object({
   requests: z.int().nonnegative(),
   local: z.int().nonnegative(),
@@ -18,6 +19,7 @@ export type MeterState = z.infer<typeof meterState>;
 /** Fixed beforehand, each with its part of the error; which one serves best depends on how rarely is asked. */
 const STAKES = [0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512];
 
+/** Estimate of the past agreement of local answers, with a lower bound. */
 export class AgreementMeter {
   readonly #state: MeterState;
 

@@ -7,6 +7,7 @@
  */
 import { TokenBucket } from '../../shared/runtime/token-bucket.ts';
 
+/** Caps on what a pipeline may ask of the cloud; one that is left out does not bind. */
 export interface BudgetLimits {
   readonly requestsPerHour?: number | undefined;
   /** Of inputs, as they are sent. */
@@ -77,6 +78,7 @@ class PacedBucket {
   }
 }
 
+/** Budget of one pipeline: whether there is room for a request, and whether it is worth its price. */
 export class Budget {
   readonly #nowMonoMs: () => number;
   readonly #requests: PacedBucket | undefined;

@@ -45,9 +45,11 @@ const STAKE = 0.5;
 /** Share of the requests that the first tested threshold of scope `local` keeps. */
 const FIRST_LOCAL_SHARE = 0.1;
 
+/** Credit and debits of a ledger, as they are kept on disk. */
 export const ledgerState = z.object({ credit: z.number(), certified: z.int(), debits: packed });
 type LedgerState = z.infer<typeof ledgerState>;
 
+/** Betting test of all thresholds of a grid at once: which of them are certified. */
 export class CreditLedger {
   readonly #target: Target;
   readonly #debits: Float64Array;

@@ -16,6 +16,7 @@ interface Sight extends Omit<Settled, 'bin'> {
   readonly isKept: boolean;
 }
 
+/** Drift test by e-CUSUM: whether the threshold in use still keeps the promise. */
 export class DriftMonitor {
   readonly #target: Target;
   /** Logarithms of the three wealths. */

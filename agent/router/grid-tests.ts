@@ -7,7 +7,7 @@ import { CreditLedger, ledgerState, type Target } from './credit-ledger.ts';
 import { isotonic } from './isotonic.ts';
 import { gridState, ScoreGrid } from './score-grid.ts';
 
-/** What one settled request has to say. */
+/** Lesson of one settled request: its score, its loss, and how likely it was to be asked. */
 export const lesson = z.object({
   score: z.number(),
   /** 0..1; null: it was not asked. */
@@ -19,6 +19,7 @@ export const lesson = z.object({
 });
 export type Lesson = z.infer<typeof lesson>;
 
+/** Grid and its ledgers, as they are kept on disk; `others` are of weaker promises. */
 export const gridTestsState = z.object({
   grid: gridState,
   ledger: ledgerState,
@@ -30,6 +31,7 @@ const OTHER_AGREEMENTS = [0.99, 0.98, 0.95, 0.9, 0.8];
 /** Fitting takes 4 µs; a hundredth more evidence changes little. */
 const FITTED_AGAIN_AT = 1.01;
 
+/** Ledgers over one grid: of the promise made, and of weaker ones for comparison. */
 export class GridTests {
   readonly grid: ScoreGrid;
   readonly #ledger: CreditLedger;

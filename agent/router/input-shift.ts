@@ -18,9 +18,11 @@ const GROW_EVERY = 256;
 const SHIFT = 0.06;
 const SHIFT_WHILE_GROWING = 0.12;
 
+/** Score histograms of then and now, as they are kept on disk. */
 export const inputShiftState = z.object({ reference: packed, recent: packed });
 type InputShiftState = z.infer<typeof inputShiftState>;
 
+/** Comparison of recent scores with those of the evidence: whether the inputs have changed. */
 export class InputShift {
   readonly #grid: ScoreGrid;
   readonly #recent: Float64Array;
@@ -77,10 +79,11 @@ const ASKED_ALARM = 8;
 const CLOSE_TO_CERTAIN = 0.95;
 const CLOSE_TO_NEVER = 0.02;
 
+/** Sum of a CUSUM over disagreement, and the disagreement expected by bin, as they are kept on disk. */
 export const askedShiftState = z.object({ expected: packed, sum: z.number() });
 type AskedShiftState = z.infer<typeof askedShiftState>;
 
-/** Whether what scores below the threshold, and is asked anyway, disagrees more than it did. */
+/** Disagreement test by CUSUM: whether what scores below the threshold, and is asked anyway, disagrees more than it did. */
 export class AskedShift {
   /** By bin, frozen. */
   readonly #expected: Float64Array;

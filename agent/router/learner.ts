@@ -20,6 +20,7 @@ import { GridTests, gridTestsState, type Lesson, lesson } from './grid-tests.ts'
 import { AskedShift, askedShiftState, InputShift, inputShiftState } from './input-shift.ts';
 import { GRID_SCORES } from './score-grid.ts';
 
+/** Promise that a learner has to keep, and the threshold that it may start from. */
 export interface LearnerOptions {
   readonly target: Target;
   /** The threshold of the pair's certificate, where there is one to start from. */
@@ -60,6 +61,7 @@ const MIN_HISTOGRAM = 300;
 /** Openings after which the usual disagreement of what is asked is known well enough. */
 const OPENINGS_OF_EXPECTATION = 3;
 
+/** Epoch of a learner with its tests and counts, as it is kept on disk. */
 export const learnerState = z.object({
   epoch: z.int().nonnegative(),
   isAfterDrift: z.boolean(),
@@ -77,6 +79,7 @@ export const learnerState = z.object({
 });
 export type LearnerState = z.infer<typeof learnerState>;
 
+/** Threshold learner for one kind of request: decides, takes the replies, and tells when it starts anew. */
 export class Learner {
   readonly #o: LearnerOptions;
   /** Requests of the opening. */

@@ -1,6 +1,7 @@
 /** Time that passes only while there is a link: without one nobody can answer, and nobody's silence means anything. */
 import type { Clock } from '../../shared/runtime/clock.ts';
 
+/** Clock that stands still while the link is down, in milliseconds. */
 export class OnlineTime {
   readonly #clock: Pick<Clock, 'nowMonoMs'>;
   #passedMs = 0;

@@ -9,10 +9,13 @@ export type Packed = z.infer<typeof packed>;
 /** Far above the largest array: what is read back is a file, and files can be broken. */
 const MAX_BYTES = 64 * 1024;
 
+/** Base64 of the deflated little-endian bytes of an array. */
 export const pack = ({ buffer, byteOffset, byteLength }: Float64Array | Uint32Array): Packed =>
   deflateRawSync(new Uint8Array(buffer, byteOffset, byteLength)).toString('base64');
 
+/** Array of numbers that `pack` has packed; a copy, owned by the caller. */
 export const unpackNumbers = (text: Packed): Float64Array => new Float64Array(bytesOf(text));
+/** Array of counts that `pack` has packed; a copy, owned by the caller. */
 export const unpackCounts = (text: Packed): Uint32Array => new Uint32Array(bytesOf(text));
 
 function isWhole(text: string): boolean {

@@ -10,7 +10,7 @@ import {
 import { meterState } from './agreement-meter.ts';
 import { learnerState, ticket } from './learner.ts';
 
-/** What is promised. */
+/** Promise of a router: agreement with the cloud, confidence, and of which requests. */
 export interface Goal {
   /** Promised agreement with the cloud, 0..1. */
   readonly agreement: number;
@@ -23,7 +23,7 @@ export interface Goal {
   readonly loss?: unknown;
 }
 
-/** What asking the cloud costs. */
+/** Price of asking the cloud. */
 export interface Price {
   readonly request: number;
   readonly megabyte: number;
@@ -31,12 +31,14 @@ export interface Price {
 }
 
 const count = z.int().nonnegative();
+/** Counts of one pair of models, as they are kept on disk. */
 const pairCounts = routeCounts.extend({
   /** Bytes of what was asked, as it was sent. */
   askedBytes: z.number().nonnegative(),
 });
 export type PairCounts = z.infer<typeof pairCounts>;
 
+/** Record of one pair of models on disk: learners, open decisions and counts. */
 export const pairState = z.object({
   edgeDigest: z.string(),
   cloudDigest: z.string().nullable(),
@@ -52,7 +54,7 @@ export const pairState = z.object({
 });
 export type PairState = z.infer<typeof pairState>;
 
-/** Of several promises: as well as the one that stands worst. */
+/** Standing of several promises together: that of the worst of them. */
 export function together(labels: readonly Standing[]): Standing {
   const worst = (['drift', 'learning', 'evidence'] as const).find((basis) =>
     labels.some((one) => one.basis === basis),
@@ -67,6 +69,7 @@ export function together(labels: readonly Standing[]): Standing {
   };
 }
 
+/** Counts of a pair that has seen no request yet. */
 export const noCounts = (): PairCounts => ({
   eligible: 0,
   escalated: 0,
@@ -82,7 +85,7 @@ export const noCounts = (): PairCounts => ({
   askedBytes: 0,
 });
 
-/** Of a router that has no pair of models to learn about. */
+/** Evidence of a router that has no pair of models to learn about. */
 export function noEvidence({ agreement, confidence, scope }: Goal): RouteEvidence {
   const { askedBytes: _unknown, ...shown } = noCounts();
   return {

@@ -12,6 +12,7 @@ import type { OnlineTime } from './online-time.ts';
 import { type Goal, noCounts, type PairCounts, type PairState, type Price, together } from './pair-record.ts';
 import { type Pending, Settlement } from './settlement.ts';
 
+/** Two models, the goal of their router, and what one of them was certified for. */
 export interface PairOptions {
   readonly goal: Goal;
   readonly edgeDigest: string;
@@ -33,6 +34,7 @@ const MAX_LABELS = 20;
 const POOL = '';
 const MAX_LABEL_CHARACTERS = 200;
 
+/** Local and cloud model together: what the router has learned of how they agree. */
 export class Pair {
   readonly given: CloudCertificate | undefined;
   readonly #o: PairOptions;

@@ -6,6 +6,7 @@ const MAX_AGE_MS = 60_000;
 /** Fewer are no evidence against the link. */
 const MIN_KNOWN = 5;
 
+/** Recent round-trip times of the cloud, bounded in number and in age. */
 export class RoundTrips {
   readonly #known: { readonly ms: number; readonly atMonoMs: number }[] = [];
 

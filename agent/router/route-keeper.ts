@@ -12,6 +12,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { type LearningRouter, type RouterState, routerState } from './router.ts';
 
+/** Routers to keep on disk, and how the hub hears of a change. */
 export interface RouteKeeperOptions {
   readonly folder: string;
   /** By pipeline; asked when it starts. */
@@ -28,6 +29,7 @@ const STORE_EVERY_MS = 5 * 60_000;
 /** Of the requests that could be asked. */
 const TOLD_AGAIN_AT = 1.1;
 
+/** Saves what the routers have learned, and tells the hub when they change their mind. */
 export class RouteKeeper implements Part {
   readonly #o: RouteKeeperOptions;
   readonly #stopping = new AbortController();

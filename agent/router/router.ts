@@ -21,6 +21,7 @@ import { Pair } from './pair.ts';
 import { type Goal, noEvidence, type PairState, type Price, pairState } from './pair-record.ts';
 import { RoundTrips } from './round-trips.ts';
 
+/** Goal, budget and limits by which a pipeline’s requests are routed. */
 export interface RouterOptions {
   readonly goal: Goal;
   readonly start: 'certificate' | 'learn';
@@ -49,7 +50,7 @@ const MAX_BACKGROUND_AUDITS = 0.25;
 /** How scores are made; evidence of another way is of no use. */
 const SCORER = 1;
 
-/** What is kept of a router on disk. */
+/** State of a router on disk. */
 export const routerState = z.object({
   schema: z.literal(1),
   scorer: z.literal(SCORER),
@@ -59,6 +60,7 @@ export const routerState = z.object({
 });
 export type RouterState = z.infer<typeof routerState>;
 
+/** Router of one pipeline, which learns its threshold from the cloud’s replies. */
 export class LearningRouter implements Router {
   readonly #o: RouterOptions;
   readonly #budget: Budget;

@@ -14,9 +14,11 @@ export const GRID_SCORES = 50;
 /** Keeps everything but what is as unsure as can be: nothing that a model could not read stays local. */
 const LOWEST_THRESHOLD = ROUTE_SCORE_FLOOR / 2;
 
+/** Thresholds and the counts by bin, as they are kept on disk. */
 export const gridState = z.object({ thresholds: packed, all: packed, asked: packed, losses: packed });
 type GridState = z.infer<typeof gridState>;
 
+/** Histogram of requests over the tested thresholds. */
 export class ScoreGrid {
   /** Descending; the last keeps everything that has a score. */
   readonly thresholds: Float64Array;

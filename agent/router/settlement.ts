@@ -7,6 +7,7 @@ import type { Ticket } from './learner.ts';
 
 /** Requests behind one that waits, and how long it may, while there is a link. */
 export const MAX_HELD = 4_096;
+/** Longest wait for a reply, in time online, before it is taken as a disagreement. */
 export const MAX_WAIT_MS = 10 * 60_000;
 
 /** One decision on its way to the ledger. */
@@ -20,6 +21,7 @@ export interface Pending {
   loss?: number | null;
 }
 
+/** Reordering queue: replies in any order in, settled decisions in the order of the requests out. */
 export class Settlement {
   readonly #settle: (entry: Pending, isAssumed: boolean) => void;
   /** In the order of the requests; those before `#head` are settled. */

@@ -13,6 +13,7 @@ import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
 import type { Sink } from '../ports.ts';
 
+/** Sinks of a pipeline, and where a Result goes that one of them does not take. */
 export interface FanoutOptions {
   readonly sinks: readonly Sink[];
   /** Takes what a sink did not; the last resort is the log. */
@@ -36,6 +37,7 @@ interface Line {
   isRefusing: boolean;
 }
 
+/** Delivery of Results to every sink, each with a line of its own. */
 export class Fanout implements Part {
   readonly #o: FanoutOptions;
   readonly #lines = new Map<Sink, Line>();

@@ -6,6 +6,7 @@ import type { Sink } from '../ports.ts';
 /** The file and its predecessor (`.1`) together hold at most twice this. */
 const DEFAULT_MAX_BYTES = 32 * 1024 * 1024;
 
+/** Sink that appends Results to a rotated NDJSON file. */
 export class FileSink implements Sink {
   readonly name: string;
   readonly #file: AppendFile;
@@ -26,7 +27,7 @@ export class FileSink implements Sink {
   }
 }
 
-/** Where results that a sink refused are kept for people. */
+/** File of the results that a sink refused, kept for people. */
 export function deadLetterFile(path: string): (sink: string, result: Result) => Promise<void> {
   const file = new FileSink({ path });
   return (sink, result) => file.put({ sink, result });

@@ -3,6 +3,7 @@ import type { Result } from '../../shared/contract/result.ts';
 import type { MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { Sink } from '../ports.ts';
 
+/** Sink that publishes Results on an MQTT topic. */
 export class MqttSink implements Sink {
   readonly name: string;
   readonly #connection: MqttConnection;

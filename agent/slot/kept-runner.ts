@@ -16,6 +16,7 @@ import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { TaskInput } from '../../shared/tasks/tasks.ts';
 import type { LocalInference, LocalModel } from '../ports.ts';
 
+/** Model version to answer with, and how its runner is started. */
 export interface KeptRunnerOptions {
   readonly model: ModelRef;
   readonly runner: RunnerOptions;
@@ -29,6 +30,7 @@ const RESTART = { firstMs: 500, maxMs: 60_000 };
 /** A runner that stayed up this long has earned a fresh backoff. */
 const STABLE_MS = 60_000;
 
+/** Local model whose runner is started again whenever it ends. */
 export class KeptRunner implements LocalModel, Part {
   /** May be given another number: the digest says what it is. */
   model: ModelRef;

@@ -43,6 +43,7 @@ type SelfTest = (
   folder: ModelFolder,
 ) => Promise<{ readonly kind: 'golden' | 'smoke' }>;
 
+/** Runner and self-test of a slot’s versions, and who hears when another one answers. */
 export interface SlotOptions {
   readonly name: string;
   readonly runner: Omit<RunnerOptions, 'folder' | 'digest'>;
@@ -73,6 +74,7 @@ const MIN_PATIENCE_MS = 5_000;
 /** … or this many times what active usually takes. */
 const PATIENCE = 10;
 
+/** Place of one model on the device: active version, standby version, and the switch between them. */
 export class Slot implements LocalModel, UpdatableSlot, Part {
   readonly #o: SlotOptions;
   readonly #initial: SlotVersion | undefined;

@@ -13,13 +13,16 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { median } from '../../shared/runtime/median.ts';
 import type { TrialEnd } from '../ports.ts';
 
+/** Answers after which a trial has passed. */
 export const TRIAL_ANSWERS = 50;
 const TRIAL_MAX_MS = 10 * 60_000;
+/** Inputs, answered by both versions, over which their speed is compared. */
 export const TRIAL_PAIRS = 20;
 const MAX_SLOWDOWN = 2;
 /** What the scheduler of a busy device adds to a median by itself: below it nobody can tell the two apart. */
 const NOISE_MS = 2;
 
+/** Probation of a new version, judged by its failures and its speed. */
 export class Trial {
   readonly ended: Promise<TrialEnd>;
   #end: (end: TrialEnd) => void = () => undefined;

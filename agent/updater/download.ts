@@ -11,6 +11,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { steady } from '../../shared/runtime/steady.ts';
 import type { UpdateSource } from '../ports.ts';
 
+/** Source, place and end of a download; `onBytes` hears of progress. */
 export interface DownloadParts {
   readonly source: Pick<UpdateSource, 'open'>;
   readonly blobs: BlobStore;
@@ -32,7 +33,11 @@ export async function presentBytes(files: readonly VersionFile[], blobs: BlobSto
   return present;
 }
 
-/** All of its files are there, checked, when it returns. @throws DISK_FULL, DOWNLOAD_INCOMPLETE, MODEL_DIGEST_MISMATCH, HUB_UNREACHABLE, STOPPING */
+/**
+ * Downloads a version: all of its files are there, checked, when it returns.
+ *
+ * @throws DISK_FULL, DOWNLOAD_INCOMPLETE, MODEL_DIGEST_MISMATCH, HUB_UNREACHABLE, STOPPING
+ */
 export async function download(release: Release, parts: DownloadParts): Promise<void> {
   const { blobs, folder } = parts;
   const total = release.files.reduce((sum, { bytes }) => sum + bytes, 0);

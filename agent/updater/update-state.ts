@@ -6,6 +6,7 @@ import { modelName, modelRef } from '../../shared/contract/names.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 
+/** State of one model on the device: which version is committed, and its newest update. */
 const modelState = z.object({
   /** The committed version; null: whatever folder of this model is there. */
   active: modelRef.nullable(),
@@ -20,12 +21,14 @@ const modelState = z.object({
     .nullable(),
 });
 export type ModelState = z.infer<typeof modelState>;
+/** Newest update of one model: its phase, and how often it was tried. */
 export type Update = NonNullable<ModelState['update']>;
 
 const stateFile = z.object({ schema: z.literal(1), models: z.record(modelName, modelState) });
 
 const EMPTY: ModelState = { active: null, previous: null, update: null };
 
+/** Record of committed versions and of updates under way, on disk before each step. */
 export class UpdateState {
   readonly #path: string;
   #models: Record<string, ModelState>;

@@ -35,6 +35,7 @@ import { download, presentBytes } from './download.ts';
 import { hasEnded, type Update, UpdateState } from './update-state.ts';
 import { VersionStore } from './version-store.ts';
 
+/** Source of updates, where versions are kept, and when one may be tried. */
 export interface UpdaterOptions {
   /** The updater's own: state and versions. */
   readonly folder: string;
@@ -67,6 +68,7 @@ const STOP_MS = 3_000;
 
 type Slots = ReadonlyMap<string, UpdatableSlot>;
 
+/** Update state machine: brings each model to the wanted version, or back to the one before. */
 export class Updater implements Part {
   readonly #o: UpdaterOptions;
   readonly #state: UpdateState;

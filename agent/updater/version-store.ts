@@ -11,6 +11,7 @@ import type { Release } from '../../shared/release/release.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 
+/** Model versions on this device, each as a folder of hard links to its blobs. */
 export class VersionStore {
   readonly blobs: BlobStore;
   readonly #folder: string;

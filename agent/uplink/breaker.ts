@@ -14,6 +14,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 const FAILURES = 5;
 const WAIT = { firstMs: 1_000, maxMs: 60_000 };
 
+/** Circuit breaker of one pipeline: opens after failures in a row, and tries again with one request. */
 export class Breaker {
   readonly #clock: Clock;
   readonly #random: (() => number) | undefined;

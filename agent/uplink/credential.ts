@@ -20,6 +20,7 @@ import { readIfThere } from '../../shared/runtime/read-file.ts';
 import { certificateFingerprint, toSinglePem } from '../../shared/runtime/trust.ts';
 import { askHub, type HubAddress, refusePlainText } from './hub-http.ts';
 
+/** Credential of a device with its secret, and what the hub said when it granted it. */
 const credential = z.object({
   deviceId: deviceIdSchema,
   secret: z.string(),
@@ -36,6 +37,7 @@ const credential = z.object({
 });
 export type Credential = z.infer<typeof credential>;
 
+/** Hub, token and trust with which a device enrols, and where its credential is kept. */
 export interface EnrollOptions {
   readonly path: string;
   readonly deviceId: string;
@@ -129,6 +131,7 @@ async function enroll(options: EnrollOptions, token: string): Promise<Credential
   return made;
 }
 
+/** Writes the credential in one step, readable by this user only. */
 export const storeCredential = (path: string, made: Credential): Promise<void> =>
   writeJsonAtomic(path, made, 0o600);
 

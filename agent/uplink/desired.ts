@@ -9,6 +9,7 @@ import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 
+/** Where the desired state is kept, and how the hub is asked for it. */
 export interface DesiredStateOptions {
   readonly folder: string;
   /** Asks the hub; undefined when there is none to ask, or no credential yet. @throws HUB_UNREACHABLE … */
@@ -16,6 +17,7 @@ export interface DesiredStateOptions {
   readonly logger: Logger;
 }
 
+/** Newest desired state that the hub has told, on disk and passed on to its followers. */
 export class DesiredState implements Part {
   readonly #o: DesiredStateOptions;
   readonly #path: string;

@@ -7,7 +7,7 @@ import { AppError, ERROR_CODES } from '../../shared/runtime/errors.ts';
 import { type HttpsStream, httpsFetch, httpsStream } from '../../shared/runtime/https-fetch.ts';
 import { plainTextProblem } from '../../shared/runtime/loopback.ts';
 
-/** Where the hub is, and by what it is believed. */
+/** Address of the hub, and by what it is believed. */
 export interface HubAddress {
   readonly url: string;
   /** PEM of its authority; the system's, when left out. */

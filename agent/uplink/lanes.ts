@@ -8,6 +8,7 @@ const PRIORITIES = ['interactive', 'feed', 'background'] as const satisfies read
 
 type Entry = Pick<OpenEntry, 'id' | 'pipeline' | 'priority'>;
 
+/** Send queue with a lane for each pipeline and priority; lanes of one priority take turns. */
 export class Lanes {
   /** By priority and pipeline; the pipeline whose turn it is comes first. */
   readonly #lanes: Record<Priority, Map<string, Set<string>>> = {

@@ -12,6 +12,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { LinkMeter } from '../ports.ts';
 
+/** Caps on the link’s bytes, and where today’s are kept. */
 export interface StoredLinkMeterOptions {
   readonly path: string;
   /** A day, for the whole link; undefined: no cap. */
@@ -32,6 +33,7 @@ const KEPT_DAYS = 31;
 const day = z.object({ day: z.string(), use: z.array(linkUse) });
 const stored = z.object({ days: z.array(day) });
 
+/** Link meter that outlives restarts: bytes by day, pipeline and purpose, and whether more may go. */
 export class StoredLinkMeter implements LinkMeter, Part {
   readonly #o: StoredLinkMeterOptions;
   readonly #stopping = new AbortController();

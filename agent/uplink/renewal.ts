@@ -27,6 +27,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { type Credential, storeCredential } from './credential.ts';
 import { askHub, type HubAddress } from './hub-http.ts';
 
+/** Credential to keep good, and the hub that renews it. */
 export interface RenewalOptions {
   /** Of the credential; the pending secret lies beside it. */
   readonly path: string;
@@ -51,6 +52,7 @@ const SELF = '/api/v1/devices/self';
 
 const pending = z.object({ ofSha256: z.string(), secret: z.string() });
 
+/** Credential renewal of a device: a new secret before the old one ends. */
 export class Renewal {
   readonly #o: RenewalOptions;
   readonly #pendingPath: string;

@@ -40,6 +40,7 @@ const nothing = (): void => undefined;
 /** The hubs that are there, each with what its present run calls itself. */
 export type Hubs = ReadonlyMap<string, string | undefined>;
 
+/** Outbox to send from, and the ways to the hub for small and for large requests. */
 export interface SenderOptions {
   readonly outbox: Pick<Outbox, 'read' | 'find'>;
   /** To whichever hub takes it. */
@@ -69,6 +70,7 @@ interface Flight {
   resumes: number;
 }
 
+/** Sender of waiting requests: what may go now, what is in flight, and what must go again. */
 export class Sender {
   readonly #o: SenderOptions;
   readonly #small = new Lanes();

@@ -16,6 +16,7 @@ import { CHUNK_WINDOW } from '../../shared/contract/limits.ts';
 import type { ChunkAck, ChunkHeader, RequestHeader } from '../../shared/contract/messages.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 
+/** Body to send in chunks, and the ways to any hub and to the one that took it. */
 export interface TransferOptions {
   readonly id: string;
   readonly body: Uint8Array;
@@ -34,6 +35,7 @@ export interface TransferOptions {
 /** An acknowledgement that takes this much longer than the fastest means that chunks queue up somewhere. */
 const QUEUEING_MS = 30;
 
+/** Chunked sending of one large request, to the hub process that took its first chunk. */
 export class Transfer {
   readonly #o: TransferOptions;
   readonly #count: number;

@@ -16,6 +16,7 @@ import type { ReleaseBook, UpdateSource } from '../ports.ts';
 import type { Credential } from './credential.ts';
 import { askHub, fetchFromHub, type HubAddress, streamFromHub } from './hub-http.ts';
 
+/** How the hub is found, and where verified metadata are kept. */
 export interface HubUpdateSourceOptions {
   /** The trusted root and the metadata seen last. */
   readonly folder: string;
@@ -28,6 +29,7 @@ export interface HubUpdateSourceOptions {
 /** By which enrolment the root came: another enrolment brings another. */
 const pinnedRoot = z.object({ tokenSha256: z.string(), root: z.string() });
 
+/** Model updates from the hub, verified against the root that came with the credential. */
 export class HubUpdateSource implements UpdateSource {
   readonly #o: HubUpdateSourceOptions;
   #book: { readonly root: string; readonly verifier: UpdateVerifier } | undefined;

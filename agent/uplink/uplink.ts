@@ -30,6 +30,7 @@ import { within } from '../../shared/runtime/within.ts';
 import type { CloudReply, LinkMeter, Outbox, Uplink } from '../ports.ts';
 import { Sender } from './sender.ts';
 
+/** Broker connection of a device, and what it reports and hears over it. */
 export interface UplinkOptions {
   readonly deviceId: string;
   readonly agentVersion: string;
@@ -53,6 +54,7 @@ export interface UplinkOptions {
 const GOODBYE_MS = 1_000;
 const TELEMETRY_EVERY_MS = 60_000;
 
+/** Agent’s side of the MQTT link, with the sender of its requests. */
 export class MqttUplink implements Uplink, Part {
   readonly #o: UplinkOptions;
   readonly #topics: ReturnType<typeof deviceTopics>;

@@ -25,6 +25,7 @@ const IMAGE_TYPES: Record<string, string> = {
 /** With `--once`: how long to wait for what the cloud owes; the rest stays in the outbox. */
 const ONCE_WAIT_MS = 60_000;
 
+/** Starts the feed of each pipeline that has one. */
 export async function startFeeds(
   config: AgentConfig,
   program: AgentProgram,
@@ -48,7 +49,7 @@ export async function startFeeds(
   return feeds;
 }
 
-/** With `--once`: the feeds have ended and nothing is owed; a parent ends us, alone we end ourselves. */
+/** Ends the agent with `--once`, when the feeds have ended and nothing is owed; a parent ends us, alone we end ourselves. */
 export async function finishWhenDone(
   feeds: FeedRunner,
   { clock }: AgentProgram,

@@ -24,6 +24,7 @@ import { HubUpdateSource } from '../uplink/update-source.ts';
 import { MqttUplink } from '../uplink/uplink.ts';
 import type { AgentProgram } from './program.ts';
 
+/** Parts whose state the link reports, and whose requests it sends. */
 export interface LinkParts {
   readonly outbox: Outbox;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
@@ -32,6 +33,7 @@ export interface LinkParts {
   readonly onSync: () => void;
 }
 
+/** Hub connection of an agent: its uplink, and what comes and goes beside it over HTTP. */
 export interface Link {
   readonly uplink: MqttUplink;
   readonly meter: StoredLinkMeter;

@@ -55,6 +55,7 @@ function noModel(name: string, { modelsDir }: AgentConfig, invalid: ReadonlyMap<
   return new AppError('MODEL_UNKNOWN', `there is no model ${name} in ${modelsDir}${why}`);
 }
 
+/** Threads and tools that every slot gets. */
 export interface SlotParts {
   readonly threads: number;
   readonly onSwitch: (version: SlotVersion) => void;

@@ -19,6 +19,7 @@ import { certificateFor, createRouter, shrinkingOf } from './routes.ts';
 import { SinkMaker } from './sinks.ts';
 import { localModel, type Versions } from './versions.ts';
 
+/** Outbox, link and model versions that every pipeline is made with. */
 export interface PipelineParts {
   readonly config: AgentConfig;
   readonly program: AgentProgram;
@@ -29,7 +30,7 @@ export interface PipelineParts {
   readonly show: (result: Result) => void;
 }
 
-/** What a device answers with. The maps are by pipeline, and filled once: others may hold them before. */
+/** Pipelines of a device with their routers. The maps are by pipeline, and filled once: others may hold them before. */
 export class Pipelines {
   readonly all = new Map<string, Pipeline>();
   readonly routers = new Map<string, LearningRouter>();

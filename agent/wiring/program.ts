@@ -8,6 +8,7 @@ import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { AgentConfig } from '../config.ts';
 import { createAgentMetrics } from '../metrics.ts';
 
+/** Running agent around its parts: folder, log, metrics, and the order of its stop. */
 export interface AgentProgram {
   /** The agent's own folder. */
   readonly dataDir: string;

@@ -8,6 +8,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import type { PipelineConfig } from '../config.ts';
 import { LearningRouter, type RouterState } from '../router/router.ts';
 
+/** Learned state and limits that a router is made with, beside its configuration. */
 export interface RouterParts {
   /** What an earlier run has learned. */
   readonly state: RouterState | undefined;
@@ -18,6 +19,7 @@ export interface RouterParts {
   readonly clock: Clock;
 }
 
+/** Makes a pipeline’s router from its `route` settings. */
 export function createRouter({ cloud, route }: PipelineConfig, parts: RouterParts): LearningRouter {
   const { agreement, confidence, scope, perLabel, loss, start, always, whenOffline, budget, price } = route;
   const { state, isOpen, ...rest } = parts;
@@ -40,7 +42,7 @@ export function createRouter({ cloud, route }: PipelineConfig, parts: RouterPart
   );
 }
 
-/** What a version of the local model was certified for, where that is about this pipeline's cloud model. */
+/** Certificate of a version of the local model, where that is about this pipeline's cloud model. */
 export function certificateFor(
   { cloud }: PipelineConfig,
   { spec }: ModelFolder,

@@ -8,6 +8,7 @@ import type { Sink } from '../ports.ts';
 import { FileSink } from '../sink/file-sink.ts';
 import { MqttSink } from '../sink/mqtt-sink.ts';
 
+/** Maker of sinks, which owns their files and connections and closes them at the stop. */
 export class SinkMaker implements Part {
   readonly #dataDir: string;
   readonly #logger: Logger;

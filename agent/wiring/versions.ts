@@ -10,6 +10,7 @@ import type { Link } from './link.ts';
 import { edgeModels, givenModels, startSlot } from './models.ts';
 import type { AgentProgram } from './program.ts';
 
+/** Model versions of a device: a slot for each model, and the updater over all of them. */
 export interface Versions {
   readonly updater: Updater;
   /** By model. */

@@ -20,6 +20,7 @@ export interface LabelledExample {
   read(): Promise<Uint8Array>;
 }
 
+/** Labelled inputs of a calibration, each with the label that a person gave it. */
 export interface LabelledSet {
   /** In an order that depends on nothing but names and lines. */
   readonly examples: readonly LabelledExample[];
@@ -27,6 +28,7 @@ export interface LabelledSet {
   readonly leftOut: number;
 }
 
+/** Task and labels that the examples have to fit. */
 export interface Wanted {
   readonly task: TaskName;
   /** Of the model, in any order. */
@@ -48,7 +50,7 @@ const EXTENSIONS = {
 const MAX_BYTES = { image: MAX_IMAGE_BYTES, text: MAX_TEXT_BYTES };
 type Kind = keyof typeof EXTENSIONS;
 
-/** What a task's examples are; undefined where it takes neither pictures nor texts. */
+/** Kind of a task's examples; undefined where it takes neither pictures nor texts. */
 export function exampleKind(task: TaskName): Kind | undefined {
   const { inputKind } = TASKS[task];
   return inputKind === 'image' || inputKind === 'text' ? inputKind : undefined;

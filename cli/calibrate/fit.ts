@@ -12,13 +12,14 @@ import {
 
 /** Below, a calibration error is mostly noise. */
 export const MIN_EXAMPLES = 50;
-/** From here on half of them can be spared to measure on. */
+/** Examples from which on half of them can be spared to measure on. */
 export const MIN_TO_SPLIT = 200;
 /** Any will do, as long as the same examples are always parted the same way. */
 const SEED = 1;
 /** Of what is written. */
 const DIGITS = 4;
 
+/** Temperature that suits the examples, with the errors before and after it. */
 export interface Fit {
   /** Fitted on all examples. */
   readonly temperature: number;

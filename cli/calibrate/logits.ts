@@ -7,12 +7,14 @@ import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import type { LabelledExample } from './examples.ts';
 import type { LabelledLogits } from './temperature.ts';
 
+/** Logits of the examples that a model could answer, and why it could not answer the others. */
 export interface Answered {
   readonly logits: readonly LabelledLogits[];
   /** In words, each with the example's name: `cat/1.jpg: The picture cannot be decoded.` */
   readonly broken: readonly string[];
 }
 
+/** Examples to put before a model, and the order of its labels. */
 export interface Questions {
   readonly task: TaskName;
   /** In the order in which logits are to come. */

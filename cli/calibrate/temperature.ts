@@ -3,7 +3,7 @@
  * far they are from it. Pure.
  */
 
-/** What a model made of one labelled input. */
+/** Logits of one labelled input, with its true label. */
 export interface LabelledLogits {
   /** f64[C] raw. */
   readonly logits: readonly number[];
@@ -11,9 +11,9 @@ export interface LabelledLogits {
   readonly truth: number;
 }
 
-/** What a fit ends at that has no best temperature: the labels are not those of the model. */
+/** Upper end of a fit; it ends there when the labels are not those of the model. */
 export const HIGHEST_TEMPERATURE = 100;
-/** … or every answer is right. */
+/** Lower end of a fit; it ends there when every answer is right. */
 export const LOWEST_TEMPERATURE = 0.01;
 const HALVINGS = 60;
 
@@ -37,6 +37,7 @@ export function scoresAt(logits: readonly number[], temperature: number): number
   return powers.map((power) => power / sum);
 }
 
+/** Answer to a labelled input: how sure it was, and whether rightly. */
 export interface Judged {
   readonly isRight: boolean;
   /** Of the label that was answered, 0..1. */
@@ -56,7 +57,7 @@ export function calibrationError(judged: readonly Judged[]): number {
   return gaps.reduce((sum, gap) => sum + Math.abs(gap), 0) / judged.length;
 }
 
-/** With the scores that these logits have at a temperature. */
+/** Expected calibration error 0..1 of the scores that these logits have at a temperature. */
 export function calibrationErrorAt(examples: readonly LabelledLogits[], temperature: number): number {
   return calibrationError(
     examples.map(({ logits, truth }) => {

@@ -17,6 +17,7 @@ import type { ModelSpec } from '../../shared/release/folder/model-spec.ts';
 import { changeSpec } from '../../shared/release/folder/spec-document.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 
+/** Temperature and its evidence, as `outrider.json` holds them. */
 export type LabelCalibration = NonNullable<ModelSpec['calibration']['labels']>;
 type Document = Record<string, unknown>;
 

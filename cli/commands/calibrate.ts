@@ -13,6 +13,7 @@ import { type LabelCalibration, refuseReadOnly, writeCalibration } from '../cali
 import { print, table } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
 
+/** Flags of `outrider models calibrate`. */
 export interface CalibrateOptions {
   readonly dryRun?: boolean;
   /** Write also a temperature that is no better than the one before. */
@@ -70,6 +71,7 @@ export async function calibrateModel(
   print(options.json, asJson(report), () => asText(report));
 }
 
+/** Verdict on a new temperature: only one with a smaller error is written, unless it is forced. */
 export function outcomeOf(
   { eceBefore, eceAfter }: Pick<Fit, 'eceBefore' | 'eceAfter'>,
   { dryRun, force }: Pick<CalibrateOptions, 'dryRun' | 'force'>,

@@ -9,6 +9,7 @@ import { cardText, type ModelCard, measureModel } from '../import/model-card.ts'
 import { type DescribeOptions, stageModel } from '../import/stage-model.ts';
 import { print } from '../output.ts';
 
+/** Flags of `outrider doctor <model>`. */
 export interface DoctorModelOptions extends DescribeOptions {
   /** Where models lie that are named instead of shown the way to. */
   readonly models: string;

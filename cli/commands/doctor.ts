@@ -14,6 +14,7 @@ import { checkModels, type SelfTest } from '../doctor/models.ts';
 import { HubClient, type HubOptions, hubFolder, leftAddress } from '../hub-client.ts';
 import { print, table } from '../output.ts';
 
+/** Flags of `outrider doctor`. */
 export interface DoctorOptions extends HubOptions, AgentOptions {
   readonly models?: string;
   readonly json?: boolean;

@@ -21,7 +21,7 @@ import { updateText, versionText } from '../update-text.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
 
-/** For a browser: the path that the hub makes, below the address by which this command has found it. */
+/** `outrider sign-in`, for a browser: the path that the hub makes, below the address by which this command has found it. */
 export async function signIn(options: Options): Promise<void> {
   const hub = await HubClient.find(options);
   const { path, expiresInMs } = await hub.post('/api/v1/sign-ins', {}, signInLink);
@@ -29,6 +29,7 @@ export async function signIn(options: Options): Promise<void> {
   print(options.json, { url, expiresInMs }, () => `Sign in once, within ten minutes: ${url}`);
 }
 
+/** `outrider devices ls`: every device with its state, what waits on it, and its updates. */
 export async function listDevices(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/devices', deviceList, 'devices');
   const now = Date.now();
@@ -118,6 +119,7 @@ async function enrollInto(
 const createToken = (hub: HubClient, id: string | undefined): Promise<z.infer<typeof enrollmentToken>> =>
   hub.post('/api/v1/enrollment-tokens', { ...(id !== undefined && { deviceId: id }) }, enrollmentToken);
 
+/** `outrider devices revoke`: ends the credential of a device. */
 export async function revokeDevice(id: string, options: Options): Promise<void> {
   await (await HubClient.find(options)).delete(`/api/v1/devices/${encodeURIComponent(id)}`);
   print(options.json, { revoked: id }, () => `${id} is revoked.`);
@@ -144,9 +146,11 @@ export async function pinDevice(
   );
 }
 
+/** `outrider devices unpin`: lets a device follow what is deployed again. */
 export const unpinDevice = (id: string, model: string, options: Options): Promise<void> =>
   pinDevice(id, model, undefined, options);
 
+/** `outrider keys ls`: every key with its scopes, never its secret. */
 export async function listKeys(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/keys', keyList, 'keys');
   print(options.json, { keys: found }, () =>
@@ -163,6 +167,11 @@ export async function listKeys(options: Options): Promise<void> {
   );
 }
 
+/**
+ * `outrider keys create`: makes a key and shows its secret, this once.
+ *
+ * @throws USAGE for an unknown scope
+ */
 export async function createKey(
   name: string,
   options: Options & { readonly scope: string[] },
@@ -177,6 +186,7 @@ export async function createKey(
   print(options.json, made, () => `Key ${made.id} (${made.scopes.join(', ')}), shown this once: ${made.key}`);
 }
 
+/** `outrider keys revoke`: ends a key. */
 export async function revokeKey(id: string, options: Options): Promise<void> {
   await (await HubClient.find(options)).delete(`/api/v1/keys/${encodeURIComponent(id)}`);
   print(options.json, { revoked: id }, () => `Key ${id} is revoked.`);

@@ -12,6 +12,7 @@ import { answerText } from '../answer-text.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { print } from '../output.ts';
 
+/** Flags of `outrider infer`. */
 export interface InferOptions extends HubOptions {
   readonly json?: boolean;
   /** JSON of the task's parameters. */

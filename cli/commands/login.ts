@@ -33,6 +33,7 @@ export async function login(options: Options): Promise<void> {
   );
 }
 
+/** `outrider logout`: forgets the hub and its key, on this machine only. */
 export async function logout(options: { readonly json?: boolean }): Promise<void> {
   const known = await readLogin().catch(() => undefined);
   await removeLogin();

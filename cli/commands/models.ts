@@ -33,6 +33,7 @@ import { listVersion } from './list-version.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
 
+/** `outrider models ls`: every model of the hub, with the version that devices are told to run. */
 export async function listModels(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/models', modelList, 'models');
   print(options.json, { models: found }, () =>

@@ -7,6 +7,11 @@ import { agoText, bytesText, print, spanText, table } from '../output.ts';
 
 type Options = AgentOptions & { readonly json?: boolean };
 
+/**
+ * `outrider outbox ls`: the entries that wait, or with `--dead` those that were given up.
+ *
+ * @throws USAGE for a wrong `--limit`
+ */
 export async function listOutbox(
   options: Options & { readonly dead?: boolean; readonly limit?: string },
 ): Promise<void> {
@@ -46,7 +51,7 @@ async function collect(agent: AgentClient, limit: number, deadOnly: boolean) {
   }
 }
 
-/** One request; with `--out` its input is written to a file. */
+/** `outrider outbox show`: one request; with `--out` its input is written to a file. */
 export async function showOutbox(id: string, options: Options & { readonly out?: string }): Promise<void> {
   const agent = new AgentClient(options);
   const item = await agent.json(`/v1/outbox/${encodeURIComponent(id)}`, outboxItem);
@@ -67,6 +72,7 @@ export async function showOutbox(id: string, options: Options & { readonly out?:
   );
 }
 
+/** `outrider outbox retry`: sends a waiting request at once, or asks again what was given up. */
 export async function retryOutbox(id: string, options: Options): Promise<void> {
   const agent = new AgentClient(options);
   const done = await agent.json(`/v1/outbox/${encodeURIComponent(id)}/retry`, outboxRetried, 'POST');
@@ -75,6 +81,7 @@ export async function retryOutbox(id: string, options: Options): Promise<void> {
   );
 }
 
+/** `outrider outbox drop`: gives up a waiting request, or removes a dead letter. */
 export async function dropOutbox(id: string, options: Options): Promise<void> {
   await new AgentClient(options).delete(`/v1/outbox/${encodeURIComponent(id)}`);
   print(options.json, { id }, () => `${id} is dropped`);

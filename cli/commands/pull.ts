@@ -9,6 +9,7 @@ import { cardText, type ModelCard } from '../import/model-card.ts';
 import { type DescribeOptions, stageModel } from '../import/stage-model.ts';
 import { print } from '../output.ts';
 
+/** Flags of `outrider models pull`. */
 export interface PullOptions extends DescribeOptions {
   readonly into: string;
   readonly force?: boolean;

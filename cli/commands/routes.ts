@@ -17,6 +17,7 @@ import { colors } from '../../shared/runtime/colors.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { agoText, bytesText, print, table } from '../output.ts';
 
+/** `outrider route ls`: the promise of each pipeline of each device, with its evidence. */
 export async function listRoutes(options: HubOptions & { readonly json?: boolean }): Promise<void> {
   const client = await HubClient.find(options);
   const devices = await client.getAll('/api/v1/devices', deviceList, 'devices');

@@ -23,6 +23,7 @@ import { Supervisor } from '../../shared/runtime/supervisor.ts';
 import { HubClient, hubFolder } from '../hub-client.ts';
 import { liveView, plainView, Totals, type View } from '../live-view.ts';
 
+/** Flags of `outrider up`. */
 export interface UpOptions {
   readonly once?: boolean;
   readonly config?: string;

@@ -49,6 +49,11 @@ export async function lookAtAgent(
   return { findings: checkAgent(state, Date.now()), isUp: true };
 }
 
+/**
+ * Findings from what an agent says of itself.
+ *
+ * @param nowAtMs epoch clock, for ages
+ */
 export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
   const { device, version, link, pipelines, updates } = state;
   const { entries, bytes, oldestAtMs, deadLetters } = link.outbox;

@@ -8,6 +8,7 @@ import { spanText } from '../output.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import { checkUpdates } from './updates.ts';
 
+/** Findings about a hub, and whether later checks can count on it. */
 export interface HubLook {
   readonly findings: readonly Finding[];
   readonly isUp: boolean;
@@ -95,7 +96,7 @@ async function checkDevices(hub: HubClient): Promise<Finding[]> {
   }
 }
 
-/** Only what is not as it should be: a fleet may be large. */
+/** Findings about one device, only what is not as it should be: a fleet may be large. */
 export function checkDevice(device: DeviceRecord, nowAtMs: number): Finding[] {
   const { id, online, expiresAtMs, contestedAtMs, reported, telemetry } = device;
   const about = `device ${id}`;

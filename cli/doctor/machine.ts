@@ -106,6 +106,7 @@ export interface WantedPort {
   readonly isOurs: boolean;
 }
 
+/** Port check: free, held by the program that wants it, or taken by a stranger. */
 export async function checkPort({ port, wantedBy, flag, isOurs }: WantedPort): Promise<Finding> {
   const about = `port ${port}`;
   if (isOurs) return ok(about, `the ${wantedBy} answers there`);

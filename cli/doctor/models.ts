@@ -11,6 +11,7 @@ export type SelfTest = (
   folder: ModelFolder,
 ) => Promise<{ readonly kind: 'golden' | 'smoke'; readonly medianMs: number }>;
 
+/** Runner and self-test with which local models are tried. */
 export interface ModelTests {
   readonly startRunner: StartRunner;
   /** undefined: a model only has to load. */
@@ -21,7 +22,7 @@ const MAX_RSS_BYTES = 4 * 1024 ** 3;
 const START_TIMEOUT_MS = 120_000;
 const CALL_TIMEOUT_MS = 30_000;
 
-/** One after the other: their times would else be each other's. @param folder of model folders */
+/** Tries local models one after the other: their times would else be each other's. @param folder of model folders */
 export async function checkModels(folder: string, tests: ModelTests): Promise<Finding[]> {
   const findings: Finding[] = [];
   const refused = (about: string, error: unknown): void => {

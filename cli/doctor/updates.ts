@@ -3,7 +3,10 @@ import type { UpdateReport } from '../../shared/contract/messages.ts';
 import { ERRORS } from '../../shared/runtime/errors.ts';
 import { type Finding, warn } from './finding.ts';
 
-/** Only those with an error: an update under way is none. The version before it answers on, so that nothing fails. */
+/**
+ * Findings about updates, only those with an error: an update under way is none. The version before it answers on, so that nothing
+ * fails.
+ */
 export const checkUpdates = (about: string, updates: readonly UpdateReport[]): Finding[] =>
   updates.flatMap(({ model, phase, error }) => {
     if (!error) return [];

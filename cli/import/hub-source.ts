@@ -15,6 +15,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, isDiskFull } from '../../shared/runtime/errors.ts';
 import { steady } from '../../shared/runtime/steady.ts';
 
+/** Hugging Face hub or mirror to fetch from, and the token for private models. */
 export interface HubSourceOptions {
   /** `https://huggingface.co` or a mirror, without a slash at its end. */
   readonly baseUrl: string;

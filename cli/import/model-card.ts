@@ -13,6 +13,7 @@ import { residentBytes } from '../../shared/runtime/resident-memory.ts';
 import type { TensorSpec } from '../../shared/tasks/tensor/signature.ts';
 import { bytesText, table } from '../output.ts';
 
+/** Measurements of one model on this machine, with what its files say of it. */
 export interface ModelCard {
   readonly name: string;
   readonly task: string;
@@ -106,6 +107,7 @@ const MAX_PROBLEM = 100;
 const providerText = ({ name, problem }: Provider): string =>
   problem === undefined ? name : `not ${name} (${problem.slice(0, MAX_PROBLEM)})`;
 
+/** Model card as the table that people read. */
 export function cardText(card: ModelCard): string {
   const { test, medianMs, maxBatchSize, answersAlikeInBatches: isAlike } = card;
   const batches =

@@ -20,7 +20,7 @@ import { folderSource } from './folder-source.ts';
 import { hubSource } from './hub-source.ts';
 import { type ModelCard, measureModel } from './model-card.ts';
 
-/** What may be said of a foreign model. */
+/** Description of a foreign model by its owner, for what its files leave open. */
 export interface DescribeOptions {
   readonly name?: string;
   readonly task?: string;

@@ -15,6 +15,7 @@ const MAX_CAPTURES = 1_000_000;
 /** Of fewer nothing can be said at any agreement that somebody would promise. */
 const MIN_CAPTURES = 100;
 
+/** Task, loss and randomness with which captures are read. */
 export interface CaptureOptions {
   /** Of lines that name none. */
   readonly task: TaskName | undefined;
@@ -23,7 +24,7 @@ export interface CaptureOptions {
   readonly random: () => number;
 }
 
-/** By capture, in the order of the file. */
+/** Captures as arrays, an element for each, in the order of the file. */
 export interface Captures {
   readonly scores: Float64Array;
   /** Loss 0..1 of the local answer. */

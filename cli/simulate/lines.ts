@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs';
 import { AppError, isAppError } from '../../shared/runtime/errors.ts';
 import { bytesText } from '../output.ts';
 
+/** Line of a file with its number, for messages. */
 export interface Line {
   /** From 1. */
   readonly number: number;

@@ -6,6 +6,7 @@ import { checkAll, readArguments } from '../../shared/runtime/flags.ts';
 import { lossOptions } from '../../shared/tasks/loss-options.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
 
+/** Help text of `outrider route simulate`. */
 export const SIMULATE_HELP = `Usage: outrider route simulate [options] <captures.jsonl>
 
 Replays recorded requests through the router, and says how many it would escalate and what was kept of the promise.
@@ -82,6 +83,7 @@ const values = z.object({
   json: z.boolean().default(false),
 });
 
+/** Checked flags of a simulation, defaults filled in. */
 export type SimulateOptions = ReturnType<typeof optionsOf>;
 
 /** @throws USAGE naming each wrong flag */

@@ -5,13 +5,14 @@
 import type { RouteScope } from '../../shared/contract/routing.ts';
 import type { Captures } from './captures.ts';
 
-/** What a way to decide comes to. */
+/** Share escalated and agreement kept by one way to decide, 0..1. */
 export interface Point {
   readonly escalated: number;
   /** Share of the scope's requests that get the cloud's answer, from whichever side. */
   readonly agreement: number;
 }
 
+/** Threshold with what it comes to over all captures. */
 export interface ThresholdPoint extends Point {
   /** Lowest score that stays local; null: everything is escalated. */
   readonly threshold: number | null;
@@ -20,6 +21,7 @@ export interface ThresholdPoint extends Point {
 /** Rounding of sums. */
 const EPSILON = 1e-9;
 
+/** Population of captures that a replay draws from. */
 export class Pool {
   readonly #captures: Captures;
   readonly #scope: RouteScope;

@@ -4,7 +4,7 @@ import type { RouteScope } from '../../shared/contract/routing.ts';
 import { seededRandom } from '../../shared/runtime/random.ts';
 import type { Point, Pool } from './pool.ts';
 
-/** What the learner decides of one request. */
+/** Decision of the learner about one request. */
 export interface Decision {
   /** Its threshold keeps it local. */
   readonly isKept: boolean;
@@ -23,12 +23,14 @@ interface Replayed<T extends Decision> {
   settle(decision: T, loss: number): string | undefined;
 }
 
+/** Promise that a replay is held to: agreement and confidence 0..1, and of which requests. */
 export interface Promised {
   readonly agreement: number;
   readonly confidence: number;
   readonly scope: RouteScope;
 }
 
+/** Population, promise and learner of a replay; the seed makes it repeatable. */
 export interface ReplayOptions<T extends Decision> {
   readonly pool: Pool;
   readonly promised: Promised;
@@ -46,7 +48,7 @@ interface Learned extends Point {
   readonly broken: number;
 }
 
-/** What most runs come to when they have not learned to keep the promise. */
+/** Weaker promise that most runs come to when they have not learned to keep theirs. */
 export interface Instead {
   /** Share of the runs that ask everything at their end. */
   readonly unreached: number;
@@ -54,6 +56,7 @@ export interface Instead {
   readonly reachable: Point | null;
 }
 
+/** Outcome of many runs over requests drawn by chance. */
 export interface Bootstrap {
   readonly learned: readonly Learned[];
   readonly instead: Instead | null;
@@ -162,6 +165,7 @@ interface Stretch extends Point {
   readonly calls: number;
 }
 
+/** Outcome of one run in the order of the file, in stretches of equal length. */
 export interface InOrder {
   readonly stretches: readonly Stretch[];
   readonly total: Stretch;
@@ -175,7 +179,7 @@ export interface InOrder {
 /** Stretches of equal length. */
 const STRETCHES = 10;
 
-/** Once, as recorded, whatever the weights: what changed over time shows. */
+/** Replays the captures once, as recorded, whatever the weights: what changed over time shows. */
 export function replayInOrder<T extends Decision>({
   pool,
   promised,

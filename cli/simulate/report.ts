@@ -4,6 +4,7 @@ import type { Captures } from './captures.ts';
 import type { Point, Pool, ThresholdPoint } from './pool.ts';
 import type { Bootstrap, InOrder, Instead, Promised } from './replay.ts';
 
+/** Findings of a simulation, for people and for `--json`. */
 export interface Report {
   readonly captures: number;
   /** Some stand for more requests than others do. */
@@ -36,6 +37,7 @@ const PROBABILITIES = [0.5, 0.8, 0.9];
 /** Shares escalated, where there are no probabilities. */
 const QUANTILES = [0.1, 0.3, 0.5];
 
+/** Puts a replay beside what is known exactly of the captures: edge only, the curve, the best threshold. */
 export function reportOf(
   captures: Captures,
   pool: Pool,

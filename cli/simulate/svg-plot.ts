@@ -4,6 +4,7 @@ import { AppError, systemCode } from '../../shared/runtime/errors.ts';
 
 /** Colours of lines and of text. */
 export const BLUE = '#2f6db3';
+/** Colour of text in figures. */
 export const INK = '#24292f';
 
 const LOOK: Pick<TopLevelSpec, 'background' | 'padding' | 'config'> = {
@@ -32,7 +33,7 @@ export const ESCALATED_AXIS = {
   scale: { domain: [0, 1] },
 };
 
-/** What draws, and is installed only where npm could. @throws USAGE */
+/** Drawing library, installed only where npm could. @throws USAGE */
 export function loadVega(): Promise<[typeof import('vega'), typeof import('vega-lite')]> {
   return Promise.all([import('vega'), import('vega-lite')]).catch((error: unknown) => {
     if (systemCode(error) !== 'ERR_MODULE_NOT_FOUND') throw error;

@@ -48,6 +48,7 @@ import { DOCS_STYLE_SOURCE } from './pages/docs-page.ts';
 import { createAssetApi, readPages } from './pages/page.ts';
 import { mountPages } from './pages/pages.ts';
 
+/** Records, models and keys behind the hub’s HTTP API. */
 export interface HubApiOptions {
   readonly hubId: string;
   /** Where devices find the broker: told at enrolment. */

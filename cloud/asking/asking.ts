@@ -22,6 +22,7 @@ import type {
   UsageLedger,
 } from '../ports.ts';
 
+/** Quotas, models and the usage ledger that a question meets on its way. */
 export interface HttpAskingOptions {
   readonly admission: KeyAdmission;
   readonly models: ModelCatalog;

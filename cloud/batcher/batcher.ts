@@ -8,6 +8,7 @@ import { AppError, type ErrorCode, toAppError } from '../../shared/runtime/error
 import type { InferenceReply, InferenceRequest, Inferencer, RunnerPool } from '../ports.ts';
 import { ModelQueue } from './model-queue.ts';
 
+/** Runners that batches go to, and the bounds on batches and queues. */
 export interface BatcherOptions {
   readonly pool: RunnerPool;
   readonly clock: Clock;
@@ -29,7 +30,7 @@ const DEFAULT_QUEUE_BYTES = 512 * 1024 * 1024;
 const DEFAULT_BATCH_SIZE = 32;
 const DEFAULT_GRACE_MS = 10_000;
 
-/** All queues, with the bound on their bytes. */
+/** Batcher over the queues of all models, with the bound on their bytes. */
 export class Batcher implements Inferencer {
   readonly #options: Required<Omit<BatcherOptions, 'onFailed'>> & Pick<BatcherOptions, 'onFailed'>;
   readonly #queues = new Map<string, ModelQueue>();

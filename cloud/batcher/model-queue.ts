@@ -21,6 +21,7 @@ import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { InferenceReply, InferenceRequest, ModelLease, RunnerPool } from '../ports.ts';
 import { DeadlineLine } from './deadline-line.ts';
 
+/** Bounds of one model’s queue, and who hears when it is empty. */
 export interface QueueOptions {
   readonly pool: RunnerPool;
   readonly clock: Clock;

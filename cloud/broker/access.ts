@@ -13,6 +13,7 @@ import { secretMatches } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 
+/** Folder in which the hub writes the access list. */
 export interface AccessOptions {
   readonly folder: string;
   readonly logger: Logger;

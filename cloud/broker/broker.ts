@@ -23,6 +23,7 @@ import { guardReads, MAX_PACKET_BYTES, MAX_UNAUTHENTICATED_BYTES, PacketGuard } 
 import { BoundedSessions } from './sessions.ts';
 import { createWebSocketDoor } from './web-socket.ts';
 
+/** Addresses to listen on, TLS, and the folder of the access list. */
 export interface BrokerOptions {
   readonly host: string;
   /** 0: any free one. */

@@ -17,6 +17,7 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { BrokerAccess } from '../ports.ts';
 
+/** Admin link to a Mosquitto, and the account that the hub itself gets there. */
 export interface DynsecAccessOptions {
   /** With the plugin's admin account; the hub's link gets an account of its own, with less. */
   readonly connect: () => Promise<MqttConnection>;

@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
 
+/** TLS of the door, its time-out, and the sizes that it lets in. */
 export interface WebSocketDoorOptions {
   readonly tls: SecureContextOptions | undefined;
   /** Time until the upgrade, and for TLS before it. */

@@ -1,6 +1,7 @@
 /** Sends a request where its model runs: to the hub's own batcher and runners, or to what runs the whole task elsewhere. */
 import type { InferenceReply, InferenceRequest, Inferencer } from '../ports.ts';
 
+/** Inferencer of the hub itself, and those of models that run elsewhere. */
 export interface InferencerByModelOptions {
   /** Every model that is not named below. */
   readonly here: Inferencer;

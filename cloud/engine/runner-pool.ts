@@ -17,6 +17,7 @@ import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { ModelCatalog, ModelLease, RunnerPool } from '../ports.ts';
 
+/** Models to run, how runners start, and how many are held at a time. */
 export interface LocalRunnerPoolOptions {
   readonly catalog: ModelCatalog;
   readonly startRunner: StartRunner;

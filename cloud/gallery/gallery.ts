@@ -10,6 +10,7 @@ import { TASKS } from '../../shared/tasks/tasks.ts';
 import type { DeviceBook, EventSink, ResultGallery, SharedInput } from '../ports.ts';
 import type { ThumbnailMaker } from './thumbnails.ts';
 
+/** Devices whose results count, and the maker of small pictures. */
 export interface GalleryOptions {
   readonly devices: Pick<DeviceBook, 'isActive'>;
   readonly thumbnails: Pick<ThumbnailMaker, 'make'>;
@@ -18,7 +19,7 @@ export interface GalleryOptions {
 
 /** Results, and inputs beside them. With 64 KiB for each result and thumbnail at most, 25 MB. */
 const MAX_ENTRIES = 200;
-/** Of a text that is shown; longer ones end in an ellipsis. */
+/** Length of a text that is shown; longer ones end in an ellipsis. */
 export const MAX_TEXT_CHARACTERS = 200;
 /** No character of UTF-8 has more. */
 const MAX_BYTES_A_CHARACTER = 4;

@@ -19,6 +19,7 @@ const MAX_INPUT_BYTES = 1024 * 1024;
 /** A picture of 96 px has 2 to 5 KB; a strip of 96 x 16,000 px is none. */
 const MAX_THUMBNAIL_BYTES = 64 * 1024;
 
+/** Runners from which one is borrowed to decode a picture. */
 export interface ThumbnailMakerOptions {
   /** @throws as RunnerPool.lease */
   readonly lease: RunnerPool['lease'];

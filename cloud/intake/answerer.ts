@@ -11,6 +11,7 @@ import { type DeviceRequest, failureFrame } from './request.ts';
 import type { SetAside } from './set-aside.ts';
 import { Strikes } from './strikes.ts';
 
+/** Models to ask, and where a poison message is set aside. */
 export interface AnswererOptions {
   readonly models: ModelCatalog;
   readonly inferencer: Inferencer;

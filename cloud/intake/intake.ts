@@ -31,6 +31,7 @@ import { type DeviceRequest, failureFrame } from './request.ts';
 import type { SetAside } from './set-aside.ts';
 import { type TransferLimits, Transfers } from './transfers.ts';
 
+/** Link that requests come in by, who may ask, and what answers them. */
 export interface IntakeOptions {
   readonly link: DeviceLink;
   readonly devices: Pick<DeviceBook, 'isActive'>;

@@ -19,7 +19,7 @@ export const DEFAULT_ONCE_LIMITS: OnceLimits = {
   maxAgeMs: 3_600_000,
 };
 
-/** Where replies outlive the process. */
+/** Log in which replies outlive the process. */
 export interface ReplyLog {
   append(reply: KeptReply, written: () => void): void;
 }

@@ -14,12 +14,14 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { readIfThere } from '../../shared/runtime/read-file.ts';
 import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
 
+/** Reply as the journal gives it back, under the key of its request. */
 export interface KeptReply {
   readonly key: string;
   readonly frame: Uint8Array;
   readonly atMs: number;
 }
 
+/** Folder of the journal, and how much and how long it keeps. */
 export interface ReplyJournalOptions {
   readonly folder: string;
   readonly clock: Clock;
@@ -37,6 +39,7 @@ const MAX_FILE_BYTES = 32 * 1024 * 1024;
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 const PREFIX_BYTES = 4;
 
+/** Write-behind journal of replies, so that a request has the same reply after a restart. */
 export class ReplyJournal implements Part {
   readonly #o: ReplyJournalOptions;
   readonly #file: AppendFile;

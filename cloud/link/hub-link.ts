@@ -22,6 +22,7 @@ import { DesiredTeller } from './desired.ts';
 import { DeviceStates, STATE_FILTERS } from './device-states.ts';
 import { OwnPresence } from './presence.ts';
 
+/** Identity of this hub process, its broker connection, and the records it feeds. */
 export interface HubLinkOptions {
   readonly hubId: string;
   /** Name of this run of the hub: another one has forgotten what was under way. */

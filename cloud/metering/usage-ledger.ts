@@ -14,6 +14,7 @@ import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
 import type { UsageLedger, UsageLine } from '../ports.ts';
 import { Counted } from './counted.ts';
 
+/** Folder of the ledger, and its bounds on disk and in memory. */
 export interface UsageLedgerOptions {
   /** Holds `usage.ndjson` and the rotated ones beside it. */
   readonly folder: string;
@@ -39,6 +40,7 @@ const MAX_FILES = 64;
 const MAX_COUNTED = 50_000;
 const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 
+/** Usage ledger in append-only files; each request has one line, however often it is told. */
 export class FileUsageLedger implements UsageLedger, Part {
   readonly #options: Required<UsageLedgerOptions>;
   readonly #path: string;

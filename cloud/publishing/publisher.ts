@@ -47,6 +47,7 @@ export interface Listing {
 /** Standing of a version: listed, and told to devices. */
 type Standing = Pick<PublishedVersion, 'published' | 'deployed'>;
 
+/** Records, blobs and signed listing that a publication goes through. */
 export interface VersionPublisherOptions {
   readonly models: VersionBook;
   readonly blobs: BlobStore;

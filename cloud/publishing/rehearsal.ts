@@ -17,6 +17,7 @@ const REHEARSAL_MS = 120_000;
 const NOT_A_VERDICT: readonly ErrorCode[] = ['DISK_FULL', 'INVARIANT_BROKEN'];
 const OWN_WORDS: readonly ErrorCode[] = ['MODEL_INVALID', 'MODEL_DIGEST_MISMATCH', 'MODEL_SELF_TEST_FAILED'];
 
+/** How the throw-away runner of a rehearsal starts, and its limits. */
 export interface RehearsalOptions {
   readonly startRunner: StartRunner;
   readonly threads: number;

@@ -11,6 +11,7 @@ import type { ModelRegistry } from './models.ts';
 import { own, type Store } from './store.ts';
 import { wantedVersions } from './wanted-version.ts';
 
+/** Records from which the desired state of a device is made. */
 export interface DesiredRegistryOptions {
   readonly store: Store;
   readonly devices: Pick<DeviceRegistry, 'reportOf'>;

@@ -31,6 +31,7 @@ const MAX_LOGGED = 20;
 /** Of a token's hash: names it among 10,000, and tells nobody the token. */
 const TOKEN_ID_CHARACTERS = 16;
 
+/** Store of the devices, and how long their credentials are good. */
 export interface DeviceRegistryOptions {
   readonly store: Store;
   readonly clock: Clock;

@@ -20,6 +20,7 @@ import type { ModelChoice } from './wanted-version.ts';
 /** A model as people see it; whether one is loaded, the pool of runners knows. */
 export type ShelvedModel = Omit<ModelRecord, 'loaded'>;
 
+/** Store of the models, and who hears when one of them changes. */
 export interface ModelRegistryOptions {
   readonly store: Store;
   readonly clock: Clock;

@@ -5,6 +5,7 @@ import { pictureNeed, reported } from '../../shared/contract/messages.ts';
 import { deviceId, digest, modelName, modelVersion } from '../../shared/contract/names.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
 
+/** Record of a device: its credential as digests, and what it last said of itself. */
 const storedDevice = z.object({
   secretSha256: digest,
   /** null: the credential does not end. */
@@ -30,6 +31,7 @@ const storedToken = z.object({
   usedBy: deviceId.nullable(),
 });
 
+/** Record of a key of the HTTP API; it is stored under the key’s digest. */
 const storedKey = z.object({
   id: z.string(),
   name: z.string(),
@@ -39,6 +41,7 @@ const storedKey = z.object({
 });
 export type StoredKey = z.infer<typeof storedKey>;
 
+/** Record of one immutable version of a model. */
 const storedVersion = z.object({
   version: z.string(),
   digest,
@@ -57,6 +60,7 @@ const storedVersion = z.object({
 });
 export type StoredVersion = z.infer<typeof storedVersion>;
 
+/** Deployment of a model: which version devices are told to run, and who decides on the next. */
 const storedDeployment = z.object({
   policy: deployPolicy,
   /** Version that devices are told to run; null: none yet. */

@@ -24,6 +24,7 @@ import { PinRegistry } from './pins.ts';
 import type { HubData } from './records.ts';
 import type { OpenStore, Store, StoreOptions } from './store.ts';
 
+/** Data folder of the hub, its broker’s accounts, and who hears of changes. */
 export interface RegistryOptions {
   /** The hub's data folder: hub.json, admin.key, broker.secret, models/. */
   readonly folder: string;

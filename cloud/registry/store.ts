@@ -21,6 +21,7 @@ export interface Store {
   change(next: (data: HubData) => HubData): Promise<void>;
 }
 
+/** First records of a hub, and what is done after each change. */
 export interface StoreOptions {
   /** The records of a hub that has none yet. */
   readonly createFirst: () => Promise<HubData>;

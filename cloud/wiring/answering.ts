@@ -24,7 +24,7 @@ const MAX_RUNNER_RSS_BYTES = 4 * 1024 ** 3;
 const RUNNER_START_TIMEOUT_MS = 120_000;
 const RUNNER_CALL_TIMEOUT_MS = 60_000;
 
-/** Whom it answers, with which models, over which broker. */
+/** Devices to answer, the models for it, and the broker between. */
 export interface AnsweringParts {
   readonly hubId: string;
   readonly mqtt: Pick<MqttConnectOptions, 'url' | 'username' | 'password' | 'trust'>;

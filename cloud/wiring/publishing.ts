@@ -19,7 +19,11 @@ export interface Publishing {
   readonly publisher: VersionPublisher;
 }
 
-/** When it returns, everything that is recorded and everything that lies in `--models` is there and listed. @throws DATA_CORRUPT, DISK_FULL */
+/**
+ * Starts publishing: when it returns, everything that is recorded and everything that lies in `--models` is there and listed.
+ *
+ * @throws DATA_CORRUPT, DISK_FULL
+ */
 export async function startPublishing(
   { config, folder, lifecycle, clock, logger }: HubProgram,
   { registry, events }: Records,

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { deviceId, digest } from './names.ts';
 
+/** Account at the broker, of a device or of a hub. */
 const principal = z.object({
   /** The user name; a device's client id is the same, a hub's starts with it. */
   id: deviceId,
@@ -15,7 +16,9 @@ const principal = z.object({
 });
 export type Principal = z.infer<typeof principal>;
 
+/** Access list on disk, version 1: each account that may connect to the broker, with the digest of its secret. */
 export const accessFile = z.object({ version: z.literal(1), principals: z.array(principal) });
 export type AccessFile = z.infer<typeof accessFile>;
 
+/** File name of the access list, in the folder that the hub writes and the embedded broker watches. */
 export const ACCESS_FILE_NAME = 'access.json';

@@ -6,6 +6,7 @@ import { reported, telemetry } from './messages.ts';
 import { deviceId, digest, innerPath, modelName, modelVersion } from './names.ts';
 import { answer, failure } from './result.ts';
 
+/** Right of a key over the HTTP API. */
 export const keyScope = z.enum(['admin', 'infer', 'metrics']);
 export type KeyScope = z.infer<typeof keyScope>;
 
@@ -25,6 +26,7 @@ const modelVersionRecord = z.object({
   published: z.boolean(),
 });
 
+/** Model as the hub lists it: its newest version, and the one that devices are told to run. */
 export const modelRecord = z.object({
   name: modelName,
   task: taskName,
@@ -43,6 +45,7 @@ export const modelRecord = z.object({
 export type ModelRecord = z.infer<typeof modelRecord>;
 /** `GET /models/{name}/versions`, newest first. */
 export const modelVersions = z.object({ versions: z.array(modelVersionRecord), next });
+/** One page of the models. */
 export const modelList = z.object({ models: z.array(modelRecord), next });
 
 /** `PATCH /models/{name}`, with If-Match. */
@@ -65,6 +68,7 @@ export const versionRequest = z.strictObject({
 });
 export type VersionRequest = z.input<typeof versionRequest>;
 
+/** Answer to a publication: which version it is, and how far it has come on its way to devices. */
 export const publishedVersion = z.object({
   name: modelName,
   version: modelVersion,
@@ -80,6 +84,7 @@ export const publishedVersion = z.object({
 });
 export type PublishedVersion = z.infer<typeof publishedVersion>;
 
+/** Device as the hub lists it: its credential, when it was seen, and what it last said of itself. */
 export const deviceRecord = z.object({
   id: deviceId,
   online: z.boolean(),
@@ -95,6 +100,7 @@ export const deviceRecord = z.object({
   telemetry: telemetry.nullable(),
 });
 export type DeviceRecord = z.infer<typeof deviceRecord>;
+/** One page of the devices. */
 export const deviceList = z.object({ devices: z.array(deviceRecord), next });
 
 /** `PUT /devices/{id}/desired`, with If-Match: what this device should run instead of what its models deploy. */
@@ -116,9 +122,10 @@ export const boardEntry = z.object({
   text: z.string().nullable(),
 });
 export type BoardEntry = z.infer<typeof boardEntry>;
+/** Gallery as one answer: the last results that devices have shared. */
 export const boardList = z.object({ results: z.array(boardEntry) });
 
-/** What `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
+/** Event that `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
 export const hubEvent = z.discriminatedUnion('type', [
   z.object({ type: z.literal('device'), device: deviceRecord }),
   z.object({ type: z.literal('device-removed'), id: deviceId }),
@@ -134,6 +141,7 @@ export const hubEvent = z.discriminatedUnion('type', [
 ]);
 export type HubEvent = z.infer<typeof hubEvent>;
 
+/** Request for a one-time token by which a device enrols. */
 export const enrollmentTokenRequest = z.strictObject({
   /** Only this device may use it; any, when left out. */
   deviceId: deviceId.optional(),
@@ -145,6 +153,7 @@ export const enrollmentTokenRequest = z.strictObject({
     .optional(),
 });
 export type EnrollmentTokenRequest = z.infer<typeof enrollmentTokenRequest>;
+/** One-time token with its secret, shown in this answer only. */
 export const enrollmentToken = z.object({ token: z.string(), expiresAtMs: z.number() });
 export type EnrollmentToken = z.infer<typeof enrollmentToken>;
 /** A token that is still good, without its secret. */
@@ -158,23 +167,29 @@ const enrollmentTokenRecord = z.object({
   usedBy: deviceId.nullable(),
 });
 export type EnrollmentTokenRecord = z.infer<typeof enrollmentTokenRecord>;
+/** One page of the tokens that are still good. */
 export const enrollmentTokenList = z.object({ tokens: z.array(enrollmentTokenRecord), next });
 
+/** Request for a new key of the HTTP API. */
 export const keyRequest = z.strictObject({
   name: z.string().min(1).max(64),
+  /** What the key may: `admin` for this API, `infer` to ask models, `metrics` to read `/metrics`. */
   scopes: z.array(keyScope).min(1),
   /** Milliseconds until it expires; never, when left out. */
   expiresMs: z.int().min(1_000).optional(),
 });
 export type KeyRequest = z.infer<typeof keyRequest>;
+/** Key of the HTTP API as the hub lists it, without its secret. */
 const keyRecord = z.object({
   id: z.string(),
   name: z.string(),
+  /** What the key may: `admin` for this API, `infer` to ask models, `metrics` to read `/metrics`. */
   scopes: z.array(keyScope),
   createdAtMs: z.number(),
   expiresAtMs: z.number().nullable(),
 });
 export type KeyRecord = z.infer<typeof keyRecord>;
+/** One page of the keys, without their secrets. */
 export const keyList = z.object({ keys: z.array(keyRecord), next });
 /** The key itself is shown once. */
 export const createdKey = keyRecord.extend({ key: z.string() });

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { taskName } from '../tasks/tasks.ts';
 
+/** Recorded request with what both sides made of it, one line of JSON. */
 export const capture = z
   .object({
     id: z.string().max(1_000).optional(),
@@ -30,5 +31,5 @@ export const capture = z
     ({ loss, local, cloud }) => loss !== undefined || (local !== undefined && cloud !== undefined),
     'it has neither loss nor both answers (local, cloud)',
   );
-/** As an agent writes it. */
+/** Capture as an agent writes it. */
 export type Capture = z.input<typeof capture>;

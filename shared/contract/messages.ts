@@ -129,6 +129,7 @@ export const linkUse = z.object({
   downBytes: z.number().nonnegative(),
 });
 export type LinkUse = z.infer<typeof linkUse>;
+/** Traffic class by which bytes over the link are counted. */
 export type LinkPurpose = LinkUse['purpose'];
 
 /** Counters of a device, on `telemetry`, once a minute, QoS 0. */
@@ -214,6 +215,7 @@ export const enrollRequest = z.strictObject({
   secret: z.string().min(40).max(200),
 });
 export type EnrollRequest = z.infer<typeof enrollRequest>;
+/** Answer to an enrolment: where the broker is, how long the credential is good, and whom to trust. */
 export const enrollResponse = z.object({
   deviceId,
   hubId: deviceId,

@@ -5,6 +5,7 @@ import { taskName } from '../tasks/tasks.ts';
 import { pipelineName, requestId } from './names.ts';
 import { cloudReason } from './result.ts';
 
+/** Outbox entry or dead letter, as people see it, without its input. */
 export const outboxItem = z.object({
   id: requestId,
   /** `waiting` for the cloud, `answered` and on its way to the sinks, `dead`: given up, and kept for people. */
@@ -24,7 +25,9 @@ export const outboxItem = z.object({
 });
 export type OutboxItem = z.infer<typeof outboxItem>;
 
+/** One page of the outbox, with the totals of open entries and of dead letters. */
 export const outboxList = z.object({
+  /** Oldest first. */
   items: z.array(outboxItem),
   /** Pass it as `after` for the next page; null on the last. */
   next: z.string().nullable(),

@@ -72,7 +72,9 @@ export const failure = z.object({
 });
 export type Failure = z.infer<typeof failure>;
 
+/** Result of one request: an answer, or the failure that stands in its place. */
 export const result = z.union([answer, failure]);
+/** Answer or failure; only a failure has `error`. */
 export type Result = Answer | Failure;
 
 /** Whether the Result is a failure. */

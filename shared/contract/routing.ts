@@ -20,6 +20,7 @@ export type RouteBasis = z.infer<typeof routeBasis>;
 const driftKind = z.enum(['disagreement', 'inputs']);
 export type DriftKind = z.infer<typeof driftKind>;
 
+/** Drift alarm: what ended an epoch, and what the epoch had seen. */
 export const routeAlarm = z.object({
   kind: driftKind,
   /** The label whose requests it is about, where each has a promise of its own. */
@@ -69,6 +70,7 @@ export const routeCounts = z.object({
   disagreed: z.number().nonnegative(),
 });
 
+/** Evidence of one pair of models: what is promised, the threshold in use, and what has come of it. */
 export const routeEvidence = z.object({
   /** What is promised. */
   agreement: ratio,
@@ -90,9 +92,11 @@ export const routeEvidence = z.object({
     currency: z.string().max(8).nullable(),
   }),
   alarms: count,
+  /** The newest alarm; null: none yet. */
   lastAlarm: routeAlarm.nullable(),
   /** One promise for each label; empty: one for all. */
   labels: z.array(standing.extend({ label: z.string().max(200) })).max(32),
 });
 export type RouteEvidence = z.infer<typeof routeEvidence>;
+/** Epoch and threshold of one learner, with what they rest on. */
 export type Standing = z.infer<typeof standing>;

@@ -14,6 +14,7 @@ export const deviceTopics = (id: string) => ({
   telemetry: `${ROOT}/devices/${id}/telemetry`,
 });
 
+/** Topics of one hub process, by its id. */
 export const hubTopics = (id: string) => ({
   presence: `${ROOT}/hubs/${id}/presence`,
   /** Chunks of this device's large requests, to the one hub process that took the first. */
@@ -22,7 +23,7 @@ export const hubTopics = (id: string) => ({
   chunkFilter: `${ROOT}/hubs/${id}/chunk/+`,
 });
 
-/** What a hub subscribes to. */
+/** Topic filters that a hub subscribes to. */
 export const hubFilters = {
   infer: `${ROOT}/devices/+/infer`,
   presence: `${ROOT}/devices/+/presence`,
@@ -78,13 +79,16 @@ export function parseTopic(topic: string): ParsedTopic | undefined {
 const DEVICE_WRITES = ['infer', 'reported', 'presence', 'results', 'telemetry'] as const;
 const DEVICE_READS = ['reply', 'chunk', 'desired'] as const;
 
-/** The same as lists, for brokers that keep rights of their own: topics that it publishes to, and filters that it subscribes to. */
+/**
+ * Rights of a device as lists, for brokers that keep rights of their own: topics that it publishes to, and filters that it subscribes
+ * to.
+ */
 export const deviceRights = (id: string): { writes: string[]; reads: string[] } => ({
   writes: [...DEVICE_WRITES.map((channel) => deviceTopics(id)[channel]), hubTopics('+').chunk(id)],
   reads: [...DEVICE_READS.map((channel) => deviceTopics(id)[channel]), HUB_PRESENCE_FILTER],
 });
 
-/** Everything that is ours: what a hub may write and read. */
+/** Filter for everything that is ours: what a hub may write and read. */
 export const HUB_FILTER = `${ROOT}/#`;
 
 /** Whether this device may publish to the topic: its own channels, and its own chunks to any hub. */

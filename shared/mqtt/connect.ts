@@ -18,6 +18,7 @@ import type { Trust } from '../runtime/trust.ts';
 import { type LastWill, MqttSession, type Opening, type PublishOptions, unreachable } from './session.ts';
 import type { WireBytes } from './wire.ts';
 
+/** Broker to stay connected to, as whom, and whom to trust. */
 export interface MqttConnectOptions {
   /** `mqtt`, `mqtts`, `ws` or `wss`; the latter two with the path `/mqtt` unless another is given. */
   readonly url: string;
@@ -45,6 +46,7 @@ export interface SharedFilter {
   readonly group: string;
 }
 
+/** Reconnecting link to a broker; it queues nothing while it is down. */
 export interface MqttConnection {
   readonly connected: boolean;
   /** Whether the broker spreads a `$share` filter among subscribers; false until it has said so. */

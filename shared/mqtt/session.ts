@@ -9,12 +9,14 @@ import { AppError } from '../runtime/errors.ts';
 import { isUntrusted, type Trust, toTlsOptions } from '../runtime/trust.ts';
 import { Wire, type WireBytes } from './wire.ts';
 
+/** Message that the broker publishes for a client that vanishes without a goodbye. */
 export interface LastWill {
   readonly topic: string;
   readonly payload: Uint8Array | string;
   readonly retain: boolean;
 }
 
+/** Broker, credential and protocol version of a single connection. */
 export interface SessionOptions {
   readonly url: URL;
   readonly clientId: string;
@@ -75,6 +77,7 @@ const SESSION_TAKEN_OVER = 142;
 /** [MQTT-6.0.0] names no path; this is what brokers listen on. */
 const WEB_SOCKET_PATH = '/mqtt';
 
+/** One connection to a broker, over as soon as it closes. */
 export class MqttSession {
   readonly opened: Promise<Opening>;
   readonly closed: Promise<Ending>;
@@ -196,6 +199,7 @@ export class MqttSession {
   }
 }
 
+/** Delivery of one message: 0 is sent once, 1 waits for the broker’s acknowledgement. */
 export interface PublishOptions {
   readonly qos: 0 | 1;
   readonly retain?: boolean;

@@ -5,6 +5,7 @@
 import type { ClientRequest } from 'node:http';
 import type { Socket } from 'node:net';
 
+/** Bytes over a socket in each direction, transport included. */
 export interface WireBytes {
   readonly up: number;
   readonly down: number;
@@ -14,6 +15,7 @@ export interface WireBytes {
 type Layered = { readonly _handle?: { readonly _parent?: Counts } | null };
 type Counts = Pick<Socket, 'bytesRead' | 'bytesWritten'>;
 
+/** Socket under an MQTT session: sends at once, and counts its bytes. */
 export class Wire {
   /** Whether the other side has agreed to the transport: TCP connected, TLS verified, WebSocket upgraded. */
   isUp = false;

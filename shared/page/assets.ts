@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { AppError } from '../runtime/errors.ts';
 import { PAGES_ROOT } from '../runtime/installation.ts';
 
+/** File of a page as it is served. */
 export interface Asset {
   readonly contentType: string;
   readonly body: string;
@@ -31,7 +32,7 @@ export const PAGE_POLICY = {
   frameAncestors: ["'none'"],
 };
 
-/** By their address. @param own the page's own files, from the root of the tree @throws FILE_UNREADABLE */
+/** Reads the files of a page, by their address. @param own the page's own files, from the root of the tree @throws FILE_UNREADABLE */
 export function readAssets(own: readonly string[]): ReadonlyMap<string, Asset> {
   return new Map(
     [...COMMON, ...own].map((path) => {

@@ -23,6 +23,7 @@ import { syncFile, syncFolder } from '../runtime/atomic-file.ts';
 import { AppError, isDiskFull, systemCode } from '../runtime/errors.ts';
 import { OneAtATime } from '../runtime/one-at-a-time.ts';
 
+/** Content-addressed store: files by their SHA-256, each there whole and checked or not at all. */
 export class BlobStore {
   readonly #folder: string;
   /** By digest: two that send the same must not write into each other's. */

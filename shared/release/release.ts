@@ -4,7 +4,7 @@ import type { VersionFile } from '../contract/admin.ts';
 import { digest, type ModelRef, modelName, modelVersion } from '../contract/names.ts';
 import { taskName } from '../tasks/tasks.ts';
 
-/** What stands beside length and hash of each target (TUF 4.5, "custom"). */
+/** Custom part beside length and hash of each target (TUF 4.5, "custom"). */
 export const targetCustom = z.object({
   model: modelName,
   version: modelVersion,
@@ -32,7 +32,7 @@ export const targetPrefix = (name: string, version: string): string => `models/$
 export const targetPath = ({ name, version }: Pick<ModelRef, 'name' | 'version'>, path: string): string =>
   `${targetPrefix(name, version)}${path}`;
 
-/** Where the content lies: with consistent snapshots the name begins with the digest (TUF 6.2). */
+/** Path of the content: with consistent snapshots the name begins with the digest (TUF 6.2). */
 export function consistentPath(target: string, sha256: string): string {
   const at = target.lastIndexOf('/') + 1;
   return `${target.slice(0, at)}${sha256}.${target.slice(at)}`;

@@ -4,6 +4,7 @@ import type { Clock } from './clock.ts';
 /** Looks at the clock again after this: it may have been set, and Node's timers end at 24.8 days. */
 const MAX_WAIT_MS = 3_600_000;
 
+/** Timer for one point on the epoch clock; setting it again replaces the time. */
 export class Alarm {
   readonly #clock: Clock;
   readonly #run: () => void;

@@ -8,6 +8,7 @@ import { dirname } from 'node:path';
 import { AppError, isDiskFull, systemCode } from './errors.ts';
 import { SerialQueue } from './serial-queue.ts';
 
+/** File that records go to, its size, and how its whole records are found again. */
 export interface AppendFileOptions {
   readonly path: string;
   /** Of one file; a record that is larger has one of its own. */
@@ -22,6 +23,7 @@ export interface AppendFileOptions {
   readonly putAside?: (path: string) => Promise<void>;
 }
 
+/** Append-only file of records, repaired after a torn write and put aside when it is full. */
 export class AppendFile {
   readonly #o: AppendFileOptions;
   readonly #queue = new SerialQueue();

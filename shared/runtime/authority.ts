@@ -29,6 +29,7 @@ import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 import { certificateFingerprint } from './trust.ts';
 
+/** Folder of the authority, and the names that its server certificate is for. */
 export interface AuthorityOptions {
   readonly folder: string;
   /** Host names and addresses by which the server is reached, besides loopback and this machine's name. */
@@ -59,6 +60,7 @@ interface Issued {
 /** What is on disk of one. */
 type Found = { readonly [Part in keyof Issued]: string | undefined };
 
+/** Certificate authority of a hub, with the server certificate that it renews in time. */
 export class Authority implements Part {
   readonly #options: AuthorityOptions;
   readonly #root: Issued;

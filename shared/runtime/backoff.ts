@@ -1,5 +1,6 @@
 /** Full-jitter exponential backoff: a uniform wait between 0 and the cap of the attempt, so that a fleet spreads out. */
 
+/** Bounds of a growing random wait, in milliseconds. */
 export interface BackoffOptions {
   readonly firstMs: number;
   readonly maxMs: number;

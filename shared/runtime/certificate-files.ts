@@ -11,7 +11,7 @@ import { AppError } from './errors.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 
-/** Where the two are. */
+/** Paths of certificate and key. */
 export interface CertificatePaths {
   readonly certFile: string;
   readonly keyFile: string;
@@ -31,6 +31,7 @@ export interface CertificatePair {
 /** Some file systems report no changes. */
 const POLL_MS = 30_000;
 
+/** Watched pair of PEM files: the newest certificate and key that fit each other. */
 export class CertificateFiles implements Part {
   readonly paths: CertificatePaths;
   readonly #clock: Clock;

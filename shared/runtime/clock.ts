@@ -4,6 +4,7 @@
  */
 import { performance } from 'node:perf_hooks';
 
+/** Clock of a program: what time it is, and waiting. */
 export interface Clock {
   /** Milliseconds since 1970; may jump. For people and records only. */
   nowAtMs(): number;
@@ -21,6 +22,7 @@ export interface Clock {
 /** Node's timers take at most 2^31-1 ms (24.8 days); longer waits fire at once otherwise. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** Clock of the machine, for everything but unit tests. */
 export const systemClock: Clock = {
   nowAtMs: () => Date.now(),
   nowMonoMs: () => performance.now(),

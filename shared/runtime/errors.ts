@@ -38,6 +38,7 @@ const world = (httpStatus: number, meaning: string, remedy: string): ErrorEntry 
   remedy,
 });
 
+/** Error table: for each code its HTTP status, whether a retry can help, and what to do. */
 export const ERRORS = {
   // The request
   BAD_REQUEST: caller(
@@ -334,6 +335,7 @@ export const ERRORS = {
   },
 } as const satisfies Record<string, ErrorEntry>;
 
+/** Code of a failure, a key of the error table. */
 export type ErrorCode = keyof typeof ERRORS;
 
 /** The codes as a list, for schemas. */
@@ -428,7 +430,7 @@ export function systemCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** What a failure looks like on the wire and on every sink: never a stack, never an input. */
+/** Failure as it looks on the wire and on every sink: never a stack, never an input. */
 export interface ErrorBody {
   readonly code: ErrorCode;
   readonly message: string;

@@ -9,7 +9,7 @@ type Flags = NonNullable<ParseArgsConfig['options']>;
 export const readFlags = <T extends Flags>(argv: readonly string[], options: T, program: string) =>
   parsed({ args: [...argv], options, allowPositionals: false }, program).values;
 
-/** Of a program that takes arguments too. @throws USAGE naming what is wrong and where help is */
+/** Reads flags and arguments of a program. @throws USAGE naming what is wrong and where help is */
 export const readArguments = <T extends Flags>(argv: readonly string[], options: T, program: string) =>
   parsed({ args: [...argv], options, allowPositionals: true }, program);
 

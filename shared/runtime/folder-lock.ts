@@ -17,6 +17,7 @@ function lockName(folder: string): { name: string; isFile: boolean } {
   return { name: join(tmpdir(), `${key}.lock`), isFile: true };
 }
 
+/** Lock on a data folder that this process holds. */
 export interface FolderLock {
   unlock(): Promise<void>;
 }

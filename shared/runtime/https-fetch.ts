@@ -7,6 +7,7 @@ import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { AppError } from './errors.ts';
 import { isUntrusted, type Trust, toTlsOptions } from './trust.ts';
 
+/** Request to send, whom to trust, and the bounds on its answer. */
 export interface HttpsFetchOptions {
   readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   readonly headers?: Readonly<Record<string, string>>;
@@ -40,7 +41,7 @@ export interface HttpsStream {
 }
 
 /**
- * The same for what is large: how long the body may take is the reader's business.
+ * Streaming request for what is large: how long the body may take is the reader's business.
  *
  * @param options.timeoutMs until the head of the answer is there
  * @throws HUB_UNTRUSTED, HUB_UNREACHABLE, or the signal's reason

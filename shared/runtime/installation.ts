@@ -31,7 +31,10 @@ export function programFile(name: ProgramName): URL {
  */
 export const CHILD_FLAGS = ['--max-semi-space-size=2'];
 
-/** Of the same record: glibc would keep an arena for each of a dozen threads that take little memory, one after another. */
+/**
+ * Environment of a child, of the same record: glibc would keep an arena for each of a dozen threads that take little memory, one
+ * after another.
+ */
 export const CHILD_ENV = { MALLOC_ARENA_MAX: '2' };
 
 let isEnsured = false;

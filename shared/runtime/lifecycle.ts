@@ -1,5 +1,6 @@
 /** Parts are started in order and stopped in reverse; a part that fails to start takes the started ones down with it. */
 
+/** Part of a program that may have to be started before use and stopped after it. */
 export interface Part {
   /** Left out: it works from its first call on. */
   start?(): Promise<void> | void;
@@ -7,11 +8,13 @@ export interface Part {
   stop?(): Promise<void> | void;
 }
 
+/** Part with the name by which a failed stop is told. */
 export interface NamedPart {
   readonly name: string;
   readonly part: Part;
 }
 
+/** Started parts of one program, in order, so that they stop in reverse. */
 export class Lifecycle {
   readonly #started: NamedPart[] = [];
   readonly #onStopFailure: (name: string, error: unknown) => void;

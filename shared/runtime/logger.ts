@@ -11,6 +11,7 @@ import { type Clock, systemClock } from './clock.ts';
 import { ERRORS, toAppError } from './errors.ts';
 import { onHangUp } from './hang-up.ts';
 
+/** Structured log: an event name and its facts, one line each. */
 export interface Logger {
   debug(event: string, facts?: Record<string, unknown>): void;
   info(event: string, facts?: Record<string, unknown>): void;
@@ -21,6 +22,7 @@ export interface Logger {
   child(facts: Record<string, unknown>): Logger;
 }
 
+/** Which program logs, and where to. */
 export interface LoggerOptions {
   readonly program: string;
   /** Folder for `<program>.log`, where SIGHUP begins a new one if that was renamed; without one, lines go to stderr. */
@@ -35,6 +37,7 @@ const MAX_FILE = '5M';
 const MAX_FILES = 5;
 const REOPEN_MS = 1_000;
 
+/** Opens the log of a program; the folder is made where it is missing. */
 export function createLogger(options: LoggerOptions): Logger {
   const { program, folder, level = 'info', clock = systemClock } = options;
   if (folder === undefined) return wrap(pino({ name: program, level }, process.stderr));

@@ -3,6 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 
 type Labels = Record<string, string>;
 
+/** Registry of counters, histograms and gauges, by name. */
 export interface Metrics {
   /** Counts up by one, or by `by`. */
   count(name: string, labels?: Labels, by?: number): void;

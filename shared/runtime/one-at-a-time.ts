@@ -1,6 +1,7 @@
 /** A serial queue for each key: work for one key does not overlap, other keys don't wait. */
 import { SerialQueue } from './serial-queue.ts';
 
+/** Serial queues by key, each there only while something is under way. */
 export class OneAtATime {
   readonly #queues = new Map<string, SerialQueue>();
 

@@ -8,7 +8,7 @@ import { AppError, ERROR_CODES, isAppError, toAppError } from './errors.ts';
 import { reopenOnHangUp } from './hang-up.ts';
 import { forTerminal } from './terminal.ts';
 
-/** What a child says to the program that started it. */
+/** Message from a child to the program that started it. */
 export const childMessage = z.discriminatedUnion('type', [
   z.object({ type: z.literal('ready'), facts: z.record(z.string(), z.unknown()) }),
   z.object({ type: z.literal('failed'), code: z.enum(ERROR_CODES), message: z.string() }),

@@ -1,5 +1,6 @@
 /** Chance that can be had again: the same seed gives the same draws. */
 
+/** Source of random numbers, passed in so that tests can repeat them. */
 export interface Random {
   /** Uniform in [0, 1). */
   next(): number;

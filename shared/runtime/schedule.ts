@@ -3,6 +3,7 @@ import { createTask, type ScheduledTask, validate } from 'node-cron';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 
+/** Work to do again and again, and the cron expression that says when. */
 export interface ScheduleOptions {
   /** For the log. */
   readonly name: string;

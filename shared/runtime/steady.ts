@@ -2,6 +2,7 @@
 import type { Clock } from './clock.ts';
 import { AppError } from './errors.ts';
 
+/** Clock by which a trickle is noticed, and who hears of the bytes. */
 export interface SteadyOptions {
   readonly clock: Clock;
   /** Bytes that have just come. */
@@ -13,7 +14,7 @@ export interface SteadyOptions {
 const MIN_BYTES = 16 * 1024;
 const WINDOW_MS = 30_000;
 
-/** The same bytes, counted and timed. @throws DOWNLOAD_INCOMPLETE, STOPPING */
+/** Passes the same bytes on, counted and timed. @throws DOWNLOAD_INCOMPLETE, STOPPING */
 export async function* steady(
   source: AsyncIterable<Uint8Array>,
   { clock, onBytes, signal }: SteadyOptions,

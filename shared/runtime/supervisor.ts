@@ -18,6 +18,7 @@ import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 import { type ChildMessage, childMessage, STOP_MESSAGE } from './program.ts';
 
+/** Program to keep up, and who hears of its start and its end. */
 export interface SupervisorOptions {
   readonly name: string;
   /** The child's entry file. */
@@ -42,6 +43,7 @@ const RESTART = { firstMs: 500, maxMs: 30_000 };
 /** A child that stayed up this long has earned a fresh backoff. */
 const STABLE_MS = 60_000;
 
+/** Parent of one child process: starts it, restarts it with backoff, stops it. */
 export class Supervisor implements Part {
   readonly #options: SupervisorOptions;
   readonly #stopping = new AbortController();

@@ -1,6 +1,7 @@
 /** Token buckets: so many at once after a pause, so many a second in the long run. */
 import type { Clock } from './clock.ts';
 
+/** Rate and burst of a token bucket. */
 export interface BucketLimits {
   /** Tokens that come each second. */
   readonly perSecond: number;

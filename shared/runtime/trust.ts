@@ -3,6 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
 import { sha256Hex } from './ids.ts';
 
+/** Certificates that a TLS client accepts from the other side. */
 export interface Trust {
   /** PEM of the only authorities that are believed; the system's, when left out. */
   readonly ca?: string;
@@ -10,7 +11,7 @@ export interface Trust {
   readonly certificate?: string;
 }
 
-/** The same for Node's TLS. */
+/** TLS options for Node of what is trusted. */
 export function toTlsOptions({ ca, certificate }: Trust): ConnectionOptions {
   if (certificate !== undefined)
     // Only itself: what follows it in the file has signed for others too.

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { ROOT } from './installation.ts';
 
-/** As in package.json: a file of ours, so that no schema has to be loaded for it. */
+/** Version as in package.json: a file of ours, so that no schema has to be loaded for it. */
 export const { version: VERSION }: { version: string } = JSON.parse(
   readFileSync(new URL('package.json', ROOT), 'utf8'),
 );

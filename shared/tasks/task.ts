@@ -47,7 +47,7 @@ interface OfOther extends Common {
   readonly inputKind: Exclude<InputKind, 'image'>;
 }
 
-/** What goes into a task and comes out of it, in Hugging Face's names and shapes. */
+/** Schema of what goes into a task and comes out of it, in Hugging Face's names and shapes. */
 export type TaskSchema = OfPicture | OfOther;
 
 /** An input as a judge makes it up: the body in the form of the task's input kind. */
@@ -56,7 +56,7 @@ export interface MadeInput {
   readonly parameters?: Readonly<Record<string, unknown>>;
 }
 
-/** What the smallest input of some tasks depends on. */
+/** Facts of a model on which the smallest input of some tasks depends. */
 export interface ModelFacts {
   /** For messages. */
   readonly name: string;

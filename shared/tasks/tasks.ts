@@ -61,7 +61,7 @@ export const taskName = z.enum(Object.keys(table) as TaskName[]);
 /** Input, parameters, output and judge of each task. */
 export const TASKS: Readonly<Record<TaskName, Task>> = table;
 
-/** What a request carries from feed to runner, and over the wire: encoded bytes, never tensors of a model's own. */
+/** Input of a task from feed to runner, and over the wire: encoded bytes, never tensors of a model's own. */
 export interface TaskInput {
   /** `image/jpeg`, `text/plain; charset=utf-8`, …: advice; the body's first bytes decide. */
   readonly contentType: string;

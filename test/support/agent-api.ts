@@ -40,6 +40,7 @@ const pipelineStatus = z.object({
   task: taskName,
   edge: modelRef.nullable(),
   cloud: z.string().nullable(),
+  /** What its router has to show for its promise. */
   router: routeEvidence,
   owed: count,
 }) satisfies z.ZodType<PipelineStatus>;

@@ -12,6 +12,7 @@ import type { HubEnv } from '../frame/face.ts';
 import { sendFile } from '../frame/file-answer.ts';
 import type { Guards } from '../frame/guards.ts';
 
+/** Blobs that uploads fill, and who may fill them. */
 export interface BlobApiOptions {
   readonly guards: Guards;
   readonly blobs: BlobShelf;

@@ -22,6 +22,7 @@ import type { IdempotentAnswers } from '../frame/idempotency.ts';
 import { sliceOf } from '../frame/paging.ts';
 import type { RateBound } from '../frame/rate-bound.ts';
 
+/** Device records and pins, and the bounds on enrolment. */
 export interface FleetApiOptions {
   readonly guards: Guards;
   readonly authority: HubAuthority | undefined;

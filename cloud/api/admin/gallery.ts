@@ -8,6 +8,7 @@ import { COOKIE } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
 import type { SignIns } from '../frame/sign-in.ts';
 
+/** Gallery and events to show, and the keys and sign-ins that may see them. */
 export interface GalleryApiOptions {
   readonly guards: Guards;
   readonly events: EventStream;

@@ -7,6 +7,7 @@ import type { Guards } from '../frame/guards.ts';
 import type { IdempotentAnswers } from '../frame/idempotency.ts';
 import { sliceOf } from '../frame/paging.ts';
 
+/** Book of keys that these addresses list and change. */
 export interface KeyApiOptions {
   readonly guards: Guards;
   readonly keys: KeyBook;

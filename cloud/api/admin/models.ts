@@ -18,6 +18,7 @@ import type { Guards } from '../frame/guards.ts';
 import type { IdempotentAnswers } from '../frame/idempotency.ts';
 import { sliceOf } from '../frame/paging.ts';
 
+/** Models to list, and the publisher of their new versions. */
 export interface ModelApiOptions {
   readonly guards: Guards;
   readonly models: ModelShelf;

@@ -6,6 +6,7 @@ import { type Api, anyBytes, mount } from '../frame/endpoint.ts';
 import { ifMatch } from '../frame/etag.ts';
 import type { Guards } from '../frame/guards.ts';
 
+/** Signed metadata to read, and the publisher that takes new ones. */
 export interface TargetsApiOptions {
   readonly guards: Guards;
   readonly signedUpdates: SignedUpdates;

@@ -9,6 +9,7 @@ import type { Welcome } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
 import type { RateBound } from '../frame/rate-bound.ts';
 
+/** Credentials and desired state that a device asks for by itself. */
 export interface DeviceApiOptions {
   readonly guards: Guards;
   readonly devices: DeviceCredentials;

@@ -7,6 +7,7 @@ import { type Api, anyBytes, mount } from '../frame/endpoint.ts';
 import { sendFile } from '../frame/file-answer.ts';
 import type { Guards } from '../frame/guards.ts';
 
+/** Signed metadata and the blobs that they list. */
 export interface UpdateApiOptions {
   readonly guards: Guards;
   readonly signedUpdates: SignedUpdates;

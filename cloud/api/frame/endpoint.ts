@@ -51,7 +51,7 @@ export interface DescribedRoute extends RouteConfig {
   readonly operation: Operation;
 }
 
-/** All that are mounted in a whole API, with their full paths. */
+/** Operations that are mounted in a whole API, with their full paths. */
 export function routesIn(app: Api): DescribedRoute[] {
   return app.openAPIRegistry.definitions.flatMap((one) =>
     one.type === 'route' && 'operation' in one.route ? [one.route as DescribedRoute] : [],

@@ -3,7 +3,7 @@ import type { Context } from 'hono';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../shared/runtime/ids.ts';
 
-/** Of a JSON value, by its content. */
+/** ETag of a JSON value, by its content. */
 export const etagOf = (value: unknown): string => `"${sha256Hex(JSON.stringify(value)).slice(0, 32)}"`;
 
 /** @returns whether this ETag is one that the caller has read @throws PRECONDITION_REQUIRED without If-Match */

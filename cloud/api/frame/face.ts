@@ -21,7 +21,7 @@ export interface HubEnv {
   };
 }
 
-/** Of who has signed in. */
+/** Cookie of a browser that has signed in. */
 export const COOKIE = 'outrider';
 
 /** RFC 6750 2.1; the scheme's case does not matter, RFC 9110 11.1. */

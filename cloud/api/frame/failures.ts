@@ -24,7 +24,7 @@ interface Shape {
   statusOf?(httpStatus: number): number;
 }
 
-/** Every shape, by name. */
+/** Shapes of failures, by name. */
 export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
   /** RFC 9457 problem details, with our code. */
   problem: {

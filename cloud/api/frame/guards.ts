@@ -13,7 +13,7 @@ export interface Guard {
   readonly security: Record<string, string[]>[];
 }
 
-/** Everybody may. */
+/** Guard that lets everybody in. */
 export const OPEN: Guard = { check: undefined, security: [] };
 
 /** Guards by kind of caller. */

@@ -6,6 +6,7 @@ import { TokenBuckets } from '../../../shared/runtime/token-bucket.ts';
 /** A rack of devices may be enrolled at once. Addresses: about 2 MB. */
 const LIMITS = { burst: 30, perSecond: 1, maxKeys: 10_000 };
 
+/** Rate limit by address or device, for what costs the hub something. */
 export class RateBound {
   readonly #buckets: TokenBuckets;
 

@@ -8,6 +8,7 @@ import type { Part } from '../../../shared/runtime/lifecycle.ts';
 import { toListenError } from '../../../shared/runtime/program.ts';
 import type { HubEnv } from './face.ts';
 
+/** Address to listen on, and the certificate for HTTPS. */
 export interface HubServerOptions {
   readonly app: Pick<Hono<HubEnv>, 'fetch'>;
   readonly host: string;

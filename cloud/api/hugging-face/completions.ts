@@ -11,7 +11,7 @@ import { generated, textGenerationParameters } from '../../../shared/tasks/text-
 import type { InferenceReply } from '../../ports.ts';
 import type { TokenEvent } from './token-stream.ts';
 
-/** Of OpenAI's parameters those that mean something here; of TGI's all. Unknown ones are refused, as everywhere. */
+/** Parameters of a completion: of OpenAI's those that mean something here; of TGI's all. Unknown ones are refused, as everywhere. */
 export const completionRequest = textGenerationParameters
   .omit({ max_new_tokens: true, temperature: true, stop: true })
   .extend({
@@ -101,6 +101,7 @@ const headOf = ({
 
 const finishOf = (reason: string): 'stop' | 'length' => (reason === 'length' ? 'length' : 'stop');
 
+/** Completion in OpenAI’s form, from the reply to a text generation. */
 export function toCompletion(reply: InferenceReply, said: Said): z.infer<typeof completion> {
   const { generated_text, details } = generated.parse(reply.output);
   const prompt_tokens = details?.input_length ?? 0;

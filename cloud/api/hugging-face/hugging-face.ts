@@ -18,6 +18,7 @@ import { completion, completionRequest, readCompletion, toChunk, toCompletion } 
 import { readTaskRequest, toTaskOutput } from './forms.ts';
 import { openTokenStream, type TokenEvent } from './token-stream.ts';
 
+/** Models that the task API finds, and the way by which it asks them. */
 export interface HuggingFaceOptions {
   readonly guards: Guards;
   readonly catalog: ModelCatalog;

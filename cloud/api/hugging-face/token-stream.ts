@@ -21,6 +21,7 @@ export interface TokenEvent {
   } | null;
 }
 
+/** Generation to ask for, and the form of its events. */
 export interface TokenStreamOptions {
   /** Asks the question of which each token is wanted, and ends when the signal says so. */
   readonly ask: (control: Required<Pick<Question, 'onToken' | 'signal'>>) => Promise<InferenceReply>;

@@ -27,6 +27,7 @@ import {
 import { fixedOutputs, inputForm, outputsFor, readInputs, tensorMetadata } from './forms.ts';
 import { graphTensors } from './signature.ts';
 
+/** Models with their signatures, the way to ask them, and the hub’s readiness. */
 export interface OpenInferenceOptions {
   readonly guards: Guards;
   readonly models: ModelCatalog & ModelShelf & ModelSignatures;

@@ -13,6 +13,7 @@ import { docsPage } from './docs-page.ts';
 import { describeApi, type OpenApiDocument } from './openapi.ts';
 import { isBrowser, type Pages } from './page.ts';
 
+/** Pages to serve, and the sign-ins that open them. */
 export interface PagesOptions {
   readonly guards: Guards;
   readonly signIns: SignIns;

@@ -7,7 +7,11 @@ import type { Detection } from '../../tasks/object-detection/schema.ts';
 import type { Candidate } from './detector-heads.ts';
 import type { Placement } from './detector-recipe.ts';
 
-/** Of one label, keeps the surest of those that overlap more than the threshold. @param candidates best first */
+/**
+ * Non-maximum suppression within one label: keeps the surest of those that overlap more than the threshold.
+ *
+ * @param candidates best first
+ */
 export function suppress(candidates: readonly Candidate[], iouThreshold: number): Candidate[] {
   const kept = new Map<number, Candidate[]>();
   return candidates.filter((candidate) => {
@@ -29,7 +33,7 @@ function overlapOf(one: Candidate, other: Candidate): number {
 
 const areaOf = ({ xmin, ymin, xmax, ymax }: Candidate): number => (xmax - xmin) * (ymax - ymin);
 
-/** What a box of the model's input needs to become one of the picture. */
+/** Scale and padding to undo, so that a box of the model's input becomes one of the picture. */
 export interface BackOptions {
   readonly labels: readonly string[];
   readonly source: SizePx;

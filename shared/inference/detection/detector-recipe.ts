@@ -11,7 +11,7 @@ import {
   type SizePx,
 } from '../../release/folder/picture-recipe.ts';
 
-/** Where a scaled picture lies on the canvas, all in px. */
+/** Placement of a scaled picture on the canvas, all in px. */
 export interface Placement {
   readonly resized: SizePx;
   readonly canvas: SizePx;

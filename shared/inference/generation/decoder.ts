@@ -23,7 +23,7 @@ export interface GenerationSettings {
   readonly [more: string]: unknown;
 }
 
-/** What a model reads: token ids, or f32 features of a picture or a sound. */
+/** Source that a model reads: token ids, or f32 features of a picture or a sound. */
 export type Source =
   | { readonly ids: readonly number[] }
   | {
@@ -45,7 +45,7 @@ export type TensorClass = new (type: string, data: unknown, dims: readonly numbe
 type Cache = Record<string, Tensorish>;
 type Inputs = Record<string, unknown>;
 
-/** What we use of the library's models; its own typings leave most of it `any`. */
+/** Part of the library's models that we use; its own typings leave most of it `any`. */
 export interface LibraryModel {
   readonly generation_config: object | null;
   forward(inputs: Inputs): Promise<Record<string, Tensorish>>;
@@ -63,7 +63,7 @@ export interface LibraryModel {
   _encode_input(session: 'model', inputs: Inputs, output: 'last_hidden_state'): Promise<Tensorish>;
 }
 
-/** What an encoder has made of one source. */
+/** Encoder output for one source. */
 export interface Encoded {
   /** f32[1,S,W] */
   readonly states: Tensorish;
@@ -185,7 +185,7 @@ function picked(tensor: Tensorish, from: readonly number[], Tensor: TensorClass)
   return new Tensor(tensor.type, data, [from.length, ...rest]);
 }
 
-/** What a graph fails with is the model's fault. */
+/** Runs a graph and makes its failure the model's. @throws MODEL_INVALID */
 export async function translated<T>(name: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();

@@ -12,7 +12,7 @@ import type { ReadText } from './tokens.ts';
 /** Parameters that every such task has. */
 type CommonParameters = SummarizationParameters;
 
-/** What is a task's own. */
+/** Differences of one text-to-text task from the others. */
 export interface TextToText<Parameters extends CommonParameters> {
   /** Its key in `task_specific_params` of config.json. */
   readonly name: string;

@@ -67,7 +67,7 @@ async function create(ort: Runtime, options: SessionOptions): Promise<InferenceS
   }
 }
 
-/** Also of the sessions that transformers.js makes. */
+/** Options of ONNX Runtime, also for the sessions that transformers.js makes. */
 export function nativeOptions(options: Omit<SessionOptions, 'modelPath'>): InferenceSession.SessionOptions {
   const session: Record<string, unknown> = {
     // Spinning threads cost a core between runs (measured: docs/design/facts.md 1).
@@ -109,6 +109,6 @@ function toTensorSpec(
   };
 }
 
-/** What ONNX Runtime says, without the graph that follows. */
+/** Message of ONNX Runtime, without the graph that follows. */
 export const firstLine = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';

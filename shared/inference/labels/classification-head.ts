@@ -14,7 +14,7 @@ import type { Floats } from '../tensor/floats.ts';
 /** Hugging Face's default for classification pipelines. */
 const DEFAULT_TOP_K = 5;
 
-/** What a row of the batch brings along. */
+/** Row of a batch: what it brings along beside its logits. */
 export interface Row {
   readonly parameters: ClassificationParameters;
   /** The model knows too little of the input to be trusted, whatever its logits say. */

@@ -72,6 +72,6 @@ async function readGoldenFile(folder: string, file: string): Promise<Buffer> {
   }
 }
 
-/** What a golden input did not stand up to. */
+/** Failure of one golden input, with the reason. */
 export const goldenFailed = (name: string, why: string, cause?: unknown): AppError =>
   new AppError('MODEL_SELF_TEST_FAILED', `golden input ${name}: ${why}`, { cause });

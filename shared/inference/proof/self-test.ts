@@ -19,7 +19,7 @@ export interface SelfTestOptions {
   readonly repeat?: number;
 }
 
-/** What a passed self-test has shown. */
+/** Verdict of a self-test that was passed. */
 export interface SelfTestVerdict {
   /** `smoke`: it has no golden inputs. */
   readonly kind: 'golden' | 'smoke';

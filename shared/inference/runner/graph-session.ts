@@ -7,6 +7,7 @@ import type { Tensors } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
+/** Graph to load, and how ONNX Runtime should run it. */
 export interface SessionOptions {
   readonly modelPath: string;
   /** Intra-op threads. */
@@ -23,6 +24,7 @@ export interface SessionOptions {
   readonly openSession?: OpenSession | undefined;
 }
 
+/** Loaded graph that takes and gives tensors by name. */
 export interface Session {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];

@@ -22,7 +22,7 @@ export interface Inference {
 /** Hears each token of a generation as it comes; `isLast`: the answer itself is next. */
 export type OnToken = (token: GeneratedToken, isLast: boolean) => void;
 
-/** What a caller wants of a call while it runs. */
+/** Control over a call while it runs. */
 export interface CallControl {
   /** Aborted: a generation ends within a token, with EXPIRED. Other work is finished. */
   readonly signal?: AbortSignal | undefined;
@@ -57,7 +57,7 @@ export interface Shrinking extends PictureNeed {
   readonly always?: boolean;
 }
 
-/** What a runner says of its model once it is loaded. */
+/** Facts that a runner tells of its model once it is loaded. */
 export interface RunnerFacts {
   readonly name: string;
   readonly task: TaskName;

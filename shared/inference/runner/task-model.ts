@@ -7,6 +7,7 @@ import type { OpenSession } from './graph-session.ts';
 import type { OnToken } from './runner.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
+/** Model folder to load, and how its graphs should run. */
 export interface ModelSource {
   readonly folder: string;
   readonly spec: ModelSpec;
@@ -28,7 +29,7 @@ export interface Answer {
   readonly isCut?: boolean;
 }
 
-/** What reaches into a run that takes its time; tasks that do not generate need not heed it. */
+/** Control over a run that takes its time; tasks that do not generate need not heed it. */
 export interface RunControl {
   /** Aborted: nobody waits for the answer any more. The run ends within a token, with EXPIRED. */
   readonly signal: AbortSignal;
@@ -38,6 +39,7 @@ export interface RunControl {
   readonly onToken?: OnToken | undefined;
 }
 
+/** Loaded model of one task, from a checked input to an answer. */
 export interface TaskModel<Prepared> {
   /** 1 where batching would change answers. */
   readonly maxBatchSize: number;

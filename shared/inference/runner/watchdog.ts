@@ -23,7 +23,7 @@ setInterval(() => {
 }, workerData.pollMs);
 `;
 
-/** What ends a runner that looks after itself. */
+/** Limits at which a runner ends itself. */
 export interface WatchdogOptions {
   /** The process whose end ends this one. */
   readonly parentPid: number;

@@ -7,7 +7,11 @@ const MAX_RSS_BYTES = 4 * 1024 ** 3;
 const START_TIMEOUT_MS = 120_000;
 const CALL_TIMEOUT_MS = 60_000;
 
-/** On one thread, so that scores and times are those of a device. @throws MODEL_INVALID, RUNNER_START_FAILED, and as `work` */
+/**
+ * Runs work in a throw-away runner on one thread, so that scores and times are those of a device.
+ *
+ * @throws MODEL_INVALID, RUNNER_START_FAILED, and as `work`
+ */
 export async function withRunner<T>(
   { path, digest }: Pick<ModelFolder, 'path' | 'digest'>,
   work: (runner: Runner) => Promise<T>,

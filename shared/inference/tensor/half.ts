@@ -14,7 +14,7 @@ export function fromHalf(bits: number): number {
   return sign * 2 ** (exponent - 15) * (1 + fraction / FRACTION);
 }
 
-/** To the nearest, ties to even; what is too large becomes infinite. @returns u16 */
+/** Rounds f32 to f16, to the nearest, ties to even; what is too large becomes infinite. @returns u16 */
 export function toHalf(value: number): number {
   if (Number.isNaN(value)) return 0x7e00;
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;

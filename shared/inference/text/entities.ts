@@ -49,7 +49,7 @@ export function entitiesOf(tokens: readonly PreEntity[], options: EntityOptions)
 }
 
 /**
- * Of entities that overlap where windows overlap, keeps the longer, of equals the surer.
+ * Merges entities that overlap where windows overlap: keeps the longer, of equals the surer.
  *
  * @param entities of all windows of a text
  */

@@ -105,7 +105,7 @@ export function pool(states: Float32Array, width: number, pooling: Pooling): Flo
   return Float64Array.from({ length: width }, (_, index) => column(index));
 }
 
-/** To length 1, as torch's `normalize`: zeros stay zeros. */
+/** Scales a vector to length 1, as torch's `normalize`: zeros stay zeros. */
 export function normalized(vector: Float64Array): Float64Array {
   const length = Math.max(1e-12, Math.hypot(...vector));
   return vector.map((value) => value / length);

@@ -8,7 +8,7 @@ import { softmax, tame } from '../../tasks/probability.ts';
 import type { Span } from '../../tasks/question-answering/schema.ts';
 import type { Token } from '../tokenizer/token.ts';
 
-/** What one row has read of the context. */
+/** Part of the context that one row has read. */
 export interface ContextWindow {
   readonly tokens: readonly Token[];
   /** Where they begin in the row. */

@@ -108,7 +108,7 @@ function checkInputs(inputs: readonly TensorSpec[]): boolean {
 const widthOf = (outputs: readonly TensorSpec[], names: readonly string[]): number =>
   Math.max(1, ...outputs.filter(({ name }) => names.includes(name)).map(({ dims }) => dims[2] ?? 1));
 
-/** What one run may hold. */
+/** Bounds on what one run may hold. */
 export interface ChunkLimits {
   readonly maxRows: number;
   /** Padding counted. */

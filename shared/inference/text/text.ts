@@ -27,7 +27,7 @@ const DEFAULT_MAX_TOKENS = 512;
 /** RoBERTa's positions begin after the padding id. */
 const OFFSET_POSITIONS = /roberta|camembert|longformer/;
 
-/** What the model reads of one text, or of two. */
+/** Tokens that the model reads of one text, or of two. */
 export interface TextRow {
   readonly ids: readonly number[];
   /** Segment of each: 0 or 1. */

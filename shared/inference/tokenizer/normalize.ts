@@ -74,7 +74,7 @@ function strip(text: Aligned, left: boolean, right: boolean): Aligned {
   return slice(text, start, end);
 }
 
-/** As `matchAll` wants it. */
+/** Global expression, as `matchAll` wants it; undefined: there is no pattern. */
 export function globalPattern(pattern: RegExp | string | null | undefined): RegExp | undefined {
   if (pattern === null || pattern === undefined || pattern === '') return undefined;
   if (typeof pattern === 'string') return new RegExp(pattern.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&'), 'g');

@@ -27,5 +27,7 @@ export const ENDINGS = {
   q4f16: '_q4f16',
   bnb4: '_bnb4',
 } as const;
+/** Precision of an ONNX file, in the words of transformers.js. */
 export type Variant = keyof typeof ENDINGS;
+/** Every variant that can be asked for. */
 export const VARIANTS = Object.keys(ENDINGS) as Variant[];

@@ -4,7 +4,7 @@ import { basename, join } from 'node:path';
 import { type ZodType, z } from 'zod';
 import { AppError, systemCode } from '../../runtime/errors.ts';
 
-/** What we read of Hugging Face's `config.json` for any model of texts. */
+/** Part of Hugging Face's `config.json` that we read for any model of texts. */
 export const textConfig = z.object({
   model_type: z.string().optional(),
   max_position_embeddings: z.int().positive().nullish(),

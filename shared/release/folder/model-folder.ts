@@ -12,6 +12,7 @@ import { AppError, systemCode } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import { type ModelSpec, modelSpec } from './model-spec.ts';
 
+/** File name of our description in a model folder. */
 export const SPEC_FILE = 'outrider.json';
 
 /** A checked folder. */
@@ -98,6 +99,11 @@ function versionDigest(hashes: ReadonlyMap<string, string>): string {
   return sha256Hex(lines.join(''));
 }
 
+/**
+ * Reads the `outrider.json` of a folder and checks its form; digests are not looked at.
+ *
+ * @throws MODEL_INVALID naming each field that is wrong
+ */
 export async function readSpec(path: string): Promise<ModelSpec> {
   let json: unknown;
   try {

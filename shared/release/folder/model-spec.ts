@@ -32,9 +32,11 @@ const goldenInput = z.union([
   z.strictObject({ json: z.unknown() }),
 ]);
 
+/** Detector family: how the outputs of a detector are to be read. */
 const detectorFamily = z.enum(DETECTOR_FAMILIES);
 export type DetectorFamily = z.infer<typeof detectorFamily>;
 
+/** Description of one model version, as `outrider.json` holds it. */
 export const modelSpec = z.strictObject({
   schema: z.literal(1),
   name: modelName,
@@ -50,6 +52,7 @@ export const modelSpec = z.strictObject({
     .optional(),
   detector: z
     .strictObject({
+      /** Whose form its outputs have. */
       family: detectorFamily,
       /** Boxes of one label that overlap more (intersection over union, 0..1) are one; the family's own when left out. */
       iouThreshold: z.number().gt(0).max(1).optional(),

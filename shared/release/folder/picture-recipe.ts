@@ -41,12 +41,15 @@ export const preprocessorConfig = z.object({
 });
 export type PreprocessorConfig = z.infer<typeof preprocessorConfig>;
 
+/** Resampling filter of a resize, in sharp’s words. */
 export type Kernel = 'nearest' | 'linear' | 'cubic' | 'lanczos3';
+/** Width and height of a picture. */
 export interface SizePx {
   readonly widthPx: number;
   readonly heightPx: number;
 }
 
+/** Steps from a decoded picture to f32[N,3,H,W]: resize, crop, then the table for each byte. */
 export interface PictureRecipe {
   /** `warp` ignores the aspect ratio; `shortest` keeps it. */
   readonly resize:
@@ -87,7 +90,7 @@ export function pictureRecipe(config: PreprocessorConfig): PictureRecipe {
   };
 }
 
-/** What becomes of pixels, wherever they stand. @throws MODEL_INVALID */
+/** Resampling, value table and channels of a picture recipe, wherever pixels stand. @throws MODEL_INVALID */
 export function pixelRecipe(
   config: PreprocessorConfig,
   type: string,

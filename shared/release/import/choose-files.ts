@@ -8,6 +8,7 @@ import { TASKS, type TaskName } from '../../tasks/tasks.ts';
 import { ENDINGS, VARIANTS, type Variant } from '../folder/choices.ts';
 import { FOREIGN_TASKS } from './foreign-tasks.ts';
 
+/** File that a foreign model offers, before anything of it is fetched. */
 export interface SourceFile {
   /** Relative, forward slashes. */
   readonly path: string;
@@ -52,6 +53,7 @@ export function smallFiles(files: readonly SourceFile[]): SourceFile[] {
   return chosen;
 }
 
+/** ONNX files that were chosen of a foreign model. */
 export interface ChosenGraphs {
   /** The first is the model's main graph. */
   readonly graphs: readonly string[];

@@ -12,13 +12,14 @@ import { precisionOf } from './precision.ts';
 import { checkSignature } from './signature-check.ts';
 import type { ForeignConfig, Guess } from './task-guess.ts';
 
-/** What its owner says of it. */
+/** Description of a foreign model by its owner. */
 export interface Said {
   readonly family?: DetectorFamily | undefined;
   /** In the order of the graph's logits, instead of those in `config.json`. */
   readonly labels?: readonly string[] | undefined;
 }
 
+/** Findings about a foreign model, in the form in which its `outrider.json` takes them. */
 export interface Described {
   readonly task: TaskName;
   readonly model: string;
@@ -92,7 +93,7 @@ function familyOf({ outputs }: OnnxGraph, labels: number, { family }: Said): Det
   );
 }
 
-/** What people should know of it. */
+/** Notes for people about an imported model. */
 export function notesOf(
   guess: Guess,
   variant: Variant | undefined,

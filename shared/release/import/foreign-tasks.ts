@@ -13,7 +13,7 @@ import {
   textMisfit,
 } from './misfits.ts';
 
-/** What the import of somebody else's model must know of a task. */
+/** Task as the import of somebody else's model must know it. */
 export interface ForeignTask {
   /** transformers' class names, as `config.json` lists them; null where no class means this task alone. */
   readonly classes: RegExp | null;
@@ -41,7 +41,10 @@ const ENCODER_DECODER = [['encoder_model', 'decoder_model_merged']] as const;
 /** The graphs of tasks that generate are those of a library that checks them itself. */
 const checkedElsewhere = (): undefined => undefined;
 
-/** In the order in which classes are tried: `GitForCausalLM` writes captions, although its name ends as that of a model that goes on. */
+/**
+ * Tasks in the order in which classes are tried: `GitForCausalLM` writes captions, although its name ends as that of a model that goes
+ * on.
+ */
 export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
   'image-classification': {
     classes: /For(ImageClassification|ImageClassificationWithTeacher)$/,

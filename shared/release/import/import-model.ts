@@ -21,7 +21,7 @@ import { checkGraphs, checkOperators, externalFilesOf } from './graph-check.ts';
 import { type OnnxGraph, readOnnxGraph } from './onnx-graph.ts';
 import { type ForeignConfig, foreignConfig, type Guess, guessTask } from './task-guess.ts';
 
-/** Where a model comes from: a folder, a file, a hub. */
+/** Source of a foreign model: a folder, a file, a hub. */
 export interface ImportSource {
   /** For people: `hf:org/name@main`, `./folder`. */
   readonly title: string;
@@ -32,6 +32,7 @@ export interface ImportSource {
   fetch(file: SourceFile, folder: string, onBytes: (bytes: number) => void): Promise<void>;
 }
 
+/** Folder for the files of an import, how large they may be, and what it was told of them. */
 export interface ImportOptions extends Said {
   readonly name?: string | undefined;
   /** Instead of what the folder tells. */
@@ -46,6 +47,7 @@ export interface ImportOptions extends Said {
   readonly onBytes: (bytes: number) => void;
 }
 
+/** Folder that an import has made, ready to be tried in a runner. */
 export interface Imported {
   readonly folder: ModelFolder;
   /** What people should know: from what the task was told, why batching is off. */

@@ -16,7 +16,7 @@ const TEXT_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids', 'position_
 /** What no task of ours reads, and so must not be asked for. */
 const PICTURE_EXTRA = ['pixel_mask'];
 
-/** Of a task whose one input is a picture, `f32[N,3,H,W]`. */
+/** Misfit of a graph with a task whose one input is a picture, `f32[N,3,H,W]`. */
 export function pictureMisfit({ inputs }: Signature): string | undefined {
   const [picture, ...others] = inputs.filter(({ name }) => !PICTURE_EXTRA.includes(name));
   if (!picture || others.length > 0)
@@ -29,7 +29,7 @@ export function pictureMisfit({ inputs }: Signature): string | undefined {
   return `its picture is [${dims.map(dimText)}], ${why}`;
 }
 
-/** Of a task whose inputs are a text's tokens, `i64[N,L]` each. */
+/** Misfit of a graph with a task whose inputs are a text's tokens, `i64[N,L]` each. */
 export function textMisfit({ inputs }: Signature): string | undefined {
   const unknown = inputs.filter(({ name }) => !TEXT_INPUTS.includes(name));
   if (unknown.length > 0) return `it takes ${shown(unknown)}; ${TEXT_INPUTS.join(', ')} can be fed`;
@@ -39,7 +39,7 @@ export function textMisfit({ inputs }: Signature): string | undefined {
 }
 
 /**
- * Of a task that reads logits, `f32[N,C]` or, of each token, `f32[N,L,C]`.
+ * Misfit of a graph with a task that reads logits, `f32[N,C]` or, of each token, `f32[N,L,C]`.
  *
  * @param rank how many axes they have
  * @param labels C; undefined where it is none of the labels' number
@@ -59,14 +59,14 @@ export function logitsMisfit(
   return isOther ? `it gives ${classes} numbers, and has ${labels} labels` : undefined;
 }
 
-/** Of a task that reads where an answer starts and ends: two outputs, `f32[N,L]` each. */
+/** Misfit of a graph with a task that reads where an answer starts and ends: two outputs, `f32[N,L]` each. */
 export function spansMisfit({ outputs }: Signature): string | undefined {
   const names = outputs.map(({ name }) => name);
   const hasBoth = names.includes('start_logits') && names.includes('end_logits');
   return hasBoth ? undefined : `it gives ${names.join(', ')}; expected start_logits and end_logits`;
 }
 
-/** Of a task that takes and gives tensors as they are. */
+/** Misfit of a graph with a task that takes and gives tensors as they are. */
 export function tensorsMisfit({ inputs, outputs }: Signature): string | undefined {
   const odd = [...inputs, ...outputs].find(({ type }) => !FEEDABLE.has(type));
   return odd && `${shown([odd])} is of a type that cannot be fed or read`;

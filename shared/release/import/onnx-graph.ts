@@ -8,6 +8,7 @@ import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { AppError } from '../../runtime/errors.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 
+/** Contents of an ONNX file as it states them, unchecked. */
 export interface OnnxGraph {
   /** As the exporter names itself; empty where it does not. */
   readonly producer: string;

@@ -2,6 +2,7 @@
 import type { ModelSpec } from '../folder/model-spec.ts';
 import type { OnnxGraph } from './onnx-graph.ts';
 
+/** Number format of a model’s weights and sums, and what follows from it for loading and for batches. */
 export interface Precision {
   readonly precision: ModelSpec['precision'];
   /** Only weights are quantized: they may be unfolded once, at load. */
@@ -14,6 +15,11 @@ export interface Precision {
 const DYNAMIC = /(^|:)DynamicQuantize/;
 const FOUR_BITS = /(^|:)(MatMulNBits|MatMulBnb4|GatherBlockQuantized)$/;
 
+/**
+ * Tells from operators and weights in which number format a model computes.
+ *
+ * @param graphs of one model; one that is quantized makes the whole model so
+ */
 export function precisionOf(graphs: readonly Pick<OnnxGraph, 'operators' | 'weights'>[]): Precision {
   const uses = (operator: RegExp): boolean =>
     graphs.some(({ operators }) => [...operators].some((name) => operator.test(name)));

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { type TaskName, taskName } from '../../tasks/tasks.ts';
 import { FOREIGN_TASKS, type ForeignTask } from './foreign-tasks.ts';
 
-/** What a foreign `config.json` tells of the task. */
+/** Part of a foreign `config.json` that tells of the task. */
 export const foreignConfig = z.looseObject({
   architectures: z.array(z.string()).nullish(),
   model_type: z.string().nullish(),
@@ -15,6 +15,7 @@ export const foreignConfig = z.looseObject({
 });
 export type ForeignConfig = z.infer<typeof foreignConfig>;
 
+/** Files of a foreign folder from which its task can be told. */
 export interface Hints {
   readonly config: ForeignConfig | undefined;
   /** Paths of the folder. */
@@ -23,6 +24,7 @@ export interface Hints {
   readonly card: string | undefined;
 }
 
+/** Task that a foreign model seems to be for. */
 export interface Guess {
   readonly task: TaskName;
   /** For people: what it was told from. */

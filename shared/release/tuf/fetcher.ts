@@ -19,6 +19,7 @@ export type MetadataFetch = (path: string, maxBytes: number) => Promise<Uint8Arr
 
 const NOT_FOUND = 404;
 
+/** Fetcher for tuf-js that remembers which file was asked for last and why it failed. */
 export class MetadataFetcher implements Fetcher {
   /** tuf-js builds addresses; only the name of the file is of use. */
   static readonly BASE_URL = 'outrider://metadata/';
@@ -77,7 +78,7 @@ export class MetadataFetcher implements Fetcher {
   }
 }
 
-/** What tuf-js threw while it worked with this fetcher, as one of ours. */
+/** Error that tuf-js threw while it worked with this fetcher, as one of ours. */
 export function translate(error: unknown, { failure, lastName }: MetadataFetcher): unknown {
   if (failure) return failure;
   if (error instanceof AppError || isDiskFull(error)) return error;

@@ -11,6 +11,7 @@ import { ROLES, type Role, type Signed, signedAtMs } from './roles.ts';
 const FILE_NAME = 'floor.json';
 
 const version = z.int().nonnegative();
+/** Least versions that a device still accepts, on disk beside the metadata. */
 const floor = z.object({
   schema: z.literal(1),
   /** SHA-256 of the root that was given at enrolment: with another one everything begins anew. */
@@ -23,6 +24,7 @@ const floor = z.object({
 });
 export type Floor = z.infer<typeof floor>;
 
+/** Floor of a device that has seen no metadata yet: everything under its trusted root is new enough. */
 export const noFloor = (trustedRootSha256: string): Floor => ({
   schema: 1,
   trustedRootSha256,
@@ -41,7 +43,7 @@ export async function readFloor(folder: string): Promise<Floor | undefined> {
   }
 }
 
-/** On disk when it returns. @throws DISK_FULL */
+/** Writes the floor; it is on disk when this returns. @throws DISK_FULL */
 export const writeFloor = (folder: string, value: Floor): Promise<void> =>
   writeJsonAtomic(join(folder, FILE_NAME), value);
 

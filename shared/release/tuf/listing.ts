@@ -103,7 +103,7 @@ export function releaseIn(targets: Targets, name: string, version: string): Rele
   return { ref: { name, version, digest }, task, minAgentVersion, files };
 }
 
-/** All that are listed, in no order. */
+/** Releases that are listed, in no order. */
 export function releasesIn(targets: Targets): Release[] {
   const named = new Map<string, TargetCustom>();
   for (const target of Object.values(targets.targets)) {

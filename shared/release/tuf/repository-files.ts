@@ -28,6 +28,7 @@ interface MetadataFile {
   readonly version: number;
 }
 
+/** Repository on disk as a start finds it. */
 export interface Found {
   readonly initialRoot: string;
   readonly current: Current;
@@ -35,7 +36,7 @@ export interface Found {
   readonly isWhole: boolean;
 }
 
-/** Oldest first. */
+/** Metadata files of the folder, oldest first. */
 export async function filesIn(folder: string): Promise<MetadataFile[]> {
   const names = await readdir(folder).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') return [];
@@ -49,7 +50,7 @@ export async function filesIn(folder: string): Promise<MetadataFile[]> {
     .sort((a, b) => a.version - b.version);
 }
 
-/** What counts, or will count once `#finish` has written it. */
+/** Current metadata: what counts, or will count once `#finish` has written it. */
 export async function findCurrent({
   files,
   metadataFolder,

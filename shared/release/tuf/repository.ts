@@ -39,6 +39,7 @@ import {
 import { type Current, signedSnapshot, signedTimestamp } from './signing.ts';
 import { makeKeys, readKeys, type SigningKey, type SigningKeys } from './signing-keys.ts';
 
+/** Folder in which the hub keeps its signing keys and its metadata. */
 export interface TufRepositoryOptions {
   /** Holds `keys/` and `metadata/`. */
   readonly folder: string;
@@ -53,6 +54,7 @@ const RENEW_AGAIN_MS = 60_000;
 /** A device may be in the middle of reading the ones before the newest. */
 const KEPT_VERSIONS = 10;
 
+/** Signing side of The Update Framework: lists versions, and signs anew what would expire. */
 export class TufRepository implements Part {
   readonly #metadataFolder: string;
   readonly #keys: SigningKeys;

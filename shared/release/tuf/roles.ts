@@ -12,7 +12,9 @@ import {
 } from '@tufjs/models';
 import { AppError } from '../../runtime/errors.ts';
 
+/** Roles in the order in which a device trusts them. */
 export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
+/** Role of The Update Framework: each signs one kind of metadata. */
 export type Role = (typeof ROLES)[number];
 
 const DAY_MS = 86_400_000;
@@ -35,7 +37,7 @@ export const MAX_BYTES: Readonly<Record<Role, number>> = {
   timestamp: 16_384,
 };
 
-/** What each role signs. */
+/** Metadata that each role signs. */
 export interface Signed {
   root: Metadata<Root>;
   targets: Metadata<Targets>;
@@ -43,7 +45,7 @@ export interface Signed {
   timestamp: Metadata<Timestamp>;
 }
 
-/** Whose file this is: `3.root.json`, `timestamp.json`. undefined for any other name. */
+/** Role whose file this is: `3.root.json`, `timestamp.json`. undefined for any other name. */
 export function roleOf(fileName: string): Role | undefined {
   const name = /^(?:\d{1,10}\.)?(root|targets|snapshot|timestamp)\.json$/.exec(fileName)?.[1];
   return ROLES.find((role) => role === name);
@@ -78,6 +80,7 @@ export function requireSigned(root: Signed['root'], role: Role, metadata: Signed
   }
 }
 
+/** Expiry of signed metadata, on the epoch clock. */
 export const expiresAtMs = (metadata: Signed[Role]): number => Date.parse(metadata.signed.expires);
 
 /** A timestamp is signed for a day: it says what time it was at the hub. */
@@ -87,6 +90,6 @@ export const signedAtMs = (timestamp: Signed['timestamp']): number =>
 /** TUF 4.2: UTC, to the second. */
 export const isoTime = (atMs: number): string => new Date(atMs).toISOString().replace(/\.\d{3}Z$/, 'Z');
 
-/** As it lies on disk and travels. */
+/** Bytes of signed metadata, as they lie on disk and travel. */
 export const encodeMetadata = (metadata: Signed[Role]): Buffer =>
   Buffer.from(`${JSON.stringify(metadata.toJSON())}\n`);

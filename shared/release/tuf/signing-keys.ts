@@ -15,6 +15,7 @@ import { ROLES, type Role, type Signed } from './roles.ts';
 
 const PRIVATE = 0o600;
 
+/** Key pair ed25519 of one role; the private half never leaves the object. */
 export class SigningKey {
   readonly publicKey: Key;
   readonly #privateKey: KeyObject;
@@ -72,6 +73,7 @@ export async function readSigningKey(path: string): Promise<SigningKey> {
   }
 }
 
+/** Keys that lie on this machine, by role; one that is missing is kept elsewhere. */
 export type SigningKeys = Partial<Record<Role, SigningKey>>;
 
 /** @throws DATA_CORRUPT (not a key) */

@@ -8,6 +8,11 @@ import type { SigningKey, SigningKeys } from './signing-keys.ts';
 /** The metadata that counts now, each with the bytes that lie on disk. */
 export type Current = { readonly [R in Role]: { readonly metadata: Signed[R]; readonly body: Buffer } };
 
+/**
+ * Root metadata, version 1, signed with its own key; it names the keys of all four roles.
+ *
+ * @throws INVARIANT_BROKEN when a role has no key
+ */
 export function firstRoot(keys: SigningKeys, nowAtMs: number): Current['root'] {
   const expires = isoTime(nowAtMs + LIFE_MS.root);
   const root = new Metadata(
@@ -22,6 +27,11 @@ export function firstRoot(keys: SigningKeys, nowAtMs: number): Current['root'] {
   return { metadata: root, body: encodeMetadata(root) };
 }
 
+/**
+ * Targets metadata: every file that devices may trust, with length and digest.
+ *
+ * @param of `expires` as ISO 8601
+ */
 export function signedTargets(
   key: SigningKey,
   of: { readonly version: number; readonly expires: string; readonly targets: Targets['targets'] },
@@ -31,6 +41,11 @@ export function signedTargets(
   return { metadata, body: encodeMetadata(metadata) };
 }
 
+/**
+ * Snapshot metadata: which version of the targets metadata counts.
+ *
+ * @param of `expires` as ISO 8601
+ */
 export function signedSnapshot(
   key: SigningKey,
   of: { readonly version: number; readonly expires: string; readonly targets: Current['targets'] },
@@ -42,6 +57,11 @@ export function signedSnapshot(
   return { metadata, body: encodeMetadata(metadata) };
 }
 
+/**
+ * Timestamp metadata: which snapshot counts, signed again the most often.
+ *
+ * @param of `expires` as ISO 8601
+ */
 export function signedTimestamp(
   key: SigningKey,
   of: { readonly version: number; readonly expires: string; readonly snapshot: Current['snapshot'] },

@@ -29,6 +29,7 @@ import {
   signedAtMs,
 } from './roles.ts';
 
+/** Trusted root, place and source of the metadata that a device verifies. */
 export interface UpdateVerifierOptions {
   /** This verifier's own. */
   readonly folder: string;
@@ -47,6 +48,7 @@ interface Good {
   readonly bodies: Readonly<Record<keyof Signed, Buffer>>;
 }
 
+/** Verifier of signed metadata on a device; what it has once accepted it never goes back behind. */
 export class UpdateVerifier {
   readonly #o: UpdateVerifierOptions;
   readonly #trustedRootSha256: string;

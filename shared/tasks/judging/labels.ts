@@ -47,7 +47,7 @@ const topOf = (ranked: readonly Classification[]): number =>
 const areProbabilities = (ranked: readonly Classification[]): boolean =>
   ranked.every(({ score }) => score >= 0 && score <= 1);
 
-/** The same best label, and every golden label with nearly its score. */
+/** Difference from the golden labels: another best label, or a score that is not nearly the same. @returns undefined: none */
 export function differenceOfLabels(golden: unknown, answer: unknown): string | undefined {
   const expected = rankedAnswer.parse(golden);
   const actual = answer as Classification[];

@@ -24,7 +24,7 @@ export function numbersText(values: readonly (number | boolean | string)[]): str
   return `${shown.join(', ')}${values.length > SHOWN_NUMBERS ? ', …' : ''}`;
 }
 
-/** What is said of an answer that is not the golden one. */
+/** Sentence about an answer that is not the golden one. */
 export const unlike = (expected: unknown, actual: unknown): string =>
   `expected ${cut(expected)}, it answers ${cut(actual)}`;
 

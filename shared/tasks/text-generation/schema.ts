@@ -24,16 +24,17 @@ export const textGenerationParameters = z.strictObject({
 });
 export type TextGenerationParameters = z.infer<typeof textGenerationParameters>;
 
+/** Reason why a generation ended: its length, the model’s own end, or a stop text. */
 const finishReason = z.enum(['length', 'eos_token', 'stop_sequence']);
 export type FinishReason = z.infer<typeof finishReason>;
 
+/** Token of a generated text; `logprob`: ln of its probability. */
 export const generatedToken = z.object({
   id: z.int(),
   text: z.string(),
   logprob: z.number(),
   special: z.boolean(),
 });
-/** A token of the answer; `logprob`: ln of its probability. */
 export type GeneratedToken = z.infer<typeof generatedToken>;
 
 /** The text, and its details where they were asked for. */
@@ -41,11 +42,14 @@ export const generated = z.object({
   generated_text: z.string(),
   details: z
     .object({
+      /** Why it ends there: its length, the model’s own end, or a stop text. */
       finish_reason: finishReason,
       generated_tokens: z.int(),
       /** Tokens of the prompt. */
       input_length: z.int().optional(),
+      /** Tokens of the prompt, as in TGI; empty here: they are counted alone. */
       prefill: z.array(generatedToken),
+      /** Tokens that were made. */
       tokens: z.array(generatedToken),
       seed: z.int().optional(),
     })
