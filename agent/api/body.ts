@@ -7,6 +7,7 @@ const MAX_HELD_BYTES = 128 * 1024 * 1024;
 /** A slow sender holds memory. */
 const BODY_TIMEOUT_MS = 30_000;
 
+/** Reader of all bodies of the device’s API: what they hold together is counted here. */
 export class BodyReader {
   readonly #clock: Clock;
   #heldBytes = 0;

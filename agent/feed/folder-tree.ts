@@ -9,6 +9,7 @@ import { systemCode } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { type FileName, nameIn, pathOf, shown } from './file-name.ts';
 
+/** Root of the tree, and who is told of what happens in it. */
 export interface FolderTreeOptions {
   readonly path: string;
   readonly recursive: boolean;
@@ -17,6 +18,7 @@ export interface FolderTreeOptions {
   readonly logger: Logger;
 }
 
+/** A name as the folder has it, and what it names. */
 export interface Entry {
   readonly name: FileName;
   /** `unknown`: a link, or a file system that does not say. */
@@ -26,6 +28,7 @@ export interface Entry {
 /** @param isNew a name has come or gone; otherwise what it names has changed */
 export type OnTouched = (name: FileName, isNew: boolean) => void;
 
+/** Watcher of one folder, or of a tree of them. */
 export class FolderTree {
   readonly #o: FolderTreeOptions;
   readonly #ownName: Buffer;

@@ -22,6 +22,7 @@ export interface Touch {
   readonly isWritten: boolean;
 }
 
+/** Files on their way from touched to ready, by name. */
 export class FreshFiles {
   readonly #settleMs: number;
   readonly #clock: Clock;

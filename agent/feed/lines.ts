@@ -1,6 +1,7 @@
 /** Lines of a file as bytes, with the place where each ends; one that is too long is passed over without holding it. */
 import type { FileHandle } from 'node:fs/promises';
 
+/** A line as it lies in its file. */
 export interface Line {
   /** Without its end; undefined: longer than asked for. */
   readonly bytes: Buffer | undefined;

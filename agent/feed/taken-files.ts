@@ -12,6 +12,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { readIfThere } from '../../shared/runtime/read-file.ts';
 import type { FileName } from './file-name.ts';
 
+/** Place of the state on disk, and the clock by which it is written. */
 export interface TakenFilesOptions {
   /** Of the NDJSON file. */
   readonly path: string;
@@ -29,6 +30,7 @@ const line = z.union([z.tuple([z.string(), z.string()]), z.tuple([z.string()])])
 /** How releases before this one kept it: a JSON file beside ours. */
 const earlier = z.object({ taken: z.record(z.string(), z.string()) });
 
+/** Memory of the files that were taken, each by its size and time of change. */
 export class TakenFiles {
   readonly #o: TakenFilesOptions;
   readonly #file: AppendFile;

@@ -77,6 +77,7 @@ export async function openRegular(path: Path): Promise<FileHandle | undefined> {
   throw new AppError('NOT_A_FILE', `${path} is no file`);
 }
 
+/** Marks of a file by which a change of it is seen. */
 export function lookOf(stats: Stats): Look {
   return {
     kind: stats.isFile() ? 'file' : stats.isDirectory() ? 'folder' : 'other',
