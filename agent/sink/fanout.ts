@@ -47,8 +47,6 @@ export class Fanout implements Part {
     this.#o = options;
   }
 
-  start(): void {}
-
   /** Waiting retries end at once: into the dead letters, or back to the outbox that still holds them. */
   async stop(): Promise<void> {
     this.#stopping.abort();

@@ -15,7 +15,7 @@ export async function captureOf(
   // The file and the one before it share the room.
   const maxBytes = route.captures.maxBytes / 2;
   const file = new FileSink({ path: join(parts.dataDir, 'captures', `${name}.ndjson`), maxBytes });
-  await parts.lifecycle.start(`captures of ${name}`, { start: () => undefined, stop: () => file.close() });
+  await parts.lifecycle.start(`captures of ${name}`, { stop: () => file.close() });
   return (capture) => {
     file
       .put(capture)

@@ -21,8 +21,6 @@ export class SinkMaker implements Part {
     this.#logger = logger;
   }
 
-  start(): void {}
-
   async stop(): Promise<void> {
     await Promise.all(this.#ends.map((end) => end()));
   }

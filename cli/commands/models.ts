@@ -95,7 +95,7 @@ async function pushFolder(path: string, options: PushOptions): Promise<void> {
   if (!made.published) {
     if (!key) throw waitsForSignature(made);
     const ref = { name, version: made.version, digest: digestOf(files, spec) };
-    made = await listVersion(hub, made, { release: { ref, task, minAgentVersion: undefined, files }, key });
+    made = await listVersion(hub, made, { release: { ref, task, files }, key });
   }
   print(options.json, made, () => publishedText(made, wasPublished));
   if (made.deployed && waitMs > 0 && !options.json) await followUpdate(hub, made, waitMs);
