@@ -16,10 +16,10 @@ import { AppError, ERRORS, toAppError, toErrorBody } from '../../shared/runtime/
 import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { BodyReader } from '../../shared/runtime/request-bodies.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import { within } from '../../shared/runtime/within.ts';
 import type { LinkMeter, Outbox, OutboxDepth, PipelineFace } from '../ports.ts';
-import { BodyReader } from './body.ts';
 import { createOutboxApi } from './outbox.ts';
 import { CLOSED_PAGE, createPageApi } from './page.ts';
 import type { ResultStore } from './result-store.ts';
@@ -51,6 +51,8 @@ export interface AgentApiOptions {
 
 /** Requests that one pipeline holds for HTTP callers at a time; more are told to come back. */
 const MAX_WAITING = 32;
+/** Of bodies together, until they are answered: two of the largest pictures. A device has little. */
+const MAX_HELD_BYTES = 128 * 1024 * 1024;
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
 const routeQuery = z.enum(['edge', 'cloud']).optional();
 
@@ -93,7 +95,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   );
 
   const waiting = new Map<string, number>();
-  const bodies = new BodyReader(options.clock);
+  const bodies = new BodyReader({ clock: options.clock, maxHeldBytes: MAX_HELD_BYTES });
   app.post('/v1/infer/:pipeline', (c) => {
     const pipeline = pipelineOf(c);
     // The place is taken once the body is there: who sends slowly keeps nobody from asking.

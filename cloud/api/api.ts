@@ -14,6 +14,7 @@ import { newId } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { isWildcard } from '../../shared/runtime/loopback.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { BodyReader } from '../../shared/runtime/request-bodies.ts';
 import type {
   Asking,
   BlobShelf,
@@ -34,7 +35,6 @@ import type {
 import { createAdminApi } from './admin/admin.ts';
 import { createDeviceApi } from './device/self.ts';
 import { createUpdateApi } from './device/updates.ts';
-import { BodyReader } from './frame/body.ts';
 import { type Api, errorsAt, type Face, faceAt, patternOf, routesIn } from './frame/endpoint.ts';
 import { COOKIE, type HubEnv, type Welcome } from './frame/face.ts';
 import { failureResponse } from './frame/failures.ts';
@@ -47,6 +47,9 @@ import { createOpenInferenceApi } from './open-inference/open-inference.ts';
 import { DOCS_STYLE_SOURCE } from './pages/docs-page.ts';
 import { createAssetApi, readPages } from './pages/page.ts';
 import { mountPages } from './pages/pages.ts';
+
+/** Of request bodies together, until their answers are out: four of the largest pictures. */
+const MAX_HELD_BYTES = 256 * 1024 * 1024;
 
 /** Records, models and keys behind the hub’s HTTP API. */
 export interface HubApiOptions {
@@ -81,7 +84,7 @@ export interface HubApiOptions {
 /** The whole API, ready to be served. @throws FILE_UNREADABLE (the pages), INVARIANT_BROKEN (a face with two shapes of failures) */
 export function createHubApi(options: HubApiOptions): Api {
   const { hubId, mqttUrl, authority, keys, devices, models, signIns, clock, bodyTimeoutMs } = options;
-  const bodies = new BodyReader({ clock, ...(bodyTimeoutMs !== undefined && { timeoutMs: bodyTimeoutMs }) });
+  const bodies = new BodyReader({ clock, maxHeldBytes: MAX_HELD_BYTES, timeoutMs: bodyTimeoutMs });
   const guards = createGuards({ keys, devices, signIns });
   const welcome: Welcome = (c, deviceId, { expiresInMs }) => ({
     deviceId,

@@ -5,8 +5,8 @@
 import type { Context } from 'hono';
 import { BLOB_PIECE_BYTES, MAX_BLOB_BYTES } from '../../../shared/contract/limits.ts';
 import { AppError, isAppError } from '../../../shared/runtime/errors.ts';
+import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { BlobShelf } from '../../ports.ts';
-import type { BodyReader } from '../frame/body.ts';
 import { type Api, anyBytes, digestOf, mount } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
 import { sendFile } from '../frame/file-answer.ts';

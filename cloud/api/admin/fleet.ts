@@ -12,8 +12,8 @@ import {
 import { joinEnrolToken } from '../../../shared/contract/enrol-token.ts';
 import { enrollRequest, enrollResponse } from '../../../shared/contract/messages.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { DeviceAdmin, HubAuthority, PinBook } from '../../ports.ts';
-import type { BodyReader } from '../frame/body.ts';
 import { type Api, deviceOf, json, mount } from '../frame/endpoint.ts';
 import { etagOf, ifMatch } from '../frame/etag.ts';
 import type { HubEnv, Welcome } from '../frame/face.ts';

@@ -1,7 +1,7 @@
 /** The keys of the HTTP API. */
 import { createdKey, keyList, keyRequest } from '../../../shared/contract/admin.ts';
+import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { KeyBook } from '../../ports.ts';
-import type { BodyReader } from '../frame/body.ts';
 import { type Api, json, mount } from '../frame/endpoint.ts';
 import type { Guards } from '../frame/guards.ts';
 import type { IdempotentAnswers } from '../frame/idempotency.ts';

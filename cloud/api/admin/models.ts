@@ -9,8 +9,8 @@ import {
   versionRequest,
 } from '../../../shared/contract/admin.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { ModelShelf, Publisher } from '../../ports.ts';
-import type { BodyReader } from '../frame/body.ts';
 import { type Api, json, modelOf, mount } from '../frame/endpoint.ts';
 import { etagOf, ifMatch } from '../frame/etag.ts';
 import type { HubEnv } from '../frame/face.ts';

@@ -1,7 +1,7 @@
 /** The signed targets metadata, for a publisher with a key of its own: reads it, signs a new one, puts it in its place. */
 import { AppError } from '../../../shared/runtime/errors.ts';
+import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { Publisher, SignedUpdates } from '../../ports.ts';
-import type { BodyReader } from '../frame/body.ts';
 import { type Api, anyBytes, mount } from '../frame/endpoint.ts';
 import { ifMatch } from '../frame/etag.ts';
 import type { Guards } from '../frame/guards.ts';

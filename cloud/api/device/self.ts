@@ -2,8 +2,8 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import { desired as desiredSchema, enrollResponse, renewRequest } from '../../../shared/contract/messages.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { DesiredBook, DeviceCredentials } from '../../ports.ts';
-import type { BodyReader } from '../frame/body.ts';
 import { type Api, json, mount } from '../frame/endpoint.ts';
 import type { Welcome } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';

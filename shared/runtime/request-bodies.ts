@@ -1,11 +1,9 @@
 /** Reads request bodies with a limit for each, one for all together, and one for the time that they take. */
 import type { z } from 'zod';
-import type { Clock } from '../../../shared/runtime/clock.ts';
-import { AppError } from '../../../shared/runtime/errors.ts';
-import { tryParseJson } from '../../../shared/runtime/json.ts';
+import type { Clock } from './clock.ts';
+import { AppError } from './errors.ts';
+import { tryParseJson } from './json.ts';
 
-/** Memory that request bodies may take together, until their answers are out: eight of the largest pictures. */
-const MAX_HELD_BYTES = 256 * 1024 * 1024;
 /** A slow sender holds memory: 32 MiB in this time is a link of 9 Mbit/s. */
 const BODY_TIMEOUT_MS = 30_000;
 /** No request of an operator or a device is larger by far. */
@@ -15,11 +13,18 @@ const MAX_JSON_BYTES = 64 * 1024;
 export class BodyReader {
   readonly #clock: Clock;
   readonly #timeoutMs: number;
+  readonly #maxHeldBytes: number;
   #heldBytes = 0;
 
-  constructor({ clock, timeoutMs = BODY_TIMEOUT_MS }: { clock: Clock; timeoutMs?: number }) {
-    this.#clock = clock;
-    this.#timeoutMs = timeoutMs;
+  /** @param options.maxHeldBytes memory that bodies may take together, until their answers are out */
+  constructor(options: {
+    readonly clock: Clock;
+    readonly maxHeldBytes: number;
+    readonly timeoutMs?: number | undefined;
+  }) {
+    this.#clock = options.clock;
+    this.#maxHeldBytes = options.maxHeldBytes;
+    this.#timeoutMs = options.timeoutMs ?? BODY_TIMEOUT_MS;
   }
 
   /** A small JSON body. @throws BAD_REQUEST, naming the field, and what `with` throws */
@@ -76,7 +81,7 @@ export class BodyReader {
         bytes += value.length;
         this.#heldBytes += value.length;
         if (bytes > maxBytes) throw tooLarge(maxBytes);
-        if (this.#heldBytes > MAX_HELD_BYTES)
+        if (this.#heldBytes > this.#maxHeldBytes)
           throw new AppError('QUEUE_FULL', 'too many large requests at a time');
         chunks.push(value);
       }
