@@ -4,7 +4,13 @@
  */
 
 import { AppError } from '../../runtime/errors.ts';
-import { DATATYPES, type ElementType, sizeOf, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import {
+  DATATYPES,
+  type ElementType,
+  NOT_FINITE,
+  sizeOf,
+  type TensorValue,
+} from '../../tasks/tensor/element-types.ts';
 import type { Tensor } from '../../tasks/tensor/schema.ts';
 import { fromHalf, toHalf } from './half.ts';
 import { BYTES_OF, type RawTensor } from './safetensors.ts';
@@ -22,7 +28,6 @@ const LONG_LIMITS: Readonly<Record<'int64' | 'uint64', readonly [bigint, bigint]
   int64: [-(2n ** 63n), 2n ** 63n - 1n],
   uint64: [0n, 2n ** 64n - 1n],
 };
-const NOT_FINITE: ReadonlySet<unknown> = new Set(['NaN', 'Infinity', '-Infinity']);
 
 /** Type and shape that elements must have. */
 export interface ElementsOptions {

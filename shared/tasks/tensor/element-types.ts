@@ -50,3 +50,6 @@ export const isElementType = (type: string): type is ElementType => Object.hasOw
 
 /** Elements of a tensor of these dims. */
 export const sizeOf = (dims: readonly number[]): number => dims.reduce((product, dim) => product * dim, 1);
+
+/** Values that JSON has no number for, as a tensor's data has them there. */
+export const NOT_FINITE: ReadonlySet<unknown> = new Set(['NaN', 'Infinity', '-Infinity']);

@@ -4,7 +4,7 @@ import { AppError } from '../../runtime/errors.ts';
 import { numbersText, shownAs, unlike } from '../judging/shown.ts';
 import { type LossOptions, lossOptions } from '../loss-options.ts';
 import type { AnswerTable, Judge, MadeInput, ModelFacts } from '../task.ts';
-import { DATATYPES, isElementType } from './element-types.ts';
+import { DATATYPES, isElementType, NOT_FINITE } from './element-types.ts';
 import { type Tensor, tensor } from './schema.ts';
 
 /** A recorded answer with names; nested numbers are an answer, too. */
@@ -55,8 +55,8 @@ function largestDifference(one: unknown, other: unknown, dimensionsLeft = MAX_DI
     const difference = Math.abs(one - other);
     return Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
   }
-  // NaN and infinities are strings in JSON: what both say alike is no difference.
-  if (typeof one === 'string' && one === other) return 0;
+  // What both say alike is no difference.
+  if (NOT_FINITE.has(one) && one === other) return 0;
   if (!Array.isArray(one) || !Array.isArray(other)) return Number.POSITIVE_INFINITY;
   if (one.length !== other.length || dimensionsLeft === 0) return Number.POSITIVE_INFINITY;
   let largest = 0;
