@@ -62,7 +62,7 @@ test('the commands of README.md do what it says, in a fresh clone', async (t) =>
       // The label that the command asks for by its name, or by its words.
       const label = /\bfine film\b/.test(command) ? 'POSITIVE' : /pictures\/([a-z]+)-/.exec(command)?.[1];
       if (label !== undefined) assert.ok(output.includes(label), `${label} is not in ${output}`);
-      if (command.includes('enroll')) assert.match(output, /outrider agent .*--device gate-01/);
+      if (command.includes('enroll')) assert.match(output, /outrider\.mjs agent .*--device gate-01/);
     });
   }
 
