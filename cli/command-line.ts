@@ -4,7 +4,7 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
-import { ERRORS, type ErrorCode, toAppError, toErrorBody } from '../shared/runtime/errors.ts';
+import { ERRORS, type ErrorCode, toAppError } from '../shared/runtime/errors.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
@@ -308,7 +308,8 @@ function report(error: unknown): number {
     return 2;
   }
   const known = toAppError(error);
-  sayError(known.code, toErrorBody(known).message);
+  // Paths of this machine are for its own user; only the words of our own mistakes stay inside.
+  sayError(known.code, known.code === 'INVARIANT_BROKEN' ? ERRORS.INVARIANT_BROKEN.meaning : known.message);
   if (process.env.OUTRIDER_DEBUG)
     process.stderr.write(
       `${known.stack}\n${known.cause instanceof Error ? known.cause.stack : known.cause}\n`,

@@ -4,7 +4,6 @@
  */
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { HUB_HELP, type HubConfig, loadConfig } from './config.ts';
-
 import { createApi } from './wiring/api.ts';
 import { startBroker } from './wiring/broker.ts';
 import { runIntakeOnly } from './wiring/intake-only.ts';

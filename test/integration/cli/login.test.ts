@@ -69,6 +69,15 @@ test('the key that a local hub left goes to that hub alone', async (t) => {
   assert.deepEqual(other.seen, [undefined]);
 });
 
+test('where it cannot be kept, the user reads which path and why', async (t) => {
+  const { cwd, run } = await setUp(t);
+  const hub = await hubWith(t, 'right');
+  await writeFile(join(cwd, 'config'), 'a file in the place of the folder');
+  const { code, output } = await run('login', '--hub', hub.url, '--key', 'right');
+  assert.equal(code, 1);
+  assert.match(output, /config.*no folder.*\(PATH_INVALID\)|config.*cannot.*\(FILE_UNREADABLE\)/);
+});
+
 test('shells complete commands', async (t) => {
   const { run } = await setUp(t);
   for (const shell of ['bash', 'zsh', 'fish']) {
