@@ -82,7 +82,7 @@ describing(
       .description('publish a model folder, ours or anybody’s, as a new version, and show devices take it'),
   ),
 )
-  .option('--force', 'publish although the hub’s own test of its golden inputs fails')
+  .option('--force', 'publish although it answers its golden inputs otherwise than recorded')
   .option('--signing-key <file>', 'PEM of the key of targets, for a hub that does not hold it')
   .action(late(async () => (await import('./commands/models.ts')).pushModel));
 following(

@@ -1,7 +1,10 @@
-/** Models that are on this disk: a folder in Hugging Face's layout, or a bare ONNX file with the weights beside it. */
+/**
+ * Models that are on this disk: a folder in Hugging Face's layout, or a bare ONNX file with the weights beside it. A folder may come
+ * from anybody, and what is pulled is published: no link in it may bring in a file from elsewhere.
+ */
 import { constants } from 'node:fs';
-import { copyFile, mkdir, readdir, stat } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { copyFile, mkdir, readdir, readlink, realpath, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import { innerPath } from '../../shared/contract/names.ts';
 import type { SourceFile } from '../../shared/release/import/choose-files.ts';
 import type { ImportSource } from '../../shared/release/import/import-model.ts';
@@ -37,10 +40,12 @@ function source(
     async fetch({ path, bytes }, folder, onBytes) {
       const to = join(folder, path);
       try {
+        const from = await fileOf(root, path);
         await mkdir(dirname(to), { recursive: true });
-        // Shares the bytes where the file system can; follows links, as those of the hub's cache.
-        await copyFile(join(root, path), to, constants.COPYFILE_FICLONE);
+        // Shares the bytes where the file system can.
+        await copyFile(from, to, constants.COPYFILE_FICLONE);
       } catch (error) {
+        if (error instanceof AppError) throw error;
         if (isDiskFull(error)) throw new AppError('DISK_FULL', `no space for ${to}`, { cause: error });
         throw new AppError('FILE_UNREADABLE', `${join(root, path)} cannot be copied`, { cause: error });
       }
@@ -49,8 +54,28 @@ function source(
   };
 }
 
-/** Names that cannot travel are passed over: nothing that is needed has one. */
-async function list(root: string, prefix: string, depth: number): Promise<SourceFile[]> {
+/**
+ * Where a file of the model really is. The cache of Hugging Face has links to its own `blobs`; any other link leads within the folder.
+ *
+ * @throws MODEL_INVALID for one that leads elsewhere, or what the system says
+ */
+async function fileOf(root: string, path: string): Promise<string> {
+  const [folder, file] = await Promise.all([realpath(root), realpath(join(root, path))]);
+  const [, cache] = CACHE_SNAPSHOT.exec(folder) ?? [];
+  const places = [folder, ...(cache === undefined ? [] : [join(cache, 'blobs')])];
+  if (places.some((place) => file.startsWith(`${place}${sep}`))) return file;
+  const to = await readlink(join(root, path)).catch(() => file);
+  throw new AppError(
+    'MODEL_INVALID',
+    `${path} is a link to ${to}, outside of the folder: only links into Hugging Face’s own cache are followed; put the file itself there`,
+  );
+}
+
+/** `…/models--org--name/snapshots/<commit>` */
+const CACHE_SNAPSHOT = /^(.+\/models--[^/]+)\/snapshots\/[^/]+$/;
+
+/** Names that cannot travel are passed over: nothing that is needed has one. @throws FILE_UNREADABLE, MODEL_INVALID */
+async function list(root: string, prefix: string, depth: number, isChecked = true): Promise<SourceFile[]> {
   const found: SourceFile[] = [];
   const entries = await readdir(join(root, prefix), { withFileTypes: true }).catch((error: unknown) => {
     throw new AppError('FILE_UNREADABLE', `${join(root, prefix)} cannot be read`, { cause: error });
@@ -59,6 +84,7 @@ async function list(root: string, prefix: string, depth: number): Promise<Source
     const path = prefix === '' ? name : `${prefix}/${name}`;
     if (name.startsWith('.') || !innerPath.safeParse(path).success) continue;
     const entry = await stat(join(root, path)).catch(() => undefined);
+    if (entry && isChecked) await fileOf(root, path);
     if (entry?.isFile()) found.push({ path, bytes: entry.size });
     else if (entry?.isDirectory() && depth > 1) found.push(...(await list(root, path, depth - 1)));
     if (found.length > MAX_FILES)
@@ -69,7 +95,8 @@ async function list(root: string, prefix: string, depth: number): Promise<Source
 
 /** The file, and what its name says to be its weights. */
 async function beside(folder: string, file: string): Promise<SourceFile[]> {
-  const all = await list(folder, '', 1);
+  // Of a folder that is anything, its own files alone are looked at.
+  const all = await list(folder, '', 1, false);
   const own = all.filter(
     ({ path }) => path === file || path.startsWith(`${file}_data`) || path.startsWith(`${file}.data`),
   );

@@ -2,6 +2,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 
 export interface GraphParts {
+  readonly producer?: string;
   readonly nodes?: readonly { readonly op: string; readonly domain?: string; readonly body?: GraphParts }[];
   readonly inputs?: readonly Value[];
   readonly outputs?: readonly Value[];
@@ -28,7 +29,7 @@ const FLOAT = 1;
 export function onnxFile(parts: GraphParts): Uint8Array {
   const writer = new BinaryWriter();
   writer.tag(1, WireType.Varint).int64(9);
-  writer.tag(2, WireType.LengthDelimited).string('a test');
+  writer.tag(2, WireType.LengthDelimited).string(parts.producer ?? 'a test');
   message(writer, 7, graph(parts));
   message(writer, 8, new BinaryWriter().tag(2, WireType.Varint).int64(17).finish());
   for (const { domain, name, op } of parts.functions ?? []) {
@@ -46,6 +47,47 @@ export function withInput(model: Uint8Array, input: Value): Uint8Array {
   const writer = new BinaryWriter();
   message(writer, 7, graphs.finish());
   return Buffer.concat([model, writer.finish()]);
+}
+
+/** Places of a file in which weights can lie that are no graph’s own: each names weights at `location`. */
+export function hiddenWeights(location: string): Record<string, Uint8Array> {
+  const model = onnxFile({});
+  const more = (...fields: readonly [number, Uint8Array][]): Uint8Array => {
+    const writer = new BinaryWriter();
+    for (const [field, bytes] of fields) message(writer, field, bytes);
+    return writer.finish();
+  };
+  const after = (...fields: readonly [number, Uint8Array][]): Uint8Array =>
+    Buffer.concat([model, more(...fields)]);
+  const tensor = weight({ name: 'w', location });
+  const attribute = more([5, tensor]);
+  const graph = more([5, tensor]);
+  const place = (name: string): Uint8Array => more([13, entry('location', name)]);
+  return {
+    'in a node of a local function': after([25, more([7, more([5, attribute])])]),
+    'as what an attribute of a local function has unless it is given': after([25, more([11, attribute])]),
+    'in the graph that starts a training': after([20, more([1, graph])]),
+    'in the step of a training': after([20, more([2, graph])]),
+    'as the first of two locations': after([7, more([5, Buffer.concat([place(location), place('w.bin')])])]),
+    'as the second of two locations': after([7, more([5, Buffer.concat([place('w.bin'), place(location)])])]),
+    'in a second part of the graph': after([7, graph]),
+    'in the values of sparse weights': after([7, more([15, more([1, tensor])])]),
+    'in a list of an attribute': after([7, more([1, more([5, more([10, tensor])])])]),
+    // Who takes the number for a length reads the graph behind it as its content.
+    'behind a field of another type': Buffer.concat([
+      model,
+      new BinaryWriter()
+        .tag(25, WireType.Varint)
+        .int64(more([7, graph]).length)
+        .finish(),
+      more([7, graph]),
+    ]),
+  };
+}
+
+function entry(key: string, value: string): Uint8Array {
+  const writer = new BinaryWriter().tag(1, WireType.LengthDelimited).string(key);
+  return writer.tag(2, WireType.LengthDelimited).string(value).finish();
 }
 
 function message(writer: BinaryWriter, field: number, bytes: Uint8Array): void {
@@ -79,8 +121,7 @@ function weight({ name, type = FLOAT, dims = [1], location, bytes }: Weight): Ui
   writer.tag(8, WireType.LengthDelimited).string(name);
   if (bytes) message(writer, 9, bytes);
   if (location !== undefined) {
-    const entry = new BinaryWriter().tag(1, WireType.LengthDelimited).string('location');
-    message(writer, 13, entry.tag(2, WireType.LengthDelimited).string(location).finish());
+    message(writer, 13, entry('location', location));
     writer.tag(14, WireType.Varint).int32(1);
   }
   return writer.finish();

@@ -19,6 +19,7 @@ import { readSigningKey, type SigningKey } from '../../shared/release/tuf/signin
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
+import { onnxFile } from './onnx-file.ts';
 
 export type Changes = (parts: VersionPublisherOptions) => Partial<VersionPublisherOptions>;
 
@@ -89,12 +90,13 @@ export class PublishingHub {
   async makeFolder(name: string, seed: string, spec: Record<string, unknown> = {}): Promise<string> {
     const path = join(this.root, 'made', `${name.replace('/', '_')}-${seed}`);
     await mkdir(join(path, 'onnx'), { recursive: true });
-    await writeFile(join(path, 'onnx', 'model.onnx'), `weights ${seed}`);
+    const graph = onnxFile({ producer: `weights ${seed}` });
+    await writeFile(join(path, 'onnx', 'model.onnx'), graph);
     await writeFile(join(path, 'README.md'), `about ${seed}`);
     const document = {
       schema: 1,
       ...{ name, task: 'text-classification', model: 'onnx/model.onnx', precision: 'float32' },
-      files: { 'onnx/model.onnx': sha256Hex(`weights ${seed}`) },
+      files: { 'onnx/model.onnx': sha256Hex(graph) },
       ...spec,
     };
     await writeFile(join(path, 'outrider.json'), JSON.stringify(document));

@@ -17,6 +17,8 @@ import { smallestInput } from './smallest-input.ts';
 export interface SelfTestOptions {
   /** How often the whole list is run; more than once warms up and makes the time steadier. */
   readonly repeat?: number;
+  /** Golden inputs have to be answered, in any way: what somebody asked for who knows that they are outdated. */
+  readonly takesAnyAnswer?: boolean;
 }
 
 /** Verdict of a self-test that was passed. */
@@ -39,14 +41,17 @@ interface Trial extends GoldenInput {
 export async function selfTest(
   runner: Pick<Runner, 'infer'>,
   folder: Pick<ModelFolder, 'path' | 'spec'>,
-  { repeat = 1 }: SelfTestOptions = {},
+  { repeat = 1, takesAnyAnswer = false }: SelfTestOptions = {},
 ): Promise<SelfTestVerdict> {
   const { golden, task } = folder.spec;
   const times: number[] = [];
   for (let round = 0; round < repeat; round++) {
     if (golden.length === 0) times.push(await run(runner, await smokeTrial(folder), task));
     // One at a time, read again each time: golden inputs may be large, and a device small.
-    for (const index of golden.keys()) times.push(await run(runner, await trialOf(folder, index), task));
+    for (const index of golden.keys()) {
+      const trial = await trialOf(folder, index);
+      times.push(await run(runner, takesAnyAnswer ? { ...trial, expected: undefined } : trial, task));
+    }
   }
   return { kind: golden.length === 0 ? 'smoke' : 'golden', medianMs: median(times) };
 }

@@ -48,7 +48,8 @@ async function load(options: Load): Promise<Serve> {
   if (options.watch !== null) startWatchdog(options.watch);
   await volunteerForOutOfMemory();
   const spec = await readModelJson(options.folder, SPEC_FILE, modelSpec);
-  if (options.checkFiles) await checkGraphs(options.folder, spec);
+  // Whoever brought it: this is the last door before native code.
+  await checkGraphs(options.folder, spec);
   const source = {
     folder: options.folder,
     spec,

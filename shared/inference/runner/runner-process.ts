@@ -160,7 +160,7 @@ class RunnerProcess implements Runner {
 
   /** Sends `load` and waits for `ready`, the runner's own refusal, its end, or the time-out. */
   #start(): Promise<void> {
-    const { folder, digest, checkFiles = false, threads, maxRssBytes, startTimeoutMs } = this.#options;
+    const { folder, digest, threads, maxRssBytes, startTimeoutMs } = this.#options;
     const { allowSpinning = false, executionProvider = 'cpu' } = this.#options;
     return new Promise((resolve, reject) => {
       const fail = (error: AppError) => {
@@ -199,7 +199,7 @@ class RunnerProcess implements Runner {
         }
       });
       this.#send({
-        ...{ type: 'load', folder, checkFiles, threads, allowSpinning, executionProvider },
+        ...{ type: 'load', folder, threads, allowSpinning, executionProvider },
         watch: this.#watchesItself ? { parentPid: process.pid, maxRssBytes } : null,
       });
     });

@@ -34,7 +34,6 @@ export const toRunner = z.discriminatedUnion('type', [
   z.object({
     type: z.literal('load'),
     folder: z.string(),
-    checkFiles: z.boolean(),
     threads: z.int().min(1),
     allowSpinning: z.boolean(),
     executionProvider,

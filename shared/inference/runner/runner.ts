@@ -108,8 +108,6 @@ export interface RunnerOptions {
   /** The model folder, already checked by `openModelFolder`. */
   readonly folder: string;
   readonly digest: string;
-  /** Reads the graphs before they are loaded: no custom operators, no weights from elsewhere. For what nobody has looked at yet. */
-  readonly checkFiles?: boolean;
   /** ONNX Runtime's intra-op threads; the sum over all runners should not exceed the cores. */
   readonly threads: number;
   /** False on devices: spinning threads cost a core (docs/design/facts.md 1). */

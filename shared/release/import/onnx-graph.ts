@@ -1,12 +1,12 @@
 /**
  * Reads what an ONNX file says of itself, without loading it: inputs, outputs, operators, where its weights lie. Field numbers are
- * those of onnx.proto3 (ONNX 1.18); weights are skipped, never copied. Nothing of the file is trusted: a broken one is refused.
+ * those of onnx.proto3 (ONNX 1.18); weights are passed over, never read. Nothing of the file is trusted: a broken one is refused.
  */
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
-import { AppError } from '../../runtime/errors.ts';
+import { AppError, systemCode } from '../../runtime/errors.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
+import { type Fields, WireReader } from './wire-reader.ts';
 
 /** Contents of an ONNX file as it states them, unchecked. */
 export interface OnnxGraph {
@@ -42,8 +42,10 @@ const typeName = (type: number): string => TYPES[type] ?? `type ${type}`;
 /** @throws MODEL_INVALID, FILE_UNREADABLE */
 export async function readOnnxGraph(path: string): Promise<OnnxGraph> {
   const file = basename(path);
+  const unreadable = (error: unknown): AppError =>
+    new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
   const { size } = await stat(path).catch((error: unknown) => {
-    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
+    throw unreadable(error);
   });
   if (size > MAX_GRAPH_BYTES)
     throw new AppError(
@@ -51,13 +53,17 @@ export async function readOnnxGraph(path: string): Promise<OnnxGraph> {
       `${file} has ${size} bytes, the limit of a graph is ${MAX_GRAPH_BYTES}`,
     );
   try {
-    return parseOnnx(await readFile(path));
+    return gather((fields) => WireReader.ofFile(path, fields));
   } catch (error) {
     if (error instanceof AppError)
       throw new AppError(error.code, `${file}: ${error.message}`, { cause: error });
-    throw new AppError('MODEL_INVALID', `${file} is not an ONNX file, or a part of one`, { cause: error });
+    throw systemCode(error) === undefined ? error : unreadable(error);
   }
 }
+
+/** @throws MODEL_INVALID */
+export const parseOnnx = (bytes: Uint8Array): OnnxGraph =>
+  gather((fields) => WireReader.ofBytes(bytes, fields));
 
 /** What is gathered on the way. */
 interface Found {
@@ -72,8 +78,8 @@ interface Found {
   readonly weights: Map<string, number>;
 }
 
-/** @throws MODEL_INVALID, or an error of the reader where the bytes are no protocol buffer */
-export function parseOnnx(bytes: Uint8Array): OnnxGraph {
+/** ModelProto. */
+function gather(walk: (fields: Fields) => void): OnnxGraph {
   const found: Found = {
     producer: '',
     opset: 0,
@@ -86,16 +92,21 @@ export function parseOnnx(bytes: Uint8Array): OnnxGraph {
     weights: new Map(),
   };
   let hasGraph = false;
-  message(new BinaryReader(bytes), bytes.length, {
-    2: (reader) => {
-      found.producer = reader.string();
+  walk({
+    strings: {
+      2: (name) => {
+        found.producer = name;
+      },
     },
-    7: (reader) => {
-      hasGraph = true;
-      readGraph(reader, found, 0);
+    messages: {
+      7: (reader, end) => {
+        hasGraph = true;
+        readGraph(reader, end, found, 0);
+      },
+      8: (reader, end) => readOpset(reader, end, found),
+      20: (reader, end) => readTraining(reader, end, found),
+      25: (reader, end) => readFunction(reader, end, found),
     },
-    8: (reader) => readOpset(reader, found),
-    25: (reader) => readFunction(reader, found),
   });
   if (!hasGraph) throw new AppError('MODEL_INVALID', 'is not an ONNX file: it holds no graph');
   // Before IR version 4 weights were inputs too.
@@ -103,63 +114,71 @@ export function parseOnnx(bytes: Uint8Array): OnnxGraph {
   return { ...found, inputs };
 }
 
-type Fields = Readonly<Record<number, (reader: BinaryReader, wireType: WireType) => void>>;
-
-/** One message up to `end`; what is not asked for is passed over. */
-function message(reader: BinaryReader, end: number, fields: Fields): void {
-  while (reader.pos < end) {
-    const [field, wireType] = reader.tag();
-    const read = fields[field];
-    if (read) read(reader, wireType);
-    else reader.skip(wireType, field);
-  }
-  if (reader.pos !== end) throw new AppError('MODEL_INVALID', 'a part of it reaches into the next');
-}
-
-/** A message within one: its length comes first. */
-function nested(reader: BinaryReader, fields: Fields): void {
-  const length = reader.uint32();
-  if (reader.pos + length > reader.len) throw new AppError('MODEL_INVALID', 'it ends in the middle');
-  message(reader, reader.pos + length, fields);
-}
-
-function readOpset(reader: BinaryReader, found: Found): void {
+/** OperatorSetIdProto. */
+function readOpset(reader: WireReader, end: number, found: Found): void {
   let domain = '';
   let version = 0;
-  nested(reader, {
-    1: (inner) => {
-      domain = inner.string();
+  reader.walk(end, {
+    strings: {
+      1: (value) => {
+        domain = value;
+      },
     },
-    2: (inner) => {
-      version = Number(inner.int64());
+    varints: {
+      2: (value) => {
+        version = value;
+      },
     },
   });
   if (domain === '' || domain === 'ai.onnx') found.opset = version;
 }
 
-function readGraph(reader: BinaryReader, found: Found, depth: number): void {
+/** GraphProto. */
+function readGraph(reader: WireReader, end: number, found: Found, depth: number): void {
   if (depth > MAX_DEPTH) throw new AppError('MODEL_INVALID', `its graphs are nested over ${MAX_DEPTH} deep`);
   const isTop = depth === 0;
-  nested(reader, {
-    1: (inner) => readNode(inner, found, depth),
-    5: (inner) => readTensor(inner, found, isTop),
-    15: (inner) => readSparse(inner, found),
-    ...(isTop && {
-      11: (inner) => found.inputs.push(readValue(inner)),
-      12: (inner) => found.outputs.push(readValue(inner)),
-    }),
+  reader.walk(end, {
+    messages: {
+      1: (_, to) => readNode(reader, to, found, depth),
+      5: (_, to) => readTensor(reader, to, found, isTop),
+      15: (_, to) => readSparse(reader, to, found),
+      ...(isTop && {
+        11: (_: WireReader, to: number) => add(found.inputs, readValue(reader, to)),
+        12: (_: WireReader, to: number) => add(found.outputs, readValue(reader, to)),
+      }),
+    },
   });
 }
 
-function readFunction(reader: BinaryReader, found: Found): void {
+/** More than a graph can have is no graph. */
+const MAX_VALUES = 10_000;
+
+function add<T>(values: T[], value: T): void {
+  if (values.push(value) > MAX_VALUES)
+    throw new AppError('MODEL_INVALID', `its graph takes or gives over ${MAX_VALUES} values`);
+}
+
+/** TrainingInfoProto: two graphs that nobody runs here, but their weights lie somewhere. */
+function readTraining(reader: WireReader, end: number, found: Found): void {
+  const graph = (_: WireReader, to: number): void => readGraph(reader, to, found, 1);
+  reader.walk(end, { messages: { 1: graph, 2: graph } });
+}
+
+/** FunctionProto: its nodes, and the attributes that it has unless a node gives them. */
+function readFunction(reader: WireReader, end: number, found: Found): void {
   let [name, domain] = ['', ''];
-  nested(reader, {
-    1: (inner) => {
-      name = inner.string();
+  reader.walk(end, {
+    strings: {
+      1: (value) => {
+        name = value;
+      },
+      10: (value) => {
+        domain = value;
+      },
     },
-    7: (inner) => readNode(inner, found, 0),
-    10: (inner) => {
-      domain = inner.string();
+    messages: {
+      7: (_, to) => readNode(reader, to, found, 0),
+      11: (_, to) => readAttribute(reader, to, found, 0),
     },
   });
   found.functions.add(operatorName(domain, name));
@@ -169,109 +188,125 @@ function readFunction(reader: BinaryReader, found: Found): void {
 const operatorName = (domain: string, name: string): string =>
   domain === '' || domain === 'ai.onnx' ? name : `${domain}:${name}`;
 
-function readNode(reader: BinaryReader, found: Found, depth: number): void {
+/** NodeProto. */
+function readNode(reader: WireReader, end: number, found: Found, depth: number): void {
   let [name, domain] = ['', ''];
-  nested(reader, {
-    4: (inner) => {
-      name = inner.string();
+  reader.walk(end, {
+    strings: {
+      4: (value) => {
+        name = value;
+      },
+      7: (value) => {
+        domain = value;
+      },
     },
-    5: (inner) => readAttribute(inner, found, depth),
-    7: (inner) => {
-      domain = inner.string();
-    },
+    messages: { 5: (_, to) => readAttribute(reader, to, found, depth) },
   });
   found.operators.add(operatorName(domain, name));
 }
 
-function readAttribute(reader: BinaryReader, found: Found, depth: number): void {
-  const tensor = (inner: BinaryReader): void => readTensor(inner, found, false);
-  const graph = (inner: BinaryReader): void => readGraph(inner, found, depth + 1);
-  const sparse = (inner: BinaryReader): void => readSparse(inner, found);
-  nested(reader, { 5: tensor, 6: graph, 10: tensor, 11: graph, 22: sparse, 23: sparse });
+/** AttributeProto. */
+function readAttribute(reader: WireReader, end: number, found: Found, depth: number): void {
+  const tensor = (_: WireReader, to: number): void => readTensor(reader, to, found, false);
+  const graph = (_: WireReader, to: number): void => readGraph(reader, to, found, depth + 1);
+  const sparse = (_: WireReader, to: number): void => readSparse(reader, to, found);
+  reader.walk(end, { messages: { 5: tensor, 6: graph, 10: tensor, 11: graph, 22: sparse, 23: sparse } });
 }
 
-/** Values and indices. */
-function readSparse(reader: BinaryReader, found: Found): void {
-  const tensor = (inner: BinaryReader): void => readTensor(inner, found, false);
-  nested(reader, { 1: tensor, 2: tensor });
+/** SparseTensorProto: values and indices. */
+function readSparse(reader: WireReader, end: number, found: Found): void {
+  const tensor = (_: WireReader, to: number): void => readTensor(reader, to, found, false);
+  reader.walk(end, { messages: { 1: tensor, 2: tensor } });
 }
 
-function readTensor(reader: BinaryReader, found: Found, isInitializer: boolean): void {
-  let [name, type, count, location] = ['', 0, 1, ''];
-  nested(reader, {
-    1: (inner, wireType) => {
-      for (const dim of varints(inner, wireType)) count *= dim;
+/** TensorProto. */
+function readTensor(reader: WireReader, end: number, found: Found, isInitializer: boolean): void {
+  let [name, type, count] = ['', 0, 1];
+  const times = (dim: number): void => {
+    count *= dim;
+  };
+  reader.walk(end, {
+    strings: {
+      8: (value) => {
+        name = value;
+      },
     },
-    2: (inner) => {
-      type = inner.int32();
+    varints: {
+      1: times,
+      2: (value) => {
+        type = value;
+      },
     },
-    8: (inner) => {
-      name = inner.string();
-    },
-    13: (inner) => {
-      const [key, value] = readEntry(inner);
-      if (key === 'location') location = value;
+    messages: {
+      1: (_, to) => reader.packed(to, times),
+      13: (_, to) => {
+        // Each that is named: which of two a runtime takes is not for us to guess.
+        const [key, value] = readEntry(reader, to);
+        if (key === 'location' && value !== '') found.externalFiles.add(value);
+      },
     },
   });
-  if (location !== '') found.externalFiles.add(location);
   if (!isInitializer) return;
   found.initializers.add(name);
   found.weights.set(typeName(type), (found.weights.get(typeName(type)) ?? 0) + count);
 }
 
-/** Repeated numbers come one by one, or packed. */
-function varints(reader: BinaryReader, wireType: WireType): number[] {
-  if (wireType !== WireType.LengthDelimited) return [Number(reader.int64())];
-  const end = reader.uint32() + reader.pos;
-  const values: number[] = [];
-  while (reader.pos < end) values.push(Number(reader.int64()));
-  return values;
-}
-
-function readEntry(reader: BinaryReader): [key: string, value: string] {
+/** StringStringEntryProto. */
+function readEntry(reader: WireReader, end: number): [key: string, value: string] {
   const entry: [string, string] = ['', ''];
-  nested(reader, {
-    1: (inner) => {
-      entry[0] = inner.string();
-    },
-    2: (inner) => {
-      entry[1] = inner.string();
+  reader.walk(end, {
+    strings: {
+      1: (key) => {
+        entry[0] = key;
+      },
+      2: (value) => {
+        entry[1] = value;
+      },
     },
   });
   return entry;
 }
 
 /** ValueInfoProto: a name and a type, which is a tensor's or one that no task takes. */
-function readValue(reader: BinaryReader): TensorSpec {
+function readValue(reader: WireReader, end: number): TensorSpec {
   let name = '';
   let type = 'no tensor';
   let dims: (number | null)[] = [];
-  const shape = (inner: BinaryReader): void => nested(inner, { 1: (dim) => dims.push(readDim(dim)) });
-  const tensorType = (inner: BinaryReader): void =>
-    nested(inner, {
-      1: (element) => {
-        type = typeName(element.int32());
+  const shape = (_: WireReader, to: number): void =>
+    reader.walk(to, { messages: { 1: (_dim, dimEnd) => add(dims, readDim(reader, dimEnd)) } });
+  const tensorType = (_: WireReader, to: number): void =>
+    reader.walk(to, {
+      varints: {
+        1: (element) => {
+          type = typeName(element);
+        },
       },
-      2: (element) => {
-        dims = [];
-        shape(element);
+      messages: {
+        2: (_shape, shapeEnd) => {
+          dims = [];
+          shape(reader, shapeEnd);
+        },
       },
     });
-  nested(reader, {
-    1: (inner) => {
-      name = inner.string();
+  reader.walk(end, {
+    strings: {
+      1: (value) => {
+        name = value;
+      },
     },
-    2: (inner) => nested(inner, { 1: tensorType }),
+    messages: { 2: (_, to) => reader.walk(to, { messages: { 1: tensorType } }) },
   });
   return { name, type, dims };
 }
 
 /** null for one that has a name, or none. */
-function readDim(reader: BinaryReader): number | null {
+function readDim(reader: WireReader, end: number): number | null {
   let value: number | null = null;
-  nested(reader, {
-    1: (inner) => {
-      value = Number(inner.int64());
+  reader.walk(end, {
+    varints: {
+      1: (dim) => {
+        value = dim;
+      },
     },
   });
   // Exporters write 0 or -1 for "any".

@@ -2,15 +2,19 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, it } from 'node:test';
+import type { Rehearse } from '../../../../cloud/publishing/rehearsal.ts';
 import { BlobStore } from '../../../../shared/release/blob-store.ts';
 import { openModelFolder } from '../../../../shared/release/folder/model-folder.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../../shared/runtime/ids.ts';
+import { onnxFile } from '../../../support/onnx-file.ts';
 import { type Changes, listingWith, PublishingHub } from '../../../support/publishing-hub.ts';
 
 const withCode = (code: ErrorCode, text?: RegExp) => (error: unknown) =>
   isAppError(error, code) && (text === undefined || text.test(error.message));
-const failing = async () => {
+/** Answers, and not as recorded. */
+const failing: Rehearse = async (_folder, { takesAnyAnswer = false } = {}) => {
+  if (takesAnyAnswer) return 'golden';
   throw new AppError('MODEL_SELF_TEST_FAILED', 'golden input text 1: expected “a”, it answers “b”');
 };
 
@@ -47,7 +51,7 @@ describe('the publisher', () => {
     assert.deepEqual(hub.wanted('gate-01'), { 'org/words': '1' });
     const resolved = hub.registry.models.resolve('org/words');
     assert.deepEqual(resolved.ref, { name: 'org/words', version: '1', digest });
-    assert.equal(await readFile(join(resolved.folder, 'onnx', 'model.onnx'), 'utf8'), 'weights a');
+    assert.match(await readFile(join(resolved.folder, 'onnx', 'model.onnx'), 'utf8'), /weights a/);
     assert.equal(hub.changed.at(-1)?.versions[0]?.published, true);
     assert.deepEqual(await readdir(join(hub.folder, 'models')), ['.candidates', 'org%2Fwords']);
     assert.deepEqual(await readdir(join(hub.folder, 'models', '.candidates')), []);
@@ -101,7 +105,7 @@ describe('the publisher', () => {
       'MODEL_INVALID',
       /ONNX is a file, and a folder of onnx\/model\.onnx/,
     );
-    await refuses('words', [readme, spec, { ...model, bytes: 3 }], 'MODEL_INVALID', /has 9 bytes, not 3/);
+    await refuses('words', [readme, spec, { ...model, bytes: 3 }], 'MODEL_INVALID', /has 19 bytes, not 3/);
     await refuses(
       'words',
       [...files, { ...model, path: 'x.bin', bytes: 9 * 1024 ** 3 }],
@@ -155,6 +159,30 @@ describe('the publisher', () => {
     assert.throws(() => hub.registry.models.resolve('only'), withCode('MODEL_UNKNOWN'));
   });
 
+  it('forces nothing that cannot be run, and nothing that nobody may run', async () => {
+    for (const code of [
+      'MODEL_SELF_TEST_FAILED',
+      'MODEL_INVALID',
+      'OUTPUT_NOT_FINITE',
+      'DISK_FULL',
+    ] as const) {
+      const refusing: Rehearse = async () => {
+        throw new AppError(code, 'in any case');
+      };
+      await hub.start(() => ({ rehearse: refusing }));
+      await assert.rejects(hub.push('words', 'b', true), withCode(code, /in any case/));
+    }
+    assert.deepEqual(hub.listed(), []);
+  });
+
+  it('signs no folder of this machine whose graph needs code or weights from elsewhere', async () => {
+    const graph = onnxFile({ nodes: [{ op: 'Magic', domain: 'acme' }] });
+    const folder = await hub.makeFolder('words', 'a', { files: { 'onnx/model.onnx': sha256Hex(graph) } });
+    await writeFile(join(folder, 'onnx', 'model.onnx'), graph);
+    await assert.rejects(hub.takeIn(folder), withCode('MODEL_INVALID', /acme:Magic/));
+    assert.deepEqual([hub.listed(), hub.registry.models.list()], [[], []]);
+  });
+
   it('has everything again after a restart', async () => {
     await hub.push('words', 'a');
     await hub.push('words', 'b');
@@ -188,7 +216,7 @@ describe('the publisher', () => {
     await hub.start();
     const { folder, ref } = hub.registry.models.resolve('words');
     assert.equal(ref.version, '2');
-    assert.equal(await readFile(join(folder, 'onnx', 'model.onnx'), 'utf8'), 'weights b');
+    assert.match(await readFile(join(folder, 'onnx', 'model.onnx'), 'utf8'), /weights b/);
     assert.equal((await hub.push('words', 'a')).created, false);
   });
 

@@ -12,7 +12,7 @@ import {
 import { parseOnnx, readOnnxGraph } from '../../../../../shared/release/import/onnx-graph.ts';
 import { precisionOf } from '../../../../../shared/release/import/precision.ts';
 import { AppError } from '../../../../../shared/runtime/errors.ts';
-import { type GraphParts, onnxFile } from '../../../../support/onnx-file.ts';
+import { type GraphParts, hiddenWeights, onnxFile } from '../../../../support/onnx-file.ts';
 
 const read = (parts: GraphParts) => parseOnnx(onnxFile(parts));
 const STARTER = 'models/cifar10-cnn/onnx/model_quantized.onnx';
@@ -92,6 +92,23 @@ test('weights outside of the folder are refused, those beside their graph are fo
   for (const outside of ['../../etc/passwd', '/etc/passwd', 'a/../../b', '..', 'C:\\x', '', 'a\0b'])
     if (outside === '') assert.deepEqual(at(outside), []);
     else assert.throws(() => at(outside), { code: 'MODEL_INVALID' }, outside);
+});
+
+test('weights from elsewhere are found wherever a file can name them', () => {
+  for (const [where, bytes] of Object.entries(hiddenWeights('../secret')))
+    assert.throws(() => externalFilesOf('model.onnx', parseOnnx(bytes)), { code: 'MODEL_INVALID' }, where);
+});
+
+test('a file of a few bytes that says to be large costs nothing', () => {
+  const claims = {
+    'a length without its content': [0x3a, 0xff, 0xff, 0xff, 0xff, 0x07],
+    'a number without end': [0x08, ...Array<number>(12).fill(0xff)],
+    'a length below nothing': [0x3a, ...Array<number>(9).fill(0xff), 0x01],
+    'a group, which the format has given up': [0x3b, 0x3c],
+    'a field without number': [0x02, 0x00],
+  };
+  for (const [what, bytes] of Object.entries(claims))
+    assert.throws(() => parseOnnx(Uint8Array.from(bytes)), { code: 'MODEL_INVALID' }, what);
 });
 
 test('a file that is no graph, or a part of one, is refused', async () => {
