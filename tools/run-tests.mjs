@@ -2,7 +2,7 @@
 /**
  * `npm test`: builds the programs where they are not of today's sources, the tests beside them, and runs those under Node's
  * own test runner, four files at a time. A loader that translates each file in each process took half of the time of most files.
- * One file as it is: `node --import tsx --test test/unit/…`.
+ * One file as it is: `node --import ./tools/from-source.mjs --test test/unit/…`.
  *
  * node tools/run-tests.mjs [--full] [flags of node --test] [test files; all but the full ones when there are none]
  */

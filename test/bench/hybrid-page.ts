@@ -21,7 +21,7 @@ What a small model on the device and its big partner in the cloud give together,
 runner. Made by
 
 \`\`\`
-node --import tsx test/bench/hybrid.ts --data DATA
+node --import ./tools/from-source.mjs test/bench/hybrid.ts --data DATA
 \`\`\`
 
 where \`DATA\` is the folder that \`models/recipes/README.md\` describes; the script writes this page and the picture.

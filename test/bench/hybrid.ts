@@ -2,7 +2,7 @@
  * What a pair of models gives together: accuracy against the share of requests escalated, along the range of thresholds
  * and at the certificate's. Writes docs/hybrid.md and docs/hybrid.svg; measured through the project's own runner.
  *
- * node --import tsx test/bench/hybrid.ts --data DATA
+ * node --import ./tools/from-source.mjs test/bench/hybrid.ts --data DATA
  */
 import { parseArgs } from 'node:util';
 import { writeFileAtomic } from '../../shared/runtime/atomic-file.ts';

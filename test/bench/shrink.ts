@@ -2,7 +2,7 @@
  * What bringing pictures to the size that the cloud model can use saves in bytes, and what it costs in agreement with the
  * answers to the originals. Prints a table for docs/decisions.
  *
- * node --import tsx test/bench/shrink.ts --data FOLDER_OF_JPEGS [--model NAME]
+ * node --import ./tools/from-source.mjs test/bench/shrink.ts --data FOLDER_OF_JPEGS [--model NAME]
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -10,7 +10,7 @@ if (missingTools().length > 0) {
 }
 const run = spawnSync(
   process.execPath,
-  ['--import', 'tsx', '--test', '--test-timeout=900000', 'test/images/image.ts'],
+  ['--import', './tools/from-source.mjs', '--test', '--test-timeout=900000', 'test/images/image.ts'],
   { stdio: 'inherit' },
 );
 process.exit(run.status ?? 1);

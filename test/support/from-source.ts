@@ -6,7 +6,10 @@ import { ROOT } from '../../shared/runtime/installation.ts';
 declare const OUTRIDER_TESTS: string | undefined;
 
 /** Node's flags for TypeScript; a bare `tsx` is not found when the working directory is elsewhere. */
-export const tsxFlags = (): string[] => ['--import', import.meta.resolve('tsx')];
+export const tsxFlags = (): string[] => [
+  '--import',
+  new URL('../../tools/from-source.mjs', import.meta.url).href,
+];
 
 /** A script below `test/`, by its address in the sources. */
 export function script(address: URL): { readonly file: string; readonly execArgv: string[] } {

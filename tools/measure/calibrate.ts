@@ -4,7 +4,7 @@
  * This changes the folder's digest: run it before golden.ts. For a model folder with examples of one's own there is
  * `outrider models calibrate`, which does both.
  *
- * node --import tsx tools/measure/calibrate.ts models/sst2-lstm models/sst2-minilm --data DATA
+ * node --import ./tools/from-source.mjs tools/measure/calibrate.ts models/sst2-lstm models/sst2-minilm --data DATA
  */
 import { calibrationErrorAt, fitTemperature, type LabelledLogits } from '../../cli/calibrate/temperature.ts';
 import { changeSpec } from '../../shared/release/folder/spec-document.ts';

@@ -3,7 +3,7 @@
  * about the held-out part and finds the route scores above which the promised agreement is certified.
  * It names the cloud folder's digest: run it last, and again whenever either folder changes.
  *
- * node --import tsx tools/measure/certify.ts models/sst2-lstm models/sst2-minilm --data DATA
+ * node --import ./tools/from-source.mjs tools/measure/certify.ts models/sst2-lstm models/sst2-minilm --data DATA
  */
 
 import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';

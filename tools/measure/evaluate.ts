@@ -2,7 +2,7 @@
  * The figures of the model cards: accuracy, calibration error and time of model folders on the reported part of their
  * data; of several, also how often each names the same label as the last (an edge model and its partner).
  *
- * node --import tsx tools/measure/evaluate.ts models/sst2-lstm models/sst2-minilm --data DATA
+ * node --import ./tools/from-source.mjs tools/measure/evaluate.ts models/sst2-lstm models/sst2-minilm --data DATA
  */
 import { calibrationError } from '../../cli/calibrate/temperature.ts';
 import { type Answer, askModel } from './answers.ts';

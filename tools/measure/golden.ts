@@ -2,7 +2,7 @@
  * Fills the golden outputs in a folder's outrider.json from the runner: what a device's self-test expects of this version.
  * This changes the folder's digest: run it before certify.ts.
  *
- * node --import tsx tools/measure/golden.ts models/sst2-minilm
+ * node --import ./tools/from-source.mjs tools/measure/golden.ts models/sst2-minilm
  */
 import { answerGolden } from '../../shared/inference/proof/golden.ts';
 import { withRunner } from '../../shared/inference/runner/with-runner.ts';

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
+import { tsxFlags } from '../../../support/from-source.ts';
 import { freePort } from '../../../support/ports.ts';
 
 async function listen(t: TestContext, port: number): Promise<number> {
@@ -29,7 +30,7 @@ test('a process that holds a port keeps it from the others', async () => {
     const { freePort } = await import(${JSON.stringify(new URL('../../../support/ports.ts', import.meta.url).href)});
     console.log(await freePort((count) => ${port - 10_000} % count));
   `;
-  const flags = ['--import', import.meta.resolve('tsx'), '--input-type=module', '--eval', other];
+  const flags = [...tsxFlags(), '--input-type=module', '--eval', other];
   const { stdout } = await promisify(execFile)(process.execPath, flags);
   assert.ok(Number(stdout) > port, `it was given ${stdout}`);
 });
