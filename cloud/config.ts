@@ -9,6 +9,9 @@ import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 
 /** Text of `--help`. */
 export const HUB_HELP = `Usage: outrider hub [options]
+       outrider hub backup DIR [--data DIR]    copy what the hub keeps, its keys too, while it runs or not; a later backup into
+                                               the same folder copies what is new
+       outrider hub restore DIR [--data DIR]   bring a hub back from a backup, where there is none
 
 Runs a hub: answers devices over MQTT and people over HTTP, and keeps the fleet's records.
 
@@ -39,6 +42,8 @@ Options:
   --sign-in           print a one-time address that signs a browser in, at the start
   --deploy auto|manual  whether a version of a new model is deployed to devices as soon as it is published, or when somebody says
                       so (default manual; a model's first version is deployed at once)
+  --restored          the data folder has come back from a copy of another kind (a snapshot of the machine): sign and number above
+                      what devices may have seen since
   --max-loaded N      models kept loaded at a time (default 4)
   --threads N         threads of each model's runner (default: cores / 2)
   --log-level LEVEL   debug, info, warn, error (default info)
@@ -77,6 +82,8 @@ export interface HubConfig {
   };
   /** Answers devices, and keeps no records: another hub does. */
   readonly intakeOnly: boolean;
+  /** The data folder has come back from a copy that was not made by `outrider hub backup`. */
+  readonly isRestored: boolean;
   /** How long a device's credential is good; undefined: for ever. */
   readonly credentialLifeMs: number | undefined;
   readonly tls: TlsConfig;
@@ -109,6 +116,7 @@ const flags = {
   /** Of `outrider up`, which starts the embedded broker itself. */
   'broker-apart': { type: 'boolean', default: false },
   'intake-only': { type: 'boolean', default: false },
+  restored: { type: 'boolean', default: false },
   'mqtt-access': { type: 'string' },
   'credential-days': { type: 'string' },
   deploy: { type: 'string', default: 'manual' },
@@ -186,6 +194,7 @@ export function loadConfig(
       password,
     },
     intakeOnly: given['intake-only'],
+    isRestored: given.restored,
     credentialLifeMs: days === undefined ? undefined : days * 86_400_000,
     tls: tlsOf({
       kind: checked.tls,

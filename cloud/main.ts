@@ -3,6 +3,8 @@
  * stands in wiring/; what a request goes through, in intake/intake.ts (devices) and asking/asking.ts (HTTP).
  */
 import { isChild, runProgram } from '../shared/runtime/program.ts';
+import { backUpCommand, restoreCommand } from './backup/commands.ts';
+import { settleRestored } from './backup/restore.ts';
 import { HUB_HELP, type HubConfig, loadConfig } from './config.ts';
 import { createApi } from './wiring/api.ts';
 import { startBroker } from './wiring/broker.ts';
@@ -17,6 +19,7 @@ async function runHub(config: HubConfig): Promise<Running> {
   const program = await openProgram(config);
   const records = await startRecords(program);
   const publishing = await startPublishing(program, records);
+  if (program.isRestored) await settleRestored(program.folder);
   const broker = await startBroker(program);
   const answering = await startRecordedAnswering(program, records, broker);
   const { app, signIns } = createApi(program, { records, publishing, broker, answering });
@@ -35,7 +38,15 @@ async function runHub(config: HubConfig): Promise<Running> {
   };
 }
 
+/** What is done with a hub's folder, and ends. */
+const COMMANDS = { backup: backUpCommand, restore: restoreCommand };
+
 await runProgram(async () => {
+  const [word = '', ...rest] = process.argv.slice(2);
+  if (word === 'backup' || word === 'restore') {
+    await COMMANDS[word](rest);
+    process.exit(0);
+  }
   const config = loadConfig(process.argv.slice(2));
   if (config === 'help') {
     process.stdout.write(HUB_HELP);

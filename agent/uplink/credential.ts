@@ -24,6 +24,8 @@ import { askHub, type HubAddress, refusePlainText } from './hub-http.ts';
 const credential = z.object({
   deviceId: deviceIdSchema,
   secret: z.string(),
+  /** Secret that this one has taken the place of: a hub that comes back from a backup may know no other. */
+  before: z.string().optional(),
   hubId: deviceIdSchema,
   mqttUrl: z.string(),
   /** PEM of the only authorities that vouch for hub and broker; missing: the system's do. */

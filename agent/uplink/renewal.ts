@@ -11,6 +11,7 @@
  * renewing | the hub answers                                   -> good: pending is the credential, and is used once at the hub
  * renewing | the hub is away or busy                           -> renewing, asked again with backoff for the same secret
  * renewing | the old secret is refused                         -> renewing: the pending one is shown, it may be in force already
+ * good     | refused, and the one before it is taken           -> good: a hub restored from a backup is told the one that is good
  * any      | the broker refuses it                             -> as it was: the hub is asked to give the account back
  * any      | the hub refuses it                                -> as it was, said once: only enrolment helps
  */
@@ -116,8 +117,7 @@ export class Renewal {
     if (kept !== undefined) await this.#swap(kept);
     const { lifeMs, secret } = this.#credential;
     if (lifeMs === undefined) return ASK_EVERY_MS;
-    // To ask for the secret that it has says how long that is good.
-    let leftMs = (await this.#ask(secret, secret)).expiresInMs ?? undefined;
+    let leftMs = (await this.#askForOwn()).expiresInMs ?? undefined;
     if (leftMs !== undefined && leftMs <= lifeMs * LEFT_RATIO) {
       const next = newSecret();
       await writeJsonAtomic(this.#pendingPath, { ofSha256: sha256Hex(secret), secret: next }, 0o600);
@@ -128,6 +128,19 @@ export class Renewal {
     return Math.min(ASK_EVERY_MS, Math.max(0, leftMs - lifeMs * LEFT_RATIO) + spreadMs);
   }
 
+  /** To ask for the secret that it has says how long that is good. */
+  async #askForOwn(): Promise<EnrollResponse> {
+    const { secret, before } = this.#credential;
+    try {
+      return await this.#ask(secret, secret);
+    } catch (error) {
+      if (before === undefined || !isAppError(error, 'UNAUTHORIZED')) throw error;
+      await this.#ask(before, secret);
+      this.#o.logger.warn('credential.told_again');
+      return this.#ask(secret, secret);
+    }
+  }
+
   /** Makes the pending secret the credential. @returns how long that is good; undefined: for ever */
   async #swap(next: string): Promise<number | undefined> {
     const granted = await this.#ask(this.secret, next).catch((error: unknown) => {
@@ -135,10 +148,10 @@ export class Renewal {
       if (isAppError(error, 'UNAUTHORIZED')) return this.#ask(next, next);
       throw error;
     });
-    const { lifeMs: _before, ...rest } = this.#credential;
+    const { lifeMs: _life, ...rest } = this.#credential;
     const { hubId, mqttUrl, expiresInMs, ca } = granted;
     const renewed = {
-      ...{ ...rest, hubId, mqttUrl, secret: next },
+      ...{ ...rest, hubId, mqttUrl, secret: next, before: rest.secret },
       ...(ca !== undefined && { ca }),
       ...(expiresInMs && { lifeMs: expiresInMs }),
     };

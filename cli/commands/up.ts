@@ -97,7 +97,7 @@ export async function up(options: UpOptions): Promise<void> {
     say('Starting the hub …');
     const { url, hasDevelopmentKeys: areTheirs } = await startHub(brokerPort);
     say('Starting the demo device …');
-    return { hubUrl: url, hasDevelopmentKeys: areTheirs, agentUrl: await startAgent(url) };
+    return { hubUrl: url, hasDevelopmentKeys: areTheirs, agentUrl: await startAgent(url, brokerPort) };
   }
 
   async function startBroker(): Promise<number> {
@@ -130,7 +130,7 @@ export async function up(options: UpOptions): Promise<void> {
     return startChild('hub', args, facts.web);
   }
 
-  async function startAgent(hub: string): Promise<string> {
+  async function startAgent(hub: string, brokerPort: number): Promise<string> {
     const config =
       options.config === undefined ? inRoot('models/demo/outrider.yaml') : resolve(options.config);
     const args = [
@@ -144,6 +144,9 @@ export async function up(options: UpOptions): Promise<void> {
       DEMO_DEVICE,
       '--hub',
       hub,
+      // Not that of its enrolment: ports may be others this time.
+      '--mqtt',
+      `mqtt://127.0.0.1:${brokerPort}`,
       '--agent-port',
       String(options.agentPort),
       ...(options.once ? ['--once'] : []),

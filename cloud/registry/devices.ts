@@ -100,6 +100,11 @@ export class DeviceRegistry
     this.#sightings.reported(deviceId, state);
   }
 
+  /** The highest number under which a device has said to have a version of the model; 0: none has. */
+  versionSeen(model: string): number {
+    return this.#sightings.versionSeen(model);
+  }
+
   counted(deviceId: string, counters: Telemetry): void {
     this.#sightings.counted(deviceId, counters);
   }

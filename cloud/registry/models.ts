@@ -31,6 +31,8 @@ export interface ModelRegistryOptions {
   /** Something that devices are told may have changed. */
   readonly onDesiredChange: () => void;
   readonly onModelChange: (model: ShelvedModel) => void;
+  /** The highest number under which a device has had a version of the model. */
+  readonly versionSeen: (name: string) => number;
 }
 
 /** Records of models, and where their folders are now. */
@@ -58,7 +60,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures,
       const next: StoredVersion = known
         ? { ...known, folder: path, picture, files }
         : {
-            version: nextVersion(versions),
+            version: nextVersion(versions, this.#o.versionSeen(name)),
             ...{ digest, bytes, folder: path, task, picture, files, test },
             published: false,
             createdAtMs: this.#o.clock.nowAtMs(),
@@ -240,7 +242,11 @@ const withVersions = (data: HubData, name: string, versions: StoredVersion[]): H
   models: { ...data.models, [name]: versions },
 });
 
-/** Versions are whole numbers from 1, in strings; "0" is for what no hub has named. */
-function nextVersion(versions: readonly StoredVersion[]): string {
-  return String(Math.max(0, ...versions.map(({ version }) => Number(version))) + 1);
+/**
+ * Versions are whole numbers from 1, in strings; "0" is for what no hub has named.
+ *
+ * @param seen on devices: more than is known where the hub has come back from a backup
+ */
+function nextVersion(versions: readonly StoredVersion[], seen: number): string {
+  return String(Math.max(seen, ...versions.map(({ version }) => Number(version))) + 1);
 }

@@ -84,5 +84,7 @@ export const hubData = z.object({
   models: z.record(modelName, z.array(storedVersion)),
   /** By model name; one that is missing has nothing deployed. */
   deployments: z.record(modelName, storedDeployment).default({}),
+  /** By model name: the highest number that a device has had a version under, which this hub need not know after a restore. */
+  versionsSeen: z.record(modelName, z.int().nonnegative()).default({}),
 });
 export type HubData = z.infer<typeof hubData>;

@@ -36,6 +36,8 @@ export interface RegistryOptions {
   readonly credentialLifeMs?: number;
   /** Of models that are new; `manual`, when left out. */
   readonly policy?: DeployPolicy;
+  /** The folder has come back from a copy: what devices are told from here on is newer than anything that they may have heard. */
+  readonly isRestored?: boolean;
   /** Something that devices are told may have changed. */
   readonly onDesiredChange?: () => void;
   readonly onDeviceRevoked?: (id: string) => void;
@@ -79,7 +81,10 @@ export class Registry implements Part {
       ...(options.onDeviceRevoked && { onRevoked: options.onDeviceRevoked }),
     });
     this.keys = new KeyRegistry({ store, clock });
-    this.models = new ModelRegistry({ store, clock, folder, policy, onDesiredChange, onModelChange });
+    this.models = new ModelRegistry({
+      ...{ store, clock, folder, policy, onDesiredChange, onModelChange },
+      versionSeen: (name) => this.devices.versionSeen(name),
+    });
     this.pins = new PinRegistry({ store, onDesiredChange });
     this.desired = new DesiredRegistry({ store, devices: this.devices, models: this.models });
   }
@@ -101,6 +106,7 @@ export class Registry implements Part {
         await writeJsonAtomic(join(brokerFolder, ACCESS_FILE_NAME), accessOf(data, brokerSecret), PRIVATE);
       },
     });
+    if (options.isRestored) await store.change((data) => goneOn(data, clock.nowAtMs()));
     return new Registry(store, brokerSecret, options);
   }
 
@@ -112,6 +118,16 @@ export class Registry implements Part {
     return this.devices.stop();
   }
 }
+
+/**
+ * Records that come from a backup. Seconds since 1970 are more than anybody has counted up to; a token that was used since then would
+ * be good once more.
+ */
+const goneOn = (data: HubData, nowAtMs: number): HubData => ({
+  ...data,
+  desiredVersion: Math.max(data.desiredVersion + 1, Math.floor(nowAtMs / 1_000)),
+  tokens: {},
+});
 
 function accessOf(data: HubData, brokerSecret: string): AccessFile {
   const devices = Object.entries(data.devices).map(([id, device]) => principalOf(id, device));
@@ -139,6 +155,7 @@ async function firstData(folder: string, clock: Clock): Promise<HubData> {
     keys: { [sha256]: admin },
     models: {},
     deployments: {},
+    versionsSeen: {},
   };
 }
 

@@ -12,6 +12,9 @@ import { own, type Store } from './store.ts';
 /** Presence and reports are on the broker too: losing the last half minute of them costs nothing. */
 const SAVE_EVERY_MS = 30_000;
 
+/** A device that says to have seen more than so many versions that this hub does not know is not believed. */
+const MAX_UNKNOWN_VERSIONS = 1_000;
+
 /** State heard since the last writing. */
 interface Heard {
   readonly online: boolean;
@@ -37,6 +40,8 @@ export class Sightings {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #heard = new Map<string, Heard>();
+  /** By model name: the highest number under which a device has said to have a version. */
+  readonly #versions = new Map<string, number>();
   #isDirty = false;
   #cancelSave = () => {};
 
@@ -64,7 +69,23 @@ export class Sightings {
   }
 
   reported(deviceId: string, state: Reported): void {
-    this.#hear(deviceId, { reported: state });
+    if (this.#hear(deviceId, { reported: state })) this.#noteVersions(state);
+  }
+
+  /** The highest number under which a device has said to have a version of the model; 0: none has. */
+  versionSeen(model: string): number {
+    return Math.max(this.#versions.get(model) ?? 0, own(this.#store.data.versionsSeen, model) ?? 0);
+  }
+
+  #noteVersions({ pipelines, updates = [] }: Reported): void {
+    for (const ref of [...pipelines.map(({ edge }) => edge), ...updates.map(({ model }) => model)]) {
+      // Bounds the map: only models that exist.
+      const versions = ref && own<HubData['models'][string]>(this.#store.data.models, ref.name);
+      if (!ref || !versions) continue;
+      const [number, seen] = [Number(ref.version), this.versionSeen(ref.name)];
+      const known = Math.max(0, ...versions.map(({ version }) => Number(version)));
+      if (number > seen && number <= known + MAX_UNKNOWN_VERSIONS) this.#versions.set(ref.name, number);
+    }
   }
 
   counted(deviceId: string, counters: Telemetry): void {
@@ -106,7 +127,11 @@ export class Sightings {
     if (!this.#isDirty) return;
     this.#isDirty = false;
     try {
-      await this.#store.change((data) => ({ ...data, devices: this.#withHeard(data.devices) }));
+      await this.#store.change((data) => ({
+        ...data,
+        devices: this.#withHeard(data.devices),
+        versionsSeen: { ...data.versionsSeen, ...Object.fromEntries(this.#versions) },
+      }));
     } catch (error) {
       this.#isDirty = true;
       this.#logger.failure('registry.save_failed', error);

@@ -6,6 +6,7 @@ import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { HubServer, type HubServerOptions } from '../api/frame/server.ts';
+import { wasRestored } from '../backup/restore.ts';
 import type { HubConfig } from '../config.ts';
 import { createHubMetrics } from '../metrics.ts';
 import { type HubTls, localHost, startTls } from './tls.ts';
@@ -22,6 +23,8 @@ export interface HubProgram {
   readonly config: HubConfig;
   /** The hub's own. */
   readonly folder: string;
+  /** It has come back from a backup, or from a copy that somebody says it is. */
+  readonly isRestored: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -45,6 +48,7 @@ export async function openProgram(config: HubConfig): Promise<HubProgram> {
   const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
   const tls = await startTls(config, { folder, lifecycle, clock, logger });
   return {
+    isRestored: config.isRestored || (await wasRestored(folder)),
     ...{ config, folder, clock, logger, metrics: createHubMetrics(), lifecycle, tls },
     async serve(app) {
       const { certificate } = tls;

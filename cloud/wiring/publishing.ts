@@ -25,11 +25,11 @@ export interface Publishing {
  * @throws DATA_CORRUPT, DISK_FULL
  */
 export async function startPublishing(
-  { config, folder, lifecycle, clock, logger }: HubProgram,
+  { config, folder, isRestored, lifecycle, clock, logger }: HubProgram,
   { registry, events }: Records,
 ): Promise<Publishing> {
   const updatesFolder = join(folder, 'tuf');
-  const updates = await TufRepository.open({ folder: updatesFolder, clock, logger });
+  const updates = await TufRepository.open({ folder: updatesFolder, isRestored, clock, logger });
   await lifecycle.start('updates', updates);
   if (updates.isDevelopment)
     logger.warn('updates.development_keys', { keysFolder: join(updatesFolder, 'keys') });

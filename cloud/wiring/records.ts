@@ -46,6 +46,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
   const registry: Registry = await Registry.open({
     folder,
     policy: config.deploy,
+    isRestored: program.isRestored,
     onDesiredChange: tellDevices,
     onDeviceRevoked: (id) => news.changed(id),
     onModelChange: (model) =>

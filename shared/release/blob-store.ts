@@ -3,8 +3,6 @@
  * crash; a blob has its name only once its digest has been checked and it is on disk. A version's folder is made of hard links to
  * its blobs, in one rename: it is there whole or not at all.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import {
   constants,
   copyFile,
@@ -21,6 +19,7 @@ import { dirname, join } from 'node:path';
 import type { VersionFile } from '../contract/admin.ts';
 import { syncFile, syncFolder } from '../runtime/atomic-file.ts';
 import { AppError, isDiskFull, systemCode } from '../runtime/errors.ts';
+import { fileSha256 } from '../runtime/file-digest.ts';
 import { OneAtATime } from '../runtime/one-at-a-time.ts';
 
 /** Content-addressed store: files by their SHA-256, each there whole and checked or not at all. */
@@ -110,7 +109,7 @@ export class BlobStore {
     const part = this.#part(sha256);
     if ((await sizeOf(part)) === undefined)
       throw new AppError('DOWNLOAD_INCOMPLETE', 'nothing of it has come');
-    const actual = await digestOf(part);
+    const actual = await fileSha256(part);
     if (actual !== sha256) {
       await this.discard(sha256);
       throw new AppError(
@@ -202,12 +201,6 @@ async function sizeOf(path: string): Promise<number | undefined> {
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-async function digestOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return hash.digest('hex');
 }
 
 /** Some file systems know no hard links, or no more of them to one file. */

@@ -1,6 +1,6 @@
 /** The hub's HTTP API over a real registry on disk, with an inferencer that the test speaks for. */
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHubApi } from '../../cloud/api/api.ts';
@@ -72,6 +72,8 @@ export async function startHubApi(
     authority?: HubAuthority;
     /** More models, by name. */
     models?: Readonly<Record<string, TaskName>>;
+    /** The hub's folder as it was once: this hub begins with a copy of it, as one restored from a backup. */
+    from?: string;
     /** Answers in the place of `answer`. */
     inferencer?: Inferencer;
     /** Quotas of keys; none, when left out. */
@@ -82,8 +84,10 @@ export async function startHubApi(
   const { mqttUrl = 'mqtt://127.0.0.1:1883', authority } = options;
   const root = await mkdtemp(join(tmpdir(), 'outrider-api-'));
   const brokerFolder = join(root, 'broker');
+  if (options.from !== undefined) await cp(options.from, join(root, 'hub'), { recursive: true });
   const registry = await Registry.open({
     folder: join(root, 'hub'),
+    isRestored: options.from !== undefined,
     brokerFolder,
     clock,
     logger: silentLogger,

@@ -47,8 +47,9 @@ export class SignedHub {
     return { ...systemClock, nowAtMs: () => Date.now() + this.hubAheadMs };
   }
 
-  async reopen(folder = this.folder): Promise<TufRepository> {
-    this.repository = await TufRepository.open({ folder, clock: this.clock, logger: silentLogger });
+  async reopen(folder = this.folder, isRestored = false): Promise<TufRepository> {
+    const parts = { folder, isRestored, clock: this.clock, logger: silentLogger };
+    this.repository = await TufRepository.open(parts);
     return this.repository;
   }
 

@@ -14,8 +14,6 @@ export interface UpdateApiOptions {
   readonly blobs: BlobShelf;
 }
 
-/** TUF 6.1: `timestamp.json`, `3.root.json`, `12.targets.json`. */
-const METADATA_NAME = /^(?:\d{1,9}\.)?[a-z][a-z0-9_-]{0,31}\.json$/;
 const MAX_PATH_CHARACTERS = 1_024;
 
 /** The part below `/tuf`. */
@@ -32,7 +30,7 @@ export function createUpdateApi({ guards, signedUpdates, blobs }: UpdateApiOptio
     },
     async (c) => {
       const name = c.req.param('name') ?? '';
-      const body = METADATA_NAME.test(name) ? await signedUpdates.metadata(name) : undefined;
+      const body = await signedUpdates.metadata(name);
       if (!body) throw new AppError('NOT_FOUND', 'there is no metadata of this name');
       const etag = `"${sha256Hex(body)}"`;
       c.header('etag', etag);

@@ -2,13 +2,12 @@
  * A model folder on disk: reads and checks its `outrider.json`, verifies the recorded digests, and says which version it is.
  * Nothing here loads a model.
  */
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { VersionFile } from '../../contract/admin.ts';
 import { innerPath } from '../../contract/names.ts';
 import { AppError, systemCode } from '../../runtime/errors.ts';
+import { fileSha256 } from '../../runtime/file-digest.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import { type ModelSpec, modelSpec } from './model-spec.ts';
 
@@ -141,10 +140,7 @@ async function listFiles(root: string, prefix: string): Promise<string[]> {
 }
 
 async function hashFile(path: string): Promise<{ hex: string; bytes: number }> {
-  const hash = createHash('sha256');
-  // Streamed: a model may be larger than the memory of a device.
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return { hex: hash.digest('hex'), bytes: (await lstat(path)).size };
+  return { hex: await fileSha256(path), bytes: (await lstat(path)).size };
 }
 
 /**

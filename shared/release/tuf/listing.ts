@@ -15,11 +15,26 @@ import {
 } from '../release.ts';
 import { type Signed, SPEC_VERSION } from './roles.ts';
 
-/** Targets of the next version with the same content, not signed yet. */
-export function nextTargets({ version, targets }: Targets, expires: string): Signed['targets'] {
-  const next = { version: version + 1, specVersion: SPEC_VERSION, expires, targets: { ...targets } };
+/** What the next targets are to say of themselves. */
+export interface NextTargets {
+  /** As ISO 8601. */
+  readonly expires: string;
+  /** Above that of the ones before. */
+  readonly version: number;
+}
+
+/** Targets with the same content, not signed yet. */
+export function nextTargets({ targets }: Targets, { expires, version }: NextTargets): Signed['targets'] {
+  const next = { version, specVersion: SPEC_VERSION, expires, targets: { ...targets } };
   return new Metadata(new Targets(next));
 }
+
+/**
+ * A version that is above everything that anybody has signed before, as long as nobody signs once a second: the seconds since 1970.
+ * For whoever cannot know what devices have seen.
+ */
+export const versionAbove = (version: number, nowAtMs: number): number =>
+  Math.max(version + 1, Math.floor(nowAtMs / 1_000));
 
 /**
  * Targets of the next version that list these too, not signed yet. A version that is listed with its digest stays as it was signed.
@@ -30,12 +45,12 @@ export function nextTargets({ version, targets }: Targets, expires: string): Sig
 export function targetsWith(
   targets: Targets,
   releases: readonly Release[],
-  expires: string,
+  of: NextTargets,
 ): Signed['targets'] | undefined {
   const isMissing = (release: Release): boolean => !isListed(targets, release);
   const missing = releases.filter(isMissing);
   if (missing.length === 0) return undefined;
-  const next = nextTargets(targets, expires);
+  const next = nextTargets(targets, of);
   for (const target of missing.flatMap(targetsOf)) next.signed.addTarget(target);
   return next;
 }

@@ -19,7 +19,15 @@ import type { Logger } from '../../runtime/logger.ts';
 import { readIfThere } from '../../runtime/read-file.ts';
 import { SerialQueue } from '../../runtime/serial-queue.ts';
 import type { Release } from '../release.ts';
-import { contentOf, nextTargets, releaseIn, releasesIn, targetsWith } from './listing.ts';
+import {
+  contentOf,
+  type NextTargets,
+  nextTargets,
+  releaseIn,
+  releasesIn,
+  targetsWith,
+  versionAbove,
+} from './listing.ts';
 import { type Found, filesIn, findCurrent } from './repository-files.ts';
 import {
   encodeMetadata,
@@ -43,6 +51,8 @@ import { makeKeys, readKeys, type SigningKey, type SigningKeys } from './signing
 export interface TufRepositoryOptions {
   /** Holds `keys/` and `metadata/`. */
   readonly folder: string;
+  /** The folder has come back from a copy: devices may have seen newer metadata, and what is signed from here on is above it. */
+  readonly isRestored?: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -67,6 +77,7 @@ export class TufRepository implements Part {
   /** One writing at a time. */
   readonly #writing = new SerialQueue();
   #isStopped = false;
+  #isRestored = false;
 
   private constructor(options: TufRepositoryOptions, keys: SigningKeys, found: Found) {
     this.#metadataFolder = join(options.folder, 'metadata');
@@ -95,6 +106,7 @@ export class TufRepository implements Part {
     const found = await findCurrent({ files, metadataFolder, keys, nowAtMs: clock.nowAtMs() });
     const repository = new TufRepository(options, keys, found);
     await repository.#finish(found);
+    if (options.isRestored) await repository.#goOnAbove();
     await repository.#renew();
     return repository;
   }
@@ -166,7 +178,7 @@ export class TufRepository implements Part {
   add(releases: readonly Release[]): Promise<void> {
     return this.#writing.run(async () => {
       const current = this.#current.targets.metadata.signed;
-      const targets = targetsWith(current, releases, this.#end('targets'));
+      const targets = targetsWith(current, releases, this.#nextTargets());
       if (!targets) return;
       this.#require('targets').sign(targets);
       await this.#list(targets, encodeMetadata(targets));
@@ -189,17 +201,15 @@ export class TufRepository implements Part {
         throw new AppError('UPDATE_UNTRUSTED', `targets.json is over ${MAX_BYTES.targets} bytes`);
       const offered = parseMetadata('targets', body);
       requireSigned(root.metadata, 'targets', offered);
-      const expected = targets.metadata.signed.version + 1;
-      if (offered.signed.version !== expected)
-        throw new AppError(
-          'UPDATE_UNTRUSTED',
-          `targets.json has version ${offered.signed.version}; the next is ${expected}`,
-        );
+      const { version } = offered.signed;
+      const before = targets.metadata.signed.version;
+      if (version <= before)
+        throw new AppError('UPDATE_UNTRUSTED', `targets.json has version ${version}; ${before} is in force`);
       if (expiresAtMs(offered) <= this.#nowAtMs())
         throw new AppError('UPDATE_UNTRUSTED', 'targets.json has passed its expiry already');
       const taken = Buffer.from(body);
       await this.#list(offered, taken);
-      this.#logger.info('updates.listed', { targetsVersion: expected, by: 'publisher' });
+      this.#logger.info('updates.listed', { targetsVersion: version, by: 'publisher' });
       return etagOf(taken);
     });
   }
@@ -221,15 +231,41 @@ export class TufRepository implements Part {
     return this.#writing.run(async () => {
       if (this.#isDue('root')) await this.#renewRoot();
       if (this.#isDue('targets')) {
-        const targets = nextTargets(this.#current.targets.metadata.signed, this.#end('targets'));
-        this.#require('targets').sign(targets);
-        await this.#list(targets, encodeMetadata(targets));
+        await this.#signTargets();
       } else if (this.#isDue('snapshot')) {
         await this.#list(this.#current.targets.metadata, this.#current.targets.body);
       } else if (this.#isDue('timestamp')) {
         await this.#stamp(this.#current.snapshot);
       }
     });
+  }
+
+  /** The same targets under a new signature and number. */
+  async #signTargets(): Promise<void> {
+    const targets = nextTargets(this.#current.targets.metadata.signed, this.#nextTargets());
+    this.#require('targets').sign(targets);
+    await this.#list(targets, encodeMetadata(targets));
+  }
+
+  /** Signs all anew, under numbers that no device has seen. @throws DISK_FULL */
+  #goOnAbove(): Promise<void> {
+    return this.#writing.run(async () => {
+      this.#isRestored = true;
+      if (this.canList) return this.#signTargets();
+      await this.#list(this.#current.targets.metadata, this.#current.targets.body);
+      this.#logger.warn('updates.targets_to_sign', {
+        targetsVersion: this.#current.targets.metadata.signed.version,
+      });
+    });
+  }
+
+  #nextTargets(): NextTargets {
+    return { expires: this.#end('targets'), version: this.#nextVersion('targets') };
+  }
+
+  #nextVersion(role: Role): number {
+    const { version } = this.#current[role].metadata.signed;
+    return this.#isRestored ? versionAbove(version, this.#clock.nowAtMs()) : version + 1;
   }
 
   async #renewRoot(): Promise<void> {
@@ -266,7 +302,7 @@ export class TufRepository implements Part {
     if (version !== this.#current.targets.metadata.signed.version)
       await this.#write(`${version}.targets.json`, body);
     const snapshot = signedSnapshot(this.#require('snapshot'), {
-      version: this.#current.snapshot.metadata.signed.version + 1,
+      version: this.#nextVersion('snapshot'),
       expires: this.#end('snapshot'),
       targets: { metadata, body },
     });
@@ -281,7 +317,7 @@ export class TufRepository implements Part {
     targets: Current['targets'] = this.#current.targets,
   ): Promise<void> {
     const timestamp = signedTimestamp(this.#require('timestamp'), {
-      version: this.#current.timestamp.metadata.signed.version + 1,
+      version: this.#nextVersion('timestamp'),
       expires: this.#end('timestamp'),
       snapshot,
     });
@@ -339,10 +375,8 @@ export class TufRepository implements Part {
   async #prune(): Promise<void> {
     const files = await filesIn(this.#metadataFolder);
     for (const role of ['targets', 'snapshot'] as const) {
-      const newest = this.#current[role].metadata.signed.version;
-      for (const { name } of files.filter(
-        (one) => one.role === role && one.version <= newest - KEPT_VERSIONS,
-      ))
+      const own = files.filter((one) => one.role === role);
+      for (const { name } of own.slice(0, -KEPT_VERSIONS))
         await rm(join(this.#metadataFolder, name), { force: true });
     }
   }

@@ -47,7 +47,7 @@ export interface Signed {
 
 /** Role whose file this is: `3.root.json`, `timestamp.json`. undefined for any other name. */
 export function roleOf(fileName: string): Role | undefined {
-  const name = /^(?:\d{1,10}\.)?(root|targets|snapshot|timestamp)\.json$/.exec(fileName)?.[1];
+  const name = /^(?:\d{1,16}\.)?(root|targets|snapshot|timestamp)\.json$/.exec(fileName)?.[1];
   return ROLES.find((role) => role === name);
 }
 

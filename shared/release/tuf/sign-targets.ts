@@ -5,7 +5,7 @@
 import type { Clock } from '../../runtime/clock.ts';
 import { AppError } from '../../runtime/errors.ts';
 import type { Release } from '../release.ts';
-import { targetsWith } from './listing.ts';
+import { targetsWith, versionAbove } from './listing.ts';
 import { encodeMetadata, isoTime, LIFE_MS, parseMetadata } from './roles.ts';
 import type { SigningKey } from './signing-keys.ts';
 
@@ -27,7 +27,12 @@ export function signTargets(
       'UPDATE_UNTRUSTED',
       'the hub’s targets.json is not signed with this key: it is another hub’s key, or not that of targets',
     );
-  const next = targetsWith(current.signed, [release], isoTime(clock.nowAtMs() + LIFE_MS.targets));
+  const nowAtMs = clock.nowAtMs();
+  const next = targetsWith(current.signed, [release], {
+    expires: isoTime(nowAtMs + LIFE_MS.targets),
+    // The hub may have been restored from a backup, and devices may have seen more.
+    version: versionAbove(current.signed.version, nowAtMs),
+  });
   if (!next) return undefined;
   key.sign(next);
   return encodeMetadata(next);

@@ -1,6 +1,6 @@
 /** A credential's whole life: the agent's renewal, the hub's API and records, and the embedded broker, over real sockets. */
 import assert from 'node:assert/strict';
-import { readdir, writeFile } from 'node:fs/promises';
+import { cp, readdir, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -30,7 +30,8 @@ async function setUp(
   { credentialLifeMs }: { credentialLifeMs?: number | undefined } = { credentialLifeMs: LIFE_MS },
 ) {
   const clock = new FakeClock();
-  const hub = await startHubApi({ clock, ...(credentialLifeMs !== undefined && { credentialLifeMs }) });
+  const life = credentialLifeMs === undefined ? {} : { credentialLifeMs };
+  let hub = await startHubApi({ clock, ...life });
   const asked: string[] = [];
   const fates: Fate[] = [];
   const server = createServer((request, response) => {
@@ -81,8 +82,19 @@ async function setUp(
       logger,
       random: () => 0.5,
     });
+  /** The hub as it was when `copy` was made of its folder. */
+  const restore = async (copy: string): Promise<void> => {
+    await hub.stop();
+    hub = await startHubApi({ clock, ...life, from: copy });
+  };
+  const backUp = async (): Promise<string> => {
+    const copy = await temporaryFolder(t);
+    await cp(join(hub.brokerFolder, '..', 'hub'), copy, { recursive: true });
+    return copy;
+  };
   const isGood = async (secret: string) => (await hub.registry.devices.authenticate(secret)) !== undefined;
-  return { clock, hub, asked, fates, folder, logger, stopping, first, credential, renewal, isGood };
+  const parts = { clock, hub, asked, fates, folder, logger, stopping, first, credential, renewal, isGood };
+  return { ...parts, backUp, restore };
 }
 
 /** Turns the hands in steps, and only while the agent waits: what goes over the socket takes none of their time. */
@@ -111,10 +123,26 @@ test('a device renews its credential when two thirds of its life have passed', a
   await untilLater(clock, async () => agent.secret !== first.secret && !(await isGood(first.secret)));
   assert.ok(await isGood(agent.secret));
   const { lifeMs, ...stored } = await credential();
-  assert.deepEqual({ ...stored, lifeMs: LIFE_MS }, { ...first, secret: agent.secret });
+  assert.deepEqual({ ...stored, lifeMs: LIFE_MS }, { ...first, secret: agent.secret, before: first.secret });
   // The hands have turned while the answer was on its way.
   assert.ok(lifeMs !== undefined && lifeMs > LIFE_MS - DAY_MS);
   assert.deepEqual(await readdir(folder), ['credential.json']);
+});
+
+test('a hub that comes back from a backup, and knows the secret before alone, is told the one that is good', async (t) => {
+  const { clock, first, renewal, stopping, isGood, backUp, restore, logger } = await setUp(t);
+  const agent = await renewal();
+  agent.start(never, stopping.signal);
+  await pass(clock, 19 * DAY_MS, 40);
+  const copy = await backUp();
+  await untilLater(clock, async () => agent.secret !== first.secret && !(await isGood(first.secret)));
+  const renewed = agent.secret;
+  await restore(copy);
+  assert.ok((await isGood(first.secret)) && !(await isGood(renewed)));
+  await untilLater(clock, async () => isGood(renewed));
+  await untilLater(clock, async () => !(await isGood(first.secret)));
+  assert.equal(agent.secret, renewed);
+  assert.ok(logger.lines.some(({ event }) => event === 'credential.told_again'));
 });
 
 test('a life long: it is renewed again and again', async (t) => {

@@ -154,6 +154,47 @@ describe('the registry', () => {
     assert.deepEqual([again?.online, again?.lastSeenAtMs, again?.reported], [false, nowAtMs, state]);
   });
 
+  it('gives no number that a device has seen, however long ago, unless it lies', async () => {
+    const registry = await open();
+    await enroll(registry, 'gate-01');
+    const take = async (name: string, seed: string): Promise<string> =>
+      (await registry.models.takeIn(modelFolder(name, seed))).version;
+    assert.equal(await take('eyes', 'a'), '1');
+    const ref = (name: string, version: string) => ({ name, version, digest: 'd'.repeat(64) });
+    const pipeline = { name: 'gate', task: 'text-classification' as const, cloud: null };
+    const say = (name: string, version: string): void =>
+      registry.devices.reported('gate-01', {
+        agentVersion: '0.1.0',
+        pipelines: [{ ...pipeline, edge: ref(name, version) }],
+      });
+    say('eyes', '7');
+    say('eyes', '1');
+    assert.equal(await take('eyes', 'b'), '8');
+    say('eyes', '999999999');
+    assert.equal(await take('eyes', 'c'), '9');
+    say('strange', '5');
+    assert.equal(await take('strange', 'd'), '1', 'a model that was not there is not remembered');
+    await registry.stop();
+    assert.equal((await open()).devices.versionSeen('eyes'), 7);
+  });
+
+  it('is above everything that devices may have heard when it has come back from a copy', async () => {
+    const before = await open();
+    const { token } = await before.devices.createToken({});
+    await enroll(before, 'gate-01');
+    before.devices.reported('gate-01', { agentVersion: '0.1.0', pipelines: [] });
+    const version = before.desired.of('gate-01')?.version ?? assert.fail('nothing is wanted');
+    await before.stop();
+    nowAtMs = 2_000_000_000;
+    const restored = await Registry.open({ folder: folder(), isRestored: true, clock, logger: silentLogger });
+    assert.ok((restored.desired.of('gate-01')?.version ?? 0) >= 2_000_000 && version < 1_000);
+    // It may have been used since the copy was made.
+    await assert.rejects(
+      restored.devices.enroll({ token, deviceId: 'gate-02', secret: newSecret() }),
+      withCode('ENROLLMENT_REFUSED'),
+    );
+  });
+
   it('makes keys that expire and can be revoked, but never the last that may administer', async () => {
     const registry = await open();
     const created = await registry.keys.create({ name: 'app', scopes: ['infer'], expiresMs: 1_000 });

@@ -21,6 +21,7 @@ const FIRST: HubData = {
   keys: {},
   models: {},
   deployments: {},
+  versionsSeen: {},
 };
 const deploy =
   (name: string) =>

@@ -11,6 +11,7 @@ import {
   ROLES,
   requireSigned,
 } from '../../../../../shared/release/tuf/roles.ts';
+import { signTargets } from '../../../../../shared/release/tuf/sign-targets.ts';
 import { type ErrorCode, isAppError } from '../../../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../../../shared/runtime/logger.ts';
 import { FakeClock } from '../../../../support/fake-clock.ts';
@@ -114,8 +115,8 @@ describe('the repository', () => {
     const { etag } = hub.repository.targets();
     const untrusted = withCode('UPDATE_UNTRUSTED');
     await assert.rejects(hub.repository.putTargets(signed(2, await hub.key('snapshot')), etag), untrusted);
-    await assert.rejects(hub.repository.putTargets(signed(3), etag), untrusted);
     await assert.rejects(hub.repository.putTargets(signed(1), etag), untrusted);
+    await assert.rejects(hub.repository.putTargets(signed(0), etag), untrusted);
     await assert.rejects(hub.repository.putTargets(signed(2, key, -1_000), etag), untrusted);
     await assert.rejects(hub.repository.putTargets(Buffer.from('not JSON'), etag), untrusted);
     await assert.rejects(hub.repository.putTargets(signed(2), '"other"'), withCode('PRECONDITION_FAILED'));
@@ -136,6 +137,50 @@ describe('the repository', () => {
     hub.hubAheadMs = 20 * HOUR_MS;
     await hub.reopen();
     assert.equal((await versions()).timestamp, 2);
+  });
+
+  it('goes on above what devices have seen when it has come back from a copy, again and again', async () => {
+    const copy = join(hub.root, 'copy');
+    await cp(hub.folder, copy, { recursive: true });
+    const device = hub.device();
+    for (const version of ['1', '2', '3']) await hub.repository.add([releaseOf('eyes', version)]);
+    await device.refresh();
+    const back = async (isRestored: boolean): Promise<void> => {
+      await rm(hub.folder, { recursive: true });
+      await cp(copy, hub.folder, { recursive: true });
+      await hub.reopen(hub.folder, isRestored);
+    };
+    await back(false);
+    await assert.rejects(device.refresh(), withCode('UPDATE_OLDER'));
+    for (const version of ['1', '2', '3']) {
+      await back(true);
+      await device.refresh();
+      assert.deepEqual(hub.repository.releases(), []);
+      await hub.repository.add([releaseOf('ears', version)]);
+      await device.refresh();
+      assert.ok(device.release('ears', version));
+      hub.hubAheadMs += 5_000;
+    }
+  });
+
+  it('without the key of targets, devices go on with the next that its keeper signs', async () => {
+    const key = await hub.key('targets');
+    await hub.repository.add([releaseOf('eyes', '1')]);
+    const copy = join(hub.root, 'copy');
+    await cp(hub.folder, copy, { recursive: true });
+    const device = hub.device();
+    await hub.repository.add([releaseOf('eyes', '2')]);
+    await device.refresh();
+    await rm(hub.folder, { recursive: true });
+    await cp(copy, hub.folder, { recursive: true });
+    for (const role of ['root', 'targets']) await rm(join(hub.folder, 'keys', `${role}.pem`));
+    const repository = await hub.reopen(hub.folder, true);
+    await assert.rejects(device.refresh(), withCode('UPDATE_OLDER'));
+    const { body, etag } = repository.targets();
+    const next = signTargets(body, releaseOf('eyes', '3'), { key, clock: hub.clock });
+    await repository.putTargets(next ?? assert.fail('nothing to sign'), etag);
+    await device.refresh();
+    assert.ok(device.release('eyes', '3'));
   });
 
   it('does not start with a key that is lost, or another’s', async () => {

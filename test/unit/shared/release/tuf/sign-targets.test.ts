@@ -32,7 +32,8 @@ describe('who keeps the key of targets', () => {
     await hub.repository.add([releaseOf('eyes', '1')]);
     const body = sign('2') ?? assert.fail();
     const { signed, signatures } = parseMetadata('targets', body);
-    assert.equal(signed.version, 3);
+    // The hub may have been restored, and devices may have seen more: the seconds since 1970.
+    assert.ok(Math.abs(signed.version - Date.now() / 1_000) < 60, String(signed.version));
     assert.deepEqual(Object.keys(signatures), [key.id]);
     const leftMs = expiresAtMs(parseMetadata('targets', body)) - Date.now();
     assert.ok(Math.abs(leftMs - YEAR_MS) < 60_000, String(leftMs));
