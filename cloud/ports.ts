@@ -36,6 +36,8 @@ import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
 /** A request that has been decoded and admitted, from whichever face. */
 export interface InferenceRequest {
   readonly model: string;
+  /** Whose it is, a key’s or a device’s id: what takes long runs for one caller once at a time. */
+  readonly caller: string;
   readonly input: TaskInput;
   /** When the asker takes another answer, on the monotonic clock: order, never a reason to reject. */
   readonly deadlineMonoMs: number;

@@ -105,16 +105,17 @@ export class HttpAsking implements Asking {
 
 /** @param heard counts the tokens that the caller has been told */
 function requestOf(
-  { model, arrivedMonoMs, expiresMs, onToken }: Question,
+  { model, who, arrivedMonoMs, expiresMs, onToken }: Question,
   heard: { tokens: number },
 ): Omit<InferenceRequest, 'input' | 'signal'> {
   const times = {
     deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, expiresMs),
     expiresMonoMs: arrivedMonoMs + expiresMs,
   };
-  if (!onToken) return { model, ...times };
+  const caller = `key ${who.id}`;
+  if (!onToken) return { model, caller, ...times };
   return {
-    model,
+    ...{ model, caller },
     ...times,
     onToken: (token, isLast) => {
       heard.tokens += 1;

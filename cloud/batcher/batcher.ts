@@ -5,6 +5,7 @@
  */
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode, toAppError } from '../../shared/runtime/errors.ts';
+import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { InferenceReply, InferenceRequest, Inferencer, RunnerPool } from '../ports.ts';
 import { ModelQueue } from './model-queue.ts';
 
@@ -29,12 +30,17 @@ const DEFAULT_QUEUE_BYTES = 512 * 1024 * 1024;
 /** Larger batches gain nothing on a CPU. */
 const DEFAULT_BATCH_SIZE = 32;
 const DEFAULT_GRACE_MS = 10_000;
+/** Inputs that have cost a runner are not tried again for so long, and so many are remembered. */
+const TIMED_OUT_MS = 10 * 60_000;
+const MAX_TIMED_OUT = 1_000;
 
 /** Batcher over the queues of all models, with the bound on their bytes. */
 export class Batcher implements Inferencer {
   readonly #options: Required<Omit<BatcherOptions, 'onFailed'>> & Pick<BatcherOptions, 'onFailed'>;
   readonly #queues = new Map<string, ModelQueue>();
   readonly #stopping = new AbortController();
+  /** Inputs that took a runner too long: model and digest -> until when they are refused. */
+  readonly #timedOut = new Map<string, number>();
   #bytes = 0;
   #refused = 0;
   #open = 0;
@@ -74,6 +80,7 @@ export class Batcher implements Inferencer {
     const { length } = request.input.body;
     if (this.#stopping.signal.aborted) throw new AppError('STOPPING');
     if (request.expiresMonoMs <= clock.nowMonoMs()) throw new AppError('EXPIRED');
+    this.#refuseTimedOut(request);
     const queue = this.#queueOf(request.model);
     if (queue.depth >= maxQueueSize || this.#bytes + length > maxQueueBytes) {
       this.#refused += 1;
@@ -86,13 +93,34 @@ export class Batcher implements Inferencer {
     try {
       return await this.#queueOf(request.model).put(request);
     } catch (error) {
-      this.#options.onFailed?.(request.model, toAppError(error).code);
+      const { code } = toAppError(error);
+      if (code === 'RUNNER_TIMEOUT') this.#rememberTimeout(request);
+      this.#options.onFailed?.(request.model, code);
       throw error;
     } finally {
       this.#bytes -= length;
       this.#open -= 1;
       if (this.#open === 0) this.#onDrained?.();
     }
+  }
+
+  /** @throws RUNNER_TIMEOUT for what took too long a moment ago: it would end a runner with everything in it once more */
+  #refuseTimedOut(request: InferenceRequest): void {
+    // Nearly always: an input is digested only where one has timed out.
+    if (this.#timedOut.size === 0) return;
+    const untilMonoMs = this.#timedOut.get(identityOf(request));
+    if (untilMonoMs !== undefined && this.#options.clock.nowMonoMs() < untilMonoMs)
+      throw new AppError(
+        'RUNNER_TIMEOUT',
+        `${request.model} took too long over this very input a moment ago, and it is not tried again yet`,
+      );
+  }
+
+  #rememberTimeout(request: InferenceRequest): void {
+    const nowMonoMs = this.#options.clock.nowMonoMs();
+    for (const [identity, untilMonoMs] of this.#timedOut)
+      if (untilMonoMs <= nowMonoMs || this.#timedOut.size >= MAX_TIMED_OUT) this.#timedOut.delete(identity);
+    this.#timedOut.set(identityOf(request), nowMonoMs + TIMED_OUT_MS);
   }
 
   /** Takes nothing more, lets what is here finish for `graceMs`, then rejects what has not begun. */
@@ -121,4 +149,10 @@ export class Batcher implements Inferencer {
     this.#queues.set(model, queue);
     return queue;
   }
+}
+
+/** SHA-256 over everything that an answer depends on. */
+function identityOf({ model, input }: InferenceRequest): string {
+  const { contentType, body, parameters = {} } = input;
+  return sha256Hex(`${model}\n${contentType}\n${JSON.stringify(parameters)}\n${sha256Hex(body)}`);
 }

@@ -5,14 +5,18 @@
  * waiting   | first by deadline, room ahead    -> preparing
  * preparing | prepared                         -> ready
  * preparing | its own error                    -> rejected with it
- * ready     | the model is idle                -> running, with others of its shape
+ * ready     | no batch runs                    -> running, with others of its shape
+ * preparing | prepared, long, with room for it -> running, beside a batch
+ * preparing | prepared, long, without          -> parked, not prepared
+ * parked    | one that is long has ended       -> waiting
  * running   | outcome                          -> answered, or rejected with its own error
- * waiting, preparing, ready | its expiry, its caller has gone -> rejected with EXPIRED; nothing runs for it
+ * waiting, preparing, ready, parked | its expiry, its caller has gone -> rejected with EXPIRED; nothing runs for it
  * running, alone | its expiry, its caller has gone -> the runner is told; what it answers then counts
  * ready     | the runner ended                 -> waiting
  * preparing, running | the runner ended        -> waiting, as a suspect; a second time: rejected with RUNNER_CRASHED
  *
- * A suspect is prepared and run with nothing beside it, so that an input that kills runners cannot take others along twice. One whose
+ * A long one takes many native runs, and the runner lets those of a batch go between them: it keeps nobody waiting, and a caller has
+ * one of them at a time. A suspect is prepared and run with nothing beside it, so that an input that kills runners cannot take others along twice. One whose
  * tokens are heard as they come runs alone, and is never run again once it has said something.
  */
 import type { CallControl, Outcome, Prepared } from '../../shared/inference/runner/runner.ts';
@@ -55,6 +59,8 @@ interface ReadyJob extends Prepared {
   readonly lease: ModelLease;
 }
 
+/** Long ones at a time: each makes the others slower. */
+const MAX_LONG = 3;
 /** Decodes at a time; a runner has four threads for them, and a bound on its calls. */
 const MAX_PREPARING = 16;
 /** In how many runners that ended a job may have been. */
@@ -68,7 +74,11 @@ export class ModelQueue {
   readonly #suspects = new DeadlineLine<Job>();
   readonly #ready = new DeadlineLine<ReadyJob>();
   readonly #preparing = new Set<Job>();
-  #running: readonly Job[] = [];
+  /** The batch that runs. */
+  #batch: readonly Job[] = [];
+  /** What runs beside it, and what waits for room there. */
+  readonly #long = new Set<Job>();
+  readonly #parked = new DeadlineLine<Job>();
   #lease: ModelLease | undefined;
   #isOpening = false;
   #cancelDelay: (() => void) | undefined;
@@ -80,11 +90,12 @@ export class ModelQueue {
 
   /** Jobs that do not run yet. */
   get depth(): number {
-    return this.#waiting.length + this.#suspects.length + this.#preparing.size + this.#ready.length;
+    const lines = [this.#waiting, this.#suspects, this.#parked, this.#ready];
+    return lines.reduce((sum, { length }) => sum + length, this.#preparing.size);
   }
 
   get isIdle(): boolean {
-    return this.depth + this.#running.length === 0 && !this.#isOpening;
+    return this.depth + this.#running === 0 && !this.#isOpening;
   }
 
   /** When the job that waits longest was submitted. */
@@ -143,7 +154,11 @@ export class ModelQueue {
 
   /** Jobs that the runner has in its hands. */
   get #inFlight(): number {
-    return this.#preparing.size + this.#ready.length + this.#running.length;
+    return this.#preparing.size + this.#ready.length + this.#running;
+  }
+
+  get #running(): number {
+    return this.#batch.length + this.#long.size;
   }
 
   #open(): void {
@@ -191,7 +206,7 @@ export class ModelQueue {
   }
 
   #holdsSuspect(): boolean {
-    const job = [...this.#preparing][0] ?? this.#ready.first()?.job ?? this.#running[0];
+    const job = [...this.#preparing, ...this.#long][0] ?? this.#ready.first()?.job ?? this.#batch[0];
     return job !== undefined && job.crashes > 0;
   }
 
@@ -202,7 +217,11 @@ export class ModelQueue {
       this.#preparing.delete(job);
       if (job.isSettled) lease.discard([prepared.handle]);
       else if (lease !== this.#lease) this.#wait(job);
-      else this.#ready.put({ ...prepared, job, deadlineMonoMs: job.deadlineMonoMs, lease });
+      else {
+        const ready = { ...prepared, job, deadlineMonoMs: job.deadlineMonoMs, lease };
+        if (prepared.isLong) this.#startLong(ready);
+        else this.#ready.put(ready);
+      }
     } catch (error) {
       this.#preparing.delete(job);
       this.#onFailure([job], lease, toAppError(error));
@@ -212,13 +231,37 @@ export class ModelQueue {
 
   #startRunning(lease: ModelLease): void {
     const first = this.#ready.first();
-    if (first === undefined || this.#running.length > 0 || !this.#isDue(first, lease)) return;
+    if (first === undefined || this.#batch.length > 0 || !this.#isDue(first, lease)) return;
     const isAlone = first.job.request.onToken !== undefined;
     const batch = this.#ready.take(isAlone ? 1 : this.#batchSize(lease), ({ shapeKey, job }) =>
       isAlone ? job === first.job : shapeKey === first.shapeKey && job.request.onToken === undefined,
     );
-    void this.#run(batch, lease);
+    this.#batch = batch.map(({ job }) => job);
+    void this.#run(batch, lease, () => {
+      this.#batch = [];
+    });
     this.#startPreparing(lease);
+  }
+
+  /** Runs a long one beside the batch, or parks it: prepared it would take the room of those that can run. */
+  #startLong(ready: ReadyJob): void {
+    const { job, handle, lease } = ready;
+    if (!this.#hasRoomFor(job)) {
+      lease.discard([handle]);
+      this.#parked.put(job);
+      return;
+    }
+    this.#long.add(job);
+    void this.#run([ready], lease, () => {
+      this.#long.delete(job);
+      for (const next of this.#parked.take(1, (parked) => this.#hasRoomFor(parked))) this.#waiting.put(next);
+    });
+  }
+
+  #hasRoomFor({ request }: Job): boolean {
+    return (
+      this.#long.size < MAX_LONG && ![...this.#long].some((one) => one.request.caller === request.caller)
+    );
   }
 
   /** Whether the batch around the first job should wait no longer for company. */
@@ -234,9 +277,9 @@ export class ModelQueue {
     return false;
   }
 
-  async #run(batch: readonly ReadyJob[], lease: ModelLease): Promise<void> {
+  /** @param onEnd it is no longer running */
+  async #run(batch: readonly ReadyJob[], lease: ModelLease, onEnd: () => void): Promise<void> {
     const jobs = batch.map(({ job }) => job);
-    this.#running = jobs;
     for (const job of jobs) job.cancelExpiry();
     const [only] = jobs;
     const control = jobs.length === 1 && only ? this.#controlOf(only) : undefined;
@@ -246,10 +289,10 @@ export class ModelQueue {
         batch.map(({ handle }) => handle),
         control,
       );
-      this.#running = [];
+      onEnd();
       for (const [index, job] of jobs.entries()) this.#answer(job, outcomes[index], lease, startedMonoMs);
     } catch (error) {
-      this.#running = [];
+      onEnd();
       this.#onFailure(jobs, lease, toAppError(error));
     }
     this.#pump();
@@ -345,7 +388,7 @@ export class ModelQueue {
 
   /** Takes a job that does not run out of wherever it is. */
   #drop(job: Job, error: AppError): void {
-    if (!this.#waiting.remove(job)) this.#suspects.remove(job);
+    for (const line of [this.#waiting, this.#suspects, this.#parked]) if (line.remove(job)) break;
     for (const { handle, lease } of this.#ready.take(1, (ready) => ready.job === job))
       lease.discard([handle]);
     this.#reject(job, error);
@@ -365,7 +408,7 @@ export class ModelQueue {
 
   #pending(): Job[] {
     const ready = Array.from(this.#ready, ({ job }) => job);
-    return [...this.#waiting, ...this.#suspects, ...this.#preparing, ...ready];
+    return [...this.#waiting, ...this.#suspects, ...this.#parked, ...this.#preparing, ...ready];
   }
 
   #batchSize(lease: ModelLease): number {

@@ -47,6 +47,7 @@ export class Answerer {
     try {
       const reply = await this.#o.inferencer.infer({
         model: header.model,
+        caller: `device ${device}`,
         input: this.#input(header, body),
         deadlineMonoMs: arrivedMonoMs + header.deadlineMs,
         expiresMonoMs: arrivedMonoMs + header.expiresMs,

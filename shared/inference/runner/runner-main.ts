@@ -157,7 +157,9 @@ function serve(model: TaskModel<unknown>): Serve {
         const prepared = await prepare(message.input);
         const handle = nextHandle++;
         waiting.set(handle, prepared);
-        return { type: 'prepared', id: message.id, handle, shapeKey: model.shapeKey(prepared.prepared) };
+        const shapeKey = model.shapeKey(prepared.prepared);
+        const isLong = model.isLong?.(prepared.prepared) ?? false;
+        return { type: 'prepared', id: message.id, handle, shapeKey, isLong };
       }
       case 'run': {
         const batch = take(message.handles);

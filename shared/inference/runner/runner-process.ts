@@ -127,7 +127,8 @@ class RunnerProcess implements Runner {
     checkInput(this.facts.task, input);
     const answer = await this.#call((id) => ({ type: 'prepare', id, input }));
     if (answer.type !== 'prepared') throw this.#confused(answer);
-    return { handle: answer.handle, shapeKey: answer.shapeKey };
+    const { handle, shapeKey, isLong } = answer;
+    return { handle, shapeKey, isLong };
   }
 
   async run(handles: readonly number[], control: CallControl = {}): Promise<readonly Outcome[]> {

@@ -96,7 +96,10 @@ export const fromRunner = z.discriminatedUnion('type', [
   /** Loading failed; the process ends. */
   z.object({ type: z.literal('failed'), error: errorBody }),
   z.object({ type: z.literal('inferred'), id: callId, value: inference, shrunk: bytes.nullable() }),
-  z.object({ type: z.literal('prepared'), id: callId, handle, shapeKey: z.string() }),
+  z.object({
+    type: z.literal('prepared'),
+    ...{ id: callId, handle, shapeKey: z.string(), isLong: z.boolean() },
+  }),
   z.object({ type: z.literal('ran'), id: callId, outcomes: z.array(outcome) }),
   z.object({ type: z.literal('shrunk'), id: callId, body: bytes }),
   /** A call that takes its time has come a token further: it has not hung. */

@@ -24,7 +24,7 @@ export type OnToken = (token: GeneratedToken, isLast: boolean) => void;
 
 /** Control over a call while it runs. */
 export interface CallControl {
-  /** Aborted: a generation ends within a token, with EXPIRED. Other work is finished. */
+  /** Aborted: a generation ends within a token, and a long text within a run, with EXPIRED. Other work is finished. */
   readonly signal?: AbortSignal | undefined;
   readonly onToken?: OnToken | undefined;
 }
@@ -46,6 +46,8 @@ export interface Prepared {
   readonly handle: number;
   /** Inputs with equal keys may share a batch. */
   readonly shapeKey: string;
+  /** Takes many native runs, and lets others’ between them: it may run beside a batch. */
+  readonly isLong?: boolean;
 }
 
 /** How a picture is to be made smaller. */

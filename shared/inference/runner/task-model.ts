@@ -29,11 +29,11 @@ export interface Answer {
   readonly isCut?: boolean;
 }
 
-/** Control over a run that takes its time; tasks that do not generate need not heed it. */
+/** Control over a run that takes its time; what one native run answers need not heed it. */
 export interface RunControl {
-  /** Aborted: nobody waits for the answer any more. The run ends within a token, with EXPIRED. */
+  /** Aborted: nobody waits for the answer any more. The run ends within a token or a native run, with EXPIRED. */
   readonly signal: AbortSignal;
-  /** Told at every token, so that the time for the next one begins. */
+  /** Told at every token or native run, so that the time for the next one begins. */
   readonly onStep: () => void;
   /** Wants each token as it comes; undefined: nobody does. */
   readonly onToken?: OnToken | undefined;
@@ -48,6 +48,8 @@ export interface TaskModel<Prepared> {
   prepare(input: TaskInput): Promise<Prepared>;
   /** Inputs with equal keys may share a batch. */
   shapeKey(prepared: Prepared): string;
+  /** Whether it takes many native runs, between which those of others go on; left out: none does. */
+  isLong?(prepared: Prepared): boolean;
   /** Runs one batch of one shape key; answers in its order, OUTPUT_NOT_FINITE in the place of one that is none. */
   run(batch: readonly Prepared[], control?: RunControl): Promise<(Answer | AppError)[]>;
 }

@@ -55,9 +55,10 @@ export async function loadQuestionAnswering(source: ModelSource): Promise<TaskMo
       return cutContext(reader, framer, readJsonInput(task.body, question), parameters);
     },
     shapeKey: ({ parts }) => graph.shapeKey(parts.map(({ row }) => row)),
-    async run(batch) {
+    isLong: ({ parts }) => graph.isLong(parts.map(({ row }) => row)),
+    async run(batch, control) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
-      const [startRows, endRows] = await graph.runAll(rows, [start, end], 'token');
+      const [startRows, endRows] = await graph.runAll(rows, [start, end], 'token', control);
       const each = batch.map(({ parts: { length: count } }) => ({
         starts: (startRows?.splice(0, count) ?? []).map((row) => logitsOf(row, ends.start)),
         ends: (endRows?.splice(0, count) ?? []).map((row) => logitsOf(row, ends.end)),

@@ -64,9 +64,10 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
       return cutText(reader, decodeUtf8(task.body), parameters);
     },
     shapeKey: ({ parts }) => graph.shapeKey(parts.map(({ row }) => row)),
-    async run(batch) {
+    isLong: ({ parts }) => graph.isLong(parts.map(({ row }) => row)),
+    async run(batch, control) {
       const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
-      const logits = await graph.run(rows, output, 'token');
+      const logits = await graph.run(rows, output, 'token', control);
       const each = batch.map(({ parts }) => logits.splice(0, parts.length).map((row) => logitsOf(row, end)));
       return answerEach(batch, (text, index) => answerOf(text, each[index] ?? [], frame));
     },

@@ -42,11 +42,13 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
       return pairUp(reader, framer, decodeUtf8(task.body), zeroShotParameters.parse(task.parameters));
     },
     shapeKey: ({ rows }) => graph.shapeKey(rows),
-    async run(batch) {
+    isLong: ({ rows }) => graph.isLong(rows),
+    async run(batch, control) {
       const logits = await graph.run(
         batch.flatMap(({ rows }) => rows),
         output,
         'text',
+        control,
       );
       const each = batch.map(({ rows }) => logits.splice(0, rows.length).map((row) => logitsOf(row, end)));
       return answerEach(batch, (text, index) => answerOf(text, each[index] ?? [], entailment));

@@ -6,17 +6,19 @@ import { sizeOf, type Tensors } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
 import { loadSession, type Session } from '../graph/session.ts';
-import type { ModelSource } from '../runner/task-model.ts';
+import type { ModelSource, RunControl } from '../runner/task-model.ts';
 import { type Floats, floatsOf, rowOf } from '../tensor/floats.ts';
 import type { TextRow } from './text.ts';
 
 /** Texts whose lengths fall into the same step share a batch: at most this many padding tokens a row. */
 const LENGTH_STEP_TOKENS = 16;
 /**
- * Tokens of one native run, padding counted: activations of a base-size model stay below a few hundred megabytes, and a run below
- * a few seconds on a small device. A row that is longer runs by itself.
+ * Tokens of one native run, padding counted: activations of a base-size model stay below a hundred megabytes, and others who wait for
+ * the runner below a second. More at once is no faster on a processor. A row that is longer runs by itself.
  */
-const MAX_RUN_TOKENS = 8_192;
+const MAX_RUN_TOKENS = 2_048;
+/** Rows of a request from which on it takes turns. */
+const LONG_ROWS = 8;
 /** Numbers of one run's output, 128 MiB: a vocabulary of 250,000 words gives that for 134 tokens. */
 const MAX_OUTPUT_NUMBERS = 2 ** 25;
 /** What a graph may ask for; the second axis is the length. */
@@ -42,9 +44,16 @@ export interface TextGraph {
    * @returns for each row its f32[...], or f32[S,...] cut to the row's own length
    * @throws MODEL_INVALID
    */
-  run(rows: readonly TextRow[], name: string, per: Per): Promise<Floats[]>;
-  /** The same for several outputs, each with its rows. */
-  runAll(rows: readonly TextRow[], names: readonly string[], per: Per): Promise<Floats[][]>;
+  run(rows: readonly TextRow[], name: string, per: Per, control?: RunControl): Promise<Floats[]>;
+  /** The same for several outputs, each with its rows. @throws EXPIRED between two runs, where nobody waits any more */
+  runAll(
+    rows: readonly TextRow[],
+    names: readonly string[],
+    per: Per,
+    control?: RunControl,
+  ): Promise<Floats[][]>;
+  /** Whether the rows of a request are so many that others’ runs go between theirs. */
+  isLong(rows: readonly TextRow[]): boolean;
 }
 
 /** @throws MODEL_INVALID for a graph that we cannot feed */
@@ -71,14 +80,22 @@ export async function loadTextGraph(source: ModelSource, padId: number): Promise
       // A request that fills a run alone gains nothing by company, and would make it wait.
       return first !== undefined && rows.length === 1 ? `${stepOf(first)}` : `alone-${unshared++}`;
     },
-    run: async (rows, name, per) => (await runAll(rows, [name], per))[0] ?? [],
+    run: async (rows, name, per, control) => (await runAll(rows, [name], per, control))[0] ?? [],
     runAll,
+    isLong: (rows) => rows.length >= LONG_ROWS,
   };
 
-  async function runAll(rows: readonly TextRow[], names: readonly string[], per: Per): Promise<Floats[][]> {
+  async function runAll(
+    rows: readonly TextRow[],
+    names: readonly string[],
+    per: Per,
+    control?: RunControl,
+  ): Promise<Floats[][]> {
     const answers = names.map((): Floats[] => []);
     const maxTokens = Math.min(MAX_RUN_TOKENS, MAX_OUTPUT_NUMBERS / widthOf(session.outputs, names));
     for (const chunk of chunksOf(rows, { maxRows, maxTokens, isMasked })) {
+      if (control?.signal.aborted) throw new AppError('EXPIRED', 'nobody waits for the answer any more');
+      control?.onStep();
       const outputs = await session.run(feedsFor(session, chunk, padId), names);
       for (const [index, name] of names.entries())
         answers[index]?.push(...rowsOf(floatsOf(outputs, name), chunk, per));

@@ -42,7 +42,13 @@ after(() => pool.stop());
 
 const ask = async (model: string, input: TaskInput): Promise<Classification[]> => {
   const nowMonoMs = systemClock.nowMonoMs();
-  const request = { model, input, deadlineMonoMs: nowMonoMs, expiresMonoMs: nowMonoMs + 60_000 };
+  const request = {
+    model,
+    caller: 'key a',
+    input,
+    deadlineMonoMs: nowMonoMs,
+    expiresMonoMs: nowMonoMs + 60_000,
+  };
   return (await batcher.infer(request)).output as Classification[];
 };
 

@@ -40,10 +40,12 @@ function setUp(options: Partial<BatcherOptions> & { modelBatchSize?: number } = 
         await settle();
       }
     },
-    ask: (changes: Partial<FakeInput> & { deadlineMs?: number; expiresMs?: number } = {}) => {
-      const { deadlineMs = 2_000, expiresMs = 60_000, ...input } = changes;
+    ask: (
+      changes: Partial<FakeInput> & { deadlineMs?: number; expiresMs?: number; caller?: string } = {},
+    ) => {
+      const { deadlineMs = 2_000, expiresMs = 60_000, caller = 'key a', ...input } = changes;
       const request: InferenceRequest = {
-        model: 'fake',
+        ...{ model: 'fake', caller },
         input: fakeInput({ id: nextId++, kind: 'ok', shape: 'a', ...input }),
         deadlineMonoMs: clock.nowMonoMs() + deadlineMs,
         expiresMonoMs: clock.nowMonoMs() + expiresMs,
@@ -231,7 +233,7 @@ test('whatever the order of events, everybody is answered once, with the own ans
       const replies = inputs.map(async ({ kind, shape, deadlineMs }, id) => {
         await scheduler.schedule(Promise.resolve());
         const request = {
-          model: 'fake',
+          ...{ model: 'fake', caller: 'key a' },
           input: fakeInput({ id, kind, shape }),
           deadlineMonoMs: clock.nowMonoMs() + deadlineMs,
           expiresMonoMs: clock.nowMonoMs() + 1_000,
@@ -261,4 +263,61 @@ test('whatever the order of events, everybody is answered once, with the own ans
     },
   );
   await fc.assert(property, { numRuns: 200 });
+});
+
+test('a long one keeps nobody waiting; a caller has one at a time, and all together three', async () => {
+  const { ask, pool, hold, letGo, letAllGo } = setUp();
+  hold();
+  const long = (caller: string, expiresMs = 60_000) => ask({ isLong: true, caller, expiresMs });
+  const replies = [long('key a')];
+  await letGo(); // lease
+  await letGo('prepare');
+  assert.deepEqual(pool.batches, [[0]]);
+  replies.push(long('key a'), long('key b'), ask({ caller: 'key c' }), ask({ caller: 'key c' }));
+  await letGo('prepare');
+  assert.deepEqual(pool.batches, [[0], [2], [3]], 'another caller’s, and the batch');
+  replies.push(long('key c'), long('key d'));
+  for (let i = 0; i < 4; i++) await letGo('prepare');
+  assert.deepEqual(pool.batches.slice(3), [[5]], 'no fourth');
+  await letAllGo();
+  const outputs = (await Promise.all(replies)).map(({ output }) => output);
+  assert.deepEqual(outputs, [0, 1, 2, 3, 4, 5, 6]);
+  assert.deepEqual(
+    pool.batches.flat().sort((a, b) => a - b),
+    [0, 1, 2, 3, 4, 5, 6],
+    'each once',
+  );
+  pool.assertClean();
+});
+
+test('a long one that waits for room is given up as any other, and takes nobody’s room meanwhile', async () => {
+  const { ask, clock, pool, batcher, hold, letGo, letAllGo } = setUp({ modelBatchSize: 1 });
+  hold();
+  const first = ask({ isLong: true });
+  await letGo();
+  await letGo('prepare');
+  const parked = Array.from({ length: 6 }, () => ask({ isLong: true, expiresMs: 1_000 }));
+  for (let i = 0; i < 4; i++) await letGo('prepare');
+  const short = ask({ caller: 'key b' });
+  await letGo('prepare');
+  assert.deepEqual(pool.batches, [[0], [7]]);
+  await clock.advance(1_000);
+  for (const one of parked) await assert.rejects(one, withCode('EXPIRED'));
+  await letAllGo();
+  await Promise.all([first, short]);
+  pool.assertClean();
+  assert.equal(batcher.depth, 0);
+});
+
+test('an input that took too long is remembered, and costs no second runner for ten minutes', async () => {
+  const { ask, clock, pool } = setUp();
+  const endless = { id: 77, kind: 'endless' } as const;
+  await assert.rejects(ask(endless), withCode('RUNNER_TIMEOUT'));
+  const runners = pool.leases.length;
+  await assert.rejects(ask({ ...endless, caller: 'key b' }), withCode('RUNNER_TIMEOUT'));
+  assert.equal(pool.leases.length, runners);
+  await ask();
+  await clock.advance(10 * 60_000);
+  await assert.rejects(ask({ ...endless, expiresMs: 3_600_000 }), withCode('RUNNER_TIMEOUT'));
+  assert.equal(pool.leases.length, runners + 2);
 });

@@ -5,12 +5,13 @@ import type { Outcome, Prepared } from '../../../../shared/inference/runner/runn
 import { AppError } from '../../../../shared/runtime/errors.ts';
 import type { TaskInput } from '../../../../shared/tasks/tasks.ts';
 
-/** `bad`: its own error at prepare. `poison-*`: ends the runner there. */
-export type Kind = 'ok' | 'bad' | 'poison-prepare' | 'poison-run';
+/** `bad`: its own error at prepare. `poison-*`: ends the runner there. `endless`: ends it by the time that it takes. */
+export type Kind = 'ok' | 'bad' | 'poison-prepare' | 'poison-run' | 'endless';
 export interface FakeInput {
   readonly id: number;
   readonly kind: Kind;
   readonly shape: string;
+  readonly isLong?: boolean;
 }
 
 export const fakeInput = (input: FakeInput): TaskInput => ({
@@ -81,7 +82,7 @@ class FakeLease implements ModelLease {
       if (fake.kind === 'poison-prepare') this.crash();
       const handle = this.#nextHandle++;
       this.handles.set(handle, fake);
-      return { handle, shapeKey: fake.shape };
+      return { handle, shapeKey: fake.shape, ...(fake.isLong && { isLong: true }) };
     });
   }
 
@@ -99,6 +100,10 @@ class FakeLease implements ModelLease {
     }
     return this.#work('run', () => {
       if (inputs.some((input) => input?.kind === 'poison-run')) this.crash();
+      if (inputs.some((input) => input?.kind === 'endless')) {
+        this.crash();
+        throw new AppError('RUNNER_TIMEOUT');
+      }
       return inputs.map((input): Outcome => {
         const value = { output: input?.id, routeScore: 0, timingsMs: { preprocess: 1, inference: 1 } };
         return { ok: true, value };

@@ -52,7 +52,7 @@ describe('a streamed request', () => {
 
   const ask = (more: Partial<InferenceRequest> = {}) =>
     batcher.infer({
-      ...{ model: 'm', input: { contentType: 'text/plain', body: Buffer.from('a') } },
+      ...{ model: 'm', caller: 'key a', input: { contentType: 'text/plain', body: Buffer.from('a') } },
       ...{ deadlineMonoMs: clock.nowMonoMs() + 10, expiresMonoMs: clock.nowMonoMs() + 1_000 },
       ...more,
     });

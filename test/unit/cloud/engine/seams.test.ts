@@ -20,7 +20,7 @@ const REF = { name: 'colours', version: '1', digest: 'f'.repeat(64) };
 const ask = (inferencer: Inferencer, model: string, input: TaskInput): Promise<InferenceReply> => {
   const nowMonoMs = clock.nowMonoMs();
   const request: InferenceRequest = {
-    ...{ model, input, deadlineMonoMs: nowMonoMs, expiresMonoMs: nowMonoMs + 60_000 },
+    ...{ model, caller: 'key a', input, deadlineMonoMs: nowMonoMs, expiresMonoMs: nowMonoMs + 60_000 },
   };
   return inferencer.infer(request);
 };
