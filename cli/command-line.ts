@@ -182,7 +182,7 @@ describing(
       .option('--hub <url>', 'the hub’s address (or OUTRIDER_HUB)')
       .option('--key <key>', 'a key of the hub (or OUTRIDER_KEY)')
       .option('--ca <file>', 'PEM of the hub’s authority (or OUTRIDER_CA)')
-      .option('--data <dir>', 'data folder to look at', './data')
+      .option('--data <dir>', 'data folder to look at (default: ./data, else that of the last outrider up)')
       .option('--models <dir>', 'folder with model folders (default: the ones that ship with Outrider)'),
   ),
 )
@@ -250,7 +250,7 @@ function asking(command: Command): Command {
     )
     .option(
       '--data <dir>',
-      'data folder in which a local hub left its key (default: the hub of outrider login, else ./data)',
+      'data folder in which a local hub left its key (default: the hub of outrider login, else ./data, else that of the last outrider up)',
     )
     .option('--json', 'print JSON');
 }

@@ -16,6 +16,7 @@ import {
 import { tryParseJson } from '../shared/runtime/json.ts';
 import { isLoopback } from '../shared/runtime/loopback.ts';
 import type { Trust } from '../shared/runtime/trust.ts';
+import { rememberedData } from './last-data.ts';
 import { readLogin } from './login-file.ts';
 
 /** Options of every command that talks to a hub. */
@@ -55,12 +56,12 @@ export class HubClient {
 
   /**
    * `--hub`/`--key`/`--ca`, else OUTRIDER_HUB/_KEY/_CA, else the hub that this user has logged in to, unless `--data` names a folder,
-   * else what a hub left in the data folder. A key that was found goes to the hub that it was found with, and to no other.
+   * else what a hub left in the data folder (`./data`, or where `up` has run last). A key that was found goes to the hub that it was found with, and to no other.
    *
    * @throws FILE_UNREADABLE, DATA_CORRUPT
    */
   static async find({ hub, key, data, ca }: HubOptions): Promise<HubClient> {
-    const folder = hubFolder(data);
+    const folder = await hubFolderOf(data);
     const left = (await leftAddress(folder))?.url ?? 'http://127.0.0.1:8080';
     const login = data === undefined ? await readLogin() : undefined;
     const url = hub ?? process.env.OUTRIDER_HUB ?? login?.url ?? left;
@@ -307,6 +308,14 @@ async function trustIn(folder: string, caFile: string | undefined): Promise<Trus
   if (ca !== undefined) return { ca };
   const left = await readFile(join(folder, 'tls', 'ca.pem'), 'utf8').catch(() => undefined);
   return left === undefined ? {} : { ca: [...rootCertificates, left].join('\n') };
+}
+
+/** With no folder named: that of `./data` where a hub has left its address, else that of the last `outrider up`. */
+export async function hubFolderOf(data: string | undefined): Promise<string> {
+  const usual = hubFolder(data);
+  if (data !== undefined || (await leftAddress(usual).catch(() => undefined))) return usual;
+  const remembered = await rememberedData();
+  return remembered === undefined ? usual : hubFolder(remembered);
 }
 
 /** Folder of a local hub below the data folder, where it leaves its key. */

@@ -11,7 +11,7 @@ import type { Finding } from '../doctor/finding.ts';
 import { lookAtHub } from '../doctor/hub.ts';
 import { checkClock, checkDisk, checkPort, checkVersions, type WantedPort } from '../doctor/machine.ts';
 import { checkModels, type SelfTest } from '../doctor/models.ts';
-import { HubClient, type HubOptions, hubFolder, leftAddress } from '../hub-client.ts';
+import { HubClient, type HubOptions, hubFolderOf, leftAddress } from '../hub-client.ts';
 import { print, table } from '../output.ts';
 
 /** Flags of `outrider doctor`. */
@@ -32,7 +32,7 @@ export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promi
     lookAtHub(hub, (options.hub ?? process.env.OUTRIDER_HUB) !== undefined),
     lookAtAgent(agent, (options.agent ?? process.env.OUTRIDER_AGENT) !== undefined),
   ]);
-  const left = await leftAddress(hubFolder(options.data));
+  const left = await leftAddress(await hubFolderOf(options.data));
   const ports: WantedPort[] = [
     { port: portOf(hub.url, 8080), wantedBy: 'hub', flag: '--hub-port', isOurs: hubLook.isUp },
     // A hub that is ready has its broker.

@@ -21,6 +21,7 @@ import { createLogger } from '../../shared/runtime/logger.ts';
 import { untilToldToStop } from '../../shared/runtime/program.ts';
 import { Supervisor } from '../../shared/runtime/supervisor.ts';
 import { HubClient, hubFolder } from '../hub-client.ts';
+import { rememberData } from '../last-data.ts';
 import { liveView, plainView, Totals, type View } from '../live-view.ts';
 
 /** Flags of `outrider up`. */
@@ -70,6 +71,7 @@ export async function up(options: UpOptions): Promise<void> {
     process.exit(130);
   });
   clearLine();
+  await rememberData(data);
 
   const { path } = await (await ownHub(hubUrl, data)).post('/api/v1/sign-ins', {}, signInLink);
   const head = [

@@ -76,10 +76,12 @@ test('npm start that is told to end leaves no process behind, and no port', asyn
 test('the commands of a second terminal work, and with the hub dead the device answers and catches up', async (t) => {
   const data = await temporaryFolder(t);
   const { flags, hub, agent } = await upFlags(data);
-  const up = outrider(t, ['up', ...flags]);
+  const env = { XDG_STATE_HOME: await temporaryFolder(t), XDG_CONFIG_HOME: await temporaryFolder(t) };
+  const up = outrider(t, ['up', ...flags], { env });
   await up.says(/cloud/);
+  // From another folder, and with no word of where the data are: those of the last `up`.
   const say = async (...args: string[]): Promise<string> => {
-    const command = outrider(t, [...args, '--data', data]);
+    const command = outrider(t, args, { env });
     await command.exited;
     return command.output();
   };

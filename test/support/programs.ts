@@ -35,7 +35,8 @@ export function outrider(
     [options.root === undefined ? BIN : join(options.root, 'bin', 'outrider.mjs'), ...args],
     {
       cwd: options.cwd ?? '/tmp',
-      env: { ...process.env, ...options.env },
+      // What `up` remembers for commands is one user's: tests are many.
+      env: { ...process.env, XDG_STATE_HOME: '/dev/null', ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     },
   );
