@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type DeployPolicy, deployPolicy } from '../shared/contract/admin.ts';
+import { deviceId } from '../shared/contract/names.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
@@ -27,6 +28,8 @@ Options:
                       default there), external (somebody else, by hand; the default with --mqtt) or dynsec (the hub, by
                       Mosquitto's dynamic-security plugin; the plugin's admin in OUTRIDER_MQTT_USERNAME and
                       OUTRIDER_MQTT_PASSWORD)
+  --other-hub ID      with dynsec: a hub that answers beside this one, to which devices may send large requests as well; may
+                      be given again
   --credential-days N a device's credential ends after so many days; devices renew theirs in time (default: never)
   --mqtt-ca FILE      authorities of the broker that --mqtt names (PEM; default: the system's)
   --ws-port PORT      MQTT over WebSocket on this port as well, with the broker that it starts
@@ -64,6 +67,8 @@ export interface HubConfig {
     readonly url: string | undefined;
     /** `embedded`, also where somebody else has started it: its access file is the hub's. */
     readonly access: 'embedded' | 'external' | 'dynsec';
+    /** Hubs that answer beside this one, to which dynsec gives devices the right to send. */
+    readonly otherHubs: readonly string[];
     readonly host: string;
     readonly port: number;
     readonly publicUrl: string | undefined;
@@ -110,6 +115,7 @@ const flags = {
   'broker-apart': { type: 'boolean', default: false },
   'intake-only': { type: 'boolean', default: false },
   'mqtt-access': { type: 'string' },
+  'other-hub': { type: 'string', multiple: true },
   'credential-days': { type: 'string' },
   deploy: { type: 'string', default: 'manual' },
   'max-loaded': { type: 'string', default: '4' },
@@ -130,6 +136,7 @@ const values = z.object({
   mqtt: brokerUrl.optional(),
   'mqtt-public': brokerUrl.optional(),
   'mqtt-access': z.enum(['embedded', 'external', 'dynsec']).optional(),
+  'other-hub': z.array(deviceId).default([]),
   // Parts of a day are for trying it out.
   'credential-days': z.coerce.number().positive().max(3_650).optional(),
   'ws-port': portNumber.optional(),
@@ -177,6 +184,7 @@ export function loadConfig(
     mqtt: {
       url: checked.mqtt,
       access,
+      otherHubs: checked['other-hub'],
       host: given['mqtt-host'],
       port: checked['mqtt-port'],
       publicUrl: checked['mqtt-public'],

@@ -1,4 +1,5 @@
 /** Puts together what the hub knows and tells: registry, the accounts at a foreign broker, the feed of events, news of devices. */
+import { deviceId as hubId } from '../../shared/contract/names.ts';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
 import { DynsecAccess } from '../broker/dynsec.ts';
 import { brokerFolder } from '../config.ts';
@@ -25,6 +26,7 @@ export interface Records {
 export async function startRecords(program: HubProgram): Promise<Records> {
   const { config, folder, lifecycle, clock, logger } = program;
   const { access } = config.mqtt;
+  const newHubId = hubId.safeParse(config.mqtt.username);
   let dynsec: DynsecAccess | undefined;
   const createAccess = (hubId: string, hubSecret: string): DynsecAccess => {
     const onReady = (): Promise<void> => registry.devices.reconcile();
@@ -57,6 +59,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     logger,
     ...(access === 'embedded' && { brokerFolder: brokerFolder(config) }),
     ...(access === 'dynsec' && { createAccess }),
+    ...(access === 'external' && newHubId.success && { newHubId: newHubId.data }),
     ...(config.credentialLifeMs !== undefined && { credentialLifeMs: config.credentialLifeMs }),
   });
   await lifecycle.start('registry', registry);
@@ -80,6 +83,7 @@ function createDynsecAccess(
   const clientId = `${parts.hubId}-access`;
   return new DynsecAccess({
     ...parts,
+    otherHubs: config.mqtt.otherHubs,
     connect: () => connectMqtt({ url, clientId, username, password, trust: tls.brokerTrust, logger }),
     clock,
     logger,

@@ -313,10 +313,14 @@ export async function writeMosquittoUsers(folder: string, users: readonly TestUs
   const hashed = spawnSync('mosquitto_passwd', ['-U', passwords]);
   if (hashed.status !== 0) throw new Error(`mosquitto_passwd failed: ${hashed.stderr}`);
   const hubs = users.filter(({ role }) => role === 'hub');
+  const { writes, reads } = deviceRights(
+    '%u',
+    hubs.map(({ id }) => id),
+  );
   const acl = [
     ...hubs.flatMap(({ id }) => [`user ${id}`, `topic readwrite ${HUB_FILTER}`]),
-    ...deviceRights('%u').writes.map((topic) => `pattern write ${topic}`),
-    ...deviceRights('%u').reads.map((filter) => `pattern read ${filter}`),
+    ...writes.map((topic) => `pattern write ${topic}`),
+    ...reads.map((filter) => `pattern read ${filter}`),
     '',
   ];
   await writeFile(join(folder, 'acl'), acl.join('\n'), { mode: 0o600 });
