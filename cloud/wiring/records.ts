@@ -18,7 +18,7 @@ export interface Records {
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
     readonly pool: Pick<LocalRunnerPool, 'loaded'>;
-    readonly link: Pick<HubLink, 'want'>;
+    readonly link: Pick<HubLink, 'want' | 'forget'>;
   }): void;
 }
 
@@ -49,7 +49,10 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     folder,
     policy: config.deploy,
     onDesiredChange: tellDevices,
-    onDeviceRevoked: (id) => news.changed(id),
+    onDeviceRevoked: (id) => {
+      news.changed(id);
+      attached?.link.forget(id);
+    },
     onModelChange: (model) =>
       events.publish({
         type: 'model',

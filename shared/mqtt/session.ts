@@ -113,7 +113,8 @@ export class MqttSession {
     if (filters.length === 0) return;
     let granted: ISubscriptionGrant[];
     try {
-      granted = await this.#client.subscribeAsync([...filters], { qos: 1 });
+      // [MQTT-3.3.1-13]: says of a message as it comes whether it is kept; 3.1.1 says it of older ones only.
+      granted = await this.#client.subscribeAsync([...filters], { qos: 1, rap: true });
     } catch (error) {
       throw this.#client.connected
         ? new AppError('LINK_REFUSED', `the broker does not grant ${filters.join(', ')}`, { cause: error })
