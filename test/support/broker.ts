@@ -317,7 +317,7 @@ export const mosquittoConf = (
 const shippedLimits = (): string[] =>
   readFileSync('deploy/mosquitto/mosquitto.conf', 'utf8')
     .split('\n')
-    .filter((line) => /^(max_|memory_limit|persistent_client|set_tcp)/.test(line));
+    .filter((line) => /^(max_|persistent_client|set_tcp)/.test(line));
 
 export async function writeMosquittoUsers(folder: string, users: readonly TestUser[]): Promise<void> {
   const passwords = join(folder, 'passwords');
