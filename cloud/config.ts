@@ -6,7 +6,7 @@ import { type DeployPolicy, deployPolicy } from '../shared/contract/admin.ts';
 import { deviceId } from '../shared/contract/names.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
-import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
+import { bareHost, isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 
 /** Text of `--help`. */
 export const HUB_HELP = `Usage: outrider hub [options]
@@ -179,13 +179,13 @@ export function loadConfig(
   return {
     dataDir: resolve(given.data),
     modelsDir: resolve(given.models),
-    host: given['hub-host'],
+    host: bareHost(given['hub-host']),
     port: checked['hub-port'],
     mqtt: {
       url: checked.mqtt,
       access,
       otherHubs: checked['other-hub'],
-      host: given['mqtt-host'],
+      host: bareHost(given['mqtt-host']),
       port: checked['mqtt-port'],
       publicUrl: checked['mqtt-public'],
       caFile: given['mqtt-ca'],
