@@ -59,6 +59,8 @@ export class ClientStream {
     const stream = this.#stream;
     const read = stream.read.bind(stream);
     stream.read = (size?: number) => {
+      // Node's own way of asking for more to come; what it returned would be lost.
+      if (size === 0) return read(0);
       if (this.#isPaused) return null;
       const isPart = stream.readableLength > this.#readBytes;
       const chunk: unknown = read(isPart ? this.#readBytes : size);

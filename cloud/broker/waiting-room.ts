@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 
 /** As many as the system keeps for us until we accept them: about 100 MB. */
-const MAX_WAITING = 4_096;
+export const MAX_WAITING = 4_096;
 
 /** Sockets that wait. */
 export class WaitingRoom {
