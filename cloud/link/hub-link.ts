@@ -147,7 +147,10 @@ export class HubLink implements DeviceLink, Part {
     // Empty: a retained message has been taken back.
     if (payload.length === 0 || !parsed || (parsed.kind === 'hub' && parsed.channel === 'presence')) return;
     const { deviceId, channel } = parsed;
-    if (this.#rate.take(deviceId) > 0) return this.#noteFlood(deviceId);
+    if (this.#rate.take(deviceId) > 0) {
+      this.#noteFlood(deviceId);
+      return;
+    }
     if (retained && !this.#mayBeKept(deviceId, channel, payload)) {
       this.#takenBack.want(topic);
       if (this.#connection) this.#takenBack.tell(this.#connection);
