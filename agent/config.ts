@@ -15,7 +15,7 @@ import { readPem } from '../shared/runtime/certificate-files.ts';
 import { isDailyWindow } from '../shared/runtime/daily-window.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
-import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
+import { bareHost, isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { isCron } from '../shared/runtime/schedule.ts';
 import { lossOptions } from '../shared/tasks/loss-options.ts';
 import { TASKS, taskName } from '../shared/tasks/tasks.ts';
@@ -427,7 +427,7 @@ export async function loadConfig(
   const path = resolve(values.config ?? 'outrider.yaml');
   const config = checkAll(configFile, await readYaml(path), 'CONFIG_INVALID', (key) => `${path}: ${key}`);
   const baseDir = dirname(path);
-  const host = values['agent-host'] ?? '127.0.0.1';
+  const host = bareHost(values['agent-host'] ?? '127.0.0.1');
   const key = env.OUTRIDER_AGENT_KEY;
   if (!isLoopback(host) && !key && !values['insecure-no-key']) {
     throw new AppError('CONFIG_INVALID', `listening on ${host} needs a key: set OUTRIDER_AGENT_KEY`);

@@ -3,9 +3,10 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type DeployPolicy, deployPolicy } from '../shared/contract/admin.ts';
+import { deviceId } from '../shared/contract/names.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
-import { isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
+import { bareHost, isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 
 /** Text of `--help`. */
 export const HUB_HELP = `Usage: outrider hub [options]
@@ -30,6 +31,8 @@ Options:
                       default there), external (somebody else, by hand; the default with --mqtt) or dynsec (the hub, by
                       Mosquitto's dynamic-security plugin; the plugin's admin in OUTRIDER_MQTT_USERNAME and
                       OUTRIDER_MQTT_PASSWORD)
+  --other-hub ID      with dynsec: a hub that answers beside this one, to which devices may send large requests as well; may
+                      be given again
   --credential-days N a device's credential ends after so many days; devices renew theirs in time (default: never)
   --mqtt-ca FILE      authorities of the broker that --mqtt names (PEM; default: the system's)
   --ws-port PORT      MQTT over WebSocket on this port as well, with the broker that it starts
@@ -69,6 +72,8 @@ export interface HubConfig {
     readonly url: string | undefined;
     /** `embedded`, also where somebody else has started it: its access file is the hub's. */
     readonly access: 'embedded' | 'external' | 'dynsec';
+    /** Hubs that answer beside this one, to which dynsec gives devices the right to send. */
+    readonly otherHubs: readonly string[];
     readonly host: string;
     readonly port: number;
     readonly publicUrl: string | undefined;
@@ -118,6 +123,7 @@ const flags = {
   'intake-only': { type: 'boolean', default: false },
   restored: { type: 'boolean', default: false },
   'mqtt-access': { type: 'string' },
+  'other-hub': { type: 'string', multiple: true },
   'credential-days': { type: 'string' },
   deploy: { type: 'string', default: 'manual' },
   'max-loaded': { type: 'string', default: '4' },
@@ -138,6 +144,7 @@ const values = z.object({
   mqtt: brokerUrl.optional(),
   'mqtt-public': brokerUrl.optional(),
   'mqtt-access': z.enum(['embedded', 'external', 'dynsec']).optional(),
+  'other-hub': z.array(deviceId).default([]),
   // Parts of a day are for trying it out.
   'credential-days': z.coerce.number().positive().max(3_650).optional(),
   'ws-port': portNumber.optional(),
@@ -180,12 +187,13 @@ export function loadConfig(
   return {
     dataDir: resolve(given.data),
     modelsDir: resolve(given.models),
-    host: given['hub-host'],
+    host: bareHost(given['hub-host']),
     port: checked['hub-port'],
     mqtt: {
       url: checked.mqtt,
       access,
-      host: given['mqtt-host'],
+      otherHubs: checked['other-hub'],
+      host: bareHost(given['mqtt-host']),
       port: checked['mqtt-port'],
       publicUrl: checked['mqtt-public'],
       caFile: given['mqtt-ca'],

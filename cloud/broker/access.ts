@@ -82,6 +82,16 @@ export class AccessBook implements Part {
     return now?.role === role && this.#secretsOf(now).includes(secretSha256);
   }
 
+  /** Whether the list has somebody of this id. */
+  knows(id: string): boolean {
+    return this.#principals.has(id);
+  }
+
+  /** Whether there is a hub of this id. */
+  isHub(id: string): boolean {
+    return this.#principals.get(id)?.role === 'hub';
+  }
+
   /** Principal with this secret, or undefined when nobody with that secret is known. */
   async identify(id: string, secret: string): Promise<Admission | undefined> {
     const known = this.#match(id, secret);

@@ -1,17 +1,12 @@
 /**
  * The embedded MQTT broker: aedes behind our own door. Who connects is looked up in `access.json`, who may read and write
- * what is in `shared/contract/topics.ts`, and nothing larger than our own messages gets past the packet guard.
+ * what is in rights.ts, how much of it per client in client-stream.ts and session-store.ts (measured: docs/decisions/0025).
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer as createSecureServer, Server as SecureServer } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client } from 'aedes';
-import {
-  deviceMayPublish,
-  deviceMaySubscribe,
-  HUB_PRESENCE_FILTER,
-  parseTopic,
-} from '../../shared/contract/topics.ts';
+import { deviceTopics, parseTopic } from '../../shared/contract/topics.ts';
 import type { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -19,8 +14,12 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { toListenError } from '../../shared/runtime/program.ts';
 import { AccessBook, type AccessChange, type Admission } from './access.ts';
-import { guardReads, MAX_PACKET_BYTES, MAX_UNAUTHENTICATED_BYTES, PacketGuard } from './packet-guard.ts';
-import { BoundedSessions } from './sessions.ts';
+import { ClientStream } from './client-stream.ts';
+import { ClientTraffic } from './client-traffic.ts';
+import { MAX_PACKET_BYTES, MAX_UNAUTHENTICATED_BYTES } from './packet-guard.ts';
+import { isKept, mayRead, maySubscribe, type Said, whyNotPublish } from './rights.ts';
+import { SessionStore } from './session-store.ts';
+import { WaitingRoom } from './waiting-room.ts';
 import { createWebSocketDoor } from './web-socket.ts';
 
 /** Addresses to listen on, TLS, and the folder of the access list. */
@@ -40,14 +39,12 @@ export interface BrokerOptions {
 
 /** Measured: 10,000 devices coming back at once take up to 59 s with Node's default of 511 (docs/design/link.md 1). */
 const LISTEN_BACKLOG = 4096;
-/** One frozen subscriber stalls all others for this long. */
+/** A hub that is frozen keeps devices waiting for this long. */
 const DRAIN_TIMEOUT_MS = 5_000;
 /** From TCP connection to CONNECT. */
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Refusals are worth one line in this time, however many come. */
 const REFUSAL_LOG_MS = 10_000;
-/** Everything that is ours; the hub may read and write it all. */
-const HUB_PREFIX = 'outrider/v1/';
 /** MQTT 3.1.1 table 3.1 */
 const NOT_AUTHORIZED = 5;
 
@@ -56,9 +53,13 @@ export class EmbeddedBroker implements Part {
   readonly #options: BrokerOptions;
   readonly #access: AccessBook;
   readonly #principals = new WeakMap<Client, Admission>();
-  readonly #wills = new WeakMap<Client, string>();
+  readonly #wills = new WeakMap<Client, Said>();
   /** By connection: what lets a client in that is known. */
-  readonly #trust = new WeakMap<object, () => void>();
+  readonly #trust = new WeakMap<object, (traffic: ClientTraffic | undefined) => void>();
+  /** By id of the access list, over all connections. */
+  readonly #traffic = new Map<string, ClientTraffic>();
+  readonly #waiting = new WaitingRoom();
+  readonly #store: SessionStore;
   /** By client id. */
   readonly #clients = new Map<string, Client>();
   readonly #sockets = new Set<Socket>();
@@ -70,6 +71,16 @@ export class EmbeddedBroker implements Part {
   constructor(options: BrokerOptions) {
     this.#options = options;
     this.#access = new AccessBook(options);
+    this.#store = new SessionStore({
+      maySubscribe: (id, filter) => {
+        const client = this.#clients.get(id);
+        return client !== undefined && this.#maySubscribe(client, filter);
+      },
+      mayRetain: (topic) => {
+        const parsed = parseTopic(topic);
+        return parsed?.kind !== 'device' || this.#access.knows(parsed.deviceId);
+      },
+    });
   }
 
   /** The port in use. @throws INVARIANT_BROKEN before start */
@@ -87,8 +98,7 @@ export class EmbeddedBroker implements Part {
     await this.#access.start();
     const aedes = await this.#createAedes();
     this.#aedes = aedes;
-    const sessions = new BoundedSessions(aedes, (id, filter) => this.#idMaySubscribe(id, filter));
-    this.#access.onChange((change) => this.#cutOff(change, sessions));
+    this.#access.onChange((change) => this.#cutOff(change));
     try {
       await this.#listen(aedes);
     } catch (error) {
@@ -114,8 +124,9 @@ export class EmbeddedBroker implements Part {
       drainTimeout: DRAIN_TIMEOUT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,
       maxClientsIdLength: 64,
+      persistence: this.#store,
       preConnect: (client, packet, done) => {
-        if (packet.will) this.#wills.set(client, packet.will.topic);
+        if (packet.will) this.#wills.set(client, packet.will);
         done(null, true);
       },
       authenticate: (client, username, password, done) => {
@@ -129,9 +140,14 @@ export class EmbeddedBroker implements Part {
       },
       // An acknowledged message that went nowhere would be a lie: 3.1.1 has no other "no" than to close, [MQTT-3.3.5-2].
       authorizePublish: (client, packet, done) => {
-        if (client && this.#mayPublish(client, packet.topic)) return done();
-        this.#noteRefusal(client, `publish to ${packet.topic.slice(0, 200)}`);
-        done(new AppError('FORBIDDEN', 'not a topic of this client'));
+        const principal = client ? this.#principals.get(client) : undefined;
+        const why = this.#whyNot(principal, packet);
+        if (why !== undefined) {
+          this.#noteRefusal(client, `publish to ${packet.topic.slice(0, 200)}: ${why}`);
+          return done(new AppError('FORBIDDEN', why));
+        }
+        if (packet.retain && principal && !isKept(principal, packet)) packet.retain = false;
+        done();
       },
       // null is a SUBACK with 0x80, [MQTT-3.9.3-2]
       authorizeSubscribe: (client, subscription, done) => {
@@ -171,57 +187,53 @@ export class EmbeddedBroker implements Part {
     }
     this.#principals.set(client, principal);
     const will = this.#wills.get(client);
-    if (will !== undefined && !this.#mayPublish(client, will)) {
-      this.#noteRefusal(client, `last will to ${will.slice(0, 200)}`);
+    const why = will && this.#whyNot(principal, will);
+    if (will && why !== undefined) {
+      this.#noteRefusal(client, `last will to ${will.topic.slice(0, 200)}: ${why}`);
       return false;
     }
-    this.#trust.get(client.conn)?.();
+    this.#trust.get(client.conn)?.(this.#trafficOf(principal));
     return true;
   }
 
-  #mayPublish(client: Client, topic: string): boolean {
-    const principal = this.#principals.get(client);
-    if (!principal) return false;
-    return principal.role === 'hub' ? topic.startsWith(HUB_PREFIX) : deviceMayPublish(principal.id, topic);
+  #whyNot(principal: Admission | undefined, said: Said): string | undefined {
+    return whyNotPublish(principal, said, (id) => this.#access.isHub(id));
   }
 
   #maySubscribe(client: Client, filter: string): boolean {
     const principal = this.#principals.get(client);
-    if (!principal) return false;
-    // aedes accepts $share and then delivers nothing: with this prefix it is refused, and the hub takes the plain filter.
-    return principal.role === 'hub'
-      ? filter.startsWith(HUB_PREFIX)
-      : deviceMaySubscribe(principal.id, filter);
+    return principal !== undefined && maySubscribe(principal, filter);
   }
 
-  #idMaySubscribe(clientId: string, filter: string): boolean {
-    const client = this.#clients.get(clientId);
-    return client !== undefined && this.#maySubscribe(client, filter);
-  }
-
-  /** The last door: whatever way a subscription came about, a device gets its own channels and hub presence only. */
   #mayRead(client: Client, topic: string): boolean {
     const principal = this.#principals.get(client);
-    if (!principal) return false;
-    if (principal.role === 'hub') return topic.startsWith(HUB_PREFIX);
-    const parsed = parseTopic(topic);
-    const isHubPresence = parsed?.kind === 'hub' && parsed.channel === 'presence';
-    const asFilter = isHubPresence ? HUB_PRESENCE_FILTER : topic;
-    return deviceMaySubscribe(principal.id, asFilter);
+    return principal !== undefined && mayRead(principal, topic);
   }
 
-  #cutOff({ ids, gone }: AccessChange, sessions: BoundedSessions): void {
+  #trafficOf({ id, role }: Admission): ClientTraffic | undefined {
+    if (role === 'hub') return undefined;
+    const { clock, logger } = this.#options;
+    const traffic = this.#traffic.get(id) ?? new ClientTraffic({ id, clock, logger });
+    this.#traffic.set(id, traffic);
+    return traffic;
+  }
+
+  #cutOff({ ids, gone }: AccessChange): void {
+    for (const id of gone) this.#forget(id);
     for (const client of this.#clients.values()) {
       const principal = this.#principals.get(client);
       if (!principal || !ids.has(principal.id) || this.#access.holds(principal)) continue;
       this.#options.logger.warn('broker.cut_off', { clientId: client.id });
-      client.close();
+      // What it had queued for itself until now goes, too; its last will is said, and not kept.
+      client.close(() => gone.has(principal.id) && this.#forget(principal.id));
     }
-    for (const id of gone) {
-      sessions.forget(id).catch((error: unknown) => {
-        this.#options.logger.failure('broker.forget_failed', error, { clientId: id });
-      });
-    }
+  }
+
+  /** All that is kept for a device and of it; what is wanted of it is the hub's to take back. */
+  #forget(id: string): void {
+    const { reported, presence } = deviceTopics(id);
+    this.#store.forget(id, [reported, presence]);
+    this.#traffic.delete(id);
   }
 
   #noteRefusal(client: Client | null, what: string): void {
@@ -238,27 +250,28 @@ export class EmbeddedBroker implements Part {
   async #listen(aedes: Aedes): Promise<void> {
     const { port, webSocketPort, certificate } = this.#options;
     const tls = certificate?.current;
-    const take = (stream: Duplex) => this.#take(aedes, stream);
+    const take = (socket: Socket) => this.#take(aedes, socket, socket);
     const server = tls
       ? createSecureServer({ ...tls, noDelay: true, handshakeTimeout: CONNECT_TIMEOUT_MS }, take)
       : createServer({ noDelay: true }, take);
     this.#server = await this.#open(server, port, '--mqtt-port');
     if (webSocketPort === undefined) return;
     const limits = { maxUnknownBytes: MAX_UNAUTHENTICATED_BYTES, maxBytes: MAX_PACKET_BYTES };
-    const door = createWebSocketDoor({ tls, timeoutMs: CONNECT_TIMEOUT_MS, ...limits }, (stream, trust) =>
-      this.#take(aedes, stream, trust),
+    const door = createWebSocketDoor(
+      { tls, timeoutMs: CONNECT_TIMEOUT_MS, ...limits },
+      (stream, socket, trust) => this.#take(aedes, stream, socket, trust),
     );
     this.#webSocketServer = await this.#open(door, webSocketPort, '--ws-port');
   }
 
   /** A new connection, whatever it came through. */
-  #take(aedes: Aedes, stream: Duplex, trust: () => void = () => undefined): void {
-    const guard = new PacketGuard();
-    this.#trust.set(stream, () => {
-      guard.trust();
+  #take(aedes: Aedes, stream: Duplex, socket: Socket, trust: () => void = () => undefined): void {
+    const watched = new ClientStream(stream, this.#options.clock);
+    this.#trust.set(stream, (traffic) => {
+      watched.trust(traffic);
+      this.#waiting.leave(socket);
       trust();
     });
-    guardReads(stream, guard);
     aedes.handle(stream);
   }
 
@@ -268,7 +281,10 @@ export class EmbeddedBroker implements Part {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
     };
-    server.on('connection', remember);
+    server.on('connection', (socket) => {
+      this.#waiting.enter(socket);
+      remember(socket);
+    });
     if (server instanceof SecureServer) {
       server.on('secureConnection', remember);
       server.on('tlsClientError', (error) =>
@@ -295,7 +311,7 @@ function portOf(server: Server | undefined): number {
 
 /** A second connection with the same client id throws the first one out: nobody may take another's. */
 function ownsClientId({ id, role }: Admission, clientId: string): boolean {
-  return role === 'hub' ? clientId.startsWith(id) : clientId === id;
+  return clientId === id || (role === 'hub' && clientId.startsWith(`${id}-`));
 }
 
 const refusal = (): AuthenticateError =>

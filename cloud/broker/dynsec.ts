@@ -22,6 +22,8 @@ export interface DynsecAccessOptions {
   /** With the plugin's admin account; the hub's link gets an account of its own, with less. */
   readonly connect: () => Promise<MqttConnection>;
   readonly hubId: string;
+  /** Ids of hubs that answer beside it: devices may send their chunks to these, and to no others. */
+  readonly otherHubs?: readonly string[];
   /** Of the hub's own link. */
   readonly hubSecret: string;
   /** After each connect, when the hub's account is there. */
@@ -111,7 +113,7 @@ export class DynsecAccess implements BrokerAccess, Part {
 
   async allow(deviceId: string, secret: string): Promise<void> {
     if (this.#refusal) throw this.#refusal;
-    const rights = aclsOf(deviceRights(deviceId));
+    const rights = this.#rightsOf(deviceId);
     await this.#put({ username: deviceId, password: secret, rolename: this.#roleOf(deviceId), acls: rights });
   }
 
@@ -148,7 +150,7 @@ export class DynsecAccess implements BrokerAccess, Part {
           ...(accounts.has(id) ? [{ command: 'deleteClient', username: id }] : []),
           { command: 'deleteRole', rolename },
         ];
-      const rights = aclsOf(deviceRights(id));
+      const rights = this.#rightsOf(id);
       return isSame(acls, rights) ? [] : [{ command: 'modifyRole', rolename, acls: rights }];
     });
     return [...wanted()].filter((id) => !accounts.has(id));
@@ -280,6 +282,10 @@ export class DynsecAccess implements BrokerAccess, Part {
     }
     const { responses } = parsed.data;
     this.#waiting.get(responses[0]?.correlationData ?? '')?.take(responses);
+  }
+
+  #rightsOf(deviceId: string): Acl[] {
+    return aclsOf(deviceRights(deviceId, [this.#o.hubId, ...(this.#o.otherHubs ?? [])]));
   }
 
   /** The hub's own role, when no device is given; a role with this prefix is ours. */

@@ -4,6 +4,7 @@
  */
 import { createServer, type ServerOptions } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { SecureContextOptions, Server as TlsServer } from 'node:tls';
 import { createWebSocketStream, type WebSocket, WebSocketServer } from 'ws';
@@ -18,8 +19,8 @@ export interface WebSocketDoorOptions {
   readonly maxBytes: number;
 }
 
-/** A client's byte stream; `trust` lifts its limit to `maxBytes`. */
-type Take = (stream: Duplex, trust: () => void) => void;
+/** A client's byte stream and the socket under it; `trust` lifts its limit to `maxBytes`. */
+type Take = (stream: Duplex, socket: Socket, trust: () => void) => void;
 
 const PATH = '/mqtt';
 /** [MQTT-6.0.0-3] */
@@ -57,7 +58,7 @@ export function createWebSocketDoor(
       webSocket.on('message', (_data, isBinary) => {
         if (!isBinary) webSocket.close(UNSUPPORTED_DATA);
       });
-      take(createWebSocketStream(webSocket), () => raiseLimit(webSocket, options.maxBytes));
+      take(createWebSocketStream(webSocket), request.socket, () => raiseLimit(webSocket, options.maxBytes));
     });
   });
   return server;

@@ -26,6 +26,12 @@ export class DesiredTeller {
     this.#told.clear();
   }
 
+  /** The device is gone; one of its name is told anew. */
+  forgetDevice(deviceId: string): void {
+    this.#wanted.delete(deviceId);
+    this.#told.delete(deviceId);
+  }
+
   /** Publishes what has not been told yet; what could not be waits for the next time. */
   tell(connection: MqttConnection): void {
     const all = [...this.#wanted];

@@ -1,13 +1,11 @@
 /** State messages of devices, by channel: presence, reported, telemetry, results. Checked here, and handed to whoever keeps the records. */
+import { MAX_STATE_BYTES } from '../../shared/contract/limits.ts';
 import { devicePresence, reported, telemetry } from '../../shared/contract/messages.ts';
 import { result } from '../../shared/contract/result.ts';
 import { hubFilters } from '../../shared/contract/topics.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { DeviceBook } from '../ports.ts';
-
-/** Larger state messages are nobody's. */
-const MAX_STATE_BYTES = 64 * 1024;
 
 /** Topic filters of the state messages of all devices. */
 export const STATE_FILTERS: readonly string[] = [

@@ -395,6 +395,11 @@ function withoutTokensOf({ tokens }: HubData, id: string): HubData['tokens'] {
 
 /** A client id that starts with the hub's belongs to the hub, `__proto__` to the language, and `self` to addresses. */
 function refuseReservedId(deviceId: string, hubId: string): void {
-  if (deviceId === '__proto__' || deviceId === 'self' || deviceId.startsWith(hubId))
+  if (
+    deviceId === '__proto__' ||
+    deviceId === 'self' ||
+    deviceId === hubId ||
+    deviceId.startsWith(`${hubId}-`)
+  )
     throw new AppError('PARAMETERS_INVALID', 'this device id is reserved; choose another');
 }

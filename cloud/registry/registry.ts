@@ -32,6 +32,8 @@ export interface RegistryOptions {
   readonly brokerFolder?: string;
   /** The accounts at such a broker, when they are made here; the hub's own id and secret come in. */
   readonly createAccess?: (hubId: string, secret: string) => BrokerAccess;
+  /** Id of a hub that has no records yet: its account's name at a broker of somebody else, whose rights name it; made up, when left out. */
+  readonly newHubId?: string;
   /** How long a device's credential is good; for ever, when left out. */
   readonly credentialLifeMs?: number;
   /** Of models that are new; `manual`, when left out. */
@@ -100,7 +102,7 @@ export class Registry implements Part {
     const openStore =
       options.openStore ?? ((parts: StoreOptions) => Database.open({ ...parts, folder, logger }));
     const store = await openStore({
-      createFirst: () => firstData(folder, clock),
+      createFirst: () => firstData(folder, clock, options.newHubId),
       afterChange: async (data) => {
         if (brokerFolder === undefined) return;
         await writeJsonAtomic(join(brokerFolder, ACCESS_FILE_NAME), accessOf(data, brokerSecret), PRIVATE);
@@ -136,7 +138,7 @@ function accessOf(data: HubData, brokerSecret: string): AccessFile {
 }
 
 /** The key is on disk before its hash is: a crash in between makes a new one, never a hub without a key. */
-async function firstData(folder: string, clock: Clock): Promise<HubData> {
+async function firstData(folder: string, clock: Clock, hubId?: string): Promise<HubData> {
   const { key, sha256 } = newKey();
   await writeFileAtomic(join(folder, ADMIN_KEY_FILE_NAME), `${key}\n`, PRIVATE);
   const admin = {
@@ -148,7 +150,7 @@ async function firstData(folder: string, clock: Clock): Promise<HubData> {
   };
   return {
     schema: 1,
-    hubId: `hub-${randomBytes(6).toString('hex')}`,
+    hubId: hubId ?? `hub-${randomBytes(6).toString('hex')}`,
     desiredVersion: 1,
     devices: {},
     tokens: {},

@@ -23,7 +23,7 @@ export async function runIntakeOnly(config: HubConfig): Promise<Running> {
     );
   const program = await openProgram(config);
   const { folder, logger, tls } = program;
-  const hubId = await ownId(folder);
+  const hubId = await ownId(folder, username);
   const found = await findModelFolders(config.modelsDir, (path, error) =>
     logger.failure('hub.model_invalid', error, { path }),
   );
@@ -52,12 +52,15 @@ export async function runIntakeOnly(config: HubConfig): Promise<Running> {
 
 const intakeIdentity = z.object({ hubId: deviceId });
 
-/** The same after a restart: else each start would leave a retained presence on the broker. */
-async function ownId(folder: string): Promise<string> {
+/**
+ * The name of its account, which the broker's rights name; an older one stays. The same after a restart: else each start would leave a
+ * retained presence on the broker.
+ */
+async function ownId(folder: string, username: string): Promise<string> {
   const path = join(folder, 'intake.json');
   const known = await readJson(path, intakeIdentity);
   if (known) return known.hubId;
-  const hubId = `hub-${randomBytes(6).toString('hex')}`;
+  const hubId = deviceId.safeParse(username).data ?? `hub-${randomBytes(6).toString('hex')}`;
   await writeJsonAtomic(path, { hubId });
   return hubId;
 }

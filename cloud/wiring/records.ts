@@ -1,4 +1,5 @@
 /** Puts together what the hub knows and tells: registry, the accounts at a foreign broker, the feed of events, news of devices. */
+import { deviceId as hubId } from '../../shared/contract/names.ts';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
 import { DynsecAccess } from '../broker/dynsec.ts';
 import { brokerFolder } from '../config.ts';
@@ -17,7 +18,7 @@ export interface Records {
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
     readonly pool: Pick<LocalRunnerPool, 'loaded'>;
-    readonly link: Pick<HubLink, 'want'>;
+    readonly link: Pick<HubLink, 'want' | 'forget'>;
   }): void;
 }
 
@@ -25,6 +26,7 @@ export interface Records {
 export async function startRecords(program: HubProgram): Promise<Records> {
   const { config, folder, lifecycle, clock, logger } = program;
   const { access } = config.mqtt;
+  const newHubId = hubId.safeParse(config.mqtt.username);
   let dynsec: DynsecAccess | undefined;
   const createAccess = (hubId: string, hubSecret: string): DynsecAccess => {
     const onReady = (): Promise<void> => registry.devices.reconcile();
@@ -48,7 +50,10 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     policy: config.deploy,
     isRestored: program.isRestored,
     onDesiredChange: tellDevices,
-    onDeviceRevoked: (id) => news.changed(id),
+    onDeviceRevoked: (id) => {
+      news.changed(id);
+      attached?.link.forget(id);
+    },
     onModelChange: (model) =>
       events.publish({
         type: 'model',
@@ -58,6 +63,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     logger,
     ...(access === 'embedded' && { brokerFolder: brokerFolder(config) }),
     ...(access === 'dynsec' && { createAccess }),
+    ...(access === 'external' && newHubId.success && { newHubId: newHubId.data }),
     ...(config.credentialLifeMs !== undefined && { credentialLifeMs: config.credentialLifeMs }),
   });
   await lifecycle.start('registry', registry);
@@ -81,6 +87,7 @@ function createDynsecAccess(
   const clientId = `${parts.hubId}-access`;
   return new DynsecAccess({
     ...parts,
+    otherHubs: config.mqtt.otherHubs,
     connect: () => connectMqtt({ url, clientId, username, password, trust: tls.brokerTrust, logger }),
     clock,
     logger,

@@ -6,6 +6,13 @@ export const MAX_PAYLOAD_BYTES = 120 * 1024;
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Longest content type that an envelope carries. */
 export const MAX_CONTENT_TYPE_CHARACTERS = 255;
+/** Largest state of a device: `reported`, `presence`, `telemetry`, `results`; a broker keeps two of them for each device. */
+export const MAX_STATE_BYTES = 64 * 1024;
+/**
+ * MQTT packets of one device: ten times what the busiest pipelines send. Who sends more is read more slowly by the embedded broker, and
+ * what is over it a hub throws away.
+ */
+export const DEVICE_PACKETS = { perSecond: 5_000, burst: 10_000 };
 /** Largest input that travels to the hub, in chunks; nobody takes in anything larger. */
 export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 /** Chunks that may be on their way unacknowledged (docs/design/link.md 2). */

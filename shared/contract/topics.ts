@@ -78,25 +78,37 @@ export function parseTopic(topic: string): ParsedTopic | undefined {
 /** What a device may do with a topic or filter: exactly its own, and hub presence. The broker asks this. */
 const DEVICE_WRITES = ['infer', 'reported', 'presence', 'results', 'telemetry'] as const;
 const DEVICE_READS = ['reply', 'chunk', 'desired'] as const;
+/** A broker keeps the last message of these, and of nothing else that a device says. */
+const DEVICE_RETAINS = ['reported', 'presence'] as const;
 
 /**
  * Rights of a device as lists, for brokers that keep rights of their own: topics that it publishes to, and filters that it subscribes
  * to.
+ *
+ * @param hubs ids of the hubs that it may send chunks to
  */
-export const deviceRights = (id: string): { writes: string[]; reads: string[] } => ({
-  writes: [...DEVICE_WRITES.map((channel) => deviceTopics(id)[channel]), hubTopics('+').chunk(id)],
+export const deviceRights = (id: string, hubs: readonly string[]): { writes: string[]; reads: string[] } => ({
+  writes: [
+    ...DEVICE_WRITES.map((channel) => deviceTopics(id)[channel]),
+    ...hubs.map((hub) => hubTopics(hub).chunk(id)),
+  ],
   reads: [...DEVICE_READS.map((channel) => deviceTopics(id)[channel]), HUB_PRESENCE_FILTER],
 });
 
 /** Filter for everything that is ours: what a hub may write and read. */
 export const HUB_FILTER = `${ROOT}/#`;
 
-/** Whether this device may publish to the topic: its own channels, and its own chunks to any hub. */
-export function deviceMayPublish(id: string, topic: string): boolean {
+/** Whether this device may publish to the topic: its own channels, and its own chunks to a hub that there is. */
+export function deviceMayPublish(id: string, topic: string, isHub: (hubId: string) => boolean): boolean {
   const parsed = parseTopic(topic);
-  if (parsed?.kind === 'hub') return parsed.channel === 'chunk' && parsed.deviceId === id;
+  if (parsed?.kind === 'hub')
+    return parsed.channel === 'chunk' && parsed.deviceId === id && isHub(parsed.hubId);
   return DEVICE_WRITES.some((channel) => deviceTopics(id)[channel] === topic);
 }
+
+/** Whether a device may have its last message to this topic kept. */
+export const deviceMayRetain = (id: string, topic: string): boolean =>
+  DEVICE_RETAINS.some((channel) => deviceTopics(id)[channel] === topic);
 
 /** Whether this device may subscribe to the filter, compared as text: no wildcard but hub presence. */
 export const deviceMaySubscribe = (id: string, filter: string): boolean =>

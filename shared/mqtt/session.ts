@@ -5,7 +5,7 @@
 import type { ClientRequest } from 'node:http';
 import type { Socket } from 'node:net';
 import { connect, type IClientOptions, type ISubscriptionGrant, type MqttClient } from 'mqtt';
-import { AppError } from '../runtime/errors.ts';
+import { AppError, textOf } from '../runtime/errors.ts';
 import { isUntrusted, type Trust, toTlsOptions } from '../runtime/trust.ts';
 import { Wire, type WireBytes } from './wire.ts';
 
@@ -113,7 +113,8 @@ export class MqttSession {
     if (filters.length === 0) return;
     let granted: ISubscriptionGrant[];
     try {
-      granted = await this.#client.subscribeAsync([...filters], { qos: 1 });
+      // [MQTT-3.3.1-13]: says of a message as it comes whether it is kept; 3.1.1 says it of older ones only.
+      granted = await this.#client.subscribeAsync([...filters], { qos: 1, rap: true });
     } catch (error) {
       throw this.#client.connected
         ? new AppError('LINK_REFUSED', `the broker does not grant ${filters.join(', ')}`, { cause: error })
@@ -274,12 +275,12 @@ function toEnding(error: Error | undefined, goodbyeCode: number | undefined): En
   const isTakenOver = goodbyeCode === SESSION_TAKEN_OVER;
   if (isTakenOver) return { reason: 'another program uses this device’s id', isTakenOver };
   const said = goodbyeCode === undefined ? '' : ` (reason code ${goodbyeCode})`;
-  return { reason: error?.message ?? `the broker closed the connection${said}`, isTakenOver };
+  return { reason: error ? textOf(error) : `the broker closed the connection${said}`, isTakenOver };
 }
 
 function toOpening(error: (Error & { code?: unknown }) | undefined, isSocketUp: boolean): Opening {
   const code = error?.code;
-  const reason = error?.message ?? 'the broker closed the connection';
+  const reason = error ? textOf(error) : 'the broker closed the connection';
   if (isUntrusted(error)) return { outcome: 'untrusted', reason };
   if (typeof code === 'number' && PROTOCOL_REFUSED.has(code))
     return { outcome: 'refused', why: 'protocol', reason };

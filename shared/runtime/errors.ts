@@ -411,12 +411,28 @@ export function toAppError(error: unknown): AppError {
 
 /** `/data/agent.lock: permission denied (EACCES, open)`. */
 function systemMessage(error: unknown, what: string): string {
-  const facts = error as Record<'path' | 'dest' | 'hostname' | 'address' | 'syscall', unknown>;
+  const facts = error as Record<'path' | 'dest' | 'hostname' | 'syscall', unknown>;
   const about = [facts.path, facts.dest].filter((one) => typeof one === 'string').join(' to ');
-  const host = [facts.hostname, facts.address].find((one) => typeof one === 'string');
+  const host = typeof facts.hostname === 'string' ? facts.hostname : addressOf(error)?.inBrackets;
   const where = about || host;
   const how = [systemCode(error), facts.syscall].filter((one) => typeof one === 'string').join(', ');
   return `${where ? `${where}: ` : ''}${what} (${how})`;
+}
+
+/** Text of a failure that is told as it is; Node writes `::1:1883`, which nobody can read. */
+export function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const address = addressOf(error);
+  return address ? error.message.replace(address.asNodeWrites, address.inBrackets) : error.message;
+}
+
+/** The other side of a failed call to the network, if it has one. */
+function addressOf(error: unknown): { asNodeWrites: string; inBrackets: string } | undefined {
+  const { address, port } = error as { address?: unknown; port?: unknown };
+  if (typeof address !== 'string') return undefined;
+  const suffix = typeof port === 'number' ? `:${port}` : '';
+  const host = address.includes(':') ? `[${address}]` : address;
+  return { asNodeWrites: `${address}${suffix}`, inBrackets: `${host}${suffix}` };
 }
 
 /** Whether a file system call failed for want of space or quota. */

@@ -24,4 +24,7 @@ export function plainTextProblem(url: string): string | undefined {
 /** A host as it stands in a URL: IPv6 in brackets. */
 export const urlHost = (host: string): string => (bare(host).includes(':') ? `[${bare(host)}]` : host);
 
-const bare = (host: string): string => host.replace(/^\[(.*)\]$/, '$1').toLowerCase();
+/** A host to listen on, as sockets want it: IPv6 without the brackets that people may type. */
+export const bareHost = (host: string): string => host.replace(/^\[(.*)\]$/, '$1');
+
+const bare = (host: string): string => bareHost(host).toLowerCase();

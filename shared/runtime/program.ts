@@ -4,7 +4,7 @@
  * a program started alone stops on SIGINT and SIGTERM.
  */
 import { z } from 'zod';
-import { AppError, ERROR_CODES, isAppError, toAppError } from './errors.ts';
+import { AppError, ERROR_CODES, isAppError, textOf, toAppError } from './errors.ts';
 import { reopenOnHangUp } from './hang-up.ts';
 import { forTerminal } from './terminal.ts';
 
@@ -113,9 +113,7 @@ export function toListenError(error: unknown, what: string, port: number, flag: 
       { cause: error },
     );
   }
-  return new AppError(
-    'CHILD_FAILED',
-    `the ${what} cannot listen on port ${port}: ${error instanceof Error ? error.message : String(error)}`,
-    { cause: error },
-  );
+  return new AppError('CHILD_FAILED', `the ${what} cannot listen on port ${port}: ${textOf(error)}`, {
+    cause: error,
+  });
 }

@@ -7,7 +7,7 @@ import { deviceRights, HUB_FILTER } from '../../shared/contract/topics.ts';
 const acl = readFileSync('deploy/mosquitto/acl', 'utf8').trim();
 
 test('the access list for Mosquitto grants exactly the topics of the contract', () => {
-  const { writes, reads } = deviceRights('%u');
+  const { writes, reads } = deviceRights('%u', ['hub']);
   assert.deepEqual(acl.split('\n').filter(Boolean), [
     'user hub',
     `topic readwrite ${HUB_FILTER}`,

@@ -2,7 +2,7 @@
  * Real brokers for tests, each on a free loopback port with its own users: the embedded one, and Mosquitto where it is installed.
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -36,6 +36,8 @@ export interface TestBroker {
   readonly port: number;
   /** By which `mqtts` and `wss` are believed. */
   readonly trust?: () => Trust;
+  /** Where it is a process of its own. */
+  readonly pid?: number | undefined;
   /** Holds access.json (embedded) or the configuration (Mosquitto). */
   readonly folder: string;
   /** Replaces the users; those that vanish are cut off by the embedded broker. */
@@ -228,6 +230,11 @@ class MosquittoProgram {
     this.#transport = transport;
   }
 
+  /** Of its process. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   get url(): string {
     return `${this.#transport}://127.0.0.1:${this.port}`;
   }
@@ -296,16 +303,21 @@ export const mosquittoConf = (
 ): string =>
   [
     `listener ${port} 127.0.0.1`,
+    ...shippedLimits(),
     ...listener,
     'allow_anonymous false',
     ...access,
-    'set_tcp_nodelay true',
-    'max_packet_size 1048576',
     'persistence false',
     // Started as root it would drop its rights and could not read this folder.
     'user root',
     '',
   ].join('\n');
+
+/** Of the configuration that we hand out, what bounds a client; some of it belongs to a listener, and follows it. */
+const shippedLimits = (): string[] =>
+  readFileSync('deploy/mosquitto/mosquitto.conf', 'utf8')
+    .split('\n')
+    .filter((line) => /^(max_|persistent_client|set_tcp)/.test(line));
 
 export async function writeMosquittoUsers(folder: string, users: readonly TestUser[]): Promise<void> {
   const passwords = join(folder, 'passwords');
@@ -313,10 +325,14 @@ export async function writeMosquittoUsers(folder: string, users: readonly TestUs
   const hashed = spawnSync('mosquitto_passwd', ['-U', passwords]);
   if (hashed.status !== 0) throw new Error(`mosquitto_passwd failed: ${hashed.stderr}`);
   const hubs = users.filter(({ role }) => role === 'hub');
+  const { writes, reads } = deviceRights(
+    '%u',
+    hubs.map(({ id }) => id),
+  );
   const acl = [
     ...hubs.flatMap(({ id }) => [`user ${id}`, `topic readwrite ${HUB_FILTER}`]),
-    ...deviceRights('%u').writes.map((topic) => `pattern write ${topic}`),
-    ...deviceRights('%u').reads.map((filter) => `pattern read ${filter}`),
+    ...writes.map((topic) => `pattern write ${topic}`),
+    ...reads.map((filter) => `pattern read ${filter}`),
     '',
   ];
   await writeFile(join(folder, 'acl'), acl.join('\n'), { mode: 0o600 });

@@ -3,6 +3,7 @@ import { cp, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { urlHost } from '../../shared/runtime/loopback.ts';
 import { temporaryFolder } from './fixed.ts';
 import { freePort } from './ports.ts';
 import { eventually, outrider } from './programs.ts';
@@ -23,6 +24,8 @@ export interface HubProgramOptions {
   /** Of a hub that has run before: this one goes on with it. */
   readonly folder?: string;
   readonly args?: readonly string[];
+  /** Where it listens, and its broker. */
+  readonly host?: string;
   /** Model folders beside `colours` and `words`. */
   readonly models?: readonly string[];
 }
@@ -30,7 +33,7 @@ export interface HubProgramOptions {
 /** Ready to answer for the models `colours` and `words` when it returns; ends with the test. */
 export async function startHubProgram(
   t: TestContext,
-  { folder: before, args = [], models = [] }: HubProgramOptions = {},
+  { folder: before, args = [], host = '127.0.0.1', models = [] }: HubProgramOptions = {},
 ): Promise<HubProgram> {
   const folder = before === undefined ? await temporaryFolder(t) : join(before, '..', '..');
   const [port, mqttPort] = [await freePort(), await freePort()];
@@ -39,10 +42,11 @@ export async function startHubProgram(
   const data = join(folder, 'data');
   const hub = outrider(t, [
     ...['hub', '--data', data, '--models', join(folder, 'models')],
-    ...['--hub-port', String(port), '--mqtt-port', String(mqttPort), ...args],
+    ...['--hub-port', String(port), '--mqtt-port', String(mqttPort)],
+    ...['--hub-host', host, '--mqtt-host', host, ...args],
   ]);
   await hub.says('admin key in');
-  const url = `http://127.0.0.1:${port}`;
+  const url = `http://${urlHost(host)}:${port}`;
   await eventually(async () => (await fetch(`${url}/readyz`)).ok, 'the hub did not get ready');
   const key = (await readFile(join(data, 'hub', 'admin.key'), 'utf8')).trim();
   const stop = async (): Promise<void> => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { it } from 'node:test';
 import fc from 'fast-check';
 import {
+  MAX_CONTROL_BYTES,
   MAX_PACKET_BYTES,
   MAX_UNAUTHENTICATED_BYTES,
   PacketGuard,
@@ -56,4 +57,23 @@ it('takes larger packets from a client that is known, up to its limit', () => {
 
 it('stops at a length of more than four bytes, which MQTT does not have', () => {
   assert.ok(!new PacketGuard().accepts(Buffer.from([0x10, 0x80, 0x80, 0x80, 0x80, 0x01])));
+});
+
+it('takes no large packet but a PUBLISH, from a known client either', () => {
+  const guard = new PacketGuard();
+  guard.trust();
+  const subscribe = packet(MAX_CONTROL_BYTES + 1);
+  subscribe[0] = 0x82;
+  assert.ok(!guard.accepts(subscribe.subarray(0, 4)));
+});
+
+it('counts packets, and for each filter of a SUBSCRIBE at least half of one', () => {
+  const guard = new PacketGuard();
+  guard.accepts(Buffer.concat([packet(10), packet(0), packet(300)]));
+  assert.equal(guard.takeCost(), 3);
+  assert.equal(guard.takeCost(), 0);
+  const subscribe = packet(80);
+  subscribe[0] = 0x82;
+  guard.accepts(subscribe);
+  assert.equal(guard.takeCost(), 11);
 });

@@ -176,3 +176,54 @@ test('what a device is to know is told once there is a broker, the newest only, 
   await settle();
   assert.deepEqual(mqtt.on(topic).at(-1), JSON.stringify(wanted(3)));
 });
+
+test('takes back what the broker keeps where nothing is kept, once there is a link, and takes none of it for a request', async () => {
+  const { link, mqtt, requests, heard } = setUp();
+  await link.start();
+  const chunk = hubTopics('hub-1').chunk('gate-01');
+  const taken = () =>
+    mqtt.published.filter(({ retain, payload }) => retain && payload.length === 0).map(({ topic }) => topic);
+  mqtt.connect();
+  mqtt.receive(gate.infer, 'old', true);
+  mqtt.receive(chunk, 'old', true);
+  mqtt.receive(gate.telemetry, '{}', true);
+  mqtt.receive(gate.reported, 'x'.repeat(70_000), true);
+  mqtt.receive(gate.presence, JSON.stringify({ online: true, sinceAtMs: 1, agentVersion: '1.0.0' }), true);
+  await settle();
+  assert.deepEqual(taken(), [gate.infer, chunk, gate.telemetry, gate.reported]);
+  assert.deepEqual(requests, []);
+  assert.equal(heard.length, 1, 'a presence is kept, and heard');
+  // Its own taking back comes to the hub as well, and is nothing.
+  mqtt.receive(gate.infer, '', true);
+  assert.equal(taken().length, 4);
+  // The next is another; one that waits for its acknowledgement is not said twice.
+  mqtt.acknowledges = false;
+  mqtt.receive(gate.infer, 'again', true);
+  mqtt.receive(gate.infer, 'and again', true);
+  assert.equal(taken().length, 5);
+});
+
+test('takes back all that is kept of a device that is gone, and tells one of its name anew', async () => {
+  const { start, link, mqtt } = setUp();
+  await start();
+  const wanted = { version: 1, models: [] } as unknown as Parameters<HubLink['want']>[1];
+  link.want('gate-01', wanted);
+  link.forget('gate-01');
+  link.want('gate-01', wanted);
+  await settle();
+  assert.deepEqual(mqtt.on(gate.desired).filter(Boolean).length, 2);
+  for (const topic of [gate.desired, gate.reported, gate.presence])
+    assert.ok(mqtt.on(topic).includes(''), topic);
+});
+
+test('throws away what a device sends over its bound, and says so once in a while', async () => {
+  const { start, mqtt, requests, logger, clock } = setUp();
+  await start();
+  for (let i = 0; i < 12_000; i++) mqtt.receive(gate.infer, 'x');
+  mqtt.receive(deviceTopics('gate-02').infer, 'of another');
+  assert.equal(requests.length, 10_001);
+  assert.equal(logger.lines.filter(({ event }) => event === 'link.flooded').length, 1);
+  await clock.advance(1_000);
+  mqtt.receive(gate.infer, 'x');
+  assert.equal(requests.length, 10_002);
+});
