@@ -266,6 +266,10 @@ function describing(command: Command): Command {
       '--variant <dtype>',
       `which of its ONNX files: ${VARIANTS.join(', ')} (default: the first that is there)`,
     )
+    .option(
+      '--example <file>',
+      'an input that it takes: .json, .npy, .safetensors, a picture, a sound, a text',
+    )
     .option('--max-size <size>', 'refuse more than this', '2GB');
 }
 

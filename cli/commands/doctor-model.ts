@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { modelName } from '../../shared/contract/names.ts';
 import { openModelFolder, SPEC_FILE } from '../../shared/release/folder/model-folder.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { readExample } from '../import/example.ts';
 import { cardText, type ModelCard, measureModel } from '../import/model-card.ts';
 import { type DescribeOptions, stageModel } from '../import/stage-model.ts';
 import { print } from '../output.ts';
@@ -23,7 +24,10 @@ const OTHER_PROVIDERS = ['cuda', 'webgpu'] as const;
 export async function doctorModel(model: string, options: DoctorModelOptions): Promise<void> {
   const ours = await ourFolder(model, options.models);
   if (ours !== undefined) {
-    const card = await measureModel(await openModelFolder(ours), OTHER_PROVIDERS);
+    const folder = await openModelFolder(ours);
+    const example =
+      options.example === undefined ? undefined : await readExample(options.example, folder.spec);
+    const { card } = await measureModel(folder, { providers: OTHER_PROVIDERS, example });
     print(options.json, card, () => cardText(card));
     return;
   }

@@ -16,6 +16,7 @@ import { tryParseJson } from '../../shared/runtime/json.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
 import { bytesText } from '../output.ts';
 import { type ProgressBar, progressBar } from '../progress-bar.ts';
+import { readExample, recordExample } from './example.ts';
 import { folderSource } from './folder-source.ts';
 import { hubSource } from './hub-source.ts';
 import { type ModelCard, measureModel } from './model-card.ts';
@@ -26,10 +27,15 @@ export interface DescribeOptions {
   readonly task?: string;
   readonly labels?: string;
   readonly family?: string;
+  /** File with an input that it takes. */
+  readonly example?: string;
   readonly variant?: string;
   readonly maxSize?: string;
   readonly mirror?: string;
 }
+
+/** Flags that describe somebody else's model. */
+export const DESCRIBING_FLAGS = ['name', 'task', 'labels', 'family', 'variant', 'example'] as const;
 
 const DEFAULT_MIRROR = 'https://huggingface.co';
 const MAX_LABELS_BYTES = 4 * 1024 * 1024;
@@ -52,8 +58,11 @@ export async function stageModel(
   await mkdir(stage, { recursive: true });
   try {
     const imported = await fetchAll(source, stage, { ...described, isShown: options.isShown });
-    const card = await measureModel(imported.folder, options.providers);
-    return await settleBatches(imported, card);
+    const example =
+      options.example === undefined ? undefined : await readExample(options.example, imported.folder.spec);
+    const { card, answer } = await measureModel(imported.folder, { providers: options.providers, example });
+    if (example) await recordExample(imported.folder, example, answer);
+    return await settleBatches(await settleTrial(imported, card), card);
   } catch (error) {
     if (!(error instanceof AppError) || !MAY_GO_ON.has(error.code))
       await rm(stage, { recursive: true, force: true });
@@ -92,13 +101,14 @@ async function fetchAll(
 
 type Description = Pick<
   Parameters<typeof importModel>[1],
-  'name' | 'task' | 'family' | 'labels' | 'variant' | 'maxBytes'
+  'name' | 'task' | 'family' | 'labels' | 'variant' | 'maxBytes' | 'example'
 >;
 
 /** @throws USAGE, FILE_UNREADABLE */
 async function descriptionOf(options: DescribeOptions): Promise<Description> {
   return {
     name: options.name,
+    example: options.example,
     task: oneOf('--task', options.task, taskName.options),
     family: oneOf('--family', options.family, DETECTOR_FAMILIES),
     variant: oneOf<Variant>('--variant', options.variant, VARIANTS),
@@ -182,6 +192,31 @@ async function sourceOf(what: string, { mirror }: DescribeOptions): Promise<Impo
     signal: stopping.signal,
     random: Math.random,
   });
+}
+
+/** How it can be tried is written down, so that hub and devices need not look for it again. */
+async function settleTrial({ folder, notes }: Imported, { test, trial }: ModelCard): Promise<Imported> {
+  const { path, spec } = folder;
+  const isUnasked = trial !== undefined && 'untested' in trial;
+  // Where there is an example, it is asked.
+  const isKept = trial !== undefined && spec.trial === undefined && !(isUnasked && test === 'example');
+  const isChanged = isKept || isUnasked || test === 'example';
+  if (isKept || isUnasked)
+    await changeSpec(path, (document) => ({
+      ...document,
+      ...(isKept && { trial }),
+      // What was not asked one by one was not asked two at a time either.
+      ...(isUnasked && { batch: { safe: false, maxSize: 1 } }),
+    }));
+  const note = {
+    golden: [],
+    example: ['the example is its golden input: hub and devices compare with what was answered here'],
+    smoke: ['no golden inputs: a device only checks that it answers'],
+    untested: [
+      `untested: no input could be made up that it takes (${isUnasked ? trial.untested : ''}); give one with --example FILE`,
+    ],
+  }[test];
+  return { folder: isChanged ? await openModelFolder(path) : folder, notes: [...notes, ...note] };
 }
 
 /** A graph that passes for batches and answers otherwise in them goes without. */

@@ -84,10 +84,21 @@ export const modelSpec = z.strictObject({
       z.strictObject({
         input: goldenInput,
         parameters: z.record(z.string(), z.unknown()).optional(),
-        output: z.unknown(),
+        /** What was answered; left out where it is too large to be written here: then any answer will do. */
+        output: z.unknown().optional(),
       }),
     )
     .default([]),
+  /**
+   * How it is tried where it has no golden inputs and the least that can be made up will not do: by tensors of these shapes, or by none,
+   * and why. Only its import knows, which has tried.
+   */
+  trial: z
+    .union([
+      z.strictObject({ shapes: z.record(z.string().min(1), z.array(z.int().min(0)).max(16)) }),
+      z.strictObject({ untested: z.string().min(1).max(500) }),
+    ])
+    .optional(),
   /** SHA-256 of every file that a runner reads, except this one. */
   files: z.record(innerPath, digest),
 });

@@ -38,6 +38,8 @@ export interface ImportOptions extends Said {
   /** Instead of what the folder tells. */
   readonly task?: TaskName | undefined;
   readonly variant?: Variant | undefined;
+  /** An input of its owner’s, by the path of its file. */
+  readonly example?: string | undefined;
   /** Of all files together. */
   readonly maxBytes: number;
   /** An empty folder, or one that an earlier try has left. */
@@ -124,6 +126,7 @@ async function takeOurs(
     family: options.family,
     labels: options.labels,
     variant: options.variant,
+    example: options.example,
   }))
     if (value !== undefined)
       throw new AppError(
