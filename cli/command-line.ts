@@ -260,8 +260,12 @@ function describing(command: Command): Command {
   return command
     .option('--name <name>', 'its name here, instead of its own')
     .option('--task <task>', 'what it is for, where its files don’t tell')
-    .option('--labels <file>', 'its labels: one a line, or JSON, in the order of the graph’s outputs')
+    .option(
+      '--labels <file>',
+      'its labels, in the order of the graph’s outputs: one a line, or JSON (a list, {index: name}, {name: index})',
+    )
     .option('--family <family>', `how a detector writes its boxes: ${DETECTOR_FAMILIES.join(', ')}`)
+    .option('--output <name>', 'which of the graph’s outputs holds the answers, where several could')
     .option(
       '--variant <dtype>',
       `which of its ONNX files: ${VARIANTS.join(', ')} (default: the first that is there)`,

@@ -19,8 +19,8 @@ export type Example = GoldenInput & {
   readonly ending: string;
 };
 
-/** Of a recorded answer in `outrider.json`; a longer one is left out. */
-const MAX_ANSWER_BYTES = 256 * 1024;
+/** Of a recorded answer in `outrider.json`, which every device reads. */
+const MAX_ANSWER_BYTES = 1024 * 1024;
 
 /** @throws FILE_UNREADABLE, USAGE (an array for a model of several inputs) */
 export async function readExample(path: string, spec: ModelSpec): Promise<Example> {
@@ -74,22 +74,32 @@ function fromNpy(path: string, bytes: Uint8Array, { signature }: ModelSpec): Uin
   return Buffer.from(JSON.stringify([{ name: input.name, datatype: DATATYPES[input.type], shape, data }]));
 }
 
-/** Makes an example the golden input of a folder, with the answer that was given to it. */
-export async function recordExample(folder: ModelFolder, example: Example, answer: unknown): Promise<void> {
+/**
+ * Makes an example the golden input of a folder, with the answer that was given to it.
+ *
+ * @returns whether it is one now: not where the answer is too large to be written down
+ */
+export async function recordExample(
+  folder: ModelFolder,
+  example: Example,
+  answer: unknown,
+): Promise<boolean> {
+  const output = rounded(answer);
+  if (JSON.stringify(output).length > MAX_ANSWER_BYTES) return false;
   const { inputKind } = TASKS[folder.spec.task];
   const { body, parameters } = example.input;
-  const output = JSON.stringify(answer).length <= MAX_ANSWER_BYTES ? rounded(answer) : undefined;
-  const isText = inputKind === 'text';
+  const isFile = inputKind !== 'text' && inputKind !== 'json';
   const file = `golden/example${example.ending}`;
-  if (!isText && inputKind !== 'json') {
+  if (isFile) {
     await mkdir(dirname(join(folder.path, file)), { recursive: true });
     await writeFile(join(folder.path, file), body);
   }
   const text = Buffer.from(body).toString('utf8');
-  const input = isText ? { text } : inputKind === 'json' ? { json: JSON.parse(text) } : { file };
+  const input = isFile ? { file } : inputKind === 'text' ? { text } : { json: JSON.parse(text) };
   await changeSpec(folder.path, (document) => ({
     ...document,
-    golden: [{ input, ...(parameters && { parameters }), ...(output !== undefined && { output }) }],
-    files: { ...(document.files as object), ...('file' in input && { [file]: sha256Hex(body) }) },
+    golden: [{ input, ...(parameters && { parameters }), output }],
+    files: { ...(document.files as object), ...(isFile && { [file]: sha256Hex(body) }) },
   }));
+  return true;
 }

@@ -1,5 +1,5 @@
 /** A foreign model on its way in: what is said of it on the command line, where it comes from, and the folder in which it is tried. */
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import type { ExecutionProvider } from '../../shared/inference/runner/runner-protocol.ts';
 import { DETECTOR_FAMILIES, VARIANTS, type Variant } from '../../shared/release/folder/choices.ts';
 import { openModelFolder } from '../../shared/release/folder/model-folder.ts';
@@ -12,13 +12,13 @@ import {
 } from '../../shared/release/import/import-model.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import { tryParseJson } from '../../shared/runtime/json.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
 import { bytesText } from '../output.ts';
 import { type ProgressBar, progressBar } from '../progress-bar.ts';
 import { readExample, recordExample } from './example.ts';
 import { folderSource } from './folder-source.ts';
 import { hubSource } from './hub-source.ts';
+import { readLabels } from './labels-file.ts';
 import { type ModelCard, measureModel } from './model-card.ts';
 
 /** Description of a foreign model by its owner, for what its files leave open. */
@@ -27,6 +27,7 @@ export interface DescribeOptions {
   readonly task?: string;
   readonly labels?: string;
   readonly family?: string;
+  readonly output?: string;
   /** File with an input that it takes. */
   readonly example?: string;
   readonly variant?: string;
@@ -35,10 +36,9 @@ export interface DescribeOptions {
 }
 
 /** Flags that describe somebody else's model. */
-export const DESCRIBING_FLAGS = ['name', 'task', 'labels', 'family', 'variant', 'example'] as const;
+export const DESCRIBING_FLAGS = ['name', 'task', 'labels', 'family', 'output', 'variant', 'example'] as const;
 
 const DEFAULT_MIRROR = 'https://huggingface.co';
-const MAX_LABELS_BYTES = 4 * 1024 * 1024;
 
 /**
  * Imports into a folder of its own and tries the model there. What broke off in the middle of a download stays, to be gone on with;
@@ -61,8 +61,8 @@ export async function stageModel(
     const example =
       options.example === undefined ? undefined : await readExample(options.example, imported.folder.spec);
     const { card, answer } = await measureModel(imported.folder, { providers: options.providers, example });
-    if (example) await recordExample(imported.folder, example, answer);
-    return await settleBatches(await settleTrial(imported, card), card);
+    const isRecorded = example !== undefined && (await recordExample(imported.folder, example, answer));
+    return await settleBatches(await settleTrial(imported, card, isRecorded), card);
   } catch (error) {
     if (!(error instanceof AppError) || !MAY_GO_ON.has(error.code))
       await rm(stage, { recursive: true, force: true });
@@ -101,7 +101,7 @@ async function fetchAll(
 
 type Description = Pick<
   Parameters<typeof importModel>[1],
-  'name' | 'task' | 'family' | 'labels' | 'variant' | 'maxBytes' | 'example'
+  'name' | 'task' | 'family' | 'output' | 'labels' | 'variant' | 'maxBytes' | 'example'
 >;
 
 /** @throws USAGE, FILE_UNREADABLE */
@@ -109,6 +109,7 @@ async function descriptionOf(options: DescribeOptions): Promise<Description> {
   return {
     name: options.name,
     example: options.example,
+    output: options.output,
     task: oneOf('--task', options.task, taskName.options),
     family: oneOf('--family', options.family, DETECTOR_FAMILIES),
     variant: oneOf<Variant>('--variant', options.variant, VARIANTS),
@@ -135,46 +136,6 @@ function bytesOf(text: string): number {
   return Number(number) * UNITS[unit.toUpperCase() as keyof typeof UNITS];
 }
 
-/** One a line, or JSON: a list, or `id2label`. @throws FILE_UNREADABLE */
-async function readLabels(path: string): Promise<string[]> {
-  const bytes = await readFile(path).catch((error: unknown) => {
-    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
-  });
-  if (bytes.length > MAX_LABELS_BYTES)
-    throw new AppError('FILE_UNREADABLE', `${path} has over ${MAX_LABELS_BYTES} bytes`);
-  const json = tryParseJson(bytes);
-  const list = Array.isArray(json)
-    ? json
-    : typeof json === 'object' && json !== null
-      ? inOrder(path, json)
-      : undefined;
-  const labels =
-    list ??
-    bytes
-      .toString('utf8')
-      .split(/\r?\n/)
-      .map((line) => line.trim())
-      .filter((line) => line !== '');
-  if (labels.length === 0 || labels.some((label) => typeof label !== 'string' || label === ''))
-    throw new AppError(
-      'FILE_UNREADABLE',
-      `${path} is no list of labels: one a line, or a JSON list of strings`,
-    );
-  return labels as string[];
-}
-
-/** `{"0": "cat", …}`, or a config.json with it. */
-function inOrder(path: string, json: object): unknown[] {
-  const id2label: Record<string, unknown> =
-    'id2label' in json ? (json.id2label as Record<string, unknown>) : { ...json };
-  const count = Object.keys(id2label).length;
-  return Array.from({ length: count }, (_, index) => {
-    if (!(String(index) in id2label))
-      throw new AppError('FILE_UNREADABLE', `${path} has no label "${index}"`);
-    return id2label[String(index)];
-  });
-}
-
 async function sourceOf(what: string, { mirror }: DescribeOptions): Promise<ImportSource> {
   if (!what.startsWith('hf:')) return folderSource(what);
   const baseUrl = (mirror ?? process.env.HF_ENDPOINT ?? DEFAULT_MIRROR).replace(/\/+$/, '');
@@ -195,12 +156,16 @@ async function sourceOf(what: string, { mirror }: DescribeOptions): Promise<Impo
 }
 
 /** How it can be tried is written down, so that hub and devices need not look for it again. */
-async function settleTrial({ folder, notes }: Imported, { test, trial }: ModelCard): Promise<Imported> {
+async function settleTrial(
+  { folder, notes }: Imported,
+  { test, trial }: ModelCard,
+  isRecorded: boolean,
+): Promise<Imported> {
   const { path, spec } = folder;
   const isUnasked = trial !== undefined && 'untested' in trial;
   // Where there is an example, it is asked.
-  const isKept = trial !== undefined && spec.trial === undefined && !(isUnasked && test === 'example');
-  const isChanged = isKept || isUnasked || test === 'example';
+  const isKept = trial !== undefined && spec.trial === undefined && !(isUnasked && isRecorded);
+  const isChanged = isKept || isUnasked || isRecorded;
   if (isKept || isUnasked)
     await changeSpec(path, (document) => ({
       ...document,
@@ -210,7 +175,11 @@ async function settleTrial({ folder, notes }: Imported, { test, trial }: ModelCa
     }));
   const note = {
     golden: [],
-    example: ['the example is its golden input: hub and devices compare with what was answered here'],
+    example: [
+      isRecorded
+        ? 'the example is its golden input: hub and devices compare with what was answered here'
+        : 'it answers the example, too much to be recorded: no golden inputs',
+    ],
     smoke: ['no golden inputs: a device only checks that it answers'],
     untested: [
       `untested: no input could be made up that it takes (${isUnasked ? trial.untested : ''}); give one with --example FILE`,

@@ -50,10 +50,21 @@ export const modelSpec = z.strictObject({
   signature: z
     .strictObject({ inputs: z.array(tensorSpec).max(256), outputs: z.array(tensorSpec).max(256) })
     .optional(),
+  /** Output that holds the answers, where its name does not tell. */
+  output: z.string().min(1).max(255).optional(),
   detector: z
     .strictObject({
       /** Whose form its outputs have. */
       family: detectorFamily,
+      /** To what pictures are brought, px, where the graph takes any size. */
+      inputSize: z
+        .strictObject({
+          /** Of the picture, px. */
+          height: z.int().min(1).max(8_192),
+          /** Of the picture, px. */
+          width: z.int().min(1).max(8_192),
+        })
+        .optional(),
       /** Boxes of one label that overlap more (intersection over union, 0..1) are one; the family's own when left out. */
       iouThreshold: z.number().gt(0).max(1).optional(),
     })
@@ -84,8 +95,7 @@ export const modelSpec = z.strictObject({
       z.strictObject({
         input: goldenInput,
         parameters: z.record(z.string(), z.unknown()).optional(),
-        /** What was answered; left out where it is too large to be written here: then any answer will do. */
-        output: z.unknown().optional(),
+        output: z.unknown(),
       }),
     )
     .default([]),
@@ -95,8 +105,14 @@ export const modelSpec = z.strictObject({
    */
   trial: z
     .union([
-      z.strictObject({ shapes: z.record(z.string().min(1), z.array(z.int().min(0)).max(16)) }),
-      z.strictObject({ untested: z.string().min(1).max(500) }),
+      z.strictObject({
+        /** Of each input, by its name. */
+        shapes: z.record(z.string().min(1), z.array(z.int().min(0)).max(16)),
+      }),
+      z.strictObject({
+        /** What the graph said of the inputs that were made up. */
+        untested: z.string().min(1).max(500),
+      }),
     ])
     .optional(),
   /** SHA-256 of every file that a runner reads, except this one. */

@@ -98,6 +98,22 @@ export function chooseGraphs(
   );
 }
 
+/** The graph of a model that has but one, before its task is known. */
+export function onlyGraph(
+  files: readonly SourceFile[],
+  variant: Variant | undefined,
+): SourceFile | undefined {
+  const [main, ...others] = files.filter(({ path }) => path.endsWith('.onnx'));
+  if (main && others.length === 0) return main;
+  const name = `model${ENDINGS[variant ?? 'fp32']}.onnx`;
+  return PLACES.flatMap((place) => files.find(({ path }) => path === `${place}${name}`) ?? [])[0];
+}
+
+/** Whether a file beside a bare graph says how it is used: any of the small ones but our own, which is another model's. */
+export const describesGraph = (path: string): boolean =>
+  path !== SPEC && (SMALL_FILES.has(path) || VOCABULARY_FILES.has(path));
+const SPEC = 'outrider.json';
+
 /** Weights that lie beside their graph, by the names that exporters give them. */
 export const besideGraph = (graph: string, files: readonly SourceFile[]): string[] =>
   files

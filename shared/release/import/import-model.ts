@@ -15,11 +15,12 @@ import type { TaskName } from '../../tasks/tasks.ts';
 import type { Variant } from '../folder/choices.ts';
 import { type ModelFolder, openModelFolder, SPEC_FILE, versionFilesOf } from '../folder/model-folder.ts';
 import { type ModelSpec, modelSpec } from '../folder/model-spec.ts';
-import { besideGraph, chooseGraphs, type SourceFile, smallFiles } from './choose-files.ts';
+import { besideGraph, chooseGraphs, onlyGraph, type SourceFile, smallFiles } from './choose-files.ts';
 import { type Described, describeModel, notesOf, type Said } from './describe-model.ts';
 import { checkGraphs, checkOperators, externalFilesOf } from './graph-check.ts';
 import { type OnnxGraph, readOnnxGraph } from './onnx-graph.ts';
 import { type ForeignConfig, foreignConfig, type Guess, guessTask } from './task-guess.ts';
+import { taskOfUltralytics, ultralyticsOf } from './ultralytics.ts';
 
 /** Source of a foreign model: a folder, a file, a hub. */
 export interface ImportSource {
@@ -99,17 +100,21 @@ async function follow(source: ImportSource, options: ImportOptions): Promise<Imp
   if (own) return takeOurs(source, files, { ...options, spec: own });
 
   const config = await readConfig(folder);
-  const guess = await taskOf({ config, files, folder }, options);
+  const { guess, fetched } = await taskOf(source, { config, files, small }, options);
   const { graphs, variant } = chooseGraphs(guess.task, files, options.variant);
   const wanted = graphs.flatMap((graph) => [graph, ...besideGraph(graph, files)]);
-  await fetchAll(source, pick(files, wanted), { ...options, already: small });
+  await fetchAll(source, pick(files, wanted), { ...options, already: fetched });
   const read = await readGraphs(
     source,
-    { files, fetched: [...small, ...pick(files, wanted)], graphs },
+    { files, fetched: [...fetched, ...pick(files, wanted)], graphs },
     options,
   );
-  const described = describeModel({ task: guess.task, config, graphs, read, paths: pathsOf(small) }, options);
-  if (options.labels) await writeLabels(folder, config, options.labels);
+  const { described, labels, preprocessor } = describeModel(
+    { task: guess.task, config, graphs, read, paths: pathsOf(small) },
+    options,
+  );
+  if (labels) await writeLabels(folder, config, labels);
+  if (preprocessor) await writeJson(join(folder, 'preprocessor_config.json'), preprocessor);
   await writeSpec(folder, { ...described, name: nameOf(source, options) });
   return { folder: await openModelFolder(folder), notes: notesOf(guess, variant, described) };
 }
@@ -125,6 +130,7 @@ async function takeOurs(
     task: options.task,
     family: options.family,
     labels: options.labels,
+    output: options.output,
     variant: options.variant,
     example: options.example,
   }))
@@ -167,13 +173,26 @@ async function readConfig(folder: string): Promise<ForeignConfig | undefined> {
 
 /** @throws MODEL_INVALID where nothing tells it */
 async function taskOf(
-  of: { config: ForeignConfig | undefined; files: readonly SourceFile[]; folder: string },
-  { task }: ImportOptions,
-): Promise<Guess> {
-  if (task) return { task, from: '--task' };
-  const card = (await readIfThere(join(of.folder, 'README.md')))?.toString('utf8');
+  source: ImportSource,
+  of: { config: ForeignConfig | undefined; files: readonly SourceFile[]; small: readonly SourceFile[] },
+  options: ImportOptions,
+): Promise<{ readonly guess: Guess; readonly fetched: readonly SourceFile[] }> {
+  const { task, folder } = options;
+  if (task) return { guess: { task, from: '--task' }, fetched: of.small };
+  const card = (await readIfThere(join(folder, 'README.md')))?.toString('utf8');
   const guess = guessTask({ config: of.config, files: pathsOf(of.files), card });
-  if (guess) return guess;
+  if (guess) return { guess, fetched: of.small };
+  // The last that may tell is the graph itself, where there is but one.
+  const graph = onlyGraph(of.files, options.variant);
+  if (graph) {
+    await fetchAll(source, [graph], { ...options, already: of.small });
+    const ultralytics = ultralyticsOf(await readOnnxGraph(join(folder, graph.path)));
+    if (ultralytics)
+      return {
+        guess: { task: taskOfUltralytics(ultralytics), from: 'Ultralytics’ metadata in its graph' },
+        fetched: [...of.small, graph],
+      };
+  }
   const said = of.config?.architectures?.join(', ');
   throw new AppError(
     'MODEL_INVALID',
@@ -196,10 +215,10 @@ async function readGraphs(
       if (have.has(path)) continue;
       const [file] = pick(of.files, [path]);
       if (!file) throw new AppError('MODEL_INVALID', `${graph} takes weights from ${path}, which is missing`);
-      if (!path.startsWith(graph))
+      if (!travels(path))
         throw new AppError(
           'MODEL_INVALID',
-          `${graph} takes weights from ${path}; only ${graph}_data beside it travels with its version`,
+          `${graph} takes weights from ${path}, a name that does not travel with its version`,
         );
       await fetchAll(source, [file], { ...options, already: of.fetched });
     }
@@ -222,8 +241,11 @@ async function writeLabels(
 ): Promise<void> {
   const id2label = Object.fromEntries(labels.map((label, index) => [String(index), label]));
   const document = { ...config, id2label };
-  await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(document, null, 2)}\n`);
+  await writeJson(join(folder, 'config.json'), document);
 }
+
+const writeJson = (path: string, document: object): Promise<void> =>
+  writeFileAtomic(path, `${JSON.stringify(document, null, 2)}\n`);
 
 /** With the digest of every file that a runner reads. */
 async function writeSpec(folder: string, described: Described & { readonly name: string }): Promise<void> {
@@ -262,5 +284,9 @@ function refuseTooLarge(files: readonly SourceFile[], { maxBytes }: ImportOption
 /** Those of the list, in the order asked for; what it does not have is left out. */
 const pick = (files: readonly SourceFile[], paths: readonly string[]): SourceFile[] =>
   [...new Set(paths)].flatMap((path) => files.find((file) => file.path === path) ?? []);
+
+/** Weights of any name travel with their graph, but for hidden ones and those that pass for a graph of another version. */
+const travels = (path: string): boolean =>
+  !path.endsWith('.onnx') && !path.split('/').some((part) => part.startsWith('.'));
 
 const pathsOf = (files: readonly SourceFile[]): Set<string> => new Set(files.map(({ path }) => path));

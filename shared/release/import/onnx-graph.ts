@@ -24,6 +24,8 @@ export interface OnnxGraph {
   readonly externalFiles: ReadonlySet<string>;
   /** How many weights of each element type. */
   readonly weights: ReadonlyMap<string, number>;
+  /** What its exporter has written into it, as text. */
+  readonly metadata: ReadonlyMap<string, string>;
 }
 
 /** Protocol Buffers take no more. */
@@ -70,6 +72,7 @@ interface Found {
   readonly functions: Set<string>;
   readonly externalFiles: Set<string>;
   readonly weights: Map<string, number>;
+  readonly metadata: Map<string, string>;
 }
 
 /** @throws MODEL_INVALID, or an error of the reader where the bytes are no protocol buffer */
@@ -84,6 +87,7 @@ export function parseOnnx(bytes: Uint8Array): OnnxGraph {
     functions: new Set(),
     externalFiles: new Set(),
     weights: new Map(),
+    metadata: new Map(),
   };
   let hasGraph = false;
   message(new BinaryReader(bytes), bytes.length, {
@@ -95,6 +99,7 @@ export function parseOnnx(bytes: Uint8Array): OnnxGraph {
       readGraph(reader, found, 0);
     },
     8: (reader) => readOpset(reader, found),
+    14: (reader) => found.metadata.set(...readEntry(reader)),
     25: (reader) => readFunction(reader, found),
   });
   if (!hasGraph) throw new AppError('MODEL_INVALID', 'is not an ONNX file: it holds no graph');

@@ -4,12 +4,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { readPicture, shrinkPicture } from '../../../../../shared/inference/picture/image.ts';
+import { writePlanes } from '../../../../../shared/inference/picture/picture-tensor.ts';
 import {
   type PreprocessorConfig,
   pictureRecipe,
   pictureSteps,
   preprocessorConfig,
-  writePlanes,
 } from '../../../../../shared/release/folder/picture-recipe.ts';
 import { isAppError } from '../../../../../shared/runtime/errors.ts';
 
