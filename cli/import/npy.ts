@@ -1,7 +1,8 @@
 /** Reads NumPy's array file (`numpy.save`), as numpy.lib.format describes it. Pure. */
-import { fromHalf } from '../../shared/inference/tensor/half.ts';
+
 import { parsePython } from '../../shared/release/import/python-literal.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { fromHalf } from '../../shared/tasks/tensor/half.ts';
 
 /** An array with its elements in row-major order, as JSON writes them: integers beyond 2^53 as digits. */
 export interface NpyArray {

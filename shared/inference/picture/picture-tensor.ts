@@ -55,7 +55,10 @@ interface Run {
 
 /** Writes a run of pixels in every channel. */
 export function writeRun(pixels: Uint8Array, colours: Colours, order: Order, run: Run): void {
-  if (order.channels === 1) return writeGrey(pixels, colours, run);
+  if (order.channels === 1) {
+    writeGrey(pixels, colours, run);
+    return;
+  }
   const { table, channels } = colours;
   const { offset, area, target } = run;
   const step = order.isLast ? 3 : 1;

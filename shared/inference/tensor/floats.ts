@@ -2,8 +2,8 @@
 
 import { AppError } from '../../runtime/errors.ts';
 import { sizeOf, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import { fromHalf } from '../../tasks/tensor/half.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
-import { fromHalf } from './half.ts';
 
 /** An output as f32[dims], row-major. */
 export interface Floats {
