@@ -8,7 +8,7 @@ import type { Floats } from '../tensor/floats.ts';
 const BACKGROUND = /^(_*background_*|bg|n\/a|\?+)$/i;
 
 /** Their classes begin at 1: of a list of labels that begins with the background, each is its own place. */
-export const firstClass = (labels: readonly string[]): 0 | 1 => (BACKGROUND.test(labels[0] ?? '') ? 0 : 1);
+const firstClass = (labels: readonly string[]): 0 | 1 => (BACKGROUND.test(labels[0] ?? '') ? 0 : 1);
 
 /** @throws MODEL_INVALID where outputs do not belong together */
 export function rowsOfFinished(outputs: Tensors, names: FinishedOutputs, labels: readonly string[]): Floats {

@@ -56,7 +56,7 @@ export async function selfTest(
 }
 
 /** Answer to an input that somebody has given, and what it took. */
-export interface Answered {
+interface Answered {
   readonly output: unknown;
   readonly ms: number;
 }

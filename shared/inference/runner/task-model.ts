@@ -48,6 +48,6 @@ export interface TaskModel<Prepared> {
   prepare(input: TaskInput): Promise<Prepared>;
   /** Inputs with equal keys may share a batch. */
   shapeKey(prepared: Prepared): string;
-  /** Runs one batch of one shape key; answers in its order, OUTPUT_NOT_FINITE in the place of one that is none. */
+  /** Runs one batch of one shape key; answers in its order, OUTPUT_NOT_FINITE or OUTPUT_NOT_TEXT in the place of one that is none. */
   run(batch: readonly Prepared[], control?: RunControl): Promise<(Answer | AppError)[]>;
 }

@@ -88,6 +88,7 @@ const ABOUT_THE_MODEL: ReadonlySet<string> = new Set([
   'MODEL_INVALID',
   'MODEL_SELF_TEST_FAILED',
   'OUTPUT_NOT_FINITE',
+  'OUTPUT_NOT_TEXT',
 ]);
 
 async function follow(source: ImportSource, options: ImportOptions): Promise<Imported> {

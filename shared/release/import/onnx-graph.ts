@@ -24,6 +24,8 @@ export interface OnnxGraph {
   readonly externalFiles: ReadonlySet<string>;
   /** How many weights of each element type. */
   readonly weights: ReadonlyMap<string, number>;
+  /** Whether a text that the graph holds has a NUL in it, at which ONNX Runtime's texts end in JavaScript. */
+  readonly hasNulText: boolean;
   /** What its exporter has written into it, as text. */
   readonly metadata: ReadonlyMap<string, string>;
 }
@@ -73,6 +75,7 @@ interface Found {
   readonly externalFiles: Set<string>;
   readonly weights: Map<string, number>;
   readonly metadata: Map<string, string>;
+  hasNulText: boolean;
 }
 
 /** @throws MODEL_INVALID, or an error of the reader where the bytes are no protocol buffer */
@@ -88,6 +91,7 @@ export function parseOnnx(bytes: Uint8Array): OnnxGraph {
     externalFiles: new Set(),
     weights: new Map(),
     metadata: new Map(),
+    hasNulText: false,
   };
   let hasGraph = false;
   message(new BinaryReader(bytes), bytes.length, {
@@ -192,7 +196,8 @@ function readAttribute(reader: BinaryReader, found: Found, depth: number): void 
   const tensor = (inner: BinaryReader): void => readTensor(inner, found, false);
   const graph = (inner: BinaryReader): void => readGraph(inner, found, depth + 1);
   const sparse = (inner: BinaryReader): void => readSparse(inner, found);
-  nested(reader, { 5: tensor, 6: graph, 10: tensor, 11: graph, 22: sparse, 23: sparse });
+  const text = (inner: BinaryReader): void => readText(inner, found);
+  nested(reader, { 4: text, 9: text, 5: tensor, 6: graph, 10: tensor, 11: graph, 22: sparse, 23: sparse });
 }
 
 /** Values and indices. */
@@ -210,6 +215,7 @@ function readTensor(reader: BinaryReader, found: Found, isInitializer: boolean):
     2: (inner) => {
       type = inner.int32();
     },
+    6: (inner) => readText(inner, found),
     8: (inner) => {
       name = inner.string();
     },
@@ -222,6 +228,11 @@ function readTensor(reader: BinaryReader, found: Found, isInitializer: boolean):
   if (!isInitializer) return;
   found.initializers.add(name);
   found.weights.set(typeName(type), (found.weights.get(typeName(type)) ?? 0) + count);
+}
+
+/** A text of a tensor or an attribute. */
+function readText(reader: BinaryReader, found: Found): void {
+  if (reader.bytes().includes(0)) found.hasNulText = true;
 }
 
 /** Repeated numbers come one by one, or packed. */

@@ -144,3 +144,20 @@ test('an example that it does not take is a reason to refuse, and names itself',
   );
   assert.equal((await readFile(example, 'utf8')).length, 9);
 });
+
+test('a text comes out byte for byte, or as an error that names its output', async (t) => {
+  const into = await temporaryFolder(t);
+  assert.equal((await pull(t, 'texts', into)).code, 0);
+  const refused = await pull(t, 'texts-with-nul', join(into, 'refused'));
+  assert.match(refused.output, /output word may be a text with a NUL, .*\(OUTPUT_NOT_TEXT\)/);
+  const hub = await startHubProgram(t, { models: [join(into, 'texts')] });
+  const at = ['--hub', hub.url, '--key', hub.key, '--json'];
+  const good = await run(t, 'infer', 'texts', '[1, 0]', ...at);
+  assert.deepEqual(JSON.parse(good.output)[0].data, ['Zürich 😀', 'plain'], good.output);
+  const bad = await run(t, 'infer', 'texts', '[0, 2]', ...at);
+  assert.equal(bad.code, 1);
+  assert.match(bad.output, /output word: element 1 is no UTF-8/);
+  assert.match(bad.output, /OUTPUT_NOT_TEXT/);
+  const numbers = await run(t, 'infer', 'texts', '[2]', '--parameters', '{"outputs": ["same"]}', ...at);
+  assert.deepEqual(JSON.parse(numbers.output)[0].data, [2], numbers.output);
+});
