@@ -30,7 +30,7 @@ export const tensorJudge: Judge = {
 };
 
 /** Named tensors, or numbers in nested arrays as other systems record them. */
-function lossOfTensors(local: unknown, cloud: unknown, { tolerance }: LossOptions): number {
+function lossOfTensors(local: unknown, cloud: unknown, { tolerance = 1 }: LossOptions): number {
   const [mine, theirs] = [tensorsAnswer.safeParse(local), tensorsAnswer.safeParse(cloud)];
   if (!mine.success || !theirs.success) return Math.min(1, largestDifference(local, cloud) / tolerance);
   if (mine.data.length !== theirs.data.length) return 1;
