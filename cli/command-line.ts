@@ -5,6 +5,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
 import { ERRORS, type ErrorCode, toAppError } from '../shared/runtime/errors.ts';
+import { nearest } from '../shared/runtime/near.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
@@ -37,7 +38,7 @@ export const program = new Command('outrider')
   .showHelpAfterError('(add --help for the options)')
   .exitOverride()
   // With --json what is wrong is said once, as JSON (`report`).
-  .configureOutput({ writeErr: (text) => void (isJson() || process.stderr.write(text)) });
+  .configureOutput({ writeErr: (text) => void (isJson() || process.stderr.write(onlyNear(text))) });
 
 program
   .command('up')
@@ -304,13 +305,22 @@ function port(flags: string, description: string, standard: number): Option {
   });
 }
 
+/** Commander offers names that are far, too: `revoke` to who wrote `remove`. */
+function onlyNear(text: string): string {
+  const word = /unknown (?:command|option) '([^']*)'/.exec(text)?.[1];
+  return text.replace(/\n?\(Did you mean (?:one of )?(.+)\?\)/, (_all, names: string) => {
+    const near = word === undefined ? undefined : nearest(word, names.split(', '));
+    return near === undefined ? '' : `\n(Did you mean ${near}?)`;
+  });
+}
+
 /** Whether the command is to be read by a program. */
 const isJson = (): boolean => process.argv.includes('--json');
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
-    if (isJson()) sayError('USAGE', error.message.replace(/^error: /, ''));
+    if (isJson()) sayError('USAGE', onlyNear(error.message).replace(/^error: /, ''));
     // Commander has said the rest already.
     else if (error.code === 'usage') process.stderr.write(`${error.message}\n`);
     return 2;

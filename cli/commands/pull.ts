@@ -61,7 +61,7 @@ async function moveIn(staged: ModelFolder, to: string, mayReplace = false): Prom
 
 /** The folder that was named is the place where it belongs: only what describes it is added. */
 async function describeInPlace(staged: ModelFolder, to: string): Promise<ModelFolder> {
-  for (const file of ['config.json', SPEC_FILE])
+  for (const file of ['config.json', 'preprocessor_config.json', SPEC_FILE])
     if (await stat(join(staged.path, file)).catch(() => undefined))
       await copyFile(join(staged.path, file), join(to, file));
   // The example that was given is a file of the version.

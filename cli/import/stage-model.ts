@@ -12,6 +12,7 @@ import {
 } from '../../shared/release/import/import-model.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { orNearest } from '../../shared/runtime/near.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
 import { bytesText } from '../output.ts';
 import { type ProgressBar, progressBar } from '../progress-bar.ts';
@@ -122,7 +123,10 @@ async function descriptionOf(options: DescribeOptions): Promise<Description> {
 function oneOf<T extends string>(flag: string, given: string | undefined, all: readonly T[]): T | undefined {
   const found = all.find((one) => one === given);
   if (given !== undefined && found === undefined)
-    throw new AppError('USAGE', `${flag} is one of ${all.join(', ')}; “${given.slice(0, 64)}” is none`);
+    throw new AppError(
+      'USAGE',
+      `${flag} is one of ${all.join(', ')}; “${given.slice(0, 64)}” is none${orNearest(given, all)}`,
+    );
   return found;
 }
 

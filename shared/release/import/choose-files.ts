@@ -94,9 +94,15 @@ export function chooseGraphs(
   const which = wanted ? ` as ${wanted}` : '';
   throw new AppError(
     'MODEL_INVALID',
-    `${task} needs ${names}${which}; there is: ${onnx.slice(0, 20).join(', ')}`,
+    `${task} needs ${names}${which}; there is: ${onnx.slice(0, 20).join(', ')}${mergeHint(onnx)}`,
   );
 }
+
+/** What helps where an exporter has left the decoder in two. */
+const mergeHint = (onnx: readonly string[]): string =>
+  onnx.some((path) => path.includes('decoder_with_past_model'))
+    ? '; make one of its decoders by optimum.onnx.merge_decoders of Python'
+    : '';
 
 /** The graph of a model that has but one, before its task is known. */
 export function onlyGraph(

@@ -6,6 +6,7 @@
  */
 
 import { basename, join } from 'node:path';
+import { z } from 'zod';
 import { modelName } from '../../contract/names.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
 import { AppError } from '../../runtime/errors.ts';
@@ -101,6 +102,8 @@ async function follow(source: ImportSource, options: ImportOptions): Promise<Imp
   if (own) return takeOurs(source, files, { ...options, spec: own });
 
   const config = await readConfig(folder);
+  const paths = pathsOf(small);
+  if (!paths.has(PREPROCESSOR) && (await unfoldProcessor(folder))) paths.add(PREPROCESSOR);
   const { guess, fetched } = await taskOf(source, { config, files, small }, options);
   const { graphs, variant } = chooseGraphs(guess.task, files, options.variant);
   const wanted = graphs.flatMap((graph) => [graph, ...besideGraph(graph, files)]);
@@ -111,11 +114,11 @@ async function follow(source: ImportSource, options: ImportOptions): Promise<Imp
     options,
   );
   const { described, labels, preprocessor } = describeModel(
-    { task: guess.task, config, graphs, read, paths: pathsOf(small) },
+    { task: guess.task, config, graphs, read, paths },
     options,
   );
   if (labels) await writeLabels(folder, config, labels);
-  if (preprocessor) await writeJson(join(folder, 'preprocessor_config.json'), preprocessor);
+  if (preprocessor) await writeJson(join(folder, PREPROCESSOR), preprocessor);
   await writeSpec(folder, { ...described, name: nameOf(source, options) });
   return { folder: await openModelFolder(folder), notes: notesOf(guess, variant, described) };
 }
@@ -170,6 +173,22 @@ async function readConfig(folder: string): Promise<ForeignConfig | undefined> {
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new AppError('MODEL_INVALID', `config.json: ${issue?.path.join('.') || 'top'}: ${issue?.message}`);
+}
+
+const PREPROCESSOR = 'preprocessor_config.json';
+const processor = z.looseObject({
+  image_processor: z.looseObject({}).optional(),
+  feature_extractor: z.looseObject({}).optional(),
+});
+
+/** transformers 5 keeps what `preprocessor_config.json` said within `processor_config.json`. @returns whether it was there */
+async function unfoldProcessor(folder: string): Promise<boolean> {
+  const bytes = await readIfThere(join(folder, 'processor_config.json'));
+  const found = bytes && processor.safeParse(tryParseJson(bytes)).data;
+  const own = found && (found.image_processor ?? found.feature_extractor);
+  if (!own) return false;
+  await writeJson(join(folder, PREPROCESSOR), own);
+  return true;
 }
 
 /** @throws MODEL_INVALID where nothing tells it */
