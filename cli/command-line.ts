@@ -5,6 +5,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
 import { ERRORS, type ErrorCode, toAppError } from '../shared/runtime/errors.ts';
+import { nearest } from '../shared/runtime/near.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
@@ -37,7 +38,7 @@ export const program = new Command('outrider')
   .showHelpAfterError('(add --help for the options)')
   .exitOverride()
   // With --json what is wrong is said once, as JSON (`report`).
-  .configureOutput({ writeErr: (text) => void (isJson() || process.stderr.write(text)) });
+  .configureOutput({ writeErr: (text) => void (isJson() || process.stderr.write(onlyNear(text))) });
 
 program
   .command('up')
@@ -260,11 +261,19 @@ function describing(command: Command): Command {
   return command
     .option('--name <name>', 'its name here, instead of its own')
     .option('--task <task>', 'what it is for, where its files don’t tell')
-    .option('--labels <file>', 'its labels: one a line, or JSON, in the order of the graph’s outputs')
+    .option(
+      '--labels <file>',
+      'its labels, in the order of the graph’s outputs: one a line, or JSON (a list, {index: name}, {name: index})',
+    )
     .option('--family <family>', `how a detector writes its boxes: ${DETECTOR_FAMILIES.join(', ')}`)
+    .option('--output <name>', 'which of the graph’s outputs holds the answers, where several could')
     .option(
       '--variant <dtype>',
       `which of its ONNX files: ${VARIANTS.join(', ')} (default: the first that is there)`,
+    )
+    .option(
+      '--example <file>',
+      'an input that it takes: .json, .npy, .safetensors, a picture, a sound, a text',
     )
     .option('--max-size <size>', 'refuse more than this', '2GB');
 }
@@ -296,13 +305,22 @@ function port(flags: string, description: string, standard: number): Option {
   });
 }
 
+/** Commander offers names that are far, too: `revoke` to who wrote `remove`. */
+function onlyNear(text: string): string {
+  const word = /unknown (?:command|option) '([^']*)'/.exec(text)?.[1];
+  return text.replace(/\n?\(Did you mean (?:one of )?(.+)\?\)/, (_all, names: string) => {
+    const near = word === undefined ? undefined : nearest(word, names.split(', '));
+    return near === undefined ? '' : `\n(Did you mean ${near}?)`;
+  });
+}
+
 /** Whether the command is to be read by a program. */
 const isJson = (): boolean => process.argv.includes('--json');
 
 function report(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
-    if (isJson()) sayError('USAGE', error.message.replace(/^error: /, ''));
+    if (isJson()) sayError('USAGE', onlyNear(error.message).replace(/^error: /, ''));
     // Commander has said the rest already.
     else if (error.code === 'usage') process.stderr.write(`${error.message}\n`);
     return 2;

@@ -7,6 +7,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { AppError, systemCode } from '../../shared/runtime/errors.ts';
+import { orNearest } from '../../shared/runtime/near.ts';
 import { MAX_IMAGE_BYTES, MAX_TEXT_BYTES } from '../../shared/tasks/limits.ts';
 import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 
@@ -186,7 +187,7 @@ function known(label: string, labels: readonly string[], where: string): string 
   const more = labels.length > MAX_LABELS_SHOWN ? `, and ${labels.length - MAX_LABELS_SHOWN} more` : '';
   throw new AppError(
     'BAD_REQUEST',
-    `${where}: the model has no label “${label}”; it has ${labels.slice(0, MAX_LABELS_SHOWN).join(', ')}${more}`,
+    `${where}: the model has no label “${label}”; it has ${labels.slice(0, MAX_LABELS_SHOWN).join(', ')}${more}${orNearest(label, labels)}`,
   );
 }
 

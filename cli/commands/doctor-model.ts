@@ -1,10 +1,12 @@
 /** `outrider doctor <model>`: tries one model on this machine, in a throw-away process, and prints its card. Nothing is kept. */
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { modelName } from '../../shared/contract/names.ts';
 import { openModelFolder, SPEC_FILE } from '../../shared/release/folder/model-folder.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { orNearest } from '../../shared/runtime/near.ts';
+import { readExample } from '../import/example.ts';
 import { cardText, type ModelCard, measureModel } from '../import/model-card.ts';
 import { type DescribeOptions, stageModel } from '../import/stage-model.ts';
 import { print } from '../output.ts';
@@ -23,7 +25,10 @@ const OTHER_PROVIDERS = ['cuda', 'webgpu'] as const;
 export async function doctorModel(model: string, options: DoctorModelOptions): Promise<void> {
   const ours = await ourFolder(model, options.models);
   if (ours !== undefined) {
-    const card = await measureModel(await openModelFolder(ours), OTHER_PROVIDERS);
+    const folder = await openModelFolder(ours);
+    const example =
+      options.example === undefined ? undefined : await readExample(options.example, folder.spec);
+    const { card } = await measureModel(folder, { providers: OTHER_PROVIDERS, example });
     print(options.json, card, () => cardText(card));
     return;
   }
@@ -43,6 +48,9 @@ export async function doctorModel(model: string, options: DoctorModelOptions): P
   }
 }
 
+/** Folders of models, as far as they can be listed. */
+const namesIn = (models: string): Promise<string[]> => readdir(models).catch(() => []);
+
 /** @returns undefined for what somebody else has made @throws MODEL_UNKNOWN */
 async function ourFolder(model: string, models: string): Promise<string | undefined> {
   const isThere = async (path: string): Promise<boolean> =>
@@ -53,6 +61,6 @@ async function ourFolder(model: string, models: string): Promise<string | undefi
   if (modelName.safeParse(model).success && (await isThere(join(named, SPEC_FILE)))) return named;
   throw new AppError(
     'MODEL_UNKNOWN',
-    `there is neither a folder nor a file ${model}, nor a model of this name in ${models}`,
+    `there is neither a folder nor a file ${model}, nor a model of this name in ${models}${orNearest(model, await namesIn(models))}`,
   );
 }

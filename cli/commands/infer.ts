@@ -6,6 +6,7 @@ import { modelList } from '../../shared/contract/admin.ts';
 import { modelName } from '../../shared/contract/names.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
+import { orNearest } from '../../shared/runtime/near.ts';
 import { forTerminal } from '../../shared/runtime/terminal.ts';
 import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import { answerText } from '../answer-text.ts';
@@ -32,11 +33,12 @@ export async function infer(model: string, input: string, options: InferOptions)
   if (!modelName.safeParse(model).success) throw new AppError('MODEL_UNKNOWN', `“${model}” is no model name`);
   const hub = await HubClient.find(options);
   const { models } = await hub.get('/api/v1/models', modelList);
+  const names = models.map(({ name }) => name);
   const known = models.find(({ name }) => name === model);
   if (!known)
     throw new AppError(
       'MODEL_UNKNOWN',
-      `the hub has no model ${model}; it has: ${models.map(({ name }) => name).join(', ')}`,
+      `the hub has no model ${model}; it has: ${names.join(', ')}${orNearest(model, names)}`,
     );
   const { task } = known;
   const parameters = parametersOf(options);

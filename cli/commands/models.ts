@@ -24,7 +24,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { HubClient, type HubOptions, modelPath } from '../hub-client.ts';
 import { cardText } from '../import/model-card.ts';
-import { type DescribeOptions, stageModel } from '../import/stage-model.ts';
+import { DESCRIBING_FLAGS, type DescribeOptions, stageModel } from '../import/stage-model.ts';
 import { bytesText, note, print, table } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
 import { versionText } from '../update-text.ts';
@@ -69,7 +69,12 @@ interface PushOptions extends Options, DescribeOptions {
 export async function pushModel(path: string, options: PushOptions): Promise<void> {
   if (options.name !== undefined && !modelName.safeParse(options.name).success)
     throw new AppError('USAGE', `“${options.name}” is no model name`);
-  if (await stat(join(path, SPEC_FILE)).catch(() => undefined)) return pushFolder(path, options);
+  if (await stat(join(path, SPEC_FILE)).catch(() => undefined)) {
+    const flag = DESCRIBING_FLAGS.find((one) => one !== 'name' && options[one] !== undefined);
+    if (flag !== undefined)
+      throw new AppError('USAGE', `${path} has an ${SPEC_FILE}, which says it all: leave --${flag} out`);
+    return pushFolder(path, options);
+  }
   const stage = await mkdtemp(join(tmpdir(), 'outrider-push-'));
   try {
     const { imported, card } = await stageModel(path, stage, { ...options, isShown: options.json !== true });

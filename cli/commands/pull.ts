@@ -1,12 +1,12 @@
 /** `outrider models pull <source>`: brings in a model of anybody's, checked, tried and described, ready to be run or pushed. */
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, cp, mkdir, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { type ModelFolder, openModelFolder, SPEC_FILE } from '../../shared/release/folder/model-folder.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import { cardText, type ModelCard } from '../import/model-card.ts';
-import { type DescribeOptions, stageModel } from '../import/stage-model.ts';
+import { DESCRIBING_FLAGS, type DescribeOptions, stageModel } from '../import/stage-model.ts';
 import { print } from '../output.ts';
 
 /** Flags of `outrider models pull`. */
@@ -34,9 +34,9 @@ export async function pullModel(what: string, options: PullOptions): Promise<voi
 }
 
 /** Of the source and what was said of it: two pulls that differ do not mix their files. */
-const keyOf = (what: string, { name, task, labels, family, variant }: DescribeOptions): string =>
+const keyOf = (what: string, options: DescribeOptions): string =>
   createHash('sha256')
-    .update(JSON.stringify([what, name, task, labels, family, variant]))
+    .update(JSON.stringify([what, ...DESCRIBING_FLAGS.map((flag) => options[flag])]))
     .digest('hex')
     .slice(0, 12);
 
@@ -61,9 +61,12 @@ async function moveIn(staged: ModelFolder, to: string, mayReplace = false): Prom
 
 /** The folder that was named is the place where it belongs: only what describes it is added. */
 async function describeInPlace(staged: ModelFolder, to: string): Promise<ModelFolder> {
-  for (const file of ['config.json', SPEC_FILE])
+  for (const file of ['config.json', 'preprocessor_config.json', SPEC_FILE])
     if (await stat(join(staged.path, file)).catch(() => undefined))
       await copyFile(join(staged.path, file), join(to, file));
+  // The example that was given is a file of the version.
+  if (await stat(join(staged.path, 'golden')).catch(() => undefined))
+    await cp(join(staged.path, 'golden'), join(to, 'golden'), { recursive: true });
   await rm(staged.path, { recursive: true, force: true });
   return openModelFolder(to);
 }

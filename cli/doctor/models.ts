@@ -9,7 +9,11 @@ import { type Finding, fail, ok, warn } from './finding.ts';
 export type SelfTest = (
   runner: Runner,
   folder: ModelFolder,
-) => Promise<{ readonly kind: 'golden' | 'smoke'; readonly medianMs: number }>;
+) => Promise<{
+  readonly kind: 'golden' | 'smoke';
+  readonly medianMs: number | null;
+  readonly untested?: string;
+}>;
 
 /** Runner and self-test with which local models are tried. */
 export interface ModelTests {
@@ -38,7 +42,7 @@ export async function checkModels(folder: string, tests: ModelTests): Promise<Fi
   for (const model of found) {
     const about = `model ${model.spec.name}`;
     try {
-      findings.push(ok(about, await tryModel(model, tests)));
+      findings.push(await tryModel(model, tests));
     } catch (error) {
       refused(about, error);
     }
@@ -48,7 +52,8 @@ export async function checkModels(folder: string, tests: ModelTests): Promise<Fi
   return findings;
 }
 
-async function tryModel(folder: ModelFolder, { startRunner, selfTest }: ModelTests): Promise<string> {
+async function tryModel(folder: ModelFolder, { startRunner, selfTest }: ModelTests): Promise<Finding> {
+  const about = `model ${folder.spec.name}`;
   const runner = await startRunner({
     folder: folder.path,
     digest: folder.digest,
@@ -60,10 +65,16 @@ async function tryModel(folder: ModelFolder, { startRunner, selfTest }: ModelTes
   try {
     const size = bytesText(folder.bytes);
     const provider = runner.facts.executionProvider;
-    if (!selfTest) return `loads (${size}, ${provider})`;
-    const { kind, medianMs } = await selfTest(runner, folder);
+    if (!selfTest) return ok(about, `loads (${size}, ${provider})`);
+    const { kind, medianMs, untested } = await selfTest(runner, folder);
     const what = kind === 'golden' ? 'gives its golden answers' : 'answers; it has no golden inputs';
-    return `${what} (${size}, ${provider}, ${medianMs.toFixed(1)} ms)`;
+    if (untested !== undefined || medianMs === null)
+      return warn(
+        about,
+        `is untested: it loads (${size}, ${provider}), and took no input that could be made up`,
+        'Pull it again with --example FILE, an input that it takes.',
+      );
+    return ok(about, `${what} (${size}, ${provider}, ${medianMs.toFixed(1)} ms)`);
   } finally {
     await runner.stop();
   }

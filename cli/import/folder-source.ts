@@ -6,8 +6,10 @@ import { constants } from 'node:fs';
 import { copyFile, mkdir, readdir, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { innerPath } from '../../shared/contract/names.ts';
-import type { SourceFile } from '../../shared/release/import/choose-files.ts';
+import { describesGraph, type SourceFile } from '../../shared/release/import/choose-files.ts';
+import { externalFilesOf } from '../../shared/release/import/graph-check.ts';
 import type { ImportSource } from '../../shared/release/import/import-model.ts';
+import { readOnnxGraph } from '../../shared/release/import/onnx-graph.ts';
 import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
 
 /** Nobody's model is deeper; a home folder is. */
@@ -71,8 +73,8 @@ async function fileOf(root: string, path: string): Promise<string> {
   );
 }
 
-/** `…/models--org--name/snapshots/<commit>` */
-const CACHE_SNAPSHOT = /^(.+\/models--[^/]+)\/snapshots\/[^/]+$/;
+/** `…/models--org--name/snapshots/<commit>`, or a folder in it. */
+const CACHE_SNAPSHOT = /^(.+\/models--[^/]+)\/snapshots\/[^/]+(?:\/|$)/;
 
 /** Names that cannot travel are passed over: nothing that is needed has one. @throws FILE_UNREADABLE, MODEL_INVALID */
 async function list(root: string, prefix: string, depth: number, isChecked = true): Promise<SourceFile[]> {
@@ -93,13 +95,21 @@ async function list(root: string, prefix: string, depth: number, isChecked = tru
   return found;
 }
 
-/** The file, and what its name says to be its weights. */
+/** The file, the weights that it names, and what says beside it how it is used. */
 async function beside(folder: string, file: string): Promise<SourceFile[]> {
   // Of a folder that is anything, its own files alone are looked at.
   const all = await list(folder, '', 1, false);
-  const own = all.filter(
-    ({ path }) => path === file || path.startsWith(`${file}_data`) || path.startsWith(`${file}.data`),
-  );
-  if (own.some(({ path }) => path === file)) return own;
+  const own = all.filter(({ path }) => path === file || describesGraph(path));
+  if (own.some(({ path }) => path === file)) return [...own, ...(await weightsOf(folder, file))];
   throw new AppError('FILE_UNREADABLE', `“${file}” is a name that cannot travel; call it model.onnx`);
+}
+
+/** Those that are there; what is missing, the import says. @throws MODEL_INVALID */
+async function weightsOf(folder: string, file: string): Promise<SourceFile[]> {
+  const found: SourceFile[] = [];
+  for (const path of externalFilesOf(file, await readOnnxGraph(join(folder, file)))) {
+    const entry = await stat(join(folder, path)).catch(() => undefined);
+    if (entry?.isFile()) found.push({ path, bytes: entry.size });
+  }
+  return found;
 }

@@ -1,5 +1,5 @@
 /** A foreign model on its way in: what is said of it on the command line, where it comes from, and the folder in which it is tried. */
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import type { ExecutionProvider } from '../../shared/inference/runner/runner-protocol.ts';
 import { DETECTOR_FAMILIES, VARIANTS, type Variant } from '../../shared/release/folder/choices.ts';
 import { openModelFolder } from '../../shared/release/folder/model-folder.ts';
@@ -12,12 +12,14 @@ import {
 } from '../../shared/release/import/import-model.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import { tryParseJson } from '../../shared/runtime/json.ts';
+import { orNearest } from '../../shared/runtime/near.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
 import { bytesText } from '../output.ts';
 import { type ProgressBar, progressBar } from '../progress-bar.ts';
+import { readExample, recordExample } from './example.ts';
 import { folderSource } from './folder-source.ts';
 import { hubSource } from './hub-source.ts';
+import { readLabels } from './labels-file.ts';
 import { type ModelCard, measureModel } from './model-card.ts';
 
 /** Description of a foreign model by its owner, for what its files leave open. */
@@ -26,13 +28,18 @@ export interface DescribeOptions {
   readonly task?: string;
   readonly labels?: string;
   readonly family?: string;
+  readonly output?: string;
+  /** File with an input that it takes. */
+  readonly example?: string;
   readonly variant?: string;
   readonly maxSize?: string;
   readonly mirror?: string;
 }
 
+/** Flags that describe somebody else's model. */
+export const DESCRIBING_FLAGS = ['name', 'task', 'labels', 'family', 'output', 'variant', 'example'] as const;
+
 const DEFAULT_MIRROR = 'https://huggingface.co';
-const MAX_LABELS_BYTES = 4 * 1024 * 1024;
 
 /**
  * Imports into a folder of its own and tries the model there. What broke off in the middle of a download stays, to be gone on with;
@@ -52,8 +59,11 @@ export async function stageModel(
   await mkdir(stage, { recursive: true });
   try {
     const imported = await fetchAll(source, stage, { ...described, isShown: options.isShown });
-    const card = await measureModel(imported.folder, options.providers);
-    return await settleBatches(imported, card);
+    const example =
+      options.example === undefined ? undefined : await readExample(options.example, imported.folder.spec);
+    const { card, answer } = await measureModel(imported.folder, { providers: options.providers, example });
+    const isRecorded = example !== undefined && (await recordExample(imported.folder, example, answer));
+    return await settleBatches(await settleTrial(imported, card, isRecorded), card);
   } catch (error) {
     if (!(error instanceof AppError) || !MAY_GO_ON.has(error.code))
       await rm(stage, { recursive: true, force: true });
@@ -92,13 +102,15 @@ async function fetchAll(
 
 type Description = Pick<
   Parameters<typeof importModel>[1],
-  'name' | 'task' | 'family' | 'labels' | 'variant' | 'maxBytes'
+  'name' | 'task' | 'family' | 'output' | 'labels' | 'variant' | 'maxBytes' | 'example'
 >;
 
 /** @throws USAGE, FILE_UNREADABLE */
 async function descriptionOf(options: DescribeOptions): Promise<Description> {
   return {
     name: options.name,
+    example: options.example,
+    output: options.output,
     task: oneOf('--task', options.task, taskName.options),
     family: oneOf('--family', options.family, DETECTOR_FAMILIES),
     variant: oneOf<Variant>('--variant', options.variant, VARIANTS),
@@ -111,7 +123,10 @@ async function descriptionOf(options: DescribeOptions): Promise<Description> {
 function oneOf<T extends string>(flag: string, given: string | undefined, all: readonly T[]): T | undefined {
   const found = all.find((one) => one === given);
   if (given !== undefined && found === undefined)
-    throw new AppError('USAGE', `${flag} is one of ${all.join(', ')}; “${given.slice(0, 64)}” is none`);
+    throw new AppError(
+      'USAGE',
+      `${flag} is one of ${all.join(', ')}; “${given.slice(0, 64)}” is none${orNearest(given, all)}`,
+    );
   return found;
 }
 
@@ -123,46 +138,6 @@ function bytesOf(text: string): number {
   if (number === undefined)
     throw new AppError('USAGE', `--max-size is a size as 500MB or 2GB, not “${text.slice(0, 64)}”`);
   return Number(number) * UNITS[unit.toUpperCase() as keyof typeof UNITS];
-}
-
-/** One a line, or JSON: a list, or `id2label`. @throws FILE_UNREADABLE */
-async function readLabels(path: string): Promise<string[]> {
-  const bytes = await readFile(path).catch((error: unknown) => {
-    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
-  });
-  if (bytes.length > MAX_LABELS_BYTES)
-    throw new AppError('FILE_UNREADABLE', `${path} has over ${MAX_LABELS_BYTES} bytes`);
-  const json = tryParseJson(bytes);
-  const list = Array.isArray(json)
-    ? json
-    : typeof json === 'object' && json !== null
-      ? inOrder(path, json)
-      : undefined;
-  const labels =
-    list ??
-    bytes
-      .toString('utf8')
-      .split(/\r?\n/)
-      .map((line) => line.trim())
-      .filter((line) => line !== '');
-  if (labels.length === 0 || labels.some((label) => typeof label !== 'string' || label === ''))
-    throw new AppError(
-      'FILE_UNREADABLE',
-      `${path} is no list of labels: one a line, or a JSON list of strings`,
-    );
-  return labels as string[];
-}
-
-/** `{"0": "cat", …}`, or a config.json with it. */
-function inOrder(path: string, json: object): unknown[] {
-  const id2label: Record<string, unknown> =
-    'id2label' in json ? (json.id2label as Record<string, unknown>) : { ...json };
-  const count = Object.keys(id2label).length;
-  return Array.from({ length: count }, (_, index) => {
-    if (!(String(index) in id2label))
-      throw new AppError('FILE_UNREADABLE', `${path} has no label "${index}"`);
-    return id2label[String(index)];
-  });
 }
 
 async function sourceOf(what: string, { mirror }: DescribeOptions): Promise<ImportSource> {
@@ -182,6 +157,39 @@ async function sourceOf(what: string, { mirror }: DescribeOptions): Promise<Impo
     signal: stopping.signal,
     random: Math.random,
   });
+}
+
+/** How it can be tried is written down, so that hub and devices need not look for it again. */
+async function settleTrial(
+  { folder, notes }: Imported,
+  { test, trial }: ModelCard,
+  isRecorded: boolean,
+): Promise<Imported> {
+  const { path, spec } = folder;
+  const isUnasked = trial !== undefined && 'untested' in trial;
+  // Where there is an example, it is asked.
+  const isKept = trial !== undefined && spec.trial === undefined && !(isUnasked && isRecorded);
+  const isChanged = isKept || isUnasked || isRecorded;
+  if (isKept || isUnasked)
+    await changeSpec(path, (document) => ({
+      ...document,
+      ...(isKept && { trial }),
+      // What was not asked one by one was not asked two at a time either.
+      ...(isUnasked && { batch: { safe: false, maxSize: 1 } }),
+    }));
+  const note = {
+    golden: [],
+    example: [
+      isRecorded
+        ? 'the example is its golden input: hub and devices compare with what was answered here'
+        : 'it answers the example, too much to be recorded: no golden inputs',
+    ],
+    smoke: ['no golden inputs: a device only checks that it answers'],
+    untested: [
+      `untested: no input could be made up that it takes (${isUnasked ? trial.untested : ''}); give one with --example FILE`,
+    ],
+  }[test];
+  return { folder: isChanged ? await openModelFolder(path) : folder, notes: [...notes, ...note] };
 }
 
 /** A graph that passes for batches and answers otherwise in them goes without. */

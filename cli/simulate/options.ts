@@ -23,7 +23,7 @@ Options:
   --iou SHARE         boxes: overlap from which two are the same (default 0.5)
   --min-score SHARE   boxes below it are not looked at (default 0.5)
   --strict            boxes: one without a partner is a whole disagreement, not its share
-  --tolerance NUMBER  tensors: the difference of two numbers that is a whole disagreement (default 1)
+  --tolerance NUMBER  tensors and regressions: the difference of two numbers that is a whole disagreement (default 1)
   --requests N        length of a replay (default 20000)
   --runs N            replays, each of other requests drawn from the captures (default 100)
   --in-order          replay them once, as recorded, instead: what changed over time shows

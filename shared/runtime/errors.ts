@@ -202,6 +202,11 @@ export const ERRORS = {
     'The model gave NaN or infinity, of which no answer can be made.',
     'Export the model again (float16 often overflows); where it happens to few inputs, look at those.',
   ),
+  OUTPUT_NOT_TEXT: world(
+    500,
+    'The model gave a BYTES element that cannot be carried whole: no UTF-8, or one with a NUL.',
+    'Leave that output out (parameters: outputs), or have the graph give numbers in its place.',
+  ),
   MODEL_SELF_TEST_FAILED: caller(
     422,
     'The model does not answer its own golden inputs as recorded.',

@@ -12,12 +12,12 @@ export const lossOptions = z.strictObject({
   /** Boxes: one without a partner is a whole disagreement, instead of its share of them. @example true */
   strict: z.boolean().default(false),
   /**
-   * Tensors: largest difference of two numbers that counts as a whole disagreement, in their unit. Embeddings: so much less than 1 of
-   * cosine similarity does.
+   * Tensors, numbers of a regression: the difference that counts as a whole disagreement, in their unit; 1 when left out. Embeddings: so
+   * much less than 1 of cosine similarity does. Labels: where it is said, their scores are compared instead of their order; say it for a regression.
    *
    * @example 0.1
    */
-  tolerance: z.number().positive().default(1),
+  tolerance: z.number().positive().optional(),
 });
 export type LossOptions = z.infer<typeof lossOptions>;
 

@@ -62,6 +62,8 @@ export interface ModelFacts {
   readonly name: string;
   /** Tensors that the graph takes; undefined where its import has not written them down. */
   readonly inputs: readonly TensorSpec[] | undefined;
+  /** Shapes that the graph was seen to take, by the names of its inputs; undefined: dynamic axes have length 1. */
+  readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
   /** The token that stands for a masked word. @throws MODEL_INVALID (it has none) */
   readonly maskToken: () => Promise<string>;
 }

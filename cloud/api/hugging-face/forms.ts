@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { inputOf, type JsonBody, readInput, readJsonBody } from '../../../shared/contract/http-input.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import { detection } from '../../../shared/tasks/object-detection/schema.ts';
 import { TASKS, type TaskInput, type TaskName, taskName } from '../../../shared/tasks/tasks.ts';
 
 /** Texts of one request: each runs by itself, joins a batch, and is a line of the ledger. */
@@ -45,11 +46,12 @@ export function readTaskRequest(
 
 /**
  * The answers as the clients read them: text classification answers a list for each text, also for one; what translates, summarizes
- * or goes on answers a list of objects.
+ * or goes on answers a list of objects; boxes have whole pixels.
  *
  * @param outputs of the form of the task, one for each input
  */
-export function toTaskOutput(task: TaskName, outputs: readonly unknown[], isList: boolean): unknown {
+export function toTaskOutput(task: TaskName, given: readonly unknown[], isList: boolean): unknown {
+  const outputs = task === 'object-detection' ? given.map(inWholePixels) : given;
   switch (TASKS[task].listed) {
     case 'always':
       return outputs;
@@ -59,4 +61,19 @@ export function toTaskOutput(task: TaskName, outputs: readonly unknown[], isList
     case 'where-asked':
       return isList ? outputs : outputs[0];
   }
+}
+
+/** As transformers' pipeline cuts them off (`ObjectDetectionPipeline._get_bounding_box`), and Hugging Face's schema has them. */
+function inWholePixels(output: unknown): unknown {
+  const found = z.array(detection).safeParse(output);
+  if (!found.success) return output;
+  return found.data.map(({ box: { xmin, ymin, xmax, ymax }, ...rest }) => ({
+    ...rest,
+    box: {
+      xmin: Math.trunc(xmin),
+      ymin: Math.trunc(ymin),
+      xmax: Math.trunc(xmax),
+      ymax: Math.trunc(ymax),
+    },
+  }));
 }

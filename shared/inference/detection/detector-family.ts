@@ -14,6 +14,9 @@ export const IOU_THRESHOLDS: Readonly<Record<DetectorFamily, number | undefined>
   // ultralytics, `iou` of predict.
   yolov8: 0.7,
   yolov10: undefined,
+  'rt-detr-ultralytics': undefined,
+  torchvision: undefined,
+  tensorflow: undefined,
 };
 
 /**
@@ -43,6 +46,10 @@ export function checkFamily(
     yolov5: third === 5 + labels,
     yolov8: second === 4 + labels,
     yolov10: third === 6,
+    'rt-detr-ultralytics': third === 4 + labels,
+    // Put together from their outputs (finished-outputs.ts).
+    torchvision: third === 6,
+    tensorflow: third === 6,
   };
   if (rows.dims.length === 3 && fits[family]) return;
   throw new AppError(

@@ -63,7 +63,11 @@ function read(output: HeadOutput, options: HeadOptions): Candidate[] {
     case 'yolov8':
       return anchorRows(transposed(output.rows), 4, options);
     case 'yolov10':
+    case 'torchvision':
+    case 'tensorflow':
       return finishedRows(output.rows);
+    case 'rt-detr-ultralytics':
+      return anchorRows(output.rows, 4, options);
   }
 }
 

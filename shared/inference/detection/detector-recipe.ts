@@ -1,8 +1,9 @@
 /**
- * How a detector's picture is made: scaled, placed on a canvas, written as f32[3,H,W], and how its boxes find back. From
+ * How a detector's picture is made: scaled, placed on a canvas, written into its tensor, and how its boxes find back. From
  * `preprocessor_config.json` where there is one, else as the family's makers do it. Pure.
  */
 import type { DetectorFamily } from '../../release/folder/model-spec.ts';
+import type { PictureLayout } from '../../release/folder/picture-layout.ts';
 import {
   type PictureRecipe,
   type PreprocessorConfig,
@@ -10,6 +11,7 @@ import {
   refuse,
   type SizePx,
 } from '../../release/folder/picture-recipe.ts';
+import { fillPicture, type PictureArray, writeRun } from '../picture/picture-tensor.ts';
 
 /** Placement of a scaled picture on the canvas, all in px. */
 export interface Placement {
@@ -80,29 +82,61 @@ function withinEdges({ widthPx, heightPx }: SizePx, shortestPx: number, longestP
   return widthPx < heightPx ? { widthPx: edge, heightPx: other } : { widthPx: other, heightPx: edge };
 }
 
+/** Longest edge of a picture for graphs that scale it themselves, px: what TorchVision's and DETR's scale to at most. */
+const MAX_OWN_EDGE_PX = 1_333;
+/** They scale the picture themselves, and speak of what they were given. */
+const SCALES_ITSELF: ReadonlySet<DetectorFamily> = new Set(['torchvision', 'tensorflow']);
+
 /**
  * As the makers do it: YOLOX (demo/ONNXRuntime, `preproc`) in the top left corner, BGR 0..255; ultralytics (`LetterBox`) in the
- * middle, RGB 0..1.
+ * middle, RGB 0..1; its RT-DETR warped. TorchVision's (RGB 0..1) and TensorFlow's (0..255) as they come, or warped where their size is
+ * fixed.
+ *
+ * @param canvas null edges: any size
  */
-export function familyRecipe(family: DetectorFamily, canvas: SizePx): DetectorRecipe {
+export function familyRecipe(
+  family: DetectorFamily,
+  canvas: { readonly widthPx: number | null; readonly heightPx: number | null },
+): DetectorRecipe {
   const isYolox = family === 'yolox';
-  const pixels = pixelRecipe({ do_rescale: !isYolox, do_flip_channel_order: isYolox }, '');
+  const isRaw = isYolox || family === 'tensorflow';
+  const pixels = pixelRecipe({ do_rescale: !isRaw, do_flip_channel_order: isYolox }, '');
+  if (SCALES_ITSELF.has(family))
+    return { ...pixels, place: (source) => warped(source, ownSize(source, canvas)) };
+  const fixed = { widthPx: canvas.widthPx ?? USUAL_SIDE_PX, heightPx: canvas.heightPx ?? USUAL_SIDE_PX };
+  if (family === 'rt-detr-ultralytics') return { ...pixels, place: (source) => warped(source, fixed) };
+  return { ...pixels, place: (source) => letterboxed(source, fixed, isYolox) };
+}
+
+/** Side of a canvas whose graph leaves it open, px: what YOLO models are trained at. */
+const USUAL_SIDE_PX = 640;
+
+function ownSize(source: SizePx, { widthPx, heightPx }: Parameters<typeof familyRecipe>[1]): SizePx {
+  const scale = Math.min(1, MAX_OWN_EDGE_PX / Math.max(source.widthPx, source.heightPx));
   return {
-    ...pixels,
-    place(source) {
-      const scale = Math.min(canvas.heightPx / source.heightPx, canvas.widthPx / source.widthPx);
-      const whole = isYolox ? Math.trunc : roundEven;
-      const resized = {
-        widthPx: Math.max(1, whole(source.widthPx * scale)),
-        heightPx: Math.max(1, whole(source.heightPx * scale)),
-      };
-      const before = (free: number): number => (isYolox ? 0 : Math.max(0, Math.round(free / 2 - 0.1)));
-      return {
-        ...{ resized, canvas, scaleX: scale, scaleY: scale },
-        leftPx: before(canvas.widthPx - resized.widthPx),
-        topPx: before(canvas.heightPx - resized.heightPx),
-      };
-    },
+    widthPx: widthPx ?? Math.max(1, Math.round(source.widthPx * scale)),
+    heightPx: heightPx ?? Math.max(1, Math.round(source.heightPx * scale)),
+  };
+}
+
+const warped = (source: SizePx, canvas: SizePx): Placement => ({
+  ...{ resized: canvas, canvas, leftPx: 0, topPx: 0 },
+  ...scales(source, canvas),
+});
+
+/** @param isCornered in the top left corner, sizes cut off; else in the middle, sizes rounded */
+function letterboxed(source: SizePx, canvas: SizePx, isCornered: boolean): Placement {
+  const scale = Math.min(canvas.heightPx / source.heightPx, canvas.widthPx / source.widthPx);
+  const whole = isCornered ? Math.trunc : roundEven;
+  const resized = {
+    widthPx: Math.max(1, whole(source.widthPx * scale)),
+    heightPx: Math.max(1, whole(source.heightPx * scale)),
+  };
+  const before = (free: number): number => (isCornered ? 0 : Math.max(0, Math.round(free / 2 - 0.1)));
+  return {
+    ...{ resized, canvas, scaleX: scale, scaleY: scale },
+    leftPx: before(canvas.widthPx - resized.widthPx),
+    topPx: before(canvas.heightPx - resized.heightPx),
   };
 }
 
@@ -116,25 +150,23 @@ function roundEven(value: number): number {
  * Writes a picture onto its canvas, the only pass over pixels; around it letterbox grey.
  *
  * @param pixels u8[H,W,3] RGB of `placement.resized`
- * @param target f32[N,3,H,W], `offset` the index of this picture's first value
+ * @param target [N,C,H,W] or [N,H,W,C], `offset` the index of this picture's first value
  */
 export function writeCanvas(
   pixels: Uint8Array,
-  { table, channels }: Pick<DetectorRecipe, 'table' | 'channels'>,
+  colours: Pick<DetectorRecipe, 'table' | 'channels'>,
   { resized, canvas, leftPx, topPx }: Placement,
-  target: Float32Array,
+  target: PictureArray,
   offset: number,
+  order: Pick<PictureLayout, 'channels' | 'isLast'> = { channels: 3, isLast: false },
 ): void {
-  const area = canvas.widthPx * canvas.heightPx;
-  for (let plane = 0; plane < 3; plane++) {
-    const values = table.subarray(plane * 256, (plane + 1) * 256);
-    const start = offset + plane * area;
-    target.fill(values[LETTERBOX_GREY] as number, start, start + area);
-    for (let row = 0; row < resized.heightPx; row++) {
-      let from = row * resized.widthPx * 3 + (channels[plane] ?? plane);
-      let to = start + (topPx + row) * canvas.widthPx + leftPx;
-      for (const end = to + resized.widthPx; to < end; to++, from += 3)
-        target[to] = values[pixels[from] as number] as number;
-    }
-  }
+  const place = { area: canvas.widthPx * canvas.heightPx, offset, target };
+  fillPicture(LETTERBOX_GREY, colours, order, place);
+  for (let row = 0; row < resized.heightPx; row++)
+    writeRun(pixels, colours, order, {
+      ...place,
+      from: row * resized.widthPx,
+      count: resized.widthPx,
+      to: (topPx + row) * canvas.widthPx + leftPx,
+    });
 }

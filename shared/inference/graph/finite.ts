@@ -39,7 +39,7 @@ export const answerEach = <Row>(
     try {
       return answer(row, index);
     } catch (error) {
-      if (isAppError(error, 'OUTPUT_NOT_FINITE')) return error;
+      if (isAppError(error, 'OUTPUT_NOT_FINITE') || isAppError(error, 'OUTPUT_NOT_TEXT')) return error;
       throw error;
     }
   });

@@ -13,6 +13,7 @@ import {
 import { AppError } from '../../runtime/errors.ts';
 import { type PictureFormat, pictureFormat } from '../runner/input-check.ts';
 import type { Shrinking } from '../runner/runner.ts';
+import { fromCmyk, isFourColourJpeg, mayHaveAlpha } from './colours.ts';
 import { enlarge } from './enlarge.ts';
 import { jpegSize } from './jpeg-size.ts';
 
@@ -28,8 +29,8 @@ sharp.concurrency(1);
 sharp.cache(false);
 
 /**
- * Decodes a picture and follows the recipe: EXIF orientation, resize, centre crop, alpha on white, grey and CMYK to sRGB.
- * Embedded colour profiles of RGB pictures are ignored, as Pillow (the reference) does.
+ * Decodes a picture and follows the recipe: EXIF orientation, resize, centre crop. Colours are those of Pillow's `convert("RGB")`, the
+ * reference: alpha is dropped, CMYK becomes RGB by arithmetic, embedded colour profiles are ignored.
  *
  * @returns u8[H,W,3] RGB of `recipe.output`, owned by the caller
  * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
@@ -42,7 +43,12 @@ export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Prom
     ignoreIcc: true,
   };
   try {
-    return await follow(recipe, body, options, format === 'jpeg' ? jpegSize(body) : undefined);
+    return await follow(recipe, {
+      body,
+      format,
+      options,
+      known: format === 'jpeg' ? jpegSize(body) : undefined,
+    });
   } catch (error) {
     throw toPictureError(error, format);
   }
@@ -73,7 +79,7 @@ export async function readScaledPicture(
     const source = (format === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
     const output = sizeFor(source);
     const recipe = { resize: { kind: 'warp' as const, ...output }, crop: undefined, output, kernel };
-    return { pixels: await follow(recipe, body, options, source), source };
+    return { pixels: await follow(recipe, { body, format, options, known: source }), source };
   } catch (error) {
     throw toPictureError(error, format);
   }
@@ -81,7 +87,7 @@ export async function readScaledPicture(
 
 /**
  * Brings a picture to the size that a model's preprocessing would bring it to, by the same steps, and encodes it again:
- * orientation applied, alpha on white, sRGB, nothing of its metadata. One that would have to grow stays as it is.
+ * orientation applied, colours as `readPicture` reads them, nothing of its metadata. One that would have to grow stays as it is.
  *
  * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
  */
@@ -98,10 +104,8 @@ export async function shrinkPicture(
     const isSmall = wanted.widthPx >= source.widthPx || wanted.heightPx >= source.heightPx;
     if (isSmall && !always) return body;
     const { widthPx, heightPx } = isSmall ? source : wanted;
-    const picture = sharp(body, options)
-      .autoOrient()
+    const picture = (await openPlain(body, from, options))
       .resize(widthPx, heightPx, { fit: 'fill', kernel })
-      .flatten({ background: '#ffffff' })
       .toColourspace('srgb');
     return await encode(picture, format, quality);
   } catch (error) {
@@ -121,11 +125,18 @@ function encode(
     : picture.jpeg({ quality, chromaSubsampling: '4:4:4' }).toBuffer();
 }
 
+/** A picture as it came. */
+interface Encoded {
+  readonly body: Uint8Array;
+  readonly format: PictureFormat;
+  readonly options: SharpOptions;
+  /** Orientation applied; undefined where it would have to be asked for. */
+  readonly known: SizePx | undefined;
+}
+
 async function follow(
   recipe: Omit<PictureRecipe, 'table' | 'channels'>,
-  body: Uint8Array,
-  options: SharpOptions,
-  known: SizePx | undefined,
+  { body, format, options, known }: Encoded,
 ): Promise<Uint8Array> {
   // A warp without a crop needs no look at the source's size, which costs 0.4 ms.
   const source =
@@ -138,14 +149,13 @@ async function follow(
     resize !== undefined &&
     (source === undefined || source.widthPx < resize.widthPx || source.heightPx < resize.heightPx);
 
-  const picture = sharp(body, options).autoOrient();
+  const picture = await openPlain(body, format, options);
   if (resize !== undefined) {
     const { kernel } = recipe;
     picture.resize(resize.widthPx, resize.heightPx, { fit: 'fill', kernel, withoutEnlargement: true });
   }
   if (!mayGrow) picture.extract(extract);
   const { data, info } = await picture
-    .flatten({ background: '#ffffff' })
     .toColourspace('srgb')
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
@@ -156,6 +166,40 @@ async function follow(
     ? enlarge(data, { from, to: resize, window: extract, kernel: recipe.kernel })
     : data;
   return extend.left + extend.top + extend.right + extend.bottom === 0 ? pixels : withBorder(pixels, steps);
+}
+
+/**
+ * A picture without alpha and CMYK, oriented. One that has them is made plain before anything else is done to it: a resize would mix the
+ * colours of what is seen through with its neighbours'. What is seen through in a GIF has no colour where libvips has decoded it: it is
+ * white.
+ */
+async function openPlain(body: Uint8Array, format: PictureFormat, options: SharpOptions): Promise<Sharp> {
+  const kind = await colourKind(body, format, options);
+  if (kind === 'plain') return sharp(body, options).autoOrient();
+  // Held whole, where a plain JPEG shrinks while it is decoded.
+  const picture = sharp(body, { ...options, limitInputPixels: MAX_OTHER_PX }).autoOrient();
+  const opaque =
+    kind === 'cmyk'
+      ? picture.pipelineColourspace('cmyk').toColourspace('cmyk')
+      : (format === 'gif' ? picture.flatten({ background: '#ffffff' }) : picture.removeAlpha()).toColourspace(
+          'srgb',
+        );
+  const { data, info } = await opaque.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
+  const pixels = kind === 'cmyk' ? fromCmyk(data, info.channels) : data;
+  return sharp(pixels, { raw: { width: info.width, height: info.height, channels: 3 } });
+}
+
+/** Told from the head of the commonest formats, because asking costs 0.4 ms. */
+async function colourKind(
+  body: Uint8Array,
+  format: PictureFormat,
+  options: SharpOptions,
+): Promise<'plain' | 'alpha' | 'cmyk'> {
+  if (format === 'jpeg') return isFourColourJpeg(body) ? 'cmyk' : 'plain';
+  if (format === 'png' && !mayHaveAlpha(body)) return 'plain';
+  const { hasAlpha, space } = await sharp(body, options).metadata();
+  if (space === 'cmyk') return 'cmyk';
+  return hasAlpha ? 'alpha' : 'plain';
 }
 
 async function sizeOf(body: Uint8Array, options: SharpOptions): Promise<SizePx> {

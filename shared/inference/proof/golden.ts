@@ -54,7 +54,8 @@ export async function answerGolden(
   return answered;
 }
 
-function rounded(output: unknown): unknown {
+/** An answer as it is recorded. */
+export function rounded(output: unknown): unknown {
   const round = (_key: string, value: unknown): unknown =>
     typeof value === 'number' ? Number(value.toFixed(DIGITS)) : value;
   return JSON.parse(JSON.stringify(output, round));

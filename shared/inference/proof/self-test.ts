@@ -25,8 +25,10 @@ export interface SelfTestOptions {
 export interface SelfTestVerdict {
   /** `smoke`: it has no golden inputs. */
   readonly kind: 'golden' | 'smoke';
-  /** Of preprocessing and inference together, over all inputs and repeats. */
-  readonly medianMs: number;
+  /** Of preprocessing and inference together, over all inputs and repeats; null where nothing was asked. */
+  readonly medianMs: number | null;
+  /** Why nothing was asked: no input could be made up that the model takes. It loads, and that is all that is known. */
+  readonly untested?: string;
 }
 
 interface Trial extends GoldenInput {
@@ -43,21 +45,41 @@ export async function selfTest(
   folder: Pick<ModelFolder, 'path' | 'spec'>,
   { repeat = 1, takesAnyAnswer = false }: SelfTestOptions = {},
 ): Promise<SelfTestVerdict> {
-  const { golden, task } = folder.spec;
+  const { golden, task, trial } = folder.spec;
+  if (golden.length === 0 && trial && 'untested' in trial)
+    return { kind: 'smoke', medianMs: null, untested: trial.untested };
   const times: number[] = [];
   for (let round = 0; round < repeat; round++) {
-    if (golden.length === 0) times.push(await run(runner, await smokeTrial(folder), task));
+    if (golden.length === 0) times.push((await run(runner, await smokeTrial(folder), task)).ms);
     // One at a time, read again each time: golden inputs may be large, and a device small.
     for (const index of golden.keys()) {
       const trial = await trialOf(folder, index);
-      times.push(await run(runner, takesAnyAnswer ? { ...trial, expected: undefined } : trial, task));
+      const asked = takesAnyAnswer ? { ...trial, expected: undefined } : trial;
+      times.push((await run(runner, asked, task)).ms);
     }
   }
   return { kind: golden.length === 0 ? 'smoke' : 'golden', medianMs: median(times) };
 }
 
-/** @returns what it took, in milliseconds */
-async function run(runner: Pick<Runner, 'infer'>, trial: Trial, task: TaskName): Promise<number> {
+/** Answer to an input that somebody has given, and what it took. */
+interface Answered {
+  readonly output: unknown;
+  readonly ms: number;
+}
+
+/** Asks one input as often as is said. @throws MODEL_SELF_TEST_FAILED (it is refused), or how the runner ended */
+export async function answerExample(
+  runner: Pick<Runner, 'infer'>,
+  task: TaskName,
+  { repeat, ...example }: GoldenInput & { readonly repeat: number },
+): Promise<{ readonly output: unknown; readonly medianMs: number }> {
+  const answers: Answered[] = [];
+  for (let round = 0; round < repeat; round++)
+    answers.push(await run(runner, { ...example, expected: undefined }, task));
+  return { output: answers[0]?.output, medianMs: median(answers.map(({ ms }) => ms)) };
+}
+
+async function run(runner: Pick<Runner, 'infer'>, trial: Trial, task: TaskName): Promise<Answered> {
   const { name, input, expected } = trial;
   const answer = await runner.infer(input).catch((error: unknown) => {
     const { code, message } = toAppError(error);
@@ -71,7 +93,7 @@ async function run(runner: Pick<Runner, 'infer'>, trial: Trial, task: TaskName):
     const problem = TASKS[task].judge.differenceOf(expected, actual.data);
     if (problem !== undefined) throw goldenFailed(name, problem);
   }
-  return timeOf(answer);
+  return { output: actual.data, ms: timeOf(answer) };
 }
 
 async function trialOf(folder: Pick<ModelFolder, 'path' | 'spec'>, index: number): Promise<Trial> {

@@ -20,6 +20,7 @@ export async function smallestInput(
   const made = await judge.smallestInput(which, {
     name: spec.name,
     inputs: spec.signature?.inputs,
+    shapes: spec.trial && 'shapes' in spec.trial ? spec.trial.shapes : undefined,
     maskToken: () => maskToken(path),
   });
   return { contentType: CONTENT_TYPES[inputKind], ...made };

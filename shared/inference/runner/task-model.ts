@@ -50,6 +50,6 @@ export interface TaskModel<Prepared> {
   shapeKey(prepared: Prepared): string;
   /** Whether it takes many native runs, between which those of others go on; left out: none does. */
   isLong?(prepared: Prepared): boolean;
-  /** Runs one batch of one shape key; answers in its order, OUTPUT_NOT_FINITE in the place of one that is none. */
+  /** Runs one batch of one shape key; answers in its order, OUTPUT_NOT_FINITE or OUTPUT_NOT_TEXT in the place of one that is none. */
   run(batch: readonly Prepared[], control?: RunControl): Promise<(Answer | AppError)[]>;
 }

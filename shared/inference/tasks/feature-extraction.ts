@@ -29,7 +29,7 @@ export async function loadFeatureExtraction(source: ModelSource): Promise<TaskMo
   const reader = await loadTextReader(source.folder, config, recipe.maxTokens);
   const graph = await loadTextGraph(source, reader.padId);
   const isPooled = graph.outputs.some(({ name }) => name === POOLED);
-  const output = isPooled ? POOLED : mainOutput(graph.outputs, 'last_hidden_state');
+  const output = isPooled ? POOLED : mainOutput(graph.outputs, source.spec.output, 'last_hidden_state');
   const isPerToken = graph.outputs.find(({ name }) => name === output)?.dims.length === 3;
 
   const model: TaskModel<PreparedText> = {

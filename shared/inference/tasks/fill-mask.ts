@@ -43,7 +43,7 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
       'tokenizer_config.json: mask_token is missing or not in the vocabulary',
     );
   const graph = await loadTextGraph(source, reader.padId);
-  const output = mainOutput(graph.outputs);
+  const output = mainOutput(graph.outputs, source.spec.output);
   const end = await graph.endOf(output);
 
   const model: TaskModel<PreparedText> = {

@@ -1,22 +1,24 @@
 /** `image-classification`: a picture to labels with scores. */
 import { join } from 'node:path';
 import { classifierConfig, readModelJson } from '../../release/folder/model-files.ts';
+import { type PictureLayout, pictureDims, pictureLayout } from '../../release/folder/picture-layout.ts';
 import {
   type PictureRecipe,
   pictureRecipe,
   preprocessorConfig,
-  writePlanes,
 } from '../../release/folder/picture-recipe.ts';
 import { graphEnd } from '../../release/import/graph-end.ts';
 import { AppError } from '../../runtime/errors.ts';
 import type { ClassificationParameters } from '../../tasks/forms/labels.ts';
 import { scoreByChance } from '../../tasks/random-score.ts';
+import type { TensorValue } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
 import { answerEach } from '../graph/finite.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
 import { readPicture } from '../picture/image.ts';
+import { coloursFor, pictureArray, writePlanes } from '../picture/picture-tensor.ts';
 import type { ModelSource, TaskModel } from '../runner/task-model.ts';
 import { floatsOf, mainOutput, rowOf } from '../tensor/floats.ts';
 
@@ -31,13 +33,17 @@ interface PreparedPicture {
 export async function loadImageClassification(source: ModelSource): Promise<TaskModel<PreparedPicture>> {
   const { folder, spec } = source;
   const config = await readModelJson(folder, 'config.json', classifierConfig);
-  const recipe = pictureRecipe(await readModelJson(folder, 'preprocessor_config.json', preprocessorConfig));
+  const configured = pictureRecipe(
+    await readModelJson(folder, 'preprocessor_config.json', preprocessorConfig),
+  );
   const modelPath = join(folder, spec.model);
   const session = await loadSession({ ...source, modelPath, foldDequantize: spec.foldDequantize });
-  const input = pictureInput(session, recipe);
-  const output = mainOutput(session.outputs);
+  const { input, layout } = pictureInput(session, configured);
+  const recipe = coloursFor(configured, layout);
+  const output = mainOutput(session.outputs, spec.output);
   const head = new ClassificationHead(source, config, await graphEnd(modelPath, output));
-  const isBatchSafe = spec.batch.safe && input.dims[0] === null && !(await mixesRows(modelPath));
+  const isBatchSafe =
+    spec.batch.safe && layout.hasBatch && input.dims[0] === null && !(await mixesRows(modelPath));
   const { widthPx, heightPx } = recipe.output;
 
   const model: TaskModel<PreparedPicture> = {
@@ -47,13 +53,15 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
       const parameters = parametersOf(task);
       return { pixels: await readPicture(task.body, recipe), parameters, chance: scoreByChance(task.body) };
     },
-    shapeKey: () => `3x${heightPx}x${widthPx}`,
+    shapeKey: () => `${heightPx}x${widthPx}`,
     async run(batch) {
-      const values = new Float32Array(batch.length * 3 * heightPx * widthPx);
+      const size = layout.channels * heightPx * widthPx;
+      const data = pictureArray(layout, batch.length * size);
       for (const [index, { pixels }] of batch.entries())
-        writePlanes(pixels, recipe, values, index * pixels.length);
-      const dims = [batch.length, 3, heightPx, widthPx];
-      const outputs = await session.run({ [input.name]: { type: 'float32', data: values, dims } }, [output]);
+        writePlanes(pixels, recipe, data, index * size, layout);
+      const dims = pictureDims(layout, { count: batch.length, heightPx, widthPx });
+      const picture = { type: layout.type, data, dims } as TensorValue;
+      const outputs = await session.run({ [input.name]: picture }, [output]);
       const logits = floatsOf(outputs, output);
       if (logits.dims[0] !== batch.length)
         throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${batch.length} pictures`);
@@ -67,21 +75,23 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
   return model;
 }
 
-/** The graph's one input, f32[N,3,H,W], with H and W dynamic or those of the preprocessor. */
-function pictureInput({ inputs }: Session, { output }: PictureRecipe): TensorSpec {
+/** The graph's one input, a picture with H and W dynamic or those of the preprocessor. @throws MODEL_INVALID */
+function pictureInput(
+  { inputs }: Session,
+  { output }: PictureRecipe,
+): { input: TensorSpec; layout: PictureLayout } {
   const [input] = inputs;
-  const wanted = [null, 3, output.heightPx, output.widthPx];
-  const fits = (tensor: TensorSpec): boolean =>
-    tensor.type === 'float32' &&
-    tensor.dims.length === 4 &&
-    (tensor.dims[0] === null || tensor.dims[0] === 1) &&
-    tensor.dims.slice(1).every((dim, index) => dim === null || dim === wanted[index + 1]);
-  if (input !== undefined && inputs.length === 1 && fits(input)) return input;
+  const layout = input && pictureLayout(input);
+  const fits = (dim: number | null, px: number): boolean => dim === null || dim === px;
+  const isOne = (input?.dims[0] ?? 1) === 1;
+  if (input && layout?.hasBatch && inputs.length === 1 && isOne)
+    if (fits(layout.heightPx, output.heightPx) && fits(layout.widthPx, output.widthPx))
+      return { input, layout };
   const given = inputs
     .map(({ name, type, dims }) => `${name} ${type}[${dims.map((dim) => dim ?? '?')}]`)
     .join(', ');
   throw new AppError(
     'MODEL_INVALID',
-    `the graph takes ${given}; preprocessor_config.json makes float32[?,${wanted.slice(1)}]`,
+    `the graph takes ${given}; preprocessor_config.json makes a picture of ${output.widthPx} x ${output.heightPx}`,
   );
 }

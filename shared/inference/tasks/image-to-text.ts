@@ -1,11 +1,12 @@
 /** `image-to-text`: a picture to a caption, by a picture encoder and a text decoder. */
 
 import { readModelJson } from '../../release/folder/model-files.ts';
-import { pictureRecipe, preprocessorConfig, writePlanes } from '../../release/folder/picture-recipe.ts';
+import { pictureRecipe, preprocessorConfig } from '../../release/folder/picture-recipe.ts';
 import { captionParameters } from '../../tasks/image-to-text/schema.ts';
 import { generateTokens } from '../generation/generate-tokens.ts';
 import { loadGenerator } from '../generation/generation.ts';
 import { readPicture } from '../picture/image.ts';
+import { writePlanes } from '../picture/picture-tensor.ts';
 import type { ModelSource, TaskModel } from '../runner/task-model.ts';
 
 interface PreparedPicture {

@@ -1,8 +1,10 @@
 /** `object-detection`: a picture to boxes with labels, in px of the picture as it came. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { type FinishedOutputs, finishedOutputs } from '../../release/folder/finished-outputs.ts';
 import { classifierConfig, labelsInOrder, readModelJson } from '../../release/folder/model-files.ts';
-import type { DetectorFamily } from '../../release/folder/model-spec.ts';
+import type { DetectorFamily, ModelSpec } from '../../release/folder/model-spec.ts';
+import { type PictureLayout, pictureDims, pictureLayout } from '../../release/folder/picture-layout.ts';
 import { preprocessorConfig, type SizePx } from '../../release/folder/picture-recipe.ts';
 import { type GraphEnd, graphEnd } from '../../release/import/graph-end.ts';
 import { AppError } from '../../runtime/errors.ts';
@@ -20,19 +22,24 @@ import {
   type Placement,
   writeCanvas,
 } from '../detection/detector-recipe.ts';
+import { rowsOfFinished } from '../detection/finished-rows.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
 import { answerEach } from '../graph/finite.ts';
 import { logitsOf } from '../graph/logits.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import { readScaledPicture } from '../picture/image.ts';
+import { coloursFor, pictureArray } from '../picture/picture-tensor.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, floatsOf, mainOutput, rowOf } from '../tensor/floats.ts';
 
 const PREPROCESSOR = 'preprocessor_config.json';
 const BOXES = 'pred_boxes';
 const USUAL_THRESHOLD = 0.5;
-/** Side of a canvas whose graph leaves it open, px: what YOLO models are trained at. */
-const USUAL_SIDE_PX = 640;
+/** Of the first picture, which nobody has sent, px. */
+const PROBE_SIDE_PX = 640;
+
+/** Their boxes are 0..1 of the picture, without an output that is called so. */
+const SPEAKS_OF_PARTS: ReadonlySet<DetectorFamily> = new Set(['tensorflow', 'rt-detr-ultralytics']);
 
 interface PreparedPicture {
   /** u8[H,W,3] RGB of `placement.resized`. */
@@ -58,15 +65,18 @@ export async function loadObjectDetection(source: ModelSource): Promise<TaskMode
   const labels = labelsInOrder(folder, await readModelJson(folder, 'config.json', classifierConfig));
   const modelPath = join(folder, spec.model);
   const session = await loadSession({ ...source, modelPath, foldDequantize: spec.foldDequantize });
-  const input = pictureInput(session.inputs);
+  const { input, layout } = pictureInput(session.inputs);
   const hasConfig = existsSync(join(folder, PREPROCESSOR));
   const config = hasConfig ? await readModelJson(folder, PREPROCESSOR, preprocessorConfig) : undefined;
+  const graph: Graph = { session, layout, reading: readingOf(session, spec), labels };
   const recipeFor = (family: DetectorFamily): DetectorRecipe =>
-    config ? configuredRecipe(config) : familyRecipe(family, canvasOf(input));
+    coloursFor(config ? configuredRecipe(config) : familyRecipe(family, canvasOf(layout, spec)), layout);
   // Which family it is, a first run tells; the colours of its picture don't matter there.
-  const head = await probe(source, session, recipeFor(spec.detector?.family ?? 'yolox'), labels);
+  const told = spec.detector?.family ?? graph.reading.finished?.family;
+  const head = await probe(source, graph, recipeFor(told ?? 'yolox'));
   const recipe = recipeFor(head.family);
-  const isBatchSafe = spec.batch.safe && input.dims[0] === null && !(await mixesRows(modelPath));
+  const isRow = layout.hasBatch && graph.reading.finished === undefined;
+  const isBatchSafe = spec.batch.safe && isRow && input.dims[0] === null && !(await mixesRows(modelPath));
 
   return {
     maxBatchSize: isBatchSafe ? spec.batch.maxSize : 1,
@@ -78,30 +88,56 @@ export async function loadObjectDetection(source: ModelSource): Promise<TaskMode
       return { pixels, placement: recipe.place(size), source: size, parameters };
     },
     // Pictures that end up alike need no padding.
-    shapeKey: ({ placement: { canvas } }) => `3x${canvas.heightPx}x${canvas.widthPx}`,
+    shapeKey: ({ placement: { canvas } }) => `${canvas.heightPx}x${canvas.widthPx}`,
     async run(batch) {
-      const outputs = await runPictures(session, recipe, batch);
+      const outputs = await runPictures(graph, recipe, batch);
       return answerEach(batch, (picture, index) => answerOf(picture, outputs, index, head));
     },
   };
 }
 
-/** The graph's picture, f32[N,3,H,W]. @throws MODEL_INVALID for a graph that wants something else besides a mask */
-function pictureInput(inputs: readonly TensorSpec[]): TensorSpec {
+/** A loaded graph, and how it is fed and read. */
+interface Graph {
+  readonly session: Session;
+  readonly layout: PictureLayout;
+  readonly reading: Reading;
+  readonly labels: readonly string[];
+}
+
+/** Outputs that hold the boxes: finished ones, or rows with boxes beside them in DETR's form. */
+interface Reading {
+  readonly finished: FinishedOutputs | undefined;
+  readonly main: string;
+  readonly hasBoxes: boolean;
+}
+
+function readingOf({ outputs }: Session, { output, detector }: ModelSpec): Reading {
+  const finished = finishedOutputs(outputs);
+  const isMeant = detector === undefined || detector.family === finished?.family;
+  return {
+    finished: isMeant ? finished : undefined,
+    main: mainOutput(outputs, output),
+    hasBoxes: outputs.some(({ name }) => name === BOXES),
+  };
+}
+
+/** The graph's picture. @throws MODEL_INVALID for a graph that wants something else besides a mask */
+function pictureInput(inputs: readonly TensorSpec[]): { input: TensorSpec; layout: PictureLayout } {
   const others = inputs.filter(({ name }) => name !== 'pixel_mask');
   const [input] = others;
-  const isPicture = input?.type === 'float32' && input.dims.length === 4 && (input.dims[1] ?? 3) === 3;
-  if (input && others.length === 1 && isPicture) return input;
+  const layout = input && pictureLayout(input);
+  if (input && layout && others.length === 1) return { input, layout };
   const given = inputs.map(({ name, type, dims }) => `${name} ${type}[${dims.map((dim) => dim ?? '?')}]`);
   throw new AppError(
     'MODEL_INVALID',
-    `the graph takes ${given.join(', ')}; a picture float32[?,3,?,?] and pixel_mask can be fed`,
+    `the graph takes ${given.join(', ')}; a picture and pixel_mask can be fed`,
   );
 }
 
-const canvasOf = ({ dims }: TensorSpec): SizePx => ({
-  heightPx: dims[2] ?? USUAL_SIDE_PX,
-  widthPx: dims[3] ?? USUAL_SIDE_PX,
+/** What the graph fixes, else what its exporter has said. */
+const canvasOf = ({ heightPx, widthPx }: PictureLayout, { detector }: ModelSpec) => ({
+  heightPx: heightPx ?? detector?.inputSize?.height ?? null,
+  widthPx: widthPx ?? detector?.inputSize?.width ?? null,
 });
 
 interface RawOutputs {
@@ -112,19 +148,23 @@ interface RawOutputs {
 
 /** @throws MODEL_INVALID */
 async function runPictures(
-  session: Session,
+  { session, layout, reading, labels }: Graph,
   recipe: DetectorRecipe,
   batch: readonly Pick<PreparedPicture, 'pixels' | 'placement'>[],
 ): Promise<RawOutputs> {
   const { canvas } = (batch[0] as PreparedPicture).placement;
-  const size = 3 * canvas.heightPx * canvas.widthPx;
-  const data = new Float32Array(batch.length * size);
+  const size = layout.channels * canvas.heightPx * canvas.widthPx;
+  const data = pictureArray(layout, batch.length * size);
   for (const [index, { pixels, placement }] of batch.entries())
-    writeCanvas(pixels, recipe, placement, data, index * size);
-  const dims = [batch.length, 3, canvas.heightPx, canvas.widthPx];
-  const feeds = feedsFor(session.inputs, { type: 'float32', data, dims });
-  const hasBoxes = session.outputs.some(({ name }) => name === BOXES);
-  const main = mainOutput(session.outputs);
+    writeCanvas(pixels, recipe, placement, data, index * size, layout);
+  const shape = { count: batch.length, ...canvas };
+  const picture = { type: layout.type, data, dims: pictureDims(layout, shape) } as TensorValue;
+  const feeds = feedsFor(session.inputs, picture, shape);
+  const { finished, main, hasBoxes } = reading;
+  if (finished) {
+    const names = [finished.boxes, finished.scores, finished.labels, finished.count ?? []].flat();
+    return { rows: rowsOfFinished(await session.run(feeds, names), finished, labels), boxes: undefined };
+  }
   const outputs = await session.run(feeds, hasBoxes ? [main, BOXES] : [main]);
   const rows = floatsOf(outputs, main);
   if (rows.dims[0] !== batch.length)
@@ -133,8 +173,11 @@ async function runPictures(
 }
 
 /** The picture, and a mask that hides nothing where the graph wants one; some exports fix its size to [?,64,64]. */
-function feedsFor(inputs: readonly TensorSpec[], picture: TensorValue): Tensors {
-  const [count = 1, , heightPx = 1, widthPx = 1] = picture.dims;
+function feedsFor(
+  inputs: readonly TensorSpec[],
+  picture: TensorValue,
+  { count, heightPx, widthPx }: SizePx & { readonly count: number },
+): Tensors {
   return Object.fromEntries(
     inputs.map(({ name, type, dims }) => {
       if (name !== 'pixel_mask') return [name, picture];
@@ -154,17 +197,14 @@ function maskOf(type: string, dims: readonly number[]): TensorValue {
 }
 
 /** Runs a grey picture: it shows whether graph, labels and preprocessing fit together, and the form of the head. @throws MODEL_INVALID */
-async function probe(
-  { folder, spec }: ModelSource,
-  session: Session,
-  recipe: DetectorRecipe,
-  labels: readonly string[],
-): Promise<Head> {
-  const placement = recipe.place({ widthPx: USUAL_SIDE_PX, heightPx: USUAL_SIDE_PX });
+async function probe({ folder, spec }: ModelSource, graph: Graph, recipe: DetectorRecipe): Promise<Head> {
+  const { reading, labels } = graph;
+  const placement = recipe.place({ widthPx: PROBE_SIDE_PX, heightPx: PROBE_SIDE_PX });
   const { widthPx, heightPx } = placement.resized;
   const pixels = new Uint8Array(3 * widthPx * heightPx).fill(114);
-  const { rows, boxes } = await runPictures(session, recipe, [{ pixels, placement }]);
-  const family = spec.detector?.family ?? familyOf(rows, boxes !== undefined, labels.length);
+  const { rows, boxes } = await runPictures(graph, recipe, [{ pixels, placement }]);
+  const told = spec.detector?.family ?? reading.finished?.family;
+  const family = told ?? familyOf(rows, boxes !== undefined, labels.length);
   checkFamily(family, rows, boxes, labels.length);
   const first = rowOf(rows, 0);
   const isRaw = family === 'yolox' && isRawGrid(first, placement.canvas);
@@ -174,7 +214,7 @@ async function probe(
       `the graph gives [${rows.dims}], which are not the cells of its picture`,
     );
   const iouThreshold = spec.detector?.iouThreshold ?? IOU_THRESHOLDS[family];
-  const end = await graphEnd(join(folder, spec.model), mainOutput(session.outputs));
+  const end = await graphEnd(join(folder, spec.model), reading.main);
   return { family, isRaw, iouThreshold, labels, end: boxes && end };
 }
 
@@ -189,7 +229,8 @@ function answerOf(
   const leastScore = Math.min(threshold, LEAST_CANDIDATE);
   const all = candidatesOf(own, { family, canvas: placement.canvas, isRaw, leastScore });
   const candidates = iouThreshold === undefined ? all : suppress(all, iouThreshold);
-  const back = { labels, source, placement, areParts: boxes !== undefined };
+  const areParts = boxes !== undefined || SPEAKS_OF_PARTS.has(family);
+  const back = { labels, source, placement, areParts };
   return {
     output: candidates
       .filter(({ score }) => score >= threshold)

@@ -1,14 +1,16 @@
 /** `tensor`: any graph, its inputs and outputs as they are. */
 import { join } from 'node:path';
+import { readOnnxGraph } from '../../release/import/onnx-graph.ts';
 import { AppError, isAppError } from '../../runtime/errors.ts';
 import { ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import { scoreByChance } from '../../tasks/random-score.ts';
 import { sizeOf, type Tensors, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import { fromHalf } from '../../tasks/tensor/half.ts';
 import { type TensorParameters, tensorParameters } from '../../tasks/tensor/schema.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
+import { answerEach } from '../graph/finite.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
-import { fromHalf } from '../tensor/half.ts';
 import { graphInputs, readTensors } from '../tensor/tensor-input.ts';
 import { toJson, valueFrom } from '../tensor/tensor-json.ts';
 import { joined, splitRows } from '../tensor/tensor-rows.ts';
@@ -32,6 +34,7 @@ export async function loadTensor(source: ModelSource): Promise<TaskModel<Prepare
   const hasRows = [...session.inputs, ...session.outputs].every(({ dims }) => dims[0] === null);
   const isBatchSafe = spec.batch.safe && hasRows && !(await mixesRows(modelPath));
   const names = session.outputs.map(({ name }) => name);
+  const losesTexts = await mayLoseTexts(session, modelPath);
   let unshared = 0;
 
   const model: TaskModel<PreparedTensors> = {
@@ -54,7 +57,7 @@ export async function loadTensor(source: ModelSource): Promise<TaskModel<Prepare
     async run(batch) {
       const wanted = names.filter((name) => batch.some(({ outputs }) => outputs.includes(name)));
       const results = await runTogether(session, batch, wanted);
-      return batch.map((one, index) => answerOf(one, results[index] ?? {}));
+      return answerEach(batch, (one, index) => answerOf(one, results[index] ?? {}, losesTexts));
     },
   };
   await warmUp(session, inputs);
@@ -97,7 +100,8 @@ async function runTogether(
   return alone;
 }
 
-function answerOf({ outputs, chance }: PreparedTensors, results: Tensors): Answer {
+/** @param losesTexts as `mayLoseTexts` says @throws INPUT_TOO_LARGE, OUTPUT_NOT_TEXT */
+function answerOf({ outputs, chance }: PreparedTensors, results: Tensors, losesTexts: boolean): Answer {
   const output = outputs.map((name) => {
     const value = results[name];
     if (value === undefined) throw new AppError('INVARIANT_BROKEN', `output ${name} is missing`);
@@ -109,9 +113,33 @@ function answerOf({ outputs, chance }: PreparedTensors, results: Tensors): Answe
       'INPUT_TOO_LARGE',
       `the answer has ${size} elements, the limit is ${MAX_ELEMENTS}; ask for fewer outputs`,
     );
+  for (const [name, value] of output) requireTexts(name, value, losesTexts);
   // What is no number may be what the graph means (the logarithm of nothing, a mask): it is answered, and never certified.
   const routeScore = output.every(([, value]) => holdsNumbers(value)) ? chance : ROUTE_SCORE_FLOOR;
   return { output: output.map(([name, value]) => toJson(name, value)), routeScore };
+}
+
+/**
+ * Whether a text may come out shorter than the graph gave it: ONNX Runtime's end at a NUL in JavaScript, and none can come in (an input
+ * with one is refused), so that it stands in the graph.
+ */
+async function mayLoseTexts({ outputs }: Session, modelPath: string): Promise<boolean> {
+  return outputs.some(({ type }) => type === 'string') && (await readOnnxGraph(modelPath)).hasNulText;
+}
+
+/** What is no UTF-8 has this in its place. */
+const REPLACEMENT = '\uFFFD';
+
+/** Carried byte for byte, or not at all. @throws OUTPUT_NOT_TEXT */
+function requireTexts(name: string, { type, data }: TensorValue, losesTexts: boolean): void {
+  if (type !== 'string') return;
+  if (losesTexts)
+    throw new AppError(
+      'OUTPUT_NOT_TEXT',
+      `output ${name} may be a text with a NUL, which would be cut off there`,
+    );
+  const at = data.findIndex((text) => text.includes(REPLACEMENT));
+  if (at !== -1) throw new AppError('OUTPUT_NOT_TEXT', `output ${name}: element ${at} is no UTF-8`);
 }
 
 function holdsNumbers({ type, data }: TensorValue): boolean {
@@ -136,5 +164,6 @@ async function warmUp(session: Session, inputs: ReturnType<typeof graphInputs>):
       ),
     ];
   });
-  await session.run(Object.fromEntries(zeros));
+  // Zeros may be what a graph cannot take: who asks is told then.
+  await session.run(Object.fromEntries(zeros)).catch(() => undefined);
 }

@@ -23,7 +23,7 @@ export async function loadTextClassification(source: ModelSource): Promise<TaskM
   const config = await readModelJson(source.folder, 'config.json', classifierConfig);
   const reader = await loadTextReader(source.folder, config);
   const graph = await loadTextGraph(source, reader.padId);
-  const output = mainOutput(graph.outputs);
+  const output = mainOutput(graph.outputs, source.spec.output);
   const head = new ClassificationHead(source, config, await graph.endOf(output));
 
   const model: TaskModel<PreparedText> = {

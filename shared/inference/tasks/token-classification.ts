@@ -52,7 +52,7 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
   const labels = labelsInOrder(source.folder, config);
   const reader = await loadTextReader(source.folder, config);
   const graph = await loadTextGraph(source, reader.padId);
-  const output = mainOutput(graph.outputs);
+  const output = mainOutput(graph.outputs, source.spec.output);
   const end = await graph.endOf(output);
   const frame = { before: reader.tokenizer.single.before.length, labels, reader };
 

@@ -32,7 +32,7 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
   const reader = await loadTextReader(source.folder, config);
   const framer = pairFramer(reader);
   const graph = await loadTextGraph(source, reader.padId);
-  const output = mainOutput(graph.outputs);
+  const output = mainOutput(graph.outputs, source.spec.output);
   const end = await graph.endOf(output);
 
   const model: TaskModel<PreparedText> = {

@@ -2,8 +2,8 @@
 
 import { AppError } from '../../runtime/errors.ts';
 import { sizeOf, type TensorValue } from '../../tasks/tensor/element-types.ts';
+import { fromHalf } from '../../tasks/tensor/half.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
-import { fromHalf } from './half.ts';
 
 /** An output as f32[dims], row-major. */
 export interface Floats {
@@ -27,9 +27,15 @@ export function rowOf({ data, dims }: Floats, row: number): Floats {
   return { data: data.subarray(row * size, (row + 1) * size), dims: inner };
 }
 
-/** The output that a head's answers are in: `logits`, or the first where none is called that. */
-export function mainOutput(outputs: readonly TensorSpec[], wanted = 'logits'): string {
-  const found = outputs.find(({ name }) => name === wanted) ?? outputs[0];
-  if (!found) throw new AppError('MODEL_INVALID', 'the graph has no output');
+/** The output that a head's answers are in: the one that is said, else `logits`, or the first where none is called that. @throws MODEL_INVALID */
+export function mainOutput(
+  outputs: readonly TensorSpec[],
+  said: string | undefined,
+  usual = 'logits',
+): string {
+  const named = outputs.find(({ name }) => name === (said ?? usual));
+  const found = said === undefined ? (named ?? outputs[0]) : named;
+  if (!found)
+    throw new AppError('MODEL_INVALID', `the graph has no output${said === undefined ? '' : ` ${said}`}`);
   return found.name;
 }

@@ -49,6 +49,7 @@ export function readTensors(body: Uint8Array, inputs: readonly GraphInput[]): Re
     return paired(readAs(json, namedTensors), inputs, ({ name, shape, data }, { type }) =>
       valueFrom(data, { name, type, dims: shape }),
     );
+  if (typeof json === 'object' && json !== null && !Array.isArray(json)) return readNested(json, inputs);
   const [only, ...others] = inputs;
   if (only === undefined || others.length > 0)
     throw new AppError(
@@ -58,6 +59,18 @@ export function readTensors(body: Uint8Array, inputs: readonly GraphInput[]): Re
   const { dims, elements } = flattened(json);
   return paired([{ name: only.name, datatype: DATATYPES[only.type], shape: dims }], inputs, () =>
     valueFrom(elements, { name: only.name, type: only.type, dims }),
+  );
+}
+
+/** `{"name": nested numbers}`, as the inputs of one run are written in Python. @throws INPUT_INVALID */
+function readNested(json: object, inputs: readonly GraphInput[]): Record<string, TensorValue> {
+  const given = Object.entries(json).map(([name, nested]) => {
+    const { dims, elements } = flattened(nested);
+    const type = inputs.find((input) => input.name === name)?.type ?? 'float32';
+    return { name, datatype: DATATYPES[type], shape: dims, elements };
+  });
+  return paired(given, inputs, ({ name, shape, elements }, { type }) =>
+    valueFrom(elements, { name, type, dims: shape }),
   );
 }
 

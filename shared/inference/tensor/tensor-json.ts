@@ -11,8 +11,8 @@ import {
   sizeOf,
   type TensorValue,
 } from '../../tasks/tensor/element-types.ts';
+import { fromHalf, toHalf } from '../../tasks/tensor/half.ts';
 import type { Tensor } from '../../tasks/tensor/schema.ts';
-import { fromHalf, toHalf } from './half.ts';
 import { BYTES_OF, type RawTensor } from './safetensors.ts';
 
 /** Where integers of each type end. */

@@ -14,6 +14,12 @@ export const DETECTOR_FAMILIES = [
   'yolov8',
   /** f32[N,K,6]: xyxy px, score, class; non-maximum suppression done. YOLOv10, and exports with NMS. */
   'yolov10',
+  /** f32[N,Q,4+C]: cxcywh 0..1, classes 0..1; the picture warped. Ultralytics' RT-DETR. */
+  'rt-detr-ultralytics',
+  /** Three outputs of one picture, f32[K,4] xyxy px, i64[K] labels from 1 on, f32[K] scores; NMS done. TorchVision's SSD, Faster R-CNN, RetinaNet. */
+  'torchvision',
+  /** detection_boxes f32[N,K,4] ymin, xmin, ymax, xmax 0..1, detection_classes from 1 on, detection_scores; NMS done. TensorFlow's detection API. */
+  'tensorflow',
 ] as const;
 
 /** dtype of transformers.js -> the ending of the file's name. */

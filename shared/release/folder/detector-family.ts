@@ -22,6 +22,7 @@ export function tellFamily(
   if (dims.length === 3) {
     if (second === 4 + labels && third !== 5 + labels) return { family: 'yolov8' };
     if (third === 6 && labels !== 1) return { family: 'yolov10' };
+    if (third === 4 + labels) return { family: 'rt-detr-ultralytics' };
     if (third === 5 + labels) return { unclear: `an output ${shape} may be of yolox or of yolov5` };
   }
   return { unclear: `an output ${shape} is of no family that is known, with ${labels} labels` };

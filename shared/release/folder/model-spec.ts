@@ -50,10 +50,21 @@ export const modelSpec = z.strictObject({
   signature: z
     .strictObject({ inputs: z.array(tensorSpec).max(256), outputs: z.array(tensorSpec).max(256) })
     .optional(),
+  /** Output that holds the answers, where its name does not tell. */
+  output: z.string().min(1).max(255).optional(),
   detector: z
     .strictObject({
       /** Whose form its outputs have. */
       family: detectorFamily,
+      /** To what pictures are brought, px, where the graph takes any size. */
+      inputSize: z
+        .strictObject({
+          /** Of the picture, px. */
+          height: z.int().min(1).max(8_192),
+          /** Of the picture, px. */
+          width: z.int().min(1).max(8_192),
+        })
+        .optional(),
       /** Boxes of one label that overlap more (intersection over union, 0..1) are one; the family's own when left out. */
       iouThreshold: z.number().gt(0).max(1).optional(),
     })
@@ -88,6 +99,22 @@ export const modelSpec = z.strictObject({
       }),
     )
     .default([]),
+  /**
+   * How it is tried where it has no golden inputs and the least that can be made up will not do: by tensors of these shapes, or by none,
+   * and why. Only its import knows, which has tried.
+   */
+  trial: z
+    .union([
+      z.strictObject({
+        /** Of each input, by its name. */
+        shapes: z.record(z.string().min(1), z.array(z.int().min(0)).max(16)),
+      }),
+      z.strictObject({
+        /** What the graph said of the inputs that were made up. */
+        untested: z.string().min(1).max(500),
+      }),
+    ])
+    .optional(),
   /** SHA-256 of every file that a runner reads, except this one. */
   files: z.record(innerPath, digest),
 });

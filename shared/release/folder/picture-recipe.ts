@@ -13,6 +13,11 @@ const box = z.union([
   z.strictObject({ shortest_edge: px, longest_edge: px }),
 ]);
 
+const perChannel = z
+  .union([z.number(), z.array(z.number())])
+  .transform((given) => [given].flat())
+  .refine(({ length }) => length === 1 || length === 3, 'is one number, or three');
+
 /** The fields that change pixels. */
 export const preprocessorConfig = z.object({
   image_processor_type: z.string().optional(),
@@ -30,8 +35,9 @@ export const preprocessorConfig = z.object({
   rescale_factor: z.number().nullish(),
   rescale_offset: z.boolean().nullish(),
   do_normalize: z.boolean().nullish(),
-  image_mean: z.array(z.number()).length(3).nullish(),
-  image_std: z.array(z.number()).length(3).nullish(),
+  /** One number is that of grey, or of every channel. */
+  image_mean: perChannel.nullish(),
+  image_std: perChannel.nullish(),
   include_top: z.boolean().nullish(),
   do_flip_channel_order: z.boolean().nullish(),
   do_pad: z.boolean().nullish(),
@@ -150,8 +156,9 @@ function valueTable(config: PreprocessorConfig, type: string): Float32Array {
   for (let plane = 0; plane < 3; plane++) {
     for (let byte = 0; byte < 256; byte++) {
       let value = Math.fround(byte * scale - offset);
-      if (normalizes && mean && std) value = Math.fround((value - (mean[plane] ?? 0)) / (std[plane] ?? 1));
-      if (dividesTwice && std) value = Math.fround(value / (std[plane] ?? 1));
+      const [m, s] = [mean?.[plane] ?? mean?.[0] ?? 0, std?.[plane] ?? std?.[0] ?? 1];
+      if (normalizes) value = Math.fround((value - m) / s);
+      if (dividesTwice) value = Math.fround(value / s);
       table[plane * 256 + byte] = value;
     }
   }
@@ -225,28 +232,6 @@ function centre(
     before,
     after: Math.max(0, wantPx - havePx - before),
   };
-}
-
-/**
- * Writes one picture into its place in the batch: the only pass over pixels.
- *
- * @param pixels u8[H,W,3] RGB
- * @param target f32[N,3,H,W], `offset` the index of this picture's first value
- */
-export function writePlanes(
-  pixels: Uint8Array,
-  { table, channels }: PictureRecipe,
-  target: Float32Array,
-  offset: number,
-): void {
-  const area = pixels.length / 3;
-  for (let plane = 0; plane < 3; plane++) {
-    const values = table.subarray(plane * 256, (plane + 1) * 256);
-    const end = offset + (plane + 1) * area;
-    let from = channels[plane] ?? plane;
-    for (let to = end - area; to < end; to++, from += 3)
-      target[to] = values[pixels[from] as number] as number;
-  }
 }
 
 /** @throws MODEL_INVALID */

@@ -94,9 +94,31 @@ export function chooseGraphs(
   const which = wanted ? ` as ${wanted}` : '';
   throw new AppError(
     'MODEL_INVALID',
-    `${task} needs ${names}${which}; there is: ${onnx.slice(0, 20).join(', ')}`,
+    `${task} needs ${names}${which}; there is: ${onnx.slice(0, 20).join(', ')}${mergeHint(onnx)}`,
   );
 }
+
+/** What helps where an exporter has left the decoder in two. */
+const mergeHint = (onnx: readonly string[]): string =>
+  onnx.some((path) => path.includes('decoder_with_past_model'))
+    ? '; make one of its decoders by optimum.onnx.merge_decoders of Python'
+    : '';
+
+/** The graph of a model that has but one, before its task is known. */
+export function onlyGraph(
+  files: readonly SourceFile[],
+  variant: Variant | undefined,
+): SourceFile | undefined {
+  const [main, ...others] = files.filter(({ path }) => path.endsWith('.onnx'));
+  if (main && others.length === 0) return main;
+  const name = `model${ENDINGS[variant ?? 'fp32']}.onnx`;
+  return PLACES.flatMap((place) => files.find(({ path }) => path === `${place}${name}`) ?? [])[0];
+}
+
+/** Whether a file beside a bare graph says how it is used: any of the small ones but our own, which is another model's. */
+export const describesGraph = (path: string): boolean =>
+  path !== SPEC && (SMALL_FILES.has(path) || VOCABULARY_FILES.has(path));
+const SPEC = 'outrider.json';
 
 /** Weights that lie beside their graph, by the names that exporters give them. */
 export const besideGraph = (graph: string, files: readonly SourceFile[]): string[] =>

@@ -19,7 +19,18 @@ const MAX_HEAD_BYTES = 20;
 
 /** Change places or types of numbers, and not what they mean. */
 const PASSES_ON = new Set([
-  ...['Identity', 'Cast', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten', 'Dropout', 'Transpose', 'Slice'],
+  ...[
+    'Identity',
+    'Cast',
+    'Reshape',
+    'Squeeze',
+    'Unsqueeze',
+    'Flatten',
+    'Dropout',
+    'Transpose',
+    'Slice',
+    'Expand',
+  ],
   ...['QuantizeLinear', 'DequantizeLinear', 'Clip'],
 ]);
 const ENDS: Readonly<Record<string, GraphEnd>> = { Softmax: 'softmax', Sigmoid: 'sigmoid' };
@@ -30,23 +41,58 @@ export async function graphEnd(path: string, output: string): Promise<GraphEnd> 
   if (!handle) return undefined;
   try {
     const nodes = await nodesOf(handle);
-    const seen = new Set<string>();
-    for (let name = output; !seen.has(name); ) {
-      seen.add(name);
-      const node = nodes.get(name);
-      if (node === undefined) return undefined;
-      const [first] = node.inputs;
-      if (node.domain !== '' || !PASSES_ON.has(node.op) || first === undefined)
-        return node.domain === '' ? ENDS[node.op] : undefined;
-      name = first;
-    }
-    return undefined;
+    const last = makerOf(nodes, output);
+    return last && (ENDS[last.op] ?? spelledOut(nodes, last));
   } catch {
     return undefined;
   } finally {
     await handle.close();
   }
 }
+
+type Nodes = ReadonlyMap<string, Node>;
+
+/** The node that makes a value, past those that only change places or types; undefined for an input, a weight or somebody's own operator. */
+function makerOf(nodes: Nodes, value: string | undefined): Node | undefined {
+  const seen = new Set<string>();
+  for (let name = value; name !== undefined && !seen.has(name); ) {
+    seen.add(name);
+    const node = nodes.get(name);
+    if (node === undefined || node.domain !== '') return undefined;
+    if (!PASSES_ON.has(node.op)) return node;
+    [name] = node.inputs;
+  }
+  return undefined;
+}
+
+/** Softmax and sigmoid as exporters write them that have no operator of this name. */
+function spelledOut(nodes: Nodes, last: Node): GraphEnd {
+  const from = (node: Node | undefined, at: number): Node | undefined => makerOf(nodes, node?.inputs[at]);
+  const isShare = last.op === 'Div' || last.op === 'Mul';
+  if (isShare)
+    for (const [part, whole] of [[0, 1], ...(last.op === 'Mul' ? [[1, 0] as const] : [])] as const) {
+      // exp(x) / sum(exp(x)), whatever was taken from x before.
+      const power = from(last, part);
+      const divisor = from(last, whole);
+      const sum = last.op === 'Div' ? divisor : divisor?.op === 'Reciprocal' ? from(divisor, 0) : undefined;
+      if (power?.op === 'Exp' && sum?.op === 'ReduceSum' && from(sum, 0) === power) return 'softmax';
+    }
+  // 1 / (1 + exp(-x)).
+  const isOneOver = last.op === 'Reciprocal' || (last.op === 'Div' && isConstant(nodes, last.inputs[0]));
+  const sum = isOneOver ? from(last, last.inputs.length - 1) : undefined;
+  if (sum?.op !== 'Add') return undefined;
+  const isOneMore = [0, 1].some(
+    (at) =>
+      isConstant(nodes, sum.inputs[1 - at]) &&
+      from(sum, at)?.op === 'Exp' &&
+      from(from(sum, at), 0)?.op === 'Neg',
+  );
+  return isOneMore ? 'sigmoid' : undefined;
+}
+
+/** A weight, or a node that holds one. */
+const isConstant = (nodes: Nodes, name: string | undefined): boolean =>
+  name !== undefined && (nodes.get(name)?.op ?? 'Constant') === 'Constant';
 
 interface Node {
   readonly op: string;

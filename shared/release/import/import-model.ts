@@ -6,6 +6,7 @@
  */
 
 import { basename, join } from 'node:path';
+import { z } from 'zod';
 import { modelName } from '../../contract/names.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
 import { AppError } from '../../runtime/errors.ts';
@@ -15,11 +16,12 @@ import type { TaskName } from '../../tasks/tasks.ts';
 import type { Variant } from '../folder/choices.ts';
 import { type ModelFolder, openModelFolder, SPEC_FILE, versionFilesOf } from '../folder/model-folder.ts';
 import { type ModelSpec, modelSpec } from '../folder/model-spec.ts';
-import { besideGraph, chooseGraphs, type SourceFile, smallFiles } from './choose-files.ts';
+import { besideGraph, chooseGraphs, onlyGraph, type SourceFile, smallFiles } from './choose-files.ts';
 import { type Described, describeModel, notesOf, type Said } from './describe-model.ts';
 import { checkGraphs, checkOperators, externalFilesOf } from './graph-check.ts';
 import { type OnnxGraph, readOnnxGraph } from './onnx-graph.ts';
 import { type ForeignConfig, foreignConfig, type Guess, guessTask } from './task-guess.ts';
+import { taskOfUltralytics, ultralyticsOf } from './ultralytics.ts';
 
 /** Source of a foreign model: a folder, a file, a hub. */
 export interface ImportSource {
@@ -38,6 +40,8 @@ export interface ImportOptions extends Said {
   /** Instead of what the folder tells. */
   readonly task?: TaskName | undefined;
   readonly variant?: Variant | undefined;
+  /** An input of its owner’s, by the path of its file. */
+  readonly example?: string | undefined;
   /** Of all files together. */
   readonly maxBytes: number;
   /** An empty folder, or one that an earlier try has left. */
@@ -85,6 +89,7 @@ const ABOUT_THE_MODEL: ReadonlySet<string> = new Set([
   'MODEL_INVALID',
   'MODEL_SELF_TEST_FAILED',
   'OUTPUT_NOT_FINITE',
+  'OUTPUT_NOT_TEXT',
 ]);
 
 async function follow(source: ImportSource, options: ImportOptions): Promise<Imported> {
@@ -97,17 +102,23 @@ async function follow(source: ImportSource, options: ImportOptions): Promise<Imp
   if (own) return takeOurs(source, files, { ...options, spec: own });
 
   const config = await readConfig(folder);
-  const guess = await taskOf({ config, files, folder }, options);
+  const paths = pathsOf(small);
+  if (!paths.has(PREPROCESSOR) && (await unfoldProcessor(folder))) paths.add(PREPROCESSOR);
+  const { guess, fetched } = await taskOf(source, { config, files, small }, options);
   const { graphs, variant } = chooseGraphs(guess.task, files, options.variant);
   const wanted = graphs.flatMap((graph) => [graph, ...besideGraph(graph, files)]);
-  await fetchAll(source, pick(files, wanted), { ...options, already: small });
+  await fetchAll(source, pick(files, wanted), { ...options, already: fetched });
   const read = await readGraphs(
     source,
-    { files, fetched: [...small, ...pick(files, wanted)], graphs },
+    { files, fetched: [...fetched, ...pick(files, wanted)], graphs },
     options,
   );
-  const described = describeModel({ task: guess.task, config, graphs, read, paths: pathsOf(small) }, options);
-  if (options.labels) await writeLabels(folder, config, options.labels);
+  const { described, labels, preprocessor } = describeModel(
+    { task: guess.task, config, graphs, read, paths },
+    options,
+  );
+  if (labels) await writeLabels(folder, config, labels);
+  if (preprocessor) await writeJson(join(folder, PREPROCESSOR), preprocessor);
   await writeSpec(folder, { ...described, name: nameOf(source, options) });
   return { folder: await openModelFolder(folder), notes: notesOf(guess, variant, described) };
 }
@@ -123,7 +134,9 @@ async function takeOurs(
     task: options.task,
     family: options.family,
     labels: options.labels,
+    output: options.output,
     variant: options.variant,
+    example: options.example,
   }))
     if (value !== undefined)
       throw new AppError(
@@ -162,15 +175,44 @@ async function readConfig(folder: string): Promise<ForeignConfig | undefined> {
   throw new AppError('MODEL_INVALID', `config.json: ${issue?.path.join('.') || 'top'}: ${issue?.message}`);
 }
 
+const PREPROCESSOR = 'preprocessor_config.json';
+const processor = z.looseObject({
+  image_processor: z.looseObject({}).optional(),
+  feature_extractor: z.looseObject({}).optional(),
+});
+
+/** transformers 5 keeps what `preprocessor_config.json` said within `processor_config.json`. @returns whether it was there */
+async function unfoldProcessor(folder: string): Promise<boolean> {
+  const bytes = await readIfThere(join(folder, 'processor_config.json'));
+  const found = bytes && processor.safeParse(tryParseJson(bytes)).data;
+  const own = found && (found.image_processor ?? found.feature_extractor);
+  if (!own) return false;
+  await writeJson(join(folder, PREPROCESSOR), own);
+  return true;
+}
+
 /** @throws MODEL_INVALID where nothing tells it */
 async function taskOf(
-  of: { config: ForeignConfig | undefined; files: readonly SourceFile[]; folder: string },
-  { task }: ImportOptions,
-): Promise<Guess> {
-  if (task) return { task, from: '--task' };
-  const card = (await readIfThere(join(of.folder, 'README.md')))?.toString('utf8');
+  source: ImportSource,
+  of: { config: ForeignConfig | undefined; files: readonly SourceFile[]; small: readonly SourceFile[] },
+  options: ImportOptions,
+): Promise<{ readonly guess: Guess; readonly fetched: readonly SourceFile[] }> {
+  const { task, folder } = options;
+  if (task) return { guess: { task, from: '--task' }, fetched: of.small };
+  const card = (await readIfThere(join(folder, 'README.md')))?.toString('utf8');
   const guess = guessTask({ config: of.config, files: pathsOf(of.files), card });
-  if (guess) return guess;
+  if (guess) return { guess, fetched: of.small };
+  // The last that may tell is the graph itself, where there is but one.
+  const graph = onlyGraph(of.files, options.variant);
+  if (graph) {
+    await fetchAll(source, [graph], { ...options, already: of.small });
+    const ultralytics = ultralyticsOf(await readOnnxGraph(join(folder, graph.path)));
+    if (ultralytics)
+      return {
+        guess: { task: taskOfUltralytics(ultralytics), from: 'Ultralytics’ metadata in its graph' },
+        fetched: [...of.small, graph],
+      };
+  }
   const said = of.config?.architectures?.join(', ');
   throw new AppError(
     'MODEL_INVALID',
@@ -193,10 +235,10 @@ async function readGraphs(
       if (have.has(path)) continue;
       const [file] = pick(of.files, [path]);
       if (!file) throw new AppError('MODEL_INVALID', `${graph} takes weights from ${path}, which is missing`);
-      if (!path.startsWith(graph))
+      if (!travels(path))
         throw new AppError(
           'MODEL_INVALID',
-          `${graph} takes weights from ${path}; only ${graph}_data beside it travels with its version`,
+          `${graph} takes weights from ${path}, a name that does not travel with its version`,
         );
       await fetchAll(source, [file], { ...options, already: of.fetched });
     }
@@ -219,8 +261,11 @@ async function writeLabels(
 ): Promise<void> {
   const id2label = Object.fromEntries(labels.map((label, index) => [String(index), label]));
   const document = { ...config, id2label };
-  await writeFileAtomic(join(folder, 'config.json'), `${JSON.stringify(document, null, 2)}\n`);
+  await writeJson(join(folder, 'config.json'), document);
 }
+
+const writeJson = (path: string, document: object): Promise<void> =>
+  writeFileAtomic(path, `${JSON.stringify(document, null, 2)}\n`);
 
 /** With the digest of every file that a runner reads. */
 async function writeSpec(folder: string, described: Described & { readonly name: string }): Promise<void> {
@@ -259,5 +304,9 @@ function refuseTooLarge(files: readonly SourceFile[], { maxBytes }: ImportOption
 /** Those of the list, in the order asked for; what it does not have is left out. */
 const pick = (files: readonly SourceFile[], paths: readonly string[]): SourceFile[] =>
   [...new Set(paths)].flatMap((path) => files.find((file) => file.path === path) ?? []);
+
+/** Weights of any name travel with their graph, but for hidden ones and those that pass for a graph of another version. */
+const travels = (path: string): boolean =>
+  !path.endsWith('.onnx') && !path.split('/').some((part) => part.startsWith('.'));
 
 const pathsOf = (files: readonly SourceFile[]): Set<string> => new Set(files.map(({ path }) => path));

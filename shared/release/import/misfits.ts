@@ -4,6 +4,7 @@
  */
 
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
+import { pictureLayout } from '../folder/picture-layout.ts';
 
 /** The inputs and outputs of a graph. */
 export interface Signature {
@@ -16,17 +17,13 @@ const TEXT_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids', 'position_
 /** What no task of ours reads, and so must not be asked for. */
 const PICTURE_EXTRA = ['pixel_mask'];
 
-/** Misfit of a graph with a task whose one input is a picture, `f32[N,3,H,W]`. */
+/** Misfit of a graph with a task whose one input is a picture: float32 or uint8, channels first or last, in colour or grey. */
 export function pictureMisfit({ inputs }: Signature): string | undefined {
   const [picture, ...others] = inputs.filter(({ name }) => !PICTURE_EXTRA.includes(name));
   if (!picture || others.length > 0)
-    return `it takes ${shown(inputs)}; a picture is one input float32[N,3,H,W]`;
-  const { type, dims } = picture;
-  if (type !== 'float32') return `its picture is ${type}, only float32 is fed`;
-  if (dims.length === 4 && (dims[1] ?? 3) === 3) return undefined;
-  const isLast = dims.length === 4 && dims[3] === 3;
-  const why = isLast ? 'channels last; export it with channels first' : 'expected [N,3,H,W]';
-  return `its picture is [${dims.map(dimText)}], ${why}`;
+    return `it takes ${shown(inputs)}; a picture is one input, as float32[N,3,H,W]`;
+  if (pictureLayout(picture)) return undefined;
+  return `its picture is ${shown([picture])}; float32 and uint8 can be fed, [N,C,H,W] or [N,H,W,C] of 1 or 3 channels`;
 }
 
 /** Misfit of a graph with a task whose inputs are a text's tokens, `i64[N,L]` each. */

@@ -24,6 +24,10 @@ export interface OnnxGraph {
   readonly externalFiles: ReadonlySet<string>;
   /** How many weights of each element type. */
   readonly weights: ReadonlyMap<string, number>;
+  /** Whether a text that the graph holds has a NUL in it, at which ONNX Runtime's texts end in JavaScript. */
+  readonly hasNulText: boolean;
+  /** What its exporter has written into it, as text. */
+  readonly metadata: ReadonlyMap<string, string>;
 }
 
 /** Protocol Buffers take no more. */
@@ -76,6 +80,8 @@ interface Found {
   readonly functions: Set<string>;
   readonly externalFiles: Set<string>;
   readonly weights: Map<string, number>;
+  readonly metadata: Map<string, string>;
+  hasNulText: boolean;
 }
 
 /** ModelProto. */
@@ -90,6 +96,8 @@ function gather(walk: (fields: Fields) => void): OnnxGraph {
     functions: new Set(),
     externalFiles: new Set(),
     weights: new Map(),
+    metadata: new Map(),
+    hasNulText: false,
   };
   let hasGraph = false;
   walk({
@@ -104,6 +112,9 @@ function gather(walk: (fields: Fields) => void): OnnxGraph {
         readGraph(reader, end, found, 0);
       },
       8: (reader, end) => readOpset(reader, end, found),
+      14: (reader, end) => {
+        if (found.metadata.size < MAX_VALUES) found.metadata.set(...readEntry(reader, end));
+      },
       20: (reader, end) => readTraining(reader, end, found),
       25: (reader, end) => readFunction(reader, end, found),
     },
@@ -210,7 +221,10 @@ function readAttribute(reader: WireReader, end: number, found: Found, depth: num
   const tensor = (_: WireReader, to: number): void => readTensor(reader, to, found, false);
   const graph = (_: WireReader, to: number): void => readGraph(reader, to, found, depth + 1);
   const sparse = (_: WireReader, to: number): void => readSparse(reader, to, found);
-  reader.walk(end, { messages: { 5: tensor, 6: graph, 10: tensor, 11: graph, 22: sparse, 23: sparse } });
+  const text = (_: WireReader, to: number): void => readText(reader, to, found);
+  reader.walk(end, {
+    messages: { 4: text, 9: text, 5: tensor, 6: graph, 10: tensor, 11: graph, 22: sparse, 23: sparse },
+  });
 }
 
 /** SparseTensorProto: values and indices. */
@@ -239,6 +253,7 @@ function readTensor(reader: WireReader, end: number, found: Found, isInitializer
     },
     messages: {
       1: (_, to) => reader.packed(to, times),
+      6: (_, to) => readText(reader, to, found),
       13: (_, to) => {
         // Each that is named: which of two a runtime takes is not for us to guess.
         const [key, value] = readEntry(reader, to);
@@ -249,6 +264,11 @@ function readTensor(reader: WireReader, end: number, found: Found, isInitializer
   if (!isInitializer) return;
   found.initializers.add(name);
   found.weights.set(typeName(type), (found.weights.get(typeName(type)) ?? 0) + count);
+}
+
+/** A text of a tensor or an attribute. */
+function readText(reader: WireReader, end: number, found: Found): void {
+  if (reader.hasZero(end)) found.hasNulText = true;
 }
 
 /** StringStringEntryProto. */

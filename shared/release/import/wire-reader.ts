@@ -107,6 +107,12 @@ export class WireReader {
     }
   }
 
+  /** Whether one of the bytes up to `end` is 0. @throws MODEL_INVALID */
+  hasZero(end: number): boolean {
+    while (this.#at < end) if (this.#byte() === 0) return true;
+    return false;
+  }
+
   /** @throws MODEL_INVALID */
   varint(): number {
     let [low, scale, high] = [0, 1, 0n];

@@ -25,7 +25,7 @@ export const featureExtractionJudge: Judge = {
 };
 
 /** Of the least similar row. */
-function lossOfEmbeddings(local: unknown, cloud: unknown, { tolerance }: LossOptions): number {
+function lossOfEmbeddings(local: unknown, cloud: unknown, { tolerance = 1 }: LossOptions): number {
   const [mine, theirs] = [embeddingAnswer.safeParse(local), embeddingAnswer.safeParse(cloud)];
   if (!mine.success || !theirs.success || mine.data.length !== theirs.data.length) return 1;
   const distances = mine.data.map((row, index) => cosineDistance(row, theirs.data[index] ?? []));

@@ -10,10 +10,15 @@ import { scoreText, shownAs } from './shown.ts';
 /** Scores 0..1 may differ by this. */
 const SCORE_TOLERANCE = 0.05;
 
-/** 0 where the cloud's best is among the local `topK`, else 1. */
-export function lossOfLabels(local: unknown, cloud: unknown, { topK }: LossOptions): number {
+/**
+ * 0 where the cloud's best is among the local `topK`, else 1. Numbers, which a regression gives under one label, are compared as such: by
+ * their difference, as a share of the tolerance.
+ */
+export function lossOfLabels(local: unknown, cloud: unknown, { topK, tolerance }: LossOptions): number {
   const [mine, theirs] = [rankedAnswer.safeParse(local), rankedAnswer.safeParse(cloud)];
   if (!mine.success || !theirs.success) return 1;
+  if (tolerance !== undefined || (isNumber(mine.data, theirs.data) && topK === 1))
+    return Math.min(1, largestDifference(mine.data, theirs.data) / (tolerance ?? 1));
   const [best] = bestFirst(theirs.data);
   return bestFirst(mine.data)
     .slice(0, topK)
@@ -21,6 +26,18 @@ export function lossOfLabels(local: unknown, cloud: unknown, { topK }: LossOptio
     ? 0
     : 1;
 }
+
+/** One label each, with what is no probability. */
+const isNumber = (mine: readonly Classification[], theirs: readonly Classification[]): boolean =>
+  mine.length === 1 && theirs.length === 1 && !(areProbabilities(mine) && areProbabilities(theirs));
+
+/** Of the scores of each label that the cloud names; infinite where the device does not. */
+const largestDifference = (mine: readonly Classification[], theirs: readonly Classification[]): number =>
+  theirs.reduce((most, { label, score }) => {
+    // The nearest, where an answer names a label twice.
+    const same = mine.filter((one) => one.label === label);
+    return Math.max(most, Math.min(...same.map((one) => Math.abs(one.score - score))));
+  }, 0);
 
 /** Log-odds of the best label; of logits their margin. */
 export function routeScoreOfLabels(answer: unknown): number {

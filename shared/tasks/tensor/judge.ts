@@ -30,7 +30,7 @@ export const tensorJudge: Judge = {
 };
 
 /** Named tensors, or numbers in nested arrays as other systems record them. */
-function lossOfTensors(local: unknown, cloud: unknown, { tolerance }: LossOptions): number {
+function lossOfTensors(local: unknown, cloud: unknown, { tolerance = 1 }: LossOptions): number {
   const [mine, theirs] = [tensorsAnswer.safeParse(local), tensorsAnswer.safeParse(cloud)];
   if (!mine.success || !theirs.success) return Math.min(1, largestDifference(local, cloud) / tolerance);
   if (mine.data.length !== theirs.data.length) return 1;
@@ -73,15 +73,15 @@ function largestOf(tensors: unknown): number {
   return numbers.reduce((largest, value) => Math.max(largest, Math.abs(value) || 0), 1);
 }
 
-/** Every tensor that the graph takes, dynamic axes of length 1, full of zeros or of ones. @throws MODEL_INVALID */
-function constantTensors(value: 0 | 1, { name: model, inputs }: ModelFacts): MadeInput {
+/** Every tensor that the graph takes, in the shape known to do or with dynamic axes of length 1, full of zeros or of ones. @throws MODEL_INVALID */
+function constantTensors(value: 0 | 1, { name: model, inputs, shapes }: ModelFacts): MadeInput {
   if (!inputs)
     throw new AppError(
       'MODEL_INVALID',
       `${model}: without golden inputs outrider.json must say its signature; import the folder again`,
     );
   const tensors = inputs.map(({ name, type, dims }) => {
-    const shape = dims.map((dim) => dim ?? 1);
+    const shape = shapes?.[name] ?? dims.map((dim) => dim ?? 1);
     const size = shape.reduce((product, dim) => product * dim, 1);
     if (!isElementType(type))
       throw new AppError('MODEL_INVALID', `${model}: input ${name} is of type ${type}`);

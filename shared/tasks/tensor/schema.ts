@@ -36,11 +36,12 @@ export const tensorParameters = z.strictObject({
 });
 export type TensorParameters = z.infer<typeof tensorParameters>;
 
-/** Tensors in JSON: by name, or nested numbers for a model with one input. */
+/** Tensors in JSON: as the Open Inference Protocol has them, nested numbers by name, or those alone for a model with one input. */
 const tensorInputs = z.union([
   z.array(tensor).min(1).max(64),
   // Nested numbers are walked where the model's types are known: a schema would visit each pixel twice.
   z.array(z.unknown()).min(1),
+  z.record(z.string().min(1).max(255), z.union([z.number(), z.boolean(), z.string(), z.array(z.unknown())])),
 ]);
 
 /** The schema of `tensor`. */

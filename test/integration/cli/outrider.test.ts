@@ -30,6 +30,25 @@ test('the programs say their own flags', async (t) => {
   assert.match(agent.output, /^Usage: outrider agent \[options\][\s\S]*--agent-port/);
 });
 
+test('what may have been meant is offered where it is near, and nothing that is far', async (t) => {
+  const say = async (...args: string[]): Promise<string> => (await run(t, ...args)).output;
+  const [near, far, option, task, model, json] = await Promise.all([
+    say('modls'),
+    say('devices', 'remove', 'x'),
+    say('models', 'pull', 'x', '--taks', 'tensor'),
+    say('models', 'pull', 'x', '--task', 'image-clasification'),
+    say('doctor', 'cifar10-cn'),
+    say('modls', '--json'),
+  ]);
+  assert.match(near, /unknown command 'modls'\n\(Did you mean models\?\)/);
+  assert.doesNotMatch(far, /Did you mean/);
+  assert.match(far, /unknown command 'remove'/);
+  assert.match(option, /unknown option '--taks'\n\(Did you mean --task\?\)/);
+  assert.match(task, /“image-clasification” is none; did you mean “image-classification”\? \(USAGE\)/);
+  assert.match(model, /did you mean “cifar10-cnn”\? \(MODEL_UNKNOWN\)/);
+  assert.match(JSON.parse(json).error.message, /Did you mean models/);
+});
+
 test('what it does not understand is a usage error: exit code 2, and where help is', async (t) => {
   const port = String(await freePort());
   const cases: [string[], RegExp][] = [

@@ -119,3 +119,30 @@ test('from a folder in either layout, of a name that is no model’s', async (t)
   await run(t, ['models', 'pull', root, '--into', place, '--name', 'gpt2']);
   await run(t, ['models', 'pull', onnx, '--into', place, '--name', 'marian']);
 });
+
+test('transformers 5 keeps the preprocessor in processor_config.json, and what is split is told how to be made one', async (t) => {
+  const place = await temporaryFolder(t);
+  for (const [model, key] of [
+    ['whisper', 'feature_extractor'],
+    ['vit-gpt2', 'image_processor'],
+  ] as const) {
+    const folder = await optimum(t, model);
+    const preprocessor = JSON.parse(await readFile(join(folder, 'preprocessor_config.json'), 'utf8'));
+    await rm(join(folder, 'preprocessor_config.json'));
+    await writeFile(
+      join(folder, 'processor_config.json'),
+      JSON.stringify({ [key]: preprocessor, processor_class: 'AProcessor' }),
+    );
+    await run(t, ['models', 'pull', folder, '--into', join(place, 'models'), '--name', model]);
+    const made = await readFile(join(place, 'models', model, 'preprocessor_config.json'), 'utf8');
+    assert.deepEqual(JSON.parse(made), preprocessor);
+  }
+  const split = await optimum(t, 'marian');
+  await rename(join(split, 'decoder_model_merged.onnx'), join(split, 'decoder_with_past_model.onnx'));
+  const program = outrider(t, ['models', 'pull', split, '--into', place]);
+  await program.exited;
+  assert.match(
+    program.output(),
+    /encoder_model and decoder_model_merged; .*merge_decoders.*\(MODEL_INVALID\)/,
+  );
+});

@@ -1,14 +1,16 @@
 /** What a head means: read from the graph's end and from `config.json`, as Python's transformers answers it. */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Inference } from '../../../shared/inference/runner/runner.ts';
 import type { Classification } from '../../../shared/tasks/forms/labels.ts';
 import type { TaskInput, TaskName } from '../../../shared/tasks/tasks.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { startModelHub } from '../../support/generation.ts';
+import { GENERATION, startModelHub } from '../../support/generation.ts';
 import { headFolder, importedRunner } from '../../support/heads.ts';
 import { outrider } from '../../support/programs.ts';
-import { pictureInput, textInput } from './fixture-models.ts';
+import { bytesInput, pictureInput, textInput } from './fixture-models.ts';
 
 const scoresOf = ({ output }: Inference): Record<string, number> =>
   Object.fromEntries((output as Classification[]).map(({ label, score }) => [label, score]));
@@ -34,14 +36,14 @@ const named = ([red = 0, green = 0, blue = 0]: readonly number[]) => ({ red, gre
 const COLOUR = '#003399';
 const LOGITS: readonly number[] = [0, 1.6, 4.8];
 
-for (const name of ['ends-in-softmax', 'ends-in-log-softmax'])
+for (const name of ['ends-in-softmax', 'ends-in-log-softmax', 'spelled-softmax', 'spelled-softmax-less'])
   test(`a graph that ${name.replaceAll('-', ' ')} gets no second one, and is as sure as its logits say`, async (t) => {
     const runner = await importedRunner(t, name);
     const answer = await runner.infer(await pictureInput(COLOUR));
     assertScores(answer, named(softmax(...LOGITS)));
     assert.ok(Math.abs(answer.routeScore - (4.8 - Math.log(1 + Math.exp(1.6)))) < 1e-4);
     const asIs = { ...(await pictureInput(COLOUR)), parameters: { function_to_apply: 'none' } };
-    const raw = softmax(...LOGITS).map((p) => (name === 'ends-in-softmax' ? p : Math.log(p)));
+    const raw = softmax(...LOGITS).map((p) => (name === 'ends-in-log-softmax' ? Math.log(p) : p));
     assertScores(await runner.infer(asIs), named(raw));
     const asked = { ...asIs, parameters: { function_to_apply: 'softmax' } };
     assertScores(await runner.infer(asked), named(softmax(...LOGITS)));
@@ -55,6 +57,8 @@ test('labels that are independent have a sigmoid each, by the graph or by config
     assertScores(answer, expected);
     assert.ok(Math.abs(answer.routeScore - flips) < 1e-4, name);
   }
+  const spelled = await (await importedRunner(t, 'spelled-sigmoid')).infer(await pictureInput(COLOUR));
+  assertScores(spelled, named(LOGITS.map(sigmoid)));
 });
 
 test('a regression answers its number, one label or several; one label without a word of it is a probability', async (t) => {
@@ -93,7 +97,17 @@ test('what a user types gives the same', async (t: TestContext) => {
   assert.deepEqual(JSON.parse(output).flat(), [{ label: 'LABEL_0', score: -1.75 }]);
 });
 
-const PROBABLE: readonly [name: string, task: TaskName, input: TaskInput][] = [
+const PURPLE = await pictureInput('#cc00ee');
+const SOUND = bytesInput(await readFile(join(GENERATION, 'sounds', 'short.wav')));
+
+const PROBABLE: readonly [name: string, task: TaskName, input: TaskInput, logits?: string][] = [
+  ['softmaxed-detr', 'object-detection', PURPLE, 'detr'],
+  [
+    'softmaxed-spans',
+    'question-answering',
+    textInput(JSON.stringify({ question: 'a', context: 'film bad good film a' })),
+  ],
+  ['softmaxed-ctc', 'automatic-speech-recognition', SOUND, join(GENERATION, 'wav2vec2')],
   ['softmaxed-tokens', 'token-classification', textInput('good', { ignore_labels: [] })],
   ['softmaxed-mask', 'fill-mask', textInput('good [MASK]')],
   [
@@ -102,11 +116,12 @@ const PROBABLE: readonly [name: string, task: TaskName, input: TaskInput][] = [
     textInput('good', { candidate_labels: ['bad', 'film'] }),
   ],
 ];
-for (const [name, task, input] of PROBABLE)
+for (const [name, task, input, logits = name.replace('softmaxed', 'nan')] of PROBABLE)
   test(`${task}: a graph that gives probabilities answers as the one that gives logits`, async (t) => {
     const both = await Promise.all(
-      [name, name.replace('softmaxed', 'nan')].map(async (one) =>
-        (await importedRunner(t, one, { task })).infer(input),
+      [name, logits].map(async (one) =>
+        // What has its own description needs none.
+        (await importedRunner(t, one, one === join(GENERATION, 'wav2vec2') ? {} : { task })).infer(input),
       ),
     );
     const rounded = both.map(({ output, routeScore }) =>
@@ -117,4 +132,5 @@ for (const [name, task, input] of PROBABLE)
       ),
     );
     assert.deepEqual(rounded[0], rounded[1]);
+    assert.notDeepEqual(rounded[0][0], [], 'it answers nothing');
   });

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import type { Runner } from '../../../shared/inference/runner/runner.ts';
 import { startRunner } from '../../../shared/inference/runner/runner-process.ts';
 import { encodeSafetensors } from '../../../shared/inference/tensor/safetensors.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
 import type { Tensor } from '../../../shared/tasks/tensor/schema.ts';
+import { importedRunner } from '../../support/heads.ts';
 import { referenceOptions } from './reference.ts';
 
 let types: Runner;
@@ -131,4 +133,18 @@ test('rows that share a batch answer as alone, also where the graph adds them up
     ),
   ]);
   assert.notEqual(several.shapeKey, other.shapeKey, 'requests of several rows go alone');
+});
+
+test('a text that cannot be carried whole is an error of its own row: its neighbours are answered', async (t) => {
+  const graph = fileURLToPath(new URL('../../fixtures/exports/texts.onnx', import.meta.url));
+  const texts = await importedRunner(t, graph, { task: 'tensor' });
+  await refuses(texts, jsonInput([2]), 'OUTPUT_NOT_TEXT');
+  const prepared = await Promise.all([[1], [2], [0]].map((number) => texts.prepare(jsonInput(number))));
+  const outcomes = await texts.run(prepared.map(({ handle }) => handle));
+  assert.deepEqual(
+    outcomes.map((outcome) =>
+      outcome.ok ? (outcome.value.output as Tensor[])[0]?.data : outcome.error.code,
+    ),
+    [['Zürich 😀'], 'OUTPUT_NOT_TEXT', ['plain']],
+  );
 });

@@ -4,12 +4,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { readPicture, shrinkPicture } from '../../../../../shared/inference/picture/image.ts';
+import { writePlanes } from '../../../../../shared/inference/picture/picture-tensor.ts';
 import {
   type PreprocessorConfig,
   pictureRecipe,
   pictureSteps,
   preprocessorConfig,
-  writePlanes,
 } from '../../../../../shared/release/folder/picture-recipe.ts';
 import { isAppError } from '../../../../../shared/runtime/errors.ts';
 
@@ -54,9 +54,11 @@ test('EfficientNet divides by the deviation twice unless include_top is false', 
   assert.equal(recipeOf({ ...config, ...type, include_top: false }).table[200], 100);
 });
 
-test('alpha lies on white', async () => {
-  const png = await raw([0, 0, 0, 0, 255, 0, 0, 255], 2, 1, 4).png().toBuffer();
-  assert.deepEqual([...(await readPicture(png, plain(2, 1)))], [255, 255, 255, 255, 0, 0]);
+test('what is seen through keeps its colour, as in Pillow; in a GIF it is white', async () => {
+  const png = await raw([9, 8, 7, 0, 255, 0, 0, 255], 2, 1, 4).png().toBuffer();
+  assert.deepEqual([...(await readPicture(png, plain(2, 1)))], [9, 8, 7, 255, 0, 0]);
+  const gif = await raw([9, 8, 7, 0, 255, 0, 0, 255], 2, 1, 4).gif().toBuffer();
+  assert.deepEqual([...(await readPicture(gif, plain(2, 1)))], [255, 255, 255, 255, 0, 0]);
 });
 
 test('grey, 16-bit and CMYK pictures become RGB bytes', async () => {

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { fromHalf, toHalf } from '../../../../../shared/inference/tensor/half.ts';
 import { encodeSafetensors } from '../../../../../shared/inference/tensor/safetensors.ts';
 import { type GraphInput, readTensors } from '../../../../../shared/inference/tensor/tensor-input.ts';
 import { toJson } from '../../../../../shared/inference/tensor/tensor-json.ts';
 import { ERRORS, isAppError } from '../../../../../shared/runtime/errors.ts';
+import { fromHalf, toHalf } from '../../../../../shared/tasks/tensor/half.ts';
 
 const json = (value: unknown): Buffer => Buffer.from(JSON.stringify(value));
 const X: GraphInput = { name: 'x', type: 'float32', dims: [null, 2] };

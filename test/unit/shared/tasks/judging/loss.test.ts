@@ -86,6 +86,24 @@ test('spans: words count, not case, punctuation or articles', () => {
   assert.equal(loss('voilà', 'voil'), 1);
 });
 
+test('a regression: the difference of its numbers, in units of the tolerance', () => {
+  const one = (score: number) => [{ label: 'LABEL_0', score }];
+  const loss = (local: unknown, cloud: unknown, tolerance?: number) =>
+    lossOf('text-classification', local, cloud, lossOptions.parse({ tolerance }));
+  assert.equal(loss(one(-1.75), one(-1.75)), 0);
+  assert.ok(Math.abs(loss(one(-1.75), one(-1.5)) - 0.25) < 1e-9);
+  assert.equal(loss(one(-1.75), one(3)), 1);
+  assert.equal(loss(one(-1.75), one(-1.5), 0.1), 1);
+  // Between 0 and 1 they may as well be probabilities: what is stated decides.
+  assert.equal(loss(one(0.2), one(0.9)), 0);
+  assert.equal(loss(one(0.2), one(0.9), 0.5), 1);
+  const two = (a: number, b: number) => [...one(a), { label: 'LABEL_1', score: b }];
+  assert.equal(loss(two(1, 2), two(1, 2.05), 0.1).toFixed(2), '0.50');
+  assert.equal(loss(one(1), two(1, 2), 0.1), 1);
+  // Logits of several labels are ranked, as long as nothing is stated.
+  assert.equal(loss(two(5, -3), two(9, -7)), 0);
+});
+
 test('tensors: the largest difference, in units of the tolerance', () => {
   const loss = (local: unknown, cloud: unknown, tolerance = 0.1) =>
     lossOf('tensor', local, cloud, lossOptions.parse({ tolerance }));
