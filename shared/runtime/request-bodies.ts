@@ -2,7 +2,7 @@
 import type { z } from 'zod';
 import type { Clock } from './clock.ts';
 import { AppError } from './errors.ts';
-import { tryParseJson } from './json.ts';
+import { parseJson } from './json.ts';
 
 /** A slow sender holds memory: 32 MiB in this time is a link of 9 Mbit/s. */
 const BODY_TIMEOUT_MS = 30_000;
@@ -30,7 +30,7 @@ export class BodyReader {
   /** A small JSON body. @throws BAD_REQUEST, naming the field, and what `with` throws */
   json<T>(request: Request, schema: z.ZodType<T>): Promise<T> {
     return this.with(request, MAX_JSON_BYTES, async (bytes) => {
-      const parsed = schema.safeParse(tryParseJson(bytes));
+      const parsed = schema.safeParse(parseJson(bytes));
       if (parsed.success) return parsed.data;
       const issue = parsed.error.issues[0];
       throw new AppError('BAD_REQUEST', `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);

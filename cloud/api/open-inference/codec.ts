@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import { tryParseJson } from '../../../shared/runtime/json.ts';
+import { parseJson } from '../../../shared/runtime/json.ts';
 import { type Tensor, type TensorType, tensorType } from '../../../shared/tasks/tensor/schema.ts';
 import { readNumbers, writeNumbers } from './numbers.ts';
 
@@ -97,7 +97,7 @@ export interface InputForm {
 export function decodeRequest(body: Uint8Array, headBytes: number | undefined): DecodedRequest {
   if (headBytes !== undefined && headBytes > body.length)
     throw bad('Inference-Header-Content-Length is more than the body has');
-  const parsed = inferRequest.safeParse(tryParseJson(body.subarray(0, headBytes ?? body.length)));
+  const parsed = inferRequest.safeParse(parseJson(body.subarray(0, headBytes ?? body.length)));
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw bad(`${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);

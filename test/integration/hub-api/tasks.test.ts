@@ -118,6 +118,33 @@ describe('the tasks of devices, asked by @huggingface/inference', () => {
     );
   });
 
+  it('sentence similarity, at both addresses: the cosine to each sentence', async () => {
+    const rows: Record<string, number[]> = { here: [1, 0], there: [3, 4], away: [-2, 0], nowhere: [0, 0] };
+    hub.answer = ({ input }) => [rows[Buffer.from(input.body).toString()]];
+    const { endpointUrl } = at('feature-extraction');
+    for (const path of ['', '/pipeline/sentence-similarity'])
+      assert.deepEqual(
+        await client.sentenceSimilarity({
+          endpointUrl: `${endpointUrl}${path}`,
+          inputs: { source_sentence: 'here', sentences: ['here', 'there', 'away', 'nowhere'] },
+        }),
+        [1, 0.6, -1, 0],
+      );
+    hub.answer = ({ model }) => CANNED[model as TaskName];
+    const ask = (inputs: unknown, path = '/pipeline/sentence-similarity') =>
+      fetch(`${endpointUrl}${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${hub.inferKey}` },
+        body: JSON.stringify({ inputs }),
+      });
+    const two = { source_sentence: 'a', sentences: ['b'] };
+    assert.equal((await ask(two)).status, 200);
+    for (const wrong of ['a', ['a'], { source_sentence: 'a' }, { ...two, sentences: [] }])
+      assert.equal((await ask(wrong)).status, 422, JSON.stringify(wrong));
+    assert.equal((await ask({ ...two, sentences: new Array(65).fill('b') })).status, 422);
+    assert.equal((await ask({ ...two, sentences: [''] })).status, 400);
+  });
+
   it('fill mask', async () => {
     assert.deepEqual(await client.fillMask({ ...at('fill-mask'), inputs: 'a [MASK]' }), [FILLED]);
   });
@@ -172,6 +199,33 @@ describe('text generation as it is asked for', () => {
     const wanted = { max_new_tokens: 5, do_sample: false, stop: ['end'], seed: 7, details: true };
     assert.deepEqual(input.parameters, wanted);
     assert.deepEqual((await ask('gpt', { inputs: 'Once' })).json, [CANNED['text-generation']]);
+    // As LangChain's OpenAI sends it.
+    assert.deepEqual((await ask('gpt/v1/completions', { prompt: ['Once'] })).json.usage, json.usage);
+    assert.equal((await ask('gpt/v1/completions', { prompt: ['Once', 'Twice'] })).response.status, 400);
+  });
+
+  it('counts the tokens at the end of a stream where that is asked for', async () => {
+    const token = { id: 1, text: ' then', logprob: -1, special: false };
+    hub.answer = ({ onToken }) => {
+      onToken?.(token, true);
+      return CANNED['text-generation'];
+    };
+    const linesOf = async (stream_options: object | null): Promise<string[]> => {
+      const response = await hub.app.request('/hf/models/gpt/v1/completions', {
+        method: 'POST',
+        headers: { authorization: `Bearer ${hub.inferKey}` },
+        body: JSON.stringify({ prompt: 'Once', stream: true, stream_options }),
+      });
+      return (await response.text()).split('\n\n').filter(Boolean);
+    };
+    const [, counted = '', end] = await linesOf({ include_usage: true, include_obfuscation: false });
+    const chunk = JSON.parse(counted.replace('data: ', '')) as Record<string, unknown>;
+    assert.deepEqual(
+      [chunk.choices, chunk.usage, end],
+      [[], { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 }, 'data: [DONE]'],
+    );
+    assert.equal((await linesOf(null)).length, 2);
+    hub.answer = () => CANNED['text-generation'];
   });
 
   it('refuses what it does not heed, in Hugging Face’s shape', async () => {
@@ -244,9 +298,13 @@ describe('the tasks that generate, asked by @huggingface/inference', () => {
       text: heard.text,
     });
     const { text } = await first('vit-gpt2');
-    assert.deepEqual(await client.imageToText({ ...at('vit-gpt2'), data: PICTURE }), {
-      generated_text: text.trim(),
-    });
+    const caption = { generated_text: text.trim() };
+    assert.deepEqual(await client.imageToText({ ...at('vit-gpt2'), data: PICTURE }), caption);
+    // Python's client reads a list only; test/e2e/clients.full.test.ts asks with itself.
+    const userAgent = 'unknown/None; hf_hub/2.4.0; python/3.11.7';
+    const headers = { authorization: `Bearer ${hub.key}`, 'user-agent': userAgent };
+    const asPython = { method: 'POST', headers, body: PICTURE };
+    assert.deepEqual(await (await fetch(at('vit-gpt2').endpointUrl, asPython)).json(), [caption]);
   });
 
   it('text generation, whole and token by token', async () => {
