@@ -25,8 +25,9 @@ import type {
   HubAuthority,
   KeyBook,
   ModelCatalog,
+  ModelDescriptions,
   ModelShelf,
-  ModelSignatures,
+  ModelStatistics,
   PinBook,
   Publisher,
   ResultGallery,
@@ -60,8 +61,9 @@ export interface HubApiOptions {
   readonly authority?: HubAuthority;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin & DeviceCredentials;
-  readonly models: ModelShelf & ModelCatalog & ModelSignatures;
+  readonly models: ModelShelf & ModelCatalog & ModelDescriptions;
   readonly asking: Asking;
+  readonly statistics: ModelStatistics;
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;
   readonly desired: DesiredBook;
@@ -97,7 +99,8 @@ export function createHubApi(options: HubApiOptions): Api {
   const pages = readPages(options.signedUpdates.isDevelopment);
   const shared = { ...options, authority, guards, bodies, welcome, pages };
 
-  const app: Api = new OpenAPIHono();
+  // A slash too many at the end is none: Open Inference’s clients ask `/v2/`.
+  const app: Api = new OpenAPIHono({ strict: false });
   frame(app, options);
   app.route('/', createAssetApi());
   app.get('/', (c) => c.html(signIns.isSignedIn(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));

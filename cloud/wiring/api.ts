@@ -39,6 +39,7 @@ export function createApi(
     devices: registry.devices,
     models: registry.models,
     asking,
+    statistics: inferencer,
     isLoaded: (name) => pool.loaded(name),
     desired: registry.desired,
     pins: registry.pins,

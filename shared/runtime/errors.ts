@@ -120,6 +120,11 @@ export const ERRORS = {
     'The asked range lies outside of the file.',
     'Ask for bytes below the length in Content-Range.',
   ),
+  NOT_OFFERED: caller(
+    501,
+    'The protocol has this, and this server does not offer it.',
+    'See the message, and docs/build-on.md for what there is.',
+  ),
   METHOD_NOT_ALLOWED: caller(405, 'This address does not take that method.', 'See /docs for the methods.'),
 
   // Who asks

@@ -112,9 +112,9 @@ function afterString(text: string, from: number): number | Fault {
     if (next === '"') return at + 1;
     if (next < ' ') return { at, what: 'a string has a character that must be escaped' };
     if (next !== '\\') continue;
-    const escape = ESCAPE.exec(text.slice(at + 1, at + 6))?.[0];
-    if (escape === undefined) return { at, what: 'a string has an escape that JSON does not know' };
-    at += escape.length;
+    const known = ESCAPE.exec(text.slice(at + 1, at + 6))?.[0];
+    if (known === undefined) return { at, what: 'a string has an escape that JSON does not know' };
+    at += known.length;
   }
   return { at, what: 'a string does not end' };
 }

@@ -8,6 +8,7 @@ import { SignIns } from '../../cloud/api/frame/sign-in.ts';
 import { ADMITS_EVERY_KEY } from '../../cloud/asking/admission.ts';
 import { HttpAsking } from '../../cloud/asking/asking.ts';
 import { EventFeed } from '../../cloud/events/event-feed.ts';
+import { CountingInferencer } from '../../cloud/metering/model-statistics.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
 import type {
   BrokerAccess,
@@ -124,6 +125,7 @@ export async function startHubApi(
     const { ref } = registry.models.resolve(request.model);
     return { output, model: ref, timingsMs: { queue: 1, preprocess: 2, inference: 3 } };
   };
+  const counting = new CountingInferencer(options.inferencer ?? { infer }, clock);
   const app = createHubApi({
     hubId: registry.hubId,
     mqttUrl,
@@ -134,10 +136,11 @@ export async function startHubApi(
     asking: new HttpAsking({
       admission: options.admission ?? ADMITS_EVERY_KEY,
       models: registry.models,
-      inferencer: options.inferencer ?? { infer },
+      inferencer: counting,
       usage: { record: (line) => usage.push(line) },
       clock,
     }),
+    statistics: counting,
     isLoaded: (name) => name === 'texts',
     desired: registry.desired,
     pins: new MemoryPins((id) => registry.devices.isActive(id)),

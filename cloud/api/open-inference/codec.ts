@@ -31,22 +31,27 @@ export const inferRequest = z.object({
   id: z.string().max(256).optional(),
   parameters: z
     .object({
-      /** How many labels to answer with for each element; without it the best one, and one axis less. */
-      top_k: z.int().min(1).max(10_000).optional(),
-      function_to_apply: z.enum(['softmax', 'sigmoid', 'none']).optional(),
       /** Microseconds until the caller gives up. */
       timeout: z.int().positive().optional(),
       /** Whether all outputs are wanted binary where none says otherwise. */
       binary_data_output: z.boolean().optional(),
     })
     .loose()
-    .optional(),
+    .nullish(),
   inputs: z.array(inputTensor).min(1).max(MAX_TENSORS),
   outputs: z
     .array(
       z.object({
         name: z.string(),
-        parameters: tensorParameters.and(z.object({ binary_data: z.boolean().optional() })).optional(),
+        parameters: tensorParameters
+          .and(
+            z.object({
+              binary_data: z.boolean().optional(),
+              /** Triton's: so many of its largest values, as texts `value:index:label`. */
+              classification: z.int().min(0).max(10_000).optional(),
+            }),
+          )
+          .optional(),
       }),
     )
     .max(MAX_TENSORS)

@@ -12,13 +12,10 @@ export const generation = {
   temperature: z.number().positive().max(100).optional(),
   top_k: z.int().min(0).max(100_000).optional(),
   top_p: z.number().gt(0).max(1).optional(),
-  /** Typical decoding: the share of probability that is weighed up of the tokens nearest to the expected surprise. arXiv:2202.00666 */
   typical_p: z.number().gt(0).max(1).optional(),
   repetition_penalty: z.number().positive().max(10).optional(),
   no_repeat_ngram_size: z.int().min(0).max(64).optional(),
-  /** With beams: exponent of the length by which a sequence's log-probability is divided. */
   length_penalty: z.number().min(-10).max(10).optional(),
-  /** With beams: whether the search ends as soon as there are as many answers as beams. */
   early_stopping: z.union([z.boolean(), z.literal('never')]).optional(),
 };
 
