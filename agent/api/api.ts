@@ -12,6 +12,7 @@ import type { UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
+import { ACCEPTED_CODINGS } from '../../shared/runtime/content-coding.ts';
 import { AppError, ERRORS, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
@@ -212,13 +213,15 @@ function problem(c: Context, error: AppError, requestId = newId()): Response {
   return c.json(
     { error: toErrorBody(error), requestId },
     ERRORS[error.code].httpStatus as 400,
-    retryHeader(error.code),
+    headersOf(error.code),
   );
 }
 
 function failed(c: Context, result: Extract<Result, { error: unknown }>): Response {
-  return c.json(result, ERRORS[result.error.code].httpStatus as 400, retryHeader(result.error.code));
+  return c.json(result, ERRORS[result.error.code].httpStatus as 400, headersOf(result.error.code));
 }
 
-const retryHeader = (code: keyof typeof ERRORS): Record<string, string> =>
-  ERRORS[code].retry === 'backoff' ? { 'retry-after': '1' } : {};
+function headersOf(code: keyof typeof ERRORS): Record<string, string> {
+  if (code === 'ENCODING_UNSUPPORTED') return { 'accept-encoding': ACCEPTED_CODINGS };
+  return ERRORS[code].retry === 'backoff' ? { 'retry-after': '1' } : {};
+}

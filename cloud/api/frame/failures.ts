@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { z } from 'zod';
 import { type Problem, problem } from '../../../shared/contract/admin.ts';
+import { ACCEPTED_CODINGS } from '../../../shared/runtime/content-coding.ts';
 import { type AppError, ERRORS, type ErrorCode, toErrorBody } from '../../../shared/runtime/errors.ts';
 import type { HubEnv } from './face.ts';
 
@@ -70,6 +71,7 @@ const RETRY_AFTER_SECONDS = 1;
 
 function headersOf({ code, details }: AppError): Record<string, string> {
   if (code === 'UNAUTHORIZED') return { 'www-authenticate': 'Bearer realm="outrider"' };
+  if (code === 'ENCODING_UNSUPPORTED') return { 'accept-encoding': ACCEPTED_CODINGS };
   if (ERRORS[code].retry !== 'backoff') return {};
   const waitMs = details?.retryAfterMs;
   const seconds = typeof waitMs === 'number' ? Math.ceil(waitMs / 1000) : RETRY_AFTER_SECONDS;
