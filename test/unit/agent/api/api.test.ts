@@ -205,7 +205,10 @@ test('a body may be compressed; another coding is refused, and what comes out is
     ['a fine film', 'a fine film'],
   );
   const refused = await post('/v1/infer/text', 'a fine film', encoding('br'));
-  assert.deepEqual([refused.status, refused.headers.get('accept-encoding')], [415, 'gzip, deflate, identity']);
+  assert.deepEqual(
+    [refused.status, refused.headers.get('accept-encoding')],
+    [415, 'gzip, deflate, identity'],
+  );
   const bomb = await post('/v1/infer/text', gzipSync(Buffer.alloc(32 * 1024 * 1024)), encoding('gzip'));
   assert.equal(bomb.status, 413);
   assert.equal((await post('/v1/infer/text', 'no gzip', encoding('gzip'))).status, 400);
