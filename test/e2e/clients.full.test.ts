@@ -5,9 +5,9 @@
  */
 import assert from 'node:assert/strict';
 import { execFile, spawnSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { describe, it } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { HubServer } from '../../cloud/api/frame/server.ts';
@@ -16,7 +16,7 @@ import { goodPicture } from '../support/bad-inputs.ts';
 import { CANNED_ANSWERS } from '../support/canned-answers.ts';
 import { temporaryFolder } from '../support/fixed.ts';
 import { GENERATION, references, startGenerationHub } from '../support/generation.ts';
-import { startHubApi } from '../support/hub-api.ts';
+import { startHubApi, type TestHubApi } from '../support/hub-api.ts';
 import { startHubProgram } from '../support/hub-program.ts';
 
 /** A virtual environment with what test/support/clients.txt lists. */
@@ -27,7 +27,19 @@ const missing =
 const TIMEOUT_MS = 200_000;
 
 const run = promisify(execFile);
+const DOCS = fileURLToPath(new URL('../../docs/', import.meta.url));
 const CLIENTS = fileURLToPath(new URL('../support/clients/', import.meta.url));
+
+/** The API of a hub on a socket, until the test ends. @returns its address, and its admin's key */
+async function serve(t: TestContext, hub: TestHubApi): Promise<{ url: string; key: string }> {
+  const server = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
+  await server.start();
+  t.after(async () => {
+    await server.stop();
+    await hub.stop();
+  });
+  return { url: `http://127.0.0.1:${server.port}`, key: hub.adminKey };
+}
 
 /** Why a test is left out; false where Python has these modules. */
 function lacks(...modules: string[]): string | false {
@@ -54,42 +66,67 @@ describe('Python’s clients', {
     skip: lacks('huggingface_hub', 'langchain_huggingface'),
   }, async (t) => {
     const models = Object.fromEntries(Object.keys(CANNED_ANSWERS).map((task) => [task, task as TaskName]));
-    const canned = await startHubApi({ models });
-    canned.answer = ({ model }) => CANNED_ANSWERS[model as TaskName];
-    const server = new HubServer({ app: canned.app, host: '127.0.0.1', port: 0 });
-    await server.start();
+    const api = await startHubApi({ models });
+    api.answer = ({ model }) => CANNED_ANSWERS[model as TaskName];
+    const canned = await serve(t, api);
     const running = await startGenerationHub();
-    t.after(async () => {
-      await server.stop();
-      await canned.stop();
-      await running.stop();
-    });
+    t.after(() => running.stop());
     const [heard] = (await references()).whisper;
     const { stdout } = await run(
       join(venv, 'bin', 'python'),
       [
         join(CLIENTS, 'hugging_face.py'),
-        ...[`http://127.0.0.1:${server.port}`, canned.inferKey, running.url, running.key],
+        ...[canned.url, canned.key, running.url, running.key],
         ...[join(GENERATION, 'picture.png'), join(GENERATION, 'sounds', heard?.input ?? '')],
       ],
-      { timeout: TIMEOUT_MS, env: { ...process.env, HF_HUB_DISABLE_TELEMETRY: '1', LANGSMITH_TRACING: 'false' } },
+      {
+        timeout: TIMEOUT_MS,
+        env: { ...process.env, HF_HUB_DISABLE_TELEMETRY: '1', LANGSMITH_TRACING: 'false' },
+      },
+    );
+    assert.match(stdout, /^all well$/m);
+  });
+
+  it('openapi-python-client makes clients of all that both documents describe, and they ask', {
+    skip: lacks('openapi_python_client'),
+  }, async (t) => {
+    const hub = await serve(t, await startHubApi());
+    const folder = await temporaryFolder(t);
+    for (const [name, path] of Object.entries({ hub: 'openapi.json', agent: 'agent-openapi.json' })) {
+      const from = join(DOCS, path);
+      const { stdout, stderr } = await run(
+        join(venv, 'bin', 'openapi-python-client'),
+        ['generate', '--path', from, '--output-path', join(folder, name), '--meta', 'none'],
+        { timeout: TIMEOUT_MS, cwd: folder },
+      );
+      // Bytes of these kinds it leaves out of an answer, and says so.
+      const left = `${stdout}${stderr}`.match(/^WARNING.*$/gm) ?? [];
+      assert.deepEqual(
+        left.filter((line) => !/ca\.pem|thumbnail/.test(line)),
+        [],
+      );
+      assert.doesNotMatch(`${stdout}${stderr}`, /Unable to process schema|duplicate/);
+      const { paths } = JSON.parse(await readFile(from, 'utf8')) as { paths: Record<string, object> };
+      const operations = Object.values(paths).reduce((sum, one) => sum + Object.keys(one).length, 0);
+      const modules = await readdir(join(folder, name, 'api'), { recursive: true });
+      const made = modules.filter((one) => one.endsWith('.py') && !one.endsWith('__init__.py'));
+      assert.equal(made.length, operations, 'no operation is left out');
+      await rename(join(folder, name), join(folder, `outrider_${name}_client`));
+    }
+    const { stdout } = await run(
+      join(venv, 'bin', 'python'),
+      [join(CLIENTS, 'generated.py'), hub.url, hub.key],
+      { timeout: TIMEOUT_MS, env: { ...process.env, PYTHONPATH: folder } },
     );
     assert.match(stdout, /^all well$/m);
   });
 
   it('Schemathesis finds no failure of our making and no answer that the document does not have', async (t) => {
-    const hub = await startHubApi();
-    const server = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
-    await server.start();
-    t.after(async () => {
-      await server.stop();
-      await hub.stop();
-    });
-    const url = `http://127.0.0.1:${server.port}`;
+    const { url, key } = await serve(t, await startHubApi());
     const tried = await run(
       join(venv, 'bin', 'schemathesis'),
       [
-        ...['run', `${url}/openapi.json`, '--header', `Authorization: Bearer ${hub.adminKey}`],
+        ...['run', `${url}/openapi.json`, '--header', `Authorization: Bearer ${key}`],
         ...['--checks', CHECKS, '--max-examples', '20', '--max-time', '90', '--seed', '1', '--no-color'],
         // It never ends, and is tested elsewhere.
         ...['--exclude-path', '/api/v1/events'],

@@ -24,7 +24,7 @@ export const completionRequest = textGenerationParameters
     /** The address names the model. */
     model: z.unknown().optional(),
     /** A list has one text. */
-    prompt: z.union([z.string(), z.tuple([z.string()])]),
+    prompt: z.union([z.string(), z.array(z.string()).length(1)]),
     max_tokens: textGenerationParameters.shape.max_new_tokens,
     /** 0: always the likeliest token. */
     temperature: z.number().min(0).max(100).optional(),
@@ -77,7 +77,7 @@ export function readCompletion(body: Uint8Array): CompletionInput {
   const { model: _model, user: _user, prompt, stream, stream_options, ...asked } = parsed.data;
   return {
     input: inputOf('text-generation', {
-      inputs: typeof prompt === 'string' ? prompt : prompt[0],
+      inputs: typeof prompt === 'string' ? prompt : (prompt[0] ?? ''),
       parameters: toTaskParameters(asked),
     }),
     isStreamed: stream === true,

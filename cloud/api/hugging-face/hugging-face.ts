@@ -11,7 +11,7 @@ import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import { TASKS, type TaskInput, type TaskName } from '../../../shared/tasks/tasks.ts';
 import type { Asking, InferenceReply, ModelCatalog, Question } from '../../ports.ts';
-import { type Api, anyBytes, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
+import { type Api, binary, CODING_HEADER, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
 import {
@@ -53,6 +53,7 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
     tag: 'Hugging Face',
     errors: 'hugging-face',
     guard: guards.key('infer'),
+    headers: CODING_HEADER,
   } as const;
   const answer = json('The task’s standard output', z.union([output, z.array(output), similarities]));
   const operation: Operation = {
@@ -61,7 +62,8 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
       path: '/models/{model}',
       summary: 'Runs a model on a picture, a sound, a text, or up to 64 texts',
     },
-    body: { 'application/json': jsonBody, 'application/octet-stream': anyBytes, 'text/plain': anyBytes },
+    // A text as it is comes as bytes, too: generated clients know no third kind of body.
+    body: { 'application/json': jsonBody, 'application/octet-stream': binary },
     responses: {
       200: { ...answer, content: { ...answer.content, ...events } },
     },

@@ -15,7 +15,7 @@ import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
 import type { TaskName } from '../../../shared/tasks/tasks.ts';
 import type { Asking, ModelCatalog, ModelDescriptions, ModelShelf, ModelStatistics } from '../../ports.ts';
-import { type Api, anyBytes, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
+import { type Api, binary, CODING_HEADER, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
 import { type Guards, OPEN } from '../frame/guards.ts';
 import {
@@ -146,7 +146,7 @@ function mountServer(app: Api, { guards, models, statistics, ready }: OpenInfere
 function mountModel(app: Api, base: string, options: OpenInferenceOptions): void {
   const { guards, models } = options;
   const shared = common(guards);
-  const bytes = { 'application/octet-stream': anyBytes };
+  const bytes = { 'application/octet-stream': binary };
   mount(
     app,
     {
@@ -165,6 +165,7 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
         summary: 'Runs a model on 1 to 64 elements, or on tensors',
       },
       headers: {
+        ...CODING_HEADER,
         'Inference-Header-Content-Length': 'The length of the JSON, where binary tensors follow it',
       },
       body: { 'application/json': inferRequest, ...bytes },
