@@ -36,6 +36,7 @@ import type {
 import { createAdminApi } from './admin/admin.ts';
 import { createDeviceApi } from './device/self.ts';
 import { createUpdateApi } from './device/updates.ts';
+import { allowOrigins } from './frame/cors.ts';
 import { type Api, errorsAt, type Face, faceAt, patternOf, routesIn } from './frame/endpoint.ts';
 import { COOKIE, type HubEnv, type Welcome } from './frame/face.ts';
 import { failureResponse } from './frame/failures.ts';
@@ -79,6 +80,8 @@ export interface HubApiOptions {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Origins of pages elsewhere that may ask; none when left out. */
+  readonly corsOrigins?: readonly string[];
   /** For a request's body to arrive, in milliseconds; 30 s when left out. */
   readonly bodyTimeoutMs?: number;
 }
@@ -119,7 +122,7 @@ export function createHubApi(options: HubApiOptions): Api {
 }
 
 /** Frame of every response: an id, headers that bind browsers, a line in the metrics. */
-function frame(app: Api, { metrics }: HubApiOptions): void {
+function frame(app: Api, { metrics, corsOrigins = [] }: HubApiOptions): void {
   app.use(async (c, next) => {
     const requestId = newId();
     c.set('requestId', requestId);
@@ -131,6 +134,7 @@ function frame(app: Api, { metrics }: HubApiOptions): void {
       status: String(c.res.status),
     });
   });
+  if (corsOrigins.length > 0) app.use(allowOrigins(corsOrigins));
   const { scriptSrc: _script, imgSrc: _img, connectSrc: _connect, ...bare } = PAGE_POLICY;
   const headers = (policy: Partial<typeof PAGE_POLICY>) =>
     secureHeaders({

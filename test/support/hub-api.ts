@@ -77,6 +77,7 @@ export async function startHubApi(
     inferencer?: Inferencer;
     /** Quotas of keys; none, when left out. */
     admission?: KeyAdmission;
+    corsOrigins?: readonly string[];
   } = {},
 ): Promise<TestHubApi> {
   const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
@@ -154,6 +155,7 @@ export async function startHubApi(
     metrics: createHubMetrics(),
     clock,
     logger: silentLogger,
+    ...(options.corsOrigins && { corsOrigins: options.corsOrigins }),
     ...(bodyTimeoutMs !== undefined && { bodyTimeoutMs }),
   });
   return Object.assign(hub, { app });
