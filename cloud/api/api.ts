@@ -10,7 +10,9 @@ import { secureHeaders } from 'hono/secure-headers';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
+import { FailureLog } from '../../shared/runtime/failure-log.ts';
 import { newId } from '../../shared/runtime/ids.ts';
+import { KeyGuesses } from '../../shared/runtime/key-guesses.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { isWildcard } from '../../shared/runtime/loopback.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -90,7 +92,7 @@ export interface HubApiOptions {
 export function createHubApi(options: HubApiOptions): Api {
   const { hubId, mqttUrl, authority, keys, devices, models, signIns, clock, bodyTimeoutMs } = options;
   const bodies = new BodyReader({ clock, maxHeldBytes: MAX_HELD_BYTES, timeoutMs: bodyTimeoutMs });
-  const guards = createGuards({ keys, devices, signIns });
+  const guards = createGuards({ keys, devices, signIns, guesses: new KeyGuesses(clock) });
   const welcome: Welcome = (c, deviceId, { expiresInMs }) => ({
     deviceId,
     hubId,
@@ -117,7 +119,7 @@ export function createHubApi(options: HubApiOptions): Api {
     faceAt('/v2', createOpenInferenceApi(shared)),
   ];
   for (const { base, api } of faces) app.route(base, api);
-  answerFailures(app, faces, options.logger);
+  answerFailures(app, faces, new FailureLog(clock, options.logger));
   return app;
 }
 
@@ -150,7 +152,7 @@ function frame(app: Api, { metrics, corsOrigins = [] }: HubApiOptions): void {
 }
 
 /** Failures in the shape of the face that was asked; an address that is there says which methods it takes. */
-function answerFailures(app: Api, faces: readonly Face[], logger: Logger): void {
+function answerFailures(app: Api, faces: readonly Face[], log: FailureLog): void {
   const methods = methodsByPattern(app);
   const fail = (c: Context<HubEnv>, error: AppError): Response =>
     failureResponse(c, errorsAt(c.req.path, faces), error);
@@ -165,7 +167,7 @@ function answerFailures(app: Api, faces: readonly Face[], logger: Logger): void 
   });
   app.onError((error, c) => {
     const known = toAppError(error);
-    logger.failure('api.failed', known, {
+    log.failure('api.failed', known, {
       requestId: c.get('requestId'),
       method: c.req.method,
       path: c.req.path.slice(0, 200),

@@ -168,15 +168,26 @@ export function asker(hub: TestHubApi) {
   return (
     method: string,
     path: string,
-    options: { json?: unknown; body?: Body; key?: string; headers?: Record<string, string> } = {},
+    options: {
+      json?: unknown;
+      body?: Body;
+      key?: string;
+      headers?: Record<string, string>;
+      /** Address of the caller. */
+      from?: string;
+    } = {},
   ): Promise<Response> =>
     Promise.resolve(
-      hub.app.request(path, {
-        method,
-        headers: { authorization: `Bearer ${options.key ?? hub.adminKey}`, ...options.headers },
-        ...(options.json !== undefined && { body: JSON.stringify(options.json) }),
-        ...(options.body !== undefined && { body: options.body, duplex: 'half' }),
-      }),
+      hub.app.request(
+        path,
+        {
+          method,
+          headers: { authorization: `Bearer ${options.key ?? hub.adminKey}`, ...options.headers },
+          ...(options.json !== undefined && { body: JSON.stringify(options.json) }),
+          ...(options.body !== undefined && { body: options.body, duplex: 'half' }),
+        },
+        options.from === undefined ? {} : { incoming: { socket: { remoteAddress: options.from } } },
+      ),
     );
 }
 

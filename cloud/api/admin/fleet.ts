@@ -1,5 +1,4 @@
 /** The devices, what each should run, and the tokens by which they enrol. */
-import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
 import {
   deviceList,
@@ -12,6 +11,7 @@ import {
 import { joinEnrolToken } from '../../../shared/contract/enrol-token.ts';
 import { enrollRequest, enrollResponse } from '../../../shared/contract/messages.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import { remoteAddress } from '../../../shared/runtime/remote-address.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { DeviceAdmin, HubAuthority, PinBook } from '../../ports.ts';
 import { type Api, deviceOf, json, mount } from '../frame/endpoint.ts';
@@ -187,16 +187,10 @@ function mountTokens(app: Api, options: FleetApiOptions): void {
       responses: { 201: json('Enrolled', enrollResponse) },
     },
     async (c) => {
-      options.enrollments.take(remoteAddress(c));
+      options.enrollments.take(remoteAddress(c.env));
       const request = await bodies.json(c.req.raw, enrollRequest);
       const grant = await devices.enroll(request);
       return c.json(options.welcome(c, request.deviceId, grant), 201);
     },
   );
-}
-
-/** undefined where there is no socket, as in tests: then everybody is the same. */
-function remoteAddress(c: Context): string {
-  const bindings = c.env as Partial<HttpBindings> | undefined;
-  return bindings?.incoming?.socket.remoteAddress ?? '';
 }

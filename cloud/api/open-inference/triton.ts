@@ -144,8 +144,8 @@ const ABSENT: readonly (readonly [path: string, what: string])[] = [
 /** Refuses what is not there, before a model of that name is looked for. */
 export function refuseAbsent(app: Api, guard: Guard): void {
   for (const [path, what] of ABSENT) {
-    const before = guard.check ? [guard.check] : [];
-    app.on(['GET', 'POST', 'PUT', 'DELETE'], [path], ...before, () => {
+    if (guard.check) app.use(path, guard.check);
+    app.use(path, () => {
       throw new AppError('NOT_OFFERED', `this server does not offer ${what}`);
     });
   }
