@@ -5,8 +5,7 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import {
-  constants,
+import { chmod, constants,
   copyFile,
   type FileHandle,
   link,
@@ -15,8 +14,7 @@ import {
   readdir,
   rename,
   rm,
-  stat,
-} from 'node:fs/promises';
+  stat, } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { VersionFile } from '../contract/admin.ts';
 import { syncFile, syncFolder } from '../runtime/atomic-file.ts';
@@ -78,7 +76,7 @@ export class BlobStore {
     if (there < offset)
       throw new AppError('PRECONDITION_FAILED', `there are ${there} bytes of this blob, not ${offset}`);
     let bytes = offset;
-    const file = await open(part, constants.O_RDWR | constants.O_CREAT, 0o644).catch(refuseFullDisk);
+    const file = await open(part, constants.O_RDWR | constants.O_CREAT, 0o600).catch(refuseFullDisk);
     try {
       for await (const chunk of source) {
         if (bytes + chunk.length > maxBytes)
@@ -131,6 +129,8 @@ export class BlobStore {
       const part = this.#part(sha256);
       await mkdir(dirname(part), { recursive: true }).catch(refuseFullDisk);
       await copyFile(from, part).catch(refuseFullDisk);
+      // A copy has the mode of what it is of.
+      await chmod(part, 0o600);
       await this.#finish(sha256);
     });
   }

@@ -55,11 +55,17 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
   },
 };
 
+/** Absolute paths of two names at least; those of this API are none of a disk. */
+const DISK_PATH = /(?<![\w.:/-])\/(?!(?:api|hf|v2|tuf)\/)(?:[^\s/:,;'"“”()]+\/)+([^\s/:,;'"“”()]*)/g;
+
+/** A message for people outside: of a path on the hub's disk the last name alone. */
+export const withoutPaths = (message: string): string => message.replace(DISK_PATH, '$1');
+
 /** The response to a failure, in this shape. */
 export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: AppError): Response {
   const { contentType, bodyOf, statusOf = (status) => status } = ERROR_SHAPES[shape];
   const { code, message } = toErrorBody(error);
-  const body = bodyOf({ code, message, requestId: c.get('requestId') });
+  const body = bodyOf({ code, message: withoutPaths(message), requestId: c.get('requestId') });
   return c.body(JSON.stringify(body), {
     status: statusOf(ERRORS[code].httpStatus) as ContentfulStatusCode,
     headers: { 'content-type': contentType, ...headersOf(error) },
