@@ -5,7 +5,9 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { chmod, constants,
+import {
+  chmod,
+  constants,
   copyFile,
   type FileHandle,
   link,
@@ -14,7 +16,8 @@ import { chmod, constants,
   readdir,
   rename,
   rm,
-  stat, } from 'node:fs/promises';
+  stat,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { VersionFile } from '../contract/admin.ts';
 import { syncFile, syncFolder } from '../runtime/atomic-file.ts';
