@@ -19,7 +19,7 @@ export function parseJson(bytes: Uint8Array): unknown {
     // What the engine says differs by version, and may quote the text.
     const { what, at } = firstFault(text);
     const before = text.slice(0, at).split('\n');
-    const column = [...(before.at(-1) ?? '')].length + 1;
+    const column = Array.from(before.at(-1) ?? '').length + 1;
     throw new AppError(
       'BAD_REQUEST',
       `the JSON is broken at line ${before.length}, column ${column}: ${what}`,

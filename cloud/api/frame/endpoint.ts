@@ -26,7 +26,7 @@ export interface RequestHeader {
 }
 
 /** A response with a body. */
-export interface Reply {
+interface Reply {
   readonly what: string;
   readonly content: Content;
   /** Response header -> what it says. */

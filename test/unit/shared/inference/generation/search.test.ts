@@ -139,7 +139,7 @@ test('typical sampling keeps the tokens whose surprise is nearest to the expecte
         sampling: { topK: 0, topP, typicalP, random: seededRandom(3).next },
       },
     );
-    return [...new Set(found.tokens)].sort();
+    return [...new Set(found.tokens)].sort((a, b) => a - b);
   };
   // The entropy is 1.208: distances are 0.515, 0.178, 0.689, 1.095.
   assert.deepEqual(await drawn(0.2), [1]);
