@@ -15,10 +15,11 @@ import { readPem } from '../shared/runtime/certificate-files.ts';
 import { isDailyWindow } from '../shared/runtime/daily-window.ts';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
-import { bareHost, isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
+import { bareHost, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { isCron } from '../shared/runtime/schedule.ts';
 import { lossOptions } from '../shared/tasks/loss-options.ts';
 import { TASKS, taskName } from '../shared/tasks/tasks.ts';
+import { type ApiAccess, apiAccess } from './access.ts';
 
 /** Help text of `outrider agent`. */
 export const AGENT_HELP = `Usage: outrider agent [options]
@@ -34,10 +35,12 @@ Options:
   --mqtt URL        the broker's address, when it isn't the one told at enrolment (a broker with accounts of its own
                     wants this device's id as the name, and its password in OUTRIDER_MQTT_PASSWORD)
   --hub-ca FILE     authority that vouches for hub and broker (PEM; default: the one pinned at enrolment, else the system's)
-  --insecure-plain-text  talk to hub and broker in plain text off loopback
+  --insecure-plain-text  talk to hub and broker, and answer on --agent-host, in plain text off loopback
   --enroll TOKEN    enrol with this one-time token (also OUTRIDER_ENROLL_TOKEN, or DATA/agent/enroll.token)
-  --agent-host HOST where to listen (default 127.0.0.1; elsewhere OUTRIDER_AGENT_KEY is needed)
+  --agent-host HOST where to listen (default 127.0.0.1; elsewhere OUTRIDER_AGENT_KEY is needed, and TLS or --insecure-plain-text)
   --agent-port PORT port of the device's own API (default 8090)
+  --agent-tls-cert FILE  certificate of that API (PEM, with its chain; read again when it changes)
+  --agent-tls-key FILE   its key
   --insecure-no-key answer without a key off loopback: in a container whose port is published on loopback alone
   --once            go through the feeds once, wait for what the cloud owes, and end
   --log-level LEVEL debug, info, warn, error (default info)
@@ -350,7 +353,7 @@ export const configFile = z.strictObject({
 });
 
 /** Agent’s configuration with file, flags and environment put together, paths resolved. */
-export interface AgentConfig {
+export interface AgentConfig extends ApiAccess {
   readonly device: string;
   readonly hubUrl: string | undefined;
   readonly mqttUrl: string | undefined;
@@ -379,7 +382,6 @@ export interface AgentConfig {
   };
   readonly host: string;
   readonly port: number;
-  readonly key: string | undefined;
   readonly once: boolean;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** Threads of each runner: all runners together take no more than the cores. */
@@ -399,6 +401,8 @@ const flags = {
   enroll: { type: 'string' },
   'agent-host': { type: 'string' },
   'agent-port': { type: 'string' },
+  'agent-tls-cert': { type: 'string' },
+  'agent-tls-key': { type: 'string' },
   'insecure-no-key': { type: 'boolean' },
   once: { type: 'boolean' },
   'log-level': { type: 'string' },
@@ -428,10 +432,6 @@ export async function loadConfig(
   const config = checkAll(configFile, await readYaml(path), 'CONFIG_INVALID', (key) => `${path}: ${key}`);
   const baseDir = dirname(path);
   const host = bareHost(values['agent-host'] ?? '127.0.0.1');
-  const key = env.OUTRIDER_AGENT_KEY;
-  if (!isLoopback(host) && !key && !values['insecure-no-key']) {
-    throw new AppError('CONFIG_INVALID', `listening on ${host} needs a key: set OUTRIDER_AGENT_KEY`);
-  }
   const hubUrl = checked.hub ?? config.hub.url;
   const mqttUrl = checked.mqtt ?? config.hub.mqtt;
   const insecurePlainText = values['insecure-plain-text'] ?? config.hub.insecurePlainText;
@@ -439,6 +439,11 @@ export async function loadConfig(
     const problem = url === undefined || insecurePlainText ? undefined : plainTextProblem(url);
     if (problem !== undefined) throw new AppError('CONFIG_INVALID', problem);
   }
+  const access = apiAccess({
+    ...{ host, key: env.OUTRIDER_AGENT_KEY, needsNoKey: values['insecure-no-key'] ?? false },
+    isPlainTextMeant: values['insecure-plain-text'] ?? false,
+    ...{ certFile: values['agent-tls-cert'], keyFile: values['agent-tls-key'] },
+  });
   const runners = new Set(config.pipelines.map(({ edge }) => edge).filter((edge) => edge !== undefined)).size;
   const dataDir =
     values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data);
@@ -458,7 +463,7 @@ export async function loadConfig(
     sync: config.sync,
     host,
     port: checked['agent-port'],
-    key: isLoopback(host) ? undefined : key || undefined,
+    ...access,
     once: values.once ?? false,
     logLevel: checked['log-level'],
     threads: Math.max(1, Math.floor(availableParallelism() / Math.max(1, runners))),

@@ -42,6 +42,8 @@ Options:
   --tls-key FILE      its key
   --tls-name NAME     another name or address for the own authority's certificate; may be given again
   --insecure-plain-text  send and take secrets in plain text off loopback
+  --cors ORIGIN       pages of this origin (https://app.example.com) may ask the HTTP API from a browser, with a key of their own; * for
+                      any; may be given again (default: none)
   --sign-in           print a one-time address that signs a browser in, at the start
   --deploy auto|manual  whether a version of a new model is deployed to devices as soon as it is published, or when somebody says
                       so (default manual; a model's first version is deployed at once)
@@ -92,6 +94,8 @@ export interface HubConfig {
   /** How long a device's credential is good; undefined: for ever. */
   readonly credentialLifeMs: number | undefined;
   readonly tls: TlsConfig;
+  /** Origins whose pages may ask the API from a browser. */
+  readonly corsOrigins: readonly string[];
   /** Whether who reads what it prints may sign in. */
   readonly printsSignIn: boolean;
   /** The policy of models that are new. */
@@ -117,6 +121,7 @@ const flags = {
   'tls-key': { type: 'string' },
   'tls-name': { type: 'string', multiple: true },
   'insecure-plain-text': { type: 'boolean', default: false },
+  cors: { type: 'string', multiple: true },
   'sign-in': { type: 'boolean', default: false },
   /** Of `outrider up`, which starts the embedded broker itself. */
   'broker-apart': { type: 'boolean', default: false },
@@ -131,6 +136,10 @@ const flags = {
   'log-level': { type: 'string', default: 'info' },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
+
+/** As browsers write it in `Origin`: anything else would never be equal. */
+const isOrigin = (text: string): boolean =>
+  text === '*' || (URL.canParse(text) && /^https?:/.test(text) && new URL(text).origin === text);
 
 const portNumber = z.coerce.number().int().min(0).max(65_535);
 const brokerUrl = z.url({
@@ -150,6 +159,9 @@ const values = z.object({
   'ws-port': portNumber.optional(),
   tls: z.enum(['own', 'off']).optional(),
   'tls-name': z.array(z.string().regex(/^[A-Za-z0-9.:-]+$/, 'a host name or an address')).default([]),
+  cors: z
+    .array(z.string().refine(isOrigin, 'an origin such as https://app.example.com, without a path, or *'))
+    .default([]),
   deploy: deployPolicy,
   'max-loaded': z.coerce.number().int().min(1).max(64),
   threads: z.coerce.number().int().min(1).max(256).optional(),
@@ -213,6 +225,7 @@ export function loadConfig(
       publicUrl: checked.mqtt === undefined ? checked['mqtt-public'] : undefined,
       isOpen,
     }),
+    corsOrigins: checked.cors,
     printsSignIn: given['sign-in'],
     deploy: checked.deploy,
     maxLoaded: checked['max-loaded'],

@@ -54,6 +54,8 @@ export interface InferenceReply {
   readonly output: unknown;
   readonly model: ModelRef;
   readonly timingsMs: { readonly queue: number; readonly preprocess: number; readonly inference: number };
+  /** Requests of the run that answered this one; 1 when left out. */
+  readonly batchSize?: number;
 }
 
 /** Runs requests, batching them as it sees fit. */
@@ -68,10 +70,33 @@ export interface ModelCatalog {
   resolve(name: string): { readonly folder: string; readonly ref: ModelRef; readonly task: TaskName };
 }
 
-/** Signatures of graphs, what they take and give, for models of raw tensors. */
-export interface ModelSignatures {
-  /** undefined where its import has not read it @throws MODEL_UNKNOWN, MODEL_INVALID */
-  signature(name: string): Promise<ModelSpec['signature']>;
+/** What model folders say of themselves: signatures of graphs, batching, labels. */
+export interface ModelDescriptions {
+  /** @throws MODEL_UNKNOWN, MODEL_INVALID */
+  spec(name: string): Promise<ModelSpec>;
+  /** In the order of the graph's logits; undefined where the folder names none @throws MODEL_UNKNOWN */
+  labels(name: string): Promise<readonly string[] | undefined>;
+}
+
+/** Counts of what a model has done since the hub started. */
+export interface ModelCounts {
+  readonly lastAtMs: number;
+  readonly answered: number;
+  /** From question to answer, of all together; so are the others. */
+  readonly answeredMs: number;
+  readonly failed: number;
+  readonly failedMs: number;
+  /** Runs of the graph: of a batch each request counts its share. */
+  readonly runs: number;
+  readonly queueMs: number;
+  readonly preprocessMs: number;
+  readonly inferenceMs: number;
+}
+
+/** Statistics of the models that the hub has asked. */
+export interface ModelStatistics {
+  /** undefined: not asked yet */
+  countsOf(model: string): ModelCounts | undefined;
 }
 
 /**

@@ -12,10 +12,14 @@ import type { UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
+import { ACCEPTED_CODINGS } from '../../shared/runtime/content-coding.ts';
 import { AppError, ERRORS, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
+import { FailureLog } from '../../shared/runtime/failure-log.ts';
 import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
+import { KeyGuesses } from '../../shared/runtime/key-guesses.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { remoteAddress } from '../../shared/runtime/remote-address.ts';
 import { BodyReader } from '../../shared/runtime/request-bodies.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import { within } from '../../shared/runtime/within.ts';
@@ -60,17 +64,19 @@ const routeQuery = z.enum(['edge', 'cloud']).optional();
 export function createAgentApi(options: AgentApiOptions): Hono {
   const { pipelines, results, metrics, logger } = options;
   const app = new Hono();
+  const guesses = new KeyGuesses(options.clock);
+  const log = new FailureLog(options.clock, logger);
   app.use(secureHeaders({ contentSecurityPolicy: PAGE_POLICY }));
   app.use((c, next) => {
     if (options.key === undefined) refuseForeignSites(c);
-    else if (!['/healthz', '/readyz'].includes(c.req.path)) requireKey(c, options.key);
+    else if (!['/healthz', '/readyz'].includes(c.req.path)) requireKey(c, options.key, guesses);
     return next();
   });
   app.notFound((c) => problem(c, new AppError('NOT_FOUND', `there is nothing at ${c.req.path}`)));
   app.onError((error, c) => {
     const known = toAppError(error);
     const requestId = newId();
-    logger.failure('api.failed', known, { path: c.req.path, requestId });
+    log.failure('api.failed', known, { path: c.req.path, requestId });
     const isPage = c.req.path === '/' && c.req.header('accept')?.includes('text/html') === true;
     if (isPage && known.code === 'UNAUTHORIZED') return c.html(CLOSED_PAGE, 401);
     return problem(c, known, requestId);
@@ -203,22 +209,26 @@ function refuseForeignSites(c: Context): void {
     throw new AppError('HOST_REFUSED', 'requests from pages of other sites are refused');
 }
 
-function requireKey(c: Context, key: string): void {
+function requireKey(c: Context, key: string, guesses: KeyGuesses): void {
   const given = /^Bearer (.+)$/.exec(c.req.header('authorization') ?? '')?.[1];
-  if (given === undefined || !secretMatches(given, sha256Hex(key))) throw new AppError('UNAUTHORIZED');
+  const isRight = given !== undefined && secretMatches(given, sha256Hex(key));
+  if (given !== undefined) guesses.admit(remoteAddress(c.env), given, isRight);
+  if (!isRight) throw new AppError('UNAUTHORIZED');
 }
 
 function problem(c: Context, error: AppError, requestId = newId()): Response {
   return c.json(
     { error: toErrorBody(error), requestId },
     ERRORS[error.code].httpStatus as 400,
-    retryHeader(error.code),
+    headersOf(error.code),
   );
 }
 
 function failed(c: Context, result: Extract<Result, { error: unknown }>): Response {
-  return c.json(result, ERRORS[result.error.code].httpStatus as 400, retryHeader(result.error.code));
+  return c.json(result, ERRORS[result.error.code].httpStatus as 400, headersOf(result.error.code));
 }
 
-const retryHeader = (code: keyof typeof ERRORS): Record<string, string> =>
-  ERRORS[code].retry === 'backoff' ? { 'retry-after': '1' } : {};
+function headersOf(code: keyof typeof ERRORS): Record<string, string> {
+  if (code === 'ENCODING_UNSUPPORTED') return { 'accept-encoding': ACCEPTED_CODINGS };
+  return ERRORS[code].retry === 'backoff' ? { 'retry-after': '1' } : {};
+}

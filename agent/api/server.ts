@@ -1,7 +1,9 @@
 /** The HTTP server around the device's API, with its time-outs. */
 import type { Server } from 'node:http';
-import { type ServerType, serve } from '@hono/node-server';
+import { createServer as createSecureServer, Server as SecureServer } from 'node:https';
+import { createAdaptorServer, type ServerType } from '@hono/node-server';
 import type { Hono } from 'hono';
+import type { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import { toListenError } from '../../shared/runtime/program.ts';
 
@@ -10,44 +12,49 @@ const REQUEST_TIMEOUT_MS = 35_000;
 /** As on the hub: a connection that only trickles headers is closed. */
 const HEADERS_TIMEOUT_MS = 10_000;
 
-/** HTTP server of the device’s API. */
+/** Address to listen on, and the certificate for HTTPS. */
+export interface ApiServerOptions {
+  readonly app: Pick<Hono, 'fetch'>;
+  readonly host: string;
+  readonly port: number;
+  /** Plain HTTP when undefined. */
+  readonly certificate?: CertificateFiles | undefined;
+}
+
+/** HTTP or HTTPS server of the device’s API. */
 export class ApiServer implements Part {
-  readonly #app: Hono;
-  readonly #host: string;
-  readonly #port: number;
+  readonly #o: ApiServerOptions;
   #server: ServerType | undefined;
 
-  constructor(options: { readonly app: Hono; readonly host: string; readonly port: number }) {
-    this.#app = options.app;
-    this.#host = options.host;
-    this.#port = options.port;
+  constructor(options: ApiServerOptions) {
+    this.#o = options;
   }
 
   /** The port that it listens on, also where 0 was asked for. */
   get port(): number {
     const address = this.#server?.address();
-    return typeof address === 'object' && address ? address.port : this.#port;
+    return typeof address === 'object' && address ? address.port : this.#o.port;
   }
 
   /** @throws PORT_TAKEN */
   async start(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const server = serve(
-        {
-          fetch: this.#app.fetch,
-          hostname: this.#host,
-          port: this.#port,
-          serverOptions: {
-            requestTimeout: REQUEST_TIMEOUT_MS,
-            headersTimeout: HEADERS_TIMEOUT_MS,
-            connectionsCheckingInterval: 5_000,
-          },
-        },
-        () => resolve(),
-      );
-      server.once('error', (error) => reject(toListenError(error, 'agent', this.#port, '--agent-port')));
-      this.#server = server;
+    const { app, host, port, certificate } = this.#o;
+    const server = createAdaptorServer({
+      fetch: app.fetch,
+      ...(certificate && { createServer: createSecureServer }),
+      serverOptions: {
+        ...(certificate && { ...certificate.current, handshakeTimeout: HEADERS_TIMEOUT_MS }),
+        requestTimeout: REQUEST_TIMEOUT_MS,
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        connectionsCheckingInterval: 5_000,
+      },
     });
+    if (server instanceof SecureServer) certificate?.onChange((pair) => server.setSecureContext(pair));
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error) => reject(toListenError(error, 'agent', port, '--agent-port')));
+      server.listen({ host, port }, () => resolve());
+    });
+    this.#server = server;
   }
 
   /** Streams are cut off: they never end by themselves. */

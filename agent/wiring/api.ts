@@ -1,5 +1,6 @@
 /** The device's own HTTP API on its port. */
 import { statfsSync } from 'node:fs';
+import { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
 import { toAppError } from '../../shared/runtime/errors.ts';
 import { isWildcard, urlHost } from '../../shared/runtime/loopback.ts';
 import { createAgentApi } from '../api/api.ts';
@@ -42,9 +43,12 @@ export async function startApi(
     clock,
     logger,
   });
-  const server = new ApiServer({ app, host: config.host, port: config.port });
+  const certificate =
+    config.certificate && (await CertificateFiles.open(config.certificate, { clock, logger }));
+  if (certificate) await lifecycle.start('certificate', certificate);
+  const server = new ApiServer({ app, host: config.host, port: config.port, certificate });
   await lifecycle.start('api', server);
-  return `http://${urlHost(isWildcard(config.host) ? '127.0.0.1' : config.host)}:${server.port}`;
+  return `${certificate ? 'https' : 'http'}://${urlHost(isWildcard(config.host) ? '127.0.0.1' : config.host)}:${server.port}`;
 }
 
 /** Less than this holds no request: nothing more can be accepted for the cloud. */

@@ -23,6 +23,7 @@ import { Renewal } from '../uplink/renewal.ts';
 import { HubUpdateSource } from '../uplink/update-source.ts';
 import { MqttUplink } from '../uplink/uplink.ts';
 import type { AgentProgram } from './program.ts';
+import { toldRoute } from './told-route.ts';
 
 /** Parts whose state the link reports, and whose requests it sends. */
 export interface LinkParts {
@@ -123,7 +124,8 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
       desiredVersion: desired.version,
       pipelines: [...pipelines.values()].map((one) => {
         const { name, task, edge, cloud, router } = one.status();
-        return { name, task, edge, cloud, ...toldOf(config, name), route: router };
+        const told = toldOf(config, name);
+        return { name, task, edge, cloud, ...told, route: toldRoute(told.share, router) };
       }),
       updates: parts.updates(),
     }),

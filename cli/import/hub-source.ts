@@ -13,6 +13,7 @@ import type { ImportSource } from '../../shared/release/import/import-model.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, isDiskFull } from '../../shared/runtime/errors.ts';
+import { isLoopback } from '../../shared/runtime/loopback.ts';
 import { steady } from '../../shared/runtime/steady.ts';
 
 /** Hugging Face hub or mirror to fetch from, and the token for private models. */
@@ -46,12 +47,33 @@ export function parseHubName(text: string): { readonly name: string; readonly re
   return { name, revision };
 }
 
+/**
+ * Whether a request may show the token: to the hub that it is for and nobody else, and never in plain text over a network. The
+ * hub's client asks where a `Link` header leads, with the token, and a redirect may lead anywhere.
+ */
+export const mayShowToken = (url: URL, hub: URL): boolean =>
+  url.origin === hub.origin && (url.protocol === 'https:' || isLoopback(url.hostname));
+
+/** `fetch` with the token where it may be shown; of redirects `fetch` itself takes it away where they leave the hub (Fetch 4.4). */
+function fetchFor(baseUrl: string, token: string | undefined): typeof fetch {
+  const hub = new URL(baseUrl);
+  return (input, init) => {
+    const url = new URL(input instanceof Request ? input.url : input);
+    const headers = new Headers(init?.headers);
+    headers.delete('authorization');
+    if (token !== undefined && mayShowToken(url, hub)) headers.set('authorization', `Bearer ${token}`);
+    return fetch(url, { ...init, headers });
+  };
+}
+
 /** @throws USAGE, MODEL_UNKNOWN, FORBIDDEN, HUB_UNREACHABLE, HUB_FAILED */
-export async function hubSource(text: string, options: HubSourceOptions): Promise<ImportSource> {
+export async function hubSource(text: string, given: HubSourceOptions): Promise<ImportSource> {
   const { name, revision } = parseHubName(text);
-  const { baseUrl, token } = options;
-  const access = { hubUrl: baseUrl, ...(token !== undefined && { accessToken: token }) };
-  const asking = { name, revision, baseUrl };
+  const { baseUrl, token } = given;
+  const options = { ...given, fetch: fetchFor(baseUrl, token) };
+  const access = { hubUrl: baseUrl, fetch: options.fetch };
+  const isWithheld = token !== undefined && !mayShowToken(new URL(baseUrl), new URL(baseUrl));
+  const asking = { name, revision, baseUrl, isWithheld };
   const { sha } = await told(asking, () =>
     modelInfo({ name, ...access, ...(revision !== undefined && { revision }), additionalFields: ['sha'] }),
   );
@@ -88,7 +110,12 @@ function toListed({ path, size, oid, lfs }: ListFileEntry): Listed {
 
 /** Translates what the hub's client throws. */
 async function told<T>(
-  { name, revision, baseUrl }: { name: string; revision: string | undefined; baseUrl: string },
+  {
+    name,
+    revision,
+    baseUrl,
+    isWithheld,
+  }: { name: string; revision: string | undefined; baseUrl: string; isWithheld: boolean },
   ask: () => Promise<T>,
 ): Promise<T> {
   try {
@@ -104,7 +131,10 @@ async function told<T>(
           cause: error,
         },
       );
-    throw refusal(error.statusCode, `${baseUrl} has no ${which}, or it needs a token (HF_TOKEN)`, error);
+    const why = isWithheld
+      ? '; HF_TOKEN was not sent there, as it would travel in plain text: use https://'
+      : ', or it needs a token (HF_TOKEN)';
+    throw refusal(error.statusCode, `${baseUrl} has no ${which}${why}`, error);
   }
 }
 
@@ -117,6 +147,8 @@ function refusal(status: number, missing: string, cause?: unknown): AppError {
 }
 
 interface DownloadOptions extends HubSourceOptions {
+  /** Shows the token where that is right. */
+  readonly fetch: typeof fetch;
   readonly url: URL;
   readonly file: Listed;
   readonly to: string;
@@ -186,15 +218,12 @@ class Download {
   }
 
   async #ask(offset: number): Promise<Response> {
-    const { url, token, signal, file } = this.#o;
+    const { url, signal, file } = this.#o;
     const head = new AbortController();
     const cancel = this.#o.clock.after(HEAD_TIMEOUT_MS, () => head.abort());
     try {
-      const response = await fetch(url, {
-        headers: {
-          ...(token !== undefined && { authorization: `Bearer ${token}` }),
-          ...(offset > 0 && { range: `bytes=${offset}-` }),
-        },
+      const response = await this.#o.fetch(url, {
+        headers: { ...(offset > 0 && { range: `bytes=${offset}-` }) },
         signal: AbortSignal.any([signal, head.signal]),
       });
       if (response.ok && response.body) return response;

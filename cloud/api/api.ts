@@ -10,7 +10,9 @@ import { secureHeaders } from 'hono/secure-headers';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
+import { FailureLog } from '../../shared/runtime/failure-log.ts';
 import { newId } from '../../shared/runtime/ids.ts';
+import { KeyGuesses } from '../../shared/runtime/key-guesses.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { isWildcard } from '../../shared/runtime/loopback.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -25,8 +27,9 @@ import type {
   HubAuthority,
   KeyBook,
   ModelCatalog,
+  ModelDescriptions,
   ModelShelf,
-  ModelSignatures,
+  ModelStatistics,
   PinBook,
   Publisher,
   ResultGallery,
@@ -35,6 +38,7 @@ import type {
 import { createAdminApi } from './admin/admin.ts';
 import { createDeviceApi } from './device/self.ts';
 import { createUpdateApi } from './device/updates.ts';
+import { allowOrigins } from './frame/cors.ts';
 import { type Api, errorsAt, type Face, faceAt, patternOf, routesIn } from './frame/endpoint.ts';
 import { COOKIE, type HubEnv, type Welcome } from './frame/face.ts';
 import { failureResponse } from './frame/failures.ts';
@@ -60,8 +64,9 @@ export interface HubApiOptions {
   readonly authority?: HubAuthority;
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin & DeviceCredentials;
-  readonly models: ModelShelf & ModelCatalog & ModelSignatures;
+  readonly models: ModelShelf & ModelCatalog & ModelDescriptions;
   readonly asking: Asking;
+  readonly statistics: ModelStatistics;
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;
   readonly desired: DesiredBook;
@@ -77,6 +82,8 @@ export interface HubApiOptions {
   readonly metrics: Metrics;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Origins of pages elsewhere that may ask; none when left out. */
+  readonly corsOrigins?: readonly string[];
   /** For a request's body to arrive, in milliseconds; 30 s when left out. */
   readonly bodyTimeoutMs?: number;
 }
@@ -85,7 +92,7 @@ export interface HubApiOptions {
 export function createHubApi(options: HubApiOptions): Api {
   const { hubId, mqttUrl, authority, keys, devices, models, signIns, clock, bodyTimeoutMs } = options;
   const bodies = new BodyReader({ clock, maxHeldBytes: MAX_HELD_BYTES, timeoutMs: bodyTimeoutMs });
-  const guards = createGuards({ keys, devices, signIns });
+  const guards = createGuards({ keys, devices, signIns, guesses: new KeyGuesses(clock) });
   const welcome: Welcome = (c, deviceId, { expiresInMs }) => ({
     deviceId,
     hubId,
@@ -97,7 +104,8 @@ export function createHubApi(options: HubApiOptions): Api {
   const pages = readPages(options.signedUpdates.isDevelopment);
   const shared = { ...options, authority, guards, bodies, welcome, pages };
 
-  const app: Api = new OpenAPIHono();
+  // A slash too many at the end is none: Open Inference’s clients ask `/v2/`.
+  const app: Api = new OpenAPIHono({ strict: false });
   frame(app, options);
   app.route('/', createAssetApi());
   app.get('/', (c) => c.html(signIns.isSignedIn(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
@@ -111,12 +119,12 @@ export function createHubApi(options: HubApiOptions): Api {
     faceAt('/v2', createOpenInferenceApi(shared)),
   ];
   for (const { base, api } of faces) app.route(base, api);
-  answerFailures(app, faces, options.logger);
+  answerFailures(app, faces, new FailureLog(clock, options.logger));
   return app;
 }
 
 /** Frame of every response: an id, headers that bind browsers, a line in the metrics. */
-function frame(app: Api, { metrics }: HubApiOptions): void {
+function frame(app: Api, { metrics, corsOrigins = [] }: HubApiOptions): void {
   app.use(async (c, next) => {
     const requestId = newId();
     c.set('requestId', requestId);
@@ -128,6 +136,7 @@ function frame(app: Api, { metrics }: HubApiOptions): void {
       status: String(c.res.status),
     });
   });
+  if (corsOrigins.length > 0) app.use(allowOrigins(corsOrigins));
   const { scriptSrc: _script, imgSrc: _img, connectSrc: _connect, ...bare } = PAGE_POLICY;
   const headers = (policy: Partial<typeof PAGE_POLICY>) =>
     secureHeaders({
@@ -143,7 +152,7 @@ function frame(app: Api, { metrics }: HubApiOptions): void {
 }
 
 /** Failures in the shape of the face that was asked; an address that is there says which methods it takes. */
-function answerFailures(app: Api, faces: readonly Face[], logger: Logger): void {
+function answerFailures(app: Api, faces: readonly Face[], log: FailureLog): void {
   const methods = methodsByPattern(app);
   const fail = (c: Context<HubEnv>, error: AppError): Response =>
     failureResponse(c, errorsAt(c.req.path, faces), error);
@@ -158,7 +167,7 @@ function answerFailures(app: Api, faces: readonly Face[], logger: Logger): void 
   });
   app.onError((error, c) => {
     const known = toAppError(error);
-    logger.failure('api.failed', known, {
+    log.failure('api.failed', known, {
       requestId: c.get('requestId'),
       method: c.req.method,
       path: c.req.path.slice(0, 200),

@@ -290,7 +290,8 @@ export class ModelQueue {
         control,
       );
       onEnd();
-      for (const [index, job] of jobs.entries()) this.#answer(job, outcomes[index], lease, startedMonoMs);
+      for (const [index, job] of jobs.entries())
+        this.#answer(job, outcomes[index], { lease, startedMonoMs, batchSize: jobs.length });
     } catch (error) {
       onEnd();
       this.#onFailure(jobs, lease, toAppError(error));
@@ -316,7 +317,11 @@ export class ModelQueue {
     };
   }
 
-  #answer(job: Job, outcome: Outcome | undefined, lease: ModelLease, startedMonoMs: number): void {
+  #answer(
+    job: Job,
+    outcome: Outcome | undefined,
+    run: { readonly lease: ModelLease; readonly startedMonoMs: number; readonly batchSize: number },
+  ): void {
     if (outcome?.ok !== true) {
       const { code, message } = outcome?.error ?? {
         code: 'INVARIANT_BROKEN',
@@ -325,9 +330,12 @@ export class ModelQueue {
       this.#reject(job, new AppError(code, message));
     } else if (!job.isSettled) {
       const { output, timingsMs } = outcome.value;
-      const queueMs = Math.max(0, startedMonoMs - job.submittedMonoMs - timingsMs.preprocess);
+      const queueMs = Math.max(0, run.startedMonoMs - job.submittedMonoMs - timingsMs.preprocess);
       this.#settle(job);
-      job.resolve({ output, model: lease.ref, timingsMs: { ...timingsMs, queue: queueMs } });
+      job.resolve({
+        ...{ output, model: run.lease.ref, batchSize: run.batchSize },
+        timingsMs: { ...timingsMs, queue: queueMs },
+      });
     }
   }
 

@@ -7,12 +7,13 @@ import { isDeepStrictEqual } from 'node:util';
 import type { DeployPolicy, ModelChange, ModelRecord, VersionFile } from '../../shared/contract/admin.ts';
 import type { PictureNeed } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
+import { classifierConfig, labelsInOrder, readModelJson } from '../../shared/release/folder/model-files.ts';
 import { type ModelFolder, readSpec } from '../../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError } from '../../shared/runtime/errors.ts';
+import { AppError, isAppError } from '../../shared/runtime/errors.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
-import type { ModelCatalog, ModelShelf, ModelSignatures, VersionBook, VersionFacts } from '../ports.ts';
+import type { ModelCatalog, ModelDescriptions, ModelShelf, VersionBook, VersionFacts } from '../ports.ts';
 import type { HubData, StoredDeployment, StoredVersion } from './records.ts';
 import { own, type Store } from './store.ts';
 import type { ModelChoice } from './wanted-version.ts';
@@ -36,7 +37,7 @@ export interface ModelRegistryOptions {
 }
 
 /** Records of models, and where their folders are now. */
-export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures, VersionBook {
+export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescriptions, VersionBook {
   readonly #o: ModelRegistryOptions;
   readonly #store: Store;
   /** `name digest` -> the folder that has been checked since the start: what is only remembered may be gone. */
@@ -178,8 +179,18 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelSignatures,
     return { folder, ref: { name, version, digest }, task, picture };
   }
 
-  async signature(name: string): Promise<ModelSpec['signature']> {
-    return (await readSpec(this.resolve(name).folder)).signature;
+  spec(name: string): Promise<ModelSpec> {
+    return readSpec(this.resolve(name).folder);
+  }
+
+  async labels(name: string): Promise<readonly string[] | undefined> {
+    const { folder } = this.resolve(name);
+    try {
+      return labelsInOrder(folder, await readModelJson(folder, 'config.json', classifierConfig));
+    } catch (error) {
+      if (isAppError(error, 'MODEL_INVALID')) return undefined;
+      throw error;
+    }
   }
 
   list(): ShelvedModel[] {

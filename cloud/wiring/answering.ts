@@ -15,8 +15,9 @@ import { DEFAULT_ONCE_LIMITS } from '../intake/once.ts';
 import { ReplyJournal } from '../intake/reply-journal.ts';
 import { SetAside } from '../intake/set-aside.ts';
 import { HubLink } from '../link/hub-link.ts';
+import { CountingInferencer } from '../metering/model-statistics.ts';
 import { FileUsageLedger } from '../metering/usage-ledger.ts';
-import type { DeviceBook, Inferencer, ModelCatalog } from '../ports.ts';
+import type { DeviceBook, Inferencer, ModelCatalog, ModelStatistics } from '../ports.ts';
 import type { HubProgram } from './program.ts';
 
 /** A runner of a Transformer model. */
@@ -35,7 +36,7 @@ export interface AnsweringParts {
 /** The parts that others need of it. */
 export interface Answering {
   readonly pool: LocalRunnerPool;
-  readonly inferencer: Inferencer;
+  readonly inferencer: Inferencer & ModelStatistics;
   readonly usage: FileUsageLedger;
   readonly link: HubLink;
   /** Devices stop sending, and what is being worked on is answered. */
@@ -74,7 +75,10 @@ export async function startAnswering(
       }),
   });
   // Nothing runs elsewhere yet: its adapter would be named here, by the models that are its own.
-  const inferencer = new InferencerByModel({ here: batcher, elsewhere: new Map() });
+  const inferencer = new CountingInferencer(
+    new InferencerByModel({ here: batcher, elsewhere: new Map() }),
+    clock,
+  );
   const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });
   await lifecycle.start('usage ledger', usage);
   const { maxAgeMs } = DEFAULT_ONCE_LIMITS;

@@ -12,7 +12,7 @@ import type { Records } from './records.ts';
 
 /** The API, and the sign-ins that it lets in. */
 export function createApi(
-  { tls, metrics, clock, logger }: HubProgram,
+  { config, tls, metrics, clock, logger }: HubProgram,
   parts: {
     readonly records: Records;
     readonly publishing: Publishing;
@@ -39,6 +39,7 @@ export function createApi(
     devices: registry.devices,
     models: registry.models,
     asking,
+    statistics: inferencer,
     isLoaded: (name) => pool.loaded(name),
     desired: registry.desired,
     pins: registry.pins,
@@ -48,6 +49,7 @@ export function createApi(
     events,
     gallery,
     signIns,
+    corsOrigins: config.corsOrigins,
     ready: () => (link.connected ? undefined : 'the MQTT broker is not connected'),
     metrics,
     clock,

@@ -125,19 +125,27 @@ export type BoardEntry = z.infer<typeof boardEntry>;
 /** Gallery as one answer: the last results that devices have shared. */
 export const boardList = z.object({ results: z.array(boardEntry) });
 
-/** Event that `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
-export const hubEvent = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('device'), device: deviceRecord }),
-  z.object({ type: z.literal('device-removed'), id: deviceId }),
-  z.object({ type: z.literal('model'), model: modelRecord }),
-  z.object({ type: z.literal('result'), entry: boardEntry }),
+/** Events of the hub, each by the name that generated clients give it. */
+export const EVENTS = {
+  DeviceEvent: z.object({ type: z.literal('device'), device: deviceRecord }),
+  DeviceRemovedEvent: z.object({ type: z.literal('device-removed'), id: deviceId }),
+  ModelEvent: z.object({ type: z.literal('model'), model: modelRecord }),
+  ResultEvent: z.object({ type: z.literal('result'), entry: boardEntry }),
   /** A version that was offered to the hub and not taken. */
-  z.object({
+  VersionRefusedEvent: z.object({
     type: z.literal('version-refused'),
     model: modelName,
     error: z.object({ code: z.string(), message: z.string() }),
     atMs: z.number(),
   }),
+};
+/** Event that `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
+export const hubEvent = z.discriminatedUnion('type', [
+  EVENTS.DeviceEvent,
+  EVENTS.DeviceRemovedEvent,
+  EVENTS.ModelEvent,
+  EVENTS.ResultEvent,
+  EVENTS.VersionRefusedEvent,
 ]);
 export type HubEvent = z.infer<typeof hubEvent>;
 

@@ -4,7 +4,8 @@
  */
 import { z } from 'zod';
 import { AppError } from '../runtime/errors.ts';
-import { tryParseJson } from '../runtime/json.ts';
+import { parseJson, tryParseJson } from '../runtime/json.ts';
+import { withoutNeutral } from '../tasks/forms/neutral.ts';
 import type { InputKind } from '../tasks/task.ts';
 import { CONTENT_TYPES, MAX_INPUT_BYTES, TASKS, type TaskInput, type TaskName } from '../tasks/tasks.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
@@ -12,7 +13,7 @@ import { MAX_CONTENT_TYPE_CHARACTERS } from './limits.ts';
 /** The JSON that says an input: a text, a file as base64, or the task's own document. */
 export const jsonBody = z.looseObject({
   inputs: z.unknown().refine((inputs) => inputs !== undefined, 'is missing'),
-  parameters: z.record(z.string(), z.unknown()).optional(),
+  parameters: z.record(z.string(), z.unknown()).nullish(),
 });
 export type JsonBody = z.infer<typeof jsonBody>;
 
@@ -62,9 +63,9 @@ export function readJsonBody(
   const saysJson = contentType?.startsWith('application/json') === true;
   const needsJson = TASKS[task].inputKind === 'json';
   if (!saysJson && !needsJson && body[0] !== OPENING_BRACE) return undefined;
-  const json = tryParseJson(body);
   // A text may well begin with a brace; a picture never does.
-  if (json === undefined && !saysJson && !needsJson) return undefined;
+  const json = saysJson || needsJson ? parseJson(body) : tryParseJson(body);
+  if (json === undefined) return undefined;
   const parsed = jsonBody.safeParse(json);
   if (parsed.success) return parsed.data;
   const form = TASKS[task].inputs === undefined ? 'string' : `the input of ${task}`;
@@ -79,7 +80,7 @@ export function inputOf(task: TaskName, json: JsonBody): TaskInput {
   const parameters = parametersOf(task, json);
   return parameters === undefined && !needsParameters
     ? input
-    : { ...input, parameters: checked(task, parameters ?? {}) };
+    : { ...input, parameters: readParameters(task, parameters ?? {}) };
 }
 
 /** @throws INPUT_TOO_LARGE */
@@ -104,16 +105,32 @@ function bodyOf(task: TaskName, inputs: unknown): Uint8Array {
   return body;
 }
 
+/** Fields beside `inputs` that are no parameters: of Hugging Face's former API, and what names the model. */
+const NO_PARAMETERS: ReadonlySet<string> = new Set(['inputs', 'parameters', 'options', 'model']);
+
 /** Where a task may have its parameters beside `inputs`, they are taken from either place. */
 function parametersOf(task: TaskName, json: JsonBody): Record<string, unknown> | undefined {
-  if (!TASKS[task].hasParametersBeside) return json.parameters;
-  const { inputs: _inputs, parameters, ...beside } = json;
-  const all = { ...beside, ...parameters };
+  const parameters = json.parameters ?? undefined;
+  if (!TASKS[task].hasParametersBeside) return parameters;
+  const beside = Object.entries(json).filter(([name]) => !NO_PARAMETERS.has(name));
+  const all = { ...Object.fromEntries(beside), ...parameters };
   return Object.keys(all).length === 0 ? undefined : all;
 }
 
-function checked(task: TaskName, parameters: Record<string, unknown>): Record<string, unknown> {
-  const parsed = TASKS[task].parameters.safeParse(parameters);
+/**
+ * Parameters of a task as a caller has written them, in the form of its schema: null and what changes nothing is left out.
+ *
+ * @throws PARAMETERS_INVALID, naming the parameter
+ */
+export function readParameters(
+  task: TaskName,
+  given: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const { neutral = {}, aliases = {}, parameters } = TASKS[task];
+  const named = Object.entries(given)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => [(Object.hasOwn(aliases, name) && aliases[name]) || name, value] as const);
+  const parsed = parameters.safeParse(withoutNeutral(Object.fromEntries(named), neutral, 'parameters'));
   if (parsed.success) return parsed.data;
   throw new AppError('PARAMETERS_INVALID', `parameters${firstIssue(parsed.error)}`);
 }

@@ -4,6 +4,7 @@
  * its blobs, in one rename: it is there whole or not at all.
  */
 import {
+  chmod,
   constants,
   copyFile,
   type FileHandle,
@@ -77,7 +78,7 @@ export class BlobStore {
     if (there < offset)
       throw new AppError('PRECONDITION_FAILED', `there are ${there} bytes of this blob, not ${offset}`);
     let bytes = offset;
-    const file = await open(part, constants.O_RDWR | constants.O_CREAT, 0o644).catch(refuseFullDisk);
+    const file = await open(part, constants.O_RDWR | constants.O_CREAT, 0o600).catch(refuseFullDisk);
     try {
       for await (const chunk of source) {
         if (bytes + chunk.length > maxBytes)
@@ -130,6 +131,8 @@ export class BlobStore {
       const part = this.#part(sha256);
       await mkdir(dirname(part), { recursive: true }).catch(refuseFullDisk);
       await copyFile(from, part).catch(refuseFullDisk);
+      // A copy has the mode of what it is of.
+      await chmod(part, 0o600);
       await this.#finish(sha256);
     });
   }

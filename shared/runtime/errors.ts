@@ -57,6 +57,11 @@ export const ERRORS = {
     'The input is over the size limit.',
     'Send a smaller input, or raise the limit in the configuration.',
   ),
+  ENCODING_UNSUPPORTED: caller(
+    415,
+    'The body has a content coding that is not decoded.',
+    'Send it as it is, or with Content-Encoding: gzip or deflate.',
+  ),
   BODY_TIMEOUT: caller(408, 'The body did not arrive in time.', 'Send it faster, or a smaller one.'),
   TEXT_INVALID: caller(422, 'The text is not valid UTF-8.', 'Send UTF-8 text.'),
   INPUT_INVALID: caller(
@@ -119,6 +124,11 @@ export const ERRORS = {
     416,
     'The asked range lies outside of the file.',
     'Ask for bytes below the length in Content-Range.',
+  ),
+  NOT_OFFERED: caller(
+    501,
+    'The protocol has this, and this server does not offer it.',
+    'See the message, and docs/build-on.md for what there is.',
   ),
   METHOD_NOT_ALLOWED: caller(405, 'This address does not take that method.', 'See /docs for the methods.'),
 

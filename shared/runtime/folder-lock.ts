@@ -2,7 +2,7 @@
  * One program per data folder. The lock is a listening local socket named after the folder, not a file:
  * the kernel drops it with the process, so a SIGKILL leaves nothing to clean up.
  */
-import { mkdir, realpath, rm } from 'node:fs/promises';
+import { chmod, mkdir, realpath, rm } from 'node:fs/promises';
 import { createConnection, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,6 +29,8 @@ export interface FolderLock {
  */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   await mkdir(folder, { recursive: true });
+  // One that an earlier version has made may be open to other accounts. Not everybody may change that.
+  await chmod(folder, 0o700).catch(() => undefined);
   const { name, isFile } = lockName(await realpath(folder));
   let server = await listen(name);
   if (server === undefined && isFile && !(await answers(name))) {

@@ -2,7 +2,7 @@
  * JSON lines (pino), one per event, named `part.happened`; to a rotated file in the data folder, or to stderr.
  * Never a payload, never a secret. `warn` is one operation, `error` a part that is down.
  */
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { type LevelWithSilent, pino } from 'pino';
@@ -53,6 +53,7 @@ export function createLogger(options: LoggerOptions): Logger {
   };
   try {
     mkdirSync(folder, { recursive: true });
+    chmodSync(folder, 0o700);
   } catch (error) {
     onFailure(error);
   }

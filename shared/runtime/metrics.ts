@@ -31,12 +31,20 @@ interface Definition {
 /** From 0.5 ms to 60 s: a runner's answer to a slow link's. */
 const BUCKETS_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60];
 
+/** Gauges of the library that are called as counters are; each is the sum of another one over its types. */
+const MISNAMED = [
+  'nodejs_active_handles_total',
+  'nodejs_active_requests_total',
+  'nodejs_active_resources_total',
+];
+
 /**
  * @param definitions every counter and histogram of the program, by name; using another one is a type error at the call
  */
 export function createMetrics<Name extends string>(definitions: Record<Name, Definition>): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
+  for (const name of MISNAMED) registry.removeSingleMetric(name);
   const counters = new Map<string, Counter>();
   const histograms = new Map<string, Histogram>();
   for (const [name, { kind, help, labels }] of Object.entries<Definition>(definitions)) {

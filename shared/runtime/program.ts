@@ -73,6 +73,9 @@ function reportFatal(error: unknown): void {
   else process.stderr.write(`${forTerminal(`outrider: ${known.message} (${known.code})`)}\n`);
 }
 
+/** Files are 0600 and folders 0700, wherever in the program they are made. */
+const PRIVATE_UMASK = 0o077;
+
 /**
  * The frame of a program: start, wait until told, stop, exit. A program that does not stop within `graceMs` is ended.
  *
@@ -88,6 +91,8 @@ export async function runProgram(
   });
   const told = untilToldToStop();
   reopenOnHangUp();
+  // Whatever this program and its children write is their account's alone: inputs of people lie among it.
+  process.umask(PRIVATE_UMASK);
   try {
     const { facts, stop } = await start(finish);
     tellParent({ type: 'ready', facts });

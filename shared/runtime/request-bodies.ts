@@ -1,8 +1,9 @@
-/** Reads request bodies with a limit for each, one for all together, and one for the time that they take. */
+/** Reads request bodies, without their content coding, with a limit for each, one for all together, and one for the time that they take. */
 import type { z } from 'zod';
 import type { Clock } from './clock.ts';
+import { openBody } from './content-coding.ts';
 import { AppError } from './errors.ts';
-import { tryParseJson } from './json.ts';
+import { parseJson } from './json.ts';
 
 /** A slow sender holds memory: 32 MiB in this time is a link of 9 Mbit/s. */
 const BODY_TIMEOUT_MS = 30_000;
@@ -30,7 +31,7 @@ export class BodyReader {
   /** A small JSON body. @throws BAD_REQUEST, naming the field, and what `with` throws */
   json<T>(request: Request, schema: z.ZodType<T>): Promise<T> {
     return this.with(request, MAX_JSON_BYTES, async (bytes) => {
-      const parsed = schema.safeParse(tryParseJson(bytes));
+      const parsed = schema.safeParse(parseJson(bytes));
       if (parsed.success) return parsed.data;
       const issue = parsed.error.issues[0];
       throw new AppError('BAD_REQUEST', `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);
@@ -40,18 +41,18 @@ export class BodyReader {
   /**
    * The body piece by piece as it comes, for who writes it away at once: nothing is held.
    *
-   * @throws (while it is read) INPUT_TOO_LARGE, BODY_TIMEOUT, BAD_REQUEST (broken off)
+   * @throws (while it is read) ENCODING_UNSUPPORTED, INPUT_TOO_LARGE, BODY_TIMEOUT, BAD_REQUEST (broken off)
    */
   async *stream(request: Request, maxBytes: number): AsyncGenerator<Uint8Array, void> {
     refuseAnnounced(request, maxBytes);
-    const reader = request.body?.getReader();
+    const reader = openBody(request, maxBytes);
     if (!reader) return;
     const { tooSlow, end } = this.#bound();
     let bytes = 0;
     try {
       for (;;) {
-        const { done, value } = await Promise.race([reader.read().catch(brokenOff), tooSlow]);
-        if (done) return;
+        const { done, value } = await Promise.race([reader.read(), tooSlow]);
+        if (done || value === undefined) return;
         bytes += value.length;
         if (bytes > maxBytes) throw tooLarge(maxBytes);
         yield value;
@@ -65,19 +66,19 @@ export class BodyReader {
   /**
    * Reads the body and holds its memory until `use` is done with it.
    *
-   * @throws INPUT_TOO_LARGE, QUEUE_FULL, BODY_TIMEOUT, BAD_REQUEST (broken off)
+   * @throws ENCODING_UNSUPPORTED, INPUT_TOO_LARGE, QUEUE_FULL, BODY_TIMEOUT, BAD_REQUEST (broken off)
    */
   async with<T>(request: Request, maxBytes: number, use: (body: Uint8Array) => Promise<T>): Promise<T> {
     refuseAnnounced(request, maxBytes);
-    const reader = request.body?.getReader();
+    const reader = openBody(request, maxBytes);
     if (!reader) return use(new Uint8Array(0));
     const chunks: Uint8Array[] = [];
     let bytes = 0;
     const { tooSlow, end } = this.#bound();
     try {
       for (;;) {
-        const { done, value } = await Promise.race([reader.read().catch(brokenOff), tooSlow]);
-        if (done) break;
+        const { done, value } = await Promise.race([reader.read(), tooSlow]);
+        if (done || value === undefined) break;
         bytes += value.length;
         this.#heldBytes += value.length;
         if (bytes > maxBytes) throw tooLarge(maxBytes);
@@ -111,8 +112,4 @@ const tooLarge = (maxBytes: number): AppError =>
 /** One that says its length is refused before it has come. */
 function refuseAnnounced(request: Request, maxBytes: number): void {
   if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes);
-}
-
-function brokenOff(error: unknown): never {
-  throw new AppError('BAD_REQUEST', 'the body broke off', { cause: error });
 }

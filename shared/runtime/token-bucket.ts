@@ -63,14 +63,22 @@ export class TokenBuckets {
 
   /** Takes one token. @returns 0, or the milliseconds until there is one: then nothing was taken */
   take(key: string): number {
-    const nowMonoMs = this.#clock.nowMonoMs();
-    const bucket = this.#buckets.get(key) ?? new TokenBucket(this.#limits, nowMonoMs);
-    bucket.refill(nowMonoMs);
+    const bucket = this.#filled(key) ?? new TokenBucket(this.#limits, this.#clock.nowMonoMs());
     this.#buckets.delete(key);
     this.#buckets.set(key, bucket);
     if (this.#buckets.size > this.#maxKeys) this.#buckets.delete(this.#buckets.keys().next().value ?? '');
     const delayMs = bucket.delayMs(1);
     if (delayMs === 0) bucket.take(1);
     return Math.ceil(delayMs);
+  }
+  /** Milliseconds until there is a token; 0 where there is one. */
+  delayMs(key: string): number {
+    return Math.ceil(this.#filled(key)?.delayMs(1) ?? 0);
+  }
+
+  #filled(key: string): TokenBucket | undefined {
+    const bucket = this.#buckets.get(key);
+    bucket?.refill(this.#clock.nowMonoMs());
+    return bucket;
   }
 }

@@ -4,6 +4,7 @@
  * asks know a task by this alone; only its runner (`shared/inference/tasks/`) knows its graph.
  */
 import type { z } from 'zod';
+import type { NeutralValues } from './forms/neutral.ts';
 import type { LossOptions } from './loss-options.ts';
 import type { TensorSpec } from './tensor/signature.ts';
 
@@ -19,6 +20,10 @@ interface Common {
   readonly parameters: z.ZodType<Record<string, unknown>>;
   /** Whether a request without parameters can't be answered. */
   readonly needsParameters?: true;
+  /** Parameters that official clients send and that are not done here, with the values at which they change nothing. */
+  readonly neutral?: NeutralValues;
+  /** Other names of parameters, as some clients have them. */
+  readonly aliases?: Readonly<Record<string, string>>;
   /** Whether HTTP callers may write parameters beside `inputs`, too, as Hugging Face's API has it. */
   readonly hasParametersBeside?: true;
   readonly output: z.ZodType<unknown>;

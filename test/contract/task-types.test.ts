@@ -102,15 +102,13 @@ const PENALTIES = 'transformers has it; the official type lists only a part';
 
 const generation: Differences<GenerateParameters, hf.GenerationParameters> = {
   missing: {
-    early_stopping: EXOTIC,
     epsilon_cutoff: EXOTIC,
     eta_cutoff: EXOTIC,
     num_beam_groups: EXOTIC,
     penalty_alpha: EXOTIC,
-    typical_p: EXOTIC,
     use_cache: 'it changes no answer',
   },
-  added: { repetition_penalty: PENALTIES, no_repeat_ngram_size: PENALTIES },
+  added: { repetition_penalty: PENALTIES, no_repeat_ngram_size: PENALTIES, length_penalty: PENALTIES },
   differing: {},
 };
 
@@ -153,7 +151,6 @@ const parameters = {
       frequency_penalty: 'repetition_penalty is what transformers has',
       grammar: 'no constrained decoding',
       top_n_tokens: ONE_ANSWER,
-      typical_p: EXOTIC,
       watermark: 'no watermarks',
     },
   } satisfies Differences<TextGenerationParameters, hf.TextGenerationInputGenerateParameters>,

@@ -122,7 +122,7 @@ export const AGENT_OPERATIONS: readonly Operation[] = [
         what: 'Where to answer, whatever the router would say.',
       },
     ],
-    body: { 'application/octet-stream': bytes, 'text/plain': bytes, 'application/json': 'Input' },
+    body: { 'application/octet-stream': bytes, 'application/json': 'Input' },
     replies: {
       200: { what: 'The first Result; `provisional`: another one follows', content: json('Result') },
       202: {

@@ -12,7 +12,10 @@ const NEEDS = {
 const VENV = process.env.OUTRIDER_CLIENTS_VENV ?? '.venv';
 const CLIENTS = `${VENV}/bin/python: Python's clients in a virtual environment (python3 -m venv .venv && .venv/bin/pip install -r test/support/clients.txt)`;
 const hasClients =
-  spawnSync(`${VENV}/bin/python`, ['-c', 'import tritonclient.http, schemathesis']).status === 0;
+  spawnSync(`${VENV}/bin/python`, [
+    '-c',
+    'import tritonclient.http, schemathesis, langchain_huggingface, openapi_python_client',
+  ]).status === 0;
 const NODES = ['node24', 'node26'];
 const NODES_LINE = `${NODES.join(' and ')} in .nodes: npm install --prefix .nodes --no-save ${NODES.map((name) => `${name}@npm:node-${process.platform}-${process.arch}@${name.slice(4)}`).join(' ')}`;
 const hasNodes = NODES.every((name) => existsSync(`.nodes/node_modules/${name}/bin/node`));

@@ -8,6 +8,7 @@ import { SignIns } from '../../cloud/api/frame/sign-in.ts';
 import { ADMITS_EVERY_KEY } from '../../cloud/asking/admission.ts';
 import { HttpAsking } from '../../cloud/asking/asking.ts';
 import { EventFeed } from '../../cloud/events/event-feed.ts';
+import { CountingInferencer } from '../../cloud/metering/model-statistics.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
 import type {
   BrokerAccess,
@@ -78,6 +79,7 @@ export async function startHubApi(
     inferencer?: Inferencer;
     /** Quotas of keys; none, when left out. */
     admission?: KeyAdmission;
+    corsOrigins?: readonly string[];
   } = {},
 ): Promise<TestHubApi> {
   const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
@@ -128,6 +130,7 @@ export async function startHubApi(
     const { ref } = registry.models.resolve(request.model);
     return { output, model: ref, timingsMs: { queue: 1, preprocess: 2, inference: 3 } };
   };
+  const counting = new CountingInferencer(options.inferencer ?? { infer }, clock);
   const app = createHubApi({
     hubId: registry.hubId,
     mqttUrl,
@@ -138,10 +141,11 @@ export async function startHubApi(
     asking: new HttpAsking({
       admission: options.admission ?? ADMITS_EVERY_KEY,
       models: registry.models,
-      inferencer: options.inferencer ?? { infer },
+      inferencer: counting,
       usage: { record: (line) => usage.push(line) },
       clock,
     }),
+    statistics: counting,
     isLoaded: (name) => name === 'texts',
     desired: registry.desired,
     pins: new MemoryPins((id) => registry.devices.isActive(id)),
@@ -155,6 +159,7 @@ export async function startHubApi(
     metrics: createHubMetrics(),
     clock,
     logger: silentLogger,
+    ...(options.corsOrigins && { corsOrigins: options.corsOrigins }),
     ...(bodyTimeoutMs !== undefined && { bodyTimeoutMs }),
   });
   return Object.assign(hub, { app });
@@ -167,15 +172,26 @@ export function asker(hub: TestHubApi) {
   return (
     method: string,
     path: string,
-    options: { json?: unknown; body?: Body; key?: string; headers?: Record<string, string> } = {},
+    options: {
+      json?: unknown;
+      body?: Body;
+      key?: string;
+      headers?: Record<string, string>;
+      /** Address of the caller. */
+      from?: string;
+    } = {},
   ): Promise<Response> =>
     Promise.resolve(
-      hub.app.request(path, {
-        method,
-        headers: { authorization: `Bearer ${options.key ?? hub.adminKey}`, ...options.headers },
-        ...(options.json !== undefined && { body: JSON.stringify(options.json) }),
-        ...(options.body !== undefined && { body: options.body, duplex: 'half' }),
-      }),
+      hub.app.request(
+        path,
+        {
+          method,
+          headers: { authorization: `Bearer ${options.key ?? hub.adminKey}`, ...options.headers },
+          ...(options.json !== undefined && { body: JSON.stringify(options.json) }),
+          ...(options.body !== undefined && { body: options.body, duplex: 'half' }),
+        },
+        options.from === undefined ? {} : { incoming: { socket: { remoteAddress: options.from } } },
+      ),
     );
 }
 

@@ -5,14 +5,15 @@ import { join } from 'node:path';
 import type {
   BlobShelf,
   ModelCatalog,
+  ModelDescriptions,
   ModelShelf,
-  ModelSignatures,
   PinBook,
   Publisher,
   ResultGallery,
   SignedUpdates,
 } from '../../cloud/ports.ts';
 import type { BoardEntry, DevicePins, ModelRecord } from '../../shared/contract/admin.ts';
+import { type ModelSpec, modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 
@@ -75,9 +76,11 @@ export class FolderBlobs implements BlobShelf {
 type Shelved = Omit<ModelRecord, 'loaded'>;
 
 /** The models of a catalog, with changes on top that live as long as this. */
-export class MemoryShelf implements ModelShelf, ModelCatalog, ModelSignatures {
+export class MemoryShelf implements ModelShelf, ModelCatalog, ModelDescriptions {
   /** By name; none has one unless a test says so. */
-  readonly signatures = new Map<string, Awaited<ReturnType<ModelSignatures['signature']>>>();
+  readonly signatures = new Map<string, ModelSpec['signature']>();
+  /** Of every model. */
+  readonly labelNames: readonly string[] = ['bird', 'cat', 'dog'];
   readonly #models: Pick<ModelShelf, 'list'> & ModelCatalog;
   readonly #changes = new Map<string, Partial<Shelved>>();
 
@@ -89,8 +92,18 @@ export class MemoryShelf implements ModelShelf, ModelCatalog, ModelSignatures {
     return this.#models.resolve(name);
   }
 
-  async signature(name: string): ReturnType<ModelSignatures['signature']> {
-    return this.signatures.get(name);
+  async spec(name: string): Promise<ModelSpec> {
+    const { ref, task } = this.resolve(name);
+    const signature = this.signatures.get(name);
+    return modelSpec.parse({
+      ...{ schema: 1, name: ref.name, task, model: 'onnx/model.onnx', precision: 'float32' },
+      ...{ files: { 'onnx/model.onnx': ref.digest }, batch: { safe: true, maxSize: 8 } },
+      ...(signature && { signature }),
+    });
+  }
+
+  async labels(): Promise<readonly string[]> {
+    return this.labelNames;
   }
 
   list(): Shelved[] {

@@ -7,7 +7,7 @@ import { BLOB_PIECE_BYTES, MAX_BLOB_BYTES } from '../../../shared/contract/limit
 import { AppError, isAppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { BlobShelf } from '../../ports.ts';
-import { type Api, anyBytes, digestOf, mount } from '../frame/endpoint.ts';
+import { type Api, binary, digestOf, mount } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
 import { sendFile } from '../frame/file-answer.ts';
 import type { Guards } from '../frame/guards.ts';
@@ -30,7 +30,7 @@ export function mountBlobs(app: Api, { guards, blobs, bodies }: BlobApiOptions):
   const guard = guards.key('admin');
   const tag = 'blobs';
   const path = '/blobs/{digest}';
-  const bytes = { 'application/octet-stream': anyBytes };
+  const bytes = { 'application/octet-stream': binary };
 
   const look = async (c: Context<HubEnv>): Promise<Response> => {
     const digest = digestOf(c);

@@ -1,5 +1,4 @@
 /** The devices, what each should run, and the tokens by which they enrol. */
-import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
 import {
   deviceList,
@@ -12,13 +11,14 @@ import {
 import { joinEnrolToken } from '../../../shared/contract/enrol-token.ts';
 import { enrollRequest, enrollResponse } from '../../../shared/contract/messages.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import { remoteAddress } from '../../../shared/runtime/remote-address.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { DeviceAdmin, HubAuthority, PinBook } from '../../ports.ts';
 import { type Api, deviceOf, json, mount } from '../frame/endpoint.ts';
-import { etagOf, ifMatch } from '../frame/etag.ts';
+import { ETAG_HEADER, etagOf, ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { HubEnv, Welcome } from '../frame/face.ts';
 import { type Guards, OPEN } from '../frame/guards.ts';
-import type { IdempotentAnswers } from '../frame/idempotency.ts';
+import { IDEMPOTENCY_HEADER, type IdempotentAnswers } from '../frame/idempotency.ts';
 import { sliceOf } from '../frame/paging.ts';
 import type { RateBound } from '../frame/rate-bound.ts';
 
@@ -98,7 +98,9 @@ function mountPins(app: Api, { guards, pins, bodies }: FleetApiOptions): void {
       ...{ method: 'get', path: '/devices/{id}/desired', tag },
       summary: 'Shows which versions a device should run instead of what its models deploy',
       guard: guards.key('admin'),
-      responses: { 200: json('The pinned versions, with their ETag', devicePins) },
+      responses: {
+        200: { ...json('The pinned versions, with their ETag', devicePins), headers: ETAG_HEADER },
+      },
     },
     show,
   );
@@ -108,9 +110,11 @@ function mountPins(app: Api, { guards, pins, bodies }: FleetApiOptions): void {
       ...{ method: 'put', path: '/devices/{id}/desired', tag },
       summary: 'Replaces the pinned versions of a device',
       guard: guards.key('admin'),
-      headers: { 'If-Match': 'The ETag of the pins as they were read; needed' },
+      headers: ifMatchHeader('the pins as they were read'),
       body: { 'application/json': devicePins },
-      responses: { 200: json('The pinned versions as they are now', devicePins) },
+      responses: {
+        200: { ...json('The pinned versions as they are now', devicePins), headers: ETAG_HEADER },
+      },
     },
     async (c) => {
       const id = deviceOf(c);
@@ -148,7 +152,7 @@ function mountTokens(app: Api, options: FleetApiOptions): void {
         summary: 'Makes a token that lets a device enrol',
       },
       guard: guards.key('admin'),
-      headers: { 'Idempotency-Key': 'The same key gets the same answer for an hour' },
+      headers: IDEMPOTENCY_HEADER,
       body: { 'application/json': enrollmentTokenRequest },
       responses: { 201: json('The token, shown this once', enrollmentToken) },
     },
@@ -183,16 +187,10 @@ function mountTokens(app: Api, options: FleetApiOptions): void {
       responses: { 201: json('Enrolled', enrollResponse) },
     },
     async (c) => {
-      options.enrollments.take(remoteAddress(c));
+      options.enrollments.take(remoteAddress(c.env));
       const request = await bodies.json(c.req.raw, enrollRequest);
       const grant = await devices.enroll(request);
       return c.json(options.welcome(c, request.deviceId, grant), 201);
     },
   );
-}
-
-/** undefined where there is no socket, as in tests: then everybody is the same. */
-function remoteAddress(c: Context): string {
-  const bindings = c.env as Partial<HttpBindings> | undefined;
-  return bindings?.incoming?.socket.remoteAddress ?? '';
 }

@@ -3,7 +3,7 @@ import { getCookie } from 'hono/cookie';
 import { boardList } from '../../../shared/contract/admin.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { EventStream, KeyBook, KeyHolder, ResultGallery } from '../../ports.ts';
-import { type Api, anyBytes, json, mount } from '../frame/endpoint.ts';
+import { type Api, anyBytes, binary, json, mount } from '../frame/endpoint.ts';
 import { COOKIE } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
 import type { SignIns } from '../frame/sign-in.ts';
@@ -57,7 +57,7 @@ export function mountGallery(app: Api, { guards, events, gallery, keys, signIns 
     {
       ...{ method: 'get', path: '/results/{id}/thumbnail', tag, guard },
       summary: 'Shows a small picture of an input, where its device shares inputs',
-      responses: { 200: { what: 'The picture', content: { 'image/webp': anyBytes } } },
+      responses: { 200: { what: 'The picture', content: { 'image/webp': binary } } },
     },
     (c) => {
       const picture = gallery.thumbnail(c.req.param('id') ?? '');

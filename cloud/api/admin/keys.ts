@@ -4,7 +4,7 @@ import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { KeyBook } from '../../ports.ts';
 import { type Api, json, mount } from '../frame/endpoint.ts';
 import type { Guards } from '../frame/guards.ts';
-import type { IdempotentAnswers } from '../frame/idempotency.ts';
+import { IDEMPOTENCY_HEADER, type IdempotentAnswers } from '../frame/idempotency.ts';
 import { sliceOf } from '../frame/paging.ts';
 
 /** Book of keys that these addresses list and change. */
@@ -35,7 +35,7 @@ export function mountKeys(app: Api, { guards, keys, bodies, answers }: KeyApiOpt
     app,
     {
       ...{ method: 'post', path: '/keys', tag, summary: 'Makes a key', guard },
-      headers: { 'Idempotency-Key': 'The same key gets the same answer for an hour' },
+      headers: IDEMPOTENCY_HEADER,
       body: { 'application/json': keyRequest },
       responses: { 201: json('The key, shown this once', createdKey) },
     },

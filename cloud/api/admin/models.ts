@@ -12,10 +12,10 @@ import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { ModelShelf, Publisher } from '../../ports.ts';
 import { type Api, json, modelOf, mount } from '../frame/endpoint.ts';
-import { etagOf, ifMatch } from '../frame/etag.ts';
+import { ETAG_HEADER, etagOf, ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { HubEnv } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
-import type { IdempotentAnswers } from '../frame/idempotency.ts';
+import { IDEMPOTENCY_HEADER, type IdempotentAnswers } from '../frame/idempotency.ts';
 import { sliceOf } from '../frame/paging.ts';
 
 /** Models to list, and the publisher of their new versions. */
@@ -86,7 +86,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
       ...{ method: 'post', path: '/models/{model}/versions', tag: TAG },
       summary: 'Publishes a version whose files have been uploaded as blobs',
       guard: guards.key('admin'),
-      headers: { 'Idempotency-Key': 'The same key gets the same answer for an hour' },
+      headers: IDEMPOTENCY_HEADER,
       body: { 'application/json': versionRequest },
       responses: {
         200: json('The same files are a version already', publishedVersion),
@@ -108,7 +108,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
     {
       ...{ method: 'get', path: '/models/{model}', tag: TAG, summary: 'Shows a model, with its ETag' },
       guard: guards.reader('infer'),
-      responses: { 200: json('The model', modelRecord) },
+      responses: { 200: { ...json('The model', modelRecord), headers: ETAG_HEADER } },
     },
     show,
   );
@@ -118,9 +118,9 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
       ...{ method: 'patch', path: '/models/{model}', tag: TAG },
       summary: 'Changes a model’s policy or the version that devices run',
       guard: guards.key('admin'),
-      headers: { 'If-Match': 'The ETag of the model as it was read; needed' },
+      headers: ifMatchHeader('the model as it was read'),
       body: { 'application/json': modelChange },
-      responses: { 200: json('The model as it is now', modelRecord) },
+      responses: { 200: { ...json('The model as it is now', modelRecord), headers: ETAG_HEADER } },
     },
     async (c) => {
       const name = modelOf(c);

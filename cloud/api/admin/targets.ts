@@ -3,7 +3,7 @@ import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { Publisher, SignedUpdates } from '../../ports.ts';
 import { type Api, anyBytes, mount } from '../frame/endpoint.ts';
-import { ifMatch } from '../frame/etag.ts';
+import { ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { Guards } from '../frame/guards.ts';
 
 /** Signed metadata to read, and the publisher that takes new ones. */
@@ -46,7 +46,7 @@ export function mountPublisherTargets(app: Api, options: TargetsApiOptions): voi
         summary:
           'Takes targets metadata that has been signed elsewhere, and publishes the versions that it lists',
       },
-      headers: { 'If-Match': 'The ETag of the metadata that it follows; needed' },
+      headers: ifMatchHeader('the metadata that it follows'),
       body: { 'application/json': anyBytes },
       responses: { 204: 'Taken; the ETag is the new one' },
     },

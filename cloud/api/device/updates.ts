@@ -3,7 +3,7 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../shared/runtime/ids.ts';
 import type { BlobShelf, SignedUpdates } from '../../ports.ts';
-import { type Api, anyBytes, mount } from '../frame/endpoint.ts';
+import { type Api, anyBytes, binary, mount } from '../frame/endpoint.ts';
 import { sendFile } from '../frame/file-answer.ts';
 import type { Guards } from '../frame/guards.ts';
 
@@ -21,7 +21,7 @@ export function createUpdateApi({ guards, signedUpdates, blobs }: UpdateApiOptio
   const app: Api = new OpenAPIHono();
   const tag = 'updates';
   const guard = guards.device;
-  const bytes = { 'application/octet-stream': anyBytes };
+  const bytes = { 'application/octet-stream': binary };
   mount(
     app,
     {

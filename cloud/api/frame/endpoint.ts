@@ -18,6 +18,24 @@ export type Api = OpenAPIHono<HubEnv>;
 /** A body by its media type: the schema of a JSON one, or how bytes look. */
 export type Content = Readonly<Record<string, z.ZodType>>;
 
+/** A request header that is more than a text that may be left out. */
+export interface RequestHeader {
+  readonly what: string;
+  readonly schema?: z.ZodType;
+  readonly isRequired?: true;
+}
+
+/** A response with a body. */
+interface Reply {
+  readonly what: string;
+  readonly content: Content;
+  /** Response header -> what it says. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Header of bodies that may be large, as the document says it. */
+export const CODING_HEADER = { 'Content-Encoding': 'gzip or deflate, where the body is compressed' } as const;
+
 /** One address and method: who may ask, what goes in, what comes out, how it fails. */
 export interface Operation {
   readonly method: 'get' | 'head' | 'post' | 'put' | 'patch' | 'delete';
@@ -29,10 +47,10 @@ export interface Operation {
   /** The answer is a list that comes in pages: takes `limit` and `after`. */
   readonly isPaged?: true;
   /** Request header -> what it says. */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Readonly<Record<string, string | RequestHeader>>;
   readonly body?: Content;
   /** Status -> what it means, and with which body. */
-  readonly responses: Readonly<Record<number, string | { readonly what: string; readonly content: Content }>>;
+  readonly responses: Readonly<Record<number, string | Reply>>;
   /** The shape of its failures; `problem`, when left out. */
   readonly errors?: ErrorShape;
 }
@@ -43,8 +61,11 @@ export const json = (what: string, schema: z.ZodType): { what: string; content: 
   content: { 'application/json': schema },
 });
 
-/** Bytes of any kind; in OpenAPI 3.1 an empty schema. */
+/** A body of any kind, in OpenAPI 3.1 an empty schema: documents and texts that have no schema here. */
 export const anyBytes = z.custom<Uint8Array>();
+
+/** Bytes as they are; in this form generated clients take them from a file. */
+export const binary = z.custom<Uint8Array>().meta({ type: 'string', format: 'binary' });
 
 /** A route that brings its description along, wherever its part is put; openapi.ts writes it out. */
 export interface DescribedRoute extends RouteConfig {

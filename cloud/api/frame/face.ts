@@ -4,6 +4,8 @@ import { getCookie } from 'hono/cookie';
 import type { KeyScope } from '../../../shared/contract/admin.ts';
 import type { EnrollResponse } from '../../../shared/contract/messages.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import type { KeyGuesses } from '../../../shared/runtime/key-guesses.ts';
+import { remoteAddress } from '../../../shared/runtime/remote-address.ts';
 import type { CredentialGrant, DeviceCredentials, KeyBook, KeyHolder } from '../../ports.ts';
 import type { PagingQuery } from './paging.ts';
 import type { SignIns } from './sign-in.ts';
@@ -28,11 +30,18 @@ export const COOKIE = 'outrider';
 const bearerOf = (c: Context): string | undefined =>
   /^Bearer +([\w.~+/=-]{1,256})$/i.exec(c.req.header('authorization') ?? '')?.[1];
 
+/** Who is asked about keys: the book of them, and the bound on wrong ones. */
+export interface KeyCheck {
+  readonly keys: KeyBook;
+  readonly guesses: KeyGuesses;
+}
+
 /** Lets only keys with one of these scopes through; `admin` may everything. */
-export function requireScope(keys: KeyBook, ...scopes: KeyScope[]): MiddlewareHandler<HubEnv> {
+export function requireScope({ keys, guesses }: KeyCheck, ...scopes: KeyScope[]): MiddlewareHandler<HubEnv> {
   return async (c, next) => {
     const key = bearerOf(c);
     const holder = key === undefined ? undefined : keys.identify(key);
+    if (key !== undefined) guesses.admit(remoteAddress(c.env), key, holder !== undefined);
     if (!holder) throw new AppError('UNAUTHORIZED');
     const isAllowed = holder.scopes.includes('admin') || scopes.some((one) => holder.scopes.includes(one));
     if (!isAllowed) throw new AppError('FORBIDDEN', `this key lacks the scope ${scopes.join(' or ')}`);
@@ -46,7 +55,7 @@ export function requireScope(keys: KeyBook, ...scopes: KeyScope[]): MiddlewareHa
  * changes something needs a key, so no other site can make a browser do it.
  */
 export function requireReader(
-  keys: KeyBook,
+  keys: KeyCheck,
   signIns: SignIns,
   scopes: KeyScope[],
 ): MiddlewareHandler<HubEnv> {
@@ -71,10 +80,11 @@ function isFromElsewhere(c: Context): boolean {
 }
 
 /** Lets only a device with its own credential through. */
-export function requireDevice(devices: DeviceCredentials): MiddlewareHandler<HubEnv> {
+export function requireDevice(devices: DeviceCredentials, guesses: KeyGuesses): MiddlewareHandler<HubEnv> {
   return async (c, next) => {
     const secret = bearerOf(c);
     const id = secret === undefined ? undefined : await devices.authenticate(secret);
+    if (secret !== undefined) guesses.admit(remoteAddress(c.env), secret, id !== undefined);
     if (secret === undefined || id === undefined)
       throw new AppError('UNAUTHORIZED', 'a device’s own valid credential is needed');
     c.set('device', { id, secret });

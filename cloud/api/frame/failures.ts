@@ -3,6 +3,7 @@ import type { Context } from 'hono';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { z } from 'zod';
 import { type Problem, problem } from '../../../shared/contract/admin.ts';
+import { ACCEPTED_CODINGS } from '../../../shared/runtime/content-coding.ts';
 import { type AppError, ERRORS, type ErrorCode, toErrorBody } from '../../../shared/runtime/errors.ts';
 import type { HubEnv } from './face.ts';
 
@@ -54,11 +55,17 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
   },
 };
 
+/** Absolute paths of two names at least; those of this API are none of a disk. */
+const DISK_PATH = /(?<![\w.:/-])\/(?!(?:api|hf|v2|tuf)\/)(?:[^\s/:,;'"“”()]+\/)+([^\s/:,;'"“”()]*)/g;
+
+/** A message for people outside: of a path on the hub's disk the last name alone. */
+export const withoutPaths = (message: string): string => message.replace(DISK_PATH, '$1');
+
 /** The response to a failure, in this shape. */
 export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: AppError): Response {
   const { contentType, bodyOf, statusOf = (status) => status } = ERROR_SHAPES[shape];
   const { code, message } = toErrorBody(error);
-  const body = bodyOf({ code, message, requestId: c.get('requestId') });
+  const body = bodyOf({ code, message: withoutPaths(message), requestId: c.get('requestId') });
   return c.body(JSON.stringify(body), {
     status: statusOf(ERRORS[code].httpStatus) as ContentfulStatusCode,
     headers: { 'content-type': contentType, ...headersOf(error) },
@@ -70,6 +77,7 @@ const RETRY_AFTER_SECONDS = 1;
 
 function headersOf({ code, details }: AppError): Record<string, string> {
   if (code === 'UNAUTHORIZED') return { 'www-authenticate': 'Bearer realm="outrider"' };
+  if (code === 'ENCODING_UNSUPPORTED') return { 'accept-encoding': ACCEPTED_CODINGS };
   if (ERRORS[code].retry !== 'backoff') return {};
   const waitMs = details?.retryAfterMs;
   const seconds = typeof waitMs === 'number' ? Math.ceil(waitMs / 1000) : RETRY_AFTER_SECONDS;

@@ -1,6 +1,7 @@
 /** Guards of an address: the check of who may ask, and how the document says it. */
 import type { MiddlewareHandler } from 'hono';
 import type { KeyScope } from '../../../shared/contract/admin.ts';
+import type { KeyGuesses } from '../../../shared/runtime/key-guesses.ts';
 import type { DeviceCredentials, KeyBook } from '../../ports.ts';
 import { type HubEnv, requireDevice, requireReader, requireScope } from './face.ts';
 import type { SignIns } from './sign-in.ts';
@@ -30,14 +31,15 @@ export function createGuards(parts: {
   readonly keys: KeyBook;
   readonly devices: DeviceCredentials;
   readonly signIns: SignIns;
+  readonly guesses: KeyGuesses;
 }): Guards {
-  const { keys, devices, signIns } = parts;
+  const { devices, signIns, guesses } = parts;
   return {
-    key: (...scopes) => ({ check: requireScope(keys, ...scopes), security: [{ key: scopes }] }),
+    key: (...scopes) => ({ check: requireScope(parts, ...scopes), security: [{ key: scopes }] }),
     reader: (...scopes) => ({
-      check: requireReader(keys, signIns, scopes),
+      check: requireReader(parts, signIns, scopes),
       security: [{ key: scopes }, { session: [] }],
     }),
-    device: { check: requireDevice(devices), security: [{ device: [] }] },
+    device: { check: requireDevice(devices, guesses), security: [{ device: [] }] },
   };
 }

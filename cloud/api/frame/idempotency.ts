@@ -3,9 +3,11 @@
  * memory only, as answers hold secrets: after a restart of the hub a key is new again.
  */
 import type { Context } from 'hono';
+import { z } from 'zod';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../shared/runtime/ids.ts';
+import type { RequestHeader } from './endpoint.ts';
 import type { HubEnv } from './face.ts';
 
 /** Longer than anybody tries again. */
@@ -13,6 +15,14 @@ const KEPT_MS = 3_600_000;
 /** Answers are small; the oldest go first. */
 const MAX_KEPT = 1_000;
 const KEY_FORM = /^[\x21-\x7e]{1,255}$/;
+
+/** Header of what is made once, as the document says it. */
+export const IDEMPOTENCY_HEADER: { readonly 'Idempotency-Key': RequestHeader } = {
+  'Idempotency-Key': {
+    what: 'The same key gets the same answer for an hour',
+    schema: z.string().regex(KEY_FORM),
+  },
+};
 
 interface Answer {
   readonly status: 200 | 201;

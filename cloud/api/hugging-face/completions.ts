@@ -5,28 +5,43 @@
 import { z } from 'zod';
 import { inputOf } from '../../../shared/contract/http-input.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import { tryParseJson } from '../../../shared/runtime/json.ts';
-import type { TaskInput } from '../../../shared/tasks/tasks.ts';
+import { parseJson } from '../../../shared/runtime/json.ts';
+import { type NeutralValues, withoutNeutral } from '../../../shared/tasks/forms/neutral.ts';
+import { TASKS, type TaskInput } from '../../../shared/tasks/tasks.ts';
 import { generated, textGenerationParameters } from '../../../shared/tasks/text-generation/schema.ts';
 import type { InferenceReply } from '../../ports.ts';
 import type { TokenEvent } from './token-stream.ts';
 
-/** Parameters of a completion: of OpenAI's those that mean something here; of TGI's all. Unknown ones are refused, as everywhere. */
+const word = z.string().min(1).max(256);
+
+/**
+ * Parameters of a completion: of OpenAI's those that mean something here; of TGI's all. null is the same as nothing. What is not done
+ * here is taken where it changes nothing, and refused by name where it would; unknown ones are refused, as everywhere.
+ */
 export const completionRequest = textGenerationParameters
   .omit({ max_new_tokens: true, temperature: true, stop: true })
   .extend({
     /** The address names the model. */
     model: z.unknown().optional(),
-    prompt: z.string(),
-    max_tokens: textGenerationParameters.shape.max_new_tokens.nullish(),
+    /** A list has one text. */
+    prompt: z.union([z.string(), z.array(z.string()).length(1)]),
+    max_tokens: textGenerationParameters.shape.max_new_tokens,
     /** 0: always the likeliest token. */
-    temperature: z.number().min(0).max(100).nullish(),
-    stop: z.union([z.string().min(1).max(256), z.array(z.string().min(1).max(256)).max(16)]).nullish(),
-    stream: z.boolean().nullish(),
-    n: z.literal(1).nullish(),
-    echo: z.boolean().nullish(),
-    user: z.string().nullish(),
+    temperature: z.number().min(0).max(100).optional(),
+    stop: z.union([word, z.array(word).max(16)]).optional(),
+    stream: z.boolean().optional(),
+    /** `include_usage`: a last chunk of a stream counts the tokens. */
+    stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).optional(),
+    echo: z.boolean().optional(),
+    /** Taken, and not used. */
+    user: z.string().optional(),
   });
+
+/** Of OpenAI's parameters, beside those of the task. */
+const NEUTRAL: NeutralValues = {
+  ...TASKS['text-generation'].neutral,
+  ...{ logit_bias: [{}], logprobs: [false], n: [1], suffix: [''] },
+};
 
 /** A completion in OpenAI’s form. */
 export const completion = z.object({
@@ -45,41 +60,54 @@ export const completion = z.object({
 export interface CompletionInput {
   readonly input: TaskInput;
   readonly isStreamed: boolean;
+  /** A last chunk with the count of tokens is wanted. */
+  readonly wantsUsage: boolean;
 }
 
 /** @throws BAD_REQUEST, PARAMETERS_INVALID, INPUT_EMPTY */
 export function readCompletion(body: Uint8Array): CompletionInput {
-  const json = tryParseJson(body);
+  const json = parseJson(body);
   if (typeof json !== 'object' || json === null || !('prompt' in json))
     throw new AppError('BAD_REQUEST', 'the JSON body must be {"prompt": string, "max_tokens"?: number, …}');
-  const parsed = completionRequest.safeParse(json);
+  const parsed = completionRequest.safeParse(withoutNeutral(renamed(json), NEUTRAL, 'parameters'));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new AppError('PARAMETERS_INVALID', `${issue?.path.join('.') || 'parameters'}: ${issue?.message}`);
   }
-  const {
-    model: _model,
-    user: _user,
-    n: _n,
-    prompt,
-    max_tokens,
-    temperature,
-    stop,
-    stream,
-    echo,
-    ...rest
-  } = parsed.data;
-  const parameters = {
+  const { model: _model, user: _user, prompt, stream, stream_options, ...asked } = parsed.data;
+  return {
+    input: inputOf('text-generation', {
+      inputs: typeof prompt === 'string' ? prompt : (prompt[0] ?? ''),
+      parameters: toTaskParameters(asked),
+    }),
+    isStreamed: stream === true,
+    wantsUsage: stream_options?.include_usage === true,
+  };
+}
+
+/** `stop_sequences` is TGI's older name. */
+function renamed(json: object): Record<string, unknown> {
+  const { stop_sequences, ...rest } = json as Record<string, unknown>;
+  return stop_sequences == null ? rest : { stop: stop_sequences, ...rest };
+}
+
+type Asked = Omit<
+  z.infer<typeof completionRequest>,
+  'model' | 'user' | 'prompt' | 'stream' | 'stream_options'
+>;
+
+function toTaskParameters({ max_tokens, temperature, stop, echo, ...rest }: Asked): Record<string, unknown> {
+  return {
     ...rest,
-    ...(max_tokens != null && { max_new_tokens: max_tokens }),
-    ...(temperature != null && temperature > 0 && { temperature }),
+    ...(max_tokens !== undefined && { max_new_tokens: max_tokens }),
+    // As OpenAI: who names a temperature wants chance, also at 1.
+    ...(temperature !== undefined && temperature > 0 && { do_sample: rest.do_sample ?? true, temperature }),
     ...(temperature === 0 && { do_sample: false }),
-    ...(stop != null && { stop: [stop].flat() }),
+    ...(stop !== undefined && { stop: [stop].flat() }),
     ...(echo === true && { return_full_text: true }),
     // For the count of tokens, and why it ended.
     details: true,
   };
-  return { input: inputOf('text-generation', { inputs: prompt, parameters }), isStreamed: stream === true };
 }
 
 interface Said {
@@ -104,16 +132,28 @@ const finishOf = (reason: string): 'stop' | 'length' => (reason === 'length' ? '
 /** Completion in OpenAI’s form, from the reply to a text generation. */
 export function toCompletion(reply: InferenceReply, said: Said): z.infer<typeof completion> {
   const { generated_text, details } = generated.parse(reply.output);
-  const prompt_tokens = details?.input_length ?? 0;
-  const completion_tokens = details?.generated_tokens ?? 0;
   return {
     ...headOf(said),
     choices: [
       { index: 0, text: generated_text, finish_reason: finishOf(details?.finish_reason ?? 'length') },
     ],
-    usage: { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
+    usage: usageOf(reply),
   };
 }
+
+function usageOf(reply: InferenceReply): z.infer<typeof completion>['usage'] {
+  const { details } = generated.parse(reply.output);
+  const prompt_tokens = details?.input_length ?? 0;
+  const completion_tokens = details?.generated_tokens ?? 0;
+  return { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens };
+}
+
+/** The chunk that `stream_options.include_usage` asks for: no choices, and the count of tokens. */
+export const toUsageChunk = (reply: InferenceReply, said: Said): object => ({
+  ...headOf(said),
+  choices: [],
+  usage: usageOf(reply),
+});
 
 /** A token as TGI's event and as OpenAI's chunk at once. */
 export function toChunk(event: TokenEvent, said: Said): object {

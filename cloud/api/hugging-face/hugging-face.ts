@@ -11,11 +11,19 @@ import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import { TASKS, type TaskInput, type TaskName } from '../../../shared/tasks/tasks.ts';
 import type { Asking, InferenceReply, ModelCatalog, Question } from '../../ports.ts';
-import { type Api, anyBytes, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
+import { type Api, binary, CODING_HEADER, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
-import { completion, completionRequest, readCompletion, toChunk, toCompletion } from './completions.ts';
-import { readTaskRequest, toTaskOutput } from './forms.ts';
+import {
+  completion,
+  completionRequest,
+  readCompletion,
+  toChunk,
+  toCompletion,
+  toUsageChunk,
+} from './completions.ts';
+import { readTaskRequest, type TaskRequest, toTaskOutput } from './forms.ts';
+import { comparison, similarities } from './similarity.ts';
 import { openTokenStream, type TokenEvent } from './token-stream.ts';
 
 /** Models that the task API finds, and the way by which it asks them. */
@@ -45,15 +53,17 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
     tag: 'Hugging Face',
     errors: 'hugging-face',
     guard: guards.key('infer'),
+    headers: CODING_HEADER,
   } as const;
-  const answer = json('The task’s standard output', z.union([output, z.array(output)]));
+  const answer = json('The task’s standard output', z.union([output, z.array(output), similarities]));
   const operation: Operation = {
     ...{
       ...shared,
       path: '/models/{model}',
       summary: 'Runs a model on a picture, a sound, a text, or up to 64 texts',
     },
-    body: { 'application/json': jsonBody, 'application/octet-stream': anyBytes, 'text/plain': anyBytes },
+    // A text as it is comes as bytes, too: generated clients know no third kind of body.
+    body: { 'application/json': jsonBody, 'application/octet-stream': binary },
     responses: {
       200: { ...answer, content: { ...answer.content, ...events } },
     },
@@ -69,6 +79,16 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
     responses: { 200: json('One row for each text', TASKS['feature-extraction'].output) },
   };
   mount(app, rows, (c) => runTask(c, options, 'feature-extraction'));
+  const similarity: Operation = {
+    ...{
+      ...shared,
+      path: '/models/{model}/pipeline/sentence-similarity',
+      summary: 'Compares sentences with one, by their embeddings',
+    },
+    body: { 'application/json': z.object({ inputs: comparison, parameters: z.looseObject({}).nullish() }) },
+    responses: { 200: json('The cosine for each sentence', similarities) },
+  };
+  mount(app, similarity, (c) => runTask(c, options, 'feature-extraction', 'comparison'));
   const completions: Operation = {
     ...{ ...shared, path: '/models/{model}/v1/completions', summary: 'Goes on with a prompt' },
     body: { 'application/json': completionRequest },
@@ -86,13 +106,22 @@ function taskOf(name: string, { catalog }: HuggingFaceOptions, wanted: TaskName 
   return task;
 }
 
-function runTask(c: Context<HubEnv>, options: HuggingFaceOptions, wanted?: TaskName): Promise<Response> {
+/** @param wanted the task that the address names @param form what its body must be */
+function runTask(
+  c: Context<HubEnv>,
+  options: HuggingFaceOptions,
+  wanted?: TaskName,
+  form?: TaskRequest['form'],
+): Promise<Response> {
   const { asking, bodies, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const model = modelOf(c);
   const task = taskOf(model, options, wanted);
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
-    const { inputs, isList, isStreamed } = readTaskRequest(task, body, c.req.header('content-type'));
+    const request = readTaskRequest(task, body, c.req.header('content-type'));
+    const { inputs, isStreamed } = request;
+    if (form !== undefined && request.form !== form)
+      throw new AppError('INPUT_INVALID', 'inputs: {"source_sentence": string, "sentences": strings}');
     const [only] = inputs;
     if (isStreamed && only) {
       const input = { ...only, parameters: { ...only.parameters, details: true } };
@@ -101,7 +130,8 @@ function runTask(c: Context<HubEnv>, options: HuggingFaceOptions, wanted?: TaskN
     const replies = await asking.ask(questionOf(c, { model, arrivedMonoMs, inputs }, EXPIRES_MS));
     say(c, replies);
     const outputs = replies.map((reply) => reply.output);
-    return answerJson(c, toTaskOutput(task, outputs, isList));
+    const userAgent = c.req.header('user-agent');
+    return answerJson(c, toTaskOutput(task, outputs, { form: request.form, userAgent }));
   });
 }
 
@@ -112,11 +142,15 @@ function complete(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Resp
   const task = taskOf(model, options, 'text-generation');
   const said = { requestId: c.get('requestId'), atMs: clock.nowAtMs(), model };
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
-    const { input, isStreamed } = readCompletion(body);
+    const { input, isStreamed, wantsUsage } = readCompletion(body);
     const asked = { model, arrivedMonoMs, inputs: [input] };
     if (isStreamed) {
       const toEvent = (event: TokenEvent): object => toChunk(event, said);
-      return stream(c, options, { ...asked, toEvent, lastLine: '[DONE]' });
+      const lastLines = (reply: InferenceReply): readonly string[] => [
+        ...(wantsUsage ? [JSON.stringify(toUsageChunk(reply, said))] : []),
+        '[DONE]',
+      ];
+      return stream(c, options, { ...asked, toEvent, lastLines });
     }
     const replies = await asking.ask(questionOf(c, asked, EXPIRES_MS));
     say(c, replies);
@@ -138,16 +172,19 @@ const questionOf = (c: Context<HubEnv>, asked: Asked, expiresMs: number): Questi
 async function stream(
   c: Context<HubEnv>,
   { asking, catalog }: HuggingFaceOptions,
-  asked: Asked & { readonly toEvent: (event: TokenEvent) => unknown; readonly lastLine?: string },
+  asked: Asked & {
+    readonly toEvent: (event: TokenEvent) => unknown;
+    readonly lastLines?: (reply: InferenceReply) => readonly string[];
+  },
 ): Promise<Response> {
-  const { toEvent, lastLine, ...rest } = asked;
+  const { toEvent, lastLines, ...rest } = asked;
   const { ref } = catalog.resolve(asked.model);
   const question = questionOf(c, rest, STREAM_EXPIRES_MS);
   const opened = await openTokenStream({
     ask: async (control) => onlyOf(await asking.ask({ ...question, ...control })),
     callerSignal: c.req.raw.signal,
     toEvent,
-    ...(lastLine !== undefined && { lastLine }),
+    ...(lastLines && { lastLines }),
   });
   c.header('x-outrider-model', `${ref.name}@${ref.version}`);
   return c.body(opened, 200, { 'content-type': 'text/event-stream' });

@@ -29,13 +29,13 @@ export interface TokenStreamOptions {
   readonly callerSignal: AbortSignal;
   /** Data of the event that is written for each token. */
   readonly toEvent: (event: TokenEvent) => unknown;
-  /** After the last event. */
-  readonly lastLine?: string;
+  /** What comes after the last event. */
+  readonly lastLines?: (reply: InferenceReply) => readonly string[];
 }
 
 /** @returns the events; resolves with the first of them @throws as `ask`, before the first token */
 export async function openTokenStream(options: TokenStreamOptions): Promise<ReadableStream<Uint8Array>> {
-  const { ask, callerSignal, toEvent, lastLine } = options;
+  const { ask, callerSignal, toEvent, lastLines } = options;
   const leaving = new AbortController();
   const leave = (): void => leaving.abort();
   callerSignal.addEventListener('abort', leave, { once: true });
@@ -70,7 +70,7 @@ export async function openTokenStream(options: TokenStreamOptions): Promise<Read
   })
     .then((reply) => {
       if (last) send(last, reply);
-      if (lastLine !== undefined) write(`data: ${lastLine}\n\n`);
+      for (const line of lastLines?.(reply) ?? []) write(`data: ${line}\n\n`);
     })
     .catch((thrown: unknown) => {
       const error = toAppError(thrown);

@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import { tryParseJson } from '../../../shared/runtime/json.ts';
+import { parseJson } from '../../../shared/runtime/json.ts';
 import { type Tensor, type TensorType, tensorType } from '../../../shared/tasks/tensor/schema.ts';
 import { readNumbers, writeNumbers } from './numbers.ts';
 
@@ -31,22 +31,27 @@ export const inferRequest = z.object({
   id: z.string().max(256).optional(),
   parameters: z
     .object({
-      /** How many labels to answer with for each element; without it the best one, and one axis less. */
-      top_k: z.int().min(1).max(10_000).optional(),
-      function_to_apply: z.enum(['softmax', 'sigmoid', 'none']).optional(),
       /** Microseconds until the caller gives up. */
       timeout: z.int().positive().optional(),
       /** Whether all outputs are wanted binary where none says otherwise. */
       binary_data_output: z.boolean().optional(),
     })
     .loose()
-    .optional(),
+    .nullish(),
   inputs: z.array(inputTensor).min(1).max(MAX_TENSORS),
   outputs: z
     .array(
       z.object({
         name: z.string(),
-        parameters: tensorParameters.and(z.object({ binary_data: z.boolean().optional() })).optional(),
+        parameters: tensorParameters
+          .and(
+            z.object({
+              binary_data: z.boolean().optional(),
+              /** Triton's: so many of its largest values, as texts `value:index:label`. */
+              classification: z.int().min(0).max(10_000).optional(),
+            }),
+          )
+          .optional(),
       }),
     )
     .max(MAX_TENSORS)
@@ -97,7 +102,7 @@ export interface InputForm {
 export function decodeRequest(body: Uint8Array, headBytes: number | undefined): DecodedRequest {
   if (headBytes !== undefined && headBytes > body.length)
     throw bad('Inference-Header-Content-Length is more than the body has');
-  const parsed = inferRequest.safeParse(tryParseJson(body.subarray(0, headBytes ?? body.length)));
+  const parsed = inferRequest.safeParse(parseJson(body.subarray(0, headBytes ?? body.length)));
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw bad(`${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);

@@ -1,8 +1,9 @@
 /** Tensors of the Open Inference Protocol: what those of a request mean to each task, and which its answers become. */
 import { z } from 'zod';
+import { readParameters } from '../../../shared/contract/http-input.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../../shared/runtime/json.ts';
-import { classification } from '../../../shared/tasks/forms/labels.ts';
+import { type Classification, classification } from '../../../shared/tasks/forms/labels.ts';
 import {
   CONTENT_TYPES,
   MAX_INPUT_BYTES,
@@ -12,6 +13,7 @@ import {
 } from '../../../shared/tasks/tasks.ts';
 import { tensor, tensorType } from '../../../shared/tasks/tensor/schema.ts';
 import type { InferenceReply } from '../../ports.ts';
+import { classesOfLabels, classesOfTensor } from './classes.ts';
 import {
   type DecodedRequest,
   type InferRequest,
@@ -28,7 +30,7 @@ export const tensorMetadata = z.object({
   /** -1: of any length. */
   shape: z.array(z.int()),
 });
-type TensorMetadata = z.infer<typeof tensorMetadata>;
+export type TensorMetadata = z.infer<typeof tensorMetadata>;
 const LABELS: readonly TensorMetadata[] = [
   { name: 'label', datatype: 'BYTES', shape: [-1] },
   { name: 'score', datatype: 'FP32', shape: [-1] },
@@ -42,12 +44,6 @@ const isTensors = (task: TaskName): boolean => TASKS[task].inputKind === 'tensor
 /** The outputs of a task that is not `tensor`, in their order. */
 export const fixedOutputs = (task: TaskName): readonly TensorMetadata[] =>
   isLabelled(task) ? LABELS : JSON_OUTPUT;
-/** Parameters of the protocol itself, and of Triton; the others are the task's. */
-const PROTOCOL_PARAMETERS: ReadonlySet<string> = new Set([
-  ...['timeout', 'binary_data_output', 'priority'],
-  ...['sequence_id', 'sequence_start', 'sequence_end'],
-]);
-
 /** How the elements of the one input are read. */
 export function inputForm(task: TaskName): InputForm {
   const { inputKind } = TASKS[task];
@@ -57,7 +53,7 @@ export function inputForm(task: TaskName): InputForm {
 /** The inputs of a request, each to run by itself. @throws BAD_REQUEST, INPUT_EMPTY, INPUT_TOO_LARGE, INPUT_INVALID, PARAMETERS_INVALID */
 export function readInputs(task: TaskName, request: DecodedRequest): TaskInput[] {
   if (isTensors(task)) return [toTensorInput(task, request)];
-  return readElements(request, inputForm(task)).map((one) => toInput(task, one, request.head.parameters));
+  return readElements(request, inputForm(task)).map((one) => toInput(task, one, request.head));
 }
 
 /** @throws PARAMETERS_INVALID, INPUT_TOO_LARGE */
@@ -70,68 +66,89 @@ function toTensorInput(task: TaskName, request: DecodedRequest): TaskInput {
   return {
     contentType: CONTENT_TYPES.json,
     body,
-    parameters: checkedParameters(task, parameters, names),
+    parameters: taskParameters(task, parameters, names),
   };
 }
 
-/** Parameters of the task: all that a request says beside the protocol's own words. @throws PARAMETERS_INVALID */
-function checkedParameters(
+/**
+ * Parameters of the task, of all that a request says. The protocol lets clients send what they like: names that the task does not know
+ * are ignored, those that it knows are checked.
+ *
+ * @throws PARAMETERS_INVALID
+ */
+function taskParameters(
   task: TaskName,
   given: InferRequest['parameters'],
   more: Record<string, unknown> = {},
 ): Record<string, unknown> {
-  const own = Object.entries(given ?? {}).filter(([name]) => !PROTOCOL_PARAMETERS.has(name));
-  const parsed = TASKS[task].parameters.safeParse({ ...Object.fromEntries(own), ...more });
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new AppError('PARAMETERS_INVALID', `${issue?.path.join('.') || 'parameters'}: ${issue?.message}`);
+  const { parameters, neutral = {}, aliases = {} } = TASKS[task];
+  const known = new Set([...namesIn(parameters), ...Object.keys(neutral), ...Object.keys(aliases)]);
+  const own = Object.entries(given ?? {}).filter(([name]) => known.has(name));
+  return readParameters(task, { ...Object.fromEntries(own), ...more });
 }
 
+const namesIn = (parameters: z.ZodType): string[] =>
+  parameters instanceof z.ZodObject ? Object.keys(parameters.shape) : [];
+
 /** @throws INPUT_TOO_LARGE, INPUT_INVALID, PARAMETERS_INVALID */
-function toInput(task: TaskName, body: Uint8Array, parameters: InferRequest['parameters']): TaskInput {
-  const kind = TASKS[task].inputKind;
+function toInput(task: TaskName, body: Uint8Array, head: InferRequest): TaskInput {
+  const { inputKind: kind, inputs } = TASKS[task];
   if (body.length > MAX_INPUT_BYTES[kind])
     throw new AppError('INPUT_TOO_LARGE', `an element is over ${MAX_INPUT_BYTES[kind]} bytes`);
-  const contentType = CONTENT_TYPES[kind];
-  if (!isLabelled(task)) {
-    const { inputs } = TASKS[task];
-    if (inputs && !inputs.safeParse(tryParseJson(body)).success)
-      throw new AppError('INPUT_INVALID', `an element is not the JSON input of ${task}`);
-    return { contentType, body, parameters: checkedParameters(task, parameters) };
-  }
-  const { top_k = 1, function_to_apply } = parameters ?? {};
-  return {
-    ...{ contentType, body },
-    parameters: { top_k, ...(function_to_apply !== undefined && { function_to_apply }) },
-  };
+  if (inputs && !inputs.safeParse(tryParseJson(body)).success)
+    throw new AppError('INPUT_INVALID', `an element is not the JSON input of ${task}`);
+  const parameters = taskParameters(task, head.parameters);
+  if (!isLabelled(task)) return { contentType: CONTENT_TYPES[kind], body, parameters };
+  const top_k = Math.max(topOf(parameters) ?? 1, ...classCounts(head));
+  return { contentType: CONTENT_TYPES[kind], body, parameters: { ...parameters, top_k } };
 }
+
+const topOf = ({ top_k }: Readonly<Record<string, unknown>>): number | undefined =>
+  typeof top_k === 'number' ? top_k : undefined;
+
+/** How many classes each output is wanted as; 0: as it is. */
+const classCounts = ({ outputs = [] }: InferRequest): number[] =>
+  outputs.map(({ parameters }) => parameters?.classification ?? 0);
+
+/** Whether an output is wanted in Triton’s form of classes, which names labels by their index. */
+export const wantsClasses = (head: InferRequest): boolean => classCounts(head).some((count) => count > 0);
 
 /** Output tensors that the answers become, in the order in which it was asked for. @throws BAD_REQUEST (before anything runs) */
 export function outputsFor(
   task: TaskName,
   head: InferRequest,
+  labels: readonly string[] | undefined,
 ): (replies: readonly InferenceReply[]) => OutputTensor[] {
-  if (isTensors(task)) return (replies) => tensorsOf(replies, head);
+  if (isTensors(task)) return (replies) => tensorsOf(replies, head, labels);
   const wanted = wantedOutputs(head, fixedOutputs(task));
-  return (replies) => (isLabelled(task) ? labelsOf(replies, head, wanted) : jsonOf(replies, wanted));
+  if (isLabelled(task)) {
+    const top = topOf(taskParameters(task, head.parameters));
+    return (replies) => labelsOf(replies, wanted, { top, labels });
+  }
+  if (wantsClasses(head))
+    throw new AppError('BAD_REQUEST', `classification: the answers of ${task} are no scores`);
+  return (replies) => jsonOf(replies, wanted);
 }
 
 interface Wanted {
   readonly name: string;
   readonly isBinary: boolean;
+  /** As so many classes; 0: as it is. */
+  readonly classes: number;
 }
 
 /** Which outputs in which form, in the order in which they were asked for. @throws BAD_REQUEST */
 function wantedOutputs({ outputs, parameters }: InferRequest, has: readonly TensorMetadata[]): Wanted[] {
   const byDefault = parameters?.binary_data_output ?? false;
-  if (!outputs || outputs.length === 0) return has.map(({ name }) => ({ name, isBinary: byDefault }));
+  if (!outputs || outputs.length === 0)
+    return has.map(({ name }) => ({ name, isBinary: byDefault, classes: 0 }));
   return outputs.map(({ name, parameters: own }) => {
     if (!has.some((one) => one.name === name))
       throw new AppError(
         'BAD_REQUEST',
         `the model’s outputs are called ${has.map((one) => one.name).join(' and ')}, none ${name.slice(0, 64)}`,
       );
-    return { name, isBinary: own?.binary_data ?? byDefault };
+    return { name, isBinary: own?.binary_data ?? byDefault, classes: own?.classification ?? 0 };
   });
 }
 
@@ -149,32 +166,45 @@ function jsonOf(replies: readonly InferenceReply[], wanted: readonly Wanted[]): 
 function tensorsOf(
   [reply]: readonly InferenceReply[],
   { outputs = [], parameters }: InferRequest,
+  labels: readonly string[] | undefined,
 ): OutputTensor[] {
   const byDefault = parameters?.binary_data_output ?? false;
-  const made = z.array(tensor).parse(reply?.output);
-  return made.map(({ name, shape, datatype, data }) => {
-    const isBinary = outputs.find((one) => one.name === name)?.parameters?.binary_data ?? byDefault;
-    return { name, shape, datatype, data, isBinary };
-  });
+  return z
+    .array(tensor)
+    .parse(reply?.output)
+    .map((made) => {
+      const own = outputs.find((one) => one.name === made.name)?.parameters;
+      const isBinary = own?.binary_data ?? byDefault;
+      const classes = own?.classification ?? 0;
+      const { name, shape, datatype, data } = made;
+      return {
+        name,
+        isBinary,
+        ...(classes > 0 ? classesOfTensor(made, labels, classes) : { shape, datatype, data }),
+      };
+    });
 }
 
 function labelsOf(
   replies: readonly InferenceReply[],
-  { parameters }: InferRequest,
   wanted: readonly Wanted[],
+  { top, labels }: { readonly top: number | undefined; readonly labels: readonly string[] | undefined },
 ): OutputTensor[] {
   const rows = replies.map(({ output }) => z.array(classification).parse(output));
-  const k = rows[0]?.length ?? 0;
-  if (k === 0 || rows.some(({ length }) => length !== k))
+  const width = rows[0]?.length ?? 0;
+  if (width === 0 || rows.some(({ length }) => length !== width))
     throw new AppError('INVARIANT_BROKEN', 'the rows of one answer differ in length');
-  const shape = parameters?.top_k === undefined ? [rows.length] : [rows.length, k];
-  const flat = parameters?.top_k === undefined ? rows.flatMap((row) => row.slice(0, 1)) : rows.flat();
-  return wanted.map(({ name, isBinary }) => ({
+  const k = Math.min(top ?? 1, width);
+  const shape = top === undefined ? [rows.length] : [rows.length, k];
+  const flat = rows.flatMap((row) => row.slice(0, k));
+  return wanted.map(({ name, isBinary, classes }) => ({
     name,
-    shape,
     isBinary,
-    ...(name === 'label'
-      ? { datatype: 'BYTES' as const, data: flat.map(({ label }) => label) }
-      : { datatype: 'FP32' as const, data: flat.map(({ score }) => score) }),
+    ...(classes > 0 ? classesOfLabels(rows, labels, classes) : { shape, ...columnOf(name, flat) }),
   }));
 }
+
+const columnOf = (name: string, flat: readonly Classification[]): Pick<OutputTensor, 'datatype' | 'data'> =>
+  name === 'label'
+    ? { datatype: 'BYTES', data: flat.map(({ label }) => label) }
+    : { datatype: 'FP32', data: flat.map(({ score }) => score) };

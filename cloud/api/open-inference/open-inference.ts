@@ -8,14 +8,16 @@ import type { Context } from 'hono';
 import { z } from 'zod';
 import { maxBodyBytes } from '../../../shared/contract/http-input.ts';
 import type { ModelRef } from '../../../shared/contract/names.ts';
+import type { ModelSpec } from '../../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
-import type { Asking, ModelCatalog, ModelShelf, ModelSignatures } from '../../ports.ts';
-import { type Api, anyBytes, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
+import type { TaskName } from '../../../shared/tasks/tasks.ts';
+import type { Asking, ModelCatalog, ModelDescriptions, ModelShelf, ModelStatistics } from '../../ports.ts';
+import { type Api, binary, CODING_HEADER, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
-import type { Guards } from '../frame/guards.ts';
+import { type Guards, OPEN } from '../frame/guards.ts';
 import {
   decodeRequest,
   encodeResponse,
@@ -24,13 +26,22 @@ import {
   inferResponse,
   type OutputTensor,
 } from './codec.ts';
-import { fixedOutputs, inputForm, outputsFor, readInputs, tensorMetadata } from './forms.ts';
+import { fixedOutputs, inputForm, outputsFor, readInputs, tensorMetadata, wantsClasses } from './forms.ts';
 import { graphTensors } from './signature.ts';
+import {
+  configOf,
+  type ModelTensors,
+  modelConfig,
+  modelStatistics,
+  refuseAbsent,
+  statisticsOf,
+} from './triton.ts';
 
 /** Models with their signatures, the way to ask them, and the hub’s readiness. */
 export interface OpenInferenceOptions {
   readonly guards: Guards;
-  readonly models: ModelCatalog & ModelShelf & ModelSignatures;
+  readonly models: ModelCatalog & ModelShelf & ModelDescriptions;
+  readonly statistics: ModelStatistics;
   readonly asking: Asking;
   readonly bodies: BodyReader;
   readonly clock: Clock;
@@ -41,10 +52,13 @@ export interface OpenInferenceOptions {
 /** An HTTP caller's time-out is its expiry; Triton's clients wait a minute. */
 const EXPIRES_MS = 60_000;
 
+/** By Triton's names. */
+const EXTENSIONS = ['binary_tensor_data', 'classification', 'model_configuration', 'statistics'];
+
 const modelMetadata = z.object({
   name: z.string(),
   versions: z.array(z.string()),
-  platform: z.literal('onnxruntime_onnx'),
+  platform: z.literal('onnx_onnxv1'),
   inputs: z.array(tensorMetadata),
   outputs: z.array(tensorMetadata),
 });
@@ -58,6 +72,7 @@ type Model = ReturnType<ModelCatalog['resolve']>;
 /** The face below `/v2`. */
 export function createOpenInferenceApi(options: OpenInferenceOptions): Api {
   const app: Api = new OpenAPIHono();
+  refuseAbsent(app, options.guards.key('infer'));
   mountServer(app, options);
   // The longer first: an organisation's model is never called `ready` or `infer` by the shorter ones.
   for (const base of ['/models/{model}/versions/{version}', '/models/{model}'])
@@ -72,20 +87,22 @@ const common = (guards: Guards): Pick<Operation, 'tag' | 'errors' | 'guard'> => 
   guard: guards.key('infer'),
 });
 
-function mountServer(app: Api, { guards, models, ready }: OpenInferenceOptions): void {
+function mountServer(app: Api, { guards, models, statistics, ready }: OpenInferenceOptions): void {
   const shared = common(guards);
+  // Clients ask whether a server lives before they have been told a key.
+  const open = { ...shared, guard: OPEN };
   mount(
     app,
     {
       ...{ ...shared, method: 'get', path: '', summary: 'Says what this server is' },
       responses: { 200: json('Name, version and extensions', serverMetadata) },
     },
-    (c) => c.json({ name: 'outrider', version: VERSION, extensions: ['binary_tensor_data'] }),
+    (c) => c.json({ name: 'outrider', version: VERSION, extensions: EXTENSIONS }),
   );
   mount(
     app,
     {
-      ...{ ...shared, method: 'get', path: '/health/live', summary: 'Says whether the hub lives' },
+      ...{ ...open, method: 'get', path: '/health/live', summary: 'Says whether the hub lives' },
       responses: { 200: json('It lives', z.object({ live: z.literal(true) })) },
     },
     (c) => c.json({ live: true }),
@@ -93,7 +110,7 @@ function mountServer(app: Api, { guards, models, ready }: OpenInferenceOptions):
   mount(
     app,
     {
-      ...{ ...shared, method: 'get', path: '/health/ready', summary: 'Says whether the hub can answer' },
+      ...{ ...open, method: 'get', path: '/health/ready', summary: 'Says whether the hub can answer' },
       responses: {
         200: json('It can', z.object({ ready: z.literal(true) })),
         503: json('It cannot now', z.object({ ready: z.literal(false), error: z.string() })),
@@ -113,12 +130,23 @@ function mountServer(app: Api, { guards, models, ready }: OpenInferenceOptions):
     // One that is not in memory is loaded when it is asked.
     (c) => c.json(models.list().map(({ name, version }) => ({ name, version, state: 'READY', reason: '' }))),
   );
+  mount(
+    app,
+    {
+      ...{ ...shared, method: 'get', path: '/models/stats', summary: 'Shows the statistics of all models' },
+      responses: { 200: json('Since the hub started', modelStatistics) },
+    },
+    (c) =>
+      c.json({
+        model_stats: models.list().map((one) => statisticsOf(one, statistics.countsOf(one.name))),
+      } satisfies z.input<typeof modelStatistics>),
+  );
 }
 
 function mountModel(app: Api, base: string, options: OpenInferenceOptions): void {
   const { guards, models } = options;
   const shared = common(guards);
-  const bytes = { 'application/octet-stream': anyBytes };
+  const bytes = { 'application/octet-stream': binary };
   mount(
     app,
     {
@@ -137,6 +165,7 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
         summary: 'Runs a model on 1 to 64 elements, or on tensors',
       },
       headers: {
+        ...CODING_HEADER,
         'Inference-Header-Content-Length': 'The length of the JSON, where binary tensors follow it',
       },
       body: { 'application/json': inferRequest, ...bytes },
@@ -151,6 +180,41 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
     },
     (c) => infer(c, options),
   );
+  mountDescriptions(app, base, options);
+}
+
+function mountDescriptions(
+  app: Api,
+  base: string,
+  { guards, models, statistics }: OpenInferenceOptions,
+): void {
+  const shared = common(guards);
+  mount(
+    app,
+    {
+      ...{ ...shared, method: 'get', path: `${base}/config`, summary: 'Shows how a model is served' },
+      responses: { 200: json('Its configuration, in Triton’s form', modelConfig) },
+    },
+    async (c) => {
+      const { ref, task } = resolve(c, models);
+      const spec = await models.spec(ref.name);
+      const { name, version } = ref;
+      return c.json(configOf({ name, version, task, spec }, tensorsIn(task, spec)));
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ ...shared, method: 'get', path: `${base}/stats`, summary: 'Shows the statistics of a model' },
+      responses: { 200: json('Since the hub started', modelStatistics) },
+    },
+    (c) => {
+      const { ref } = resolve(c, models);
+      return c.json({
+        model_stats: [statisticsOf(ref, statistics.countsOf(ref.name))],
+      } satisfies z.input<typeof modelStatistics>);
+    },
+  );
   mount(
     app,
     {
@@ -159,16 +223,25 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
     },
     async (c) => {
       const { ref, task } = resolve(c, models);
-      const graph = task === 'tensor' ? graphTensors(await models.signature(ref.name)) : undefined;
+      const { inputs, outputs } = tensorsIn(
+        task,
+        task === 'tensor' ? await models.spec(ref.name) : undefined,
+      );
       return c.json({
-        name: ref.name,
-        versions: [ref.version],
-        platform: 'onnxruntime_onnx',
-        inputs: graph?.inputs ?? [{ name: inputForm(task).name, datatype: 'BYTES', shape: [-1] }],
-        outputs: [...(graph?.outputs ?? fixedOutputs(task))],
+        ...{ name: ref.name, versions: [ref.version], platform: 'onnx_onnxv1' },
+        ...{ inputs: [...inputs], outputs: [...outputs] },
       } satisfies z.input<typeof modelMetadata>);
     },
   );
+}
+
+/** What a model takes and gives. @param spec needed for a graph of raw tensors @throws MODEL_INVALID */
+function tensorsIn(task: TaskName, spec: ModelSpec | undefined): ModelTensors {
+  if (task === 'tensor') return graphTensors(spec?.signature);
+  return {
+    inputs: [{ name: inputForm(task).name, datatype: 'BYTES', shape: [-1] }],
+    outputs: fixedOutputs(task),
+  };
 }
 
 /** @throws MODEL_UNKNOWN, also for a version that is not the one that the hub runs */
@@ -188,7 +261,8 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
     const request = decodeRequest(body, headBytesOf(c));
     const { head } = request;
-    const toOutputs = outputsFor(task, head);
+    const labels = wantsClasses(head) ? await models.labels(ref.name) : undefined;
+    const toOutputs = outputsFor(task, head, labels);
     const inputs = readInputs(task, request);
     const replies = await asking.ask({
       ...{ who: c.get('holder'), requestId: c.get('requestId'), model: ref.name, inputs, arrivedMonoMs },

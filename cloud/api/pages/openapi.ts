@@ -8,12 +8,20 @@ import {
   boardEntry,
   createdKey,
   deviceRecord,
+  EVENTS,
   hubEvent,
   modelRecord,
   publishedVersion,
 } from '../../../shared/contract/admin.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
-import { type Api, type Content, type DescribedRoute, type Operation, routesIn } from '../frame/endpoint.ts';
+import {
+  type Api,
+  type Content,
+  type DescribedRoute,
+  type Operation,
+  type RequestHeader,
+  routesIn,
+} from '../frame/endpoint.ts';
 import { COOKIE } from '../frame/face.ts';
 import { ERROR_SHAPES } from '../frame/failures.ts';
 import { pagingQuery } from '../frame/paging.ts';
@@ -32,6 +40,7 @@ const NAMED = {
   Key: createdKey,
   BoardEntry: boardEntry,
   HubEvent: hubEvent,
+  ...EVENTS,
   Problem: ERROR_SHAPES.problem.schema,
   HuggingFaceError: ERROR_SHAPES['hugging-face'].schema,
   OpenInferenceError: ERROR_SHAPES['open-inference'].schema,
@@ -95,13 +104,37 @@ function detailsOf({ method, path, operation }: DescribedRoute): RouteConfig {
           status,
           typeof one === 'string'
             ? { description: one }
-            : { description: one.what, content: contentOf(one.content) },
+            : {
+                description: one.what,
+                content: contentOf(one.content),
+                ...(one.headers && { headers: headersOf(one.headers) }),
+              },
         ]),
       ),
-      default: { description: 'A failure', content: contentOf({ [contentType]: schema }) },
+      default: {
+        description: 'A failure',
+        content: contentOf({ [contentType]: schema }),
+        headers: headersOf(FAILURE_HEADERS),
+      },
     },
   };
 }
+
+/** Headers that failures may have beside their bodies. */
+const FAILURE_HEADERS = {
+  Allow: 'With 405: the methods of the address; HEAD goes where GET does',
+  'Accept-Encoding': 'With 415 for a content coding: those that are decoded',
+  'Retry-After': 'Where asking again may help: after so many seconds',
+  'WWW-Authenticate': 'With 401',
+};
+
+const headersOf = (headers: Readonly<Record<string, string>>) =>
+  Object.fromEntries(
+    Object.entries(headers).map(([name, description]) => [
+      name,
+      { description, schema: { type: 'string' as const } },
+    ]),
+  );
 
 function requestOf(operation: Operation, path: string): NonNullable<RouteConfig['request']> {
   const { isPaged, headers = {}, body } = operation;
@@ -112,10 +145,12 @@ function requestOf(operation: Operation, path: string): NonNullable<RouteConfig[
     ...(Object.keys(headers).length > 0 && {
       headers: z.object(
         Object.fromEntries(
-          Object.entries(headers).map(([name, what]) => [
-            name,
-            z.string().optional().meta({ description: what }),
-          ]),
+          Object.entries(headers).map(([name, header]) => {
+            const { what, schema, isRequired }: RequestHeader =
+              typeof header === 'string' ? { what: header } : header;
+            const described = (schema ?? z.string()).meta({ description: what });
+            return [name, isRequired ? described : described.optional()];
+          }),
         ),
       ),
     }),

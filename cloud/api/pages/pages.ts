@@ -5,7 +5,7 @@ import { signInLink } from '../../../shared/contract/admin.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { Metrics } from '../../../shared/runtime/metrics.ts';
 import type { HubAuthority } from '../../ports.ts';
-import { type Api, anyBytes, json, mount } from '../frame/endpoint.ts';
+import { type Api, anyBytes, binary, json, mount } from '../frame/endpoint.ts';
 import { COOKIE } from '../frame/face.ts';
 import { type Guards, OPEN } from '../frame/guards.ts';
 import { CODE_LIFE_MS, SIGN_IN_LIFE_MS, type SignIns } from '../frame/sign-in.ts';
@@ -72,7 +72,7 @@ function mountScraped(app: Api, { guards, metrics, authority }: PagesOptions): v
     {
       ...{ method: 'get', path: '/ca.pem', tag: 'for devices', guard: OPEN },
       summary: 'Shows the certificate of the hub’s own authority, where it has one',
-      responses: { 200: { what: 'PEM', content: { 'application/x-pem-file': anyBytes } } },
+      responses: { 200: { what: 'PEM', content: { 'application/x-pem-file': binary } } },
     },
     (c) => {
       if (!authority) throw new AppError('NOT_FOUND');

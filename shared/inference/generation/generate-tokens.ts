@@ -129,10 +129,11 @@ function newTokens(
 }
 
 /** Where the folder names a top_k of its own for sampling, it is not taken: only what was asked for. */
-function samplingOf({ top_k, top_p }: GenerateParameters, seed: number | undefined): Sampling {
+function samplingOf({ top_k, top_p, typical_p }: GenerateParameters, seed: number | undefined): Sampling {
   return {
     topK: top_k ?? 0,
     topP: top_p ?? 1,
+    typicalP: typical_p ?? 1,
     random: seed === undefined ? Math.random : seededRandom(seed).next,
   };
 }

@@ -34,6 +34,8 @@ export interface Sampling {
   readonly topK: number;
   /** Share of probability that is weighed up, 0..1. */
   readonly topP: number;
+  /** Share of probability that is weighed up of the most typical of them, 0..1; 1: all. */
+  readonly typicalP: number;
   /** Uniform in [0, 1). */
   readonly random: () => number;
 }
@@ -192,25 +194,54 @@ function bestContinuations(
 const NEGLIGIBLE = 20;
 
 /** One of the likeliest tokens by chance. @param scores f32[V] */
-function sample(scores: Float32Array, { topK, topP, random }: Sampling): number {
+function sample(scores: Float32Array, { topK, topP, typicalP, random }: Sampling): number {
   const least = (scores[argmax(scores)] as number) - NEGLIGIBLE;
   const order = Array.from(scores.keys())
     .filter((token) => (scores[token] as number) >= least)
     .sort((a, b) => (scores[b] as number) - (scores[a] as number));
-  const kept = topK > 0 ? order.slice(0, topK) : order;
-  const top = scores[kept[0] as number] as number;
-  const powers = kept.map((token) => Math.exp((scores[token] as number) - top));
+  const best = weigh(scores, topK > 0 ? order.slice(0, topK) : order);
+  const likely = head(best, topP);
+  const kept = typicalP < 1 ? mostTypical(likely, typicalP) : likely;
+  let left = random() * kept.reduce((sum, { share }) => sum + share, 0);
+  for (const { token, share } of kept) {
+    left -= share;
+    if (left < 0) return token;
+  }
+  return (kept[0] as Weighed).token;
+}
+
+interface Weighed {
+  readonly token: number;
+  /** Its probability 0..1 among those that it is weighed with. */
+  readonly share: number;
+}
+
+function weigh(scores: Float32Array, tokens: readonly number[]): Weighed[] {
+  const top = scores[tokens[0] as number] as number;
+  const powers = tokens.map((token) => Math.exp((scores[token] as number) - top));
   const all = powers.reduce((sum, power) => sum + power, 0);
+  return tokens.map((token, at) => ({ token, share: (powers[at] as number) / all }));
+}
+
+/** The first of them that have this share together. As TopPLogitsWarper: the token that reaches it is still in. */
+function head(tokens: readonly Weighed[], wanted: number): Weighed[] {
   let count = 0;
   let share = 0;
-  // As TopPLogitsWarper: the token that reaches the share is still in.
-  while (count < kept.length && (count === 0 || share < topP)) share += (powers[count++] as number) / all;
-  let left = random() * share;
-  for (let index = 0; index < count; index++) {
-    left -= (powers[index] as number) / all;
-    if (left < 0) return kept[index] as number;
-  }
-  return kept[0] as number;
+  while (count < tokens.length && (count === 0 || share < wanted))
+    share += (tokens[count++] as Weighed).share;
+  return tokens.slice(0, count);
+}
+
+/** Tokens whose surprise is nearest to the expected one. arXiv:2202.00666 3, as TypicalLogitsWarper has it. */
+function mostTypical(tokens: readonly Weighed[], wanted: number): Weighed[] {
+  const all = tokens.reduce((sum, { share }) => sum + share, 0);
+  const among = tokens.map(({ token, share }) => ({ token, share: share / all }));
+  const entropy = among.reduce((sum, { share }) => sum - share * Math.log(share), 0);
+  const distance = ({ share }: Weighed): number => Math.abs(-Math.log(share) - entropy);
+  return head(
+    among.sort((a, b) => distance(a) - distance(b)),
+    wanted,
+  );
 }
 
 /** The first of the largest. @param scores f32[V] */

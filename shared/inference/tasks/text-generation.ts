@@ -123,9 +123,15 @@ async function answer(
   };
 }
 
-/** As TGI: who asks for any of these wants chance. */
-function isSampling({ do_sample, temperature, top_k, top_p }: TextGenerationParameters): boolean {
-  return do_sample ?? [temperature, top_k, top_p].some((one) => one !== undefined);
+/** As TGI: who asks for any of these wants chance, unless at the value at which it changes nothing. */
+function isSampling({
+  do_sample,
+  temperature = 1,
+  top_k = 0,
+  top_p = 1,
+  typical_p = 1,
+}: TextGenerationParameters): boolean {
+  return do_sample ?? (temperature !== 1 || top_k !== 0 || top_p !== 1 || typical_p !== 1);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** `automatic-speech-recognition`: a sound to its transcript. */
 import { z } from 'zod';
 import { generateParameters } from '../forms/generation.ts';
+import { NEUTRAL_GENERATION } from '../forms/neutral.ts';
 import type { TaskSchema } from '../task.ts';
 
 /** Whether parts have time stamps, and what steers generation. */
@@ -22,6 +23,7 @@ export type Recognized = z.infer<typeof recognized>;
 export const speechRecognition: TaskSchema = {
   inputKind: 'audio',
   parameters: speechParameters,
+  neutral: { generation_parameters: NEUTRAL_GENERATION },
   output: recognized,
   ranks: null,
   listed: 'where-asked',

@@ -21,6 +21,7 @@ export const embedding = z.array(z.array(z.number()));
 export const featureExtraction: TaskSchema = {
   inputKind: 'text',
   parameters: featureParameters,
+  neutral: { dimensions: [], encoding_format: ['float'] },
   hasParametersBeside: true,
   output: embedding,
   ranks: null,

@@ -12,8 +12,11 @@ export const generation = {
   temperature: z.number().positive().max(100).optional(),
   top_k: z.int().min(0).max(100_000).optional(),
   top_p: z.number().gt(0).max(1).optional(),
+  typical_p: z.number().gt(0).max(1).optional(),
   repetition_penalty: z.number().positive().max(10).optional(),
   no_repeat_ngram_size: z.int().min(0).max(64).optional(),
+  length_penalty: z.number().min(-10).max(10).optional(),
+  early_stopping: z.union([z.boolean(), z.literal('never')]).optional(),
 };
 
 /** How the text is made. */

@@ -1,6 +1,7 @@
 /** `image-to-text`: a picture to a description of it. */
 import { z } from 'zod';
 import { generateParameters, generation } from '../forms/generation.ts';
+import { NEUTRAL_GENERATION } from '../forms/neutral.ts';
 import type { TaskSchema } from '../task.ts';
 
 /** What steers generation. */
@@ -17,6 +18,7 @@ export const imageToText: TaskSchema = {
   inputKind: 'image',
   needsEveryPixel: false,
   parameters: captionParameters,
+  neutral: { generation_parameters: NEUTRAL_GENERATION },
   output: captioned,
   ranks: null,
   listed: 'where-asked',

@@ -1,6 +1,7 @@
 /** `summarization`: a long text to a short one. */
 import { z } from 'zod';
 import { textToTextParameters } from '../forms/generation.ts';
+import { NEUTRAL_GENERATION } from '../forms/neutral.ts';
 import type { TaskSchema } from '../task.ts';
 
 /** What steers generation. */
@@ -13,6 +14,7 @@ export const summarized = z.object({ summary_text: z.string() });
 export const summarization: TaskSchema = {
   inputKind: 'text',
   parameters: summarizationParameters,
+  neutral: { generate_parameters: NEUTRAL_GENERATION },
   output: summarized,
   ranks: null,
   listed: 'always',

@@ -1,6 +1,7 @@
 /** `text-generation`: a text to how it goes on, token by token where that is wanted. */
 import { z } from 'zod';
 import { generation } from '../forms/generation.ts';
+import { NEUTRAL_GENERATION } from '../forms/neutral.ts';
 import type { TaskSchema } from '../task.ts';
 
 /** What steers generation, how it ends, and what is told of it, in TGI's names. */
@@ -10,6 +11,7 @@ export const textGenerationParameters = z.strictObject({
   temperature: generation.temperature,
   top_k: generation.top_k,
   top_p: generation.top_p,
+  typical_p: generation.typical_p,
   repetition_penalty: generation.repetition_penalty,
   /** Generation ends where one of these appears; it is part of the answer, as in TGI. */
   stop: z.array(z.string().min(1).max(256)).max(16).optional(),
@@ -61,6 +63,19 @@ export type Generated = z.infer<typeof generated>;
 export const textGeneration: TaskSchema = {
   inputKind: 'text',
   parameters: textGenerationParameters,
+  neutral: {
+    ...NEUTRAL_GENERATION,
+    adapter_id: [],
+    best_of: [1],
+    decoder_input_details: [false],
+    frequency_penalty: [0],
+    grammar: [],
+    num_beams: [1],
+    presence_penalty: [0],
+    top_n_tokens: [0],
+    watermark: [false],
+  },
+  aliases: { stop_sequences: 'stop' },
   output: generated,
   ranks: null,
   listed: 'always',

@@ -1,6 +1,7 @@
 /** `translation`: a text to the same in another language. */
 import { z } from 'zod';
 import { textToTextParameters } from '../forms/generation.ts';
+import { NEUTRAL_GENERATION } from '../forms/neutral.ts';
 import type { TaskSchema } from '../task.ts';
 
 /** Languages, and what steers generation. */
@@ -17,6 +18,7 @@ export const translated = z.object({ translation_text: z.string() });
 export const translation: TaskSchema = {
   inputKind: 'text',
   parameters: translationParameters,
+  neutral: { generate_parameters: NEUTRAL_GENERATION },
   output: translated,
   ranks: null,
   listed: 'always',

@@ -10,50 +10,21 @@ import { InferenceClient } from '@huggingface/inference';
 import { HubServer } from '../../../cloud/api/frame/server.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { TaskName } from '../../../shared/tasks/tasks.ts';
+import { BOX, CANNED_ANSWERS, ENTITY, FILLED, RANKED, SPAN } from '../../support/canned-answers.ts';
 import { GENERATION, type GenerationHub, references, startGenerationHub } from '../../support/generation.ts';
 import { startHubApi, type TestHubApi } from '../../support/hub-api.ts';
 import { eventually } from '../../support/programs.ts';
 
 const PICTURE = new Blob([new Uint8Array(await readFile(join(GENERATION, 'picture.png')))]);
-const BOX = { label: 'dog', score: 0.9, box: { xmin: 1, ymin: 2, xmax: 3, ymax: 4 } };
-const ENTITY = { entity_group: 'PER', score: 0.99, word: 'Ada', start: 0, end: 3 };
-const SPAN = { answer: 'Ada', score: 0.8, start: 0, end: 3 };
-const FILLED = { score: 0.5, token: 7, token_str: 'film', sequence: 'a film' };
-const LABELS = [
-  { label: 'good', score: 0.75 },
-  { label: 'bad', score: 0.25 },
-];
-
-const CANNED: Partial<Record<TaskName, unknown>> = {
-  'image-classification': LABELS,
-  'object-detection': [BOX],
-  'text-classification': LABELS,
-  'token-classification': [ENTITY],
-  'question-answering': [SPAN],
-  'zero-shot-classification': LABELS,
-  'feature-extraction': [[1, 2, 3]],
-  'fill-mask': [FILLED],
-  'text-generation': {
-    generated_text: ' then',
-    details: {
-      finish_reason: 'stop_sequence',
-      generated_tokens: 2,
-      input_length: 3,
-      prefill: [],
-      tokens: [],
-    },
-  },
-};
-
 describe('the tasks of devices, asked by @huggingface/inference', () => {
   let hub: TestHubApi;
   let server: HubServer;
   let client: InferenceClient;
   const at = (task: TaskName) => ({ endpointUrl: `http://127.0.0.1:${server.port}/hf/models/${task}` });
   before(async () => {
-    const models = Object.fromEntries(Object.keys(CANNED).map((task) => [task, task as TaskName]));
+    const models = Object.fromEntries(Object.keys(CANNED_ANSWERS).map((task) => [task, task as TaskName]));
     hub = await startHubApi({ models });
-    hub.answer = ({ model }) => CANNED[model as TaskName];
+    hub.answer = ({ model }) => CANNED_ANSWERS[model as TaskName];
     server = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 });
     await server.start();
     client = new InferenceClient(hub.inferKey);
@@ -67,14 +38,14 @@ describe('the tasks of devices, asked by @huggingface/inference', () => {
   it('image classification and object detection', async () => {
     assert.deepEqual(
       await client.imageClassification({ ...at('image-classification'), data: PICTURE }),
-      LABELS,
+      RANKED,
     );
     assert.deepEqual(await client.objectDetection({ ...at('object-detection'), data: PICTURE }), [BOX]);
     assert.equal(lastInput()?.body.length, PICTURE.size, 'as it was sent');
   });
 
   it('text and token classification', async () => {
-    assert.deepEqual(await client.textClassification({ ...at('text-classification'), inputs: 'a' }), LABELS);
+    assert.deepEqual(await client.textClassification({ ...at('text-classification'), inputs: 'a' }), RANKED);
     const read = await client.tokenClassification({
       ...at('token-classification'),
       inputs: 'Ada',
@@ -96,7 +67,7 @@ describe('the tasks of devices, asked by @huggingface/inference', () => {
       inputs: 'a film',
       parameters: { candidate_labels: ['good', 'bad'] },
     });
-    assert.deepEqual(read, LABELS);
+    assert.deepEqual(read, RANKED);
   });
 
   it('feature extraction, at both addresses, of one text and of several', async () => {
@@ -118,6 +89,33 @@ describe('the tasks of devices, asked by @huggingface/inference', () => {
     );
   });
 
+  it('sentence similarity, at both addresses: the cosine to each sentence', async () => {
+    const rows: Record<string, number[]> = { here: [1, 0], there: [3, 4], away: [-2, 0], nowhere: [0, 0] };
+    hub.answer = ({ input }) => [rows[Buffer.from(input.body).toString()]];
+    const { endpointUrl } = at('feature-extraction');
+    for (const path of ['', '/pipeline/sentence-similarity'])
+      assert.deepEqual(
+        await client.sentenceSimilarity({
+          endpointUrl: `${endpointUrl}${path}`,
+          inputs: { source_sentence: 'here', sentences: ['here', 'there', 'away', 'nowhere'] },
+        }),
+        [1, 0.6, -1, 0],
+      );
+    hub.answer = ({ model }) => CANNED_ANSWERS[model as TaskName];
+    const ask = (inputs: unknown, path = '/pipeline/sentence-similarity') =>
+      fetch(`${endpointUrl}${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${hub.inferKey}` },
+        body: JSON.stringify({ inputs }),
+      });
+    const two = { source_sentence: 'a', sentences: ['b'] };
+    assert.equal((await ask(two)).status, 200);
+    for (const wrong of ['a', ['a'], { source_sentence: 'a' }, { ...two, sentences: [] }])
+      assert.equal((await ask(wrong)).status, 422, JSON.stringify(wrong));
+    assert.equal((await ask({ ...two, sentences: new Array(65).fill('b') })).status, 422);
+    assert.equal((await ask({ ...two, sentences: [''] })).status, 400);
+  });
+
   it('fill mask', async () => {
     assert.deepEqual(await client.fillMask({ ...at('fill-mask'), inputs: 'a [MASK]' }), [FILLED]);
   });
@@ -131,9 +129,9 @@ describe('the tasks of devices, asked by @huggingface/inference', () => {
       });
     const lines = hub.usage.length;
     assert.deepEqual(await (await ask('text-classification', ['a', 'b', 'c'])).json(), [
-      LABELS,
-      LABELS,
-      LABELS,
+      RANKED,
+      RANKED,
+      RANKED,
     ]);
     assert.deepEqual(await (await ask('fill-mask', ['a', 'b'])).json(), [[FILLED], [FILLED]]);
     assert.equal(hub.usage.length, lines + 5);
@@ -148,7 +146,7 @@ describe('text generation as it is asked for', () => {
   let hub: TestHubApi;
   before(async () => {
     hub = await startHubApi({ models: { gpt: 'text-generation', questions: 'question-answering' } });
-    hub.answer = () => CANNED['text-generation'];
+    hub.answer = () => CANNED_ANSWERS['text-generation'];
   });
   after(() => hub.stop());
   const ask = async (path: string, body: unknown) => {
@@ -171,7 +169,34 @@ describe('text generation as it is asked for', () => {
     assert.equal(Buffer.from(input.body).toString(), 'Once');
     const wanted = { max_new_tokens: 5, do_sample: false, stop: ['end'], seed: 7, details: true };
     assert.deepEqual(input.parameters, wanted);
-    assert.deepEqual((await ask('gpt', { inputs: 'Once' })).json, [CANNED['text-generation']]);
+    assert.deepEqual((await ask('gpt', { inputs: 'Once' })).json, [CANNED_ANSWERS['text-generation']]);
+    // As LangChain's OpenAI sends it.
+    assert.deepEqual((await ask('gpt/v1/completions', { prompt: ['Once'] })).json.usage, json.usage);
+    assert.equal((await ask('gpt/v1/completions', { prompt: ['Once', 'Twice'] })).response.status, 400);
+  });
+
+  it('counts the tokens at the end of a stream where that is asked for', async () => {
+    const token = { id: 1, text: ' then', logprob: -1, special: false };
+    hub.answer = ({ onToken }) => {
+      onToken?.(token, true);
+      return CANNED_ANSWERS['text-generation'];
+    };
+    const linesOf = async (stream_options: object | null): Promise<string[]> => {
+      const response = await hub.app.request('/hf/models/gpt/v1/completions', {
+        method: 'POST',
+        headers: { authorization: `Bearer ${hub.inferKey}` },
+        body: JSON.stringify({ prompt: 'Once', stream: true, stream_options }),
+      });
+      return (await response.text()).split('\n\n').filter(Boolean);
+    };
+    const [, counted = '', end] = await linesOf({ include_usage: true, include_obfuscation: false });
+    const chunk = JSON.parse(counted.replace('data: ', '')) as Record<string, unknown>;
+    assert.deepEqual(
+      [chunk.choices, chunk.usage, end],
+      [[], { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 }, 'data: [DONE]'],
+    );
+    assert.equal((await linesOf(null)).length, 2);
+    hub.answer = () => CANNED_ANSWERS['text-generation'];
   });
 
   it('refuses what it does not heed, in Hugging Face’s shape', async () => {
@@ -244,9 +269,13 @@ describe('the tasks that generate, asked by @huggingface/inference', () => {
       text: heard.text,
     });
     const { text } = await first('vit-gpt2');
-    assert.deepEqual(await client.imageToText({ ...at('vit-gpt2'), data: PICTURE }), {
-      generated_text: text.trim(),
-    });
+    const caption = { generated_text: text.trim() };
+    assert.deepEqual(await client.imageToText({ ...at('vit-gpt2'), data: PICTURE }), caption);
+    // Python's client reads a list only; test/e2e/clients.full.test.ts asks with itself.
+    const userAgent = 'unknown/None; hf_hub/2.4.0; python/3.11.7';
+    const headers = { authorization: `Bearer ${hub.key}`, 'user-agent': userAgent };
+    const asPython = { method: 'POST', headers, body: PICTURE };
+    assert.deepEqual(await (await fetch(at('vit-gpt2').endpointUrl, asPython)).json(), [caption]);
   });
 
   it('text generation, whole and token by token', async () => {

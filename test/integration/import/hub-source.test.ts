@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, stat } from 'node:fs/promises';
+import { createServer, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { hubSource, parseHubName } from '../../../cli/import/hub-source.ts';
+import { hubSource, mayShowToken, parseHubName } from '../../../cli/import/hub-source.ts';
 import type { SourceFile } from '../../../shared/release/import/choose-files.ts';
 import { systemClock } from '../../../shared/runtime/clock.ts';
 import { COMMIT, HuggingFaceHub } from '../../support/hugging-face-hub.ts';
@@ -149,4 +151,49 @@ test('a name is org/name, with a revision or without', () => {
   assert.deepEqual(parseHubName('hf:acme/model@refs/pr/1'), { name: 'acme/model', revision: 'refs/pr/1' });
   for (const wrong of ['hf:model', 'hf:', 'hf:a/b/c', 'hf:../x', 'hf:a/b@', 'hf:a/b@x y'])
     assert.throws(() => parseHubName(wrong), { code: 'USAGE' }, wrong);
+});
+
+test('the token goes to its hub alone: neither where a link nor where a redirect leads, nor in plain text over a network', async (t) => {
+  const shown: string[] = [];
+  const listen = async (
+    name: string,
+    answer: (path: string, response: ServerResponse) => void,
+  ): Promise<string> => {
+    const server = createServer((request, response) => {
+      if (request.headers.authorization !== undefined) shown.push(`${name} ${request.url}`);
+      answer(request.url ?? '', response);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => server.close());
+    return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  };
+  const other = await listen('other', (path, response) => {
+    response.setHeader('content-type', 'application/json');
+    response.end(path.startsWith('/list') ? '[]' : '{}');
+  });
+  const mirror = await listen('mirror', (path, response) => {
+    response.setHeader('content-type', 'application/json');
+    if (path.includes('/resolve/')) response.writeHead(302, { location: `${other}/file` }).end();
+    else if (path.includes('/tree/')) {
+      response.setHeader('link', `<${other}/list>; rel="next"`);
+      response.end(JSON.stringify([{ type: 'file', path: 'config.json', size: 2 }]));
+    } else response.end(JSON.stringify({ _id: '1', id: 'acme/model', sha: COMMIT }));
+  });
+  const source = await hubSource('hf:acme/model', {
+    ...{ baseUrl: mirror, token: 'hf_secret', clock, signal: new AbortController().signal, random: () => 0 },
+  });
+  const [file] = await source.list();
+  assert.ok(file);
+  await source.fetch(file, await folder(), () => undefined);
+  assert.ok(shown.length >= 3);
+  assert.deepEqual(
+    shown.filter((line) => line.startsWith('other')),
+    [],
+  );
+  const may = (url: string, hubUrl: string): boolean => mayShowToken(new URL(url), new URL(hubUrl));
+  assert.ok(may('https://hf.co/api', 'https://hf.co'));
+  assert.ok(may('http://localhost:8080/api', 'http://localhost:8080'));
+  assert.ok(!may('http://mirror.lan/api', 'http://mirror.lan'));
+  assert.ok(!may('http://hf.co/api', 'https://hf.co'));
+  assert.ok(!may('https://hf.co.evil.example/api', 'https://hf.co'));
 });

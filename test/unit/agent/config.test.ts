@@ -46,6 +46,9 @@ async function problem(
   return assert.fail(`it was accepted: ${yaml}`);
 }
 
+/** Of 256 random bits, as a person would make one. */
+const KEY = '5d1c0a9e7b3f4862d0e1f2a3b4c59687786950a1b2c3d4e5f60718293a4b5c6d';
+
 test('the example of the design loads, as far as this version goes', async (t) => {
   const config = await load(
     t,
@@ -269,8 +272,9 @@ test('secrets come from the environment, and an empty one is none', async (t) =>
 test('off loopback a key is needed; on loopback none is used', async (t) => {
   for (const host of ['0.0.0.0', '192.168.1.5', '::', 'gate-01.local']) {
     assert.match(await problem(t, MINIMAL, ['--agent-host', host]), /OUTRIDER_AGENT_KEY/, host);
-    const config = await load(t, MINIMAL, ['--agent-host', host], { OUTRIDER_AGENT_KEY: 'secret' });
-    assert.deepEqual([config.host, config.key], [host, 'secret']);
+    const flags = ['--agent-host', host, '--insecure-plain-text'];
+    const config = await load(t, MINIMAL, flags, { OUTRIDER_AGENT_KEY: KEY });
+    assert.deepEqual([config.host, config.key, config.certificate], [host, KEY, undefined]);
   }
   for (const host of ['127.0.0.1', '::1', 'localhost']) {
     const config = await load(t, MINIMAL, ['--agent-host', host], { OUTRIDER_AGENT_KEY: 'secret' });
@@ -281,7 +285,27 @@ test('off loopback a key is needed; on loopback none is used', async (t) => {
 test('off loopback without a key only when that is asked for, and a key that is given counts', async (t) => {
   const flags = ['--agent-host', '0.0.0.0', '--insecure-no-key'];
   assert.equal((await load(t, MINIMAL, flags, { OUTRIDER_AGENT_KEY: '' })).key, undefined);
-  assert.equal((await load(t, MINIMAL, flags, { OUTRIDER_AGENT_KEY: 'secret' })).key, 'secret');
+  const withKey = [...flags, '--insecure-plain-text'];
+  assert.equal((await load(t, MINIMAL, withKey, { OUTRIDER_AGENT_KEY: KEY })).key, KEY);
+});
+
+test('off loopback a key that can be guessed is refused, and one that would travel in plain text', async (t) => {
+  const flags = ['--agent-host', '0.0.0.0', '--insecure-plain-text'];
+  for (const weak of ['secret', 'x'.repeat(40), 'abcabcabcabcabcabcabcabc', KEY.slice(0, 19)])
+    await assert.rejects(
+      load(t, MINIMAL, flags, { OUTRIDER_AGENT_KEY: weak }),
+      (error) => isAppError(error, 'CONFIG_INVALID') && /too easy to guess/.test(error.message),
+      weak,
+    );
+  const open = ['--agent-host', '0.0.0.0'];
+  await assert.rejects(
+    load(t, MINIMAL, open, { OUTRIDER_AGENT_KEY: KEY }),
+    (error) => isAppError(error, 'CONFIG_INVALID') && /plain text.*--agent-tls-cert/.test(error.message),
+  );
+  const tls = [...open, '--agent-tls-cert', '/etc/tls/cert.pem', '--agent-tls-key', '/etc/tls/key.pem'];
+  const config = await load(t, MINIMAL, tls, { OUTRIDER_AGENT_KEY: KEY });
+  assert.deepEqual(config.certificate, { certFile: '/etc/tls/cert.pem', keyFile: '/etc/tls/key.pem' });
+  assert.match(await problem(t, MINIMAL, ['--agent-tls-cert', 'a'], 'USAGE'), /go together/);
 });
 
 test('flags that are unknown or wrong are usage errors, each with its name, all at once', async (t) => {

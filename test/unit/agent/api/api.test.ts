@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { deflateSync, gzipSync } from 'node:zlib';
 import { createAgentApi } from '../../../../agent/api/api.ts';
 import { ResultStore } from '../../../../agent/api/result-store.ts';
 import { ApiServer } from '../../../../agent/api/server.ts';
@@ -192,6 +193,26 @@ test('the input’s kind follows from the task and the body, whatever curl calls
       ['image/jpeg', 3, undefined],
     ],
   );
+});
+
+test('a body may be compressed; another coding is refused, and what comes out is bounded', async () => {
+  const { post, text } = setUp();
+  const encoding = (coding: string) => ({ 'content-encoding': coding });
+  assert.equal((await post('/v1/infer/text', gzipSync('a fine film'), encoding('gzip'))).status, 200);
+  assert.equal((await post('/v1/infer/text', deflateSync('a fine film'), encoding('deflate'))).status, 200);
+  assert.deepEqual(
+    text.accepted.map(({ item }) => Buffer.from(item.input.body).toString()),
+    ['a fine film', 'a fine film'],
+  );
+  const refused = await post('/v1/infer/text', 'a fine film', encoding('br'));
+  assert.deepEqual(
+    [refused.status, refused.headers.get('accept-encoding')],
+    [415, 'gzip, deflate, identity'],
+  );
+  const bomb = await post('/v1/infer/text', gzipSync(Buffer.alloc(32 * 1024 * 1024)), encoding('gzip'));
+  assert.equal(bomb.status, 413);
+  assert.equal((await post('/v1/infer/text', 'no gzip', encoding('gzip'))).status, 400);
+  assert.equal(text.accepted.length, 2);
 });
 
 test('a failed input has the status of its code, and says whether to come back', async () => {

@@ -46,7 +46,11 @@ describe('the Open Inference Protocol', () => {
 
   it('says what the server and its models are', async () => {
     const server = (await (await get('')).json()) as { name: string; extensions: string[] };
-    assert.deepEqual([server.name, server.extensions], ['outrider', ['binary_tensor_data']]);
+    assert.deepEqual(
+      [server.name, server.extensions],
+      ['outrider', ['binary_tensor_data', 'classification', 'model_configuration', 'statistics']],
+    );
+    assert.deepEqual(await (await get('/')).json(), server);
     assert.deepEqual(await (await get('/health/live')).json(), { live: true });
     assert.deepEqual(await (await get('/health/ready')).json(), { ready: true });
     for (const path of [
@@ -58,7 +62,7 @@ describe('the Open Inference Protocol', () => {
       assert.deepEqual(await (await get(`/models/${path}`)).json(), {
         name: 'org/pictures',
         versions: ['1'],
-        platform: 'onnxruntime_onnx',
+        platform: 'onnx_onnxv1',
         inputs: [{ name: 'image', datatype: 'BYTES', shape: [-1] }],
         outputs: [
           { name: 'label', datatype: 'BYTES', shape: [-1] },
@@ -221,7 +225,7 @@ describe('the Open Inference Protocol', () => {
   });
 
   for (const [what, json, why] of [
-    ['no JSON', undefined, /the body/],
+    ['no JSON', undefined, /the JSON is broken at line 1, column 1/],
     ['no inputs', { inputs: [] }, /inputs/],
     ['another input', { inputs: [{ ...text('x'), name: 'image' }] }, /called text/],
     ['two inputs', { inputs: [text('x'), text('y')] }, /one input/],
@@ -246,7 +250,10 @@ describe('the Open Inference Protocol', () => {
     await assertError(await get('/models/texts/versions/2'), 404, /runs version 1 of texts/);
     await assertError(await get('/models/texts/versions/2/ready'), 404, /runs version 1/);
     await assertError(await infer('texts/versions/2', {}), 404, /runs version 1/);
-    for (const path of ['/models/..', '/models/%2e%2e', '/models/%00', '/models/a/b/c/d', '/nothing'])
+    // Whoever asks for these means `/v2/`, by the rules of addresses.
+    for (const path of ['/models/..', '/models/%2e%2e'])
+      assert.equal(((await (await get(path)).json()) as { name: string }).name, 'outrider');
+    for (const path of ['/models/%00', '/models/a/b/c/d', '/nothing'])
       await assertError(await get(path), 404, /./);
     await assertError(await ask('DELETE', '/v2/models/texts'), 405, /method/);
   });

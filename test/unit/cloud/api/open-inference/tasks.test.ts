@@ -75,7 +75,16 @@ describe('the Open Inference Protocol for tasks beside classification', () => {
     for (const [model, request, why] of [
       ['questions', { inputs: [bytes('json', '{}')] }, /not the JSON input of question-answering/],
       ['zero', { inputs: [bytes('text', 'a')] }, /candidate_labels/],
-      ['translator', { inputs: [bytes('text', 'a')], parameters: { beams: 2 } }, /beams|nrecognized/],
+      [
+        'translator',
+        { inputs: [bytes('text', 'a')], parameters: { generate_parameters: { num_beams: 99 } } },
+        /generate_parameters\.num_beams/,
+      ],
+      [
+        'translator',
+        { inputs: [bytes('text', 'a')], outputs: [{ name: 'output', parameters: { classification: 2 } }] },
+        /classification: the answers of translation are no scores/,
+      ],
       [
         'translator',
         { inputs: [bytes('text', 'a')], outputs: [{ name: 'label' }] },

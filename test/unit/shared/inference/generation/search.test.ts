@@ -114,7 +114,7 @@ test('sampling with a seed can be had again, and keeps to top_k and top_p', asyn
   const draw = (seed: number, topK: number, topP: number) =>
     searchGreedily(decoder(logitsOf), {
       ...{ prompt: [1], maxNewTokens: 30, endTokens: new Set<number>() },
-      sampling: { topK, topP, random: seededRandom(seed).next },
+      sampling: { topK, topP, typicalP: 1, random: seededRandom(seed).next },
     });
   assert.deepEqual(await draw(1, 0, 1), await draw(1, 0, 1));
   assert.notDeepEqual((await draw(1, 0, 1)).tokens, (await draw(2, 0, 1)).tokens);
@@ -126,6 +126,28 @@ test('sampling with a seed can be had again, and keeps to top_k and top_p', asyn
     endTokens: new Set(),
   });
   assert.deepEqual(likeliest.tokens, greedy.tokens);
+});
+
+test('typical sampling keeps the tokens whose surprise is nearest to the expected one', async () => {
+  // As TypicalLogitsWarper of transformers keeps them, of the probabilities 0.5, 0.25, 0.15, 0.1.
+  const logits = [0.5, 0.25, 0.15, 0.1].map((one) => Math.log(one));
+  const drawn = async (typicalP: number, topP = 1): Promise<number[]> => {
+    const found = await searchGreedily(
+      decoder(() => logits),
+      {
+        ...{ prompt: [1], maxNewTokens: 200, endTokens: new Set<number>() },
+        sampling: { topK: 0, topP, typicalP, random: seededRandom(3).next },
+      },
+    );
+    return [...new Set(found.tokens)].sort((a, b) => a - b);
+  };
+  // The entropy is 1.208: distances are 0.515, 0.178, 0.689, 1.095.
+  assert.deepEqual(await drawn(0.2), [1]);
+  assert.deepEqual(await drawn(0.3), [0, 1]);
+  assert.deepEqual(await drawn(0.8), [0, 1, 2]);
+  assert.deepEqual(await drawn(1), [0, 1, 2, 3]);
+  // Of the two that top_p leaves, 2/3 and 1/3: the entropy is 0.637, the distances 0.231 and 0.462.
+  assert.deepEqual(await drawn(0.5, 0.6), [0]);
 });
 
 test('time stamps come in pairs, never backwards, the first within its bound', () => {

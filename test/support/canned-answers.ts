@@ -1,0 +1,33 @@
+/** Answers of the tasks of devices, for tests of how they are wrapped and read. */
+import type { TaskName } from '../../shared/tasks/tasks.ts';
+
+export const BOX = { label: 'dog', score: 0.9, box: { xmin: 1, ymin: 2, xmax: 3, ymax: 4 } };
+export const ENTITY = { entity_group: 'PER', score: 0.99, word: 'Ada', start: 0, end: 3 };
+export const SPAN = { answer: 'Ada', score: 0.8, start: 0, end: 3 };
+export const FILLED = { score: 0.5, token: 7, token_str: 'film', sequence: 'a film' };
+export const RANKED = [
+  { label: 'good', score: 0.75 },
+  { label: 'bad', score: 0.25 },
+];
+
+/** An answer of its form for each task that devices run, and for text generation. */
+export const CANNED_ANSWERS: Partial<Record<TaskName, unknown>> = {
+  'image-classification': RANKED,
+  'object-detection': [BOX],
+  'text-classification': RANKED,
+  'token-classification': [ENTITY],
+  'question-answering': [SPAN],
+  'zero-shot-classification': RANKED,
+  'feature-extraction': [[1, 2, 3]],
+  'fill-mask': [FILLED],
+  'text-generation': {
+    generated_text: ' then',
+    details: {
+      finish_reason: 'stop_sequence',
+      generated_tokens: 2,
+      input_length: 3,
+      prefill: [],
+      tokens: [],
+    },
+  },
+};
