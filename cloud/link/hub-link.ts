@@ -144,9 +144,10 @@ export class HubLink implements DeviceLink, Part {
 
   #onMessage(topic: string, payload: Uint8Array, retained: boolean): void {
     const parsed = parseTopic(topic);
-    // Empty: a retained message has been taken back.
-    if (payload.length === 0 || !parsed || (parsed.kind === 'hub' && parsed.channel === 'presence')) return;
+    if (!parsed || (parsed.kind === 'hub' && parsed.channel === 'presence')) return;
     const { deviceId, channel } = parsed;
+    // A retained message has been taken back. An empty request is a malformed one, and counted as that.
+    if (payload.length === 0 && (retained || channel !== 'infer')) return;
     if (this.#rate.take(deviceId) > 0) {
       this.#noteFlood(deviceId);
       return;

@@ -3,6 +3,7 @@
  * read. Whoever reads metadata here has its form checked; what it is worth, only a signature says.
  */
 import {
+  type Key,
   Metadata,
   MetadataKind,
   type Root,
@@ -70,13 +71,35 @@ export function parseMetadata<R extends Role>(role: R, body: Uint8Array): Signed
 
 const KINDS = { root: 'Root', targets: 'Targets', snapshot: 'Snapshot', timestamp: 'Timestamp' } as const;
 
-/** @throws UPDATE_UNTRUSTED when too few of the role's keys have signed it */
+/** @throws UPDATE_UNTRUSTED when too few of the role's keys have signed it; one key under two ids is one key (TUF 4.2.1) */
 export function requireSigned(root: Signed['root'], role: Role, metadata: Signed[Role]): void {
   try {
     root.verifyDelegate(role, metadata);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new AppError('UPDATE_UNTRUSTED', `${role}.json: ${why}`, { cause: error });
+  }
+  // `verifyDelegate` counts ids.
+  const { keyIDs = [], threshold = 1 } = root.signed.roles[role] ?? {};
+  const signers = new Set(
+    keyIDs.flatMap((id) => {
+      const key = root.signed.keys[id];
+      return key && isSignedBy(key, metadata) ? [`${key.keyType} ${key.keyVal.public}`] : [];
+    }),
+  );
+  if (signers.size < threshold)
+    throw new AppError(
+      'UPDATE_UNTRUSTED',
+      `${role}.json was signed by ${signers.size} different keys, ${threshold} are wanted`,
+    );
+}
+
+function isSignedBy(key: Key, metadata: Signed[Role]): boolean {
+  try {
+    key.verifySignature(metadata);
+    return true;
+  } catch {
+    return false;
   }
 }
 

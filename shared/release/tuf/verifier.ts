@@ -135,9 +135,8 @@ export class UpdateVerifier {
     } catch (error) {
       throw translate(error, fetcher);
     }
-    const found = await readGood(work);
-    if (!found) throw new AppError('INVARIANT_BROKEN', 'verified metadata cannot be read again');
-    return found;
+    // tuf-js counts the ids of keys; we count keys.
+    return loadGood(work);
   }
 
   #updater(work: string, fetcher: Fetcher): Updater {
@@ -199,23 +198,28 @@ export class UpdateVerifier {
   }
 }
 
+/** @throws UPDATE_UNTRUSTED, or what the system says */
+async function loadGood(folder: string): Promise<Good> {
+  const bodies = {
+    root: await readFile(join(folder, 'root.json')),
+    targets: await readFile(join(folder, 'targets.json')),
+    snapshot: await readFile(join(folder, 'snapshot.json')),
+    timestamp: await readFile(join(folder, 'timestamp.json')),
+  };
+  const signed = {
+    root: parseMetadata('root', bodies.root),
+    targets: parseMetadata('targets', bodies.targets),
+    snapshot: parseMetadata('snapshot', bodies.snapshot),
+    timestamp: parseMetadata('timestamp', bodies.timestamp),
+  };
+  for (const role of ROLES) requireSigned(signed.root, role, signed[role]);
+  return { signed, bodies };
+}
+
 /** Metadata that has been verified before, if it is whole. */
 async function readGood(folder: string): Promise<Good | undefined> {
   try {
-    const bodies = {
-      root: await readFile(join(folder, 'root.json')),
-      targets: await readFile(join(folder, 'targets.json')),
-      snapshot: await readFile(join(folder, 'snapshot.json')),
-      timestamp: await readFile(join(folder, 'timestamp.json')),
-    };
-    const signed = {
-      root: parseMetadata('root', bodies.root),
-      targets: parseMetadata('targets', bodies.targets),
-      snapshot: parseMetadata('snapshot', bodies.snapshot),
-      timestamp: parseMetadata('timestamp', bodies.timestamp),
-    };
-    for (const role of ROLES) requireSigned(signed.root, role, signed[role]);
-    return { signed, bodies };
+    return await loadGood(folder);
   } catch (error) {
     if (error instanceof AppError || ['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? ''))
       return undefined;

@@ -28,8 +28,7 @@ const pull = (t: TestContext, name: string, into: string, ...more: string[]): Pr
 
 /** `numpy.save` of float64 in one row. */
 function npy(values: readonly number[]): Buffer {
-  const header =
-    `{'descr': '<f8', 'fortran_order': False, 'shape': (${values.length},), }`.padEnd(117) + '\n';
+  const header = `${`{'descr': '<f8', 'fortran_order': False, 'shape': (${values.length},), }`.padEnd(117)}\n`;
   const head = Buffer.from(`\x93NUMPY\x01\x00\x00\x00${header}`, 'latin1');
   head.writeUInt16LE(header.length, 8);
   return Buffer.concat([head, Buffer.from(Float64Array.from(values).buffer)]);

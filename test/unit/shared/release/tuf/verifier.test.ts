@@ -371,6 +371,24 @@ describe('the verifier', () => {
       }
   });
 
+  it('counts a key that has two ids once', async () => {
+    const [rootKey, key] = [await hub.key('root'), await hub.key('timestamp')];
+    const twin = 'f'.repeat(64);
+    const body = await forged('root', '1.root.json', rootKey, (signed) => {
+      const { keys, roles } = signed as { keys: Record<string, unknown>; roles: Record<string, unknown> };
+      signed.version = 2;
+      keys[twin] = keys[key.id];
+      roles.timestamp = { keyids: [key.id, twin], threshold: 2 };
+    });
+    const timestamp = JSON.parse(Buffer.from(await hub.file('timestamp.json')).toString('utf8'));
+    timestamp.signatures.push({ ...timestamp.signatures[0], keyid: twin });
+    const doubled = Buffer.from(JSON.stringify(timestamp));
+    const root = parseMetadata('root', body);
+    root.verifyDelegate('timestamp', parseMetadata('timestamp', doubled));
+    hub.instead.set('2.root.json', body).set('timestamp.json', doubled);
+    await refuses('UPDATE_UNTRUSTED', /timestamp\.json was signed by 1 different keys, 2 are wanted/);
+  });
+
   it('has the old or the new when it dies between any two writes, and goes on', async () => {
     const at = (name: string) => join(hub.deviceFolder, name);
     const old = join(hub.root, 'old');
