@@ -61,7 +61,7 @@ test('boxes come in px of the picture that was sent, tensors by name', async (t)
   assert.equal(boxes.length, wanted.length);
   for (const [index, { label, box }] of wanted.entries()) {
     assert.equal(boxes[index]?.label, label);
-    const pixels = Object.entries<number>(boxes[index]?.box ?? {});
+    const pixels = Object.entries({ ...boxes[index]?.box }) as [string, number][];
     assert.ok(pixels.every(([, at]) => Number.isInteger(at)));
     // Cut off, as Python's pipeline does: the middle of the pixel is half a pixel away at most.
     const middles = Object.fromEntries(pixels.map(([side, at]) => [side, at + 0.5]));
