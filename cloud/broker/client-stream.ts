@@ -36,12 +36,14 @@ export class ClientStream {
   #traffic: ClientTraffic | undefined;
   #unreadBytes = 0;
   #isPaused = false;
+  #cancelPause = () => {};
   /** Of the next read: what holds about so many packets. */
   #readBytes = Number.POSITIVE_INFINITY;
 
   constructor(stream: Duplex, clock: Clock) {
     this.#stream = stream;
     this.#clock = clock;
+    stream.once('close', () => this.#cancelPause());
     this.#watchReads();
   }
 
@@ -83,11 +85,10 @@ export class ClientStream {
     const waitMs = this.#traffic.took(packets, bytes);
     if (waitMs === 0) return;
     this.#isPaused = true;
-    const cancel = this.#clock.after(waitMs, () => {
+    this.#cancelPause = this.#clock.after(waitMs, () => {
       this.#isPaused = false;
       this.#announce();
     });
-    this.#stream.once('close', cancel);
   }
 
   #announce(): void {
