@@ -16,6 +16,7 @@ import type {
   PublishedVersion,
   VersionFile,
   VersionRequest,
+  VersionTest,
 } from '../shared/contract/admin.ts';
 import type {
   Desired,
@@ -352,7 +353,7 @@ export interface VersionFacts {
   /** Its content, as blobs. */
   readonly files?: VersionFile[];
   /** How this hub has rehearsed it. */
-  readonly test?: 'golden' | 'smoke' | 'forced' | null;
+  readonly test?: VersionTest | null;
 }
 
 /** The versions that are recorded, as what publishes them sees them. */

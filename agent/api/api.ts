@@ -13,7 +13,8 @@ import { isFailure, type Result } from '../../shared/contract/result.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { ACCEPTED_CODINGS } from '../../shared/runtime/content-coding.ts';
-import { AppError, ERRORS, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
+import { withoutPaths, withoutPathsIn } from '../../shared/runtime/disk-paths.ts';
+import { AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { FailureLog } from '../../shared/runtime/failure-log.ts';
 import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
 import { KeyGuesses } from '../../shared/runtime/key-guesses.ts';
@@ -63,6 +64,8 @@ const routeQuery = z.enum(['edge', 'cloud']).optional();
 /** Builds the device’s HTTP API and its page, with the guards before them. */
 export function createAgentApi(options: AgentApiOptions): Hono {
   const { pipelines, results, metrics, logger } = options;
+  // Where a key is needed, callers are not of this machine.
+  const told = options.key === undefined ? <T>(record: T): T => record : withoutPathsIn;
   const app = new Hono();
   const guesses = new KeyGuesses(options.clock);
   const log = new FailureLog(options.clock, logger);
@@ -72,6 +75,8 @@ export function createAgentApi(options: AgentApiOptions): Hono {
     else if (!['/healthz', '/readyz'].includes(c.req.path)) requireKey(c, options.key, guesses);
     return next();
   });
+  const problem = (c: Context, error: AppError, requestId = newId()): Response =>
+    failed(c, told({ error: toErrorBody(error), requestId }));
   app.notFound((c) => problem(c, new AppError('NOT_FOUND', `there is nothing at ${c.req.path}`)));
   app.onError((error, c) => {
     const known = toAppError(error);
@@ -85,7 +90,11 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   app.get('/healthz', (c) => c.json({ status: 'ok' }));
   app.get('/readyz', (c) => {
     const reason = options.ready();
-    return reason === undefined ? c.json({ status: 'ready' }) : c.json({ status: 'not ready', reason }, 503);
+    if (reason === undefined) return c.json({ status: 'ready' });
+    return c.json(
+      { status: 'not ready', reason: options.key === undefined ? reason : withoutPaths(reason) },
+      503,
+    );
   });
   app.get('/metrics', async (c) =>
     c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
@@ -95,7 +104,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
       device: options.deviceId,
       link: { ...options.link(), today: options.meter.today() },
       pipelines: [...pipelines.values()].map((one) => one.status()),
-      updates: options.updates(),
+      updates: options.updates().map(told),
       version: VERSION,
     }),
   );
@@ -131,22 +140,22 @@ export function createAgentApi(options: AgentApiOptions): Hono {
       return c.json({ id, pipeline: pipeline.name, status: 'accepted' }, 202, {
         location: `/v1/results/${id}`,
       });
-    return isFailure(result) ? failed(c, result) : c.json(result);
+    return isFailure(result) ? failed(c, told(result)) : c.json(result);
   }
 
-  app.get('/v1/results', (c) => stream(c, results));
+  app.get('/v1/results', (c) => stream(c, results, told));
   app.get('/v1/results/:id', async (c) => {
     const id = c.req.param('id');
     const result = results.get(id);
-    if (result) return c.json(result);
+    if (result) return c.json(told(result));
     const provisional = await pipelines.get(options.outbox.find(id)?.pipeline ?? '')?.provisional(id);
-    if (provisional) return c.json(provisional);
+    if (provisional) return c.json(told(provisional));
     if (options.outbox.has(id)) return c.json({ id, status: 'accepted' }, 202);
     throw new AppError('RESULT_UNKNOWN');
   });
 
   const { outbox, hurry } = options;
-  app.route('/v1/outbox', createOutboxApi({ outbox, pipelines, hurry }));
+  app.route('/v1/outbox', createOutboxApi({ outbox, pipelines, hurry, told }));
   app.route('/', createPageApi());
 
   function pipelineOf(c: Context): PipelineFace {
@@ -163,7 +172,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
 }
 
 /** What is kept, unless `?since=now`, then each Result as it comes. A reader that is too slow is cut off, not queued for ever. */
-function stream(c: Context, results: ResultStore): Response {
+function stream(c: Context, results: ResultStore, told: (result: Result) => Result): Response {
   const fromNow = c.req.query('since') === 'now';
   return streamSSE(
     c,
@@ -182,7 +191,7 @@ function stream(c: Context, results: ResultStore): Response {
             await sse.writeSSE({
               event: isFailure(next) ? 'failure' : 'result',
               id: next.id,
-              data: JSON.stringify(next),
+              data: JSON.stringify(told(next)),
             });
           else
             await new Promise<void>((resolve) => {
@@ -216,16 +225,9 @@ function requireKey(c: Context, key: string, guesses: KeyGuesses): void {
   if (!isRight) throw new AppError('UNAUTHORIZED');
 }
 
-function problem(c: Context, error: AppError, requestId = newId()): Response {
-  return c.json(
-    { error: toErrorBody(error), requestId },
-    ERRORS[error.code].httpStatus as 400,
-    headersOf(error.code),
-  );
-}
-
-function failed(c: Context, result: Extract<Result, { error: unknown }>): Response {
-  return c.json(result, ERRORS[result.error.code].httpStatus as 400, headersOf(result.error.code));
+function failed(c: Context, answer: { readonly error: ErrorBody }): Response {
+  const { code } = answer.error;
+  return c.json(answer, ERRORS[code].httpStatus as 400, headersOf(code));
 }
 
 function headersOf(code: keyof typeof ERRORS): Record<string, string> {

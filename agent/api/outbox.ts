@@ -11,6 +11,8 @@ export interface OutboxApiOptions {
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
   /** Sends a waiting request at once. */
   readonly hurry: (id: string) => void;
+  /** What callers may see of it: off loopback no paths. */
+  readonly told: (item: OutboxItem) => OutboxItem;
 }
 
 const MAX_PAGE = 1_000;
@@ -21,7 +23,7 @@ const query = z.object({
 });
 
 /** Builds the addresses below `/v1/outbox`. */
-export function createOutboxApi({ outbox, pipelines, hurry }: OutboxApiOptions): Hono {
+export function createOutboxApi({ outbox, pipelines, hurry, told }: OutboxApiOptions): Hono {
   const app = new Hono();
 
   app.get('/', async (c) => {
@@ -84,9 +86,9 @@ export function createOutboxApi({ outbox, pipelines, hurry }: OutboxApiOptions):
   async function describe(id: string): Promise<OutboxItem> {
     const entry = outbox.find(id);
     const ask = entry && (await outbox.readAsk(id));
-    if (entry && ask) return openItem(entry, ask);
+    if (entry && ask) return told(openItem(entry, ask));
     const letter = await outbox.describeDeadLetter(id);
-    if (letter) return deadItem(letter);
+    if (letter) return told(deadItem(letter));
     throw unknown();
   }
 

@@ -38,11 +38,12 @@ export async function listModels(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/models', modelList, 'models');
   print(options.json, { models: found }, () =>
     table(
-      ['name', 'task', 'version', 'deployed', 'policy', 'size', 'loaded', 'digest'],
+      ['name', 'task', 'version', 'test', 'deployed', 'policy', 'size', 'loaded', 'digest'],
       found.map((one) => [
         one.name,
         one.task,
         one.version,
+        one.versions.find(({ version }) => version === one.version)?.test ?? 'none',
         one.deployed ?? '–',
         one.policy,
         bytesText(one.bytes),
@@ -124,6 +125,7 @@ function publishedText({ name, version, deployed, test }: PublishedVersion, wasP
   const tested = {
     golden: ', its golden inputs answered as recorded',
     smoke: ', not tested: it has no golden inputs',
+    untested: ', not tested: it loads, and took no input that could be made up',
     forced: ', although the hub’s own test of it failed',
   };
   const next = deployed ? '' : `\nDevices are not told yet: outrider models deploy ${name} ${version}`;

@@ -1,6 +1,7 @@
 /** A request of a device once it has been decoded, and the frame that says no to it. */
 import { encodeEnvelope } from '../../shared/contract/envelope.ts';
 import type { ReplyError, ReplyHeader, RequestHeader } from '../../shared/contract/messages.ts';
+import { withoutPathsIn } from '../../shared/runtime/disk-paths.ts';
 
 /** A decoded request. */
 export interface DeviceRequest {
@@ -12,8 +13,8 @@ export interface DeviceRequest {
   readonly arrivedMonoMs: number;
 }
 
-/** A reply that says no. */
+/** A reply that says no, without paths of this hub. */
 export function failureFrame(id: string, error: ReplyError): Buffer {
-  const header: ReplyHeader = { id, ok: false, error };
+  const header: ReplyHeader = withoutPathsIn({ id, ok: false, error });
   return encodeEnvelope(header);
 }

@@ -8,7 +8,12 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { PublishedVersion, VersionFile, VersionRequest } from '../../shared/contract/admin.ts';
+import type {
+  PublishedVersion,
+  VersionFile,
+  VersionRequest,
+  VersionTest,
+} from '../../shared/contract/admin.ts';
 import { MAX_VERSION_FILES } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { BlobStore } from '../../shared/release/blob-store.ts';
@@ -22,6 +27,7 @@ import { pictureNeedOf } from '../../shared/release/folder/picture-need.ts';
 import { checkGraphs } from '../../shared/release/import/graph-check.ts';
 import type { Release } from '../../shared/release/release.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
+import { withoutPathsIn } from '../../shared/runtime/disk-paths.ts';
 import { AppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
@@ -160,7 +166,7 @@ export class VersionPublisher implements Publisher {
       events.publish({
         type: 'version-refused',
         model: name,
-        error: toErrorBody(error),
+        ...withoutPathsIn({ error: toErrorBody(error) }),
         atMs: clock.nowAtMs(),
       });
       throw error;
@@ -220,7 +226,7 @@ export class VersionPublisher implements Publisher {
   }
 
   /** Force forgives answers that are not as recorded, and nothing else. @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED */
-  async #rehearse(folder: ModelFolder, force: boolean): Promise<'golden' | 'smoke' | 'forced'> {
+  async #rehearse(folder: ModelFolder, force: boolean): Promise<VersionTest> {
     const { rehearse, logger } = this.#o;
     const { name } = folder.spec;
     try {

@@ -3,6 +3,7 @@
  * runs. Only what passes is published.
  */
 
+import type { VersionTest } from '../../shared/contract/admin.ts';
 import { type SelfTestOptions, selfTest } from '../../shared/inference/proof/self-test.ts';
 import type { StartRunner } from '../../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
@@ -30,7 +31,7 @@ export interface RehearsalOptions {
 export type Rehearse = (
   folder: ModelFolder,
   options?: Pick<SelfTestOptions, 'takesAnyAnswer'>,
-) => Promise<'golden' | 'smoke'>;
+) => Promise<Exclude<VersionTest, 'forced'>>;
 
 /** Rehearsals with these limits. */
 export const createRehearsal =
@@ -48,7 +49,8 @@ export const createRehearsal =
       // Ends its call as well: then the runner was killed, and the version did not pass.
       const cancel = clock.after(REHEARSAL_MS, () => void runner.stop(0));
       try {
-        return (await selfTest(runner, folder, options)).kind;
+        const { kind, untested } = await selfTest(runner, folder, options);
+        return untested === undefined ? kind : 'untested';
       } finally {
         cancel();
         await runner.stop(0);

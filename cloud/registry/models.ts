@@ -211,6 +211,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
       bytes: one.bytes,
       createdAtMs: one.createdAtMs,
       published: one.published,
+      test: one.test,
     }));
     const { policy, deployed } = this.#deploymentOf(data, name);
     return { name, task, version, digest, bytes, policy, deployed, versions: versions.reverse() };

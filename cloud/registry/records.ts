@@ -1,6 +1,6 @@
 /** Schemas of the hub's records, as they lie in `hub.json`: small, hashes instead of secrets. */
 import { z } from 'zod';
-import { deployPolicy, keyScope, versionFile } from '../../shared/contract/admin.ts';
+import { deployPolicy, keyScope, versionFile, versionTest } from '../../shared/contract/admin.ts';
 import { pictureNeed, reported } from '../../shared/contract/messages.ts';
 import { deviceId, digest, modelName, modelVersion } from '../../shared/contract/names.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
@@ -55,8 +55,8 @@ const storedVersion = z.object({
   files: z.array(versionFile).default([]),
   /** Whether the signed metadata lists it. */
   published: z.boolean().default(false),
-  /** How this hub has tried it; null: not, somebody has put its folder here. `forced`: it failed, and the hub does not run it. */
-  test: z.enum(['golden', 'smoke', 'forced']).nullable().default(null),
+  /** How this hub has tried it; null: not, somebody has put its folder here. */
+  test: versionTest.nullable().default(null),
 });
 export type StoredVersion = z.infer<typeof storedVersion>;
 

@@ -17,6 +17,13 @@ const next = z.string().nullable().default(null);
 export const deployPolicy = z.enum(['auto', 'manual']);
 export type DeployPolicy = z.infer<typeof deployPolicy>;
 
+/**
+ * How a hub has tried a version. `golden`: by its golden inputs; `smoke`: it has none, and answered; `untested`: it loaded, and took no
+ * input that could be made up; `forced`: its golden inputs failed, and the hub does not run it.
+ */
+export const versionTest = z.enum(['golden', 'smoke', 'untested', 'forced']);
+export type VersionTest = z.infer<typeof versionTest>;
+
 const modelVersionRecord = z.object({
   version: modelVersion,
   digest,
@@ -24,6 +31,8 @@ const modelVersionRecord = z.object({
   createdAtMs: z.number(),
   /** Whether the signed metadata lists it: only then a device takes it. */
   published: z.boolean(),
+  /** How the hub has tried it; null: not, its folder was put there. */
+  test: versionTest.nullable().default(null),
 });
 
 /** Model as the hub lists it: its newest version, and the one that devices are told to run. */
@@ -80,7 +89,7 @@ export const publishedVersion = z.object({
   /** Whether devices are told to run it now. */
   deployed: z.boolean(),
   /** How the hub tested it; null: it was here before. */
-  test: z.enum(['golden', 'smoke', 'forced']).nullable(),
+  test: versionTest.nullable(),
 });
 export type PublishedVersion = z.infer<typeof publishedVersion>;
 

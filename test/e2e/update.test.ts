@@ -75,7 +75,7 @@ test('a pushed version is taken within seconds with no input dropped; a broken o
   assert.deepEqual([...new Set(versions)], ['1', '2'], 'one after the other, and nothing in between');
   await eventually(async () => (await running()) === '2', 'the hub was not told');
   assert.match((await run('devices', 'ls')).said, /cifar10-cnn@2/);
-  assert.match((await run('models', 'ls')).said, /cifar10-cnn +image-classification +2 +2 +auto/);
+  assert.match((await run('models', 'ls')).said, /cifar10-cnn +image-classification +2 +golden +2 +auto/);
 
   const broken = await mislabelled(NAME, join(data, 'broken'));
   const refused = await run('models', 'push', broken);

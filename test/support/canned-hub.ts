@@ -97,6 +97,7 @@ export function cannedModels(): ModelRecord[] {
     bytes: 180_000 + number,
     createdAtMs: Date.UTC(2026, 0, number),
     published: number !== 8,
+    test: 'golden' as const,
   });
   const versions = Array.from({ length: 8 }, (_, index) => version(8 - index));
   const { digest, bytes } = version(8);

@@ -4,6 +4,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { z } from 'zod';
 import { type Problem, problem } from '../../../shared/contract/admin.ts';
 import { ACCEPTED_CODINGS } from '../../../shared/runtime/content-coding.ts';
+import { withoutPaths } from '../../../shared/runtime/disk-paths.ts';
 import { type AppError, ERRORS, type ErrorCode, toErrorBody } from '../../../shared/runtime/errors.ts';
 import type { HubEnv } from './face.ts';
 
@@ -54,12 +55,6 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
     bodyOf: ({ message }) => ({ error: message }),
   },
 };
-
-/** Absolute paths of two names at least; those of this API are none of a disk. */
-const DISK_PATH = /(?<![\w.:/-])\/(?!(?:api|hf|v2|tuf)\/)(?:[^\s/:,;'"“”()]+\/)+([^\s/:,;'"“”()]*)/g;
-
-/** A message for people outside: of a path on the hub's disk the last name alone. */
-export const withoutPaths = (message: string): string => message.replace(DISK_PATH, '$1');
 
 /** The response to a failure, in this shape. */
 export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: AppError): Response {

@@ -3,6 +3,7 @@
  * event. When the reader goes, the generation stops within a token.
  */
 
+import { withoutPaths } from '../../../shared/runtime/disk-paths.ts';
 import { type AppError, toAppError, toErrorBody } from '../../../shared/runtime/errors.ts';
 import { type GeneratedToken, generated } from '../../../shared/tasks/text-generation/schema.ts';
 import type { InferenceReply, Question } from '../../ports.ts';
@@ -115,5 +116,5 @@ function eventOf(token: GeneratedToken, index: number, reply: InferenceReply | u
 /** As TGI writes it; the official client throws it. */
 function failureOf(error: AppError): { error: string; error_type: string } {
   const { code, message } = toErrorBody(error);
-  return { error: message, error_type: code };
+  return { error: withoutPaths(message), error_type: code };
 }

@@ -47,7 +47,10 @@ type Inputs = Record<string, unknown>;
 
 /** Part of the library's models that we use; its own typings leave most of it `any`. */
 export interface LibraryModel {
+  readonly config: object;
   readonly generation_config: object | null;
+  /** Its graphs; the decoder's is `decoder_model_merged`, or `model` where there is no encoder. */
+  readonly sessions: Readonly<Record<string, { readonly inputNames: readonly string[] } | undefined>>;
   forward(inputs: Inputs): Promise<Record<string, Tensorish>>;
   _prepare_generation_config(config: null, over: Inputs): GenerationSettings;
   _get_logits_processor(
@@ -61,6 +64,19 @@ export interface LibraryModel {
     is_encoder_decoder: true;
   }): { past_key_values: Cache };
   _encode_input(session: 'model', inputs: Inputs, output: 'last_hidden_state'): Promise<Tensorish>;
+}
+
+/** A model by the step that it takes: both are one where its decoder is one graph. */
+export interface Decoder {
+  readonly first: LibraryModel;
+  /** Goes on with a cache. undefined: none is kept, and `first` reads the whole row at each step. */
+  readonly later: LibraryModel | undefined;
+}
+
+/** Whether its decoder takes the cache of earlier steps. */
+export function hasPast({ sessions }: LibraryModel): boolean {
+  const decoder = sessions.decoder_model_merged ?? sessions.model;
+  return decoder?.inputNames.some((input) => input.startsWith('past_')) === true;
 }
 
 /** Encoder output for one source. */
@@ -92,15 +108,15 @@ export async function encode(model: LibraryModel, Tensor: TensorClass, source: S
 
 interface StepperParts {
   readonly name: string;
-  readonly model: LibraryModel;
+  readonly decoder: Decoder;
   readonly Tensor: TensorClass;
   /** undefined: a model without an encoder. */
   readonly encoded: Encoded | undefined;
   readonly adjust: (rows: bigint[][], scores: Tensorish) => unknown;
 }
 
-/** The decoder's loop: its cache grows by a token a call, and is rearranged when beams branch. */
-export function stepperOf({ name, model, Tensor, encoded, adjust }: StepperParts): Stepper {
+/** The decoder's loop: its cache, where there is one, grows by a token a call, and is rearranged when beams branch. */
+export function stepperOf({ name, decoder, Tensor, encoded, adjust }: StepperParts): Stepper {
   let cache: Cache | undefined;
   let cachedRows = 0;
   let source = encoded;
@@ -126,16 +142,18 @@ export function stepperOf({ name, model, Tensor, encoded, adjust }: StepperParts
         ),
         ...(cache && { past_key_values: cache }),
       };
+      const model = (cache && decoder.later) ?? decoder.first;
       const outputs = await translated(name, () => model.forward(inputs));
       const { logits } = outputs;
       if (logits === undefined)
         throw new AppError('MODEL_INVALID', `${name}: its decoder has no output logits`);
-      ({ past_key_values: cache } = model._update_model_kwargs_for_generation({
-        generated_input_ids: [[0n]],
-        outputs,
-        model_inputs: { past_key_values: cache },
-        is_encoder_decoder: true,
-      }));
+      if (decoder.later)
+        ({ past_key_values: cache } = model._update_model_kwargs_for_generation({
+          generated_input_ids: [[0n]],
+          outputs,
+          model_inputs: { past_key_values: cache },
+          is_encoder_decoder: true,
+        }));
       cachedRows = rows.length;
       return logits.slice(null, -1, null).to('float32').data;
     },

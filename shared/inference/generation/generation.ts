@@ -3,7 +3,8 @@
  * folder is Hugging Face's, and nothing is ever fetched. What the library lacks (beams, top-p, truncation that keeps the end
  * token, streams) is ours, in `search.ts` and here. The package is imported late, as onnxruntime-node is in `session.ts`.
  */
-import { basename, dirname, resolve } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { readModelJson } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
@@ -14,13 +15,13 @@ import {
   type Encoded,
   encode,
   type GenerationSettings,
-  type LibraryModel,
   type Source,
   stepperOf,
   type TensorClass,
   type Tensorish,
   translated,
 } from './decoder.ts';
+import { type AutoClass, openModel } from './open-model.ts';
 import type { Stepper } from './search.ts';
 import { loadTokens, type Tokens } from './tokens.ts';
 
@@ -31,7 +32,7 @@ const CLASSES = {
   speech: 'AutoModelForSpeechSeq2Seq',
   ctc: 'AutoModelForCTC',
   vision: 'AutoModelForVision2Seq',
-} as const;
+} as const satisfies Record<string, AutoClass>;
 /** Which class of the library loads the model. */
 export type GeneratorKind = keyof typeof CLASSES;
 
@@ -123,18 +124,24 @@ export async function loadGenerator(source: ModelSource, kind: GeneratorKind): P
   const { library, path, name } = await libraryFor(folder);
   const graphs = [spec.model, ...spec.graphs].map(variantOf);
   const place = dirname(spec.model);
-  const model = (await library[CLASSES[kind]]
-    .from_pretrained(path, {
+  const decoder = await openModel({
+    library,
+    path,
+    autoClass: CLASSES[kind],
+    graphs: graphs.map(({ base }) => base),
+    modelType: config.model_type,
+    generationConfig: await ownGenerationConfig(folder),
+    options: {
       // The library's own default is its hub's layout; Optimum writes graphs beside `config.json`.
       subfolder: place === '.' ? '' : place,
       device: source.executionProvider,
       dtype: Object.fromEntries(graphs.map(({ base, dtype }) => [base, dtype])),
       session_options: nativeOptions({ ...source, foldDequantize: spec.foldDequantize }),
-      ...(kind === 'causal' || kind === 'ctc' ? { model_file_name: graphs[0]?.base ?? 'model' } : {}),
-    })
-    .catch((error: unknown) => {
-      throw new AppError('MODEL_INVALID', `${name} cannot be loaded: ${firstLine(error)}`, { cause: error });
-    })) as unknown as LibraryModel;
+    },
+  }).catch((error: unknown) => {
+    throw new AppError('MODEL_INVALID', `${name} cannot be loaded: ${firstLine(error)}`, { cause: error });
+  });
+  const model = decoder.first;
   const tokenizer = await loadTokenizer({ library, path, name }, kind);
   const Tensor = library.Tensor as unknown as TensorClass;
   return {
@@ -148,7 +155,7 @@ export async function loadGenerator(source: ModelSource, kind: GeneratorKind): P
     read: (read) => translated(name, () => encode(model, Tensor, read)),
     begin(encoded, settings, promptLength) {
       const adjust = model._get_logits_processor({ ...settings }, promptLength);
-      return stepperOf({ name, model, Tensor, encoded, adjust });
+      return stepperOf({ name, decoder, Tensor, encoded, adjust });
     },
     async logits(feeds) {
       const inputs = Object.entries(feeds).map(([input, { data, dims }]) => [
@@ -162,6 +169,12 @@ export async function loadGenerator(source: ModelSource, kind: GeneratorKind): P
     },
   };
 }
+
+/** @throws MODEL_INVALID */
+const ownGenerationConfig = async (folder: string): Promise<object | null> =>
+  (await stat(join(folder, 'generation_config.json')).catch(() => undefined)) === undefined
+    ? null
+    : readModelJson(folder, 'generation_config.json', z.looseObject({}));
 
 /** @throws MODEL_INVALID */
 async function loadTokenizer({ library, path, name }: Library, kind: GeneratorKind): Promise<unknown> {

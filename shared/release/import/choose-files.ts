@@ -94,14 +94,14 @@ export function chooseGraphs(
   const which = wanted ? ` as ${wanted}` : '';
   throw new AppError(
     'MODEL_INVALID',
-    `${task} needs ${names}${which}; there is: ${onnx.slice(0, 20).join(', ')}${mergeHint(onnx)}`,
+    `${task} needs ${names}${which}; there is: ${onnx.slice(0, 20).join(', ')}${halfHint(onnx)}`,
   );
 }
 
-/** What helps where an exporter has left the decoder in two. */
-const mergeHint = (onnx: readonly string[]): string =>
+/** What helps where half of a decoder is missing. */
+const halfHint = (onnx: readonly string[]): string =>
   onnx.some((path) => path.includes('decoder_with_past_model'))
-    ? '; make one of its decoders by optimum.onnx.merge_decoders of Python'
+    ? '; decoder_with_past_model goes on with what decoder_model begins: put decoder_model beside it'
     : '';
 
 /** The graph of a model that has but one, before its task is known. */

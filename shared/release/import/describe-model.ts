@@ -168,8 +168,9 @@ function familyOf(
 export function notesOf(
   guess: Guess,
   variant: Variant | undefined,
-  { precision, batch, task }: Described,
+  { described, read }: { readonly described: Described; readonly read: readonly OnnxGraph[] },
 ): string[] {
+  const { precision, batch, task } = described;
   return [
     `${task}, told from ${guess.from}`,
     ...(variant && variant !== 'fp32'
@@ -180,5 +181,16 @@ export function notesOf(
       : []),
     ...(precision !== 'int8-dynamic' && !batch.safe ? ['its first axis is fixed: batching is off'] : []),
     ...(TASKS[task].runsOn === 'hub' ? ['runs in the hub alone'] : []),
+    ...(decodesWithoutCache(described, read)
+      ? [
+          'its decoder takes no cache, so that each token costs more than the one before: exported with its past (Optimum: --task …-with-past) it is faster',
+        ]
+      : []),
   ];
+}
+
+function decodesWithoutCache({ task, model, graphs }: Described, read: readonly OnnxGraph[]): boolean {
+  const hasDecoder =
+    task === 'text-generation' || [model, ...graphs].some((path) => /(^|\/)decoder_/.test(path));
+  return hasDecoder && !read.some(({ inputs }) => inputs.some(({ name }) => name.startsWith('past_')));
 }

@@ -35,8 +35,13 @@ export interface ForeignTask {
 
 /** In its fast form, which our own text code reads. */
 const TOKENIZER = ['tokenizer.json'] as const;
-/** Encoder and decoder, as Optimum writes them. */
-const ENCODER_DECODER = [['encoder_model', 'decoder_model_merged']] as const;
+/** A decoder as Optimum writes it: merged, in two (the first step, and those with the cache of earlier ones), without a cache. */
+const DECODERS = [
+  ['decoder_model_merged'],
+  ['decoder_model', 'decoder_with_past_model'],
+  ['decoder_model'],
+] as const;
+const ENCODER_DECODER = DECODERS.map((decoder) => ['encoder_model', ...decoder]);
 
 /** The graphs of tasks that generate are those of a library that checks them itself. */
 const checkedElsewhere = (): undefined => undefined;
@@ -98,7 +103,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     classes: /^(Whisper|Speech2Text|SpeechEncoderDecoder).*|ForCTC$/,
     // Those of CTC hear letters where they have a vocabulary, which is asked for.
     types: ['whisper', 'wav2vec2', 'hubert', 'wavlm', 'unispeech', 'data2vec-audio'],
-    graphs: [['encoder_model', 'decoder_model_merged'], ['model']],
+    graphs: [...ENCODER_DECODER, ['model']],
     needsLabels: false,
     // CTC models have no fast form.
     tokenizerFiles: ['tokenizer.json', 'vocab.json'],
@@ -134,7 +139,7 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
       ...['gpt2', 'llama', 'mistral', 'qwen2', 'qwen3', 'phi3', 'gemma', 'gemma2', 'opt'],
       ...['gpt_neo', 'gpt_neox', 'bloom'],
     ],
-    graphs: [['model'], ['decoder_model_merged']],
+    graphs: [['model'], ...DECODERS],
     needsLabels: false,
     tokenizerFiles: TOKENIZER,
     misfit: checkedElsewhere,

@@ -120,7 +120,7 @@ async function follow(source: ImportSource, options: ImportOptions): Promise<Imp
   if (labels) await writeLabels(folder, config, labels);
   if (preprocessor) await writeJson(join(folder, PREPROCESSOR), preprocessor);
   await writeSpec(folder, { ...described, name: nameOf(source, options) });
-  return { folder: await openModelFolder(folder), notes: notesOf(guess, variant, described) };
+  return { folder: await openModelFolder(folder), notes: notesOf(guess, variant, { described, read }) };
 }
 
 /** Ours already: what it says is checked, and nothing is guessed. */

@@ -561,3 +561,29 @@ test('stops although somebody listens to the stream', async (t) => {
   await assert.rejects(fetch(`${url}/healthz`));
   await server.stop();
 });
+
+test('who asks from another machine is told no paths of this one, who asks on it is', async () => {
+  const message = 'no space to write /var/lib/outrider/outbox/1.log';
+  for (const [key, told] of [
+    [KEY, 'no space to write 1.log'],
+    [undefined, message],
+  ] as const) {
+    const { get, post, results, text } = setUp({ notReady: message, ...(key !== undefined && { key }) });
+    const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
+    const failed: Result = { ...failure('DISK_FULL'), error: { code: 'DISK_FULL', message } };
+    const asked = async (): Promise<{ error: { message: string } }> =>
+      (await post('/v1/infer/text', 'a', headers)).json() as never;
+    text.next = failed;
+    assert.equal((await asked()).error.message, told);
+    text.next = new AppError('DISK_FULL', message);
+    assert.equal((await asked()).error.message, told);
+    results.add(failed);
+    const kept = (await (await get(`/v1/results/${failed.id}`, headers)).json()) as typeof failed;
+    assert.equal('error' in kept && kept.error.message, told);
+    assert.match(await (await get('/readyz')).text(), new RegExp(`"reason":"${told}"`));
+    const reader = (await get('/v1/results', headers)).body?.getReader();
+    const event = Buffer.from((await reader?.read())?.value ?? []).toString();
+    await reader?.cancel();
+    assert.ok(event.includes(`"message":"${told}"`), event);
+  }
+});

@@ -66,6 +66,7 @@ async function setUp(t: TestContext, options: { folder?: string; maxDead?: numbe
     outbox,
     pipelines: new Map([['vision', pipeline]]),
     hurry: (id) => uplink.hurry(id),
+    told: (item) => item,
   });
   app.onError((error, c) => c.json({ code: isAppError(error) ? error.code : String(error) }, 400));
   const call = async (path: string, method = 'GET') => {

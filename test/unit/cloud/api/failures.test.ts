@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { withoutPaths } from '../../../../cloud/api/frame/failures.ts';
+import { withoutPaths } from '../../../../shared/runtime/disk-paths.ts';
 import { AppError, ERROR_CODES } from '../../../../shared/runtime/errors.ts';
 import { asker, startHubApi } from '../../../support/hub-api.ts';
 

@@ -261,6 +261,18 @@ test('a failure that stays is kept like an answer', async () => {
   assert.equal(usage.length, 0, 'a failure costs nothing');
 });
 
+test('no failure tells a device where something lies on the hub', async () => {
+  const { send, inferences, told } = setUp();
+  await send(requestOf());
+  inferences[0]!.failed(new AppError('MODEL_INVALID', '/srv/hub/models/eyes/config.json is missing'));
+  await settle();
+  const [{ header } = assert.fail()] = told();
+  assert.deepEqual(!header.ok && header.error, {
+    code: 'MODEL_INVALID',
+    message: 'config.json is missing',
+  });
+});
+
 test('our own mistakes stay inside', async () => {
   const { send, inferences, told, logger } = setUp();
   await send(requestOf());

@@ -93,6 +93,16 @@ test('a model that translates has an encoder and a decoder', () => {
     () => chooseGraphs('translation', files('onnx/model.onnx'), undefined),
     /encoder_model and decoder_model_merged/,
   );
+  const split = ['encoder_model.onnx', 'decoder_model.onnx', 'decoder_with_past_model.onnx'];
+  assert.deepEqual(chooseGraphs('translation', files(...split), undefined).graphs, split);
+  assert.deepEqual(
+    chooseGraphs('text-generation', files(...split.slice(1)), undefined).graphs,
+    split.slice(1),
+  );
+  assert.deepEqual(
+    chooseGraphs('summarization', files(...split.slice(0, 2)), undefined).graphs,
+    split.slice(0, 2),
+  );
 });
 
 test('only what a runner or people read is fetched, and what it needs must be there', () => {
