@@ -4,6 +4,7 @@
  *
  * entry    | event             -> state
  * (none)   | put               -> waiting
+ * waiting  | noteShown         -> waiting (its provisional Result is not given again)
  * waiting  | answer            -> answered (a second answer is ignored)
  * waiting  | close, bury       -> (none)
  * answered | close, bury       -> (none)
@@ -112,7 +113,7 @@ export class DiskOutbox implements Outbox, Part {
     this.#reserved.entries++;
     this.#reserved.bytes += frame.length;
     try {
-      const position = await this.#log.append(frame, false);
+      const position = await this.#log.append(frame, 'request');
       this.#entries.add(heldOf(request, acceptedRunMs, position, body.length));
       this.#fresh.add(request);
     } finally {
@@ -127,7 +128,7 @@ export class DiskOutbox implements Outbox, Part {
     held.answering = true;
     this.#fresh.remove(id);
     try {
-      const position = await this.#log.append(encodeRecord({ type: 'answer', id, reply }), true);
+      const position = await this.#log.append(encodeRecord({ type: 'answer', id, reply }), 'acknowledgement');
       this.#entries.setAnswer(held, position);
     } finally {
       held.answering = false;
@@ -135,11 +136,18 @@ export class DiskOutbox implements Outbox, Part {
     return true;
   }
 
+  async noteShown(id: string): Promise<void> {
+    const held = this.#entries.get(id);
+    if (!held || held.answer || held.isShown) return;
+    held.isShown = true;
+    await this.#log.append(encodeRecord({ type: 'shown', id }), 'note');
+  }
+
   async close(id: string): Promise<void> {
     const held = this.#entries.get(id);
     if (!held) return;
     this.#fresh.remove(id);
-    await this.#log.append(encodeRecord({ type: 'close', id }), true);
+    await this.#log.append(encodeRecord({ type: 'close', id }), 'acknowledgement');
     this.#entries.remove(held);
     await this.#tidy();
   }
@@ -275,16 +283,18 @@ export class DiskOutbox implements Outbox, Part {
     for (const held of inside) {
       const { record, body } = await this.#readPut(held);
       const reply = await this.#readReply(held);
-      const position = await this.#log.append(encodeRecord(record, body), true);
+      const position = await this.#log.append(encodeRecord(record, body), 'acknowledgement');
       if (!this.has(held.id)) {
         // It was closed meanwhile, before the copy in the log: close the copy too.
-        await this.#log.append(encodeRecord({ type: 'close', id: held.id }), true);
+        await this.#log.append(encodeRecord({ type: 'close', id: held.id }), 'acknowledgement');
         continue;
       }
       this.#entries.move(held, position);
+      if (held.isShown)
+        await this.#log.append(encodeRecord({ type: 'shown', id: held.id }), 'acknowledgement');
       if (!reply) continue;
       const answer = encodeRecord({ type: 'answer', id: held.id, reply });
-      this.#entries.setAnswer(held, await this.#log.append(answer, true));
+      this.#entries.setAnswer(held, await this.#log.append(answer, 'acknowledgement'));
     }
   }
 }

@@ -29,10 +29,15 @@ export interface Position {
 /** Takes up one record of the log. */
 type Replay = (record: LogRecord, position: Position, bodyBytes: number) => void;
 
+/**
+ * How a record is appended: an `acknowledgement` may use the space that is kept in reserve; a `note` is not waited for on the disk, so that
+ * a power cut may take it, and nothing before it.
+ */
+type Importance = 'request' | 'acknowledgement' | 'note';
+
 interface Append {
   readonly frame: Frame;
-  /** Acknowledgements may use the space that is kept in reserve. */
-  readonly essential: boolean;
+  readonly importance: Importance;
   readonly done: (position: Position) => void;
   readonly failed: (error: unknown) => void;
 }
@@ -61,6 +66,8 @@ export class SegmentLog {
   #active = 0;
   #flushing: Promise<void> | undefined;
   #reserve = false;
+  /** The file ends in notes that the disk may not have yet. */
+  #isUnsynced = false;
 
   constructor(folder: string, options: { readonly segmentBytes: number; readonly logger: Logger }) {
     this.#folder = folder;
@@ -96,13 +103,13 @@ export class SegmentLog {
   }
 
   /**
-   * Appends a record; durable when it resolves.
+   * Appends a record; durable when it resolves, but for a note.
    *
    * @throws DISK_FULL (nothing was appended)
    */
-  append(frame: Frame, essential: boolean): Promise<Position> {
+  append(frame: Frame, importance: Importance): Promise<Position> {
     const result = new Promise<Position>((done, failed) =>
-      this.#queue.push({ frame, essential, done, failed }),
+      this.#queue.push({ frame, importance, done, failed }),
     );
     this.#flushing ??= this.#flush();
     return result;
@@ -181,7 +188,8 @@ export class SegmentLog {
         group.flatMap(({ frame: { head, body } }) => (body.length > 0 ? [head, body] : [head])),
         start,
       );
-      await file.datasync();
+      this.#isUnsynced = group.every(({ importance }) => importance === 'note');
+      if (!this.#isUnsynced) await file.datasync();
     } catch (error) {
       // What is behind the last good byte was confirmed to nobody.
       await file.truncate(start).catch(() => undefined);
@@ -205,7 +213,7 @@ export class SegmentLog {
       return;
     }
     this.#logger.warn('outbox.disk_full');
-    for (const append of group.filter((one) => one.essential)) {
+    for (const append of group.filter(isAcknowledgement)) {
       try {
         await this.#write([append]);
       } catch (error) {
@@ -214,10 +222,13 @@ export class SegmentLog {
           .catch(() => append.failed(asDiskFull(error)));
       }
     }
-    for (const append of group.filter((one) => !one.essential)) append.failed(asDiskFull(cause));
+    for (const append of group.filter((one) => !isAcknowledgement(one))) append.failed(asDiskFull(cause));
   }
 
   async #startSegment(segment: number): Promise<void> {
+    // A torn tail is looked for in the last segment alone.
+    if (this.#isUnsynced) await this.#file?.datasync();
+    this.#isUnsynced = false;
     const file = await open(join(this.#folder, segmentName(segment)), 'w');
     await syncFolder(this.#folder);
     await this.#file?.close();
@@ -270,8 +281,9 @@ export class SegmentLog {
       if (damaged && isLast) {
         this.#logger.warn('outbox.torn_tail', { segment, offset, droppedBytes: size - offset });
         await file.truncate(offset);
-        await file.sync();
       }
+      // Notes of the run before may not be on the disk yet, and another segment follows.
+      if (isLast) await file.sync();
     } finally {
       await file.close();
     }
@@ -314,6 +326,8 @@ function withoutFirst(parts: readonly Uint8Array[], bytes: number): Uint8Array[]
   }
   return [];
 }
+
+const isAcknowledgement = ({ importance }: Append): boolean => importance === 'acknowledgement';
 
 const asDiskFull = (error: unknown): unknown =>
   isDiskFull(error) ? new AppError('DISK_FULL', 'the outbox’s disk is full', { cause: error }) : error;

@@ -137,6 +137,29 @@ test('expiry counts the running time, not the time of day', async (t) => {
   assert.equal(outbox.find(request.id)?.expiresMs, 100);
 });
 
+test('that a provisional Result was shown outlives a kill, and being moved out of an old segment', async (t) => {
+  const folder = await temporaryFolder(t);
+  const [shown, other] = [outboxRequest(), outboxRequest()];
+  const killed = await openOutbox(folder, { segmentBytes: 2_000 });
+  for (const request of [shown, other]) await killed.put(request);
+  await killed.noteShown(shown.id);
+  await killed.noteShown('never put');
+  const flags = (outbox: DiskOutbox): unknown[] => [...outbox.open()].map(({ isShown }) => isShown);
+  const after = await openOutbox(folder, { segmentBytes: 2_000 });
+  assert.deepEqual(flags(after), [true, false]);
+  for (let i = 0; i < 60; i++) {
+    const request = outboxRequest();
+    await after.put(request);
+    await after.close(request.id);
+  }
+  assert.deepEqual(flags(after), [true, false]);
+  assert.ok(!(await readdir(join(folder, 'log'))).includes('0000000001.log'), 'it was moved');
+  await after.stop();
+  const again = await openOutbox(folder);
+  t.after(() => again.stop());
+  assert.deepEqual(flags(again), [true, false]);
+});
+
 test('closed segments are given back, and one old entry does not hold the others', async (t) => {
   const folder = await temporaryFolder(t);
   const outbox = await openOutbox(folder, { segmentBytes: 2_000 });
