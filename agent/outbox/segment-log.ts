@@ -42,6 +42,12 @@ interface Append {
   readonly failed: (error: unknown) => void;
 }
 
+/** Somebody waits for a new segment. */
+interface Roll {
+  readonly done: () => void;
+  readonly failed: (error: unknown) => void;
+}
+
 /** At most this much in one write: bounds the memory of a group and the time until its first append is confirmed. */
 const GROUP_BYTES = 4 * 1024 * 1024;
 /** Kept free so that acknowledgements still go when the disk is full (docs/design/link.md 2). */
@@ -65,6 +71,7 @@ export class SegmentLog {
   #file: FileHandle | undefined;
   #active = 0;
   #flushing: Promise<void> | undefined;
+  #rolling: Roll | undefined;
   #reserve = false;
   /** The file ends in notes that the disk may not have yet. */
   #isUnsynced = false;
@@ -83,6 +90,10 @@ export class SegmentLog {
 
   get activeSegment(): number {
     return this.#active;
+  }
+
+  get activeBytes(): number {
+    return this.#sizes.get(this.#active) ?? 0;
   }
 
   get oldestSegment(): number {
@@ -113,6 +124,21 @@ export class SegmentLog {
     );
     this.#flushing ??= this.#flush();
     return result;
+  }
+
+  /**
+   * Begins a new segment behind what has been appended, so that this one can go; nothing happens where it is empty. One call at a time.
+   *
+   * @throws as the system says, STOPPING
+   */
+  async roll(): Promise<void> {
+    if (!this.#file) throw new AppError('STOPPING', 'the outbox is closed');
+    if (this.#rolling) throw new AppError('INVARIANT_BROKEN', 'a new segment is being begun already');
+    const rolled = new Promise<void>((done, failed) => {
+      this.#rolling = { done, failed };
+    });
+    this.#flushing ??= this.#flush();
+    await rolled;
   }
 
   /** Reads one record back. @throws DATA_CORRUPT */
@@ -154,8 +180,10 @@ export class SegmentLog {
   async #flush(): Promise<void> {
     // One turn of the event loop lets callers of the same moment join the group.
     await Promise.resolve();
-    while (this.#queue.length > 0) {
+    while (this.#queue.length > 0 || this.#rolling) {
+      await this.#rollIfAsked();
       const group = this.#takeGroup();
+      if (group.length === 0) continue;
       try {
         await this.#write(group);
       } catch (error) {
@@ -163,6 +191,19 @@ export class SegmentLog {
       }
     }
     this.#flushing = undefined;
+  }
+
+  async #rollIfAsked(): Promise<void> {
+    const roll = this.#rolling;
+    if (!roll) return;
+    try {
+      if (this.activeBytes > 0) await this.#startSegment(this.#active + 1);
+      this.#rolling = undefined;
+      roll.done();
+    } catch (error) {
+      this.#rolling = undefined;
+      roll.failed(error);
+    }
   }
 
   #takeGroup(): Append[] {
@@ -177,11 +218,10 @@ export class SegmentLog {
   }
 
   async #write(group: readonly Append[]): Promise<void> {
-    if ((this.#sizes.get(this.#active) ?? 0) >= this.#segmentBytes)
-      await this.#startSegment(this.#active + 1);
+    if (this.activeBytes >= this.#segmentBytes) await this.#startSegment(this.#active + 1);
     const file = this.#file;
     if (!file) throw new AppError('STOPPING', 'the outbox is closed');
-    const start = this.#sizes.get(this.#active) ?? 0;
+    const start = this.activeBytes;
     try {
       await writeAll(
         file,
