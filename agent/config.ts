@@ -2,10 +2,8 @@
  * The agent's configuration: `outrider.yaml`, flags over it, and the only reader of process.env on this side.
  * Strict: an unknown key is an error; all problems are told at once, each with its key.
  */
-import { readFile } from 'node:fs/promises';
 import { availableParallelism, hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
 import { DEFAULT_DEADLINE_MS, DEFAULT_EXPIRES_MS } from '../shared/contract/limits.ts';
 import { deviceId, modelName, pipelineName } from '../shared/contract/names.ts';
@@ -13,13 +11,14 @@ import { routeScope } from '../shared/contract/routing.ts';
 import { readJson } from '../shared/runtime/atomic-file.ts';
 import { readPem } from '../shared/runtime/certificate-files.ts';
 import { isDailyWindow } from '../shared/runtime/daily-window.ts';
-import { AppError, systemCode } from '../shared/runtime/errors.ts';
+import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, readFlags } from '../shared/runtime/flags.ts';
 import { bareHost, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { isCron } from '../shared/runtime/schedule.ts';
 import { lossOptions } from '../shared/tasks/loss-options.ts';
 import { TASKS, taskName } from '../shared/tasks/tasks.ts';
 import { type ApiAccess, apiAccess } from './access.ts';
+import { readYaml } from './read-yaml.ts';
 
 /** Help text of `outrider agent`. */
 export const AGENT_HELP = `Usage: outrider agent [options]
@@ -489,14 +488,3 @@ const hostDeviceId = (): string =>
   hostname()
     .replace(/[^A-Za-z0-9_-]/g, '-')
     .slice(0, 64) || 'device';
-
-async function readYaml(path: string): Promise<unknown> {
-  try {
-    return parseYaml(await readFile(path, 'utf8'), { merge: true });
-  } catch (error) {
-    if (error instanceof YAMLParseError)
-      throw new AppError('CONFIG_INVALID', `${path} is not YAML: ${error.message}`, { cause: error });
-    const why = systemCode(error) === 'ENOENT' ? 'does not exist; name one with --config' : 'cannot be read';
-    throw new AppError('CONFIG_INVALID', `the configuration ${path} ${why}`, { cause: error });
-  }
-}

@@ -242,6 +242,8 @@ export interface OpenEntry {
   /** Of the input. */
   readonly bodyBytes: number;
   readonly answered: boolean;
+  /** Every sink has had its provisional Result. */
+  readonly isShown: boolean;
   readonly acceptedAtMs: number;
   /** Milliseconds of the agent's running time since it was accepted. */
   readonly ageMs: number;
@@ -269,6 +271,8 @@ export interface Outbox {
   put(request: OutboxRequest): Promise<void>;
   /** Records the reply; on disk when it returns. A second reply, or one for an unknown id, is ignored: false. */
   answer(id: string, reply: CloudReply): Promise<boolean>;
+  /** Every sink has had its provisional Result: no restart gives it again. A power cut may forget it, a kill does not. */
+  noteShown(id: string): Promise<void>;
   /** The results have been taken by every sink, or nothing more is owed: the entry goes. */
   close(id: string): Promise<void>;
   /** Closes it as well, and keeps the request among the dead letters. */

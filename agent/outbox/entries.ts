@@ -17,6 +17,8 @@ export interface Held {
   answer: Position | undefined;
   /** A reply is being written: another one of the same moment is ignored. */
   answering: boolean;
+  /** Every sink has had its provisional Result. */
+  isShown: boolean;
 }
 
 /** Index of the log in memory: the open entries, and how many of them each segment still holds. */
@@ -101,6 +103,9 @@ export class Entries {
         break;
       case 'close':
         if (held) this.remove(held);
+        break;
+      case 'shown':
+        if (held) held.isShown = true;
     }
   }
 
@@ -158,12 +163,13 @@ export function heldOf(
     put,
     answer: undefined,
     answering: false,
+    isShown: false,
   };
 }
 
 /** Open entry as other parts see it, with its age and the time left until it expires. */
 export const toOpenEntry = (
-  { id, pipeline, priority, bodyBytes, acceptedAtMs, acceptedRunMs, expiresRunMs, answer }: Held,
+  { id, pipeline, priority, bodyBytes, acceptedAtMs, acceptedRunMs, expiresRunMs, answer, isShown }: Held,
   nowRunMs: number,
 ): OpenEntry => ({
   id,
@@ -174,4 +180,5 @@ export const toOpenEntry = (
   ageMs: nowRunMs - acceptedRunMs,
   expiresMs: expiresRunMs - nowRunMs,
   answered: answer !== undefined,
+  isShown,
 });

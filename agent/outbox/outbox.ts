@@ -4,6 +4,7 @@
  *
  * entry    | event             -> state
  * (none)   | put               -> waiting
+ * waiting  | noteShown         -> waiting (its provisional Result is not given again)
  * waiting  | answer            -> answered (a second answer is ignored)
  * waiting  | close, bury       -> (none)
  * answered | close, bury       -> (none)
@@ -42,6 +43,14 @@ export interface OutboxLimits {
   readonly deadLetters?: DeadLetterLimits;
 }
 
+/**
+ * What has ended leaves the disk by a new segment: two syncs of the folder, which are not spent more often than this, and for a segment
+ * that still holds open entries only where it is worth it.
+ */
+const ROLL_EVERY_MS = 10_000;
+const WORTH_ROLLING_BYTES = 64 * 1024;
+/** The log may be so many times what is open before that is copied for the room of the rest. */
+const MOSTLY_DEAD = 4;
 /** 8 MiB: small enough to be given back soon, large enough that few files exist. */
 const SEGMENT_BYTES = 8 * 1024 * 1024;
 /** Caps on the outbox where the configuration names none. */
@@ -74,15 +83,21 @@ export class DiskOutbox implements Outbox, Part {
   readonly #limits: OutboxLimits;
   readonly #time: RunningTime;
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #entries = new Entries();
   readonly #fresh = new FreshRequests();
   #reserved = { entries: 0, bytes: 0 };
   #tidying: Promise<void> | undefined;
+  #rolledMonoMs = Number.NEGATIVE_INFINITY;
+  #rolling: Promise<void> | undefined;
+  #cancelRoll: (() => void) | undefined;
+  #isStopping = false;
 
   constructor({ folder, time, clock, logger, metrics, limits = DEFAULT_LIMITS }: OutboxOptions) {
     this.#limits = limits;
     this.#time = time;
     this.#clock = clock;
+    this.#logger = logger;
     this.#log = new SegmentLog(join(folder, 'log'), { segmentBytes: limits.segmentBytes, logger });
     this.#dead = new DeadLetters({
       folder: join(folder, 'dead'),
@@ -96,10 +111,15 @@ export class DiskOutbox implements Outbox, Part {
     await this.#log.open((record, position, bodyBytes) => this.#entries.replay(record, position, bodyBytes));
     this.#entries.sort();
     await this.#dead.open();
-    await this.#tidy();
+    await this.#tidy(0);
   }
 
   async stop(): Promise<void> {
+    this.#isStopping = true;
+    const isOwed = this.#cancelRoll !== undefined;
+    this.#cancelRoll?.();
+    await this.#rolling;
+    if (isOwed) await this.#roll();
     await this.#tidying;
     await this.#log.close();
   }
@@ -112,7 +132,7 @@ export class DiskOutbox implements Outbox, Part {
     this.#reserved.entries++;
     this.#reserved.bytes += frame.length;
     try {
-      const position = await this.#log.append(frame, false);
+      const position = await this.#log.append(frame, 'request');
       this.#entries.add(heldOf(request, acceptedRunMs, position, body.length));
       this.#fresh.add(request);
     } finally {
@@ -127,7 +147,7 @@ export class DiskOutbox implements Outbox, Part {
     held.answering = true;
     this.#fresh.remove(id);
     try {
-      const position = await this.#log.append(encodeRecord({ type: 'answer', id, reply }), true);
+      const position = await this.#log.append(encodeRecord({ type: 'answer', id, reply }), 'acknowledgement');
       this.#entries.setAnswer(held, position);
     } finally {
       held.answering = false;
@@ -135,13 +155,21 @@ export class DiskOutbox implements Outbox, Part {
     return true;
   }
 
+  async noteShown(id: string): Promise<void> {
+    const held = this.#entries.get(id);
+    if (!held || held.answer || held.isShown) return;
+    held.isShown = true;
+    await this.#log.append(encodeRecord({ type: 'shown', id }), 'note');
+  }
+
   async close(id: string): Promise<void> {
     const held = this.#entries.get(id);
     if (!held) return;
     this.#fresh.remove(id);
-    await this.#log.append(encodeRecord({ type: 'close', id }), true);
+    await this.#log.append(encodeRecord({ type: 'close', id }), 'acknowledgement');
     this.#entries.remove(held);
-    await this.#tidy();
+    this.#rollSoon();
+    await this.#tidy(2 * this.#limits.segmentBytes);
   }
 
   async bury(id: string, error: ErrorBody): Promise<void> {
@@ -246,21 +274,59 @@ export class DiskOutbox implements Outbox, Part {
     return record.reply;
   }
 
-  /** Gives dead segments back, and moves the last few entries out of an old one that holds up the rest. One at a time. */
-  #tidy(): Promise<void> {
-    this.#tidying ??= this.#tidyOnce().finally(() => {
+  #rollSoon(): void {
+    if (this.#cancelRoll || this.#isStopping) return;
+    const delayMs = this.#rolledMonoMs + ROLL_EVERY_MS - this.#clock.nowMonoMs();
+    this.#cancelRoll = this.#clock.after(Math.max(0, delayMs), () => {
+      this.#cancelRoll = undefined;
+      this.#rolling = this.#roll();
+    });
+  }
+
+  /** What has ended in the open segment leaves the disk with it. */
+  async #roll(): Promise<void> {
+    this.#rolledMonoMs = this.#clock.nowMonoMs();
+    try {
+      if (this.#isWorthRolling()) await this.#log.roll();
+      while (this.#tidying) await this.#tidying;
+      await this.#tidy(0);
+    } catch (error) {
+      // It stays until the next one ends, or until the segment is full.
+      this.#logger.failure('outbox.not_rolled', error);
+    }
+  }
+
+  #isWorthRolling(): boolean {
+    const { activeSegment, activeBytes } = this.#log;
+    if (activeBytes === 0) return false;
+    return (
+      !this.#entries.isNeeded(activeSegment) || activeBytes >= WORTH_ROLLING_BYTES || this.#isMostlyDead(0)
+    );
+  }
+
+  #isMostlyDead(slackBytes: number): boolean {
+    return this.#log.bytes >= MOSTLY_DEAD * this.#entries.bytes + slackBytes;
+  }
+
+  /**
+   * Gives dead segments back, and moves the last few entries out of an old one that holds up the rest. One at a time.
+   *
+   * @param slackBytes what may be dead before an entry is moved
+   */
+  #tidy(slackBytes: number): Promise<void> {
+    this.#tidying ??= this.#tidyOnce(slackBytes).finally(() => {
       this.#tidying = undefined;
     });
     return this.#tidying;
   }
 
-  async #tidyOnce(): Promise<void> {
+  async #tidyOnce(slackBytes: number): Promise<void> {
     for (;;) {
       const oldest = this.#log.oldestSegment;
       if (oldest === this.#log.activeSegment) return;
       if (this.#entries.isNeeded(oldest)) {
         // Worth copying only when most of the log is dead.
-        if (this.#log.bytes < 4 * this.#entries.bytes + 2 * this.#limits.segmentBytes) return;
+        if (!this.#isMostlyDead(slackBytes)) return;
         await this.#moveOut(oldest);
       }
       this.#entries.forgetSegment(oldest);
@@ -275,16 +341,18 @@ export class DiskOutbox implements Outbox, Part {
     for (const held of inside) {
       const { record, body } = await this.#readPut(held);
       const reply = await this.#readReply(held);
-      const position = await this.#log.append(encodeRecord(record, body), true);
+      const position = await this.#log.append(encodeRecord(record, body), 'acknowledgement');
       if (!this.has(held.id)) {
         // It was closed meanwhile, before the copy in the log: close the copy too.
-        await this.#log.append(encodeRecord({ type: 'close', id: held.id }), true);
+        await this.#log.append(encodeRecord({ type: 'close', id: held.id }), 'acknowledgement');
         continue;
       }
       this.#entries.move(held, position);
+      if (held.isShown)
+        await this.#log.append(encodeRecord({ type: 'shown', id: held.id }), 'acknowledgement');
       if (!reply) continue;
       const answer = encodeRecord({ type: 'answer', id: held.id, reply });
-      this.#entries.setAnswer(held, await this.#log.append(answer, true));
+      this.#entries.setAnswer(held, await this.#log.append(answer, 'acknowledgement'));
     }
   }
 }

@@ -46,11 +46,12 @@ const cloudReply = z.discriminatedUnion('ok', [
   z.object({ ok: z.literal(false), error: replyError }),
 ]);
 
-/** Record of the outbox log: a request, its answer, or the end of its entry. */
+/** Record of the outbox log: a request, that sinks have had its provisional Result, its answer, or the end of its entry. */
 const logRecord = z.discriminatedUnion('type', [
   putRecord,
   z.object({ type: z.literal('answer'), id: requestId, reply: cloudReply }),
   z.object({ type: z.literal('close'), id: requestId }),
+  z.object({ type: z.literal('shown'), id: requestId }),
 ]);
 export type LogRecord = z.infer<typeof logRecord>;
 /** Log record of an accepted request; its input follows as the body. */

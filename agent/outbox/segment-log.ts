@@ -29,11 +29,22 @@ export interface Position {
 /** Takes up one record of the log. */
 type Replay = (record: LogRecord, position: Position, bodyBytes: number) => void;
 
+/**
+ * How a record is appended: an `acknowledgement` may use the space that is kept in reserve; a `note` is not waited for on the disk, so that
+ * a power cut may take it, and nothing before it.
+ */
+type Importance = 'request' | 'acknowledgement' | 'note';
+
 interface Append {
   readonly frame: Frame;
-  /** Acknowledgements may use the space that is kept in reserve. */
-  readonly essential: boolean;
+  readonly importance: Importance;
   readonly done: (position: Position) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+/** Somebody waits for a new segment. */
+interface Roll {
+  readonly done: () => void;
   readonly failed: (error: unknown) => void;
 }
 
@@ -60,7 +71,10 @@ export class SegmentLog {
   #file: FileHandle | undefined;
   #active = 0;
   #flushing: Promise<void> | undefined;
+  #rolling: Roll | undefined;
   #reserve = false;
+  /** The file ends in notes that the disk may not have yet. */
+  #isUnsynced = false;
 
   constructor(folder: string, options: { readonly segmentBytes: number; readonly logger: Logger }) {
     this.#folder = folder;
@@ -76,6 +90,10 @@ export class SegmentLog {
 
   get activeSegment(): number {
     return this.#active;
+  }
+
+  get activeBytes(): number {
+    return this.#sizes.get(this.#active) ?? 0;
   }
 
   get oldestSegment(): number {
@@ -96,16 +114,31 @@ export class SegmentLog {
   }
 
   /**
-   * Appends a record; durable when it resolves.
+   * Appends a record; durable when it resolves, but for a note.
    *
    * @throws DISK_FULL (nothing was appended)
    */
-  append(frame: Frame, essential: boolean): Promise<Position> {
+  append(frame: Frame, importance: Importance): Promise<Position> {
     const result = new Promise<Position>((done, failed) =>
-      this.#queue.push({ frame, essential, done, failed }),
+      this.#queue.push({ frame, importance, done, failed }),
     );
     this.#flushing ??= this.#flush();
     return result;
+  }
+
+  /**
+   * Begins a new segment behind what has been appended, so that this one can go; nothing happens where it is empty. One call at a time.
+   *
+   * @throws as the system says, STOPPING
+   */
+  async roll(): Promise<void> {
+    if (!this.#file) throw new AppError('STOPPING', 'the outbox is closed');
+    if (this.#rolling) throw new AppError('INVARIANT_BROKEN', 'a new segment is being begun already');
+    const rolled = new Promise<void>((done, failed) => {
+      this.#rolling = { done, failed };
+    });
+    this.#flushing ??= this.#flush();
+    await rolled;
   }
 
   /** Reads one record back. @throws DATA_CORRUPT */
@@ -147,8 +180,10 @@ export class SegmentLog {
   async #flush(): Promise<void> {
     // One turn of the event loop lets callers of the same moment join the group.
     await Promise.resolve();
-    while (this.#queue.length > 0) {
+    while (this.#queue.length > 0 || this.#rolling) {
+      await this.#rollIfAsked();
       const group = this.#takeGroup();
+      if (group.length === 0) continue;
       try {
         await this.#write(group);
       } catch (error) {
@@ -156,6 +191,19 @@ export class SegmentLog {
       }
     }
     this.#flushing = undefined;
+  }
+
+  async #rollIfAsked(): Promise<void> {
+    const roll = this.#rolling;
+    if (!roll) return;
+    try {
+      if (this.activeBytes > 0) await this.#startSegment(this.#active + 1);
+      this.#rolling = undefined;
+      roll.done();
+    } catch (error) {
+      this.#rolling = undefined;
+      roll.failed(error);
+    }
   }
 
   #takeGroup(): Append[] {
@@ -170,18 +218,18 @@ export class SegmentLog {
   }
 
   async #write(group: readonly Append[]): Promise<void> {
-    if ((this.#sizes.get(this.#active) ?? 0) >= this.#segmentBytes)
-      await this.#startSegment(this.#active + 1);
+    if (this.activeBytes >= this.#segmentBytes) await this.#startSegment(this.#active + 1);
     const file = this.#file;
     if (!file) throw new AppError('STOPPING', 'the outbox is closed');
-    const start = this.#sizes.get(this.#active) ?? 0;
+    const start = this.activeBytes;
     try {
       await writeAll(
         file,
         group.flatMap(({ frame: { head, body } }) => (body.length > 0 ? [head, body] : [head])),
         start,
       );
-      await file.datasync();
+      this.#isUnsynced = group.every(({ importance }) => importance === 'note');
+      if (!this.#isUnsynced) await file.datasync();
     } catch (error) {
       // What is behind the last good byte was confirmed to nobody.
       await file.truncate(start).catch(() => undefined);
@@ -205,7 +253,7 @@ export class SegmentLog {
       return;
     }
     this.#logger.warn('outbox.disk_full');
-    for (const append of group.filter((one) => one.essential)) {
+    for (const append of group.filter(isAcknowledgement)) {
       try {
         await this.#write([append]);
       } catch (error) {
@@ -214,10 +262,13 @@ export class SegmentLog {
           .catch(() => append.failed(asDiskFull(error)));
       }
     }
-    for (const append of group.filter((one) => !one.essential)) append.failed(asDiskFull(cause));
+    for (const append of group.filter((one) => !isAcknowledgement(one))) append.failed(asDiskFull(cause));
   }
 
   async #startSegment(segment: number): Promise<void> {
+    // A torn tail is looked for in the last segment alone.
+    if (this.#isUnsynced) await this.#file?.datasync();
+    this.#isUnsynced = false;
     const file = await open(join(this.#folder, segmentName(segment)), 'w');
     await syncFolder(this.#folder);
     await this.#file?.close();
@@ -270,8 +321,9 @@ export class SegmentLog {
       if (damaged && isLast) {
         this.#logger.warn('outbox.torn_tail', { segment, offset, droppedBytes: size - offset });
         await file.truncate(offset);
-        await file.sync();
       }
+      // Notes of the run before may not be on the disk yet, and another segment follows.
+      if (isLast) await file.sync();
     } finally {
       await file.close();
     }
@@ -314,6 +366,8 @@ function withoutFirst(parts: readonly Uint8Array[], bytes: number): Uint8Array[]
   }
   return [];
 }
+
+const isAcknowledgement = ({ importance }: Append): boolean => importance === 'acknowledgement';
 
 const asDiskFull = (error: unknown): unknown =>
   isDiskFull(error) ? new AppError('DISK_FULL', 'the outbox’s disk is full', { cause: error }) : error;

@@ -59,7 +59,7 @@ const OUTCOMES = { EXPIRED: 'expired', DROPPED: 'dropped' } as const;
 const ASK_AGAIN_MS = 10_000;
 /**
  * After a crash the running time may be a minute behind. What is older than its deadline and this has had its local answer;
- * what is younger may not have had it, and gets it again.
+ * what is younger and not noted as shown may not have had it, and gets it.
  */
 const MAYBE_UNSHOWN_MS = 90_000;
 const nothing = (): void => undefined;
@@ -86,7 +86,8 @@ export class Escalations {
       if (entry.pipeline !== pipeline) continue;
       if (entry.answered) answered.push(entry.id);
       else uplink.enqueue(entry.id);
-      if (!entry.answered && entry.ageMs <= deadlineMs + MAYBE_UNSHOWN_MS) maybeUnshown.push(entry.id);
+      if (!entry.answered && !entry.isShown && entry.ageMs <= deadlineMs + MAYBE_UNSHOWN_MS)
+        maybeUnshown.push(entry.id);
     }
     this.#inBackground(this.#resume(answered, (id) => this.#deliverReply(id)));
     this.#inBackground(this.#resume(maybeUnshown, (id) => this.#resumeAsked(id)));
@@ -206,7 +207,13 @@ export class Escalations {
     const result = this.#o.results.local(waiting.subject, waiting.ask.local, reason, true);
     this.#o.show(result);
     waiting.onFirst(result);
-    this.#inBackground(this.#o.deliver(result, false));
+    this.#inBackground(this.#deliverLocal(result));
+  }
+
+  /** On disk only after the sinks: killed in between, they get it twice rather than never. */
+  async #deliverLocal(result: Result): Promise<void> {
+    await this.#o.deliver(result, false);
+    await this.#o.outbox.noteShown(result.id);
   }
 
   async #takeReply(id: string, reply: CloudReply, roundTripMs: number): Promise<void> {

@@ -368,7 +368,7 @@ export class Updater implements Part {
     // The same as a moment ago is not told again.
     if (update?.error?.message !== error.message) this.#o.logger.failure('update.blocked', error, facts(ref));
     if (update) await this.#enter(ref, update.phase, { error: toErrorBody(error) }).catch(() => undefined);
-    if (['HUB_UNREACHABLE', 'HUB_FAILED', 'DOWNLOAD_INCOMPLETE'].includes(error.code))
+    if (['HUB_UNREACHABLE', 'NAME_UNRESOLVED', 'HUB_FAILED', 'DOWNLOAD_INCOMPLETE'].includes(error.code))
       this.#again(1_000 + backoffDelayMs(this.#attempt++, AGAIN));
   }
 

@@ -40,6 +40,7 @@ function showDepth(outbox: DiskOutbox, { metrics, clock }: AgentProgram): void {
   );
   metrics.gauge('outrider_outbox_oldest_age_seconds', 'Age of the oldest waiting request', () => {
     const { oldestAtMs } = outbox.depth;
-    return oldestAtMs === null ? 0 : (clock.nowAtMs() - oldestAtMs) / 1000;
+    // The clock may have been set back since.
+    return oldestAtMs === null ? 0 : Math.max(0, clock.nowAtMs() - oldestAtMs) / 1000;
   });
 }

@@ -75,6 +75,7 @@ export async function stageModel(
 const MAY_GO_ON: ReadonlySet<string> = new Set([
   'DOWNLOAD_INCOMPLETE',
   'HUB_UNREACHABLE',
+  'NAME_UNRESOLVED',
   'STOPPING',
   'DISK_FULL',
 ]);

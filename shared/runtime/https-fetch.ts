@@ -4,7 +4,7 @@
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
-import { AppError } from './errors.ts';
+import { AppError, isAppError, toAppError } from './errors.ts';
 import { isUntrusted, type Trust, toTlsOptions } from './trust.ts';
 
 /** Request to send, whom to trust, and the bounds on its answer. */
@@ -20,7 +20,7 @@ export interface HttpsFetchOptions {
   readonly maxBytes: number;
 }
 
-/** @throws HUB_UNTRUSTED, HUB_UNREACHABLE (no connection, cut off, too late), HUB_FAILED (too large) */
+/** @throws HUB_UNTRUSTED, NAME_UNRESOLVED, HUB_UNREACHABLE (no connection, cut off, too late), HUB_FAILED (too large) */
 export async function httpsFetch(url: URL, options: HttpsFetchOptions): Promise<Response> {
   const { timeoutMs, maxBytes } = options;
   const signal = AbortSignal.timeout(timeoutMs);
@@ -44,7 +44,7 @@ export interface HttpsStream {
  * Streaming request for what is large: how long the body may take is the reader's business.
  *
  * @param options.timeoutMs until the head of the answer is there
- * @throws HUB_UNTRUSTED, HUB_UNREACHABLE, or the signal's reason
+ * @throws HUB_UNTRUSTED, NAME_UNRESOLVED, HUB_UNREACHABLE, or the signal's reason
  */
 export async function httpsStream(
   url: URL,
@@ -79,6 +79,8 @@ function toHubError(error: unknown, url: URL, why: string): AppError {
       `the certificate of ${url.origin} is not trusted: ${error instanceof Error ? error.message : ''}`,
       { cause: error },
     );
+  const known = toAppError(error);
+  if (isAppError(known, 'NAME_UNRESOLVED')) return known;
   return new AppError('HUB_UNREACHABLE', `the hub at ${url.origin} does not answer${why}`, { cause: error });
 }
 

@@ -72,21 +72,25 @@ function reopened(
 ): { write(line: string): void } {
   let stream: Writable | undefined;
   let retryMonoMs = 0;
+  const begin = (): Writable => {
+    const opened = open();
+    opened.on('error', (error) => {
+      onFailure(error);
+      if (stream === opened) stream = undefined;
+      retryMonoMs = clock.nowMonoMs() + REOPEN_MS;
+    });
+    return opened;
+  };
+  // At once, not with the next line: whoever has renamed the old one may wait for the new one.
   onHangUp(() => {
     stream?.end();
-    stream = undefined;
+    stream = begin();
   });
   return {
     write(line) {
       if (stream === undefined) {
         if (clock.nowMonoMs() < retryMonoMs) return;
-        const opened = open();
-        opened.on('error', (error) => {
-          onFailure(error);
-          if (stream === opened) stream = undefined;
-          retryMonoMs = clock.nowMonoMs() + REOPEN_MS;
-        });
-        stream = opened;
+        stream = begin();
       }
       stream.write(line);
     },

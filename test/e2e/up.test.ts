@@ -57,6 +57,24 @@ test('up --once answers every input of the demo, says the totals, and leaves no 
   }
 });
 
+test('what is exported for another hub does not break up, and Ctrl-C during the start is said to be that', async (t) => {
+  const { flags } = await upFlags(await temporaryFolder(t));
+  const exported = { OUTRIDER_KEY: 'a-key-of-another-hub', OUTRIDER_HUB: 'http://127.0.0.1:9' };
+  const up = outrider(t, ['up', ...flags], { env: exported });
+  await up.says('sign in once');
+  up.process.kill('SIGINT');
+  assert.equal((await up.exited).code, 0, up.output());
+
+  const early = outrider(t, ['up', ...flags]);
+  await eventually(() => descendants(early.process.pid!).length > 0, 'it started nothing');
+  // A terminal's Ctrl-C reaches the children as well.
+  const started = descendants(early.process.pid!);
+  for (const pid of [early.process.pid!, ...started]) if (isAlive(pid)) process.kill(pid, 'SIGINT');
+  assert.equal((await early.exited).code, 130, early.output());
+  assert.equal(early.output(), 'outrider: stopped before everything was up\n');
+  await eventually(() => started.every((pid) => !isAlive(pid)), 'a process was left behind');
+});
+
 test('npm start that is told to end leaves no process behind, and no port', async (t) => {
   const { flags, hub } = await upFlags(await temporaryFolder(t));
   const npm = spawn('npm', ['start', '--', ...flags], {

@@ -81,6 +81,10 @@ test('what fails is one sentence with its code: exit code 1, no stack', async (t
   await writeFile(join(folder, 'outrider.yaml'), 'pipelines: 1');
   const nobody = `http://127.0.0.1:${await freePort()}`;
   const cases: [string[], RegExp][] = [
+    [
+      ['models', 'ls', '--hub', 'http://hub.invalid'],
+      /^outrider: hub\.invalid: no (such host|DNS server answers) \(.*\) \(NAME_UNRESOLVED\)\n$/,
+    ],
     [['models', 'ls', '--hub', nobody], /^outrider: no hub answers at .*--hub \(HUB_UNREACHABLE\)\n$/],
     [
       ['outbox', 'ls', '--agent', nobody],

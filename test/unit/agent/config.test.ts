@@ -336,8 +336,40 @@ test('a file that is missing, no YAML or empty is told with its path', async (t)
     (error) => isAppError(error, 'CONFIG_INVALID') && /cannot be read/.test(error.message),
   );
   assert.match(await problem(t, 'pipelines: [ { name: gate'), /outrider\.yaml is not YAML/);
-  assert.match(await problem(t, `device: a\ndevice: b\n${MINIMAL}`), /is not YAML.*unique/);
+  assert.match(
+    await problem(t, `device: a\ndevice: b\n${MINIMAL}`),
+    /outrider\.yaml is not YAML: line 2, column 1: .*unique/,
+  );
+  for (const [yaml, said] of [
+    ['device: a\n\thub: b', /line 2, column 1: .*tab.*spaces/],
+    ['device: a: b', /line 1, column \d+: /],
+    ['pipelines: [ { name: gate', /line 2, column 1: .*not closed/],
+    ['device: !secret a', /line 1, column 9: this tag is not known/],
+    ['device: *nobody', /is not YAML: /],
+    ['device: a\n---\ndevice: b', /line 2, column 1: a second document/],
+  ] as const) {
+    const told = await problem(t, `${yaml}\n`);
+    assert.match(told, said);
+    assert.doesNotMatch(told, /Error|\n/);
+  }
   assert.match(await problem(t, ''), /top: /);
+});
+
+test('merge keys take over what another part of the file says', async (t) => {
+  const yaml = `pipelines:
+  - &first { name: a, task: image-classification, edge: small }
+  - { <<: *first, name: b }
+`;
+  const config = await loadConfig(['--config', await configFile(t, yaml)], {});
+  assert.ok(config !== 'help');
+  const { pipelines } = config;
+  assert.deepEqual(
+    pipelines.map(({ name, edge }) => [name, edge]),
+    [
+      ['a', 'small'],
+      ['b', 'small'],
+    ],
+  );
 });
 
 test('threads are shared among the runners of different models', async (t) => {

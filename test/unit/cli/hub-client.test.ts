@@ -102,6 +102,10 @@ test('where nobody answers it says where it asked, and what to do', async (t) =>
     (error) =>
       withCode('HUB_UNREACHABLE', /npm start.*--hub/)(error) && (error as Error).message.includes(url),
   );
+  await assert.rejects(
+    new HubClient('http://hub.invalid:8080', 'k').get('/', anything),
+    withCode('NAME_UNRESOLVED', /^hub\.invalid: /),
+  );
   const cut = await startHub(t, (_request, response) => void response.destroy());
   await assert.rejects(new HubClient(cut, 'k').get('/', anything), withCode('HUB_UNREACHABLE'));
 });

@@ -9,7 +9,7 @@ import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from '../../../../agent/outbox/outbox.ts';
 import { encodeRecord, FRAME_BYTES } from '../../../../agent/outbox/record.ts';
 import type { OutboxRequest } from '../../../../agent/ports.ts';
-import { systemClock } from '../../../../shared/runtime/clock.ts';
+import { type Clock, systemClock } from '../../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
 import type { Logger } from '../../../../shared/runtime/logger.ts';
 import { silentLogger } from '../../../../shared/runtime/logger.ts';
@@ -19,9 +19,17 @@ import { recordingLogger } from '../../../support/recording-logger.ts';
 const small = (): OutboxRequest =>
   outboxRequest({ local: null, input: { contentType: 'a/b', body: Buffer.from('picture') } });
 
-async function open(folder: string, segmentBytes = 1e6, logger: Logger = silentLogger): Promise<DiskOutbox> {
+/** Begins a new segment whenever something has ended, as if ten seconds had passed. */
+const hurriedClock: Clock = { ...systemClock, after: (_delayMs, run) => systemClock.after(0, run) };
+
+async function open(
+  folder: string,
+  segmentBytes = 1e6,
+  logger: Logger = silentLogger,
+  clock: Clock = hurriedClock,
+): Promise<DiskOutbox> {
   const outbox = new DiskOutbox({
-    clock: systemClock,
+    clock,
     metrics: createAgentMetrics(),
     folder,
     time: { nowRunMs: () => 0 },
@@ -295,6 +303,42 @@ test('whatever goes on beside each other, a power cut at any moment loses nothin
     }),
     { numRuns: 25 },
   );
+});
+
+test('killed between any two steps of giving a segment back, what has ended stays ended and what is open stays open', async (t) => {
+  const root = await quickFolder(t);
+  const waiting = small();
+  const ended = Array.from({ length: 12 }, small);
+  for (const isAlone of [true, false]) {
+    const folder = join(root, String(isAlone));
+    const copies: string[] = [];
+    const outbox = await open(folder, 1e6, silentLogger, systemClock);
+    if (!isAlone) await outbox.put(waiting);
+    for (const request of ended) {
+      await outbox.put(request);
+      await outbox.answer(request.id, cloudAnswer('dog'));
+    }
+    await Promise.all(ended.map(({ id }) => outbox.close(id)));
+    // A copy at each turn of the event loop, while the segment is closed, another one begun, and this one deleted.
+    for (let turn = 0; turn < 40; turn++) {
+      const copy = join(root, `${isAlone}-${turn}`);
+      await snapshot(folder, copy);
+      copies.push(copy);
+    }
+    await outbox.stop();
+    assert.deepEqual(
+      (await Promise.all((await segments(folder)).map((name) => readFile(join(folder, 'log', name))))).filter(
+        (bytes) => ended.some(({ id }) => bytes.includes(id)),
+      ),
+      [],
+      'what has ended has left the disk',
+    );
+    for (const copy of copies) {
+      const found = await open(copy);
+      assert.deepEqual(await contents(found), isAlone ? {} : { [waiting.id]: null });
+      await found.stop();
+    }
+  }
 });
 
 /**

@@ -5,18 +5,20 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import { DEFAULT_LIMITS, DiskOutbox, type OutboxLimits } from '../../../../agent/outbox/outbox.ts';
-import { systemClock } from '../../../../shared/runtime/clock.ts';
+import { type Clock, systemClock } from '../../../../shared/runtime/clock.ts';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../../shared/runtime/logger.ts';
+import { FakeClock, settle } from '../../../support/fake-clock.ts';
 import { cloudAnswer, outboxRequest, temporaryFolder } from '../../../support/fixed.ts';
 
 async function openOutbox(
   folder: string,
   limits: Partial<OutboxLimits> = {},
   nowRunMs = () => 0,
+  clock: Clock = systemClock,
 ): Promise<DiskOutbox> {
   const outbox = new DiskOutbox({
-    clock: systemClock,
+    clock,
     metrics: createAgentMetrics(),
     folder,
     time: { nowRunMs },
@@ -137,6 +139,29 @@ test('expiry counts the running time, not the time of day', async (t) => {
   assert.equal(outbox.find(request.id)?.expiresMs, 100);
 });
 
+test('that a provisional Result was shown outlives a kill, and being moved out of an old segment', async (t) => {
+  const folder = await temporaryFolder(t);
+  const [shown, other] = [outboxRequest(), outboxRequest()];
+  const killed = await openOutbox(folder, { segmentBytes: 2_000 });
+  for (const request of [shown, other]) await killed.put(request);
+  await killed.noteShown(shown.id);
+  await killed.noteShown('never put');
+  const flags = (outbox: DiskOutbox): unknown[] => [...outbox.open()].map(({ isShown }) => isShown);
+  const after = await openOutbox(folder, { segmentBytes: 2_000 });
+  assert.deepEqual(flags(after), [true, false]);
+  for (let i = 0; i < 60; i++) {
+    const request = outboxRequest();
+    await after.put(request);
+    await after.close(request.id);
+  }
+  assert.deepEqual(flags(after), [true, false]);
+  assert.ok(!(await readdir(join(folder, 'log'))).includes('0000000001.log'), 'it was moved');
+  await after.stop();
+  const again = await openOutbox(folder);
+  t.after(() => again.stop());
+  assert.deepEqual(flags(again), [true, false]);
+});
+
 test('closed segments are given back, and one old entry does not hold the others', async (t) => {
   const folder = await temporaryFolder(t);
   const outbox = await openOutbox(folder, { segmentBytes: 2_000 });
@@ -155,6 +180,54 @@ test('closed segments are given back, and one old entry does not hold the others
   t.after(() => after.stop());
   assert.deepEqual(ids(after), [stuck.id]);
   assert.deepEqual((await after.read(stuck.id))?.request.input.body, stuck.input.body);
+});
+
+test('an answered input has left the disk after ten seconds, and a busy device begins no more than a segment in ten seconds', async (t) => {
+  const folder = await temporaryFolder(t);
+  const clock = new FakeClock();
+  const outbox = await openOutbox(folder, {}, () => 0, clock);
+  t.after(() => outbox.stop());
+  const onDisk = async (): Promise<string> => {
+    const names = (await readdir(join(folder, 'log'))).filter((name) => name.endsWith('.log'));
+    return (await Promise.all(names.map((name) => readFile(join(folder, 'log', name), 'latin1')))).join('');
+  };
+  const body = 'what the camera saw';
+  for (let second = 0; second < 100; second++) {
+    const request = outboxRequest({ input: { contentType: 'a/b', body: Buffer.from(body) } });
+    await outbox.put(request);
+    assert.ok((await onDisk()).includes(body));
+    await outbox.answer(request.id, cloudAnswer());
+    await outbox.close(request.id);
+    await clock.advance(1_000);
+    await settle();
+  }
+  await clock.advance(10_000);
+  const deadlineMonoMs = performance.now() + 5_000;
+  while ((await onDisk()) !== '' && performance.now() < deadlineMonoMs)
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(await onDisk(), '');
+  const [active = ''] = (await readdir(join(folder, 'log'))).filter((name) => name.endsWith('.log'));
+  assert.ok(Number.parseInt(active, 10) <= 13, active);
+});
+
+test('what waits does not keep the inputs on disk that were answered around it', async (t) => {
+  const folder = await temporaryFolder(t);
+  const outbox = await openOutbox(folder);
+  const stuck = outboxRequest();
+  await outbox.put(stuck);
+  for (let i = 0; i < 20; i++) {
+    const request = outboxRequest({ input: { contentType: 'a/b', body: Buffer.from('answered') } });
+    await outbox.put(request);
+    await outbox.answer(request.id, cloudAnswer());
+    await outbox.close(request.id);
+  }
+  await outbox.stop();
+  const names = (await readdir(join(folder, 'log'))).filter((name) => name.endsWith('.log'));
+  for (const name of names)
+    assert.ok(!(await readFile(join(folder, 'log', name), 'latin1')).includes('answered'), name);
+  const after = await openOutbox(folder);
+  t.after(() => after.stop());
+  assert.deepEqual(ids(after), [stuck.id]);
 });
 
 test('behaves like a plain map under any order of calls and restarts', async (t) => {

@@ -473,6 +473,38 @@ test('a picture that will hardly stay comes back with its answer as the cloud is
   await stop();
 });
 
+test('a provisional Result that sinks have had is not given again by any restart', async (t) => {
+  const before = await setUp(t);
+  const { id } = await before.pipeline.accept(ITEM);
+  await before.clock.advance(2_000);
+  await until(() => before.outbox.find(id)?.isShown === true);
+  await before.stop();
+  for (let restart = 0; restart < 3; restart++) {
+    const after = await setUp(t, { folder: before.folder });
+    await until(() => after.uplink.asked.includes(id));
+    await settle();
+    assert.deepEqual([after.shown, after.delivered], [[], []]);
+    if (restart < 2) await after.stop();
+    else {
+      after.pipeline.onReply(id, cloudAnswer('dog'), 50);
+      await until(() => after.outbox.depth.entries === 0);
+      assert.deepEqual(after.delivered.map(brief), [['cloud', 'uncertain', 'final', 'dog']]);
+      await after.stop();
+    }
+  }
+});
+
+test('a provisional Result that a sink had not taken when the agent was killed is given after the restart', async (t) => {
+  const before = await setUp(t, { afterDelivery: () => new Promise(() => undefined) });
+  const { id } = await before.pipeline.accept(ITEM);
+  await before.clock.advance(2_000);
+  await until(() => before.delivered.length > 0);
+  const after = await setUp(t, { folder: before.folder });
+  await until(() => after.outbox.find(id)?.isShown === true);
+  assert.deepEqual(after.delivered.map(brief), [['edge', 'late', 'provisional', 'cat']]);
+  await after.stop();
+});
+
 test('what was shown before the restart long ago is not shown again, and its reply still corrects it and teaches', async (t) => {
   const before = await setUp(t);
   const { id } = await before.pipeline.accept(ITEM);

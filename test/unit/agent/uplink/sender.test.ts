@@ -60,7 +60,12 @@ function setUp(options: { readonly random?: () => number; readonly ackByHand?: b
         const leftMs = entry.expiresAtMs - clock.nowMonoMs();
         return {
           ...{ id, pipeline, priority, acceptedAtMs, bodyBytes: input.body.length },
-          ...{ ageMs: expiresMs - leftMs, expiresMs: leftMs, answered: entry.reply !== undefined },
+          ...{
+            ageMs: expiresMs - leftMs,
+            expiresMs: leftMs,
+            isShown: false,
+            answered: entry.reply !== undefined,
+          },
         };
       },
     },

@@ -78,7 +78,12 @@ function setUp(options: { readonly hubs?: readonly string[] } = {}) {
         const ageMs = clock.nowMonoMs() - found.acceptedMs;
         return {
           ...{ id, pipeline: request.pipeline, priority: request.priority, acceptedAtMs: 0, ageMs },
-          ...{ bodyBytes: request.input.body.length, expiresMs: request.expiresMs - ageMs, answered: false },
+          ...{
+            bodyBytes: request.input.body.length,
+            expiresMs: request.expiresMs - ageMs,
+            answered: false,
+            isShown: false,
+          },
         };
       },
     },

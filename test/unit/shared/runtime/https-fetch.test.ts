@@ -96,6 +96,8 @@ test('an answer that is too large, cut off or never comes has its code', async (
   await assert.rejects(get('/never', 100), withCode('HUB_UNREACHABLE'));
   const nobody = new URL(`https://127.0.0.1:${await freePort()}`);
   await assert.rejects(httpsFetch(nobody, { trust, ...limits }), withCode('HUB_UNREACHABLE'));
+  const unknown = new URL('https://hub.invalid');
+  await assert.rejects(httpsFetch(unknown, { trust, ...limits }), withCode('NAME_UNRESOLVED'));
 });
 
 test('plain http as well, and no redirect is followed', async (t) => {
