@@ -1,5 +1,5 @@
 /**
- * The only owner of `@huggingface/transformers`: its tokenizers, feature extractors and model classes, in a runner alone. The
+ * Owner of `@huggingface/transformers`, with `open-model.ts`: its tokenizers, feature extractors and model classes, in a runner alone. The
  * folder is Hugging Face's, and nothing is ever fetched. What the library lacks (beams, top-p, truncation that keeps the end
  * token, streams) is ours, in `search.ts` and here. The package is imported late, as onnxruntime-node is in `session.ts`.
  */
