@@ -104,7 +104,7 @@ export default {
     owner(
       'transformers',
       npm('@huggingface/transformers'),
-      '^shared/inference/generation/generation\\.ts$|^(test|node_modules)/',
+      '^shared/inference/generation/(generation|open-model)\\.ts$|^(test|node_modules)/',
     ),
     owner('sharp', npm('sharp'), '^shared/inference/picture/image\\.ts$|^(test|node_modules)/'),
     owner('mqtt', npm('mqtt'), '^shared/mqtt/|^(test|node_modules)/'),
