@@ -45,6 +45,8 @@ export interface AgentApiOptions {
   readonly link: () => {
     readonly online: boolean;
     readonly hub: string | null;
+    /** What keeps the device from its hub; null: nothing, or nothing known. */
+    readonly problem: ErrorBody | null;
     readonly outbox: OutboxDepth;
   };
   /** Needed off loopback. */
@@ -99,15 +101,16 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   app.get('/metrics', async (c) =>
     c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
   );
-  app.get('/v1/pipelines', (c) =>
-    c.json({
+  app.get('/v1/pipelines', (c) => {
+    const { problem, ...link } = options.link();
+    return c.json({
       device: options.deviceId,
-      link: { ...options.link(), today: options.meter.today() },
+      link: { ...link, problem: problem && told(problem), today: options.meter.today() },
       pipelines: [...pipelines.values()].map((one) => one.status()),
       updates: options.updates().map(told),
       version: VERSION,
-    }),
-  );
+    });
+  });
 
   const waiting = new Map<string, number>();
   const bodies = new BodyReader({ clock: options.clock, maxHeldBytes: MAX_HELD_BYTES });

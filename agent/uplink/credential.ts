@@ -52,6 +52,8 @@ export interface EnrollOptions {
   readonly insecurePlainText?: boolean;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** What keeps this device from the hub, for whoever looks at it; undefined: nothing any more. */
+  readonly onProblem?: (problem: AppError | undefined) => void;
 }
 
 const TIMEOUT_MS = 10_000;
@@ -74,17 +76,24 @@ export async function findCredential(options: EnrollOptions): Promise<Credential
   try {
     const isUsed = token === undefined || known?.tokenSha256 === sha256Hex(token);
     const found = isUsed ? known : await enroll(options, token);
+    if (found) options.onProblem?.(undefined);
     if (put !== undefined) await rm(putTokenPath(path), { force: true });
     return found;
   } catch (error) {
     if (ERRORS[toAppError(error).code].retry === 'never') throw error;
     logger.failure('enroll.no_hub', error);
+    options.onProblem?.(toAppError(error));
     return undefined;
   }
 }
 
 /** One that is broken is told, and as good as none: the edge answers on without the link. */
-async function storedCredential({ path, deviceId, logger }: EnrollOptions): Promise<Credential | undefined> {
+async function storedCredential({
+  path,
+  deviceId,
+  logger,
+  onProblem,
+}: EnrollOptions): Promise<Credential | undefined> {
   try {
     const stored = await readJson(path, credential);
     if (stored && stored.deviceId !== deviceId)
@@ -92,6 +101,7 @@ async function storedCredential({ path, deviceId, logger }: EnrollOptions): Prom
     return stored;
   } catch (error) {
     logger.failure('enroll.credential_unreadable', error);
+    onProblem?.(toAppError(error));
     return undefined;
   }
 }

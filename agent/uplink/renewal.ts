@@ -36,6 +36,8 @@ export interface RenewalOptions {
   readonly hub: HubAddress | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** What keeps this device from the hub; undefined: nothing any more. */
+  readonly onProblem?: (problem: AppError | undefined) => void;
   /** Uniform in [0, 1). */
   readonly random?: () => number;
 }
@@ -104,6 +106,7 @@ export class Renewal {
       if (isRefused && !connection.connected) await this.#relink();
       this.#attempt = 0;
       this.#told = undefined;
+      this.#o.onProblem?.(undefined);
       return waitMs;
     } catch (error) {
       this.#tellOnce(error);
@@ -195,6 +198,7 @@ export class Renewal {
           cause: error,
         })
       : toAppError(error);
+    this.#o.onProblem?.(known);
     if (this.#told === known.code) return;
     this.#told = known.code;
     this.#o.logger.failure('credential.not_kept', known);

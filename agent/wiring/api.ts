@@ -27,7 +27,7 @@ export async function startApi(
   },
 ): Promise<string> {
   const { pipelines, results, outbox, versions } = parts;
-  const { uplink, meter } = parts.link;
+  const { uplink, meter, problem } = parts.link;
   const app = createAgentApi({
     deviceId: config.device,
     pipelines,
@@ -37,7 +37,10 @@ export async function startApi(
     meter,
     updates: () => versions.updater.updates,
     ready: () => notReady(versions) ?? parts.notReady() ?? diskFull(config.dataDir),
-    link: () => ({ online: uplink.online, hub: config.hubUrl ?? null, outbox: outbox.depth }),
+    link: () => ({
+      ...{ online: uplink.online, hub: config.hubUrl ?? null },
+      ...{ problem: problem(), outbox: outbox.depth },
+    }),
     key: config.key,
     metrics,
     clock,

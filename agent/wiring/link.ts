@@ -7,7 +7,7 @@ import {
 } from '../../shared/contract/messages.ts';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { isAppError } from '../../shared/runtime/errors.ts';
+import { type AppError, type ErrorBody, isAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
@@ -42,6 +42,8 @@ export interface Link {
   /** Where model updates come from. */
   readonly source: HubUpdateSource;
   readonly sync: Part;
+  /** What keeps this device from its hub: a credential that is refused or broken, a token that was used; null: nothing known. */
+  readonly problem: () => ErrorBody | null;
 }
 
 /** Feeds start without the link after this. */
@@ -53,7 +55,11 @@ const SYNC_JITTER_MS = 30_000;
 export async function openLink(config: AgentConfig, program: AgentProgram, parts: LinkParts): Promise<Link> {
   const { dataDir, clock, logger, metrics, lifecycle } = program;
   const { outbox, pipelines } = parts;
-  const identity = identityOf(config, dataDir, clock, logger);
+  let problem: ErrorBody | null = null;
+  const onProblem = (error: AppError | undefined): void => {
+    problem = error === undefined ? null : toErrorBody(error);
+  };
+  const identity = { ...identityOf(config, dataDir, clock, logger), onProblem };
   const meter = new StoredLinkMeter({
     path: join(dataDir, 'link-use.json'),
     capBytes: config.linkBytesPerDay,
@@ -102,7 +108,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
       const credential = await waitForCredential(identity, signal);
       const { path, hubUrl } = identity;
       const hub = hubUrl === undefined ? undefined : hubOf(identity, hubUrl, credential);
-      const renewal = new Renewal({ path, hub, credential, clock, logger });
+      const renewal = new Renewal({ path, hub, credential, clock, logger, onProblem });
       const url = config.mqttUrl ?? credential.mqttUrl;
       refusePlainText(url, config.insecurePlainText);
       const ca = config.hubCa ?? credential.ca;
@@ -150,7 +156,8 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
   );
   await lifecycle.start('link ledger', meter);
   await lifecycle.start('desired state', desired);
-  return { uplink, meter, desired, source, sync: syncOf(config, desired, parts.onSync, logger) };
+  const sync = syncOf(config, desired, parts.onSync, logger);
+  return { uplink, meter, desired, source, sync, problem: () => problem };
 }
 
 /** What the configuration says of a pipeline that the hub should know; the outbox may hold requests of one that is gone. */

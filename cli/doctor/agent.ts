@@ -1,7 +1,7 @@
 /** What the doctor asks of an agent: whether it is there, its link, what waits in its outbox, and its updates. */
 import { z } from 'zod';
 import { updateReport } from '../../shared/contract/messages.ts';
-import { ERRORS, toAppError } from '../../shared/runtime/errors.ts';
+import { ERROR_CODES, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentClient } from '../agent-client.ts';
 import { bytesText, spanText } from '../output.ts';
@@ -15,6 +15,8 @@ const agentState = z.object({
   link: z.object({
     online: z.boolean(),
     hub: z.string().nullable(),
+    // Of an older agent it is missing.
+    problem: z.object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), message: z.string() }).nullish(),
     outbox: z.object({
       entries: z.number(),
       bytes: z.number(),
@@ -83,7 +85,13 @@ export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
   ];
 }
 
-function checkLink({ online, hub }: AgentState['link']): Finding {
+function checkLink({ online, hub, problem }: AgentState['link']): Finding {
+  if (problem)
+    return fail(
+      'link',
+      `${online ? 'online' : 'offline'}: ${problem.message} (${problem.code})`,
+      ERRORS[problem.code].remedy,
+    );
   if (online) return ok('link', `online${hub === null ? '' : `, hub ${hub}`}`);
   return hub === null
     ? warn('link', 'offline, and no hub is configured', 'Name one under hub in outrider.yaml, or with --hub.')

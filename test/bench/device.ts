@@ -203,7 +203,7 @@ async function startAgent(
     meter,
     updates: () => [],
     ready: () => undefined,
-    link: () => ({ online: false, hub: null, outbox: outbox.depth }),
+    link: () => ({ online: false, hub: null, problem: null, outbox: outbox.depth }),
     key: undefined,
     metrics,
     clock,

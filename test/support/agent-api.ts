@@ -57,7 +57,14 @@ const today = z.object({
 }) satisfies z.ZodType<Omit<ReturnType<LinkMeter['today']>, 'capBytes'>>;
 const deviceStatus = z.object({
   device: deviceId,
-  link: z.object({ online: z.boolean(), hub: z.string().nullable(), outbox: depth, today }),
+  link: z.object({
+    online: z.boolean(),
+    hub: z.string().nullable(),
+    /** What keeps the device from its hub: a credential that is refused or broken; null: nothing, or nothing known. */
+    problem: z.object({ code: z.enum(ERROR_CODES), message: z.string() }).nullable(),
+    outbox: depth,
+    today,
+  }),
   pipelines: z.array(pipelineStatus),
   updates: z.array(updateReport),
   version: z.string(),

@@ -131,6 +131,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
     link: () => ({
       online: true,
       hub: 'https://hub.example.com',
+      problem: null,
       outbox: { entries: 3, bytes: 300, oldestAtMs: null, deadLetters: 0 },
     }),
     key: options.key,
@@ -359,6 +360,7 @@ test('says whether it lives and whether it is ready, what runs, and what it coun
   assert.deepEqual(pipelines.link, {
     online: true,
     hub: 'https://hub.example.com',
+    problem: null,
     outbox: { entries: 3, bytes: 300, oldestAtMs: null, deadLetters: 0 },
     today: { day: '2026-01-01', use: [] },
   });
