@@ -106,6 +106,9 @@ test('a full disk turns new requests away, and loses nothing that was accepted',
         assert.equal(refused.headers.get('retry-after'), '1');
       }
       assert.ok(owed.length < 2 * ACCEPTED, 'the disk is not full');
+      const ready = await fetch(`${url}/readyz`);
+      assert.equal(ready.status, 503);
+      assert.match(await ready.text(), /the disk of .* is full/);
       assert.equal((await state()).outbox.entries, owed.length);
     },
   );
