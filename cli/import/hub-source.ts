@@ -12,7 +12,7 @@ import type { SourceFile } from '../../shared/release/import/choose-files.ts';
 import type { ImportSource } from '../../shared/release/import/import-model.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, ERRORS, isDiskFull } from '../../shared/runtime/errors.ts';
+import { AppError, ERRORS, isDiskFull, toAppError } from '../../shared/runtime/errors.ts';
 import { isLoopback } from '../../shared/runtime/loopback.ts';
 import { steady } from '../../shared/runtime/steady.ts';
 
@@ -66,7 +66,7 @@ function fetchFor(baseUrl: string, token: string | undefined): typeof fetch {
   };
 }
 
-/** @throws USAGE, MODEL_UNKNOWN, FORBIDDEN, HUB_UNREACHABLE, HUB_FAILED */
+/** @throws USAGE, MODEL_UNKNOWN, FORBIDDEN, HUB_UNREACHABLE, NAME_UNRESOLVED, HUB_FAILED */
 export async function hubSource(text: string, given: HubSourceOptions): Promise<ImportSource> {
   const { name, revision } = parseHubName(text);
   const { baseUrl, token } = given;
@@ -123,19 +123,23 @@ async function told<T>(
   } catch (error) {
     if (error instanceof AppError) throw error;
     const which = revision === undefined ? name : `${name}@${revision}`;
-    if (!(error instanceof HubApiError))
-      throw new AppError(
-        'HUB_UNREACHABLE',
-        `${baseUrl} does not answer; a mirror is named with --mirror or HF_ENDPOINT`,
-        {
-          cause: error,
-        },
-      );
+    if (!(error instanceof HubApiError)) throw unreached(baseUrl, error);
     const why = isWithheld
       ? '; HF_TOKEN was not sent there, as it would travel in plain text: use https://'
       : ', or it needs a token (HF_TOKEN)';
     throw refusal(error.statusCode, `${baseUrl} has no ${which}${why}`, error);
   }
+}
+
+/** Nothing has come: what the system says of the connection is the cause of what `fetch` throws. */
+function unreached(address: string, error: unknown): AppError {
+  const known = toAppError(error instanceof Error ? (error.cause ?? error) : error);
+  const isUnknown = known.code === 'NAME_UNRESOLVED';
+  return new AppError(
+    isUnknown ? 'NAME_UNRESOLVED' : 'HUB_UNREACHABLE',
+    `${address} ${isUnknown ? 'is a name without an address' : 'does not answer'}; a mirror is named with --mirror or HF_ENDPOINT`,
+    { cause: error },
+  );
 }
 
 function refusal(status: number, missing: string, cause?: unknown): AppError {
@@ -231,7 +235,7 @@ class Download {
     } catch (error) {
       if (error instanceof AppError) throw error;
       if (signal.aborted) throw new AppError('STOPPING', undefined, { cause: error });
-      throw new AppError('HUB_UNREACHABLE', `${url.origin} does not answer`, { cause: error });
+      throw unreached(url.origin, error);
     } finally {
       cancel();
     }

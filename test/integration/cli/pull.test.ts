@@ -248,3 +248,13 @@ test('what the hub does not give, or gives otherwise, ends with its reason', asy
   assert.match(await say(['hf:acme/words']), /is not what the hub lists.*\(MODEL_DIGEST_MISMATCH\)/);
   assert.deepEqual(await readdir(into), []);
 });
+
+test('a hub whose name has no address, and one that does not answer, are told apart', async (t) => {
+  const into = await temporaryFolder(t);
+  const from = (mirror: string) => pull(t, ['hf:acme/words', '--into', into, '--mirror', mirror]);
+  assert.match(
+    (await from('https://nowhere.invalid')).output,
+    /a name without an address.*\(NAME_UNRESOLVED\)/,
+  );
+  assert.match((await from('http://127.0.0.1:9')).output, /does not answer.*\(HUB_UNREACHABLE\)/);
+});
