@@ -1,6 +1,6 @@
 /** What a running program does with its surroundings: logs that are renamed or cannot be written, callers that never end their headers. */
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -54,6 +54,7 @@ for (const [name, start] of [
   test(`kill -HUP: the ${name} goes on and begins a new log, as logrotate expects`, async (t) => {
     const { program, port, logs } = await start(t, await temporaryFolder(t));
     const log = join(logs, `${name}.log`);
+    await eventually(() => existsSync(log) && readFileSync(log).length > 0, 'nothing was logged');
     await rename(log, `${log}.old`);
     const before = await readFile(`${log}.old`, 'utf8');
     assert.match(before, /"name":/);
