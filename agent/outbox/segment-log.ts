@@ -270,7 +270,12 @@ export class SegmentLog {
     if (this.#isUnsynced) await this.#file?.datasync();
     this.#isUnsynced = false;
     const file = await open(join(this.#folder, segmentName(segment)), 'w');
-    await syncFolder(this.#folder);
+    try {
+      await syncFolder(this.#folder);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
     await this.#file?.close();
     this.#file = file;
     this.#active = segment;

@@ -66,6 +66,7 @@ export class Harm {
   readonly #place: Place;
   readonly #random: Random;
   readonly #stopping = new AbortController();
+  #killing: Promise<void> = Promise.resolve();
   #work: Promise<unknown> = Promise.resolve();
 
   constructor(place: Place, random: Random) {
@@ -77,8 +78,9 @@ export class Harm {
     const { broker, hub, hubProxy, devices } = this.#place;
     const programs = [broker, hub, ...devices.map(({ program }) => program)];
     const proxies = [hubProxy, ...devices.map(({ proxy }) => proxy)];
+    this.#killing = this.#kill(this.#random.fork('kills'));
     this.#work = Promise.all([
-      this.#kill(this.#random.fork('kills')),
+      this.#killing,
       ...programs.map((one) => this.#keepUp(one, this.#random.fork(`restarts of ${one.name}`))),
       ...proxies.map((one, at) => this.#trouble(one, this.#random.fork(`faults ${at}`))),
     ]);
@@ -126,6 +128,8 @@ export class Harm {
   async #keepUp(program: KeptProgram, random: Random): Promise<void> {
     while (await this.#goesOn(random.between(DOWN_MS.from, DOWN_MS.to)))
       if (!program.isRunning) await program.start();
+    // One that is under way may take another along.
+    await this.#killing;
     for (; !program.isRunning; await delay(AGAIN_MS)) await program.start();
   }
 

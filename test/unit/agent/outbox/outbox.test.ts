@@ -143,6 +143,8 @@ test('that a provisional Result was shown outlives a kill, and being moved out o
   const folder = await temporaryFolder(t);
   const [shown, other] = [outboxRequest(), outboxRequest()];
   const killed = await openOutbox(folder, { segmentBytes: 2_000 });
+  // Its file is closed when all is over; newer versions of Node let nobody forget one.
+  t.after(() => killed.stop());
   for (const request of [shown, other]) await killed.put(request);
   await killed.noteShown(shown.id);
   await killed.noteShown('never put');
