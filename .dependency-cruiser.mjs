@@ -117,7 +117,7 @@ export default {
     owner('aedes', npm('aedes'), '^cloud/broker/|^(test|node_modules)/'),
     owner('lowdb', npm('lowdb'), '^cloud/registry/|^(test|node_modules)/'),
     owner('hono', npm('hono'), '^(agent|cloud)/api/|^(test|node_modules)/'),
-    owner('hono-server', npm('@hono/node-server'), '^(agent|cloud)/api/|^(test|node_modules)/'),
+    owner('hono-server', npm('@hono/node-server'), '^shared/runtime/http-server\\.ts$|^(test|node_modules)/'),
     owner('commander', npm('commander'), '^cli/|^node_modules/'),
     owner('huggingface-hub', npm('@huggingface/hub'), '^cli/import/|^node_modules/'),
     owner('protobuf', npm('@bufbuild/protobuf'), '^shared/release/import/|^(test|node_modules)/'),

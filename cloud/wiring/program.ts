@@ -2,10 +2,11 @@
 import { join } from 'node:path';
 import { type Clock, systemClock as clock } from '../../shared/runtime/clock.ts';
 import { lockFolder } from '../../shared/runtime/folder-lock.ts';
+import type { HttpServerOptions } from '../../shared/runtime/http-server.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import { HubServer, type HubServerOptions } from '../api/frame/server.ts';
+import { HubServer } from '../api/frame/server.ts';
 import { wasRestored } from '../backup/restore.ts';
 import type { HubConfig } from '../config.ts';
 import { createHubMetrics } from '../metrics.ts';
@@ -31,7 +32,7 @@ export interface HubProgram {
   readonly lifecycle: Lifecycle;
   readonly tls: HubTls;
   /** @returns the address @throws PORT_TAKEN */
-  serve(app: HubServerOptions['app']): Promise<string>;
+  serve(app: HttpServerOptions['app']): Promise<string>;
   /** @param drain what is being worked on is answered first */
   stop(drain: () => Promise<void>): Promise<void>;
 }
