@@ -5,7 +5,7 @@
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { ResultStore } from './api/result-store.ts';
 import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
-import type { FeedRunner } from './feed/feed-runner.ts';
+import { FeedStates } from './feed/feed-states.ts';
 import { startApi } from './wiring/api.ts';
 import { feedDown, finishWhenDone, startFeeds } from './wiring/feeds.ts';
 import { checkCredential, type Link, linkOrGrace, openLink } from './wiring/link.ts';
@@ -21,6 +21,7 @@ async function run(config: AgentConfig, finish: () => void) {
   const outbox = await openOutbox(config, program);
   const results = new ResultStore();
   const pipelines = new Pipelines();
+  const feedStates = new FeedStates({ clock: program.clock, logger, onChange: () => link.uplink.announce() });
   const versions = await startVersions(config, program, {
     link: () => link,
     onSwitch: (version) => {
@@ -32,6 +33,7 @@ async function run(config: AgentConfig, finish: () => void) {
   const link: Link = await openLink(config, program, {
     outbox,
     pipelines: pipelines.all,
+    feeds: feedStates,
     updates: () => updater.updates,
     onSync: () => updater.retry(),
   });
@@ -46,17 +48,17 @@ async function run(config: AgentConfig, finish: () => void) {
     updater.want(wanted.models);
   });
   await lifecycle.start('sync', sync);
-  let feeds: FeedRunner | undefined;
   const url = await startApi(config, program, {
     pipelines: pipelines.all,
+    feeds: feedStates,
     results,
     outbox,
     link,
     versions,
-    notReady: () => feedDown(feeds),
+    notReady: () => feedDown(feedStates),
   });
   await linkOrGrace(link, program);
-  feeds = await startFeeds(config, program, pipelines.all);
+  const feeds = await startFeeds(config, program, pipelines.all, feedStates);
   const names = [...pipelines.all.keys()];
   logger.info('agent.started', { url, pipelines: names });
   if (config.once) void finishWhenDone(feeds, program, () => outbox.depth.entries, finish);

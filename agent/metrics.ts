@@ -1,4 +1,5 @@
 /** Every counter and histogram of the agent, in one table. */
+import type { FeedStatus } from '../shared/contract/feed-status.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
 import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
 
@@ -143,5 +144,21 @@ export function showRoutes(
       Array.from(routers, ([pipeline, router]) =>
         Object.entries(router.status().counts).map(([what, count]) => [{ pipeline, what }, count] as const),
       ).flat(),
+  );
+}
+
+/** Registers what each feed is doing, read when somebody scrapes. */
+export function showFeeds(
+  metrics: Metrics,
+  states: { all(): Iterable<readonly [string, FeedStatus]> },
+): void {
+  metrics.gauges('outrider_feed_up', 'Whether the source of a feed is there', PIPELINE, () =>
+    Array.from(states.all(), ([pipeline, { state }]) => [
+      { pipeline },
+      state === 'failed' || state === 'stalled' ? 0 : 1,
+    ]),
+  );
+  metrics.gauges('outrider_feed_state', '1 for what a feed is doing now', ['pipeline', 'state'], () =>
+    Array.from(states.all(), ([pipeline, { state }]) => [{ pipeline, state }, 1]),
   );
 }

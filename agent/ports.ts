@@ -1,5 +1,6 @@
 /** The interfaces between the agent's parts; types only. `main.ts` plugs them together, `pipeline.ts` speaks to them. */
 
+import type { FeedState } from '../shared/contract/feed-status.ts';
 import type { LinkPurpose, LinkUse, ReplyError, ReplyTimingsMs } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
@@ -21,15 +22,20 @@ export interface FeedItem {
 /** Takes an input of a feed. @returns why there is no answer to it; undefined: it is answered, or safe for the cloud */
 export type TakeInput = (item: FeedItem) => Promise<ErrorCode | undefined>;
 
+/** How a feed says what it is doing; that its source is away it says by throwing. @param reason why it is stalled */
+export type TellFeed = (
+  state: Extract<FeedState, 'live' | 'still' | 'asleep' | 'stalled'>,
+  reason?: AppError,
+) => void;
+
 /** Where inputs come from. A feed waits for `take` to return before it yields the next one. */
 export interface Feed {
   /**
    * Runs until the feed ends (a folder gone through once) or the signal aborts.
    *
-   * @param onUp its source is there
-   * @throws FILE_UNREADABLE, NOT_A_FILE
+   * @throws FILE_UNREADABLE, NOT_A_FILE, or what else keeps its source away: it is run again later
    */
-  run(take: TakeInput, signal: AbortSignal, onUp?: () => void): Promise<void>;
+  run(take: TakeInput, signal: AbortSignal, tell?: TellFeed): Promise<void>;
 }
 
 /** The local model of a pipeline. */

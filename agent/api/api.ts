@@ -7,6 +7,7 @@ import { type Context, Hono } from 'hono';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { z } from 'zod';
+import type { FeedStatus } from '../../shared/contract/feed-status.ts';
 import { maxBodyBytes, readInput } from '../../shared/contract/http-input.ts';
 import type { UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
@@ -33,6 +34,8 @@ import type { ResultStore } from './result-store.ts';
 export interface AgentApiOptions {
   readonly deviceId: string;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
+  /** undefined: the pipeline is asked over HTTP alone. */
+  readonly feedOf: (pipeline: string) => FeedStatus | undefined;
   readonly results: ResultStore;
   readonly outbox: Outbox;
   /** Sends a waiting request at once. */
@@ -101,12 +104,16 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   app.get('/metrics', async (c) =>
     c.body(await metrics.text(), 200, { 'content-type': metrics.contentType() }),
   );
+  const feedOf = (name: string): FeedStatus | null => {
+    const feed = options.feedOf(name);
+    return feed ? { ...feed, reason: feed.reason && told({ error: feed.reason }).error } : null;
+  };
   app.get('/v1/pipelines', (c) => {
     const { problem, ...link } = options.link();
     return c.json({
       device: options.deviceId,
-      link: { ...link, problem: problem && told(problem), today: options.meter.today() },
-      pipelines: [...pipelines.values()].map((one) => one.status()),
+      link: { ...link, problem: problem && told({ error: problem }).error, today: options.meter.today() },
+      pipelines: [...pipelines.values()].map((one) => ({ ...one.status(), feed: feedOf(one.name) })),
       updates: options.updates().map(told),
       version: VERSION,
     });

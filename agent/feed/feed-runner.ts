@@ -3,9 +3,9 @@ import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode, toAppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
-import type { Logger } from '../../shared/runtime/logger.ts';
 import { within } from '../../shared/runtime/within.ts';
-import type { Feed, FeedItem } from '../ports.ts';
+import type { Feed, FeedItem, TakeInput, TellFeed } from '../ports.ts';
+import type { FeedStates } from './feed-states.ts';
 
 /** Feed with the pipeline that takes its inputs. */
 export interface FeedRun {
@@ -24,20 +24,18 @@ const STOP_WITHIN_MS = 8_000;
 export class FeedRunner implements Part {
   readonly #runs: readonly FeedRun[];
   readonly #clock: Clock;
-  readonly #logger: Logger;
+  readonly #states: FeedStates;
   readonly #stopping = new AbortController();
-  /** By name: why the feed is not up. */
-  readonly #down = new Map<string, AppError>();
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(options: {
     readonly runs: readonly FeedRun[];
+    readonly states: FeedStates;
     readonly clock: Clock;
-    readonly logger: Logger;
   }) {
     this.#runs = options.runs;
+    this.#states = options.states;
     this.#clock = options.clock;
-    this.#logger = options.logger;
   }
 
   start(): void {
@@ -55,16 +53,6 @@ export class FeedRunner implements Part {
     if (!ended) throw new AppError('STOPPING', `a feed has not ended within ${STOP_WITHIN_MS / 1000} s`);
   }
 
-  /** Which feeds have no source now, with the reason. */
-  get down(): ReadonlyMap<string, AppError> {
-    return this.#down;
-  }
-
-  /** Of each feed, whether its source is there. */
-  get names(): readonly string[] {
-    return this.#runs.map(({ name }) => name);
-  }
-
   /** Resolves when every feed has come to its end; endless ones never do. */
   async ended(): Promise<void> {
     await this.#running;
@@ -73,27 +61,25 @@ export class FeedRunner implements Part {
   async #keepRunning({ name, feed, take }: FeedRun): Promise<void> {
     const { signal } = this.#stopping;
     let attempt = 0;
-    const onUp = (): void => {
-      if (this.#down.delete(name)) this.#logger.info('feed.up', { pipeline: name });
-      attempt = 0;
+    const tell: TellFeed = (state, reason) => {
+      this.#states.set(name, state, reason);
+      if (state !== 'stalled') attempt = 0;
     };
+    const counted: TakeInput = async (item) => {
+      const failure = await take(item, signal);
+      this.#states.taken(name);
+      return failure;
+    };
+    this.#states.set(name, 'starting');
     while (!signal.aborted) {
       try {
-        await feed.run((item) => take(item, signal), signal, onUp);
-        this.#down.delete(name);
+        await feed.run(counted, signal, tell);
+        if (!signal.aborted) this.#states.set(name, 'ended');
         return;
       } catch (error) {
-        this.#failed(name, toAppError(error));
+        this.#states.set(name, 'failed', toAppError(error));
         await this.#clock.sleep(backoffDelayMs(attempt++, RETRY), signal).catch(() => undefined);
       }
     }
-  }
-
-  /** Told once while it stays the same. */
-  #failed(name: string, error: AppError): void {
-    const before = this.#down.get(name);
-    this.#down.set(name, error);
-    if (before?.message === error.message) this.#logger.debug('feed.still_failing', { pipeline: name });
-    else this.#logger.failure('feed.failed', error, { pipeline: name });
   }
 }

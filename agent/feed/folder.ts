@@ -6,7 +6,7 @@ import { lstat, rm } from 'node:fs/promises';
 import { relative, sep } from 'node:path';
 import { AppError, ERRORS, type ErrorCode, systemCode } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { Feed, TakeInput } from '../ports.ts';
+import type { Feed, TakeInput, TellFeed } from '../ports.ts';
 import { type FileName, pathOf, shown } from './file-name.ts';
 import { type Entry, FolderTree } from './folder-tree.ts';
 import { FreshFiles, type Touch } from './fresh-files.ts';
@@ -75,23 +75,23 @@ export class FolderFeed implements Feed {
     this.#fresh = new FreshFiles(options);
   }
 
-  async run(take: TakeInput, signal: AbortSignal, onUp: () => void = () => undefined): Promise<void> {
-    if (this.#isFollowing) return this.#follow(take, signal, onUp);
-    await runPasses(this.#o, signal, (paceMs) => this.#pass(take, signal, { paceMs, onUp }));
+  async run(take: TakeInput, signal: AbortSignal, tell: TellFeed = () => undefined): Promise<void> {
+    if (this.#isFollowing) return this.#follow(take, signal, tell);
+    await runPasses(this.#o, signal, (paceMs) => this.#pass(take, signal, { paceMs, tell }));
   }
 
   /** Everything that is there, in order of names; what is being written to comes last. */
   async #pass(
     take: TakeInput,
     signal: AbortSignal,
-    { paceMs, onUp }: { readonly paceMs: number; readonly onUp: () => void },
+    { paceMs, tell }: { readonly paceMs: number; readonly tell: TellFeed },
   ): Promise<void> {
     let waiting: FileName[] = [];
     for (const { name, kind } of await this.#list('')) {
       if (kind === 'folder' || kind === 'other') this.#passOver(name, kind);
       else waiting.push(name);
     }
-    onUp();
+    tell('live');
     let before = new Map<FileName, string>();
     for (let round = 0; round < MAX_ROUNDS && waiting.length > 0; round++) {
       if (round > 0) await rest(this.#o.clock, this.#o.settleMs, signal);
@@ -112,7 +112,7 @@ export class FolderFeed implements Feed {
   }
 
   /** Files as they come, each once for each content, also across restarts. */
-  async #follow(take: TakeInput, signal: AbortSignal, onUp: () => void): Promise<void> {
+  async #follow(take: TakeInput, signal: AbortSignal, tell: TellFeed): Promise<void> {
     const { clock, settleMs } = this.#o;
     this.#fresh = new FreshFiles({ clock, settleMs });
     const wake = (): void => this.#wake();
@@ -130,7 +130,7 @@ export class FolderFeed implements Feed {
     try {
       await this.#taken.load();
       await this.#listAll(signal);
-      onUp();
+      tell('live');
       while (!signal.aborted) {
         await this.#keepSight(signal);
         await this.#lookAtTouched(signal);

@@ -10,7 +10,7 @@ import { z } from 'zod';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError, isAppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { Feed, TakeInput } from '../ports.ts';
+import type { Feed, TakeInput, TellFeed } from '../ports.ts';
 import { type Line, linesOf } from './lines.ts';
 import { type Passes, rest, runPasses } from './passes.ts';
 import { lookAt, lookOf, openRegular } from './whole-file.ts';
@@ -50,19 +50,19 @@ export class TextLinesFeed implements Feed {
     this.#o = options;
   }
 
-  async run(take: TakeInput, signal: AbortSignal, onUp: () => void = () => undefined): Promise<void> {
-    if (this.#o.follow && !this.#o.once) return this.#follow(take, signal, onUp);
-    await runPasses(this.#o, signal, (paceMs) => this.#pass(take, signal, { paceMs, onUp }));
+  async run(take: TakeInput, signal: AbortSignal, tell: TellFeed = () => undefined): Promise<void> {
+    if (this.#o.follow && !this.#o.once) return this.#follow(take, signal, tell);
+    await runPasses(this.#o, signal, (paceMs) => this.#pass(take, signal, { paceMs, tell }));
   }
 
   async #pass(
     take: TakeInput,
     signal: AbortSignal,
-    { paceMs, onUp }: { readonly paceMs: number; readonly onUp: () => void },
+    { paceMs, tell }: { readonly paceMs: number; readonly tell: TellFeed },
   ): Promise<void> {
     const file = await this.#open();
     try {
-      onUp();
+      tell('live');
       for await (const line of this.#linesOf(file, 0)) {
         if (signal.aborted) return;
         if (await this.#takeLine(line, take)) await rest(this.#o.clock, paceMs, signal);
@@ -72,12 +72,12 @@ export class TextLinesFeed implements Feed {
     }
   }
 
-  async #follow(take: TakeInput, signal: AbortSignal, onUp: () => void): Promise<void> {
+  async #follow(take: TakeInput, signal: AbortSignal, tell: TellFeed): Promise<void> {
     let from = await this.#remembered();
     while (!signal.aborted) {
       const file = await this.#open();
       try {
-        onUp();
+        tell('live');
         const offset = from !== undefined && (await isSame(file, from)) ? from.offset : 0;
         from = undefined;
         await this.#followFile(file, offset, { take, signal });

@@ -7,6 +7,7 @@ import { createAgentApi } from '../api/api.ts';
 import type { ResultStore } from '../api/result-store.ts';
 import { ApiServer } from '../api/server.ts';
 import type { AgentConfig } from '../config.ts';
+import type { FeedStates } from '../feed/feed-states.ts';
 import type { Outbox, PipelineFace } from '../ports.ts';
 import type { Link } from './link.ts';
 import type { AgentProgram } from './program.ts';
@@ -18,6 +19,7 @@ export async function startApi(
   { clock, logger, metrics, lifecycle }: AgentProgram,
   parts: {
     readonly pipelines: ReadonlyMap<string, PipelineFace>;
+    readonly feeds: Pick<FeedStates, 'of'>;
     readonly results: ResultStore;
     readonly outbox: Outbox;
     readonly link: Link;
@@ -31,6 +33,7 @@ export async function startApi(
   const app = createAgentApi({
     deviceId: config.device,
     pipelines,
+    feedOf: (name) => parts.feeds.of(name),
     results,
     outbox,
     hurry: (id) => uplink.hurry(id),

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Capture } from '../../shared/contract/capture.ts';
 import type { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { PipelineConfig } from '../config.ts';
+import type { PipelineConfig } from '../config/pipeline.ts';
 import { FileSink } from '../sink/file-sink.ts';
 
 /** @returns undefined where nothing is kept */

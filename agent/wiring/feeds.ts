@@ -3,10 +3,13 @@ import { extname, join, resolve } from 'node:path';
 import { isFailure } from '../../shared/contract/result.ts';
 import { isChild, tellParent } from '../../shared/runtime/program.ts';
 import { CONTENT_TYPES, MAX_INPUT_BYTES, TASKS } from '../../shared/tasks/tasks.ts';
-import type { AgentConfig, PipelineConfig } from '../config.ts';
+import type { PipelineConfig } from '../config/pipeline.ts';
+import type { AgentConfig } from '../config.ts';
 import { FeedRunner } from '../feed/feed-runner.ts';
+import type { FeedStates } from '../feed/feed-states.ts';
 import { FolderFeed } from '../feed/folder.ts';
 import { TextLinesFeed } from '../feed/text-lines.ts';
+import { showFeeds } from '../metrics.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Feed, FeedItem } from '../ports.ts';
 import type { AgentProgram } from './program.ts';
@@ -30,9 +33,10 @@ export async function startFeeds(
   config: AgentConfig,
   program: AgentProgram,
   pipelines: ReadonlyMap<string, Pipeline>,
+  states: FeedStates,
 ): Promise<FeedRunner> {
   const runs = config.pipelines.flatMap((one) => {
-    const feed = createFeed(one, config, program);
+    const feed = createFeed(one, config, program, () => states.dropped(one.name));
     const pipeline = pipelines.get(one.name);
     if (!feed || !pipeline) return [];
     const take = async (item: FeedItem, signal: AbortSignal) => {
@@ -41,10 +45,8 @@ export async function startFeeds(
     };
     return [{ name: one.name, feed, take }];
   });
-  const feeds = new FeedRunner({ runs, clock: program.clock, logger: program.logger });
-  program.metrics.gauges('outrider_feed_up', 'Whether the source of a feed is there', ['pipeline'], () =>
-    feeds.names.map((pipeline) => [{ pipeline }, feeds.down.has(pipeline) ? 0 : 1] as const),
-  );
+  const feeds = new FeedRunner({ runs, states, clock: program.clock });
+  showFeeds(program.metrics, states);
   await program.lifecycle.start('feeds', feeds);
   return feeds;
 }
@@ -64,9 +66,8 @@ export async function finishWhenDone(
 }
 
 /** Why the device does not get all of its inputs now; undefined when it does. */
-export function feedDown(feeds: FeedRunner | undefined): string | undefined {
-  const [first] = feeds?.down ?? [];
-  return first && `the feed of ${first[0]}: ${first[1].message}`;
+export function feedDown({ down }: Pick<FeedStates, 'down'>): string | undefined {
+  return down && `the feed of ${down.name}: ${down.status.reason?.message ?? down.status.state}`;
 }
 
 /** @returns undefined for a pipeline that is asked over HTTP only */
@@ -74,6 +75,7 @@ export function createFeed(
   pipeline: PipelineConfig,
   config: AgentConfig,
   { dataDir, clock, logger, metrics }: Omit<AgentProgram, 'lifecycle' | 'stop'>,
+  onPassedOver: () => void = () => undefined,
 ): Feed | undefined {
   const { feed, name, task } = pipeline;
   if (!feed) return undefined;
@@ -81,8 +83,10 @@ export function createFeed(
   const repeatPaceMs = feed.repeat?.pace;
   const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
   const statePath = (ending: string): string => join(dataDir, 'feeds', `${name}.${ending}`);
-  const onDropped = (reason: string): void =>
+  const onDropped = (reason: string): void => {
+    onPassedOver();
     metrics.count('outrider_feed_dropped_total', { pipeline: name, reason });
+  };
   switch (feed.type) {
     case 'text-lines':
       return new TextLinesFeed({

@@ -14,6 +14,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import { Schedule } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
+import type { FeedStates } from '../feed/feed-states.ts';
 import type { Outbox, PipelineFace } from '../ports.ts';
 import { type EnrollOptions, findCredential, hubOf, waitForCredential } from '../uplink/credential.ts';
 import { DesiredState } from '../uplink/desired.ts';
@@ -23,11 +24,14 @@ import { Renewal } from '../uplink/renewal.ts';
 import { HubUpdateSource } from '../uplink/update-source.ts';
 import { MqttUplink } from '../uplink/uplink.ts';
 import type { AgentProgram } from './program.ts';
+import { toldFeed } from './told-feed.ts';
 import { toldRoute } from './told-route.ts';
 
 /** Parts whose state the link reports, and whose requests it sends. */
 export interface LinkParts {
   readonly outbox: Outbox;
+  /** What their feeds are doing. */
+  readonly feeds: Pick<FeedStates, 'of'>;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
   readonly updates: () => UpdateReport[];
   /** After each scheduled sync, whatever came of it. */
@@ -131,7 +135,15 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
       pipelines: [...pipelines.values()].map((one) => {
         const { name, task, edge, cloud, router } = one.status();
         const told = toldOf(config, name);
-        return { name, task, edge, cloud, ...told, route: toldRoute(told.share, router) };
+        return {
+          name,
+          task,
+          edge,
+          cloud,
+          ...told,
+          feed: toldFeed(parts.feeds.of(name)),
+          route: toldRoute(told.share, router),
+        };
       }),
       updates: parts.updates(),
     }),

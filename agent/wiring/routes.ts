@@ -5,7 +5,7 @@ import type { Shrinking } from '../../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import type { PipelineConfig } from '../config.ts';
+import type { PipelineConfig } from '../config/pipeline.ts';
 import { LearningRouter, type RouterState } from '../router/router.ts';
 
 /** Learned state and limits that a router is made with, beside its configuration. */

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { PipelineConfig } from '../config.ts';
+import type { PipelineConfig } from '../config/pipeline.ts';
 import type { Sink } from '../ports.ts';
 import { FileSink } from '../sink/file-sink.ts';
 import { MqttSink } from '../sink/mqtt-sink.ts';

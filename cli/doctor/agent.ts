@@ -1,5 +1,6 @@
 /** What the doctor asks of an agent: whether it is there, its link, what waits in its outbox, and its updates. */
 import { z } from 'zod';
+import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { updateReport } from '../../shared/contract/messages.ts';
 import { ERROR_CODES, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
@@ -7,6 +8,8 @@ import type { AgentClient } from '../agent-client.ts';
 import { bytesText, spanText } from '../output.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import { checkUpdates } from './updates.ts';
+
+const feed = feedStatus.pick({ reason: true, inputs: true, sinceAtMs: true }).extend({ state: z.string() });
 
 /** Of `GET /v1/pipelines`, what is looked at here. */
 const agentState = z.object({
@@ -24,7 +27,8 @@ const agentState = z.object({
       deadLetters: z.number(),
     }),
   }),
-  pipelines: z.array(z.object({ name: z.string() })),
+  // Of an older agent, feeds are missing; the states of a newer one are shown as they come.
+  pipelines: z.array(z.object({ name: z.string(), feed: feed.nullish() })),
   updates: z.array(updateReport).default([]),
 });
 type AgentState = z.infer<typeof agentState>;
@@ -81,8 +85,20 @@ export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
     deadLetters > 0
       ? warn('dead letters', `${deadLetters} requests were given up`, 'See why: outrider outbox ls --dead.')
       : ok('dead letters', 'none'),
+    ...pipelines.flatMap(({ name, feed }) => (feed ? [checkFeed(name, feed, nowAtMs)] : [])),
     ...checkUpdates('updates', updates),
   ];
+}
+
+function checkFeed(
+  name: string,
+  { state, reason, inputs, sinceAtMs }: z.infer<typeof feed>,
+  nowAtMs: number,
+): Finding {
+  const what = `feed of ${name}`;
+  const said = `${state} for ${spanText(Math.max(0, nowAtMs - sinceAtMs))}, ${inputs} inputs`;
+  if (reason) return fail(what, `${said}: ${reason.message} (${reason.code})`, ERRORS[reason.code].remedy);
+  return state === 'starting' ? warn(what, said, 'Its source has not been there yet.') : ok(what, said);
 }
 
 function checkLink({ online, hub, problem }: AgentState['link']): Finding {

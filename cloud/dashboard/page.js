@@ -6,6 +6,7 @@ import { ago, byId, el, Rows, refreshTimes, say } from '../../shared/page/dom.js
 import {
   answerCells,
   failureText,
+  feedLine,
   list,
   modelVersion,
   pill,
@@ -254,11 +255,12 @@ function deviceCells({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, rep
 }
 
 /** @param {NonNullable<DeviceRecord['reported']>['pipelines'][number]} pipeline */
-function pipelineLine({ name, edge, edgeModel, cloud }) {
+function pipelineLine({ name, edge, edgeModel, cloud, feed }) {
   const line = el('span', {}, el('strong', {}, name), ': ');
   if (edge) line.append(modelVersion(edge));
   else line.append(edgeModel ? `${edgeModel} is not there` : 'no local model');
   line.append(cloud === null ? ', never asks the cloud' : `, asks ${cloud}`);
+  if (feed) line.append('; feed ', feedLine(feed));
   return line;
 }
 

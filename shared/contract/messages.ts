@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
 import { taskName } from '../tasks/tasks.ts';
+import { toldFeed } from './feed-status.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
 import { deviceId, digest, modelName, modelRef, pipelineName, requestId } from './names.ts';
 import { routeEvidence } from './routing.ts';
@@ -198,6 +199,8 @@ export const reported = z.object({
       edgeModel: modelName.nullable().optional(),
       cloud: modelName.nullable(),
       share: z.enum(['none', 'results', 'inputs']).optional(),
+      /** What its feed is doing; missing: it has none. */
+      feed: toldFeed.optional().catch(undefined),
       /** What its router has to show; told again when it changes its mind, and when it has grown by a tenth. One of a newer agent is passed over. */
       route: routeEvidence.optional().catch(undefined),
     }),

@@ -40,6 +40,26 @@ export const list = (items) => el('ul', { class: 'plain' }, ...items.map((item) 
 /** @param {string} text @param {'good' | 'bad' | 'warn' | 'quiet'} tone */
 export const pill = (text, tone) => el('span', { class: `pill ${tone}` }, text);
 
+/** @typedef {import('../contract/feed-status.ts').FeedStatus} FeedStatus */
+
+/** @type {Readonly<Record<FeedStatus['state'], 'good' | 'quiet' | 'warn' | 'bad'>>} */
+const FEED_TONES = {
+  starting: 'warn',
+  live: 'good',
+  still: 'good',
+  asleep: 'quiet',
+  stalled: 'bad',
+  failed: 'bad',
+  ended: 'quiet',
+};
+
+/** What a feed is doing, and why it gives nothing. @param {Pick<FeedStatus, 'state' | 'reason'>} feed */
+export function feedLine({ state, reason }) {
+  const line = el('span', {}, pill(state, FEED_TONES[state]));
+  if (reason) line.append(' ', failureText(reason));
+  return line;
+}
+
 /**
  * The cells of an answer: input, answer, score, agreement, who, why, milliseconds, where, when.
  *

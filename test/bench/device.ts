@@ -197,6 +197,7 @@ async function startAgent(
   const app = createAgentApi({
     deviceId: 'bench',
     pipelines: new Map([[pipeline.name, pipeline]]),
+    feedOf: () => undefined,
     results,
     outbox,
     hurry: () => undefined,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { parse } from 'yaml';
-import { configFile } from '../../agent/config.ts';
+import { configFile } from '../../agent/config/config-file.ts';
 import { program } from '../../cli/command-line.ts';
 import { brokenCitations, writtenFiles } from '../support/citations.ts';
 import { helpOf } from '../support/command-line-page.ts';

@@ -7,12 +7,12 @@ import { test } from 'node:test';
 const DOORS: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
   'a feed': {
     'agent/ports.ts': /export interface Feed \{/,
-    'agent/config.ts': /const feed = z\.discriminatedUnion\('type'/,
+    'agent/config/feed.ts': /const feed = z\.discriminatedUnion\('type'/,
     'agent/wiring/feeds.ts': /switch \(feed\.type\) \{/,
   },
   'a sink': {
     'agent/ports.ts': /export interface Sink \{/,
-    'agent/config.ts': /const sink = z\.discriminatedUnion\('type'/,
+    'agent/config/sink.ts': /const sink = z\.discriminatedUnion\('type'/,
     'agent/wiring/sinks.ts': /sink\.type === 'file'/,
   },
   'a task': {

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { LinkMeter, OutboxDepth, PipelineStatus } from '../../agent/ports.ts';
+import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { jsonBody } from '../../shared/contract/http-input.ts';
 import { linkUse, updateReport } from '../../shared/contract/messages.ts';
 import { deviceId, modelRef, pipelineName, requestId } from '../../shared/contract/names.ts';
@@ -43,6 +44,8 @@ const pipelineStatus = z.object({
   /** What its router has to show for its promise. */
   router: routeEvidence,
   owed: count,
+  /** What its feed is doing; null: it is asked over HTTP alone. */
+  feed: feedStatus.nullable(),
 }) satisfies z.ZodType<PipelineStatus>;
 const depth = z.object({
   entries: count,

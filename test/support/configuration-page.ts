@@ -1,5 +1,6 @@
 /** docs/configuration.md: every key of `outrider.yaml`, from its schema and the comments before its keys; the flags of agent and hub. */
-import { AGENT_HELP, configFile } from '../../agent/config.ts';
+import { configFile } from '../../agent/config/config-file.ts';
+import { AGENT_HELP } from '../../agent/config.ts';
 import { HUB_HELP } from '../../cloud/config.ts';
 import { SchemaComments } from './schema-comments.ts';
 import { type Field, fieldsOf, type JsonSchema, rangeOf, table, toJson, typeOf } from './schema-tables.ts';

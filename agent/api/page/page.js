@@ -1,12 +1,13 @@
 /** The device's page: it looks at the pipelines every two seconds, and follows the answers as they come. */
 import { byId, Rows, refreshTimes, say } from '../../../shared/page/dom.js';
-import { answerCells, modelVersion, routeCells, updateLine } from '../../../shared/page/parts.js';
+import { answerCells, feedLine, modelVersion, routeCells, updateLine } from '../../../shared/page/parts.js';
 import { bytesText, linkTexts } from '../../../shared/page/text.js';
 
 /**
  * @typedef {import('../../../shared/contract/result.ts').Result} Result
  * @typedef {import('../../../shared/contract/messages.ts').UpdateReport} UpdateReport
  * @typedef {import('../../../shared/contract/messages.ts').LinkUse} LinkUse
+ * @typedef {import('../../../shared/contract/feed-status.ts').FeedStatus} FeedStatus
  * @typedef {import('../../ports.ts').PipelineStatus} PipelineStatus
  * @typedef {{
  *   device: string,
@@ -30,13 +31,14 @@ const RETRY_MS = 3_000;
 const answers = new Map();
 let isDirty = true;
 
-/** @type {Rows<PipelineStatus>} */
+/** @type {Rows<PipelineStatus & { feed?: FeedStatus | null }>} */
 const pipelineRows = new Rows(
   'pipelines',
   ({ name }) => name,
-  ({ name, task, edge, cloud, owed }) => [
+  ({ name, task, feed, edge, cloud, owed }) => [
     name,
     task,
+    feed ? feedLine(feed) : 'none',
     edge ? modelVersion(edge) : 'none answers now',
     cloud ?? 'none',
     String(owed),

@@ -6,6 +6,7 @@ import { ResultStore } from '../../../../agent/api/result-store.ts';
 import { ApiServer } from '../../../../agent/api/server.ts';
 import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import type { Asked, DeadLetter, FeedItem, Outbox, PipelineFace } from '../../../../agent/ports.ts';
+import type { FeedStatus } from '../../../../shared/contract/feed-status.ts';
 import type { UpdateReport } from '../../../../shared/contract/messages.ts';
 import type { Answer, Result } from '../../../../shared/contract/result.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../../shared/runtime/errors.ts';
@@ -112,6 +113,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
   const clock = new FakeClock();
   const logger = recordingLogger();
   const results = new ResultStore();
+  const feeds = new Map<string, FeedStatus>();
   const text = new TestPipeline('text', 'text-classification');
   const vision = new TestPipeline('vision', 'image-classification');
   const metrics = createAgentMetrics();
@@ -122,6 +124,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
       ['text', text],
       ['vision', vision],
     ]),
+    feedOf: (name) => feeds.get(name),
     results,
     outbox: { has: (id: string) => owed.has(id), find: () => undefined } as unknown as Outbox,
     hurry: () => undefined,
@@ -152,7 +155,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
       body: body as never,
       ...(body instanceof ReadableStream && { duplex: 'half' }),
     });
-  return { clock, logger, results, owed, text, vision, app, get, post };
+  return { clock, logger, results, feeds, owed, text, vision, app, get, post };
 }
 
 /** @returns status, code of the error and Retry-After */
@@ -446,6 +449,33 @@ test('off loopback everything but the health checks needs the key, whatever the 
   const authorization = `Bearer ${KEY}`;
   assert.equal((await get('/v1/pipelines', { host, authorization })).status, 200);
   assert.equal((await post('/v1/infer/text', 'x', { host, authorization })).status, 200);
+});
+
+test('says what the feed of a pipeline is doing, and off loopback no path of its disk', async () => {
+  const failed: FeedStatus = {
+    state: 'failed',
+    reason: { code: 'FILE_UNREADABLE', message: 'the feed’s folder /srv/pictures/gate cannot be read' },
+    sinceAtMs: 1_000,
+    inputs: 3,
+    dropped: 1,
+  };
+  const feedOf = async (options: { readonly key?: string }, headers: Record<string, string>) => {
+    const { get, feeds } = setUp(options);
+    feeds.set('text', failed);
+    const { pipelines } = (await (await get('/v1/pipelines', headers)).json()) as {
+      pipelines: { name: string; feed: FeedStatus | null }[];
+    };
+    return pipelines.map(({ name, feed }) => [name, feed]);
+  };
+  assert.deepEqual(await feedOf({}, {}), [
+    ['text', failed],
+    ['vision', null],
+  ]);
+  const [[, told] = []] = await feedOf({ key: KEY }, { authorization: `Bearer ${KEY}` });
+  assert.deepEqual(told, {
+    ...failed,
+    reason: { code: 'FILE_UNREADABLE', message: 'the feed’s folder gate cannot be read' },
+  });
 });
 
 /** Reads events of a stream as they come. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type AgentConfig, loadConfig } from '../../../../agent/config.ts';
 import { FeedRunner } from '../../../../agent/feed/feed-runner.ts';
+import { FeedStates } from '../../../../agent/feed/feed-states.ts';
 import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import type { Feed, FeedItem } from '../../../../agent/ports.ts';
 import { createFeed, feedDown } from '../../../../agent/wiring/feeds.ts';
@@ -43,7 +44,8 @@ function setUp() {
   const logger = recordingLogger();
   const taken: string[] = [];
   const take = async ({ label }: FeedItem): Promise<undefined> => void taken.push(label ?? '');
-  return { clock, logger, taken, take, parts: { clock, logger } };
+  const states = new FeedStates({ clock, logger });
+  return { clock, logger, states, taken, take, parts: { clock, states } };
 }
 
 test('runs the feeds beside each other, and has ended when all have', async () => {
@@ -92,26 +94,28 @@ test('a feed that fails is started again with backoff, and does not disturb the 
   assert.deepEqual(taken, ['a', 'came up']);
   assert.equal(startsAtMs.length, 4);
   assert.deepEqual(logger.failures(), ['feed.failed FILE_UNREADABLE'], 'told once while it stays the same');
-  assert.ok(logger.lines.every(({ facts }) => facts.pipeline === 'shaky'));
+  assert.ok(
+    logger.lines.filter(({ level }) => level === 'warn').every(({ facts }) => facts.pipeline === 'shaky'),
+  );
 });
 
 test('says which feeds have no source, until they have', async () => {
-  const { parts, clock, take, logger } = setUp();
+  const { parts, clock, take, logger, states } = setUp();
   let isThere = false;
   const source: Feed = {
-    async run(_take, signal, onUp) {
+    async run(_take, signal, tell) {
       if (!isThere) throw new AppError('FILE_UNREADABLE', 'the folder is gone');
-      onUp?.();
+      tell?.('live');
       await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     },
   };
   const runner = new FeedRunner({ runs: [{ name: 'gate', feed: source, take }], ...parts });
   runner.start();
   await clock.advance(60_000);
-  assert.match(feedDown(runner) ?? '', /gate: the folder is gone/);
+  assert.match(feedDown(states) ?? '', /gate: the folder is gone/);
   isThere = true;
   await clock.advance(10_000);
-  assert.equal(feedDown(runner), undefined);
+  assert.equal(feedDown(states), undefined);
   assert.deepEqual(logger.failures(), ['feed.failed FILE_UNREADABLE'], 'told once');
   await runner.stop();
 });
@@ -254,7 +258,8 @@ test('a feed of lines is read to its end; a pipeline without a feed has none', a
   await writeFile(join(folder, 'lines.txt'), 'one\ntwo\n');
   const config = await configured(folder, 'text-classification', '{ type: text-lines, path: lines.txt }');
   assert.equal((await inputsOf(config, folder)).length, 2);
-  const parts = { dataDir: folder, ...setUp().parts, metrics: createAgentMetrics() };
+  const { clock, logger } = setUp();
+  const parts = { dataDir: folder, clock, logger, metrics: createAgentMetrics() };
   const [{ feed: _none, ...silent } = assert.fail()] = config.pipelines;
   assert.equal(createFeed(silent, config, parts), undefined);
 });

@@ -1,0 +1,96 @@
+/** `outrider.yaml` as a whole. Strict: an unknown key is an error. */
+import { z } from 'zod';
+import { deviceId } from '../../shared/contract/names.ts';
+import { isDailyWindow } from '../../shared/runtime/daily-window.ts';
+import { isCron } from '../../shared/runtime/schedule.ts';
+import { pipeline } from './pipeline.ts';
+import { mqttUrl, size } from './quantities.ts';
+
+/** Every quarter of an hour. */
+const DEFAULT_SYNC = '*/15 * * * *';
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name }).format();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** `outrider.yaml`. docs/configuration.md is made from it, and from the comments before its keys. */
+export const configFile = z.strictObject({
+  /** This device's id; the host's name when left out. @example gate-01 */
+  device: deviceId.optional(),
+  /** How the hub is reached; none: the device answers by itself. @example { url: https://hub.example.com:8080 } */
+  hub: z
+    .strictObject({
+      /** Address of its HTTP API: https, or http on loopback. @example https://hub.example.com:8080 */
+      url: z.url({ protocol: /^https?$/ }).optional(),
+      /** The broker's address, when it isn't the one told at enrolment. @example mqtts://broker.example.com:8883 */
+      mqtt: mqttUrl.optional(),
+      /**
+       * PEM file of who vouches for both, beside the configuration unless absolute; the one pinned at enrolment, else
+       * the system's.
+       *
+       * @example hub-ca.pem
+       */
+      ca: z.string().min(1).optional(),
+      /** Talks to hub and broker in plain text off loopback. @example true */
+      insecurePlainText: z.boolean().default(false),
+    })
+    .prefault({}),
+  /**
+   * Everything that the agent keeps, beside the configuration unless absolute; `data` of the working folder when left
+   * out.
+   *
+   * @example /var/lib/outrider
+   */
+  dataDir: z.string().min(1).optional(),
+  /** Caps of the whole link. @example { bytesPerDay: 300MB } */
+  link: z
+    .strictObject({
+      /**
+       * Up and down together, all of it; reached, requests wait for the next day (UTC). No cap when left out.
+       *
+       * @example 300MB
+       */
+      bytesPerDay: size.optional(),
+    })
+    .default({}),
+  /**
+   * When the agent asks over HTTP what the hub wants of it, and when updates may be tried.
+   *
+   * @example { window: "01:00-05:00" }
+   */
+  sync: z
+    .strictObject({
+      /** A cron expression. @example "0 * * * *" */
+      schedule: z.string().refine(isCron, 'a cron expression such as "*/15 * * * *"').default(DEFAULT_SYNC),
+      /** Of `schedule` and `window`; the machine's when left out. @example Europe/Berlin */
+      timeZone: z.string().refine(isTimeZone, 'a time zone such as Europe/Berlin').optional(),
+      /** When a new version may be tried; at any time when left out. @example "01:00-05:00" */
+      window: z.string().refine(isDailyWindow, 'a time of day such as "01:00-05:00"').optional(),
+    })
+    .prefault({}),
+  /** Bounds of what waits for the cloud. @example { maxBytes: 1GiB } */
+  outbox: z
+    .strictObject({
+      /** Of open requests; 1 GiB when left out. @example 256MiB */
+      maxBytes: size.optional(),
+      /** Open requests; 100,000 when left out. @example 10000 */
+      maxEntries: z.int().positive().optional(),
+      /** Of requests that were given up and are kept for people; 128 MiB when left out. @example 128MiB */
+      deadLetterBytes: size.optional(),
+    })
+    .default({}),
+  /** What the device does: one for each camera, folder or application. @example [{ name: gate, task: image-classification, edge: cifar10-cnn }] */
+  pipelines: z
+    .array(pipeline)
+    .min(1, 'at least one pipeline')
+    .refine((all) => new Set(all.map(({ name }) => name)).size === all.length, 'names must differ')
+    .refine(
+      (all) => all.every(({ edge, cloud }) => edge ?? cloud),
+      'each needs an edge model, a cloud model or both',
+    ),
+});
