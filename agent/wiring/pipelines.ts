@@ -15,6 +15,7 @@ import { Fanout } from '../sink/fanout.ts';
 import { deadLetterFile } from '../sink/file-sink.ts';
 import { captureOf } from './captures.ts';
 import type { Link } from './link.ts';
+import { lossFor } from './loss.ts';
 import type { AgentProgram } from './program.ts';
 import { certificateFor, createRouter, shrinkingOf } from './routes.ts';
 import { SinkMaker } from './sinks.ts';
@@ -113,12 +114,13 @@ export class Pipelines {
     const { outbox, link, versions, show, program } = parts;
     const { dataDir, clock, logger, metrics, lifecycle } = program;
     const { uplink, meter, desired } = link;
+    const edge = one.edge === undefined ? undefined : versions.initial.get(one.edge);
     return new Pipeline({
       name: one.name,
       task: one.task,
       cloud: one.cloud,
       ...(one.parameters && { parameters: one.parameters }),
-      loss: one.route.loss,
+      loss: await lossFor(one.route.loss, edge?.folder),
       capture: await captureOf(one, { dataDir, lifecycle, logger }),
       deadlineMs: one.route.deadline,
       expiresMs: one.route.expires,

@@ -13,7 +13,8 @@ export const lossOptions = z.strictObject({
   strict: z.boolean().default(false),
   /**
    * Tensors, numbers of a regression: the difference that counts as a whole disagreement, in their unit; 1 when left out. Embeddings: so
-   * much less than 1 of cosine similarity does. Labels: where it is said, their scores are compared instead of their order; say it for a regression.
+   * much less than 1 of cosine similarity does. Labels: where it is said, their scores are compared instead of their order; those of an edge model
+   * that has one label, or is a regression, always are, so that it should be said for numbers that differ by less than 1.
    *
    * @example 0.1
    */

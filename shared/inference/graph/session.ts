@@ -109,6 +109,12 @@ function toTensorSpec(
   };
 }
 
-/** Message of ONNX Runtime, without the graph that follows. */
-export const firstLine = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';
+/** Which axis of an input is of another length, a line each. */
+const AXIS = /^\s*index: \d+ Got: -?\d+ Expected: -?\d+/;
+
+/** Message of ONNX Runtime, without the graph that follows, but with the axes that do not fit. */
+export function firstLine(error: unknown): string {
+  const [first = '', ...more] = (error instanceof Error ? error.message : String(error)).split('\n');
+  const axes = more.filter((line) => AXIS.test(line)).map((line) => line.trim());
+  return [first, ...axes].join('; ');
+}

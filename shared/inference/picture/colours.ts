@@ -1,14 +1,42 @@
-/** Colours of encoded pictures as Pillow reads them: which have alpha or four inks, told from their bytes, and inks to RGB. Pure. */
+/** Colours of encoded pictures as Pillow reads them: which have alpha, four inks or deep greys, told from their bytes, and those to RGB. Pure. */
 
 const SOI_BYTES = 2;
 /** Of a PNG, where its header says how its pixels are coloured: 4 and 6 have alpha (W3C PNG 11.2.1). */
 const PNG_COLOUR_AT = 25;
-const HEAD_BYTES = 65_536;
+const PNG_DEPTH_AT = 24;
+/** The signature (W3C PNG 5.2); of a chunk its length and type, and its check (5.3). */
+const PNG_SIGNATURE_BYTES = 8;
+const CHUNK_HEAD_BYTES = 8;
+const CHUNK_CHECK_BYTES = 4;
 
-/** Whether a PNG has an alpha channel or names a colour that is seen through; now and then of one that has not. */
+/** Whether a PNG has an alpha channel or names a colour that is seen through, which it does before its pixels. */
 export function mayHaveAlpha(png: Uint8Array): boolean {
   const colour = png[PNG_COLOUR_AT] ?? 0;
-  return colour === 4 || colour === 6 || headOf(png).includes('tRNS');
+  if (colour === 4 || colour === 6) return true;
+  const view = new DataView(png.buffer, png.byteOffset, png.byteLength);
+  for (let at = PNG_SIGNATURE_BYTES; at + CHUNK_HEAD_BYTES <= png.length; ) {
+    const type = String.fromCharCode(...png.subarray(at + 4, at + CHUNK_HEAD_BYTES));
+    if (type === 'tRNS') return true;
+    if (type === 'IDAT') return false;
+    at += CHUNK_HEAD_BYTES + view.getUint32(at) + CHUNK_CHECK_BYTES;
+  }
+  return false;
+}
+
+/** Whether a PNG is grey with two bytes a pixel. */
+export const isDeepGreyPng = (png: Uint8Array): boolean =>
+  png[PNG_DEPTH_AT] === 16 && png[PNG_COLOUR_AT] === 0;
+
+/**
+ * Pillow's `I;16` to `RGB` (Convert.c, I16_RGB): what is above 255 is white.
+ *
+ * @param greys u16[H,W]
+ * @returns u8[H,W,3] RGB
+ */
+export function fromDeepGrey(greys: Uint16Array): Uint8Array {
+  const pixels = new Uint8Array(greys.length * 3);
+  for (const [index, grey] of greys.entries()) pixels.fill(Math.min(255, grey), index * 3, index * 3 + 3);
+  return pixels;
 }
 
 /** Whether a JPEG's frame has four components: CMYK, or YCCK (T.81 B.2.2). */
@@ -23,9 +51,6 @@ export function isFourColourJpeg(body: Uint8Array): boolean {
   }
   return false;
 }
-
-const headOf = (body: Uint8Array): Buffer =>
-  Buffer.from(body.buffer, body.byteOffset, Math.min(HEAD_BYTES, body.length));
 
 /**
  * Pillow's `cmyk2rgb` (Convert.c): plain arithmetic, no profile.

@@ -13,8 +13,9 @@ import {
 import { AppError } from '../../runtime/errors.ts';
 import { type PictureFormat, pictureFormat } from '../runner/input-check.ts';
 import type { Shrinking } from '../runner/runner.ts';
-import { fromCmyk, isFourColourJpeg, mayHaveAlpha } from './colours.ts';
+import { fromCmyk, fromDeepGrey, isDeepGreyPng, isFourColourJpeg, mayHaveAlpha } from './colours.ts';
 import { enlarge } from './enlarge.ts';
+import { type FirstPicture, firstPicture } from './gif.ts';
 import { jpegSize } from './jpeg-size.ts';
 
 /** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
@@ -47,7 +48,7 @@ export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Prom
       body,
       format,
       options,
-      known: format === 'jpeg' ? jpegSize(body) : undefined,
+      known: knownSize(body, format),
     });
   } catch (error) {
     throw toPictureError(error, format);
@@ -76,7 +77,7 @@ export async function readScaledPicture(
   const limitInputPixels = format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
   const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
   try {
-    const source = (format === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
+    const source = knownSize(body, format) ?? (await sizeOf(body, options));
     const output = sizeFor(source);
     const recipe = { resize: { kind: 'warp' as const, ...output }, crop: undefined, output, kernel };
     return { pixels: await follow(recipe, { body, format, options, known: source }), source };
@@ -99,7 +100,7 @@ export async function shrinkPicture(
   const limitInputPixels = from === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
   const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
   try {
-    const source = (from === 'jpeg' ? jpegSize(body) : undefined) ?? (await sizeOf(body, options));
+    const source = knownSize(body, from) ?? (await sizeOf(body, options));
     const wanted = resizedTo(resize, source);
     const isSmall = wanted.widthPx >= source.widthPx || wanted.heightPx >= source.heightPx;
     if (isSmall && !always) return body;
@@ -169,37 +170,82 @@ async function follow(
 }
 
 /**
- * A picture without alpha and CMYK, oriented. One that has them is made plain before anything else is done to it: a resize would mix the
- * colours of what is seen through with its neighbours'. What is seen through in a GIF has no colour where libvips has decoded it: it is
- * white.
+ * A picture as Pillow's `convert("RGB")` has it, oriented. One with alpha, inks, deep greys or of a GIF is made plain before anything else
+ * is done to it: a resize would mix the colours of what is seen through with its neighbours'.
  */
 async function openPlain(body: Uint8Array, format: PictureFormat, options: SharpOptions): Promise<Sharp> {
   const kind = await colourKind(body, format, options);
   if (kind === 'plain') return sharp(body, options).autoOrient();
+  if (kind === 'gif') return openGif(body, options);
   // Held whole, where a plain JPEG shrinks while it is decoded.
   const picture = sharp(body, { ...options, limitInputPixels: MAX_OTHER_PX }).autoOrient();
+  if (kind === 'deep-grey') {
+    const { data, info } = await picture
+      .removeAlpha()
+      .toColourspace('grey16')
+      .raw({ depth: 'ushort' })
+      .toBuffer({ resolveWithObject: true });
+    const greys = new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
+    return fromPixels(fromDeepGrey(greys), { widthPx: info.width, heightPx: info.height });
+  }
   const opaque =
     kind === 'cmyk'
       ? picture.pipelineColourspace('cmyk').toColourspace('cmyk')
-      : (format === 'gif' ? picture.flatten({ background: '#ffffff' }) : picture.removeAlpha()).toColourspace(
-          'srgb',
-        );
+      : picture.removeAlpha().toColourspace('srgb');
   const { data, info } = await opaque.raw({ depth: 'uchar' }).toBuffer({ resolveWithObject: true });
   const pixels = kind === 'cmyk' ? fromCmyk(data, info.channels) : data;
-  return sharp(pixels, { raw: { width: info.width, height: info.height, channels: 3 } });
+  return fromPixels(pixels, { widthPx: info.width, heightPx: info.height });
 }
 
-/** Told from the head of the commonest formats, because asking costs 0.4 ms. */
+/** The first picture of a GIF on its screen. @throws IMAGE_TOO_LARGE, IMAGE_CORRUPT */
+async function openGif(body: Uint8Array, options: SharpOptions): Promise<Sharp> {
+  const { opaque, size, left, top, screen, around } = requireFirstPicture(body);
+  const pixels = await sharp(opaque, options).removeAlpha().toColourspace('srgb').raw().toBuffer();
+  const isWhole = screen.widthPx === size.widthPx && screen.heightPx === size.heightPx;
+  if (isWhole) return fromPixels(pixels, screen);
+  const canvas = new Uint8Array(screen.widthPx * screen.heightPx * 3);
+  for (let at = 0; at < canvas.length; at += 3) canvas.set(around, at);
+  const rowBytes = size.widthPx * 3;
+  for (let row = 0; row < size.heightPx; row++)
+    canvas.set(
+      pixels.subarray(row * rowBytes, (row + 1) * rowBytes),
+      ((top + row) * screen.widthPx + left) * 3,
+    );
+  return fromPixels(canvas, screen);
+}
+
+/** @throws IMAGE_TOO_LARGE, IMAGE_CORRUPT */
+function requireFirstPicture(body: Uint8Array): FirstPicture {
+  const first = firstPicture(body);
+  if (first === undefined)
+    throw new AppError('IMAGE_CORRUPT', 'the gif cannot be decoded: it holds no picture');
+  if (first.screen.widthPx * first.screen.heightPx > MAX_OTHER_PX) throw tooLarge('gif');
+  return first;
+}
+
+/** @param pixels u8[H,W,3] RGB */
+const fromPixels = (pixels: Uint8Array, { widthPx, heightPx }: SizePx): Sharp =>
+  sharp(pixels, { raw: { width: widthPx, height: heightPx, channels: 3 } });
+
+/** How a picture's colours must be read. */
 async function colourKind(
   body: Uint8Array,
   format: PictureFormat,
   options: SharpOptions,
-): Promise<'plain' | 'alpha' | 'cmyk'> {
+): Promise<'plain' | 'alpha' | 'cmyk' | 'deep-grey' | 'gif'> {
   if (format === 'jpeg') return isFourColourJpeg(body) ? 'cmyk' : 'plain';
-  if (format === 'png' && !mayHaveAlpha(body)) return 'plain';
+  if (format === 'gif') return 'gif';
+  if (format === 'png') return isDeepGreyPng(body) ? 'deep-grey' : mayHaveAlpha(body) ? 'alpha' : 'plain';
   const { hasAlpha, space } = await sharp(body, options).metadata();
   if (space === 'cmyk') return 'cmyk';
+  if (space === 'grey16' && !hasAlpha) return 'deep-grey';
   return hasAlpha ? 'alpha' : 'plain';
+}
+
+/** @returns undefined where a decoder must be asked @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE */
+function knownSize(body: Uint8Array, format: PictureFormat): SizePx | undefined {
+  if (format === 'gif') return requireFirstPicture(body).screen;
+  return format === 'jpeg' ? jpegSize(body) : undefined;
 }
 
 async function sizeOf(body: Uint8Array, options: SharpOptions): Promise<SizePx> {
@@ -217,17 +263,14 @@ async function withBorder(pixels: Uint8Array, { extract, extend }: PictureSteps)
 function toPictureError(error: unknown, format: PictureFormat): AppError {
   if (error instanceof AppError) return error;
   const text = error instanceof Error ? error.message : String(error);
-  if (/pixel limit|too large|exceeds/i.test(text)) {
-    const limit = format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
-    return new AppError(
-      'IMAGE_TOO_LARGE',
-      `the picture has over ${limit / 1e6} megapixels, the limit for ${format}`,
-      {
-        cause: error,
-      },
-    );
-  }
+  if (/pixel limit|too large|exceeds/i.test(text)) return tooLarge(format, error);
   return new AppError('IMAGE_CORRUPT', `the ${format} cannot be decoded: ${text.split('\n')[0]}`, {
     cause: error,
   });
+}
+
+function tooLarge(format: PictureFormat, cause?: unknown): AppError {
+  const limit = format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
+  const why = `the picture has over ${limit / 1e6} megapixels, the limit for ${format}`;
+  return new AppError('IMAGE_TOO_LARGE', why, { cause });
 }

@@ -15,12 +15,13 @@ import type { TensorValue } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
 import { answerEach } from '../graph/finite.ts';
+import { seenEnd } from '../graph/seen-end.ts';
 import { loadSession, type Session } from '../graph/session.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
 import { readPicture } from '../picture/image.ts';
 import { coloursFor, pictureArray, writePlanes } from '../picture/picture-tensor.ts';
 import type { ModelSource, TaskModel } from '../runner/task-model.ts';
-import { floatsOf, mainOutput, rowOf } from '../tensor/floats.ts';
+import { type Floats, floatsOf, mainOutput, rowOf } from '../tensor/floats.ts';
 
 interface PreparedPicture {
   /** u8[H,W,3] RGB: a quarter of the tensor, which is written into the batch's place at once. */
@@ -41,10 +42,26 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
   const { input, layout } = pictureInput(session, configured);
   const recipe = coloursFor(configured, layout);
   const output = mainOutput(session.outputs, spec.output);
-  const head = new ClassificationHead(source, config, await graphEnd(modelPath, output));
   const isBatchSafe =
     spec.batch.safe && layout.hasBatch && input.dims[0] === null && !(await mixesRows(modelPath));
   const { widthPx, heightPx } = recipe.output;
+  /** f32[N,C] of pictures u8[H,W,3] each. */
+  const logitsOfAll = async (pictures: readonly Uint8Array[]): Promise<Floats> => {
+    const size = layout.channels * heightPx * widthPx;
+    const data = pictureArray(layout, pictures.length * size);
+    for (const [index, pixels] of pictures.entries()) writePlanes(pixels, recipe, data, index * size, layout);
+    const dims = pictureDims(layout, { count: pictures.length, heightPx, widthPx });
+    const picture = { type: layout.type, data, dims } as TensorValue;
+    const logits = floatsOf(await session.run({ [input.name]: picture }, [output]), output);
+    if (logits.dims[0] === pictures.length) return logits;
+    throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${pictures.length} pictures`);
+  };
+  // The first run allocates.
+  const trial: Floats[] = [];
+  for (const pixels of trialPictures(3 * heightPx * widthPx))
+    trial.push(rowOf(await logitsOfAll([pixels]), 0));
+  const end = (await graphEnd(modelPath, output)) ?? seenEnd(trial);
+  const head = new ClassificationHead(source, config, end);
 
   const model: TaskModel<PreparedPicture> = {
     maxBatchSize: isBatchSafe ? spec.batch.maxSize : 1,
@@ -55,25 +72,22 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
     },
     shapeKey: () => `${heightPx}x${widthPx}`,
     async run(batch) {
-      const size = layout.channels * heightPx * widthPx;
-      const data = pictureArray(layout, batch.length * size);
-      for (const [index, { pixels }] of batch.entries())
-        writePlanes(pixels, recipe, data, index * size, layout);
-      const dims = pictureDims(layout, { count: batch.length, heightPx, widthPx });
-      const picture = { type: layout.type, data, dims } as TensorValue;
-      const outputs = await session.run({ [input.name]: picture }, [output]);
-      const logits = floatsOf(outputs, output);
-      if (logits.dims[0] !== batch.length)
-        throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${batch.length} pictures`);
+      const logits = await logitsOfAll(batch.map(({ pixels }) => pixels));
       return answerEach(batch, ({ parameters, chance }, index) =>
         head.answer(rowOf(logits, index), { parameters, isUnsure: false, chance }),
       );
     },
   };
-  // The first run allocates, and shows whether graph, labels and preprocessing fit together.
+  // Shows whether graph, labels and preprocessing fit together.
   await model.run([{ pixels: new Uint8Array(3 * heightPx * widthPx), parameters: {}, chance: 0 }]);
   return model;
 }
+
+/** A black one, and one of every grey. */
+const trialPictures = (bytes: number): Uint8Array[] => [
+  new Uint8Array(bytes),
+  Uint8Array.from({ length: bytes }, (_, at) => at),
+];
 
 /** The graph's one input, a picture with H and W dynamic or those of the preprocessor. @throws MODEL_INVALID */
 function pictureInput(

@@ -5,9 +5,10 @@ import { AppError } from '../../runtime/errors.ts';
 import type { ClassificationParameters } from '../../tasks/forms/labels.ts';
 import { scoreByChance } from '../../tasks/random-score.ts';
 import { answerEach } from '../graph/finite.ts';
+import { seenEnd } from '../graph/seen-end.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
 import type { ModelSource, TaskModel } from '../runner/task-model.ts';
-import { mainOutput } from '../tensor/floats.ts';
+import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { type EncodedText, loadTextReader, MAX_UNKNOWN_SHARE } from '../text/text.ts';
 import { loadTextGraph } from '../text/text-graph.ts';
 import { decodeUtf8 } from '../text/utf8.ts';
@@ -18,13 +19,19 @@ interface PreparedText {
   readonly chance: number;
 }
 
+const TRIAL_TEXTS = ['a', 'Is this one not another?'];
+
 /** @throws MODEL_INVALID */
 export async function loadTextClassification(source: ModelSource): Promise<TaskModel<PreparedText>> {
   const config = await readModelJson(source.folder, 'config.json', classifierConfig);
   const reader = await loadTextReader(source.folder, config);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs, source.spec.output);
-  const head = new ClassificationHead(source, config, await graph.endOf(output));
+  // The first runs allocate.
+  const trial: Floats[] = [];
+  for (const text of TRIAL_TEXTS) trial.push(...(await graph.run([reader.encode(text)], output, 'text')));
+  const end = (await graph.endOf(output)) ?? seenEnd(trial);
+  const head = new ClassificationHead(source, config, end);
 
   const model: TaskModel<PreparedText> = {
     maxBatchSize: graph.maxBatchSize,
@@ -52,7 +59,7 @@ export async function loadTextClassification(source: ModelSource): Promise<TaskM
       });
     },
   };
-  // The first run allocates, and shows whether graph, labels and tokenizer fit together.
+  // Shows whether graph, labels and tokenizer fit together.
   await model.run([await model.prepare({ contentType: 'text/plain', body: Buffer.from('a') })]);
   return model;
 }

@@ -51,10 +51,14 @@ export function readTensors(body: Uint8Array, inputs: readonly GraphInput[]): Re
     );
   if (typeof json === 'object' && json !== null && !Array.isArray(json)) return readNested(json, inputs);
   const [only, ...others] = inputs;
+  // A graph that takes nothing may be asked all the same.
+  if (only === undefined && Array.isArray(json) && json.length === 0) return {};
   if (only === undefined || others.length > 0)
     throw new AppError(
       'INPUT_INVALID',
-      `the model takes ${inputs.map(describe).join(', ')}: name each tensor`,
+      only === undefined
+        ? 'the model takes no inputs: ask it with {}'
+        : `the model takes ${inputs.map(describe).join(', ')}: name each tensor`,
     );
   const { dims, elements } = flattened(json);
   return paired([{ name: only.name, datatype: DATATYPES[only.type], shape: dims }], inputs, () =>
@@ -113,8 +117,9 @@ function paired<T extends Given>(
 
 const fits = ({ datatype, shape }: Given, { type, dims }: GraphInput): boolean =>
   datatype === DATATYPES[type] &&
-  shape.length === dims.length &&
-  dims.every((dim, axis) => dim === null || dim === shape[axis]);
+  // ONNX Runtime says no axes of a scalar and of a tensor whose shape its exporter has left out, and takes any for both.
+  (dims.length === 0 ||
+    (shape.length === dims.length && dims.every((dim, axis) => dim === null || dim === shape[axis])));
 
 const describe = ({ name, type, dims }: GraphInput): string =>
   `${name} ${DATATYPES[type]}[${dims.map((dim) => dim ?? '?')}]`;

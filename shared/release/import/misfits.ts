@@ -66,7 +66,13 @@ export function spansMisfit({ outputs }: Signature): string | undefined {
 /** Misfit of a graph with a task that takes and gives tensors as they are. */
 export function tensorsMisfit({ inputs, outputs }: Signature): string | undefined {
   const odd = [...inputs, ...outputs].find(({ type }) => !FEEDABLE.has(type));
-  return odd && `${shown([odd])} is of a type that cannot be fed or read`;
+  if (!odd) return undefined;
+  // Converters of scikit-learn and its kin make maps of probabilities, unless they are told not to.
+  const isMapped = outputs.includes(odd) && (odd.type === 'sequence of maps' || odd.type === 'map');
+  const remedy = isMapped
+    ? '; convert it so that it gives tensors: skl2onnx with options={"zipmap": False}, onnxmltools with zipmap=False'
+    : '';
+  return `${shown([odd])} is of a type that cannot be fed or read${remedy}`;
 }
 
 const FEEDABLE = new Set([
@@ -78,4 +84,8 @@ const dimText = (dim: number | null): string => (dim === null ? '?' : String(dim
 
 /** `images float32[1,3,416,416]`. */
 export const shown = (tensors: readonly TensorSpec[]): string =>
-  tensors.map(({ name, type, dims }) => `${name} ${type}[${dims.map(dimText)}]`).join(', ') || 'nothing';
+  tensors
+    .map(({ name, type, dims }) => `${name} ${type}${NOT_TENSORS.has(type) ? '' : `[${dims.map(dimText)}]`}`)
+    .join(', ') || 'nothing';
+
+const NOT_TENSORS: ReadonlySet<string> = new Set(['sequence', 'sequence of maps', 'map', 'optional']);

@@ -308,13 +308,24 @@ function readValue(reader: WireReader, end: number): TensorSpec {
         },
       },
     });
+  const other = (what: string) => (_: WireReader, to: number) => {
+    type = what;
+    reader.walk(to, {});
+  };
+  const listed = (_: WireReader, to: number): void => {
+    type = 'sequence';
+    const element = (_of: WireReader, elementEnd: number): void =>
+      reader.walk(elementEnd, { messages: { 5: other('sequence of maps') } });
+    reader.walk(to, { messages: { 1: element } });
+  };
+  const others = { 4: listed, 5: other('map'), 8: other('sparse tensor'), 9: other('optional') };
   reader.walk(end, {
     strings: {
       1: (value) => {
         name = value;
       },
     },
-    messages: { 2: (_, to) => reader.walk(to, { messages: { 1: tensorType } }) },
+    messages: { 2: (_, to) => reader.walk(to, { messages: { 1: tensorType, ...others } }) },
   });
   return { name, type, dims };
 }

@@ -163,3 +163,31 @@ test('a text comes out byte for byte, or as an error that names its output', asy
   const numbers = await run(t, 'infer', 'texts', '[2]', '--parameters', '{"outputs": ["same"]}', ...at);
   assert.deepEqual(JSON.parse(numbers.output)[0].data, [2], numbers.output);
 });
+
+test('a graph that takes nothing, or does not say of which shape, is asked as it is', async (t) => {
+  const into = await temporaryFolder(t);
+  const names = ['nothing-in', 'shapeless'];
+  for (const name of names) {
+    const { code, output } = await pull(t, name, into);
+    assert.equal(code, 0, output);
+    assert.match(output, /answers +it answers; it has no golden inputs/);
+  }
+  const hub = await startHubProgram(t, { models: names.map((name) => join(into, name)) });
+  const ask = async (...words: string[]) => {
+    const { output } = await run(t, 'infer', ...words, '--hub', hub.url, '--key', hub.key, '--json');
+    return JSON.parse(output);
+  };
+  assert.deepEqual((await ask('nothing-in', '{}'))[0].data, [1, 2]);
+  assert.deepEqual((await ask('shapeless', '[[1, 2], [3, 4]]'))[0], {
+    ...{ name: 'y', datatype: 'FP32', shape: [2, 2], data: [-1, -2, -3, -4] },
+  });
+});
+
+test('a classifier that gives maps is refused with the word that its converter knows', async (t) => {
+  const { code, output } = await pull(t, 'zip-map', await temporaryFolder(t));
+  assert.equal(code, 1);
+  assert.match(
+    output,
+    /output_probability sequence of maps is of a type .*options={"zipmap": False}.*\(MODEL_INVALID\)/,
+  );
+});

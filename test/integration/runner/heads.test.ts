@@ -36,8 +36,11 @@ const named = ([red = 0, green = 0, blue = 0]: readonly number[]) => ({ red, gre
 const COLOUR = '#003399';
 const LOGITS: readonly number[] = [0, 1.6, 4.8];
 
-for (const name of ['ends-in-softmax', 'ends-in-log-softmax', 'spelled-softmax', 'spelled-softmax-less'])
-  test(`a graph that ${name.replaceAll('-', ' ')} gets no second one, and is as sure as its logits say`, async (t) => {
+for (const name of [
+  ...['ends-in-softmax', 'ends-in-log-softmax', 'spelled-softmax', 'spelled-softmax-less'],
+  ...['softmax-in-if', 'softmax-in-function', 'softmax-in-parts', 'softmax-averaged'],
+])
+  test(`a graph with ${name.replaceAll('-', ' ')} gets no second one, and is as sure as its logits say`, async (t) => {
     const runner = await importedRunner(t, name);
     const answer = await runner.infer(await pictureInput(COLOUR));
     assertScores(answer, named(softmax(...LOGITS)));
@@ -57,6 +60,8 @@ test('labels that are independent have a sigmoid each, by the graph or by config
     assertScores(answer, expected);
     assert.ok(Math.abs(answer.routeScore - flips) < 1e-4, name);
   }
+  const branched = await (await importedRunner(t, 'sigmoid-in-if')).infer(await pictureInput(COLOUR));
+  assertScores(branched, named(LOGITS.map(sigmoid)));
   const spelled = await (await importedRunner(t, 'spelled-sigmoid')).infer(await pictureInput(COLOUR));
   assertScores(spelled, named(LOGITS.map(sigmoid)));
 });

@@ -33,7 +33,7 @@ function assertNear(actual: Uint8Array, expected: readonly number[], tolerance: 
 }
 
 test('each is read as Pillow reads it, whole, scaled, and made smaller for its way to the hub', async () => {
-  assert.ok(Object.keys(EXPECTED).length >= 12);
+  assert.ok(Object.keys(EXPECTED).length >= 27);
   for (const [name, { size, pixels, sum, half }] of Object.entries(EXPECTED)) {
     const [width, height] = size;
     const recipe = (widthPx: number, heightPx: number) =>
@@ -63,6 +63,13 @@ test('alpha and inks are told from the bytes of a file', () => {
     assert.ok(isFourColourJpeg(fixture(name)), name);
   for (const name of ['palette.png', 'palette-trns.png', 'graya.png', 'colours.png', 'colours-la.png'])
     assert.ok(mayHaveAlpha(fixture(name)), name);
+  // However much is said before it: an ICC profile, a comment.
+  const far = Buffer.alloc(4 + 4 + 70_000 + 4);
+  far.writeUInt32BE(70_000);
+  far.write('tEXt', 4);
+  const [head, rest] = [fixture('palette.png').subarray(0, 33), fixture('palette.png').subarray(33)];
+  assert.ok(mayHaveAlpha(Buffer.concat([head, far, rest])));
+  assert.equal(mayHaveAlpha(fixture('deep-colours.png')), false);
   for (const body of [Buffer.alloc(0), Buffer.from([0xff, 0xd8, 0xff]), Buffer.from('nothing of the kind')])
     assert.equal(isFourColourJpeg(body), false);
 });
@@ -71,4 +78,14 @@ test('inks become colours by arithmetic, without a profile', () => {
   const inks = Uint8Array.of(0, 0, 0, 0, 255, 0, 128, 0, 10, 20, 30, 255);
   const colours = [255, 255, 255, 0, 255, 127, 0, 0, 0];
   assert.deepEqual([...fromCmyk(inks, 4)], colours);
+});
+
+test('a GIF that ends too early is corrupt, and one with too large a screen too large, before anything is held', async () => {
+  const whole = fixture('part-seen-through.gif');
+  const read = (body: Buffer) => readScaledPicture(body, 'linear', (source) => source);
+  for (const length of [6, 13, 40, whole.length - 20])
+    await assert.rejects(read(whole.subarray(0, length)), { code: 'IMAGE_CORRUPT' }, `${length} bytes`);
+  const wide = Buffer.from(whole);
+  wide.writeUInt32LE(0xffff_ffff, 6);
+  await assert.rejects(read(wide), { code: 'IMAGE_TOO_LARGE' });
 });

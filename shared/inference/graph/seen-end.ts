@@ -1,0 +1,26 @@
+/**
+ * What a graph's answers are, told from what it answers: a mean of several softmaxes, shares of a sum, or any operator that we do not know
+ * give probabilities, too, which its nodes do not show. Pure.
+ */
+import type { GraphEnd } from '../../release/import/graph-end.ts';
+import type { Floats } from '../tensor/floats.ts';
+
+/** How far a sum of float16 may be from 1. */
+const SUM_TOLERANCE = 0.01;
+
+/**
+ * @param rows f32[C] each, of inputs that differ: of one alone, logits might happen to look so
+ * @returns `softmax` where each holds shares of one
+ */
+export function seenEnd(rows: readonly Floats[]): GraphEnd {
+  return rows.length > 1 && rows.every(areShares) ? 'softmax' : undefined;
+}
+
+function areShares({ data }: Floats): boolean {
+  const sum = data.reduce((all, value) => all + value, 0);
+  return (
+    data.length > 1 &&
+    Math.abs(sum - 1) <= SUM_TOLERANCE &&
+    data.every((value) => value >= 0 && value <= 1 + SUM_TOLERANCE)
+  );
+}
