@@ -1,27 +1,36 @@
 /** The command line's side of an agent's own HTTP API. */
+import { resolve } from 'node:path';
 import { z } from 'zod';
-import { AppError, ERROR_CODES } from '../shared/runtime/errors.ts';
+import { readPem } from '../shared/runtime/certificate-files.ts';
+import { AppError, ERROR_CODES, isAppError } from '../shared/runtime/errors.ts';
+import { httpsFetch } from '../shared/runtime/https-fetch.ts';
+import { MAX_IMAGE_BYTES } from '../shared/tasks/limits.ts';
 
 /** Options of every command that talks to an agent. */
 export interface AgentOptions {
   readonly agent?: string;
   readonly agentKey?: string;
+  readonly agentCa?: string;
 }
 
 const problem = z.object({
   error: z.object({ code: z.enum(ERROR_CODES).catch('INVARIANT_BROKEN'), message: z.string() }),
 });
 const TIMEOUT_MS = 60_000;
+/** Beside an input as large as one may be. */
+const MAX_ANSWER_BYTES = MAX_IMAGE_BYTES + 1024 * 1024;
 
-/** HTTP client of one agent, with its address and key. */
+/** HTTP client of one agent, with its address, key and trust. */
 export class AgentClient {
   readonly url: string;
   readonly #key: string | undefined;
+  readonly #caFile: string | undefined;
 
-  /** `--agent`/`--agent-key`, else OUTRIDER_AGENT/OUTRIDER_AGENT_KEY, else the agent of this machine. */
-  constructor({ agent, agentKey }: AgentOptions) {
+  /** `--agent`/`--agent-key`/`--agent-ca`, else OUTRIDER_AGENT/_AGENT_KEY/_AGENT_CA, else the agent of this machine. */
+  constructor({ agent, agentKey, agentCa }: AgentOptions) {
     this.url = (agent ?? process.env.OUTRIDER_AGENT ?? 'http://127.0.0.1:8090').replace(/\/$/, '');
     this.#key = agentKey ?? process.env.OUTRIDER_AGENT_KEY;
+    this.#caFile = agentCa ?? process.env.OUTRIDER_AGENT_CA;
   }
 
   async json<T>(path: string, schema: z.ZodType<T>, method: 'GET' | 'POST' = 'GET'): Promise<T> {
@@ -41,14 +50,20 @@ export class AgentClient {
     await this.#send(path, 'DELETE');
   }
 
-  /** @throws AGENT_UNREACHABLE, or the agent's own code and sentence */
-  async #send(path: string, method: string): Promise<Response> {
+  /** @throws AGENT_UNREACHABLE, AGENT_UNTRUSTED, FILE_UNREADABLE, or the agent's own code and sentence */
+  async #send(path: string, method: 'GET' | 'POST' | 'DELETE'): Promise<Response> {
     const headers = this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` };
+    const ca = this.#caFile ? await readPem(resolve(this.#caFile)) : undefined;
+    if (!URL.canParse(this.url)) throw new AppError('USAGE', `--agent ${this.url} is no address`);
     let response: Response;
     try {
-      const signal = AbortSignal.timeout(TIMEOUT_MS);
-      response = await fetch(`${this.url}${path}`, { method, headers, signal });
+      response = await httpsFetch(new URL(`${this.url}${path}`), {
+        ...{ method, headers, timeoutMs: TIMEOUT_MS, maxBytes: MAX_ANSWER_BYTES },
+        ...(ca !== undefined && { trust: { ca } }),
+      });
     } catch (error) {
+      if (isAppError(error, 'HUB_UNTRUSTED'))
+        throw new AppError('AGENT_UNTRUSTED', error.message, { cause: error });
       throw new AppError('AGENT_UNREACHABLE', `no agent answers at ${this.url}; name one with --agent`, {
         cause: error,
       });

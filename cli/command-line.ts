@@ -6,6 +6,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
 import { ERRORS, type ErrorCode, toAppError } from '../shared/runtime/errors.ts';
 import { nearest } from '../shared/runtime/near.ts';
+import { endWithReader } from '../shared/runtime/printing.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
@@ -214,6 +215,7 @@ if (!isCompleting)
 
 /** Runs the command that the arguments of this process name. */
 export async function runCommand(): Promise<void> {
+  endWithReader();
   try {
     if (isCompleting) (await import('./completion.ts')).addCompletion(program);
     await program.parseAsync();
@@ -290,6 +292,10 @@ function askingAgent(command: Command): Command {
   return command
     .option('--agent <url>', 'the agent’s address (or OUTRIDER_AGENT; default http://127.0.0.1:8090)')
     .option('--agent-key <key>', 'its key, off loopback (or OUTRIDER_AGENT_KEY)')
+    .option(
+      '--agent-ca <file>',
+      'PEM of who vouches for its certificate (or OUTRIDER_AGENT_CA; default: the system’s)',
+    )
     .option('--json', 'print JSON');
 }
 

@@ -1,9 +1,10 @@
 /** The hub that a person has logged in to: a file of this user's, and of nobody else. */
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, rm } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { readJson, writeJsonAtomic } from '../shared/runtime/atomic-file.ts';
+import { makeFolder } from '../shared/runtime/make-folder.ts';
 
 /** Login of this user: the hub’s address, the key for it, and whom to trust there. */
 const login = z.object({
@@ -24,7 +25,7 @@ export const readLogin = (): Promise<Login | undefined> => readJson(loginPath(),
 /** @throws DISK_FULL, or as the system says */
 export async function writeLogin(value: Login): Promise<void> {
   const folder = dirname(loginPath());
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder, { mode: 0o700 });
   await chmod(folder, 0o700);
   await writeJsonAtomic(loginPath(), value, 0o600);
 }

@@ -438,12 +438,14 @@ export interface EventStream {
    * Opens a stream of frames, UTF-8.
    *
    * @param options.lastEventId what the reader has seen last; where it is no longer kept, `lost` comes first
+   * @param options.cutOff ends the connection of a reader that is too slow
    * @param options.isStillAllowed asked with each heartbeat; a reader that is not is cut off
    * @throws QUEUE_FULL
    */
   open(options: {
     readonly lastEventId: string | undefined;
     readonly isStillAllowed: () => boolean;
+    readonly cutOff: () => void;
   }): ReadableStream<Uint8Array>;
 }
 

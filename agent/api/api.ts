@@ -14,6 +14,7 @@ import { isFailure, type Result } from '../../shared/contract/result.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { ACCEPTED_CODINGS } from '../../shared/runtime/content-coding.ts';
+import { cutOff } from '../../shared/runtime/cut-off.ts';
 import { withoutPaths, withoutPathsIn } from '../../shared/runtime/disk-paths.ts';
 import { AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { FailureLog } from '../../shared/runtime/failure-log.ts';
@@ -183,6 +184,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
 
 /** What is kept, unless `?since=now`, then each Result as it comes. A reader that is too slow is cut off, not queued for ever. */
 function stream(c: Context, results: ResultStore, told: (result: Result) => Result): Response {
+  if (results.listeners >= MAX_STREAMS) throw new AppError('QUEUE_FULL', `${MAX_STREAMS} read already`);
   const fromNow = c.req.query('since') === 'now';
   return streamSSE(
     c,
@@ -190,12 +192,17 @@ function stream(c: Context, results: ResultStore, told: (result: Result) => Resu
       const queue: Result[] = fromNow ? [] : results.all();
       let wake: () => void = () => undefined;
       const unsubscribe = results.subscribe((result) => {
+        if (sse.aborted) return;
         queue.push(result);
         wake();
+        if (queue.length <= MAX_STREAM_QUEUE) return;
+        // What is being written waits for this reader, maybe for ever.
+        sse.abort();
+        cutOff(c.env);
       });
       sse.onAbort(() => wake());
       try {
-        while (!sse.aborted && queue.length <= MAX_STREAM_QUEUE) {
+        while (!sse.aborted) {
           const next = queue.shift();
           if (next)
             await sse.writeSSE({
@@ -217,14 +224,17 @@ function stream(c: Context, results: ResultStore, told: (result: Result) => Resu
   );
 }
 
+/** More than are kept. */
 const MAX_STREAM_QUEUE = 5_000;
+/** Pages and programs that read Results as they come. */
+const MAX_STREAMS = 100;
 
 function refuseForeignSites(c: Context): void {
   const host = c.req.header('host') ?? '';
   if (!LOOPBACK_HOST.test(host))
     throw new AppError('HOST_REFUSED', 'the Host header is not a loopback address');
   const origin = c.req.header('origin');
-  if (origin !== undefined && origin !== `http://${host}`)
+  if (origin !== undefined && origin !== `${new URL(c.req.url).protocol}//${host}`)
     throw new AppError('HOST_REFUSED', 'requests from pages of other sites are refused');
 }
 

@@ -24,6 +24,11 @@ export class ResultStore {
     this.#kept = kept;
   }
 
+  /** How many read the stream now. */
+  get listeners(): number {
+    return this.#listeners.size;
+  }
+
   add(result: Result): void {
     const { id } = result;
     this.#open.delete(id);

@@ -1,6 +1,7 @@
 /** Puts a file away once it has been answered; what lies there already stays. */
-import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { copyFile, rename, rm } from 'node:fs/promises';
 import { systemCode } from '../../shared/runtime/errors.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { type FileName, parentOf, pathOf, withSuffix } from './file-name.ts';
 import { lookAt } from './whole-file.ts';
 
@@ -9,7 +10,7 @@ export async function moveFile(
   name: FileName,
   { from, to, writtenAtMs }: { readonly from: string; readonly to: string; readonly writtenAtMs: number },
 ): Promise<void> {
-  await mkdir(pathOf(to, parentOf(name)), { recursive: true });
+  await makeFolder(pathOf(to, parentOf(name)));
   const source = pathOf(from, name);
   const target = pathOf(to, await freeName(name, to, writtenAtMs));
   try {

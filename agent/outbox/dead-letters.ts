@@ -2,11 +2,12 @@
  * Requests that were given up, with their inputs, for people to look at and to try again: one file each, apart from the
  * log and under a cap of their own. The oldest go when the cap is reached, and are counted: their final Result was given long ago.
  */
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError, type ErrorBody } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { readHead } from './read-head.ts';
 import { type DeadRecord, decodeDeadHead, decodeDeadRecord, encodeRecord, type PutRecord } from './record.ts';
@@ -47,7 +48,7 @@ export class DeadLetters {
   }
 
   async open(): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
+    await makeFolder(this.#folder);
     const ids = (await readdir(this.#folder)).map((name) => FILE_NAME.exec(name)?.[1]);
     const sizes = ids
       .filter((id) => id !== undefined)

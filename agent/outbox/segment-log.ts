@@ -3,11 +3,12 @@
  * fsync, and a lone append goes at once. Segments are deleted whole, the oldest first, so that a `close` never vanishes
  * before the `put` that it closes. A torn tail (power cut) is cut off on open; a damaged segment is set aside, never deleted.
  */
-import { copyFile, type FileHandle, mkdir, open, readdir, rm, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, type FileHandle, open, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncFile, syncFolder } from '../../shared/runtime/atomic-file.ts';
 import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { readHead } from './read-head.ts';
 import {
   decodeHead,
@@ -102,7 +103,7 @@ export class SegmentLog {
 
   /** Reads every record back, oldest first, then opens a fresh segment for writing. */
   async open(replay: Replay): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
+    await makeFolder(this.#folder);
     const segments = (await readdir(this.#folder))
       .map((name) => SEGMENT_NAME.exec(name)?.[1])
       .filter((digits) => digits !== undefined)

@@ -17,7 +17,6 @@
  * desired. Until `committed` nothing of the version before is removed.
  */
 
-import { mkdir } from 'node:fs/promises';
 import type { UpdatePhase, UpdateReport } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
@@ -27,6 +26,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { within } from '../../shared/runtime/within.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
@@ -90,7 +90,7 @@ export class Updater implements Part {
 
   static async open(options: UpdaterOptions): Promise<Updater> {
     const { folder, given, logger } = options;
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const state = await UpdateState.open(folder, logger);
     return new Updater(options, state, new VersionStore({ folder, given, logger }));
   }

@@ -3,7 +3,7 @@
  * temperature already: the folder itself changes once, whole, and passes its self-test before and after.
  */
 import { constants } from 'node:fs';
-import { access, copyFile, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { access, copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { answerGolden } from '../../shared/inference/proof/golden.ts';
@@ -16,6 +16,7 @@ import {
 import type { ModelSpec } from '../../shared/release/folder/model-spec.ts';
 import { changeSpec } from '../../shared/release/folder/spec-document.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 
 /** Temperature and its evidence, as `outrider.json` holds them. */
 export type LabelCalibration = NonNullable<ModelSpec['calibration']['labels']>;
@@ -47,7 +48,7 @@ async function goldenOf(
   const copy = await mkdtemp(join(tmpdir(), 'outrider-calibrate-'));
   try {
     for (const { path } of await versionFilesOf(folder)) {
-      await mkdir(dirname(join(copy, path)), { recursive: true });
+      await makeFolder(dirname(join(copy, path)));
       // Shares the blocks where the file system can: models are large.
       await copyFile(join(folder.path, path), join(copy, path), constants.COPYFILE_FICLONE);
     }

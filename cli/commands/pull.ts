@@ -1,9 +1,10 @@
 /** `outrider models pull <source>`: brings in a model of anybody's, checked, tried and described, ready to be run or pushed. */
 import { createHash } from 'node:crypto';
-import { copyFile, cp, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, cp, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import { type ModelFolder, openModelFolder, SPEC_FILE } from '../../shared/release/folder/model-folder.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import { cardText, type ModelCard } from '../import/model-card.ts';
 import { DESCRIBING_FLAGS, type DescribeOptions, stageModel } from '../import/stage-model.ts';
@@ -47,7 +48,7 @@ async function moveIn(staged: ModelFolder, to: string, mayReplace = false): Prom
     await rm(staged.path, { recursive: true, force: true });
     return there;
   }
-  await mkdir(dirname(to), { recursive: true });
+  await makeFolder(dirname(to));
   const old = `${staged.path}.old`;
   if (await stat(to).catch(() => undefined)) {
     if (!mayReplace)

@@ -1,5 +1,5 @@
 /** An input that the owner of a model gives (`--example`): it is asked in place of what would be made up, and becomes its golden input. */
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, extname, join } from 'node:path';
 import { type GoldenInput, rounded } from '../../shared/inference/proof/golden.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
@@ -8,6 +8,7 @@ import { changeSpec } from '../../shared/release/folder/spec-document.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { MAX_IMAGE_BYTES } from '../../shared/tasks/limits.ts';
 import { CONTENT_TYPES, TASKS } from '../../shared/tasks/tasks.ts';
 import { DATATYPES, isElementType } from '../../shared/tasks/tensor/element-types.ts';
@@ -91,7 +92,7 @@ export async function recordExample(
   const isFile = inputKind !== 'text' && inputKind !== 'json';
   const file = `golden/example${example.ending}`;
   if (isFile) {
-    await mkdir(dirname(join(folder.path, file)), { recursive: true });
+    await makeFolder(dirname(join(folder.path, file)));
     await writeFile(join(folder.path, file), body);
   }
   const text = Buffer.from(body).toString('utf8');

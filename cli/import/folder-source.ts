@@ -3,7 +3,7 @@
  * from anybody, and what is pulled is published: no link in it may bring in a file from elsewhere.
  */
 import { constants } from 'node:fs';
-import { copyFile, mkdir, readdir, readlink, realpath, stat } from 'node:fs/promises';
+import { copyFile, readdir, readlink, realpath, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve, sep } from 'node:path';
 import { innerPath } from '../../shared/contract/names.ts';
 import { describesGraph, type SourceFile } from '../../shared/release/import/choose-files.ts';
@@ -11,6 +11,7 @@ import { externalFilesOf } from '../../shared/release/import/graph-check.ts';
 import type { ImportSource } from '../../shared/release/import/import-model.ts';
 import { readOnnxGraph } from '../../shared/release/import/onnx-graph.ts';
 import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 
 /** Nobody's model is deeper; a home folder is. */
 const MAX_DEPTH = 4;
@@ -43,7 +44,7 @@ function source(
       const to = join(folder, path);
       try {
         const from = await fileOf(root, path);
-        await mkdir(dirname(to), { recursive: true });
+        await makeFolder(dirname(to));
         // Shares the bytes where the file system can.
         await copyFile(from, to, constants.COPYFILE_FICLONE);
       } catch (error) {

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { HubApiError, type ListFileEntry, listFiles, modelInfo } from '@huggingface/hub';
 import { innerPath, modelName } from '../../shared/contract/names.ts';
@@ -14,6 +14,7 @@ import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, isDiskFull, toAppError } from '../../shared/runtime/errors.ts';
 import { isLoopback } from '../../shared/runtime/loopback.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { steady } from '../../shared/runtime/steady.ts';
 
 /** Hugging Face hub or mirror to fetch from, and the token for private models. */
@@ -176,7 +177,7 @@ class Download {
   async run(): Promise<void> {
     const { to, file, clock, signal, random } = this.#o;
     if (await isWhole(to, file)) return this.#tell(file.bytes);
-    await mkdir(dirname(to), { recursive: true });
+    await makeFolder(dirname(to));
     for (let attempt = 1; ; attempt++) {
       try {
         await this.#fetch();

@@ -1,5 +1,5 @@
 /** A foreign model on its way in: what is said of it on the command line, where it comes from, and the folder in which it is tried. */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import type { ExecutionProvider } from '../../shared/inference/runner/runner-protocol.ts';
 import { DETECTOR_FAMILIES, VARIANTS, type Variant } from '../../shared/release/folder/choices.ts';
 import { openModelFolder } from '../../shared/release/folder/model-folder.ts';
@@ -12,6 +12,7 @@ import {
 } from '../../shared/release/import/import-model.ts';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { orNearest } from '../../shared/runtime/near.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
 import { bytesText } from '../output.ts';
@@ -56,7 +57,7 @@ export async function stageModel(
 ): Promise<{ readonly imported: Imported; readonly card: ModelCard }> {
   const described = await descriptionOf(options);
   const source = await sourceOf(what, options);
-  await mkdir(stage, { recursive: true });
+  await makeFolder(stage);
   try {
     const imported = await fetchAll(source, stage, { ...described, isShown: options.isShown });
     const example =

@@ -7,7 +7,7 @@
  * A version that is recorded and not listed in the copy is listed again when a hub starts on it; one that were listed and not recorded
  * would have its number given to another.
  */
-import { copyFile, mkdir, readdir, rm } from 'node:fs/promises';
+import { copyFile, readdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { digest } from '../../shared/contract/names.ts';
@@ -15,6 +15,7 @@ import { BlobStore } from '../../shared/release/blob-store.ts';
 import { readJson, syncFile, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError, isDiskFull, systemCode } from '../../shared/runtime/errors.ts';
 import { fileSha256 } from '../../shared/runtime/file-digest.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import {
   BLOBS_FOLDER,
@@ -71,7 +72,7 @@ export async function backUp(
   { nowAtMs, onBlob = () => undefined }: { readonly nowAtMs: number; onBlob?: (bytes: number) => void },
 ): Promise<Backup> {
   const before = await previous(to);
-  await mkdir(to, { recursive: true, mode: 0o700 });
+  await makeFolder(to, { mode: 0o700 });
   const state = `state-${nowAtMs}`;
   const copy = await copyState(hub, join(to, state));
   if (before && before.hubId !== copy.hubId)
@@ -128,7 +129,7 @@ async function tryToCopyState(hub: string, to: string): Promise<StateCopy> {
   const files: Record<string, string> = {};
   for (const path of found.sort((a, b) => rank(a) - rank(b))) {
     const target = join(to, path);
-    await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(target), { mode: 0o700 });
     await copyFile(join(hub, path), target);
     await syncFile(target);
     files[path] = await fileSha256(target);

@@ -1,11 +1,12 @@
 /** Brings a hub back from a backup: whole, each file checked, in the place of none; and tells the hub's next start that it was away. */
-import { copyFile, mkdir, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { BlobStore } from '../../shared/release/blob-store.ts';
 import { readJson, syncFile, syncFolder, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError, isDiskFull, systemCode } from '../../shared/runtime/errors.ts';
 import { fileSha256 } from '../../shared/runtime/file-digest.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { BLOBS_FOLDER, type Manifest, readManifest } from './manifest.ts';
 
 const RESTORED_FILE = 'restored.json';
@@ -52,10 +53,10 @@ export async function restoreHub(
 }
 
 async function copyFiles(from: string, to: string, files: Manifest['files']): Promise<void> {
-  await mkdir(to, { recursive: true, mode: 0o700 });
+  await makeFolder(to, { mode: 0o700 });
   for (const [path, expected] of Object.entries(files)) {
     const target = join(to, path);
-    await mkdir(dirname(target), { recursive: true, mode: 0o700 });
+    await makeFolder(dirname(target), { mode: 0o700 });
     await copyFile(join(from, path), target);
     await syncFile(target);
     if ((await fileSha256(target)) !== expected)

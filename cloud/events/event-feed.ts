@@ -31,6 +31,7 @@ interface Kept {
 interface Reader {
   readonly controller: ReadableStreamDefaultController<Uint8Array>;
   readonly isStillAllowed: () => boolean;
+  readonly cutOff: () => void;
 }
 
 /** The ring of events, and who reads it. */
@@ -76,13 +77,14 @@ export class EventFeed implements EventSink, EventStream, Part {
   open(options: {
     readonly lastEventId: string | undefined;
     readonly isStillAllowed: () => boolean;
+    readonly cutOff: () => void;
   }): ReadableStream<Uint8Array> {
     if (this.#readers.size >= MAX_READERS) throw new AppError('QUEUE_FULL', `${MAX_READERS} watch already`);
     let reader: Reader | undefined;
     return new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
-          reader = { controller, isStillAllowed: options.isStillAllowed };
+          reader = { controller, isStillAllowed: options.isStillAllowed, cutOff: options.cutOff };
           this.#readers.add(reader);
           // Something at once: the headers go out with it.
           controller.enqueue(HEARTBEAT);
@@ -117,6 +119,8 @@ export class EventFeed implements EventSink, EventStream, Part {
   #cutOff(reader: Reader, why: AppError): void {
     this.#readers.delete(reader);
     reader.controller.error(why);
+    // The server hears of that when it has written what came before: of one that does not read, never.
+    reader.cutOff();
   }
 
   #beat(): void {

@@ -9,7 +9,6 @@ import {
   copyFile,
   type FileHandle,
   link,
-  mkdir,
   open,
   readdir,
   rename,
@@ -21,6 +20,7 @@ import type { VersionFile } from '../contract/admin.ts';
 import { syncFile, syncFolder } from '../runtime/atomic-file.ts';
 import { AppError, isDiskFull, systemCode } from '../runtime/errors.ts';
 import { fileSha256 } from '../runtime/file-digest.ts';
+import { makeFolder } from '../runtime/make-folder.ts';
 import { OneAtATime } from '../runtime/one-at-a-time.ts';
 
 /** Content-addressed store: files by their SHA-256, each there whole and checked or not at all. */
@@ -73,7 +73,7 @@ export class BlobStore {
     maxBytes: number,
   ): Promise<number> {
     const part = this.#part(sha256);
-    await mkdir(dirname(part), { recursive: true }).catch(refuseFullDisk);
+    await makeFolder(dirname(part)).catch(refuseFullDisk);
     const there = await this.partialBytes(sha256);
     if (there < offset)
       throw new AppError('PRECONDITION_FAILED', `there are ${there} bytes of this blob, not ${offset}`);
@@ -129,7 +129,7 @@ export class BlobStore {
     return this.#writing.run(sha256, async () => {
       if ((await this.size(sha256)) !== undefined) return;
       const part = this.#part(sha256);
-      await mkdir(dirname(part), { recursive: true }).catch(refuseFullDisk);
+      await makeFolder(dirname(part)).catch(refuseFullDisk);
       await copyFile(from, part).catch(refuseFullDisk);
       // A copy has the mode of what it is of.
       await chmod(part, 0o600);
@@ -152,11 +152,11 @@ export class BlobStore {
     if (await sizeOf(folder).then((size) => size !== undefined)) return;
     const staged = `${folder}.staged`;
     await rm(staged, { recursive: true, force: true });
-    await mkdir(staged, { recursive: true }).catch(refuseFullDisk);
+    await makeFolder(staged).catch(refuseFullDisk);
     const folders = new Set([staged]);
     for (const { path, sha256 } of files) {
       const to = join(staged, path);
-      await mkdir(dirname(to), { recursive: true }).catch(refuseFullDisk);
+      await makeFolder(dirname(to)).catch(refuseFullDisk);
       folders.add(dirname(to));
       await linkOrCopy(this.path(sha256), to, path);
     }

@@ -2,10 +2,13 @@
  * A file that records are appended to. What a crash or a full disk has torn is cut off before the next record, since nobody could
  * read it, nor what would follow it; a full file is put aside. Appends follow each other in the order in which they were asked for.
  * Others may rename, delete or truncate the file (logrotate): each record goes to the file that has the name when it is written.
+ * A pipe or a device of that name is written to without waiting: where nobody reads, the record is not taken.
  */
-import { type FileHandle, mkdir, open, rename, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { type FileHandle, open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { AppError, isDiskFull, systemCode } from './errors.ts';
+import { makeFolder } from './make-folder.ts';
 import { SerialQueue } from './serial-queue.ts';
 
 /** File that records go to, its size, and how its whole records are found again. */
@@ -33,6 +36,10 @@ export class AppendFile {
   #isTorn = false;
   /** Which file it is, whatever it is called. */
   #inode = '';
+  /** No regular file: nothing of it can be read, cut off or put aside. */
+  #isStream = false;
+  /** A stream has taken a part of a record, and nobody can take that back: what comes next begins a line of its own. */
+  #endsWithin = false;
 
   constructor(options: AppendFileOptions) {
     this.#o = options;
@@ -73,7 +80,7 @@ export class AppendFile {
       if (this.#bytes + bytes.length > this.#o.maxBytes) await this.#rotate();
       const file = await this.#opened();
       this.#isTorn = true;
-      await file.appendFile(bytes);
+      await (this.#isStream ? this.#pour(file, bytes) : file.appendFile(bytes));
       if (this.#o.isDurable) await file.datasync();
       this.#bytes += bytes.length;
       this.#isTorn = false;
@@ -83,6 +90,16 @@ export class AppendFile {
         ? new AppError('DISK_FULL', `no space for ${this.#o.path}`, { cause: error })
         : error;
     }
+  }
+
+  /** @throws CONNECTION_LOST where it did not take all */
+  async #pour(file: FileHandle, bytes: Uint8Array): Promise<void> {
+    const rest = this.#endsWithin ? Buffer.concat([NEWLINE_BYTES, bytes]) : bytes;
+    // As much of a line as a pipe takes at once is whole, or not taken. pipe(7)
+    const { bytesWritten } = await file.write(rest);
+    this.#endsWithin = bytesWritten < rest.length;
+    if (this.#endsWithin)
+      throw new AppError('CONNECTION_LOST', `${this.#o.path}: it is not read fast enough`);
   }
 
   /** Another file may have the name by now, or none, or this one may be shorter. */
@@ -119,10 +136,20 @@ export class AppendFile {
   async #opened(): Promise<FileHandle> {
     if (this.#file) return this.#file;
     const { path, mode, wholeBytes = endOfLastLine } = this.#o;
-    await mkdir(dirname(path), { recursive: true });
-    const file = await open(path, 'a+', mode);
+    await makeFolder(dirname(path));
+    const file = await openAppending(path, mode);
     try {
-      const inode = inodeOf(await file.stat());
+      const now = await file.stat();
+      const inode = inodeOf(now);
+      this.#isStream = !now.isFile();
+      if (this.#isStream) {
+        this.#endsWithin &&= inode === this.#inode;
+        this.#inode = inode;
+        this.#bytes = 0;
+        this.#isTorn = false;
+        this.#file = file;
+        return file;
+      }
       const found = await wholeBytes(file);
       this.#bytes = this.#isTorn && inode === this.#inode ? Math.min(found, this.#bytes) : found;
       this.#inode = inode;
@@ -139,7 +166,19 @@ export class AppendFile {
 
 const inodeOf = ({ dev, ino }: { readonly dev: number; readonly ino: number }): string => `${dev}:${ino}`;
 
+/** Not even a pipe that nobody reads is waited for. @throws as the system says (ENXIO: nobody reads the pipe) */
+async function openAppending(path: string, mode: number | undefined): Promise<FileHandle> {
+  const found = await stat(path).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  });
+  const { O_APPEND, O_CREAT, O_RDWR, O_WRONLY } = constants;
+  const access = found === undefined || found.isFile() ? O_RDWR | O_CREAT : O_WRONLY;
+  return open(path, access | O_APPEND | (constants.O_NONBLOCK ?? 0), mode);
+}
+
 const NEWLINE = 0x0a;
+const NEWLINE_BYTES = Uint8Array.of(NEWLINE);
 const BLOCK_BYTES = 64 * 1024;
 
 async function endOfLastLine(file: FileHandle): Promise<number> {

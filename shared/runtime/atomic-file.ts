@@ -1,9 +1,10 @@
 /** Small state files: written whole to a temporary name, fsynced, renamed; a reader sees the old or the new one, never a torn one. */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { ZodType } from 'zod';
 import { AppError, isDiskFull, systemCode } from './errors.ts';
+import { makeFolder } from './make-folder.ts';
 import { readIfThere } from './read-file.ts';
 
 /**
@@ -19,7 +20,7 @@ export async function writeFileAtomic(
   const folder = dirname(path);
   const temporary = join(folder, `.${basename(path)}.${randomBytes(4).toString('hex')}.tmp`);
   try {
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const file = await open(temporary, 'wx', mode);
     try {
       await file.writeFile(content);

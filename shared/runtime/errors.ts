@@ -297,6 +297,11 @@ export const ERRORS = {
     'The agent does not answer.',
     'Check --agent / OUTRIDER_AGENT and whether the agent runs.',
   ),
+  AGENT_UNTRUSTED: world(
+    502,
+    'The agent’s certificate is not vouched for by an authority that is trusted here.',
+    'Give its authority with --agent-ca.',
+  ),
   HUB_FAILED: busy(502, 'The hub answered with something unexpected.', 'Look at the hub’s log.'),
   BROKER_UNREACHABLE: busy(
     503,
@@ -368,11 +373,17 @@ export class AppError extends Error {
     message: string = ERRORS[code].meaning,
     options: { cause?: unknown; details?: Record<string, unknown> } = {},
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(bounded(message), options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.details = options.details;
   }
 }
+
+/** What others have sent is quoted (names of unknown fields, say): nobody reads more, and a log must not be washed away by it. */
+const MAX_MESSAGE_CHARACTERS = 4_000;
+
+const bounded = (message: string): string =>
+  message.length > MAX_MESSAGE_CHARACTERS ? `${message.slice(0, MAX_MESSAGE_CHARACTERS - 1)}…` : message;
 
 /** Whether a thrown value is an AppError with this code (any code, when none is given). */
 export function isAppError(error: unknown, code?: ErrorCode): error is AppError {
@@ -400,6 +411,8 @@ const SYSTEM_CODES: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   ECONNRESET: ['CONNECTION_LOST', 'the other side hung up'],
   ECONNABORTED: ['CONNECTION_LOST', 'the connection was given up'],
   EPIPE: ['CONNECTION_LOST', 'the other side hung up'],
+  ENXIO: ['CONNECTION_LOST', 'nobody reads it'],
+  EAGAIN: ['CONNECTION_LOST', 'it is not read fast enough'],
   ETIMEDOUT: ['CONNECTION_LOST', 'no answer came in time'],
   EHOSTUNREACH: ['CONNECTION_LOST', 'the host cannot be reached'],
   ENETUNREACH: ['CONNECTION_LOST', 'the network cannot be reached'],

@@ -2,12 +2,13 @@
  * One program per data folder. The lock is a listening local socket named after the folder, not a file:
  * the kernel drops it with the process, so a SIGKILL leaves nothing to clean up.
  */
-import { chmod, mkdir, realpath, rm } from 'node:fs/promises';
+import { chmod, realpath, rm } from 'node:fs/promises';
 import { createConnection, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AppError, systemCode } from './errors.ts';
 import { sha256Hex } from './ids.ts';
+import { makeFolder } from './make-folder.ts';
 
 /** Abstract sockets (Linux) and pipes (Windows) vanish with their process; elsewhere it is a file, probed before it is removed. */
 function lockName(folder: string): { name: string; isFile: boolean } {
@@ -28,7 +29,7 @@ export interface FolderLock {
  * @throws DATA_LOCKED when another process holds it
  */
 export async function lockFolder(folder: string): Promise<FolderLock> {
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   // One that an earlier version has made may be open to other accounts. Not everybody may change that.
   await chmod(folder, 0o700).catch(() => undefined);
   const { name, isFile } = lockName(await realpath(folder));

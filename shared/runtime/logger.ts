@@ -2,7 +2,7 @@
  * JSON lines (pino), one per event, named `part.happened`; to a rotated file in the data folder, or to stderr.
  * Never a payload, never a secret. `warn` is one operation, `error` a part that is down.
  */
-import { chmodSync, mkdirSync } from 'node:fs';
+import { chmodSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { type LevelWithSilent, pino } from 'pino';
@@ -10,6 +10,7 @@ import { createStream } from 'rotating-file-stream';
 import { type Clock, systemClock } from './clock.ts';
 import { ERRORS, toAppError } from './errors.ts';
 import { onHangUp } from './hang-up.ts';
+import { makeFolderSync } from './make-folder.ts';
 
 /** Structured log: an event name and its facts, one line each. */
 export interface Logger {
@@ -52,7 +53,7 @@ export function createLogger(options: LoggerOptions): Logger {
     );
   };
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolderSync(folder);
     chmodSync(folder, 0o700);
   } catch (error) {
     onFailure(error);

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { AppError, ERROR_CODES, isAppError, textOf, toAppError } from './errors.ts';
 import { reopenOnHangUp } from './hang-up.ts';
+import { outliveReaders } from './printing.ts';
 import { forTerminal } from './terminal.ts';
 
 /** Message from a child to the program that started it. */
@@ -73,6 +74,21 @@ function reportFatal(error: unknown): void {
   else process.stderr.write(`${forTerminal(`outrider: ${known.message} (${known.code})`)}\n`);
 }
 
+/** What Node would wait for at its exit, for ever where a disk hangs or nobody opens the other end of a pipe. */
+const ENDLESS = /^(?:FSReq|GetAddrInfoReq)/;
+/** For calls that do end. */
+const LAST_CALLS_MS = 500;
+
+/** Ends this program, whatever its calls to the system still wait for. */
+function exit(code: number): void {
+  const isWaiting = (): boolean => process.getActiveResourcesInfo().some((name) => ENDLESS.test(name));
+  if (!isWaiting()) process.exit(code);
+  setTimeout(() => {
+    if (!isWaiting()) process.exit(code);
+    process.kill(process.pid, 'SIGKILL');
+  }, LAST_CALLS_MS);
+}
+
 /** Files are 0600 and folders 0700, wherever in the program they are made. */
 const PRIVATE_UMASK = 0o077;
 
@@ -91,15 +107,16 @@ export async function runProgram(
   });
   const told = untilToldToStop();
   reopenOnHangUp();
+  outliveReaders();
   // Whatever this program and its children write is their account's alone: inputs of people lie among it.
   process.umask(PRIVATE_UMASK);
   try {
     const { facts, stop } = await start(finish);
     tellParent({ type: 'ready', facts });
     await Promise.race([told, finished]);
-    setTimeout(() => process.exit(1), graceMs).unref();
+    setTimeout(() => exit(1), graceMs).unref();
     await stop();
-    process.exit(0);
+    exit(0);
   } catch (error) {
     reportFatal(error);
     // Let the message reach the parent before the channel closes.

@@ -160,6 +160,16 @@ test('a full disk turns new requests away, and loses nothing that was accepted',
   });
 });
 
+test('a read-only disk is called that, not a folder that is not there', async (t) => {
+  const disk = mountSmallDisk(t);
+  execFileSync('mount', ['-o', 'remount,ro', disk]);
+  const config = join(await temporaryFolder(t), 'outrider.yaml');
+  writeFileSync(config, 'pipelines:\n  - { name: text, task: text-classification, cloud: big }\n');
+  const agent = outrider(t, ['agent', '--config', config, '--data', join(disk, 'data')]);
+  assert.equal((await agent.exited).code, 1);
+  assert.match(agent.output(), /data: the file system is read-only \(EROFS, mkdir\) \(ACCESS_DENIED\)\n$/);
+});
+
 function mountSmallDisk(t: TestContext): string {
   const disk = mkdtempSync(join(tmpdir(), 'outrider-disk-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'tmpfs', disk]);

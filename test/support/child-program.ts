@@ -1,5 +1,6 @@
 /** A program of ours that does nothing but what its first argument says; the second one is a file for its traces. */
 import { appendFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { runProgram, tellParent } from '../../shared/runtime/program.ts';
 
@@ -21,6 +22,8 @@ else
       if (how === 'exit') process.exit(7);
       // Keeps the process up.
       const timer = setInterval(() => undefined, 1_000);
+      // Nobody opens the other end: this call to the system does not come back.
+      if (how === 'blocked') void open(traces.replace(/traces$/, 'pipe'), 'r').catch(() => undefined);
       if (how === 'finish') setImmediate(finish);
       if (how === 'finished') setImmediate(() => tellParent({ type: 'finished' }));
       return {

@@ -1,6 +1,7 @@
 /** Events as they happen, and the gallery of answers that devices have shared: for the hub's page and for who watches from elsewhere. */
 import { getCookie } from 'hono/cookie';
 import { boardList } from '../../../shared/contract/admin.ts';
+import { cutOff } from '../../../shared/runtime/cut-off.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { EventStream, KeyBook, KeyHolder, ResultGallery } from '../../ports.ts';
 import { type Api, anyBytes, binary, json, mount } from '../frame/endpoint.ts';
@@ -37,6 +38,7 @@ export function mountGallery(app: Api, { guards, events, gallery, keys, signIns 
       const session = getCookie(c, COOKIE);
       const stream = events.open({
         lastEventId: c.req.header('last-event-id'),
+        cutOff: () => cutOff(c.env),
         isStillAllowed: () =>
           holder ? keys.list().some(({ id }) => id === holder.id) : signIns.isSignedIn(session),
       });

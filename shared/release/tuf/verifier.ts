@@ -7,7 +7,7 @@
  * previous/  the last good one, for a crash between the two renames
  * floor.json the least versions that are accepted, raised before the renames (floor.ts)
  */
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Fetcher, Updater } from 'tuf-js';
 import { syncFile, syncFolder } from '../../runtime/atomic-file.ts';
@@ -15,6 +15,7 @@ import type { Clock } from '../../runtime/clock.ts';
 import { AppError, isDiskFull, systemCode } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import type { Logger } from '../../runtime/logger.ts';
+import { makeFolder } from '../../runtime/make-folder.ts';
 import type { Release } from '../release.ts';
 import { type MetadataFetch, MetadataFetcher, translate } from './fetcher.ts';
 import { type Floor, noFloor, raise, readFloor, writeFloor } from './floor.ts';
@@ -122,7 +123,7 @@ export class UpdateVerifier {
   /** What tuf-js begins with: what is good, else the root from enrolment. */
   async #prepare(work: string): Promise<void> {
     await rm(work, { recursive: true, force: true });
-    await mkdir(work, { recursive: true });
+    await makeFolder(work);
     const bodies = this.#good?.bodies ?? { root: Buffer.from(this.#o.trustedRoot) };
     for (const [role, body] of Object.entries(bodies)) await writeFile(join(work, `${role}.json`), body);
   }

@@ -1,7 +1,7 @@
 /** What a running program does with its surroundings: logs that are renamed or cannot be written, callers that never end their headers. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -97,4 +97,40 @@ test('a caller who never ends its headers is cut off by the device within the ti
   const tookMs = performance.now() - startMonoMs;
   assert.ok(tookMs > 8_000 && tookMs < 30_000, `${tookMs} ms`);
   assert.match(answer, /^HTTP\/1\.1 408 /);
+});
+
+/** What a process has open. Linux. */
+function filesOf({ process: { pid } }: Program): string[] {
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder).map((name) => {
+    try {
+      return readlinkSync(join(folder, name));
+    } catch {
+      // Closed meanwhile.
+      return '';
+    }
+  });
+}
+
+test('an agent whose terminal is gone goes on, whatever it has to say', async (t) => {
+  const { program, logs } = await startAgent(t, await temporaryFolder(t));
+  const begun = (): boolean => existsSync(join(logs, 'agent.log'));
+  await eventually(begun, 'no log');
+  program.process.stderr?.destroy();
+  await rename(logs, `${logs}.old`);
+  // No log can be made there now, which it says to nobody.
+  await writeFile(logs, '');
+  program.process.kill('SIGHUP');
+  await eventually(
+    () => !filesOf(program).some((path) => path.includes('agent.log')),
+    'it has not heard of it',
+  );
+  await rm(logs);
+  await mkdir(logs);
+  await eventually(() => {
+    program.process.kill('SIGHUP');
+    return begun();
+  }, 'it is gone, and its log with it');
+  program.process.kill('SIGTERM');
+  assert.equal((await program.exited).code, 0);
 });

@@ -1,5 +1,6 @@
 /** The agent program, started and stopped as an installer does. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -50,4 +51,20 @@ test('an agent whose feed waits for the cloud stops at once and in order, and ow
   const second = await startAgent(t, folder, { pipeline });
   await eventually(async () => (await second.outbox()) === 2, 'what was accepted is gone');
   assert.equal((await second.stop()).code, 0);
+});
+
+test('a pipe as a sink that nobody reads keeps neither the agent from answering nor from stopping', async (t) => {
+  const folder = await temporaryFolder(t);
+  const pipe = join(folder, 'results.pipe');
+  execFileSync('mkfifo', [pipe]);
+  const sentences = Array.from({ length: 500 }, (_, i) => `sentence ${i}\n`).join('');
+  const pipeline = `{ name: text, task: text-classification, cloud: big, route: { deadline: 1ms, expires: 1s }, feed: { type: text-lines, path: sentences.txt }, sinks: [{ type: file, path: ${pipe} }] }`;
+  const { agent, api, stop, log } = await startAgent(t, folder, { pipeline, sentences });
+  await eventually(async () => /sink\.refused.*|CONNECTION_LOST/.test(await log()), 'nothing was refused');
+  assert.match(
+    await log(),
+    /"code":"CONNECTION_LOST","reason":"\S+results\.pipe: nobody reads it \(ENXIO, open\)"/,
+  );
+  assert.equal((await fetch(`${api}/healthz`)).status, 200);
+  assert.equal((await stop()).code, 0, agent.output());
 });

@@ -1,12 +1,13 @@
 /** The `outrider` command as a user runs it, from a folder that is not the checkout: what it prints and how it exits. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { VERSION } from '../../../shared/runtime/version.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { freePort } from '../../support/ports.ts';
-import { outrider } from '../../support/programs.ts';
+import { BIN, outrider } from '../../support/programs.ts';
 
 /** Runs to the end. */
 async function run(t: TestContext, ...args: string[]): Promise<{ code: number | null; output: string }> {
@@ -104,4 +105,26 @@ test('what fails is one sentence with its code: exit code 1, no stack', async (t
     assert.doesNotMatch(output, /\n\s+at /, args.join(' '));
     assert.equal(code, 1, args.join(' '));
   }
+});
+
+test('whose reader leaves ends without a word, as head leaves; a full disk under its output is said', async (t) => {
+  const cwd = await temporaryFolder(t);
+  const bash = (command: string): { status: number | null; stdout: string; stderr: string } =>
+    spawnSync('bash', ['-c', `set -o pipefail; ${command}`], {
+      cwd,
+      encoding: 'utf8',
+      env: { ...process.env, OUTRIDER: BIN, NODE: process.execPath },
+    });
+  // True reads nothing, and has ended when the first word comes.
+  const left = bash('"$NODE" "$OUTRIDER" --help | true');
+  assert.deepEqual([left.status, left.stderr], [141, '']);
+  const head = bash(
+    '"$NODE" "$OUTRIDER" doctor --models . --hub http://127.0.0.1:9 --agent http://127.0.0.1:9 | true',
+  );
+  assert.deepEqual([head.status, head.stderr], [141, '']);
+  const full = bash('"$NODE" "$OUTRIDER" --help > /dev/full');
+  assert.deepEqual(
+    [full.status, full.stderr],
+    [1, 'outrider: the output: no space is left (ENOSPC, write) (DISK_FULL)\n'],
+  );
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
@@ -14,8 +14,14 @@ import { eventually } from '../../support/programs.ts';
 const PROGRAM = script(new URL('../../support/child-program.ts', import.meta.url));
 
 /** Starts the program alone, or as a child that its parent speaks to. */
-async function start(t: TestContext, how: string, { asChild = false } = {}) {
-  const traces = join(await temporaryFolder(t), 'traces');
+async function start(
+  t: TestContext,
+  how: string,
+  { asChild = false, with: prepare }: { asChild?: boolean; with?: (folder: string) => void } = {},
+) {
+  const folder = await temporaryFolder(t);
+  prepare?.(folder);
+  const traces = join(folder, 'traces');
   const child: ChildProcess = asChild
     ? fork(PROGRAM.file, [how, traces], {
         execArgv: PROGRAM.execArgv,
@@ -65,6 +71,16 @@ test('a program that does not come to an end is ended', async (t) => {
   await says('starting');
   child.kill('SIGTERM');
   assert.equal(await ended, 1);
+});
+
+test('it ends although a call to the system never comes back, as on a disk that hangs', async (t) => {
+  const { child, ended, says } = await start(t, 'blocked', {
+    with: (folder) => execFileSync('mkfifo', [join(folder, 'pipe')]),
+  });
+  await says('starting');
+  child.kill('SIGTERM');
+  await says('stopped');
+  assert.equal(await ended, 'SIGKILL');
 });
 
 test('it can end itself when its work is done', async (t) => {

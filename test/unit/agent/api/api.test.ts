@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { createAgentApi } from '../../../../agent/api/api.ts';
 import { ResultStore } from '../../../../agent/api/result-store.ts';
@@ -15,6 +18,7 @@ import { MAX_TEXT_BYTES } from '../../../../shared/tasks/limits.ts';
 import type { TaskName } from '../../../../shared/tasks/tasks.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
 import { EDGE_MODEL } from '../../../support/fixed.ts';
+import { eventually } from '../../../support/programs.ts';
 import { recordingLogger } from '../../../support/recording-logger.ts';
 import { startedRouter } from '../../../support/routing.ts';
 
@@ -435,6 +439,11 @@ test('on loopback only its own address is let in, and no page of another site', 
     );
   assert.equal(text.accepted.length, 0);
   assert.equal((await post('/v1/infer/text', 'x', { origin: `http://${HOST}` })).status, 200);
+  // Served over HTTPS, its page is of that origin.
+  const { app } = setUp();
+  const headers = { host: HOST, origin: `https://${HOST}` };
+  const overTls = await app.request(`https://${HOST}/v1/infer/text`, { method: 'POST', body: 'x', headers });
+  assert.equal(overTls.status, 200);
 });
 
 test('off loopback everything but the health checks needs the key, whatever the host is called', async () => {
@@ -574,6 +583,33 @@ async function serve(t: TestContext, port = 0) {
   t.after(() => server.stop());
   return { server, results, url: `http://127.0.0.1:${server.port}` };
 }
+
+test('a reader that does not read at all is cut off, and its connection with it', async (t) => {
+  const { server, results } = await serve(t);
+  const listeners = countListeners(results);
+  const socket = connect(server.port, '127.0.0.1');
+  t.after(() => socket.destroy());
+  socket.on('error', () => undefined);
+  socket.pause();
+  socket.write(`GET /v1/results?since=now HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\n\r\n`);
+  await eventually(() => listeners() === 1, 'nobody reads');
+  // More than the system keeps for a connection: from here on a write waits for the reader.
+  const long = { ...answer(), output: [{ label: 'x'.repeat(100_000), score: 1 }] };
+  for (let i = 0; i < 200; i++) results.add(long);
+  await delay(0);
+  for (let i = 0; i < 6_000; i++) results.add(long);
+  await eventually(() => listeners() === 0, 'it is still waited for');
+  const closed = once(socket, 'close');
+  socket.resume();
+  await closed;
+});
+
+test('so many read the stream at a time; one more is told to come back', async () => {
+  const { get, results } = setUp();
+  for (let i = 0; i < 100; i++) results.subscribe(() => undefined);
+  const { status, headers } = await get('/v1/results');
+  assert.deepEqual([status, headers.get('retry-after')], [429, '1']);
+});
 
 test('listens where it says, and names the flag when the port is taken', async (t) => {
   const { server, url } = await serve(t);

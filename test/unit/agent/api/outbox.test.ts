@@ -11,6 +11,7 @@ import type { CloudReply, Router, Uplink } from '../../../../agent/ports.ts';
 import { noLocalModel } from '../../../../agent/slot/slot.ts';
 import { outboxItem, outboxList, outboxRetried } from '../../../../shared/contract/outbox.ts';
 import { isFailure, type Result } from '../../../../shared/contract/result.ts';
+import { withoutPathsIn } from '../../../../shared/runtime/disk-paths.ts';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../../shared/runtime/logger.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
@@ -18,7 +19,10 @@ import { cloudAnswer, freeMeter, outboxRequest, temporaryFolder } from '../../..
 
 const UNKNOWN_MODEL: CloudReply = { ok: false, error: { code: 'MODEL_UNKNOWN', message: 'no such model' } };
 
-async function setUp(t: TestContext, options: { folder?: string; maxDead?: number } = {}) {
+async function setUp(
+  t: TestContext,
+  options: { folder?: string; maxDead?: number; told?: typeof withoutPathsIn } = {},
+) {
   const clock = new FakeClock();
   const folder = options.folder ?? (await temporaryFolder(t));
   const metrics = createAgentMetrics();
@@ -66,7 +70,7 @@ async function setUp(t: TestContext, options: { folder?: string; maxDead?: numbe
     outbox,
     pipelines: new Map([['vision', pipeline]]),
     hurry: (id) => uplink.hurry(id),
-    told: (item) => item,
+    told: options.told ?? ((item) => item),
   });
   app.onError((error, c) => c.json({ code: isAppError(error) ? error.code : String(error) }, 400));
   const call = async (path: string, method = 'GET') => {
@@ -80,8 +84,8 @@ async function setUp(t: TestContext, options: { folder?: string; maxDead?: numbe
     return (await pipeline.accept({ input: { contentType: 'image/png', body }, label })).id;
   };
   /** The hub refuses it for good. */
-  const kill = async (id: string): Promise<void> => {
-    pipeline.onReply(id, UNKNOWN_MODEL, 1);
+  const kill = async (id: string, reply = UNKNOWN_MODEL): Promise<void> => {
+    pipeline.onReply(id, reply, 1);
     await untilGone(id);
   };
   const untilGone = async (id: string): Promise<void> => {
@@ -238,4 +242,24 @@ test('a given-up request is given up once: a reply that comes with it changes no
   await untilGone(id);
   await settle();
   assert.deepEqual(codes(shown), ['EXPIRED']);
+});
+
+test('who asks from elsewhere is told no path of a disk in why a request was given up, in the list and of one', async (t) => {
+  const message = '/srv/models/words/model.onnx cannot be read';
+  const reply: CloudReply = { ok: false, error: { code: 'MODEL_UNKNOWN', message } };
+  for (const [told, expected] of [
+    [undefined, message],
+    [withoutPathsIn, 'model.onnx cannot be read'],
+  ] as const) {
+    const { accept, kill, list, call } = await setUp(t, told && { told });
+    const id = await accept('a');
+    await kill(id, reply);
+    const { items } = await list('?state=dead');
+    assert.deepEqual(
+      items.map(({ error }) => error?.message),
+      [expected],
+    );
+    const one = outboxItem.parse(JSON.parse((await call(`/${id}`)).text));
+    assert.equal(one.error?.message, expected);
+  }
 });

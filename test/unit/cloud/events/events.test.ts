@@ -19,8 +19,8 @@ describe('the feed of events', () => {
   });
   afterEach(() => feed.stop());
 
-  const open = (lastEventId?: string, isStillAllowed = () => true) =>
-    feed.open({ lastEventId, isStillAllowed }).getReader();
+  const open = (lastEventId?: string, isStillAllowed = () => true, cutOff = () => {}) =>
+    feed.open({ lastEventId, isStillAllowed, cutOff }).getReader();
   type Reader = ReturnType<typeof open>;
   const next = async (reader: Reader): Promise<string> =>
     Buffer.from((await reader.read()).value ?? []).toString();
@@ -73,7 +73,10 @@ describe('the feed of events', () => {
   });
 
   it('cuts off who does not read, and nobody else', async () => {
-    const slow = open();
+    let isCutOff = false;
+    const slow = open(undefined, undefined, () => {
+      isCutOff = true;
+    });
     const quick = open();
     await next(quick);
     const large = removed('x'.repeat(100_000));
@@ -82,6 +85,7 @@ describe('the feed of events', () => {
       await next(quick);
     }
     assert.equal(feed.readers, 1);
+    assert.ok(isCutOff, 'its connection is left open');
     await assert.rejects(
       async () => {
         for (;;) await slow.read();

@@ -159,6 +159,17 @@ describe('the publisher', () => {
     assert.throws(() => hub.registry.models.resolve('only'), withCode('MODEL_UNKNOWN'));
   });
 
+  it('tells those who watch why a version was refused, and no path of the hub', async () => {
+    const refusing: Rehearse = async () => {
+      throw new AppError('MODEL_INVALID', '/var/lib/outrider/hub/blobs/ab/model.onnx: it ends in the middle');
+    };
+    await hub.start(() => ({ rehearse: refusing }));
+    await assert.rejects(hub.push('words', 'b'), withCode('MODEL_INVALID', /model\.onnx/));
+    const told = hub.events.at(-1);
+    assert.ok(told?.type === 'version-refused');
+    assert.equal(told.error.message, 'model.onnx: it ends in the middle');
+  });
+
   it('forces nothing that cannot be run, and nothing that nobody may run', async () => {
     for (const code of [
       'MODEL_SELF_TEST_FAILED',

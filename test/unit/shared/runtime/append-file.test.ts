@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { constants } from 'node:fs';
 import {
   appendFile,
   mkdir,
+  open,
   readdir,
   readFile,
   rename,
@@ -13,6 +16,7 @@ import {
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { AppendFile } from '../../../../shared/runtime/append-file.ts';
+import { toAppError } from '../../../../shared/runtime/errors.ts';
 import { temporaryFolder } from '../../../support/fixed.ts';
 
 const line = (text: string): Buffer => Buffer.from(`${text}\n`);
@@ -119,4 +123,31 @@ test('each record goes to the file that has the name: renamed, deleted with its 
   await file.append(line('e'));
   await file.close();
   assert.equal(await readFile(path, 'utf8'), 'e\n');
+});
+
+test('a pipe is never waited for: it takes records while somebody reads, and refuses them otherwise', async (t) => {
+  const path = join(await temporaryFolder(t), 'pipe');
+  execFileSync('mkfifo', [path]);
+  const file = new AppendFile({ path, maxBytes: 10 });
+  const refused = (error: unknown): boolean => toAppError(error).code === 'CONNECTION_LOST';
+  await assert.rejects(file.append(line('nobody')), refused);
+
+  const reader = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  const read = async (): Promise<string> => {
+    const { bytesRead, buffer } = await reader.read(Buffer.alloc(1_000_000), 0, 1_000_000, null);
+    return buffer.subarray(0, bytesRead).toString();
+  };
+  await file.append(line('one'));
+  await file.append(line('longer than a file may be'));
+  assert.equal(await read(), 'one\nlonger than a file may be\n');
+  // More than a pipe holds: a part of it has gone when it is refused, and what follows is a line of its own.
+  await assert.rejects(file.append(line('x'.repeat(200_000))), refused);
+  await assert.rejects(file.append(line('full')), refused);
+  const torn = await read();
+  await file.append(line('two'));
+  assert.equal((torn + (await read())).replace(/x+/, 'x'), 'x\ntwo\n');
+  await reader.close();
+  await assert.rejects(file.append(line('gone')), refused);
+  await file.close();
+  assert.ok((await stat(path)).isFIFO(), 'it was put aside, or replaced');
 });

@@ -43,6 +43,12 @@ test('an error has its code, its sentence, what caused it and facts', () => {
   assert.ok(!('cause' in plain));
 });
 
+test('a message quotes others up to a bound: neither a log nor an answer grows with what was sent', () => {
+  const { message } = new AppError('BAD_REQUEST', `unknown: ${'name, '.repeat(100_000)}`);
+  assert.equal(message.length, 4_000);
+  assert.match(message, /^unknown: name, [^…]+…$/);
+});
+
 test('an error is known by its code, and by nothing that only looks like it', () => {
   const error = new AppError('EXPIRED');
   assert.ok(isAppError(error) && isAppError(error, 'EXPIRED'));
@@ -56,6 +62,8 @@ test('what the system says is its own code, with the path, and whose fault it is
     EACCES: 'ACCESS_DENIED',
     EPERM: 'ACCESS_DENIED',
     EROFS: 'ACCESS_DENIED',
+    ENXIO: 'CONNECTION_LOST',
+    EAGAIN: 'CONNECTION_LOST',
     ENOENT: 'PATH_INVALID',
     ENOTDIR: 'PATH_INVALID',
     ENAMETOOLONG: 'PATH_INVALID',
