@@ -76,17 +76,19 @@ function reportFatal(error: unknown): void {
 
 /** What Node would wait for at its exit, for ever where a disk hangs or nobody opens the other end of a pipe. */
 const ENDLESS = /^(?:FSReq|GetAddrInfoReq)/;
-/** For calls that do end. */
-const LAST_CALLS_MS = 500;
+/** For calls that do end, on a slow disk too. */
+const LAST_CALLS_MS = 3_000;
+const LOOK_EVERY_MS = 50;
 
 /** Ends this program, whatever its calls to the system still wait for. */
 function exit(code: number): void {
   const isWaiting = (): boolean => process.getActiveResourcesInfo().some((name) => ENDLESS.test(name));
   if (!isWaiting()) process.exit(code);
-  setTimeout(() => {
+  setInterval(() => {
     if (!isWaiting()) process.exit(code);
-    process.kill(process.pid, 'SIGKILL');
-  }, LAST_CALLS_MS);
+  }, LOOK_EVERY_MS);
+  // Node's own exit would wait for them: their threads are joined.
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), LAST_CALLS_MS);
 }
 
 /** Files are 0600 and folders 0700, wherever in the program they are made. */
