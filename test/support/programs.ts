@@ -8,7 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { freePort } from './ports.ts';
 
-const BIN = fileURLToPath(new URL('../../bin/outrider.mjs', import.meta.url));
+/** What starts the command line. */
+export const BIN = fileURLToPath(new URL('../../bin/outrider.mjs', import.meta.url));
 
 export interface Program {
   readonly process: ChildProcess;
