@@ -1,6 +1,7 @@
 /** The command line's side of an agent's own HTTP API. */
 import { z } from 'zod';
 import { AppError, ERROR_CODES } from '../shared/runtime/errors.ts';
+import { rememberedAgent } from './last-data.ts';
 
 /** Options of every command that talks to an agent. */
 export interface AgentOptions {
@@ -18,10 +19,15 @@ export class AgentClient {
   readonly url: string;
   readonly #key: string | undefined;
 
-  /** `--agent`/`--agent-key`, else OUTRIDER_AGENT/OUTRIDER_AGENT_KEY, else the agent of this machine. */
-  constructor({ agent, agentKey }: AgentOptions) {
-    this.url = (agent ?? process.env.OUTRIDER_AGENT ?? 'http://127.0.0.1:8090').replace(/\/$/, '');
-    this.#key = agentKey ?? process.env.OUTRIDER_AGENT_KEY;
+  constructor(url: string, key?: string) {
+    this.url = url.replace(/\/$/, '');
+    this.#key = key;
+  }
+
+  /** `--agent`/`--agent-key`, else OUTRIDER_AGENT/OUTRIDER_AGENT_KEY, else the device of `up` while it runs, else the agent of this machine. */
+  static async find({ agent, agentKey }: AgentOptions): Promise<AgentClient> {
+    const url = agent ?? process.env.OUTRIDER_AGENT ?? (await rememberedAgent()) ?? 'http://127.0.0.1:8090';
+    return new AgentClient(url, agentKey ?? process.env.OUTRIDER_AGENT_KEY);
   }
 
   async json<T>(path: string, schema: z.ZodType<T>, method: 'GET' | 'POST' = 'GET'): Promise<T> {

@@ -303,7 +303,10 @@ function following(command: Command): Command {
 /** Options of commands that talk to an agent. */
 function askingAgent(command: Command): Command {
   return command
-    .option('--agent <url>', 'the agent’s address (or OUTRIDER_AGENT; default http://127.0.0.1:8090)')
+    .option(
+      '--agent <url>',
+      'the agent’s address (or OUTRIDER_AGENT; default: the device of outrider up, else http://127.0.0.1:8090)',
+    )
     .option('--agent-key <key>', 'its key, off loopback (or OUTRIDER_AGENT_KEY)')
     .option('--json', 'print JSON');
 }

@@ -71,7 +71,7 @@ export async function up(options: UpOptions): Promise<void> {
     process.exit(130);
   });
   clearLine();
-  await rememberData(data);
+  await rememberData(data, agentUrl);
 
   const { path } = await (await ownHub(hubUrl, data)).post('/api/v1/sign-ins', {}, signInLink);
   const head = [
