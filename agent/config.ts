@@ -9,7 +9,7 @@ import { deviceId } from '../shared/contract/names.ts';
 import { readJson } from '../shared/runtime/atomic-file.ts';
 import { readPem } from '../shared/runtime/certificate-files.ts';
 import { AppError } from '../shared/runtime/errors.ts';
-import { checkAll, readFlags } from '../shared/runtime/flags.ts';
+import { checkAll, portNumber, readFlags } from '../shared/runtime/flags.ts';
 import { bareHost, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { type ApiAccess, apiAccess } from './access.ts';
 import { configFile } from './config/config-file.ts';
@@ -100,7 +100,7 @@ const flags = {
 } as const;
 
 const flagValues = z.object({
-  'agent-port': z.coerce.number().int().min(0).max(65_535).default(8090),
+  'agent-port': portNumber.default(8090),
   'log-level': z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   device: deviceId.optional(),
   hub: z.url({ protocol: /^https?$/ }).optional(),

@@ -5,6 +5,7 @@ import { readPem } from '../shared/runtime/certificate-files.ts';
 import { AppError, ERROR_CODES, isAppError } from '../shared/runtime/errors.ts';
 import { httpsFetch } from '../shared/runtime/https-fetch.ts';
 import { MAX_IMAGE_BYTES } from '../shared/tasks/limits.ts';
+import { rememberedAgent } from './last-data.ts';
 
 /** Options of every command that talks to an agent. */
 export interface AgentOptions {
@@ -26,11 +27,25 @@ export class AgentClient {
   readonly #key: string | undefined;
   readonly #caFile: string | undefined;
 
-  /** `--agent`/`--agent-key`/`--agent-ca`, else OUTRIDER_AGENT/_AGENT_KEY/_AGENT_CA, else the agent of this machine. */
-  constructor({ agent, agentKey, agentCa }: AgentOptions) {
-    this.url = (agent ?? process.env.OUTRIDER_AGENT ?? 'http://127.0.0.1:8090').replace(/\/$/, '');
-    this.#key = agentKey ?? process.env.OUTRIDER_AGENT_KEY;
-    this.#caFile = agentCa ?? process.env.OUTRIDER_AGENT_CA;
+  constructor(
+    url: string,
+    { key, caFile }: { readonly key?: string | undefined; readonly caFile?: string | undefined } = {},
+  ) {
+    this.url = url.replace(/\/$/, '');
+    this.#key = key;
+    this.#caFile = caFile;
+  }
+
+  /**
+   * `--agent`/`--agent-key`/`--agent-ca`, else OUTRIDER_AGENT/_AGENT_KEY/_AGENT_CA, else the device of `up` while it runs, else the agent
+   * of this machine.
+   */
+  static async find({ agent, agentKey, agentCa }: AgentOptions): Promise<AgentClient> {
+    const url = agent ?? process.env.OUTRIDER_AGENT ?? (await rememberedAgent()) ?? 'http://127.0.0.1:8090';
+    return new AgentClient(url, {
+      key: agentKey ?? process.env.OUTRIDER_AGENT_KEY,
+      caFile: agentCa ?? process.env.OUTRIDER_AGENT_CA,
+    });
   }
 
   async json<T>(path: string, schema: z.ZodType<T>, method: 'GET' | 'POST' = 'GET'): Promise<T> {

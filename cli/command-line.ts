@@ -4,9 +4,8 @@
  */
 import { Command, CommanderError, Option } from 'commander';
 import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
-import { ERRORS, type ErrorCode, toAppError } from '../shared/runtime/errors.ts';
+import { AppError, ERRORS, type ErrorCode, toAppError } from '../shared/runtime/errors.ts';
 import { nearest } from '../shared/runtime/near.ts';
-import { endWithReader } from '../shared/runtime/printing.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
@@ -39,7 +38,11 @@ export const program = new Command('outrider')
   .showHelpAfterError('(add --help for the options)')
   .exitOverride()
   // With --json what is wrong is said once, as JSON (`report`).
-  .configureOutput({ writeErr: (text) => void (isJson() || process.stderr.write(onlyNear(text))) });
+  .configureOutput({
+    writeErr: (text) => void (isJson() || process.stderr.write(text)),
+    outputError: (text, write) =>
+      write(onlyNear(text).replace(/^error: (.*)/, (_all, what: string) => sentence('USAGE', what))),
+  });
 
 program
   .command('up')
@@ -215,13 +218,23 @@ if (!isCompleting)
 
 /** Runs the command that the arguments of this process name. */
 export async function runCommand(): Promise<void> {
-  endWithReader();
+  process.stdout.on('error', onOutputLost);
+  // Nobody is left to be told.
+  process.stderr.on('error', () => undefined);
   try {
     if (isCompleting) (await import('./completion.ts')).addCompletion(program);
     await program.parseAsync();
   } catch (error) {
     process.exitCode = report(error);
   }
+}
+
+/** `| head -1` has read what it wanted: the command ends as it would have. Anything else, a full disk, is a failure. */
+function onOutputLost(error: NodeJS.ErrnoException): void {
+  if (error.code === 'EPIPE') return;
+  const { code, message } = toAppError(error);
+  sayError(code, `what was to be printed is lost: ${message}`);
+  process.exit(1);
 }
 
 /** An action whose code is loaded when it is asked for. */
@@ -290,7 +303,10 @@ function following(command: Command): Command {
 /** Options of commands that talk to an agent. */
 function askingAgent(command: Command): Command {
   return command
-    .option('--agent <url>', 'the agent’s address (or OUTRIDER_AGENT; default http://127.0.0.1:8090)')
+    .option(
+      '--agent <url>',
+      'the agent’s address (or OUTRIDER_AGENT; default: the device of outrider up, else http://127.0.0.1:8090)',
+    )
     .option('--agent-key <key>', 'its key, off loopback (or OUTRIDER_AGENT_KEY)')
     .option(
       '--agent-ca <file>',
@@ -301,13 +317,8 @@ function askingAgent(command: Command): Command {
 
 function port(flags: string, description: string, standard: number): Option {
   return new Option(flags, description).default(standard).argParser((text) => {
-    const number = Number(text);
-    if (Number.isInteger(number) && number >= 0 && number <= 65_535) return number;
-    throw new CommanderError(
-      2,
-      'usage',
-      `error: ${flags.split(' ')[0]} must be a whole number from 0 to 65535`,
-    );
+    if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text);
+    throw new AppError('USAGE', `${flags.split(' ')[0]} must be a whole number from 0 to 65535`);
   });
 }
 
@@ -327,8 +338,7 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     if (isJson()) sayError('USAGE', onlyNear(error.message).replace(/^error: /, ''));
-    // Commander has said the rest already.
-    else if (error.code === 'usage') process.stderr.write(`${error.message}\n`);
+    // Otherwise commander has said it.
     return 2;
   }
   const known = toAppError(error);
@@ -341,10 +351,12 @@ function report(error: unknown): number {
   return known.code === 'USAGE' ? 2 : 1;
 }
 
+const sentence = (code: ErrorCode, message: string): string => `outrider: ${message} (${code})`;
+
 /** One sentence with its code, and what to do where the sentence does not say it; with `--json` as an object. */
 function sayError(code: ErrorCode, message: string): void {
   const { meaning, remedy } = ERRORS[code];
-  const text = `outrider: ${message} (${code})${message === meaning ? `\n${remedy}` : ''}`;
+  const text = `${sentence(code, message)}${message === meaning ? `\n${remedy}` : ''}`;
   const json = (): string => jsonForTerminal({ error: { code, message, remedy } });
   process.stderr.write(`${isJson() ? json() : forTerminal(text)}\n`);
 }

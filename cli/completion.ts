@@ -1,6 +1,35 @@
-/** `outrider complete bash|zsh|fish|powershell`: prints what makes a shell complete our commands and options, and answers it. */
+/**
+ * `outrider complete bash|zsh|fish|powershell`: prints what makes a shell complete our commands and options, and answers it. Where
+ * we have nothing to offer, folders and files are what is wanted, and the shell offers those.
+ */
 import tab from '@bomb.sh/tab/commander';
 import type { Command } from 'commander';
 
+/** The library's script for bash needs the package bash-completion, and complains when it is read a second time. */
+const BASH = `# bash completion for outrider
+_outrider() {
+  local line
+  COMPREPLY=()
+  while IFS= read -r line; do
+    [[ $line == :* ]] || COMPREPLY+=("\${line%%$'\\t'*}")
+  done < <(outrider complete -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+}
+complete -o default -F _outrider outrider`;
+
 /** Takes the place of the command of this name that help shows. */
-export const addCompletion = (program: Command): void => void tab(program);
+export function addCompletion(program: Command): void {
+  const [, , , shell, ...more] = process.argv;
+  if (shell === 'bash' && more.length === 0)
+    return void program.command('complete <shell>').action(() => void process.stdout.write(`${BASH}\n`));
+  const root = tab(program);
+  // It tells shells to offer no files, ever, and has no setting for it.
+  const answering = root as unknown as { complete(word: string): void };
+  const answer = answering.complete.bind(root);
+  answering.complete = (word) =>
+    root.completions.length === 0 && !word.startsWith('-')
+      ? void process.stdout.write(`${OFFER_FILES}\n`)
+      : answer(word);
+}
+
+/** The directive by which a shell does as it does without us. */
+const OFFER_FILES = ':0';

@@ -28,6 +28,8 @@ export interface TableLayout {
   /** Fixed; else columns are as wide as what is in them, and narrower where the terminal is. */
   readonly colWidths?: readonly number[];
   readonly colAligns?: readonly ('left' | 'right')[];
+  /** Titles of columns that a narrow terminal can do without, the least missed first. */
+  readonly spare?: readonly string[];
 }
 
 /** Between two columns. */
@@ -42,9 +44,17 @@ const GAP = 2;
 export function table(
   head: readonly string[],
   rows: readonly (readonly string[])[],
-  { colWidths, colAligns }: TableLayout = {},
+  layout: TableLayout = {},
   columns: number | undefined = terminalColumns(),
 ): string {
+  const { colWidths, colAligns, spare = [] } = layout;
+  const left = colWidths ? [] : leastToLeaveOut(head, rows, spare, columns);
+  if (left.length > 0) {
+    const kept = (row: readonly string[]): string[] =>
+      row.filter((_cell, i) => !left.includes(head[i] ?? ''));
+    const made = table(kept(head), rows.map(kept), {}, columns);
+    return `${made}\n${colors.dim(wrapped(`not shown here: ${left.join(', ')}`, columns ?? Number.POSITIVE_INFINITY).join('\n'))}`;
+  }
   const fitted = colWidths ? undefined : fit([head, ...rows], columns);
   if (fitted === 'too narrow') return blocks(head, rows, columns);
   const widths = colWidths ?? fitted;
@@ -59,6 +69,21 @@ export function table(
   made.push(...rows.map((row) => row.map(forTerminal)));
   // The last column's padding is nothing to see.
   return made.toString().replace(/ +$/gm, '');
+}
+
+/** @returns as few of the spare columns as must go for the words of the others to have room; none where that does not help */
+function leastToLeaveOut(
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  spare: readonly string[],
+  columns: number | undefined,
+): readonly string[] {
+  for (let count = 0; count <= spare.length; count++) {
+    const left = spare.slice(0, count);
+    const kept = [head, ...rows].map((row) => row.filter((_cell, i) => !left.includes(head[i] ?? '')));
+    if (fit(kept, columns) !== 'too narrow') return left;
+  }
+  return [];
 }
 
 const terminalColumns = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);

@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { type DeployPolicy, deployPolicy } from '../shared/contract/admin.ts';
 import { deviceId } from '../shared/contract/names.ts';
 import { AppError } from '../shared/runtime/errors.ts';
-import { checkAll, readFlags } from '../shared/runtime/flags.ts';
+import { checkAll, portNumber, readFlags, wholeNumber } from '../shared/runtime/flags.ts';
 import { bareHost, isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 
 /** Text of `--help`. */
@@ -141,11 +141,12 @@ const flags = {
 const isOrigin = (text: string): boolean =>
   text === '*' || (URL.canParse(text) && /^https?:/.test(text) && new URL(text).origin === text);
 
-const portNumber = z.coerce.number().int().min(0).max(65_535);
 const brokerUrl = z.url({
   protocol: /^(mqtts?|wss?)$/,
   error: 'mqtts://host:port, wss://host:port/path, mqtt:// or ws://',
 });
+
+const DAYS = 'must be a number of days above 0, at most 3650';
 
 const values = z.object({
   'hub-port': portNumber,
@@ -155,7 +156,7 @@ const values = z.object({
   'mqtt-access': z.enum(['embedded', 'external', 'dynsec']).optional(),
   'other-hub': z.array(deviceId).default([]),
   // Parts of a day are for trying it out.
-  'credential-days': z.coerce.number().positive().max(3_650).optional(),
+  'credential-days': z.coerce.number({ error: DAYS }).positive(DAYS).max(3_650, DAYS).optional(),
   'ws-port': portNumber.optional(),
   tls: z.enum(['own', 'off']).optional(),
   'tls-name': z.array(z.string().regex(/^[A-Za-z0-9.:-]+$/, 'a host name or an address')).default([]),
@@ -163,8 +164,8 @@ const values = z.object({
     .array(z.string().refine(isOrigin, 'an origin such as https://app.example.com, without a path, or *'))
     .default([]),
   deploy: deployPolicy,
-  'max-loaded': z.coerce.number().int().min(1).max(64),
-  threads: z.coerce.number().int().min(1).max(256).optional(),
+  'max-loaded': wholeNumber(1, 64),
+  threads: wholeNumber(1, 256).optional(),
   'log-level': z.enum(['debug', 'info', 'warn', 'error']),
 });
 

@@ -83,7 +83,13 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   });
   const problem = (c: Context, error: AppError, requestId = newId()): Response =>
     failed(c, told({ error: toErrorBody(error), requestId }));
-  app.notFound((c) => problem(c, new AppError('NOT_FOUND', `there is nothing at ${c.req.path}`)));
+  app.notFound((c) => {
+    const allowed = otherMethodsAt(app, c);
+    if (allowed.length === 0)
+      return problem(c, new AppError('NOT_FOUND', `there is nothing at ${c.req.path}`));
+    c.header('allow', allowed.join(', '));
+    return problem(c, new AppError('METHOD_NOT_ALLOWED'));
+  });
   app.onError((error, c) => {
     const known = toAppError(error);
     const requestId = newId();
@@ -244,6 +250,17 @@ function requireKey(c: Context, key: string, guesses: KeyGuesses): void {
   if (given !== undefined) guesses.admit(remoteAddress(c.env), given, isRight);
   if (!isRight) throw new AppError('UNAUTHORIZED');
 }
+
+/** The methods that an address takes; none where nothing is there, or where its own method found nothing. */
+function otherMethodsAt(app: Hono, { req }: Context): string[] {
+  const here = app.routes.filter(({ method, path }) => method !== 'ALL' && patternOf(path).test(req.path));
+  const methods = here.flatMap(({ method }) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+  return methods.includes(req.method) ? [] : [...new Set(methods)];
+}
+
+/** Of a route's path, such as `/v1/outbox/:id`. */
+const patternOf = (path: string): RegExp =>
+  new RegExp(`^${path.replace(/:\w+/g, '[^/]+').replace('*', '.*')}$`);
 
 function failed(c: Context, answer: { readonly error: ErrorBody }): Response {
   const { code } = answer.error;

@@ -77,6 +77,7 @@ export async function findCredential(options: EnrollOptions): Promise<Credential
     const isUsed = token === undefined || known?.tokenSha256 === sha256Hex(token);
     const found = isUsed ? known : await enroll(options, token);
     if (found) options.onProblem?.(undefined);
+    else if (stored) options.onProblem?.(enrolledAsAnother(stored.deviceId, deviceId));
     if (put !== undefined) await rm(putTokenPath(path), { force: true });
     return found;
   } catch (error) {
@@ -86,6 +87,12 @@ export async function findCredential(options: EnrollOptions): Promise<Credential
     return undefined;
   }
 }
+
+const enrolledAsAnother = (enrolled: string, deviceId: string): AppError =>
+  new AppError(
+    'LINK_REFUSED',
+    `this data folder is enrolled as ${enrolled}, and the device is called ${deviceId} now: name it ${enrolled} again, or enrol ${deviceId}`,
+  );
 
 /** One that is broken is told, and as good as none: the edge answers on without the link. */
 async function storedCredential({

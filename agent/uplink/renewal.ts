@@ -98,9 +98,9 @@ export class Renewal {
 
   /** @returns how long to leave it alone, in milliseconds */
   async #attend(connection: Pick<MqttConnection, 'connected'>): Promise<number> {
+    const isRefused = this.#isRefused;
+    this.#isRefused = false;
     try {
-      const isRefused = this.#isRefused;
-      this.#isRefused = false;
       const waitMs = await this.#renewWhereDue();
       // A renewal may have put it right; the broker ends the connection of an account that it is given again.
       if (isRefused && !connection.connected) await this.#relink();
@@ -109,6 +109,8 @@ export class Renewal {
       this.#o.onProblem?.(undefined);
       return waitMs;
     } catch (error) {
+      // Refused it stays, until the hub or the broker takes it: the next look must not find that nothing is wrong.
+      this.#isRefused ||= isRefused;
       this.#tellOnce(error);
       return backoffDelayMs(this.#attempt++, { ...RETRY, ...(this.#o.random && { random: this.#o.random }) });
     }

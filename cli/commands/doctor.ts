@@ -1,5 +1,5 @@
 /** `outrider doctor`: looks at this machine, its models, the agent and the hub, and says what is wrong and what to do. */
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { colors } from '../../shared/runtime/colors.ts';
@@ -27,12 +27,13 @@ const MQTT_PORT = 1883;
 /** Sets the exit code to 1 where something fails. @param selfTest undefined: a model only has to load */
 export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promise<void> {
   const hub = await HubClient.find(options);
-  const agent = new AgentClient(options);
+  const agent = await AgentClient.find(options);
   const [hubLook, agentLook] = await Promise.all([
     lookAtHub(hub, (options.hub ?? process.env.OUTRIDER_HUB) !== undefined),
     lookAtAgent(agent, (options.agent ?? process.env.OUTRIDER_AGENT) !== undefined),
   ]);
-  const left = await leftAddress(await hubFolderOf(options.data));
+  const hubFolder = await hubFolderOf(options.data);
+  const left = await leftAddress(hubFolder);
   const ports: WantedPort[] = [
     { port: portOf(hub.url, 8080), wantedBy: 'hub', flag: '--hub-port', isOurs: hubLook.isUp },
     // A hub that is ready has its broker.
@@ -47,7 +48,7 @@ export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promi
   const findings: readonly Finding[] = [
     ...(await checkVersions()),
     await checkClock(Date.now()),
-    ...(await checkDisk(resolve(options.data ?? 'data'))),
+    ...(await checkDisk(dirname(hubFolder))),
     ...(await Promise.all(ports.map(checkPort))),
     ...hubLook.findings,
     ...agentLook.findings,

@@ -50,6 +50,7 @@ export async function listModels(options: Options): Promise<void> {
         one.loaded ? 'yes' : 'no',
         one.digest.slice(0, 12),
       ]),
+      { spare: ['digest', 'policy', 'loaded'] },
     ),
   );
 }

@@ -18,7 +18,7 @@ export async function listOutbox(
   const limit = Number(options.limit ?? 100);
   if (!Number.isInteger(limit) || limit < 1)
     throw new AppError('USAGE', '--limit must be a whole number above 0');
-  const found = await collect(new AgentClient(options), limit, options.dead === true);
+  const found = await collect(await AgentClient.find(options), limit, options.dead === true);
   const now = Date.now();
   print(options.json, found, () => {
     const { entries, bytes, deadLetters, items } = found;
@@ -53,7 +53,7 @@ async function collect(agent: AgentClient, limit: number, deadOnly: boolean) {
 
 /** `outrider outbox show`: one request; with `--out` its input is written to a file. */
 export async function showOutbox(id: string, options: Options & { readonly out?: string }): Promise<void> {
-  const agent = new AgentClient(options);
+  const agent = await AgentClient.find(options);
   const item = await agent.json(`/v1/outbox/${encodeURIComponent(id)}`, outboxItem);
   if (options.out !== undefined) {
     const input = await agent.bytes(`/v1/outbox/${encodeURIComponent(id)}/input`);
@@ -74,7 +74,7 @@ export async function showOutbox(id: string, options: Options & { readonly out?:
 
 /** `outrider outbox retry`: sends a waiting request at once, or asks again what was given up. */
 export async function retryOutbox(id: string, options: Options): Promise<void> {
-  const agent = new AgentClient(options);
+  const agent = await AgentClient.find(options);
   const done = await agent.json(`/v1/outbox/${encodeURIComponent(id)}/retry`, outboxRetried, 'POST');
   print(options.json, done, () =>
     done.retriedAs === done.id ? `${id} is sent now` : `${id} is asked again as ${done.retriedAs}`,
@@ -83,6 +83,6 @@ export async function retryOutbox(id: string, options: Options): Promise<void> {
 
 /** `outrider outbox drop`: gives up a waiting request, or removes a dead letter. */
 export async function dropOutbox(id: string, options: Options): Promise<void> {
-  await new AgentClient(options).delete(`/v1/outbox/${encodeURIComponent(id)}`);
+  await (await AgentClient.find(options)).delete(`/v1/outbox/${encodeURIComponent(id)}`);
   print(options.json, { id }, () => `${id} is dropped`);
 }

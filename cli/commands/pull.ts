@@ -29,9 +29,15 @@ export async function pullModel(what: string, options: PullOptions): Promise<voi
   const made: ModelCard = {
     ...card,
     digest: folder.digest,
-    folder: relative(process.cwd(), folder.path) || '.',
+    folder: shortest(folder.path),
   };
   print(options.json, { ...made, notes }, () => pulledText(made, notes));
+}
+
+/** Seen from here where it lies below; a way up and down again is harder to read than the whole path. */
+function shortest(path: string): string {
+  const fromHere = relative(process.cwd(), path) || '.';
+  return fromHere.startsWith('..') ? path : fromHere;
 }
 
 /** Of the source and what was said of it: two pulls that differ do not mix their files. */

@@ -71,7 +71,7 @@ export async function up(options: UpOptions): Promise<void> {
     process.exit(130);
   });
   clearLine();
-  await rememberData(data);
+  await rememberData(data, agentUrl);
 
   const { path } = await (await ownHub(hubUrl, data)).post('/api/v1/sign-ins', {}, signInLink);
   const head = [
@@ -81,9 +81,11 @@ export async function up(options: UpOptions): Promise<void> {
       ? [colors.red('development keys: this hub signs updates by itself, with keys that it has made')]
       : []),
   ];
+  // `| head` has read what it wanted: nobody would see the rest, or how to end it.
+  const unread = new Promise<string>((end) => process.stdout.once('error', () => end('unread')));
   const view = process.stdout.isTTY ? liveView(new Totals(), head) : plainView(new Totals(), head);
   const following = follow(agentUrl, view, ending.signal);
-  const why = await Promise.race([told, done]);
+  const why = await Promise.race([told, done, unread]);
   // What the agent has said is shown before the totals.
   if (why === 'finished') await clock.sleep(LAST_RESULTS_MS, undefined, true);
   ending.abort();

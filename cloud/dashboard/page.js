@@ -277,6 +277,8 @@ function modelCells({ name, task, deployed, policy, loaded, versions }) {
     line.append(` ${bytesText(one.bytes)}, ${new Date(one.createdAtMs).toISOString().slice(0, 10)} `);
     line.append(one.published ? pill('published', 'good') : pill('not published', 'quiet'));
     if (one.version === deployed) line.append(' ', pill('deployed', 'good'));
+    const doubt = doubtOf(one.test);
+    if (doubt) line.append(' ', doubt);
     return line;
   });
   const hidden = versions.length - shown.length;
@@ -289,6 +291,26 @@ function modelCells({ name, task, deployed, policy, loaded, versions }) {
     loaded ? pill('loaded', 'good') : pill('not loaded', 'quiet'),
     list(lines),
   ];
+}
+
+/**
+ * What is not known of a version; nothing of one that answers its golden inputs, and of one that was put beside the hub.
+ *
+ * @param {ModelRecord['versions'][number]['test']} test
+ */
+function doubtOf(test) {
+  if (test === 'smoke')
+    return titled(pill('no golden inputs', 'quiet'), 'it answered an input that was made up');
+  if (test === 'untested')
+    return titled(pill('untested', 'warn'), 'it loads, and took no input that could be made up');
+  if (test === 'forced') return titled(pill('forced', 'bad'), 'it does not give its golden answers');
+  return undefined;
+}
+
+/** @param {HTMLElement} element @param {string} title */
+function titled(element, title) {
+  element.title = title;
+  return element;
 }
 
 /** @param {Refusal} refusal */

@@ -130,7 +130,11 @@ export const ERRORS = {
     'The protocol has this, and this server does not offer it.',
     'See the message, and docs/build-on.md for what there is.',
   ),
-  METHOD_NOT_ALLOWED: caller(405, 'This address does not take that method.', 'See /docs for the methods.'),
+  METHOD_NOT_ALLOWED: caller(
+    405,
+    'This address does not take that method.',
+    'The header Allow names those that it takes.',
+  ),
 
   // Who asks
   UNAUTHORIZED: caller(

@@ -1,6 +1,6 @@
 /** Reads a program's own flags and checks values with a schema: all problems at once, each naming its key. */
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import type { ZodType } from 'zod';
+import { type ZodType, z } from 'zod';
 import { AppError } from './errors.ts';
 
 type Flags = NonNullable<ParseArgsConfig['options']>;
@@ -39,3 +39,12 @@ export function checkAll<T>(
   );
   throw new AppError(code, problems.join('; '), { cause: parsed.error });
 }
+
+/** A flag that is a whole number in decimal digits. `Number` alone takes '' for 0, and '0x50' for 80. */
+export const wholeNumber = (min: number, max: number) => {
+  const error = `must be a whole number from ${min} to ${max}`;
+  return z.string().regex(/^\d+$/, error).transform(Number).pipe(z.number().min(min, error).max(max, error));
+};
+
+/** Port that a flag names; 0: any that is free. */
+export const portNumber = wholeNumber(0, 65_535);

@@ -105,6 +105,16 @@ test('the commands of a second terminal work, and with the hub dead the device a
   };
   assert.match(await say('models', 'ls'), /cifar10-vit +image-classification/);
   assert.match(await say('devices', 'ls'), /demo +online/);
+  assert.match(await say('outbox', 'ls'), /open \(.* on disk\), 0 given up/);
+  const seen = JSON.parse(await say('doctor', '--json', '--models', await temporaryFolder(t))) as {
+    findings: { about: string; level: string; found: string }[];
+  };
+  const told = seen.findings.map(({ about, level, found }) => `${about}: ${level} ${found}`);
+  assert.ok(told.includes('agent: ok demo runs vision, text'), told.join('\n'));
+  assert.ok(
+    told.some((one) => /^disk room: ok/.test(one)),
+    told.join('\n'),
+  );
   assert.match(await say('infer', 'sst2-minilm', 'a fine film'), /POSITIVE +0\.9/);
   const picture = new URL('../../models/demo/pictures/', import.meta.url);
   const name = 'airplane';

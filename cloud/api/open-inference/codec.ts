@@ -102,7 +102,7 @@ export interface InputForm {
 export function decodeRequest(body: Uint8Array, headBytes: number | undefined): DecodedRequest {
   if (headBytes !== undefined && headBytes > body.length)
     throw bad('Inference-Header-Content-Length is more than the body has');
-  const parsed = inferRequest.safeParse(parseJson(body.subarray(0, headBytes ?? body.length)));
+  const parsed = inferRequest.safeParse(withoutNulls(parseJson(body.subarray(0, headBytes ?? body.length))));
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     throw bad(`${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);
@@ -114,6 +114,26 @@ export function decodeRequest(body: Uint8Array, headBytes: number | undefined): 
     throw bad(`${tail.length} bytes follow the JSON, where binary_data_size says ${announced}`);
   return { head, tail };
 }
+
+/** Clients whose types write each field of the protocol, MLServer's among them, send null for what is not said. */
+function withoutNulls(head: unknown): unknown {
+  if (!isRecord(head)) return head;
+  const ofTensors = (list: unknown): unknown => (Array.isArray(list) ? list.map(withoutNullFields) : list);
+  const { inputs, outputs, ...more } = withoutNullFields(head) as Record<string, unknown>;
+  return { ...more, inputs: ofTensors(inputs), outputs: ofTensors(outputs) };
+}
+
+/** Fields of a request or of one of its tensors; elements of `data` stay as they are. */
+function withoutNullFields(value: unknown): unknown {
+  if (!isRecord(value)) return value;
+  const kept = Object.entries(value).filter(([, field]) => field !== null);
+  return Object.fromEntries(
+    kept.map(([name, field]) => [name, name === 'parameters' ? withoutNullFields(field) : field]),
+  );
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** The elements of the one BYTES tensor that a model takes. @throws BAD_REQUEST, INPUT_EMPTY */
 export function readElements({ head, tail }: DecodedRequest, form: InputForm): Uint8Array[] {

@@ -32,6 +32,9 @@ type ZodContent = NonNullable<NonNullable<NonNullable<RouteConfig['request']>['b
 export type OpenApiDocument = ReturnType<OpenAPIHono['getOpenAPI31Document']>;
 type ComponentsObject = NonNullable<OpenApiDocument['components']>;
 
+/** By its SPDX name as well, which the library's types, of OpenAPI 3.0, do not know; validators of 3.1 ask for it. */
+const LICENSE = { name: 'Apache-2.0', identifier: 'Apache-2.0' };
+
 /** Named in the document: these stand in several places, or are looked for by name. */
 const NAMED = {
   Model: modelRecord,
@@ -58,7 +61,7 @@ export function describeApi(app: Api): OpenApiDocument {
     info: {
       title: 'Outrider hub',
       version: VERSION,
-      license: { name: 'Apache-2.0' },
+      license: LICENSE,
       description:
         'Failures of `/api/v1` are RFC 9457 problem details with a code of docs/errors.md. A model’s name may be `org/name`: its slash ' +
         'is taken as it is or as `%2F`. Readers should ignore fields that they don’t know.',

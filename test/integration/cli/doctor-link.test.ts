@@ -1,6 +1,7 @@
 /** What keeps a device from its hub, as `outrider doctor` says it: over real programs, by typed commands. */
 import assert from 'node:assert/strict';
 import { cp, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { temporaryFolder } from '../../support/fixed.ts';
@@ -15,15 +16,20 @@ async function run(t: TestContext, ...args: string[]): Promise<string> {
 }
 
 /** An agent on this data folder, which has no model of its own. @returns its address */
-async function startAgent(t: TestContext, hub: HubProgram, data: string): Promise<string> {
+async function startAgent(
+  t: TestContext,
+  hub: HubProgram,
+  data: string,
+  { device = 'device: gate-01\n', says = 'agent gate-01:' } = {},
+): Promise<string> {
   const port = await freePort();
   const config = join(data, 'outrider.yaml');
   await writeFile(
     config,
-    'device: gate-01\npipelines:\n  - { name: text, task: text-classification, cloud: words }\n',
+    `${device}pipelines:\n  - { name: text, task: text-classification, cloud: words }\n`,
   );
   const flags = ['--config', config, '--data', data, '--hub', hub.url, '--agent-port', String(port)];
-  await outrider(t, ['agent', ...flags]).says('agent gate-01:');
+  await outrider(t, ['agent', ...flags]).says(says);
   return `http://127.0.0.1:${port}`;
 }
 
@@ -81,4 +87,32 @@ test('a credential that cannot be read is named, and the device answers on', asy
     'nobody named the file',
   );
   assert.equal((await fetch(`${agent}/v1/pipelines`)).status, 200);
+});
+
+test('a device whose host is called otherwise stays who it is enrolled as, and another id is named', async (t) => {
+  const hub = await startHubProgram(t);
+  const data = await temporaryFolder(t);
+  const id = `not-${hostname().replace(/[^A-Za-z0-9_-]/g, '-')}`.slice(0, 64);
+  await run(t, 'devices', 'enroll', id, '--to', data, '--hub', hub.url, '--key', hub.key);
+  await startAgent(t, hub, data, { device: `device: ${id}\n`, says: `agent ${id}:` }).then((first) =>
+    eventually(async () => /^ok online/.test(await found(t, hub, first, 'link')), 'it did not get online'),
+  );
+  const copy = await temporaryFolder(t);
+  await cp(join(data, 'agent', 'credential.json'), join(copy, 'agent', 'credential.json'));
+  // Nothing names it now but its host, which is called otherwise.
+  const agent = await startAgent(t, hub, copy, { device: '', says: `agent ${id}:` });
+  await eventually(
+    async () => (await found(t, hub, agent, 'agent')) === `ok ${id} runs text`,
+    'the doctor sees another device',
+  );
+
+  const other = await temporaryFolder(t);
+  await cp(join(data, 'agent', 'credential.json'), join(other, 'agent', 'credential.json'));
+  const named = await startAgent(t, hub, other);
+  await eventually(
+    async () =>
+      (await found(t, hub, named, 'link')) ===
+      `fail offline: this data folder is enrolled as ${id}, and the device is called gate-01 now: name it ${id} again, or enrol gate-01 (LINK_REFUSED)`,
+    'nobody named the difference',
+  );
 });

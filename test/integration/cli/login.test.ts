@@ -1,12 +1,13 @@
 /** `outrider login` and `logout`, and to whom a key goes that a command has found. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { outrider } from '../../support/programs.ts';
+import { BIN, outrider } from '../../support/programs.ts';
 
 /** A hub without models that knows one key, and remembers which it was shown. */
 async function hubWith(t: TestContext, key: string): Promise<{ url: string; seen: (string | undefined)[] }> {
@@ -87,6 +88,41 @@ test('shells complete commands', async (t) => {
   }
   assert.match((await run('complete', '--', 'models', 'p')).output, /^pull\t.*\npush\t/);
   assert.match((await run('--help')).output, /complete \[shell\]/);
+});
+
+test('where it has nothing to offer, a shell offers files', async (t) => {
+  const { run } = await setUp(t);
+  for (const words of [
+    ['models', 'push', './m'],
+    ['infer', 'model', ''],
+    ['models', 'pull', 'x', '--labels', ''],
+  ])
+    assert.equal((await run('complete', '--', ...words)).output, ':0\n', words.join(' '));
+  assert.match((await run('complete', '--', 'models', 'push', '--ta')).output, /^--task\t.*\n:4\n$/);
+});
+
+test('bash completes without the package bash-completion, read twice, too', async (t) => {
+  if (spawnSync('bash', ['--version']).status !== 0) return t.skip('there is no bash here');
+  const { cwd } = await setUp(t);
+  await writeFile(join(cwd, 'outrider'), `#!/bin/sh\nexec "${process.execPath}" "${BIN}" "$@"\n`, {
+    mode: 0o755,
+  });
+  const typed = (...words: string[]): string =>
+    `COMP_WORDS=(${words.map((word) => `'${word}'`).join(' ')}); COMP_CWORD=${words.length - 1}; _outrider; echo "\${COMPREPLY[*]}"`;
+  const script = [
+    ...['source <(outrider complete bash)', 'source <(outrider complete bash)', 'complete -p outrider'],
+    ...[
+      typed('outrider', 'models', 'pu'),
+      typed('outrider', 'models', 'push', './'),
+      typed('outrider', 'logo'),
+    ],
+  ];
+  const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', script.join('\n')], {
+    ...{ cwd, encoding: 'utf8' },
+    env: { ...process.env, PATH: `${cwd}:${process.env.PATH}` },
+  });
+  assert.equal(stderr, '');
+  assert.equal(stdout, 'complete -o default -F _outrider outrider\npull push\n\nlogout\n');
 });
 
 test('with --json an error is JSON, whatever is wrong', async (t) => {

@@ -1,7 +1,9 @@
 /** The `outrider` command as a user runs it, from a folder that is not the checkout: what it prints and how it exits. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { VERSION } from '../../../shared/runtime/version.ts';
@@ -41,10 +43,10 @@ test('what may have been meant is offered where it is near, and nothing that is 
     say('doctor', 'cifar10-cn'),
     say('modls', '--json'),
   ]);
-  assert.match(near, /unknown command 'modls'\n\(Did you mean models\?\)/);
+  assert.match(near, /unknown command 'modls' \(USAGE\)\n\(Did you mean models\?\)/);
   assert.doesNotMatch(far, /Did you mean/);
   assert.match(far, /unknown command 'remove'/);
-  assert.match(option, /unknown option '--taks'\n\(Did you mean --task\?\)/);
+  assert.match(option, /unknown option '--taks' \(USAGE\)\n\(Did you mean --task\?\)/);
   assert.match(task, /“image-clasification” is none; did you mean “image-classification”\? \(USAGE\)/);
   assert.match(model, /did you mean “cifar10-cnn”\? \(MODEL_UNKNOWN\)/);
   assert.match(JSON.parse(json).error.message, /Did you mean models/);
@@ -53,10 +55,20 @@ test('what may have been meant is offered where it is near, and nothing that is 
 test('what it does not understand is a usage error: exit code 2, and where help is', async (t) => {
   const port = String(await freePort());
   const cases: [string[], RegExp][] = [
-    [['fly'], /unknown command 'fly'/],
-    [['up', '--sideways'], /unknown option '--sideways'/],
-    [['up', '--hub-port', 'high'], /--hub-port must be a whole number/],
+    [['fly'], /^outrider: unknown command 'fly' \(USAGE\)\n/],
+    [['up', '--sideways'], /^outrider: unknown option '--sideways' \(USAGE\)\n/],
+    [
+      ['up', '--hub-port', 'high'],
+      /^outrider: --hub-port must be a whole number from 0 to 65535 \(USAGE\)\n$/,
+    ],
     [['up', '--hub-port', '70000'], /--hub-port must be a whole number/],
+    [
+      ['hub', '--hub-port', 'high'],
+      /^outrider: --hub-port: must be a whole number from 0 to 65535 \(USAGE\)\n$/,
+    ],
+    [['hub', '--mqtt-port', ''], /--mqtt-port: must be a whole number from 0/],
+    [['hub', '--max-loaded', '0x10'], /--max-loaded: must be a whole number from 1 to 64/],
+    [['hub', '--credential-days', 'x'], /--credential-days: must be a number of days/],
     [['infer'], /missing required argument 'model'/],
     [['hub', '--intake-only', '--mqtt', 'mqtt://127.0.0.1:1'], /OUTRIDER_MQTT_USERNAME/],
     [['outbox', 'show'], /missing required argument 'id'/],
@@ -67,7 +79,7 @@ test('what it does not understand is a usage error: exit code 2, and where help 
     [['devices', 'enroll', 'a/b', '--hub', `http://127.0.0.1:${port}`], /USAGE/],
     [['hub', '--sideways'], /--sideways.*see outrider hub --help.*USAGE/s],
     [['agent', '--sideways'], /--sideways.*see outrider agent --help.*USAGE/s],
-    [['agent', '--agent-port', 'high'], /--agent-port.*USAGE/s],
+    [['agent', '--agent-port', 'high'], /--agent-port: must be a whole number.*USAGE/s],
   ];
   const results = await Promise.all(cases.map(([args]) => run(t, ...args)));
   for (const [i, { code, output }] of results.entries()) {
@@ -107,24 +119,34 @@ test('what fails is one sentence with its code: exit code 1, no stack', async (t
   }
 });
 
-test('whose reader leaves ends without a word, as head leaves; a full disk under its output is said', async (t) => {
-  const cwd = await temporaryFolder(t);
-  const bash = (command: string): { status: number | null; stdout: string; stderr: string } =>
-    spawnSync('bash', ['-c', `set -o pipefail; ${command}`], {
-      cwd,
-      encoding: 'utf8',
-      env: { ...process.env, OUTRIDER: BIN, NODE: process.execPath },
-    });
-  // True reads nothing, and has ended when the first word comes.
-  const left = bash('"$NODE" "$OUTRIDER" --help | true');
-  assert.deepEqual([left.status, left.stderr], [141, '']);
-  const head = bash(
-    '"$NODE" "$OUTRIDER" doctor --models . --hub http://127.0.0.1:9 --agent http://127.0.0.1:9 | true',
-  );
-  assert.deepEqual([head.status, head.stderr], [141, '']);
-  const full = bash('"$NODE" "$OUTRIDER" --help > /dev/full');
-  assert.deepEqual(
-    [full.status, full.stderr],
-    [1, 'outrider: the output: no space is left (ENOSPC, write) (DISK_FULL)\n'],
+/** A command whose standard output is this. @returns its exit code, and what it said on standard error */
+async function runInto(t: TestContext, output: number | 'closed', ...args: string[]) {
+  const child = spawn(process.execPath, [BIN, ...args], {
+    cwd: await temporaryFolder(t),
+    stdio: ['ignore', output === 'closed' ? 'pipe' : output, 'pipe'],
+  });
+  child.stdout?.destroy();
+  let said = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    said += chunk.toString();
+  });
+  const [code] = (await once(child, 'close')) as [number | null];
+  return { code, said };
+}
+
+test('who reads no further, as `| head -1`, ends a command without a word', async (t) => {
+  for (const args of [['--help'], ['models', 'pull', '--help'], ['complete', 'zsh'], ['hub', '--help']])
+    assert.deepEqual(await runInto(t, 'closed', ...args), { code: 0, said: '' }, args.join(' '));
+});
+
+test('what a full disk does not take is said to be lost: exit code 1, no stack', async (t) => {
+  if (!existsSync('/dev/full')) return t.skip('there is no /dev/full here');
+  const full = await open('/dev/full', 'w');
+  t.after(() => full.close());
+  const { code, said } = await runInto(t, full.fd, '--help');
+  assert.equal(code, 1);
+  assert.match(
+    said,
+    /^outrider: what was to be printed is lost: no space is left \(ENOSPC, write\) \(DISK_FULL\)\n$/,
   );
 });

@@ -11,6 +11,7 @@ import { EmbeddedBroker } from '../../../cloud/broker/broker.ts';
 import { deviceTopics } from '../../../shared/contract/topics.ts';
 import { connectMqtt, type MqttConnection } from '../../../shared/mqtt/connect.ts';
 import { type Clock, systemClock } from '../../../shared/runtime/clock.ts';
+import type { AppError } from '../../../shared/runtime/errors.ts';
 import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
@@ -73,8 +74,9 @@ async function setUp(
   const credential = async () => (await findCredential(enrol)) ?? assert.fail('no credential');
   const first = await credential();
   /** The agent as after a start: with what is on disk. */
-  const renewal = async () =>
+  const renewal = async (onProblem?: (problem: AppError | undefined) => void) =>
     new Renewal({
+      ...(onProblem && { onProblem }),
       path,
       credential: await credential(),
       hub: { url: hubUrl },
@@ -228,6 +230,32 @@ test('one that has ended, or was revoked, is told once, and goes on asking', asy
   await pass(clock, 3_600_000, 20);
   assert.deepEqual(logger.failures(), ['credential.not_kept LINK_REFUSED']);
   assert.ok(asked.length > 3);
+});
+
+test('one without an end that was revoked stays named until it is taken again, and is told once', async (t) => {
+  const { clock, hub, renewal, stopping, logger, asked } = await setUp(t, { credentialLifeMs: undefined });
+  await hub.registry.devices.revoke('gate-01');
+  const named: (string | undefined)[] = [];
+  const agent = await renewal((problem) => named.push(problem?.code));
+  let refuse = (): void => undefined;
+  const broker = {
+    connected: false,
+    onRefused: (run: () => void) => {
+      refuse = run;
+    },
+  };
+  agent.start(broker, stopping.signal);
+  refuse();
+  await until(() => named.includes('LINK_REFUSED'));
+  const before = named.length;
+  await pass(clock, 3_600_000, 20);
+  assert.ok(named.length > before, 'it asks on');
+  assert.deepEqual([...new Set(named.slice(before))], ['LINK_REFUSED']);
+  assert.deepEqual(logger.failures(), ['credential.not_kept LINK_REFUSED']);
+  assert.ok(asked.length > 3);
+  broker.connected = true;
+  await pass(clock, 3_600_000, 20);
+  assert.equal(named.at(-1), undefined);
 });
 
 test('one that does not end is never asked about', async (t) => {

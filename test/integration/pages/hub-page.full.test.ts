@@ -42,6 +42,25 @@ test('shows the fleet, page by page, its models and its last answers, and asks n
   assertQuiet();
 });
 
+test('says of a version how little speaks for it', async (t) => {
+  const { hub, page } = await setUp(t);
+  const [canned] = cannedModels();
+  for (const test of ['golden', 'smoke', 'untested', 'forced', null] as const) {
+    const versions = canned!.versions.slice(0, 1).map((one) => ({ ...one, test }));
+    await hub.tell({ type: 'model', model: { ...canned!, name: `model-${test}`, versions } });
+  }
+  const said = async (name: string): Promise<string[]> => {
+    const row = page.locator('#models tbody tr', { hasText: name });
+    await row.waitFor();
+    return row.locator('.pill').allTextContents();
+  };
+  const always = ['loaded', 'not published'];
+  assert.deepEqual(await said('model-smoke'), [...always, 'no golden inputs']);
+  assert.deepEqual(await said('model-untested'), [...always, 'untested']);
+  assert.deepEqual(await said('model-forced'), [...always, 'forced']);
+  for (const name of ['model-golden', 'model-null']) assert.deepEqual(await said(name), always);
+});
+
 test('says in red that the hub has development keys', async (t) => {
   const { page } = await setUp(t, { keys: true });
   assert.match((await page.locator('#development').textContent()) ?? '', /Development keys/);

@@ -18,7 +18,7 @@ const anything = z.object({ fine: z.literal(true) });
 
 test('says where nobody answers, and how to name another', async () => {
   const agent = `http://127.0.0.1:${await freePort()}`;
-  await assert.rejects(new AgentClient({ agent }).json('/v1/outbox', anything), {
+  await assert.rejects(new AgentClient(agent).json('/v1/outbox', anything), {
     code: 'AGENT_UNREACHABLE',
     message: `no agent answers at ${agent}; name one with --agent`,
   });
@@ -26,13 +26,13 @@ test('says where nobody answers, and how to name another', async () => {
 
 test('passes on what an agent says, and names what is none', async (t) => {
   const body = JSON.stringify({ error: { code: 'NOT_FOUND', message: 'there is no request of this id' } });
-  const refusing = new AgentClient({ agent: await answering(t, 404, body) });
+  const refusing = new AgentClient(await answering(t, 404, body));
   await assert.rejects(refusing.bytes('/v1/outbox/1/input'), {
     code: 'NOT_FOUND',
     message: 'there is no request of this id',
   });
-  const stranger = new AgentClient({ agent: await answering(t, 502, '<html>') });
+  const stranger = new AgentClient(await answering(t, 502, '<html>'));
   await assert.rejects(stranger.delete('/v1/outbox/1'), { code: 'AGENT_UNREACHABLE', message: /502/ });
-  const other = new AgentClient({ agent: await answering(t, 200, '{}') });
+  const other = new AgentClient(await answering(t, 200, '{}'));
   await assert.rejects(other.json('/v1/outbox', anything), { code: 'INVARIANT_BROKEN' });
 });

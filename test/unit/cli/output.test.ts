@@ -35,6 +35,26 @@ test('where not even the longest words have room, each row is a block', () => {
   ]);
 });
 
+test('a narrow terminal does without spare columns, as few as need be, and says which', () => {
+  const head = ['name', 'state', 'digest', 'policy'];
+  const rows = [['cifar10-cnn', 'online', 'bd52ca9dbeb4', 'auto']];
+  const at = (columns: number): string[] =>
+    stripVTControlCharacters(table(head, rows, { spare: ['digest', 'policy'] }, columns)).split('\n');
+  assert.equal(at(41).length, 2);
+  assert.deepEqual(at(30), [
+    'name         state   policy',
+    'cifar10-cnn  online  auto',
+    'not shown here: digest',
+  ]);
+  assert.deepEqual(at(22), [
+    'name         state',
+    'cifar10-cnn  online',
+    'not shown here:',
+    'digest, policy',
+  ]);
+  assert.deepEqual(at(12)[0], 'name    cifar10-cnn', 'nothing is left out where that is no help');
+});
+
 test('what a device says does not steer the terminal', () => {
   const evil = 'gate\u001b]0;owned\u0007\u001b[2J\u009b31m\u202Etxt.exe\r';
   for (const columns of [undefined, 20]) {

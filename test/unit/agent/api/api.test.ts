@@ -381,6 +381,34 @@ test('says whether it lives and whether it is ready, what runs, and what it coun
   assert.deepEqual(await refusal(get('/nowhere')), [404, 'NOT_FOUND', null]);
 });
 
+test('an address that is there says which methods it takes', async () => {
+  const { app } = setUp();
+  const ask = (method: string, path: string) => app.request(path, { method, headers: { host: HOST } });
+  for (const [method, path, allow] of [
+    ['DELETE', '/healthz', 'GET, HEAD'],
+    ['PATCH', '/v1/pipelines', 'GET, HEAD'],
+    ['PUT', '/v1/outbox', 'GET, HEAD'],
+    ['POST', '/v1/outbox/some-id', 'GET, HEAD, DELETE'],
+    ['GET', '/v1/outbox/some-id/retry', 'POST'],
+    ['GET', '/v1/infer/text', 'POST'],
+    ['POST', '/assets/nothing.js', 'GET, HEAD'],
+  ] as const) {
+    const response = await ask(method, path);
+    const { error } = (await response.json()) as { error: { code: string } };
+    assert.deepEqual(
+      [response.status, error.code, response.headers.get('allow')],
+      [405, 'METHOD_NOT_ALLOWED', allow],
+      `${method} ${path}`,
+    );
+  }
+  for (const [method, path] of [
+    ['GET', '/assets/nothing.js'],
+    ['POST', '/v1/nothing'],
+    ['GET', '/v1/infer'],
+  ] as const)
+    assert.equal((await ask(method, path)).status, 404, `${method} ${path}`);
+});
+
 test('the page, and each file that it names, come from here, and it may load nothing else', async () => {
   const { get } = setUp();
   const response = await get('/');

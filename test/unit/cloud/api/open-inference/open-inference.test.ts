@@ -44,6 +44,25 @@ describe('the Open Inference Protocol', () => {
     assert.match(String(body.error), why);
   }
 
+  it('takes null for what a client does not say, and for no element', async () => {
+    const tensor = { ...text('a film'), parameters: null };
+    const nothing = { id: null, parameters: null, outputs: null };
+    const response = await infer('texts', { ...nothing, inputs: [tensor] });
+    assert.equal(response.status, 200, await response.clone().text());
+    assert.equal('id' in ((await response.json()) as Answer), false);
+    const outputs = [{ name: 'label', parameters: { classification: null, binary_data: null } }];
+    const parameters = { binary_data_output: null, timeout: null };
+    const named = {
+      ...nothing,
+      parameters,
+      outputs,
+      inputs: [{ ...tensor, parameters: { content_type: null } }],
+    };
+    assert.equal((await infer('texts', named)).status, 200);
+    await assertError(await infer('texts', { inputs: [text(null)] }), 400, /text/);
+    await assertError(await infer('texts', { inputs: [null] }), 400, /inputs\.0/);
+  });
+
   it('says what the server and its models are', async () => {
     const server = (await (await get('')).json()) as { name: string; extensions: string[] };
     assert.deepEqual(
