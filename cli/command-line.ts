@@ -62,7 +62,7 @@ ownFlags(program, 'agent', 'run an agent on this device');
 asking(
   program
     .command('infer <model> <input>')
-    .description('ask the hub’s model about a file or a text')
+    .description('ask the hub’s model about a file, a text, or what comes in by standard input (-)')
     .option('--parameters <json>', 'parameters of the model’s task, as a JSON object')
     .option('--question <text>', 'of question answering: the input is then the context')
     .addHelpText('after', INFER_EXAMPLES),

@@ -5,7 +5,7 @@ import {
   type Reported,
   type UpdateReport,
 } from '../../shared/contract/messages.ts';
-import { connectMqtt } from '../../shared/mqtt/connect.ts';
+import { connectMqtt, type MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { type AppError, type ErrorBody, isAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { newId } from '../../shared/runtime/ids.ts';
@@ -46,7 +46,7 @@ export interface Link {
   /** Where model updates come from. */
   readonly source: HubUpdateSource;
   readonly sync: Part;
-  /** What keeps this device from its hub: a credential that is refused or broken, a token that was used; null: nothing known. */
+  /** What keeps this device from its hub: a credential that is refused or broken, a token that was used, a broker that cannot be reached or trusted; null: nothing known. */
   readonly problem: () => ErrorBody | null;
 }
 
@@ -60,6 +60,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
   const { dataDir, clock, logger, metrics, lifecycle } = program;
   const { outbox, pipelines } = parts;
   let problem: ErrorBody | null = null;
+  let broker: Pick<MqttConnection, 'failure'> | undefined;
   const onProblem = (error: AppError | undefined): void => {
     problem = error === undefined ? null : toErrorBody(error);
   };
@@ -125,6 +126,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
         will,
         logger,
       });
+      broker = connection;
       renewal.start(connection, signal);
       return connection;
     },
@@ -169,7 +171,14 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
   await lifecycle.start('link ledger', meter);
   await lifecycle.start('desired state', desired);
   const sync = syncOf(config, desired, parts.onSync, logger);
-  return { uplink, meter, desired, source, sync, problem: () => problem };
+  return {
+    uplink,
+    meter,
+    desired,
+    source,
+    sync,
+    problem: () => problem ?? (broker?.failure ? toErrorBody(broker.failure) : null),
+  };
 }
 
 /** What the configuration says of a pipeline that the hub should know; the outbox may hold requests of one that is gone. */

@@ -8,7 +8,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
 import { orNearest } from '../../shared/runtime/near.ts';
 import { forTerminal } from '../../shared/runtime/terminal.ts';
-import { TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
+import { MAX_INPUT_BYTES, TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import { answerText } from '../answer-text.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { print } from '../output.ts';
@@ -21,6 +21,9 @@ export interface InferOptions extends HubOptions {
   /** Of question answering: then the input is the context. */
   readonly question?: string;
 }
+
+/** Of any task's input. */
+const MAX_BYTES = Math.max(...Object.values(MAX_INPUT_BYTES));
 
 /** What is sent: raw bytes where nothing has to be said beside them. */
 interface Sent {
@@ -42,14 +45,15 @@ export async function infer(model: string, input: string, options: InferOptions)
     );
   const { task } = known;
   const parameters = parametersOf(options);
+  const given: Given = { text: input, bytes: await fileBytes(input) };
   if (TASKS[task].streams && options.json !== true && process.stdout.isTTY) {
-    const { inputs } = await documentOf(task, input, options);
+    const { inputs } = documentOf(task, given, options);
     const tokens = hub.generate(model, { inputs, ...(parameters && { parameters }), stream: true });
     for await (const text of tokens) process.stdout.write(forTerminal(text));
     process.stdout.write('\n');
     return;
   }
-  const { body, contentType } = await toSend(task, input, { ...options, parameters });
+  const { body, contentType } = toSend(task, given, { ...options, parameters });
   const output = await hub.infer(model, body, contentType, z.unknown());
   print(options.json, output, () => answerText(task, output));
 }
@@ -62,44 +66,48 @@ function parametersOf({ parameters }: InferOptions): Record<string, unknown> | u
   return parsed.data;
 }
 
-async function toSend(
+/** The input as it was typed, and the bytes of the file that it names. */
+interface Given {
+  readonly text: string;
+  readonly bytes: Buffer | undefined;
+}
+
+function toSend(
   task: TaskName,
-  input: string,
+  given: Given,
   options: Omit<InferOptions, 'parameters'> & { readonly parameters: Record<string, unknown> | undefined },
-): Promise<Sent> {
+): Sent {
   const { parameters, question } = options;
-  const bytes = await fileBytes(input);
+  const { bytes } = given;
   // Files travel as they are, so that the hub sees what they are; a text from the command line may look like JSON.
   if (bytes && parameters === undefined && question === undefined && TASKS[task].inputKind !== 'json')
     return { body: bytes, contentType: 'application/octet-stream' };
-  const { inputs } = await documentOf(task, input, options);
+  const { inputs } = documentOf(task, given, options);
   const document = { inputs, ...(parameters && { parameters }) };
   return { body: Buffer.from(JSON.stringify(document)), contentType: 'application/json' };
 }
 
 /** The input as it stands in a JSON request. @throws FILE_UNREADABLE, USAGE */
-async function documentOf(
+function documentOf(
   task: TaskName,
-  input: string,
+  { text, bytes }: Given,
   { question }: Pick<InferOptions, 'question'>,
-): Promise<{ inputs: unknown }> {
-  const bytes = await fileBytes(input);
+): { inputs: unknown } {
   const { inputKind } = TASKS[task];
   if (question !== undefined) {
     if (task !== 'question-answering') throw new AppError('USAGE', `--question is not for ${task}`);
-    return { inputs: { question, context: bytes?.toString('utf8') ?? input } };
+    return { inputs: { question, context: bytes?.toString('utf8') ?? text } };
   }
   switch (inputKind) {
     case 'image':
     case 'audio':
-      if (!bytes)
-        throw new AppError('FILE_UNREADABLE', `${task} takes a file, and there is no file ${input}`);
+      if (!bytes) throw new AppError('FILE_UNREADABLE', `${task} takes a file, and there is no file ${text}`);
       return { inputs: bytes.toString('base64') };
     case 'text':
-      return { inputs: bytes?.toString('utf8') ?? input };
+      return { inputs: bytes?.toString('utf8') ?? text };
     case 'json':
     case 'tensors':
-      return { inputs: jsonOf(task, bytes ?? Buffer.from(input)) };
+      return { inputs: jsonOf(task, bytes ?? Buffer.from(text)) };
   }
 }
 
@@ -110,8 +118,21 @@ function jsonOf(task: TaskName, bytes: Uint8Array): unknown {
   return typeof json === 'object' && json !== null && 'inputs' in json ? json.inputs : json;
 }
 
-/** A path to an existing file, or undefined: then it is the text itself. */
+/** What comes in by standard input (`-`), or a path to an existing file; undefined: it is the text itself. @throws INPUT_TOO_LARGE */
 async function fileBytes(input: string): Promise<Buffer | undefined> {
+  if (input === '-') return standardInput();
   const found = await stat(input).catch(() => undefined);
   return found?.isFile() ? readFile(input) : undefined;
+}
+
+async function standardInput(): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_BYTES)
+      throw new AppError('INPUT_TOO_LARGE', `standard input has over ${MAX_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }

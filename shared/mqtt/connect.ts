@@ -49,6 +49,8 @@ export interface SharedFilter {
 /** Reconnecting link to a broker; it queues nothing while it is down. */
 export interface MqttConnection {
   readonly connected: boolean;
+  /** Why the last try did not connect; undefined: it did, or there was none. */
+  readonly failure: AppError | undefined;
   /** Whether the broker spreads a `$share` filter among subscribers; false until it has said so. */
   readonly sharedSubscriptions: boolean;
   /** The broker's limit for one packet, Infinity when unknown. */
@@ -136,6 +138,7 @@ class KeptConnection implements MqttConnection {
   /** What has been reported in this episode: once, not at each try. */
   readonly #reported = new Set<string>();
   connected = false;
+  failure: AppError | undefined;
   sharedSubscriptions = false;
   maxPacketBytes = Number.POSITIVE_INFINITY;
 
@@ -283,6 +286,7 @@ class KeptConnection implements MqttConnection {
     }
     if (this.#ending.signal.aborted) return;
     this.connected = true;
+    this.failure = undefined;
     logger.info('mqtt.connected', { broker: this.#broker, protocolVersion: this.#protocolVersion });
     this.#tell('connect', this.#onConnect);
   }
@@ -296,7 +300,7 @@ class KeptConnection implements MqttConnection {
     }
     if (opening.outcome === 'refused') {
       const what = opening.why === 'credential' ? 'credential' : 'protocol version';
-      this.#reportOnce(
+      this.#failed(
         'mqtt.refused',
         new AppError(
           'LINK_REFUSED',
@@ -307,7 +311,7 @@ class KeptConnection implements MqttConnection {
       return REFUSED_MIN_MS + this.#nextDelayMs();
     }
     if (opening.outcome === 'untrusted') {
-      this.#reportOnce(
+      this.#failed(
         'mqtt.untrusted',
         new AppError(
           'HUB_UNTRUSTED',
@@ -316,7 +320,7 @@ class KeptConnection implements MqttConnection {
       );
       return REFUSED_MIN_MS + this.#nextDelayMs();
     }
-    this.#reportOnce('mqtt.unreachable', unreachable(`${this.#broker}: ${opening.reason}`));
+    this.#failed('mqtt.unreachable', unreachable(`${this.#broker}: ${opening.reason}`));
     // A silent close may mean "I don't know MQTT 5", or just a broker that is going down: try both in turn.
     if (opening.silent && (this.#options.protocol ?? 'auto') === 'auto')
       this.#protocolVersion = this.#protocolVersion === 5 ? 4 : 5;
@@ -326,6 +330,11 @@ class KeptConnection implements MqttConnection {
   #nextDelayMs(): number {
     const { random } = this.#options;
     return backoffDelayMs(this.#attempt++, { ...RETRY, ...(random && { random }) });
+  }
+
+  #failed(event: string, error: AppError): void {
+    this.failure = error;
+    this.#reportOnce(event, error);
   }
 
   #reportOnce(event: string, error: unknown): void {

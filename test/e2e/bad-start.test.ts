@@ -133,7 +133,7 @@ test('a command line that is not understood ends with exit code 2', async (t) =>
   ]);
   for (const { code, output } of commands) {
     assert.equal(code, 2, output);
-    assert.match(output, /^error: /m);
+    assert.match(output, /^outrider: .*\(USAGE\)$/m);
   }
 });
 

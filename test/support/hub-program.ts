@@ -12,6 +12,8 @@ const FIXTURES = fileURLToPath(new URL('../fixtures/models/', import.meta.url));
 
 export interface HubProgram {
   readonly url: string;
+  /** Of its broker. */
+  readonly mqttUrl: string;
   /** May everything. */
   readonly key: string;
   /** The hub's own folder. */
@@ -53,5 +55,6 @@ export async function startHubProgram(
     hub.process.kill('SIGTERM');
     await hub.exited;
   };
-  return { url, key, folder: join(data, 'hub'), output: hub.output, stop };
+  const mqttUrl = `mqtt://${urlHost(host)}:${mqttPort}`;
+  return { url, mqttUrl, key, folder: join(data, 'hub'), output: hub.output, stop };
 }

@@ -15,6 +15,7 @@ export interface Published extends PublishOptions {
 
 export class MemoryMqtt implements MqttConnection {
   connected = false;
+  readonly failure = undefined;
   sharedSubscriptions = false;
   maxPacketBytes = Number.POSITIVE_INFINITY;
   readonly wireBytes = { up: 0, down: 0 };

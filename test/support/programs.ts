@@ -27,6 +27,8 @@ export function outrider(
   options: {
     readonly cwd?: string;
     readonly env?: NodeJS.ProcessEnv;
+    /** On its standard input; nothing when left out. */
+    readonly input?: string | Uint8Array;
     /** The installation; this checkout when left out. */
     readonly root?: string;
   } = {},
@@ -38,9 +40,11 @@ export function outrider(
       cwd: options.cwd ?? '/tmp',
       // What `up` remembers for commands is one user's: tests are many.
       env: { ...process.env, XDG_STATE_HOME: '/dev/null', ...options.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
     },
   );
+  // It may have ended before it has read all.
+  child.stdin.on('error', () => undefined).end(options.input);
   let text = '';
   const listeners = new Set<() => void>();
   const onData = (chunk: Buffer): void => {

@@ -12,9 +12,18 @@ export const textConfig = z.object({
 });
 export type TextConfig = z.infer<typeof textConfig>;
 
+/**
+ * Labels by the index of their logit. transformers writes an object of texts; others have written a list, and numbers or truth values as
+ * labels.
+ */
+export const id2label = z.preprocess(
+  (given) => (Array.isArray(given) ? { ...given } : given),
+  z.record(z.string(), z.union([z.string(), z.number().transform(String), z.boolean().transform(String)])),
+);
+
 /** And for one with labels. */
 export const classifierConfig = textConfig.extend({
-  id2label: z.record(z.string(), z.string()),
+  id2label,
   problem_type: z.string().nullish(),
 });
 export type ClassifierConfig = z.infer<typeof classifierConfig>;

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { type TaskName, taskName } from '../../tasks/tasks.ts';
+import { id2label } from '../folder/model-files.ts';
 import { FOREIGN_TASKS, type ForeignTask } from './foreign-tasks.ts';
 
 /** Part of a foreign `config.json` that tells of the task. */
@@ -11,7 +12,7 @@ export const foreignConfig = z.looseObject({
   architectures: z.array(z.string()).nullish(),
   model_type: z.string().nullish(),
   is_encoder_decoder: z.boolean().nullish(),
-  id2label: z.record(z.string(), z.string()).nullish(),
+  id2label: id2label.nullish(),
 });
 export type ForeignConfig = z.infer<typeof foreignConfig>;
 

@@ -31,6 +31,8 @@ const MAX_VARINT_BYTES = 10;
 const EXACT_VARINT_BYTES = 7;
 /** Of names and of what an exporter notes; class names of a large detector have some 30 KB. */
 const MAX_STRING_BYTES = 4 * 1024 * 1024;
+/** Of all of them together; those of a language model of a thousand layers have some 20 MB. */
+const MAX_STRINGS_BYTES = 64 * 1024 * 1024;
 /** A language model of a thousand layers has some 300,000. */
 const MAX_FIELDS = 4_000_000;
 
@@ -46,6 +48,7 @@ export class WireReader {
   #pieceAt = 0;
   #at = 0;
   #fields = 0;
+  #stringBytes = 0;
 
   private constructor(source: ByteSource) {
     this.#source = source;
@@ -109,7 +112,17 @@ export class WireReader {
 
   /** Whether one of the bytes up to `end` is 0. @throws MODEL_INVALID */
   hasZero(end: number): boolean {
-    while (this.#at < end) if (this.#byte() === 0) return true;
+    while (this.#at < end) {
+      const from = this.#at - this.#pieceAt;
+      if (from < 0 || from >= this.#piece.length) {
+        this.#load();
+        if (this.#piece.length === 0) throw broken('it ends in the middle');
+        continue;
+      }
+      const found = this.#piece.indexOf(0, from);
+      if (found >= 0 && this.#pieceAt + found < end) return true;
+      this.#at = Math.min(end, this.#pieceAt + this.#piece.length);
+    }
     return false;
   }
 
@@ -146,6 +159,8 @@ export class WireReader {
   #string(length: number): string {
     if (length > MAX_STRING_BYTES)
       throw broken(`it has a name of ${length} bytes, the limit is ${MAX_STRING_BYTES}`);
+    this.#stringBytes += length;
+    if (this.#stringBytes > MAX_STRINGS_BYTES) throw broken(`its names have over ${MAX_STRINGS_BYTES} bytes`);
     const bytes = new Uint8Array(length);
     if (this.#at + length > this.#source.size) throw broken('it ends in the middle');
     const from = this.#at - this.#pieceAt;

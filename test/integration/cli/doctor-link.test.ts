@@ -20,7 +20,7 @@ async function startAgent(
   t: TestContext,
   hub: HubProgram,
   data: string,
-  { device = 'device: gate-01\n', says = 'agent gate-01:' } = {},
+  { device = 'device: gate-01\n', says = 'agent gate-01:', mqtt = '' } = {},
 ): Promise<string> {
   const port = await freePort();
   const config = join(data, 'outrider.yaml');
@@ -29,7 +29,7 @@ async function startAgent(
     `${device}pipelines:\n  - { name: text, task: text-classification, cloud: words }\n`,
   );
   const flags = ['--config', config, '--data', data, '--hub', hub.url, '--agent-port', String(port)];
-  await outrider(t, ['agent', ...flags]).says(says);
+  await outrider(t, ['agent', ...flags, ...(mqtt === '' ? [] : ['--mqtt', mqtt])]).says(says);
   return `http://127.0.0.1:${port}`;
 }
 
@@ -114,5 +114,27 @@ test('a device whose host is called otherwise stays who it is enrolled as, and a
       (await found(t, hub, named, 'link')) ===
       `fail offline: this data folder is enrolled as ${id}, and the device is called gate-01 now: name it ${id} again, or enrol gate-01 (LINK_REFUSED)`,
     'nobody named the difference',
+  );
+});
+
+test('a broker that is not there, and one that does not know the device, are told from a hub that is away', async (t) => {
+  const hub = await startHubProgram(t);
+  const other = await startHubProgram(t);
+  const gone = `127.0.0.1:${await freePort()}`;
+  const linkOver = async (mqtt: string): Promise<[agent: string, data: string]> => {
+    const data = await temporaryFolder(t);
+    await run(t, 'devices', 'enroll', 'gate-01', '--to', data, '--hub', hub.url, '--key', hub.key);
+    return [await startAgent(t, hub, data, { mqtt }), data];
+  };
+  const says = async (agent: string, what: RegExp): Promise<void> =>
+    eventually(async () => what.test(await found(t, hub, agent, 'link')), `nobody said ${what.source}`);
+
+  const [away] = await linkOver(`mqtt://${gone}`);
+  await says(away, new RegExp(`^fail offline: .*${gone}.*ECONNREFUSED.* \\(BROKER_UNREACHABLE\\)`));
+  const { host } = new URL(other.mqttUrl);
+  const [refused] = await linkOver(other.mqttUrl);
+  await says(
+    refused,
+    new RegExp(`^fail offline: the broker ${host} refuses the credential of gate-01: .* \\(LINK_REFUSED\\)`),
   );
 });

@@ -1,6 +1,6 @@
 /** `outrider infer` against models that really generate, and how it sends what it is given. */
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { HubClient } from '../../../cli/hub-client.ts';
@@ -43,6 +43,20 @@ describe('outrider infer', () => {
     const sound = join(GENERATION, 'sounds', whisper[0]?.input ?? '');
     const { output } = await run(t, 'whisper', sound, '--parameters', '{"return_timestamps": true}');
     assert.match(output, /^from +to +text\n/);
+  });
+
+  it('reads standard input where it is asked to: a text, and a sound', async (t) => {
+    const { marian, whisper } = await references();
+    const ask = async (model: string, input: string | Uint8Array): Promise<unknown> => {
+      const args = ['infer', model, '-', '--json', '--hub', hub.url, '--key', hub.adminKey];
+      const program = outrider(t, args, { input });
+      await program.exited;
+      return JSON.parse(program.output());
+    };
+    assert.deepEqual(await ask('marian', marian[0]?.input ?? ''), [{ translation_text: marian[0]?.text }]);
+    const sound = await readFile(join(GENERATION, 'sounds', whisper[0]?.input ?? ''));
+    const file = await run(t, 'whisper', join(GENERATION, 'sounds', whisper[0]?.input ?? ''), '--json');
+    assert.deepEqual(await ask('whisper', sound), JSON.parse(file.output));
   });
 
   it('says what is wrong with what it is given', async (t) => {

@@ -63,3 +63,16 @@ test('a few slow answers among fast ones are no verdict', async () => {
   await settle();
   assert.deepEqual(seen, []);
 });
+
+test('on a machine that is so busy that most answers are late, those count that were let run', async () => {
+  const times = (usualMs: number, lateMs: number): number[] =>
+    Array.from({ length: TRIAL_PAIRS }, (_, i) => (i % 3 === 0 ? usualMs : lateMs));
+  const tried = async (news: readonly number[], olds: readonly number[]): Promise<readonly string[]> => {
+    const { trial, seen } = setUp();
+    for (const [i, newMs] of news.entries()) trial.compared(newMs, olds[i] ?? 0);
+    await settle();
+    return seen;
+  };
+  assert.deepEqual(await tried(times(1.4, 4.7), times(1.4, 1.4)), []);
+  assert.deepEqual(await tried(times(14, 47), times(4, 40)), ['MODEL_TOO_SLOW']);
+});

@@ -165,3 +165,12 @@ test('precision: told from operators and weights', () => {
   ])
     assert.deepEqual(of({ nodes }), { precision: 'int8-dynamic', foldDequantize: false, mixesRows: true });
 });
+
+test('names are bounded in sum, too: many long ones would fill the memory of who reads them', () => {
+  const initializers = Array.from({ length: 17 }, (_, i) => ({
+    name: `${i}${'n'.repeat(4 * 1024 * 1024 - 8)}`,
+    dims: [1],
+    bytes: new Uint8Array(4),
+  }));
+  assert.throws(() => read({ inputs: [{ name: 'x', dims: [1] }], initializers }), /its names have over/);
+});
