@@ -205,6 +205,18 @@ describing(
     return doctorModel(model, { ...options, models: options.models ?? SHIPPED_MODELS });
   });
 
+program
+  .command('release')
+  .description(
+    'make one archive of this checkout for devices: built programs, one platform’s native code, models',
+  )
+  .option('--platform <name>', 'linux-x64 or linux-arm64 (default: this machine’s)')
+  .option('--models <names>', 'models that ship, with commas (default: cifar10-cnn,sst2-lstm)')
+  .option('--with-node', 'put Node in, for devices that have none')
+  .option('--out <dir>', 'where the archive goes (default: this folder)')
+  .option('--json', 'print JSON')
+  .action(late(async () => (await import('./commands/release.ts')).release));
+
 /** The library that completes brings its own command of this name, and is loaded when that is asked for. */
 const isCompleting = process.argv[2] === 'complete';
 if (!isCompleting)

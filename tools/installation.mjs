@@ -56,8 +56,8 @@ function install({ to, platform, models, packages }) {
   for (const name of FILES) cpSync(join(ROOT, name), join(to, name), { recursive: true });
   cpSync(join(ROOT, 'dist'), join(to, 'dist'), {
     recursive: true,
-    // What it was made of is for a checkout; a folder with a dot is another build's, test-… of tests that run.
-    filter: (path) => !/^(made-of\.txt|test-\d+|\..*)$/.test(basename(path)),
+    // What it was made of is for a checkout; a folder with a dot is another build's, test-… of tests that run, cache of this Node.
+    filter: (path) => !/^(made-of\.txt|cache|test-\d+|\..*)$/.test(basename(path)),
   });
   for (const name of ['demo', ...(models ?? shipped)])
     cpSync(join(ROOT, 'models', name), join(to, 'models', name), { recursive: true });

@@ -10,7 +10,7 @@ const STYLE =
   'body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}' +
   'details{border:1px solid #8884;border-radius:.3rem;margin:.4rem 0;padding:.3rem .7rem}' +
   'summary{cursor:pointer}pre{overflow:auto;max-height:24rem;background:#8881;padding:.6rem}' +
-  'td,th{padding:.2rem 1rem .2rem 0;vertical-align:top;text-align:left}b{display:inline-block;min-width:4.5rem}';
+  'td,th{padding:.2rem 1rem .2rem 0;vertical-align:top;text-align:left}code,td{overflow-wrap:anywhere}b{display:inline-block;min-width:4.5rem}';
 
 /** The one style that the page may have (CSP 3, 2.3.1). */
 export const DOCS_STYLE_SOURCE = `'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`;
@@ -50,7 +50,7 @@ export function docsPage(document: OpenApiDocument): Html {
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>${document.info.title}: API</title><style>${raw(STYLE)}</style></head><body>
 <h1>${document.info.title} ${document.info.version}: API</h1>
-<p>${document.info.description ?? ''}</p>
+<p>${textOf(document.info.description)}</p>
 <p>For programs: <a href="/openapi.json">/openapi.json</a>. Try one: <code>curl -H "Authorization: Bearer $OUTRIDER_KEY" …</code></p>
 ${tags.map(
   (tag) => html`<h2>${tag}</h2>
@@ -65,16 +65,20 @@ ${Object.entries(document.components?.schemas ?? {}).map(
 }
 
 const entryOf = ({ method, path, operation }: Entry): Html => html`<details>
-<summary><b>${method.toUpperCase()}</b> <code>${path}</code> ${operation.summary}</summary>
+<summary><b>${method.toUpperCase()}</b> <code>${path}</code> ${textOf(operation.summary)}</summary>
 <p>${whoMay(operation)}</p>
 ${parametersOf(operation)}
 ${operation.requestBody ? html`<h4>Body</h4>${contentOf(operation.requestBody.content)}` : ''}
 <h4>Answers</h4>
 ${Object.entries(operation.responses).map(
   ([status, { description, content }]) =>
-    html`<p><code>${status}</code> ${description}</p>${content ? contentOf(content) : ''}`,
+    html`<p><code>${status}</code> ${textOf(description)}</p>${content ? contentOf(content) : ''}`,
 )}
 </details>`;
+
+/** What the document writes between backticks is code. */
+const textOf = (text = ''): (Html | string)[] =>
+  text.split('`').map((part, index) => (index % 2 === 1 ? html`<code>${part}</code>` : part));
 
 function whoMay({ security }: Operation): string {
   if (security.length === 0) return 'Needs no key.';
@@ -93,7 +97,7 @@ function whoMay({ security }: Operation): string {
 function parametersOf({ parameters = [] }: Operation): Html | string {
   if (parameters.length === 0) return '';
   return html`<table><tr><th>parameter</th><th>in</th><th></th></tr>
-${parameters.map((one) => html`<tr><td><code>${one.name}</code></td><td>${one.in}</td><td>${one.description ?? ''}</td></tr>`)}</table>`;
+${parameters.map((one) => html`<tr><td><code>${one.name}</code></td><td>${one.in}</td><td>${textOf(one.description)}</td></tr>`)}</table>`;
 }
 
 const contentOf = (content: Content): Html =>

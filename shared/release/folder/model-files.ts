@@ -17,7 +17,7 @@ export type TextConfig = z.infer<typeof textConfig>;
  * labels.
  */
 export const id2label = z.preprocess(
-  (given) => (Array.isArray(given) ? { ...given } : given),
+  (given: unknown) => (Array.isArray(given) ? Object.fromEntries(given.entries()) : given),
   z.record(z.string(), z.union([z.string(), z.number().transform(String), z.boolean().transform(String)])),
 );
 
