@@ -348,6 +348,15 @@ export interface Sink {
   put(result: Result): Promise<void>;
 }
 
+/** Takes what names people out of texts before they leave a pipeline. */
+export interface Redactor {
+  text(text: string): string;
+  /** Every text of an input that is a text or JSON; anything else as it came. */
+  input(input: TaskInput): TaskInput;
+  /** Every text of an answer. */
+  result(result: Result): Result;
+}
+
 /** How an input is to be treated. */
 export interface Asked {
   readonly forced?: 'edge' | 'cloud';

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { modelName, pipelineName } from '../../shared/contract/names.ts';
 import { TASKS, taskName } from '../../shared/tasks/tasks.ts';
 import { feed } from './feed.ts';
+import { redact } from './redact.ts';
 import { route } from './route.ts';
 import { sink } from './sink.ts';
 
@@ -27,6 +28,14 @@ const pipelineFields = z.strictObject({
    * @example results
    */
   share: z.enum(['none', 'results', 'inputs']).default('none'),
+  /**
+   * What is taken out of texts before they leave: out of what the cloud is asked, shared Results, and what sinks get. The local model and
+   * who asks over HTTP have the text as it came. By name (`email`, `phone` with a country code before it, `card`), numbers of phones as a
+   * country writes them, or an expression of your own.
+   *
+   * @example [email, { phone: DE }, { pattern: "\\bK-\\d{6}\\b", as: customer }]
+   */
+  redact: redact.default([]),
   /** Pictures go to the cloud as they came, instead of as large as its model can use. @example true */
   original: z.boolean().default(false),
   /** How a picture is encoded that is brought to that size. @example { format: webp, quality: 80 } */

@@ -31,6 +31,7 @@ import type {
   PipelineFace,
   PipelineStatus,
   Priority,
+  Redactor,
   Route,
   RouteQuestion,
   Router,
@@ -60,6 +61,8 @@ export interface PipelineOptions {
   readonly meter: Pick<LinkMeter, 'mayAccept'>;
   /** What the cloud model can use of a picture; undefined: inputs go as they came. */
   readonly shrinking: () => Shrinking | undefined;
+  /** Takes out of texts what is not to leave; undefined: nothing is. */
+  readonly redactor?: Redactor | undefined;
   /** Sees each Result at once: waiting callers, the stream, the counters. */
   readonly show: (result: Result) => void;
   /** Resolves when every sink has the Result, or has dead-lettered it; rejects for an owed one when it could not before a stop. */
@@ -136,12 +139,18 @@ export class Pipeline implements Part, PipelineFace {
     return signal ? unlessAborted(first, signal) : first;
   }
 
+  /** What people may see of a text. */
+  shown(text: string): string {
+    return this.#o.redactor?.text(text) ?? text;
+  }
+
   /** Resolves once the input is safe: answered, or on disk for the cloud. */
   async accept(given: FeedItem, asked: Asked = {}): Promise<Accepted> {
     const { parameters = this.#o.parameters, ...bare } = given.input;
     const item = { ...given, input: { ...bare, ...(parameters && { parameters }) } };
     const { forced, priority = 'interactive' } = asked;
-    const subject: Subject = { id: newId(), label: item.label, startMonoMs: this.#o.clock.nowMonoMs() };
+    const label = item.label === null ? null : this.shown(item.label);
+    const subject: Subject = { id: newId(), label, startMonoMs: this.#o.clock.nowMonoMs() };
     this.#o.metrics.count('outrider_inputs_total', { pipeline: this.name });
     const shrink = this.#shrinkBelow(item.input, forced);
     const local = await this.#askLocal(item.input, shrink);
@@ -345,7 +354,7 @@ export class Pipeline implements Part, PipelineFace {
       pipeline: this.name,
       task: this.task,
       model: cloud,
-      input,
+      input: this.#o.redactor?.input(input) ?? input,
       label,
       ...how,
       local,

@@ -36,8 +36,11 @@ export async function startFeeds(
   states: FeedStates,
 ): Promise<FeedRunner> {
   const runs = config.pipelines.flatMap((one) => {
-    const feed = createFeed(one, config, program, () => states.dropped(one.name));
     const pipeline = pipelines.get(one.name);
+    const feed = createFeed(one, config, program, {
+      onPassedOver: () => states.dropped(one.name),
+      shown: (text) => pipeline?.shown(text) ?? text,
+    });
     if (!feed || !pipeline) return [];
     const take = async (item: FeedItem, signal: AbortSignal) => {
       const result = await pipeline.process(item, signal);
@@ -70,12 +73,20 @@ export function feedDown({ down }: Pick<FeedStates, 'down'>): string | undefined
   return down && `the feed of ${down.name}: ${down.status.reason?.message ?? down.status.state}`;
 }
 
+/** What a feed tells and asks of those around it. */
+interface FeedHooks {
+  /** An input was passed over. */
+  readonly onPassedOver?: () => void;
+  /** What people may see of a text. */
+  readonly shown?: (text: string) => string;
+}
+
 /** @returns undefined for a pipeline that is asked over HTTP only */
 export function createFeed(
   pipeline: PipelineConfig,
   config: AgentConfig,
   { dataDir, clock, logger, metrics }: Omit<AgentProgram, 'lifecycle' | 'stop'>,
-  onPassedOver: () => void = () => undefined,
+  { onPassedOver, shown }: FeedHooks = {},
 ): Feed | undefined {
   const { feed, name, task } = pipeline;
   if (!feed) return undefined;
@@ -84,7 +95,7 @@ export function createFeed(
   const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
   const statePath = (ending: string): string => join(dataDir, 'feeds', `${name}.${ending}`);
   const onDropped = (reason: string): void => {
-    onPassedOver();
+    onPassedOver?.();
     metrics.count('outrider_feed_dropped_total', { pipeline: name, reason });
   };
   switch (feed.type) {
@@ -96,6 +107,7 @@ export function createFeed(
         follow: feed.follow,
         statePath: statePath('json'),
         maxBytes,
+        shown,
         clock,
         logger,
         onDropped,

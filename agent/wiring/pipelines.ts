@@ -17,6 +17,7 @@ import { captureOf } from './captures.ts';
 import type { Link } from './link.ts';
 import { lossFor } from './loss.ts';
 import type { AgentProgram } from './program.ts';
+import { redactorOf } from './redactor.ts';
 import { certificateFor, createRouter, shrinkingOf } from './routes.ts';
 import { SinkMaker } from './sinks.ts';
 import { localModel, type Versions } from './versions.ts';
@@ -115,6 +116,8 @@ export class Pipelines {
     const { dataDir, clock, logger, metrics, lifecycle } = program;
     const { uplink, meter, desired } = link;
     const edge = one.edge === undefined ? undefined : versions.initial.get(one.edge);
+    const redactor = await redactorOf(one);
+    const redacted = (result: Result): Result => redactor?.result(result) ?? result;
     return new Pipeline({
       name: one.name,
       task: one.task,
@@ -133,9 +136,10 @@ export class Pipelines {
       show: (result) => {
         count(metrics, result);
         show(result);
-        if (one.share !== 'none') uplink.share(result);
+        if (one.share !== 'none') uplink.share(redacted(result));
       },
-      deliver: (result, isOwed) => fanout.deliver(result, isOwed),
+      deliver: (result, isOwed) => fanout.deliver(redacted(result), isOwed),
+      redactor,
       clock,
       logger,
       metrics,
