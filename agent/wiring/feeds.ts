@@ -12,6 +12,7 @@ import { TextLinesFeed } from '../feed/text-lines.ts';
 import { showFeeds } from '../metrics.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Feed, FeedItem } from '../ports.ts';
+import { Cameras } from './cameras.ts';
 import type { AgentProgram } from './program.ts';
 
 const IMAGE_TYPES: Record<string, string> = {
@@ -35,8 +36,9 @@ export async function startFeeds(
   pipelines: ReadonlyMap<string, Pipeline>,
   states: FeedStates,
 ): Promise<FeedRunner> {
+  const cameras = new Cameras(config, program.clock);
   const runs = config.pipelines.flatMap((one) => {
-    const feed = createFeed(one, config, program, () => states.dropped(one.name));
+    const feed = createFeed(one, config, program, () => states.dropped(one.name), cameras);
     const pipeline = pipelines.get(one.name);
     if (!feed || !pipeline) return [];
     const take = async (item: FeedItem, signal: AbortSignal) => {
@@ -76,17 +78,19 @@ export function createFeed(
   config: AgentConfig,
   { dataDir, clock, logger, metrics }: Omit<AgentProgram, 'lifecycle' | 'stop'>,
   onPassedOver: () => void = () => undefined,
+  cameras: Cameras = new Cameras(config, clock),
 ): Feed | undefined {
   const { feed, name, task } = pipeline;
   if (!feed) return undefined;
-  const path = resolve(config.baseDir, feed.path);
-  const repeatPaceMs = feed.repeat?.pace;
   const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
   const statePath = (ending: string): string => join(dataDir, 'feeds', `${name}.${ending}`);
   const onDropped = (reason: string): void => {
     onPassedOver();
     metrics.count('outrider_feed_dropped_total', { pipeline: name, reason });
   };
+  if (feed.type === 'camera') return cameras.feedOf(pipeline, feed, onDropped);
+  const path = resolve(config.baseDir, feed.path);
+  const repeatPaceMs = feed.repeat?.pace;
   switch (feed.type) {
     case 'text-lines':
       return new TextLinesFeed({
