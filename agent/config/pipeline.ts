@@ -52,13 +52,19 @@ const pipelineFields = z.strictObject({
   parameters: z.record(z.string(), z.unknown()).optional(),
 });
 /** Settings of one pipeline, checked against what its task can do. */
-export const pipeline = pipelineFields.superRefine(({ task, edge, parameters }, context) => {
-  const { runsOn, parameters: schema, needsParameters } = TASKS[task];
+export const pipeline = pipelineFields.superRefine(({ task, edge, feed: source, parameters }, context) => {
+  const { runsOn, inputKind, parameters: schema, needsParameters } = TASKS[task];
   if (edge !== undefined && runsOn === 'hub')
     context.addIssue({
       code: 'custom',
       path: ['edge'],
       message: `${task} runs in the hub alone: leave edge out`,
+    });
+  if (source?.type === 'camera' && inputKind !== 'image')
+    context.addIssue({
+      code: 'custom',
+      path: ['feed'],
+      message: `a camera gives pictures, and ${task} takes none`,
     });
   if (parameters === undefined && !needsParameters) return;
   for (const issue of schema.safeParse(parameters ?? {}).error?.issues ?? [])

@@ -12,6 +12,7 @@ import { TextLinesFeed } from '../feed/text-lines.ts';
 import { showFeeds } from '../metrics.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Feed, FeedItem } from '../ports.ts';
+import { Cameras } from './cameras.ts';
 import type { AgentProgram } from './program.ts';
 
 const IMAGE_TYPES: Record<string, string> = {
@@ -35,11 +36,13 @@ export async function startFeeds(
   pipelines: ReadonlyMap<string, Pipeline>,
   states: FeedStates,
 ): Promise<FeedRunner> {
+  const cameras = new Cameras(config, program.clock);
   const runs = config.pipelines.flatMap((one) => {
     const pipeline = pipelines.get(one.name);
     const feed = createFeed(one, config, program, {
       onPassedOver: () => states.dropped(one.name),
       shown: (text) => pipeline?.shown(text) ?? text,
+      cameras,
     });
     if (!feed || !pipeline) return [];
     const take = async (item: FeedItem, signal: AbortSignal) => {
@@ -79,6 +82,8 @@ interface FeedHooks {
   readonly onPassedOver?: () => void;
   /** What people may see of a text. */
   readonly shown?: (text: string) => string;
+  /** All of this device; pipelines share them. */
+  readonly cameras?: Cameras;
 }
 
 /** @returns undefined for a pipeline that is asked over HTTP only */
@@ -86,18 +91,19 @@ export function createFeed(
   pipeline: PipelineConfig,
   config: AgentConfig,
   { dataDir, clock, logger, metrics }: Omit<AgentProgram, 'lifecycle' | 'stop'>,
-  { onPassedOver, shown }: FeedHooks = {},
+  { onPassedOver, shown, cameras = new Cameras(config, clock) }: FeedHooks = {},
 ): Feed | undefined {
   const { feed, name, task } = pipeline;
   if (!feed) return undefined;
-  const path = resolve(config.baseDir, feed.path);
-  const repeatPaceMs = feed.repeat?.pace;
   const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
   const statePath = (ending: string): string => join(dataDir, 'feeds', `${name}.${ending}`);
   const onDropped = (reason: string): void => {
     onPassedOver?.();
     metrics.count('outrider_feed_dropped_total', { pipeline: name, reason });
   };
+  if (feed.type === 'camera') return cameras.feedOf(pipeline, feed, onDropped);
+  const path = resolve(config.baseDir, feed.path);
+  const repeatPaceMs = feed.repeat?.pace;
   switch (feed.type) {
     case 'text-lines':
       return new TextLinesFeed({

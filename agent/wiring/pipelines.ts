@@ -133,6 +133,7 @@ export class Pipelines {
       uplink,
       meter,
       shrinking: () => shrinkingOf(one, desired.current),
+      ...(!one.original && { encoding: one.picture }),
       show: (result) => {
         count(metrics, result);
         show(result);
