@@ -41,6 +41,7 @@ export async function startFeeds(
     const feed = createFeed(one, config, program, () => states.dropped(one.name), cameras);
     const pipeline = pipelines.get(one.name);
     if (!feed || !pipeline) return [];
+    states.describe(one.name, () => feed.about);
     const take = async (item: FeedItem, signal: AbortSignal) => {
       const result = await pipeline.process(item, signal);
       return result && isFailure(result) ? result.error.code : undefined;

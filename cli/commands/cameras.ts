@@ -1,6 +1,11 @@
 /** `outrider cameras find` and `probe`: which cameras there are, which streams one has, what each costs, and the lines to paste. */
 
-import { addressProblem, type CameraAddress, readAddress } from '../../shared/camera/address.ts';
+import {
+  addressProblem,
+  type CameraAddress,
+  readAddress,
+  withoutCredentials,
+} from '../../shared/camera/address.ts';
 import { findCameras } from '../../shared/camera/discovery.ts';
 import { type ProbedStream, probeStream } from '../../shared/camera/ffprobe.ts';
 import { askOnvif, chooseStream } from '../../shared/camera/onvif.ts';
@@ -54,12 +59,12 @@ export async function probeCamera(
     [...streams].sort((one, other) => other.widthPx - one.widthPx),
     'sub',
   );
-  const found: Found[] = streams.map(({ name, shown, codec, widthPx, heightPx, fps }) => ({
-    ...{ name, url: shown, codec, widthPx, heightPx, fps },
-    recommended: shown === best?.shown,
+  const found: Found[] = streams.map(({ name, address: of, codec, widthPx, heightPx, fps }) => ({
+    ...{ name, url: of.shown, codec, widthPx, heightPx, fps },
+    recommended: of === best?.address,
     cost: costOf(widthPx, heightPx, fps),
   }));
-  const lines = configuration(address, best?.shown ?? address.shown);
+  const lines = configuration(best?.address ?? address);
   print(json, { camera: address.shown, maker, streams: found, configuration: lines }, () =>
     [
       ...(maker === '' ? [] : [maker, '']),
@@ -80,12 +85,12 @@ export async function probeCamera(
 
 interface Stream extends ProbedStream {
   readonly name: string;
-  readonly shown: string;
+  readonly address: CameraAddress;
   readonly maker: string;
 }
 
 async function direct(address: CameraAddress): Promise<Stream> {
-  return { ...(await probeStream(address)), name: 'stream', shown: address.shown, maker: '' };
+  return { ...(await probeStream(address)), name: 'stream', address, maker: '' };
 }
 
 /** What it says of its streams, corrected by what they are where they can be read. */
@@ -101,7 +106,7 @@ async function onvifStreams(address: CameraAddress): Promise<Stream[]> {
       process.stderr.write(`${toErrorBody(error).message}\n`);
       return said;
     });
-    probed.push({ ...said, ...seen, name, shown: of.shown, maker: `${maker} ${model}`.trim() });
+    probed.push({ ...said, ...seen, name, address: of, maker: `${maker} ${model}`.trim() });
   }
   return probed;
 }
@@ -130,8 +135,20 @@ function costOf(widthPx: number, heightPx: number, fps: number | null): Found['c
 const percent = (share: number): string =>
   `${share < 0.095 ? (share * 100).toFixed(1) : Math.round(share * 100)} %`;
 
-function configuration({ credentials }: CameraAddress, shown: string): string {
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: as it stands in a configuration file.
-  const url = credentials ? shown.replace('://', '://${CAM_USER}:${CAM_PASSWORD}@') : shown;
-  return `    feed:\n      type: camera\n      url: ${JSON.stringify(url)}\n      fps: 2`;
+/** Names of a query that some cameras want their credentials in. */
+const SECRET_NAMES = /pass|pwd|token|auth|secret|key/i;
+
+function configuration({ kind, secretUrl, credentials }: CameraAddress): string {
+  if (kind === 'device' || kind === 'file') return linesFor(secretUrl);
+  // biome-ignore-start lint/suspicious/noTemplateCurlyInString: as it stands in a configuration file.
+  const plain = withoutCredentials(secretUrl).replace(
+    /([?&])([^=&]+)=([^&]*)/g,
+    (whole, sign: string, name: string) =>
+      SECRET_NAMES.test(name) ? `${sign}${name}=\${CAM_PASSWORD}` : whole,
+  );
+  return linesFor(credentials ? plain.replace('://', '://${CAM_USER}:${CAM_PASSWORD}@') : plain);
+  // biome-ignore-end lint/suspicious/noTemplateCurlyInString: as it stands in a configuration file.
 }
+
+const linesFor = (url: string): string =>
+  `    feed:\n      type: camera\n      url: ${JSON.stringify(url)}\n      fps: 2`;
