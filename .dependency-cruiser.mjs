@@ -126,7 +126,7 @@ export default {
     owner('prom-client', npm('prom-client'), '^shared/runtime/metrics\\.ts$|^node_modules/'),
     owner('phone-numbers', npm('libphonenumber-js'), '^agent/privacy/|^(test|node_modules)/'),
     owner('re2js', npm('re2js'), '^agent/privacy/|^(test|node_modules)/'),
-    owner('onvif', npm('onvif'), '^shared/camera/onvif\\.ts$|^(test|node_modules)/'),
+    owner('onvif', npm('onvif'), '^shared/camera/(discovery|onvif)\\.ts$|^(test|node_modules)/'),
     owner('yaml', npm('yaml'), '^agent/read-yaml\\.ts$|^(test|node_modules)/'),
     { name: 'not-to-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],

@@ -36,6 +36,8 @@ export interface Feed {
    * @throws FILE_UNREADABLE, NOT_A_FILE, or what else keeps its source away: it is run again later
    */
   run(take: TakeInput, signal: AbortSignal, tell?: TellFeed): Promise<void>;
+  /** What it reads, for people; nothing secret. */
+  readonly about?: string | undefined;
 }
 
 /** The local model of a pipeline. */

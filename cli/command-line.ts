@@ -154,6 +154,28 @@ asking(
 asking(keys.command('revoke <id>').description('revoke one')).action(
   late(async () => (await import('./commands/fleet.ts')).revokeKey),
 );
+const cameras = program.command('cameras').description('cameras of the network, and what one of them has');
+cameras
+  .command('find')
+  .description('call for ONVIF cameras in the local network')
+  .option('--timeout <seconds>', 'how long to wait for answers', '5')
+  .option('--json', 'print JSON')
+  .action(late(async () => (await import('./commands/cameras.ts')).findThem));
+cameras
+  .command('probe <address>')
+  .description('a camera’s streams with their size, rate, codec and cost, and the lines for outrider.yaml')
+  .option('--user <name>', 'of the camera; its password comes from CAM_PASSWORD')
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    `
+<address> is
+  HOST or HOST:PORT       a camera that speaks ONVIF, which is asked for its streams
+  onvif://HOST            the same
+  rtsp://HOST/stream      one stream; http, https, a device or a file, too
+Credentials stand in it, or better in --user and the variable CAM_PASSWORD: a command line can be read by every user.`,
+  )
+  .action(late(async () => (await import('./commands/cameras.ts')).probeCamera));
 const outbox = program.command('outbox').description('what an agent owes, and what it has given up');
 askingAgent(outbox.command('ls').description('list it, oldest first'))
   .option('--dead', 'only what was given up')

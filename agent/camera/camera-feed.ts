@@ -2,6 +2,8 @@
  * A camera as the feed of a pipeline: the newest picture wins, still ones are passed over where that is wanted, and outside of its hours
  * nobody looks.
  */
+import { readPpm } from '../../shared/inference/runner/ppm.ts';
+import type { SizePx } from '../../shared/release/folder/picture-recipe.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { isInDailyWindow } from '../../shared/runtime/daily-window.ts';
@@ -13,6 +15,8 @@ import type { MotionGate } from './motion.ts';
 export interface CameraFeedOptions {
   /** By which results name its pictures. */
   readonly name: string;
+  /** The camera and its rate, for people. */
+  readonly about: string;
   readonly camera: Camera;
   /** Which of its outputs. */
   readonly output: string;
@@ -34,9 +38,16 @@ const LOOK_AT_CLOCK_MS = 5_000;
 /** Feed of a camera’s pictures. */
 export class CameraFeed implements Feed {
   readonly #o: CameraFeedOptions;
+  /** Of the last picture; undefined: there was none, or it is a JPEG, which nobody here has opened. */
+  #size: SizePx | undefined;
 
   constructor(options: CameraFeedOptions) {
     this.#o = options;
+  }
+
+  get about(): string {
+    const { about } = this.#o;
+    return this.#size ? `${about}, ${this.#size.widthPx}x${this.#size.heightPx}` : about;
   }
 
   async run(take: TakeInput, signal: AbortSignal, tell: TellFeed = () => undefined): Promise<void> {
@@ -116,6 +127,7 @@ export class CameraFeed implements Feed {
   /** @returns whether it was taken */
   async #give(frame: Frame, take: TakeInput, tell: TellFeed): Promise<boolean> {
     const { motion, name, clock, onDropped } = this.#o;
+    this.#size = readPpm(frame.body)?.size;
     const movement = motion?.look(frame.body) ?? 'moved';
     tell(movement === 'moved' ? 'live' : 'still');
     if (movement === 'still') {

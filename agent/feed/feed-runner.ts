@@ -1,4 +1,5 @@
 /** Runs the feeds beside each other, one input of a feed at a time; a feed that fails is started again later. */
+import { setMaxListeners } from 'node:events';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode, toAppError } from '../../shared/runtime/errors.ts';
@@ -34,6 +35,8 @@ export class FeedRunner implements Part {
     readonly clock: Clock;
   }) {
     this.#runs = options.runs;
+    // Each feed listens to it, some more than once: that many are no leak.
+    setMaxListeners(0, this.#stopping.signal);
     this.#states = options.states;
     this.#clock = options.clock;
   }

@@ -15,6 +15,7 @@ export class FeedStates {
   readonly #logger: Logger;
   readonly #onChange: () => void;
   readonly #all = new Map<string, FeedStatus>();
+  readonly #abouts = new Map<string, () => string | undefined>();
 
   /** @param options.onChange one of them has come into another state, or there for another reason; movement before a camera is none */
   constructor(options: {
@@ -29,7 +30,14 @@ export class FeedStates {
 
   /** Of a pipeline without a feed: undefined. */
   of(name: string): FeedStatus | undefined {
-    return this.#all.get(name);
+    const status = this.#all.get(name);
+    const about = this.#abouts.get(name)?.();
+    return status && about !== undefined ? { ...status, about } : status;
+  }
+
+  /** What a feed reads, asked for whenever somebody wants to know. */
+  describe(name: string, about: () => string | undefined): void {
+    this.#abouts.set(name, about);
   }
 
   all(): IterableIterator<readonly [string, FeedStatus]> {

@@ -1,5 +1,6 @@
 /** The cameras of a configuration: one for all pipelines that read it in the same way, with an output for each different wish. */
 
+import { basename } from 'node:path';
 import { type CameraAddress, readAddress } from '../../shared/camera/address.ts';
 import { streamOfOnvif } from '../../shared/camera/onvif.ts';
 import { isReachable } from '../../shared/camera/reachable.ts';
@@ -47,15 +48,19 @@ export class Cameras {
     const { motion } = feed;
     const clock = this.#clock;
     const key = keyOf(feed);
+    const address = this.#places.get(key)?.address;
+    // The page is not the place for folders of the disk.
+    const shown = address?.kind === 'file' ? basename(address.shown) : (address?.shown ?? '');
     return new CameraFeed({
       name,
+      about: `${shown}${feed.keyframes ? ', key frames' : ''}, ${feed.fps} a second at most`,
       camera: this.#camera(key),
       output: outputKey(outputOf(feed, edge)),
       motion: motion && new MotionGate({ threshold: motion.threshold, everyMs: motion.every, clock }),
       active: feed.active,
       timeZone: sync.timeZone,
       once,
-      isFile: this.#places.get(key)?.address.kind === 'file',
+      isFile: address?.kind === 'file',
       clock,
       onDropped,
     });

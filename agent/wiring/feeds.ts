@@ -45,6 +45,7 @@ export async function startFeeds(
       cameras,
     });
     if (!feed || !pipeline) return [];
+    states.describe(one.name, () => feed.about);
     const take = async (item: FeedItem, signal: AbortSignal) => {
       const result = await pipeline.process(item, signal);
       return result && isFailure(result) ? result.error.code : undefined;

@@ -9,7 +9,14 @@ import { AgentClient, type AgentOptions } from '../agent-client.ts';
 import { lookAtAgent } from '../doctor/agent.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { lookAtHub } from '../doctor/hub.ts';
-import { checkClock, checkDisk, checkPort, checkVersions, type WantedPort } from '../doctor/machine.ts';
+import {
+  checkClock,
+  checkDisk,
+  checkFfmpeg,
+  checkPort,
+  checkVersions,
+  type WantedPort,
+} from '../doctor/machine.ts';
 import { checkModels, type SelfTest } from '../doctor/models.ts';
 import { HubClient, type HubOptions, hubFolderOf, leftAddress } from '../hub-client.ts';
 import { print, table } from '../output.ts';
@@ -47,6 +54,7 @@ export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promi
   ];
   const findings: readonly Finding[] = [
     ...(await checkVersions()),
+    await checkFfmpeg(),
     await checkClock(Date.now()),
     ...(await checkDisk(dirname(hubFolder))),
     ...(await Promise.all(ports.map(checkPort))),

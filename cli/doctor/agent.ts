@@ -9,7 +9,9 @@ import { bytesText, spanText } from '../output.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import { checkUpdates } from './updates.ts';
 
-const feed = feedStatus.pick({ reason: true, inputs: true, sinceAtMs: true }).extend({ state: z.string() });
+const feed = feedStatus
+  .pick({ reason: true, inputs: true, sinceAtMs: true })
+  .extend({ state: z.string(), about: z.string().nullish() });
 
 /** Of `GET /v1/pipelines`, what is looked at here. */
 const agentState = z.object({
@@ -92,11 +94,11 @@ export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
 
 function checkFeed(
   name: string,
-  { state, reason, inputs, sinceAtMs }: z.infer<typeof feed>,
+  { state, reason, inputs, sinceAtMs, about }: z.infer<typeof feed>,
   nowAtMs: number,
 ): Finding {
   const what = `feed of ${name}`;
-  const said = `${state} for ${spanText(Math.max(0, nowAtMs - sinceAtMs))}, ${inputs} inputs`;
+  const said = `${about ? `${about}: ` : ''}${state} for ${spanText(Math.max(0, nowAtMs - sinceAtMs))}, ${inputs} inputs`;
   if (reason) return fail(what, `${said}: ${reason.message} (${reason.code})`, ERRORS[reason.code].remedy);
   return state === 'starting' ? warn(what, said, 'Its source has not been there yet.') : ok(what, said);
 }

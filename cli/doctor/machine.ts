@@ -3,6 +3,7 @@ import { access, open, rm, stat, statfs } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { findFfmpeg } from '../../shared/camera/ffmpeg-program.ts';
 import { readJson } from '../../shared/runtime/atomic-file.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import { ROOT } from '../../shared/runtime/installation.ts';
@@ -39,6 +40,12 @@ function isAtLeast(version: string, needed: string): boolean {
     if (difference !== 0) return difference > 0;
   }
   return true;
+}
+
+/** What reads cameras, and nothing else needs: its state without it is for the feeds to tell. */
+export async function checkFfmpeg(): Promise<Finding> {
+  const found = await findFfmpeg().catch(() => undefined);
+  return ok('ffmpeg', found?.version ?? 'not installed; cameras need it (apt-get install ffmpeg)');
 }
 
 /** A clock that is behind this release makes every certificate and signature "not yet valid". */

@@ -42,8 +42,10 @@ const MEANINGS: readonly (readonly [RegExp, ErrorCode, string])[] = [
     'CAMERA_NO_STREAM',
     'there is no stream at this address',
   ],
+  [/cannot open video device.*no such file/i, 'CAMERA_UNREACHABLE', 'the device is not there'],
+  [/no such file/i, 'CAMERA_NO_STREAM', 'there is no such file'],
   [
-    /matches no streams|invalid data found|does not contain any stream|protocol not found|no such file|inappropriate ioctl|could not write header|invalid argument|protocol .* not on whitelist/i,
+    /matches no streams|invalid data found|does not contain any stream|protocol not found|inappropriate ioctl|could not write header|invalid argument|protocol .* not on whitelist/i,
     'CAMERA_NO_STREAM',
     'what is there is no video',
   ],

@@ -28,6 +28,8 @@ export const feedStatus = toldFeed.extend({
   inputs: count,
   /** Inputs that were passed over: newer ones came, or they could not be taken. */
   dropped: count,
+  /** What it reads, for people: of a camera its address without credentials, the size of its pictures and their rate. */
+  about: z.string().optional(),
 });
 /** What a feed is doing. */
 export type FeedStatus = z.infer<typeof feedStatus>;

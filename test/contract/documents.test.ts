@@ -28,7 +28,9 @@ test('every example of docs/configuration.md is taken', () => {
   const examples = [...rows].map(([, key = '', example = '', meaning]) => ({
     key: ofPipeline(key) ? `pipelines[].${key}` : key,
     example: parse(example.replaceAll('\\|', '|')),
-    type: /Only with `type: ([\w-]+)`/.exec(meaning ?? '')?.[1],
+    type: /^feed\.(masks|motion)/.test(key)
+      ? 'camera'
+      : /Only with `type: ([\w-]+)`/.exec(meaning ?? '')?.[1],
   }));
   assert.ok(examples.length > 50);
   for (const { key, example, type } of examples) {
@@ -38,7 +40,23 @@ test('every example of docs/configuration.md is taken', () => {
           name: 'gate',
           task: 'image-classification',
           edge: 'small',
-          feed: { type: type === 'text-lines' ? type : 'folder', path: 'pictures', repeat: { pace: '1s' } },
+          feed:
+            type === 'camera'
+              ? {
+                  type,
+                  url: 'rtsp://10.0.0.7/a',
+                  sub: 'rtsp://10.0.0.7/b',
+                  masks: [
+                    {
+                      polygon: [
+                        [0, 0],
+                        [1, 0],
+                        [1, 1],
+                      ],
+                    },
+                  ],
+                }
+              : { type: type === 'text-lines' ? type : 'folder', path: 'pictures', repeat: { pace: '1s' } },
           route: { price: { currency: 'EUR' } },
           sinks: [
             type === 'mqtt'

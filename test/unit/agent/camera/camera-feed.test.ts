@@ -40,6 +40,7 @@ function setUp(options: Partial<CameraFeedOptions> & { readonly isReachable?: bo
   const feed = new CameraFeed({
     ...{
       name: 'gate',
+      about: 'rtsp://10.0.0.7/a',
       output: 'o',
       motion: undefined,
       active: undefined,

@@ -71,6 +71,11 @@ test('ffmpeg’s last words become codes', () => {
     ['Decoding requested, but no decoder found for: hevc', 'CAMERA_CODEC'],
     ['[mjpeg @ 0x1] Picture size 12000x9000 exceeds specified max pixel count 64000000', 'IMAGE_TOO_LARGE'],
     ['[AVHWDeviceContext @ 0x1] Cannot load libcuda.so.1', 'CAMERA_CODEC'],
+    [
+      '[video4linux2 @ 0x1] Cannot open video device /dev/video9: No such file or directory',
+      'CAMERA_UNREACHABLE',
+    ],
+    ['file:/a.mp4: No such file or directory', 'CAMERA_NO_STREAM'],
     ['', 'CAMERA_ENDED'],
     ['[h264 @ 0x1] concealing 404 DC, 404 AC errors', 'CAMERA_ENDED'],
   ];
