@@ -4,6 +4,7 @@ import { modelName, pipelineName } from '../../shared/contract/names.ts';
 import { TASKS, taskName } from '../../shared/tasks/tasks.ts';
 import { feed } from './feed.ts';
 import { route } from './route.ts';
+import { sensorProblems } from './sensor.ts';
 import { sink } from './sink.ts';
 
 const pipelineFields = z.strictObject({
@@ -43,7 +44,7 @@ const pipelineFields = z.strictObject({
   parameters: z.record(z.string(), z.unknown()).optional(),
 });
 /** Settings of one pipeline, checked against what its task can do. */
-export const pipeline = pipelineFields.superRefine(({ task, edge, parameters }, context) => {
+export const pipeline = pipelineFields.superRefine(({ task, edge, feed: source, parameters }, context) => {
   const { runsOn, parameters: schema, needsParameters } = TASKS[task];
   if (edge !== undefined && runsOn === 'hub')
     context.addIssue({
@@ -51,6 +52,9 @@ export const pipeline = pipelineFields.superRefine(({ task, edge, parameters }, 
       path: ['edge'],
       message: `${task} runs in the hub alone: leave edge out`,
     });
+  if (source?.type === 'mqtt' || source?.type === 'lines')
+    for (const { path, message } of sensorProblems(task, source))
+      context.addIssue({ code: 'custom', path: ['feed', ...path], message });
   if (parameters === undefined && !needsParameters) return;
   for (const issue of schema.safeParse(parameters ?? {}).error?.issues ?? [])
     context.addIssue({ code: 'custom', path: ['parameters', ...issue.path], message: issue.message });

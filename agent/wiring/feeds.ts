@@ -13,6 +13,7 @@ import { showFeeds } from '../metrics.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Feed, FeedItem } from '../ports.ts';
 import type { AgentProgram } from './program.ts';
+import { createLinesFeed, createMqttFeed } from './sensors.ts';
 
 const IMAGE_TYPES: Record<string, string> = {
   '.jpg': 'image/jpeg',
@@ -79,14 +80,21 @@ export function createFeed(
 ): Feed | undefined {
   const { feed, name, task } = pipeline;
   if (!feed) return undefined;
-  const path = resolve(config.baseDir, feed.path);
-  const repeatPaceMs = feed.repeat?.pace;
   const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
   const statePath = (ending: string): string => join(dataDir, 'feeds', `${name}.${ending}`);
   const onDropped = (reason: string): void => {
     onPassedOver();
     metrics.count('outrider_feed_dropped_total', { pipeline: name, reason });
   };
+  if (feed.type === 'mqtt' || feed.type === 'lines') {
+    const { device, baseDir, once } = config;
+    const parts = { device, baseDir, once, statePath: statePath('json'), clock, logger, onDropped };
+    return feed.type === 'mqtt'
+      ? createMqttFeed(pipeline, feed, parts)
+      : createLinesFeed(pipeline, feed, parts);
+  }
+  const path = resolve(config.baseDir, feed.path);
+  const repeatPaceMs = feed.repeat?.pace;
   switch (feed.type) {
     case 'text-lines':
       return new TextLinesFeed({

@@ -12,7 +12,7 @@
  */
 import { backoffDelayMs } from '../runtime/backoff.ts';
 import { type Clock, systemClock } from '../runtime/clock.ts';
-import { AppError, isAppError } from '../runtime/errors.ts';
+import { AppError, isAppError, toAppError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Trust } from '../runtime/trust.ts';
 import { type LastWill, MqttSession, type Opening, type PublishOptions, unreachable } from './session.ts';
@@ -38,6 +38,8 @@ export interface MqttConnectOptions {
   readonly random?: () => number;
   /** Measures sessions and the waits between them; the system's, when left out. */
   readonly clock?: Clock;
+  /** Largest packet that is taken; 1 MiB when left out. What is larger an MQTT 5 broker keeps to itself. */
+  readonly maxIncomingBytes?: number;
 }
 
 /** A filter whose messages a group of subscribers shares, where the broker can; each gets them all where it cannot. */
@@ -60,6 +62,8 @@ export interface MqttConnection {
   onDisconnect(run: (reason: string) => void): void;
   /** Each time that the broker refuses the credential. */
   onRefused(run: () => void): void;
+  /** Each time that it cannot be reached, is not trusted, or refuses the credential or a filter: BROKER_UNREACHABLE, HUB_UNTRUSTED, LINK_REFUSED. */
+  onFailure(run: (error: AppError) => void): void;
   onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void;
   /**
    * QoS 1, remembered and renewed on each connect; while not connected it is only remembered.
@@ -120,6 +124,7 @@ class KeptConnection implements MqttConnection {
   readonly #onConnect: (() => void)[] = [];
   readonly #onDisconnect: ((reason: string) => void)[] = [];
   readonly #onRefused: (() => void)[] = [];
+  readonly #onFailure: ((error: AppError) => void)[] = [];
   readonly #onMessage: ((topic: string, payload: Uint8Array, retained: boolean) => void)[] = [];
   readonly #ending = new AbortController();
   readonly #loop: Promise<void>;
@@ -163,6 +168,10 @@ class KeptConnection implements MqttConnection {
 
   onRefused(run: () => void): void {
     this.#onRefused.push(run);
+  }
+
+  onFailure(run: (error: AppError) => void): void {
+    this.#onFailure.push(run);
   }
 
   onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void {
@@ -216,6 +225,7 @@ class KeptConnection implements MqttConnection {
       protocolVersion: this.#protocolVersion,
       cleanSession: this.#options.cleanSession ?? false,
       trust: this.#options.trust?.() ?? {},
+      maxIncomingBytes: this.#options.maxIncomingBytes,
       onMessage: (topic, payload, retained) =>
         this.#tell('message', this.#onMessage, topic, payload, retained),
     });
@@ -275,16 +285,18 @@ class KeptConnection implements MqttConnection {
     this.sharedSubscriptions = traits.sharedSubscriptions;
     this.maxPacketBytes = traits.maxPacketBytes;
     this.#reported.clear();
+    let refused: unknown;
     try {
       await session.subscribe(this.#toFilters(this.#filters));
     } catch (error) {
       if (isAppError(error, 'BROKER_UNREACHABLE')) return;
-      this.#reportOnce('mqtt.subscription_refused', error);
+      refused = error;
     }
     if (this.#ending.signal.aborted) return;
     this.connected = true;
     logger.info('mqtt.connected', { broker: this.#broker, protocolVersion: this.#protocolVersion });
     this.#tell('connect', this.#onConnect);
+    if (refused !== undefined) this.#report('mqtt.subscription_refused', toAppError(refused));
   }
 
   #afterFailure(opening: Exclude<Opening, { outcome: 'open' }>): number {
@@ -296,7 +308,7 @@ class KeptConnection implements MqttConnection {
     }
     if (opening.outcome === 'refused') {
       const what = opening.why === 'credential' ? 'credential' : 'protocol version';
-      this.#reportOnce(
+      this.#report(
         'mqtt.refused',
         new AppError(
           'LINK_REFUSED',
@@ -307,7 +319,7 @@ class KeptConnection implements MqttConnection {
       return REFUSED_MIN_MS + this.#nextDelayMs();
     }
     if (opening.outcome === 'untrusted') {
-      this.#reportOnce(
+      this.#report(
         'mqtt.untrusted',
         new AppError(
           'HUB_UNTRUSTED',
@@ -316,7 +328,7 @@ class KeptConnection implements MqttConnection {
       );
       return REFUSED_MIN_MS + this.#nextDelayMs();
     }
-    this.#reportOnce('mqtt.unreachable', unreachable(`${this.#broker}: ${opening.reason}`));
+    this.#report('mqtt.unreachable', unreachable(`${this.#broker}: ${opening.reason}`));
     // A silent close may mean "I don't know MQTT 5", or just a broker that is going down: try both in turn.
     if (opening.silent && (this.#options.protocol ?? 'auto') === 'auto')
       this.#protocolVersion = this.#protocolVersion === 5 ? 4 : 5;
@@ -328,7 +340,8 @@ class KeptConnection implements MqttConnection {
     return backoffDelayMs(this.#attempt++, { ...RETRY, ...(random && { random }) });
   }
 
-  #reportOnce(event: string, error: unknown): void {
+  #report(event: string, error: AppError): void {
+    this.#tell('failure', this.#onFailure, error);
     if (this.#reported.has(event)) return;
     this.#reported.add(event);
     this.#options.logger.failure(event, error, { broker: this.#broker });
