@@ -65,8 +65,8 @@ pipelines:
     ['Standing', 'Running', 'Walking', 'Badminton'],
   );
   assert.match(results[0]?.input ?? '', /^wrist\/imu, .* s$/);
-  const status = await (await fetch(`http://127.0.0.1:${port}/v1/status`)).json();
-  const [{ feed }] = (status as { pipelines: { feed: { state: string; inputs: number } }[] }).pipelines as [
+  const device = await (await fetch(`http://127.0.0.1:${port}/v1/pipelines`)).json();
+  const [{ feed }] = (device as { pipelines: { feed: { state: string; inputs: number } }[] }).pipelines as [
     { feed: { state: string; inputs: number } },
   ];
   assert.deepEqual([feed.state, feed.inputs], ['live', 4]);
