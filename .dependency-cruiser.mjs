@@ -35,7 +35,7 @@ const owner = (name, pkg, files) => ({
 });
 
 /** Rooms that load native code, or are reached only through it: the runner's own. */
-const RUNNER_ROOMS = 'detection|generation|graph|labels|picture|speech|tasks|tensor|text|tokenizer';
+const RUNNER_ROOMS = 'detection|generation|graph|labels|picture|series|speech|tasks|tensor|text|tokenizer';
 
 const npm = (name) => `^(node_modules/)?${name}(/|$)`;
 
@@ -127,6 +127,14 @@ export default {
     owner('phone-numbers', npm('libphonenumber-js'), '^agent/privacy/|^(test|node_modules)/'),
     owner('re2js', npm('re2js'), '^agent/privacy/|^(test|node_modules)/'),
     owner('onvif', npm('onvif'), '^shared/camera/(discovery|onvif)\\.ts$|^(test|node_modules)/'),
+    owner(
+      'csv-parse',
+      npm('csv-parse'),
+      '^agent/feed/sensor/line-reader\\.ts$|^cli/csv-window\\.ts$|^(test|node_modules)/',
+    ),
+      'dot-prop',
+      npm('dot-prop'),
+      '^agent/(feed/sensor/json-path|config/sensor)\\.ts$|^(test|node_modules)/',
     owner('yaml', npm('yaml'), '^agent/read-yaml\\.ts$|^(test|node_modules)/'),
     { name: 'not-to-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],

@@ -1,15 +1,11 @@
 /** Where a pipeline's inputs come from: `feed` of `outrider.yaml`. */
 import { z } from 'zod';
 import { cameraFeed } from './camera.ts';
-import { duration } from './quantities.ts';
+import { duration, repeat } from './quantities.ts';
+import { linesFeed, mqttFeed } from './sensor.ts';
 
 /** Cameras and FTP servers write in bursts that are closer together. */
 const DEFAULT_SETTLE_MS = 500;
-
-const repeat = z.strictObject({
-  /** Wait between two inputs from the second pass on. @example 2s */
-  pace: duration,
-});
 
 /** Source of a pipeline’s inputs. */
 export const feed = z.discriminatedUnion('type', [
@@ -41,4 +37,6 @@ export const feed = z.discriminatedUnion('type', [
     follow: z.boolean().default(false),
   }),
   cameraFeed,
+  mqttFeed,
+  linesFeed,
 ]);

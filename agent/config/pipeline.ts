@@ -5,6 +5,7 @@ import { TASKS, taskName } from '../../shared/tasks/tasks.ts';
 import { feed } from './feed.ts';
 import { redact } from './redact.ts';
 import { route } from './route.ts';
+import { sensorProblems } from './sensor.ts';
 import { sink } from './sink.ts';
 
 const pipelineFields = z.strictObject({
@@ -66,6 +67,9 @@ export const pipeline = pipelineFields.superRefine(({ task, edge, feed: source, 
       path: ['feed'],
       message: `a camera gives pictures, and ${task} takes none`,
     });
+  if (source?.type === 'mqtt' || source?.type === 'lines')
+    for (const { path, message } of sensorProblems(task, source))
+      context.addIssue({ code: 'custom', path: ['feed', ...path], message });
   if (parameters === undefined && !needsParameters) return;
   for (const issue of schema.safeParse(parameters ?? {}).error?.issues ?? [])
     context.addIssue({ code: 'custom', path: ['parameters', ...issue.path], message: issue.message });

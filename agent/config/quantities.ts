@@ -30,3 +30,9 @@ function quantity(text: string, units: Record<string, number>): number {
 
 /** Where a broker is. */
 export const mqttUrl = z.url({ protocol: /^(mqtts?|wss?)$/ });
+
+/** A finite source that is gone through again and again. */
+export const repeat = z.strictObject({
+  /** Wait between two inputs from the second pass on. @example 2s */
+  pace: duration,
+});

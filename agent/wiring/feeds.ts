@@ -14,6 +14,7 @@ import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Feed, FeedItem } from '../ports.ts';
 import { Cameras } from './cameras.ts';
 import type { AgentProgram } from './program.ts';
+import { createLinesFeed, createMqttFeed } from './sensors.ts';
 
 const IMAGE_TYPES: Record<string, string> = {
   '.jpg': 'image/jpeg',
@@ -103,6 +104,13 @@ export function createFeed(
     metrics.count('outrider_feed_dropped_total', { pipeline: name, reason });
   };
   if (feed.type === 'camera') return cameras.feedOf(pipeline, feed, onDropped);
+  if (feed.type === 'mqtt' || feed.type === 'lines') {
+    const { device, baseDir, once } = config;
+    const parts = { device, baseDir, once, statePath: statePath('json'), clock, logger, onDropped };
+    return feed.type === 'mqtt'
+      ? createMqttFeed(pipeline, feed, parts)
+      : createLinesFeed(pipeline, feed, parts);
+  }
   const path = resolve(config.baseDir, feed.path);
   const repeatPaceMs = feed.repeat?.pace;
   switch (feed.type) {

@@ -10,6 +10,7 @@ import { orNearest } from '../../shared/runtime/near.ts';
 import { forTerminal } from '../../shared/runtime/terminal.ts';
 import { MAX_INPUT_BYTES, TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import { answerText } from '../answer-text.ts';
+import { windowOfCsv } from '../csv-window.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { print } from '../output.ts';
 
@@ -114,6 +115,8 @@ function documentOf(
 /** A document of its own, or the whole of a request. @throws USAGE */
 function jsonOf(task: TaskName, bytes: Uint8Array): unknown {
   const json = tryParseJson(bytes);
+  if (json === undefined && task === 'time-series-classification')
+    return windowOfCsv(Buffer.from(bytes).toString('utf8'));
   if (json === undefined) throw new AppError('USAGE', `${task} takes JSON, as a file or on the command line`);
   return typeof json === 'object' && json !== null && 'inputs' in json ? json.inputs : json;
 }

@@ -5,6 +5,7 @@
  */
 import { Readable } from 'node:stream';
 import type { AedesPublishPacket, Subscription } from 'aedes';
+import { matchesFilter } from '../../shared/mqtt/topic-filter.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 
 /** Who may have what kept. */
@@ -245,7 +246,7 @@ class FilterIndex {
   matching(topic: string): Subscriber[] {
     const found = new Map(this.#byTopic.get(topic));
     for (const [filter, clients] of this.#byWildcard)
-      if (matches(filter, topic)) for (const [id, one] of clients) found.set(id, one);
+      if (matchesFilter(filter, topic)) for (const [id, one] of clients) found.set(id, one);
     return [...found.values()];
   }
 
@@ -280,20 +281,11 @@ class RetainedMessages {
       return [this.#folders.get(name)?.get(filter)].filter((one) => one !== undefined);
     const folders = /[+#]/.test(name) ? [...this.#folders.values()] : [this.#folders.get(name)];
     return folders.flatMap((folder) =>
-      [...(folder?.values() ?? [])].filter(({ topic }) => matches(filter, topic)),
+      [...(folder?.values() ?? [])].filter(({ topic }) => matchesFilter(filter, topic)),
     );
   }
 }
 
 const folderOf = (topic: string): string => topic.split('/', FOLDER_LEVELS).join('/');
-
-/** MQTT 3.1.1 4.7, of filters that do not begin with a wildcard. */
-function matches(filter: string, topic: string): boolean {
-  const levels = topic.split('/');
-  const wanted = filter.split('/');
-  const rest = wanted.indexOf('#');
-  if (rest === -1 ? wanted.length !== levels.length : levels.length < rest) return false;
-  return wanted.every((level, i) => level === '#' || level === '+' || level === levels[i]);
-}
 
 const noQos2 = (): AppError => new AppError('INVARIANT_BROKEN', 'a QoS 2 message has come past the door');

@@ -12,7 +12,7 @@
  */
 import { backoffDelayMs } from '../runtime/backoff.ts';
 import { type Clock, systemClock } from '../runtime/clock.ts';
-import { AppError, isAppError } from '../runtime/errors.ts';
+import { AppError, isAppError, toAppError } from '../runtime/errors.ts';
 import type { Logger } from '../runtime/logger.ts';
 import type { Trust } from '../runtime/trust.ts';
 import { type LastWill, MqttSession, type Opening, type PublishOptions, unreachable } from './session.ts';
@@ -38,6 +38,8 @@ export interface MqttConnectOptions {
   readonly random?: () => number;
   /** Measures sessions and the waits between them; the system's, when left out. */
   readonly clock?: Clock;
+  /** Largest packet that is taken; 1 MiB when left out. What is larger an MQTT 5 broker keeps to itself. */
+  readonly maxIncomingBytes?: number;
 }
 
 /** A filter whose messages a group of subscribers shares, where the broker can; each gets them all where it cannot. */
@@ -62,6 +64,8 @@ export interface MqttConnection {
   onDisconnect(run: (reason: string) => void): void;
   /** Each time that the broker refuses the credential. */
   onRefused(run: () => void): void;
+  /** Each time that it cannot be reached, is not trusted, or refuses the credential or a filter: BROKER_UNREACHABLE, HUB_UNTRUSTED, LINK_REFUSED. */
+  onFailure(run: (error: AppError) => void): void;
   onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void;
   /**
    * QoS 1, remembered and renewed on each connect; while not connected it is only remembered.
@@ -122,6 +126,7 @@ class KeptConnection implements MqttConnection {
   readonly #onConnect: (() => void)[] = [];
   readonly #onDisconnect: ((reason: string) => void)[] = [];
   readonly #onRefused: (() => void)[] = [];
+  readonly #onFailure: ((error: AppError) => void)[] = [];
   readonly #onMessage: ((topic: string, payload: Uint8Array, retained: boolean) => void)[] = [];
   readonly #ending = new AbortController();
   readonly #loop: Promise<void>;
@@ -166,6 +171,10 @@ class KeptConnection implements MqttConnection {
 
   onRefused(run: () => void): void {
     this.#onRefused.push(run);
+  }
+
+  onFailure(run: (error: AppError) => void): void {
+    this.#onFailure.push(run);
   }
 
   onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void {
@@ -219,6 +228,7 @@ class KeptConnection implements MqttConnection {
       protocolVersion: this.#protocolVersion,
       cleanSession: this.#options.cleanSession ?? false,
       trust: this.#options.trust?.() ?? {},
+      maxIncomingBytes: this.#options.maxIncomingBytes,
       onMessage: (topic, payload, retained) =>
         this.#tell('message', this.#onMessage, topic, payload, retained),
     });
@@ -278,17 +288,19 @@ class KeptConnection implements MqttConnection {
     this.sharedSubscriptions = traits.sharedSubscriptions;
     this.maxPacketBytes = traits.maxPacketBytes;
     this.#reported.clear();
+    let refused: unknown;
     try {
       await session.subscribe(this.#toFilters(this.#filters));
     } catch (error) {
       if (isAppError(error, 'BROKER_UNREACHABLE')) return;
-      this.#reportOnce('mqtt.subscription_refused', error);
+      refused = error;
     }
     if (this.#ending.signal.aborted) return;
     this.connected = true;
     this.failure = undefined;
     logger.info('mqtt.connected', { broker: this.#broker, protocolVersion: this.#protocolVersion });
     this.#tell('connect', this.#onConnect);
+    if (refused !== undefined) this.#report('mqtt.subscription_refused', toAppError(refused));
   }
 
   #afterFailure(opening: Exclude<Opening, { outcome: 'open' }>): number {
@@ -334,10 +346,11 @@ class KeptConnection implements MqttConnection {
 
   #failed(event: string, error: AppError): void {
     this.failure = error;
-    this.#reportOnce(event, error);
+    this.#report(event, error);
   }
 
-  #reportOnce(event: string, error: unknown): void {
+  #report(event: string, error: AppError): void {
+    this.#tell('failure', this.#onFailure, error);
     if (this.#reported.has(event)) return;
     this.#reported.add(event);
     this.#options.logger.failure(event, error, { broker: this.#broker });

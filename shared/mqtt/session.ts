@@ -28,6 +28,8 @@ export interface SessionOptions {
   readonly cleanSession: boolean;
   /** For `mqtts` and `wss`. */
   readonly trust: Trust;
+  /** Largest packet that is taken; as MAX_INCOMING_BYTES when left out. */
+  readonly maxIncomingBytes?: number | undefined;
   readonly onMessage: (topic: string, payload: Uint8Array, retained: boolean) => void;
 }
 
@@ -227,7 +229,7 @@ function toClientOptions(options: SessionOptions): IClientOptions {
       properties: {
         ...(!cleanSession && { sessionExpiryInterval: SESSION_EXPIRY_SECONDS }),
         receiveMaximum: RECEIVE_MAXIMUM,
-        maximumPacketSize: MAX_INCOMING_BYTES,
+        maximumPacketSize: options.maxIncomingBytes ?? MAX_INCOMING_BYTES,
       },
     }),
   };
@@ -248,7 +250,10 @@ function toAddress(url: URL): IClientOptions {
 const isWebSocket = ({ protocol }: URL): boolean => protocol === 'ws:' || protocol === 'wss:';
 
 /** What lies under MQTT. */
-function toTransportOptions({ url, trust }: SessionOptions, wire: Wire): IClientOptions {
+function toTransportOptions(
+  { url, trust, maxIncomingBytes = MAX_INCOMING_BYTES }: SessionOptions,
+  wire: Wire,
+): IClientOptions {
   if (!isWebSocket(url)) return toTlsOptions(trust) as IClientOptions;
   const target = new URL(url);
   if (target.pathname === '/') target.pathname = WEB_SOCKET_PATH;
@@ -261,7 +266,7 @@ function toTransportOptions({ url, trust }: SessionOptions, wire: Wire): IClient
       ...toTlsOptions(trust),
       perMessageDeflate: false,
       // A frame may hold several packets; none that large is ours.
-      maxPayload: 2 * MAX_INCOMING_BYTES,
+      maxPayload: 2 * maxIncomingBytes,
       handshakeTimeout: CONNECT_TIMEOUT_MS,
       finishRequest(request: ClientRequest) {
         wire.takeRequest(request);

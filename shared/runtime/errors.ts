@@ -158,7 +158,21 @@ export const ERRORS = {
     'The hub’s certificate is not vouched for by an authority that is trusted here.',
     'Give its authority with --ca, or enrol again with a new token.',
   ),
-  LINK_REFUSED: world(403, 'The broker refuses this device’s credential.', 'Enrol the device again.'),
+  LINK_REFUSED: world(
+    403,
+    'The broker refuses this device’s credential.',
+    'Enrol the device again; of a feed or sink check username, password and what they may read or write.',
+  ),
+  FEED_SILENT: busy(
+    503,
+    'The source of a feed is there and gives nothing that can be used.',
+    'See the message for what is missing; check the sensor, its topic and the path in it, or raise stalledAfter.',
+  ),
+  FEED_COMMAND_FAILED: busy(
+    503,
+    'The command of a feed cannot be started, or has ended.',
+    'Run it by hand as the agent’s user; the log has what it said. It is started again by itself.',
+  ),
   DEVICE_UNKNOWN: caller(404, 'There is no device of this name.', 'List them with `outrider devices ls`.'),
 
   // Load and time
@@ -310,7 +324,7 @@ export const ERRORS = {
   BROKER_UNREACHABLE: busy(
     503,
     'The MQTT broker does not answer.',
-    'Check --mqtt and whether the broker runs.',
+    'Check --mqtt, or the url of the feed or sink, and whether the broker runs.',
   ),
   FILE_UNREADABLE: caller(400, 'A file cannot be read.', 'Check the path and the permissions.'),
   ACCESS_DENIED: world(

@@ -71,6 +71,8 @@ export interface ModelFacts {
   readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
   /** The token that stands for a masked word. @throws MODEL_INVALID (it has none) */
   readonly maskToken: () => Promise<string>;
+  /** Samples (undefined: any number) and channels of a time series. @throws MODEL_INVALID (nothing says them) */
+  readonly windowShape: () => Promise<{ readonly length: number | undefined; readonly channels: number }>;
 }
 
 /** Rows under their headings. */

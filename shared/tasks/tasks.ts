@@ -28,6 +28,8 @@ import { textClassificationJudge } from './text-classification/judge.ts';
 import { textClassification } from './text-classification/schema.ts';
 import { textGenerationJudge } from './text-generation/judge.ts';
 import { textGeneration } from './text-generation/schema.ts';
+import { timeSeriesClassificationJudge } from './time-series-classification/judge.ts';
+import { timeSeriesClassification } from './time-series-classification/schema.ts';
 import { tokenClassificationJudge } from './token-classification/judge.ts';
 import { tokenClassification } from './token-classification/schema.ts';
 import { translationJudge } from './translation/judge.ts';
@@ -52,6 +54,7 @@ const table = {
   'text-generation': task(textGeneration, textGenerationJudge),
   'automatic-speech-recognition': task(speechRecognition, speechRecognitionJudge),
   'image-to-text': task(imageToText, imageToTextJudge),
+  'time-series-classification': task(timeSeriesClassification, timeSeriesClassificationJudge),
 };
 
 /** Hugging Face's name of a task. */

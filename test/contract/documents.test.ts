@@ -38,25 +38,28 @@ test('every example of docs/configuration.md is taken', () => {
       pipelines: [
         {
           name: 'gate',
-          task: 'image-classification',
           edge: 'small',
-          feed:
-            type === 'camera'
-              ? {
-                  type,
-                  url: 'rtsp://10.0.0.7/a',
-                  sub: 'rtsp://10.0.0.7/b',
-                  masks: [
-                    {
-                      polygon: [
-                        [0, 0],
-                        [1, 0],
-                        [1, 1],
-                      ],
-                    },
+          ...(sensorOf(key, type) ?? {
+            task: 'image-classification',
+            feed: { type: type === 'text-lines' ? type : 'folder', path: 'pictures', repeat: { pace: '1s' } },
+          }),
+          ...(type === 'camera' && {
+            task: 'image-classification',
+            feed: {
+              type,
+              url: 'rtsp://10.0.0.7/a',
+              sub: 'rtsp://10.0.0.7/b',
+              masks: [
+                {
+                  polygon: [
+                    [0, 0],
+                    [1, 0],
+                    [1, 1],
                   ],
-                }
-              : { type: type === 'text-lines' ? type : 'folder', path: 'pictures', repeat: { pace: '1s' } },
+                },
+              ],
+            },
+          }),
           route: { price: { currency: 'EUR' } },
           sinks: [
             type === 'mqtt'
@@ -70,6 +73,18 @@ test('every example of docs/configuration.md is taken', () => {
     assert.deepEqual(configFile.safeParse(config).error?.issues ?? [], [], key);
   }
 });
+
+/** A pipeline in which the key of a sensor's feed may stand; undefined: it is of another feed. */
+function sensorOf(key: string, type: string | undefined): object | undefined {
+  if (!key.startsWith('pipelines[].feed.')) return undefined;
+  if (type !== 'mqtt' && type !== 'lines' && !/\.(channels|window)/.test(key)) return undefined;
+  const window = /window\.(time|rate)/.test(key) ? { time: '20s', rate: 5 } : { count: 100 };
+  const feed =
+    type === 'lines' || key.endsWith('.column')
+      ? { type: 'lines', command: ['cat'], channels: [{ column: 1 }], window }
+      : { type: 'mqtt', url: 'mqtt://broker', channels: [{ topic: 'a' }], window };
+  return { task: 'time-series-classification', feed };
+}
 
 const ofPipeline = (key: string): boolean =>
   !['device', 'hub', 'dataDir', 'link', 'sync', 'outbox', 'pipelines'].includes(key.split('.')[0] ?? '');

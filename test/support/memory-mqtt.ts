@@ -42,6 +42,10 @@ export class MemoryMqtt implements MqttConnection {
     this.#onRefused.push(run);
   }
 
+  onFailure(): void {
+    // It never fails: the test says when it is connected.
+  }
+
   onMessage(run: (topic: string, payload: Uint8Array, retained: boolean) => void): void {
     this.#onMessage.push(run);
   }

@@ -23,7 +23,7 @@ export interface Example {
 export type Part = 'held-out' | 'reported';
 
 /** The data of the recipes; `held-out` is there for the first two. */
-export type DataSet = 'sst2' | 'cifar10' | 'imagenet' | 'mnist';
+export type DataSet = 'sst2' | 'cifar10' | 'imagenet' | 'mnist' | 'basicmotions';
 
 /** On which data a starter model was trained and is measured. */
 export function dataSetOf({
@@ -34,6 +34,7 @@ export function dataSetOf({
   readonly task: TaskName;
 }): DataSet | TaskName {
   if (name.startsWith('efficientnet-')) return 'imagenet';
+  if (name.startsWith('basicmotions-')) return 'basicmotions';
   return name.startsWith('mnist-') ? 'mnist' : task;
 }
 
@@ -65,7 +66,26 @@ async function readAll(from: DataSet | TaskName, part: Part, data: string): Prom
   // Of the others nothing is held out.
   if (part === 'reported' && from === 'imagenet') return photographs(data);
   if (part === 'reported' && from === 'mnist') return digits(join(data, 'mnist'));
+  if (part === 'reported' && from === 'basicmotions')
+    return windows(join(data, 'sensors', 'BasicMotions_TEST.ts.gz'));
   return [];
+}
+
+/** The UEA archive's `.ts`: channels beside each other, separated by colons, the label last. */
+async function windows(file: string): Promise<Example[]> {
+  const text = Buffer.from(await promisify(gunzip)(await read(file))).toString('utf8');
+  const [, data = ''] = text.split(/^@data\s*$/m);
+  return data
+    .split('\n')
+    .filter((line) => line.trim() !== '')
+    .map((line, index) => {
+      const parts = line.trim().split(':');
+      const label = parts.pop() ?? '';
+      const channels = parts.map((part) => part.split(',').map(Number));
+      const values = channels[0]?.map((_, at) => channels.map((channel) => channel[at]));
+      const body = Buffer.from(JSON.stringify({ values, rate: 10 }));
+      return { id: String(index + 1), label, input: { contentType: 'application/json', body } };
+    });
 }
 
 async function sentences(file: string, takes: (id: string) => boolean): Promise<Example[]> {

@@ -3,9 +3,14 @@
  * says; what that depends on is read here, from the model folder.
  */
 
+import { join } from 'node:path';
 import { z } from 'zod';
 import { readModelJson } from '../../release/folder/model-files.ts';
 import type { ModelFolder } from '../../release/folder/model-folder.ts';
+import { seriesInputs } from '../../release/folder/series-layout.ts';
+import { readSeriesRecipe } from '../../release/folder/series-recipe.ts';
+import { readOnnxGraph } from '../../release/import/onnx-graph.ts';
+import { AppError } from '../../runtime/errors.ts';
 import { CONTENT_TYPES, TASKS, type TaskInput } from '../../tasks/tasks.ts';
 
 /**
@@ -22,8 +27,17 @@ export async function smallestInput(
     inputs: spec.signature?.inputs,
     shapes: spec.trial && 'shapes' in spec.trial ? spec.trial.shapes : undefined,
     maskToken: () => maskToken(path),
+    windowShape: () => windowShape(path, spec),
   });
   return { contentType: CONTENT_TYPES[inputKind], ...made };
+}
+
+/** @throws MODEL_INVALID */
+async function windowShape(path: string, spec: Pick<ModelFolder, 'spec'>['spec']) {
+  const { inputs } = spec.signature ?? (await readOnnxGraph(join(path, spec.model)));
+  const series = seriesInputs(inputs)?.series;
+  if (series) return readSeriesRecipe(path, series);
+  throw new AppError('MODEL_INVALID', `${spec.name}: its graph takes no window of numbers`);
 }
 
 const masked = z.object({ mask_token: z.union([z.string(), z.object({ content: z.string() })]) });

@@ -23,4 +23,6 @@ export const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
   'automatic-speech-recognition': async () =>
     (await import('./automatic-speech-recognition.ts')).loadSpeechRecognition,
   'image-to-text': async () => (await import('./image-to-text.ts')).loadImageToText,
+  'time-series-classification': async () =>
+    (await import('./time-series-classification.ts')).loadTimeSeriesClassification,
 };

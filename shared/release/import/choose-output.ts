@@ -17,6 +17,7 @@ const HEADS: Partial<Readonly<Record<TaskName, Head>>> = {
   'image-classification': LABELS,
   'text-classification': LABELS,
   'zero-shot-classification': LABELS,
+  'time-series-classification': LABELS,
   'token-classification': TOKENS,
   'fill-mask': TOKENS,
   'feature-extraction': { usual: ['last_hidden_state', 'sentence_embedding'], ranks: [2, 3] },

@@ -8,6 +8,7 @@ import {
   logitsMisfit,
   pictureMisfit,
   type Signature,
+  seriesMisfit,
   spansMisfit,
   tensorsMisfit,
   textMisfit,
@@ -98,6 +99,14 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     needsLabels: false,
     tokenizerFiles: TOKENIZER,
     misfit: (signature) => textMisfit(signature) ?? logitsMisfit(signature, 3, undefined),
+  },
+  'time-series-classification': {
+    classes: /^PatchTSTForClassification$|ForTimeSeriesClassification$/,
+    types: [],
+    graphs: null,
+    needsLabels: true,
+    tokenizerFiles: [],
+    misfit: (signature, labels) => seriesMisfit(signature) ?? logitsMisfit(signature, 2, labels),
   },
   'automatic-speech-recognition': {
     classes: /^(Whisper|Speech2Text|SpeechEncoderDecoder).*|ForCTC$/,

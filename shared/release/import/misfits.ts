@@ -5,6 +5,7 @@
 
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { pictureLayout } from '../folder/picture-layout.ts';
+import { seriesInputs } from '../folder/series-layout.ts';
 
 /** The inputs and outputs of a graph. */
 export interface Signature {
@@ -24,6 +25,13 @@ export function pictureMisfit({ inputs }: Signature): string | undefined {
     return `it takes ${shown(inputs)}; a picture is one input, as float32[N,3,H,W]`;
   if (pictureLayout(picture)) return undefined;
   return `its picture is ${shown([picture])}; float32 and uint8 can be fed, [N,C,H,W] or [N,H,W,C] of 1 or 3 channels`;
+}
+
+/** Misfit of a graph with a task whose one input is a window of numbers over time. */
+export function seriesMisfit({ inputs }: Signature): string | undefined {
+  const found = seriesInputs(inputs);
+  if (found) return undefined;
+  return `it takes ${shown(inputs)}; a window is one input, as float32[N,T,C] or float32[N,C,T]`;
 }
 
 /** Misfit of a graph with a task whose inputs are a text's tokens, `i64[N,L]` each. */

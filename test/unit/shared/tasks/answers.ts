@@ -36,6 +36,11 @@ export const ANSWERS: Readonly<Record<TaskName, Answers>> = {
     line: 'good',
     arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
   },
+  'time-series-classification': {
+    example: [{ label: 'Walking', score: 0.9 }],
+    line: 'Walking',
+    arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
+  },
   'token-classification': {
     example: [{ word: 'Ada', entity_group: 'PER', score: 1, start: 0, end: 3 }],
     line: 'Ada PER',
