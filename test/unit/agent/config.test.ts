@@ -411,3 +411,37 @@ test('an enrolled device keeps its id when its host gets another name, unless it
   assert.deepEqual(await device(), ['gate-01', 'text-classification'], 'merge keys are merged');
   assert.deepEqual(await device('--device', 'gate-02'), ['gate-02', 'text-classification']);
 });
+
+const withCamera = (feed: string, task = 'image-classification'): string =>
+  `pipelines: [{ name: gate, task: ${task}, edge: small, feed: { type: camera, ${feed} } }]`;
+
+test('a camera has the defaults of the design', async (t) => {
+  const [pipeline] = (await load(t, withCamera('url: "rtsp://10.0.0.7/a"'))).pipelines;
+  assert.deepEqual(pipeline?.feed, {
+    ...{ type: 'camera', url: 'rtsp://10.0.0.7/a', fps: 1, transport: 'tcp', hwaccel: 'none' },
+    ...{ keyframes: false, masks: [], repeat: false },
+  });
+});
+
+test('what a camera cannot be is told by its key, without its password', async (t) => {
+  for (const [feed, told] of [
+    ['url: "ftp://u:secret@host/a"', /feed\.url: rtsp, /],
+    ['url: "rtsp://u:sec#ret@host/a"', /feed\.url: this is no address/],
+    ['url: "rtsp://a/b", stream: sub', /feed\.stream: name the address/],
+    ['url: "rtsp://a/b", fps: 0', /feed\.fps/],
+    ['url: "rtsp://a/b", size: 99999x2', /feed\.size/],
+    ['url: "rtsp://a/b", region: [0.9, 0, 0.1, 1]', /feed\.region/],
+    ['url: "rtsp://a/b", masks: [{ polygon: [[0, 0], [1, 1]] }]', /three corners/],
+    ['url: "rtsp://a/b", active: "7-19"', /feed\.active/],
+    ['url: "rtsp://a/b", motion: { threshold: 2 }', /feed\.motion\.threshold/],
+    ['url: "rtsp://a/b", hwaccel: "x; rm"', /feed\.hwaccel/],
+  ] as const) {
+    const message = await problem(t, withCamera(feed));
+    assert.match(message, told);
+    assert.doesNotMatch(message, /secret|sec#ret/);
+  }
+  assert.match(
+    await problem(t, withCamera('url: "rtsp://a/b"', 'text-classification')),
+    /a camera gives pictures/,
+  );
+});
