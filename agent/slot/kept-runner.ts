@@ -119,5 +119,5 @@ export class KeptRunner implements LocalModel, Part {
   }
 }
 
-const smallerOf = (input: TaskInput, body: Uint8Array, { format }: Shrinking): TaskInput =>
-  body.length < input.body.length ? { ...input, contentType: `image/${format}`, body } : input;
+const smallerOf = (input: TaskInput, body: Uint8Array, { format, always }: Shrinking): TaskInput =>
+  always || body.length < input.body.length ? { ...input, contentType: `image/${format}`, body } : input;
