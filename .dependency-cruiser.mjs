@@ -123,6 +123,12 @@ export default {
     owner('protobuf', npm('@bufbuild/protobuf'), '^shared/release/import/|^(test|node_modules)/'),
     owner('pino', npm('pino'), '^shared/runtime/logger\\.ts$|^node_modules/'),
     owner('prom-client', npm('prom-client'), '^shared/runtime/metrics\\.ts$|^node_modules/'),
+    owner(
+      'standardwebhooks',
+      npm('standardwebhooks'),
+      '^agent/sink/webhook/webhook-sink\\.ts$|^(test|node_modules)/',
+    ),
+    owner('ipaddr.js', npm('ipaddr\\.js'), '^agent/sink/webhook/address\\.ts$|^(test|node_modules)/'),
     owner('yaml', npm('yaml'), '^agent/read-yaml\\.ts$|^(test|node_modules)/'),
     { name: 'not-to-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],

@@ -5,6 +5,7 @@ import { TASKS, taskName } from '../../shared/tasks/tasks.ts';
 import { feed } from './feed.ts';
 import { route } from './route.ts';
 import { sink } from './sink.ts';
+import { sinkProblems } from './sink-problems.ts';
 
 const pipelineFields = z.strictObject({
   /** By which callers, results and metrics name it. @example gate */
@@ -43,7 +44,9 @@ const pipelineFields = z.strictObject({
   parameters: z.record(z.string(), z.unknown()).optional(),
 });
 /** Settings of one pipeline, checked against what its task can do. */
-export const pipeline = pipelineFields.superRefine(({ task, edge, parameters }, context) => {
+export const pipeline = pipelineFields.superRefine(({ task, edge, parameters, sinks }, context) => {
+  for (const { path, message } of sinkProblems(task, sinks))
+    context.addIssue({ code: 'custom', path: ['sinks', ...path], message });
   const { runsOn, parameters: schema, needsParameters } = TASKS[task];
   if (edge !== undefined && runsOn === 'hub')
     context.addIssue({

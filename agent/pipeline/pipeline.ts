@@ -60,6 +60,8 @@ export interface PipelineOptions {
   readonly meter: Pick<LinkMeter, 'mayAccept'>;
   /** What the cloud model can use of a picture; undefined: inputs go as they came. */
   readonly shrinking: () => Shrinking | undefined;
+  /** Keeps an input for sinks that show pictures; left out where there is none. */
+  readonly keepInput?: (id: string, input: TaskInput) => void;
   /** Sees each Result at once: waiting callers, the stream, the counters. */
   readonly show: (result: Result) => void;
   /** Resolves when every sink has the Result, or has dead-lettered it; rejects for an owed one when it could not before a stop. */
@@ -143,6 +145,7 @@ export class Pipeline implements Part, PipelineFace {
     const { forced, priority = 'interactive' } = asked;
     const subject: Subject = { id: newId(), label: item.label, startMonoMs: this.#o.clock.nowMonoMs() };
     this.#o.metrics.count('outrider_inputs_total', { pipeline: this.name });
+    this.#o.keepInput?.(subject.id, item.input);
     const shrink = this.#shrinkBelow(item.input, forced);
     const local = await this.#askLocal(item.input, shrink);
     if (local.answer === null && ERRORS[local.error.code].kind === 'caller') {

@@ -21,6 +21,14 @@ test('every page, section, decision, path and link that is cited exists', () => 
   assert.deepEqual(broken, []);
 });
 
+/** The least of each kind of sink. */
+const SINKS: Readonly<Record<string, object>> = {
+  file: { type: 'file', path: 'gate.ndjson' },
+  mqtt: { type: 'mqtt', url: 'mqtt://broker', topic: 'gate' },
+  webhook: { type: 'webhook', url: 'https://example.com/hook' },
+  snapshots: { type: 'snapshots', path: 'shots' },
+};
+
 test('every example of docs/configuration.md is taken', () => {
   const rows = readFileSync('docs/configuration.md', 'utf8').matchAll(
     /^\| `([\w.[\]]+)` \| .* \| `(.*)` \| (.*) \|$/gm,
@@ -31,7 +39,10 @@ test('every example of docs/configuration.md is taken', () => {
     type: /Only with `type: ([\w-]+)`/.exec(meaning ?? '')?.[1],
   }));
   assert.ok(examples.length > 50);
-  for (const { key, example, type } of examples) {
+  const types = new Map(examples.map(({ key, type }) => [key, type]));
+  for (const { key, example } of examples) {
+    // What stands inside of a key is only with its type, too.
+    const type = types.get(key) ?? types.get(key.replace(/\.\w+$/, ''));
     const config = {
       pipelines: [
         {
@@ -40,11 +51,7 @@ test('every example of docs/configuration.md is taken', () => {
           edge: 'small',
           feed: { type: type === 'text-lines' ? type : 'folder', path: 'pictures', repeat: { pace: '1s' } },
           route: { price: { currency: 'EUR' } },
-          sinks: [
-            type === 'mqtt'
-              ? { type, url: 'mqtt://broker', topic: 'gate' }
-              : { type: 'file', path: 'gate.ndjson' },
-          ],
+          sinks: [SINKS[type ?? ''] ?? SINKS.file],
         },
       ],
     };
