@@ -238,7 +238,12 @@ export class HomeAssistant implements Part {
   async #remember(known: Announced, devices: Announced['devices']): Promise<void> {
     if (JSON.stringify(known.devices) === JSON.stringify(devices)) return;
     const { broker, device, memoryPath } = this.#o;
-    await writeJsonAtomic(memoryPath, { broker, prefix: device.prefix, devices } satisfies Announced);
+    try {
+      await writeJsonAtomic(memoryPath, { broker, prefix: device.prefix, devices } satisfies Announced);
+    } catch (error) {
+      // A full disk costs no entity: at worst one that goes later has to be taken away by hand.
+      this.#o.logger.failure('home_assistant.not_remembered', error);
+    }
   }
 
   #flushSoon(): void {
