@@ -36,6 +36,16 @@ export class SinkStates {
     return (this.#all.get(pipeline) ?? []).map(({ status, waiting }) => ({ ...status, waiting: waiting() }));
   }
 
+  /** Puts them into the order of these names. */
+  arrange(pipeline: string, names: readonly string[]): void {
+    const placeOf = ({ status }: Entry): number => names.indexOf(status.name);
+    const known = this.#all.get(pipeline) ?? [];
+    this.#all.set(
+      pipeline,
+      [...known].sort((one, other) => placeOf(one) - placeOf(other)),
+    );
+  }
+
   all(): (readonly [pipeline: string, status: SinkStatus])[] {
     return [...this.#all.keys()].flatMap((pipeline) =>
       this.of(pipeline).map((status) => [pipeline, status] as const),

@@ -79,8 +79,9 @@ export class Pipelines {
       const shelf = showsPictures(one) ? new Shelf() : undefined;
       const local = localModel(one.edge, parts.versions);
       const pictureOf = picturesOf({ shelf, outbox, local, logger });
+      const made = await sinks.make(one, pictureOf);
       const fanout = new Fanout({
-        sinks: await sinks.make(one, pictureOf),
+        sinks: made,
         watch: ({ name, type = 'file' }, waiting) =>
           parts.sinks.add({ pipeline: one.name, name, type }, waiting),
         deadLetter: deadLetterFile(join(dataDir, 'dead-letters', `${one.name}.ndjson`)),
@@ -88,6 +89,10 @@ export class Pipelines {
         logger,
         metrics,
       });
+      parts.sinks.arrange(
+        one.name,
+        made.map(({ name }) => name),
+      );
       fanouts.push(fanout);
       this.routers.set(one.name, await this.#router(one, parts, keeper));
       this.all.set(one.name, await this.#pipeline(one, parts, { fanout, shelf }));

@@ -124,6 +124,11 @@ test('a broker and a webhook that never answer, and one that is private, hold up
   const lines = await readFile(join(folder, 'data', 'agent', 'all.ndjson'), 'utf8');
   assert.equal(lines.trim().split('\n').length, inputs);
   const { sinks } = await pipeline();
+  assert.deepEqual(
+    sinks.map(({ type }) => type),
+    ['mqtt', 'homeassistant', 'webhook', 'webhook', 'file'],
+    'in the order of the configuration',
+  );
   await eventually(
     async () => (await pipeline()).sinks.some(({ reason }) => reason?.code === 'ADDRESS_REFUSED'),
     'the private address was not refused',
