@@ -79,6 +79,7 @@ export default {
     ...LAYERS.map(layer),
     alone('mqtt'),
     alone('page'),
+    alone('camera'),
     {
       name: 'native-only-in-the-runner',
       comment: 'No serving process may load native inference code (docs/architecture.md).',
@@ -129,6 +130,9 @@ export default {
       '^agent/sink/webhook/webhook-sink\\.ts$|^(test|node_modules)/',
     ),
     owner('ipaddr.js', npm('ipaddr\\.js'), '^agent/sink/webhook/address\\.ts$|^(test|node_modules)/'),
+    owner('phone-numbers', npm('libphonenumber-js'), '^agent/privacy/|^(test|node_modules)/'),
+    owner('re2js', npm('re2js'), '^agent/privacy/|^(test|node_modules)/'),
+    owner('onvif', npm('onvif'), '^shared/camera/onvif\\.ts$|^(test|node_modules)/'),
     owner('yaml', npm('yaml'), '^agent/read-yaml\\.ts$|^(test|node_modules)/'),
     { name: 'not-to-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],

@@ -15,6 +15,7 @@ import { type ApiAccess, apiAccess } from './access.ts';
 import { configFile } from './config/config-file.ts';
 import type { PipelineConfig } from './config/pipeline.ts';
 import { mqttUrl } from './config/quantities.ts';
+import { fillPlaceholders } from './placeholders.ts';
 import { readYaml } from './read-yaml.ts';
 
 /** Help text of `outrider agent`. */
@@ -119,7 +120,9 @@ export async function loadConfig(
   if (values.help) return 'help';
   const checked = checkAll(flagValues, values, 'USAGE', (path) => `--${path}`);
   const path = resolve(values.config ?? 'outrider.yaml');
-  const config = checkAll(configFile, await readYaml(path), 'CONFIG_INVALID', (key) => `${path}: ${key}`);
+  const keyName = (key: string): string => `${path}: ${key}`;
+  const filled = await fillPlaceholders(await readYaml(path), env, keyName);
+  const config = checkAll(configFile, filled, 'CONFIG_INVALID', keyName);
   const baseDir = dirname(path);
   const host = bareHost(values['agent-host'] ?? '127.0.0.1');
   const hubUrl = checked.hub ?? config.hub.url;

@@ -383,6 +383,15 @@ export interface PictureWish {
 /** The picture that a Result is about, as a JPEG; undefined where it is gone. @throws RUNNER_*, or what is wrong with it */
 export type PictureOf = (result: Result, wish: PictureWish) => Promise<Uint8Array | undefined>;
 
+/** Takes what names people out of texts before they leave a pipeline. */
+export interface Redactor {
+  text(text: string): string;
+  /** Every text of an input that is a text or JSON; anything else as it came. */
+  input(input: TaskInput): TaskInput;
+  /** Every text of an answer. */
+  result(result: Result): Result;
+}
+
 /** How an input is to be treated. */
 export interface Asked {
   readonly forced?: 'edge' | 'cloud';

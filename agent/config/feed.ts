@@ -1,5 +1,6 @@
 /** Where a pipeline's inputs come from: `feed` of `outrider.yaml`. */
 import { z } from 'zod';
+import { cameraFeed } from './camera.ts';
 import { duration } from './quantities.ts';
 
 /** Cameras and FTP servers write in bursts that are closer together. */
@@ -13,11 +14,11 @@ const repeat = z.strictObject({
 /** Source of a pipeline’s inputs. */
 export const feed = z.discriminatedUnion('type', [
   z.strictObject({
-    /** Files of a folder, each when it is whole and again when it changes; lines of a text file. @example folder */
+    /** Files of a folder, each when it is whole and again when it changes; lines of a text file; the pictures of a camera. @example folder */
     type: z.literal('folder'),
     /** Folder or file, beside the configuration unless absolute. @example ./pictures */
     path: z.string().min(1),
-    /** Goes through all of it again and again; once, when left out. @example { pace: 2s } */
+    /** Goes through all of it again and again; once, when left out. Of a camera’s file, `true`. @example { pace: 2s } */
     repeat: repeat.optional(),
     /** Folders below it, too; links to folders are not followed. @example true */
     recursive: z.boolean().default(false),
@@ -39,4 +40,5 @@ export const feed = z.discriminatedUnion('type', [
      */
     follow: z.boolean().default(false),
   }),
+  cameraFeed,
 ]);

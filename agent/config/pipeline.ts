@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { modelName, pipelineName } from '../../shared/contract/names.ts';
 import { TASKS, taskName } from '../../shared/tasks/tasks.ts';
 import { feed } from './feed.ts';
+import { redact } from './redact.ts';
 import { route } from './route.ts';
 import { sink } from './sink.ts';
 import { sinkProblems } from './sink-problems.ts';
@@ -28,6 +29,14 @@ const pipelineFields = z.strictObject({
    * @example results
    */
   share: z.enum(['none', 'results', 'inputs']).default('none'),
+  /**
+   * What is taken out of texts before they leave: out of what the cloud is asked, shared Results, and what sinks get. The local model and
+   * who asks over HTTP have the text as it came. By name (`email`, `phone` with a country code before it, `card`), numbers of phones as a
+   * country writes them, or an expression of your own.
+   *
+   * @example [email, { phone: DE }, { pattern: "\\bK-\\d{6}\\b", as: customer }]
+   */
+  redact: redact.default([]),
   /** Pictures go to the cloud as they came, instead of as large as its model can use. @example true */
   original: z.boolean().default(false),
   /** How a picture is encoded that is brought to that size. @example { format: webp, quality: 80 } */
@@ -44,18 +53,26 @@ const pipelineFields = z.strictObject({
   parameters: z.record(z.string(), z.unknown()).optional(),
 });
 /** Settings of one pipeline, checked against what its task can do. */
-export const pipeline = pipelineFields.superRefine(({ task, edge, parameters, sinks }, context) => {
-  for (const { path, message } of sinkProblems(task, sinks))
-    context.addIssue({ code: 'custom', path: ['sinks', ...path], message });
-  const { runsOn, parameters: schema, needsParameters } = TASKS[task];
-  if (edge !== undefined && runsOn === 'hub')
-    context.addIssue({
-      code: 'custom',
-      path: ['edge'],
-      message: `${task} runs in the hub alone: leave edge out`,
-    });
-  if (parameters === undefined && !needsParameters) return;
-  for (const issue of schema.safeParse(parameters ?? {}).error?.issues ?? [])
-    context.addIssue({ code: 'custom', path: ['parameters', ...issue.path], message: issue.message });
-});
+export const pipeline = pipelineFields.superRefine(
+  ({ task, edge, feed: source, parameters, sinks }, context) => {
+    for (const { path, message } of sinkProblems(task, sinks))
+      context.addIssue({ code: 'custom', path: ['sinks', ...path], message });
+    const { runsOn, inputKind, parameters: schema, needsParameters } = TASKS[task];
+    if (edge !== undefined && runsOn === 'hub')
+      context.addIssue({
+        code: 'custom',
+        path: ['edge'],
+        message: `${task} runs in the hub alone: leave edge out`,
+      });
+    if (source?.type === 'camera' && inputKind !== 'image')
+      context.addIssue({
+        code: 'custom',
+        path: ['feed'],
+        message: `a camera gives pictures, and ${task} takes none`,
+      });
+    if (parameters === undefined && !needsParameters) return;
+    for (const issue of schema.safeParse(parameters ?? {}).error?.issues ?? [])
+      context.addIssue({ code: 'custom', path: ['parameters', ...issue.path], message: issue.message });
+  },
+);
 export type PipelineConfig = z.infer<typeof pipeline>;

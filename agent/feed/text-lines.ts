@@ -24,6 +24,8 @@ export interface TextLinesFeedOptions extends Passes {
   readonly statePath: string;
   /** Of a line. */
   readonly maxBytes: number;
+  /** What people may see of a line; all of it when left out. Cut only then: half of an address would not be known as one. */
+  readonly shown?: ((text: string) => string) | undefined;
   readonly logger: Logger;
   /** A line that could not be taken, with the reason. */
   readonly onDropped: (reason: string) => void;
@@ -164,7 +166,10 @@ export class TextLinesFeed implements Feed {
     if (text === '') return false;
     // What is no text is for the task to refuse, as it came.
     const body = isUtf8(bytes) ? Buffer.from(text, 'utf8') : bytes;
-    await take({ input: { contentType: 'text/plain; charset=utf-8', body }, label: labelOf(text) });
+    await take({
+      input: { contentType: 'text/plain; charset=utf-8', body },
+      label: labelOf(this.#o.shown?.(text) ?? text),
+    });
     return true;
   }
 

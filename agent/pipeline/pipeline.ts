@@ -9,6 +9,8 @@
  */
 import type { Capture } from '../../shared/contract/capture.ts';
 import type { EdgeReason, Result } from '../../shared/contract/result.ts';
+import { pngOfPpm } from '../../shared/inference/runner/png-of-ppm.ts';
+import { readPpm } from '../../shared/inference/runner/ppm.ts';
 import type { ShrinkBelow, Shrinking } from '../../shared/inference/runner/runner.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
@@ -31,6 +33,7 @@ import type {
   PipelineFace,
   PipelineStatus,
   Priority,
+  Redactor,
   Route,
   RouteQuestion,
   Router,
@@ -62,6 +65,10 @@ export interface PipelineOptions {
   readonly shrinking: () => Shrinking | undefined;
   /** Keeps an input for sinks that show pictures; left out where there is none. */
   readonly keepInput?: (id: string, input: TaskInput) => void;
+  /** Takes out of texts what is not to leave; undefined: nothing is. */
+  readonly redactor?: Redactor | undefined;
+  /** How a raw picture is encoded, at its own size, where that does not say it. */
+  readonly encoding?: Pick<Shrinking, 'format' | 'quality'>;
   /** Sees each Result at once: waiting callers, the stream, the counters. */
   readonly show: (result: Result) => void;
   /** Resolves when every sink has the Result, or has dead-lettered it; rejects for an owed one when it could not before a stop. */
@@ -80,6 +87,9 @@ export interface Accepted {
 
 /** Below this there is little to be saved, and decoding costs time. */
 const MIN_SHRINK_BYTES = 16 * 1024;
+const LOSSLESS = { format: 'webp', quality: 'lossless' } as const;
+/** What a raw picture will have about, encoded without loss, while nobody knows it yet: for budgets. */
+const RAW_OVER_ENCODED = 3;
 
 /** The local model has answered, or there is a reason why not. */
 type LocalOutcome =
@@ -138,12 +148,18 @@ export class Pipeline implements Part, PipelineFace {
     return signal ? unlessAborted(first, signal) : first;
   }
 
+  /** What people may see of a text. */
+  shown(text: string): string {
+    return this.#o.redactor?.text(text) ?? text;
+  }
+
   /** Resolves once the input is safe: answered, or on disk for the cloud. */
   async accept(given: FeedItem, asked: Asked = {}): Promise<Accepted> {
     const { parameters = this.#o.parameters, ...bare } = given.input;
     const item = { ...given, input: { ...bare, ...(parameters && { parameters }) } };
     const { forced, priority = 'interactive' } = asked;
-    const subject: Subject = { id: newId(), label: item.label, startMonoMs: this.#o.clock.nowMonoMs() };
+    const label = item.label === null ? null : this.shown(item.label);
+    const subject: Subject = { id: newId(), label, startMonoMs: this.#o.clock.nowMonoMs() };
     this.#o.metrics.count('outrider_inputs_total', { pipeline: this.name });
     this.#o.keepInput?.(subject.id, item.input);
     const shrink = this.#shrinkBelow(item.input, forced);
@@ -198,10 +214,13 @@ export class Pipeline implements Part, PipelineFace {
     return below === undefined ? undefined : { to, below };
   }
 
-  /** undefined: the input goes as it came. */
+  /** undefined: the input goes as it came, which a raw picture never does. */
   #shrinkingOf({ body }: TaskInput): Shrinking | undefined {
-    const isWorthIt = TASKS[this.task].inputKind === 'image' && body.length >= MIN_SHRINK_BYTES;
-    return isWorthIt ? this.#o.shrinking() : undefined;
+    if (TASKS[this.task].inputKind !== 'image') return undefined;
+    const raw = readPpm(body);
+    if (!raw) return body.length >= MIN_SHRINK_BYTES ? this.#o.shrinking() : undefined;
+    const asItIs = { resize: { kind: 'warp', ...raw.size }, kernel: 'linear', always: true } as const;
+    return this.#o.shrinking() ?? { ...asItIs, ...(this.#o.encoding ?? LOSSLESS) };
   }
 
   async #askLocal(input: TaskInput, shrink: ShrinkBelow | undefined): Promise<LocalOutcome> {
@@ -232,6 +251,7 @@ export class Pipeline implements Part, PipelineFace {
     local: LocalOutcome,
     forced: 'edge' | 'cloud' | undefined,
   ): RouteQuestion {
+    const requestBytes = bytesToSend(input, local.answer ? local.shrunk : undefined);
     return {
       routeScore: local.answer?.routeScore ?? null,
       edgeDigest: local.answer?.model.digest ?? null,
@@ -239,9 +259,9 @@ export class Pipeline implements Part, PipelineFace {
       isCut: local.answer?.isCut,
       ...(local.answer === null && { noLocalAnswer: local.missing }),
       online: this.#o.uplink.online,
-      requestBytes: input.body.length,
+      requestBytes,
       elapsedMs: this.#o.clock.nowMonoMs() - startMonoMs,
-      isOverBudget: !this.#o.meter.mayAccept(this.name, input.body.length),
+      isOverBudget: !this.#o.meter.mayAccept(this.name, requestBytes),
       ...(forced && { forced }),
     };
   }
@@ -289,18 +309,27 @@ export class Pipeline implements Part, PipelineFace {
     }
   }
 
-  /** No larger than the cloud's model can use; as it came where that cannot be had. */
+  /** No larger than the cloud's model can use; as it came where that cannot be had, and encoded in any case. */
   async #forTheCloud(input: TaskInput, local: LocalOutcome): Promise<TaskInput> {
+    const raw = readPpm(input.body);
+    const sent = await this.#shrunk(input, local);
+    if (!raw) {
+      const savedBytes = input.body.length - sent.body.length;
+      if (savedBytes > 0)
+        this.#o.metrics.count('outrider_shrunk_bytes_total', { pipeline: this.name }, savedBytes);
+      return sent;
+    }
+    // Without a runner nobody encodes it better.
+    return sent === input
+      ? { ...input, contentType: 'image/png', body: await pngOfPpm(input.body, raw) }
+      : sent;
+  }
+
+  async #shrunk(input: TaskInput, local: LocalOutcome): Promise<TaskInput> {
     const to = this.#shrinkingOf(input);
     if (!to) return input;
     try {
-      const shrunk = (local.answer && local.shrunk) ?? (await this.#o.local.shrink(input, to));
-      this.#o.metrics.count(
-        'outrider_shrunk_bytes_total',
-        { pipeline: this.name },
-        input.body.length - shrunk.body.length,
-      );
-      return shrunk;
+      return (local.answer && local.shrunk) ?? (await this.#o.local.shrink(input, to));
     } catch (error) {
       // The cloud says what is wrong with it.
       this.#o.logger.failure('pipeline.not_shrunk', error, { pipeline: this.name });
@@ -326,7 +355,8 @@ export class Pipeline implements Part, PipelineFace {
   }
 
   #asked({ body }: TaskInput, { local, input }: OutboxRequest): void {
-    const bytes = { ofRequest: body.length, sent: input.body.length };
+    const ofRequest = readPpm(body) ? input.body.length : body.length;
+    const bytes = { ofRequest, sent: input.body.length };
     this.#o.router.asked(local?.model.digest ?? null, bytes);
   }
 
@@ -348,7 +378,7 @@ export class Pipeline implements Part, PipelineFace {
       pipeline: this.name,
       task: this.task,
       model: cloud,
-      input,
+      input: this.#o.redactor?.input(input) ?? input,
       label,
       ...how,
       local,
@@ -381,6 +411,12 @@ function noAnswer(error: AppError, reason: EdgeReason): ErrorBody {
     };
   if (reason === 'over-budget') return toErrorBody(new AppError('OVER_BUDGET'));
   return toErrorBody(error);
+}
+
+/** What the link will carry, as far as that is known before it is asked. */
+function bytesToSend({ body }: TaskInput, shrunk: TaskInput | undefined): number {
+  if (!readPpm(body)) return body.length;
+  return shrunk?.body.length ?? Math.ceil(body.length / RAW_OVER_ENCODED);
 }
 
 /** What the promise resolves with, where it has; or undefined as soon as the signal aborts. */

@@ -1,5 +1,7 @@
 /** Local inference of one model version: holds its runner, starts it again when it ends, and answers MODEL_NOT_LOADED meanwhile. */
+
 import type { ModelRef } from '../../shared/contract/names.ts';
+import { readPpm } from '../../shared/inference/runner/ppm.ts';
 import type {
   Runner,
   RunnerOptions,
@@ -120,4 +122,6 @@ export class KeptRunner implements LocalModel, Part {
 }
 
 const smallerOf = (input: TaskInput, body: Uint8Array, { format, always }: Shrinking): TaskInput =>
-  always || body.length < input.body.length ? { ...input, contentType: `image/${format}`, body } : input;
+  always || body.length < input.body.length || readPpm(input.body)
+    ? { ...input, contentType: `image/${format}`, body }
+    : input;

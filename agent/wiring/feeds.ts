@@ -12,6 +12,7 @@ import { TextLinesFeed } from '../feed/text-lines.ts';
 import { showFeeds } from '../metrics.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Feed, FeedItem } from '../ports.ts';
+import { Cameras } from './cameras.ts';
 import type { AgentProgram } from './program.ts';
 
 const IMAGE_TYPES: Record<string, string> = {
@@ -35,9 +36,14 @@ export async function startFeeds(
   pipelines: ReadonlyMap<string, Pipeline>,
   states: FeedStates,
 ): Promise<FeedRunner> {
+  const cameras = new Cameras(config, program.clock);
   const runs = config.pipelines.flatMap((one) => {
-    const feed = createFeed(one, config, program, () => states.dropped(one.name));
     const pipeline = pipelines.get(one.name);
+    const feed = createFeed(one, config, program, {
+      onPassedOver: () => states.dropped(one.name),
+      shown: (text) => pipeline?.shown(text) ?? text,
+      cameras,
+    });
     if (!feed || !pipeline) return [];
     const take = async (item: FeedItem, signal: AbortSignal) => {
       const result = await pipeline.process(item, signal);
@@ -70,23 +76,34 @@ export function feedDown({ down }: Pick<FeedStates, 'down'>): string | undefined
   return down && `the feed of ${down.name}: ${down.status.reason?.message ?? down.status.state}`;
 }
 
+/** What a feed tells and asks of those around it. */
+interface FeedHooks {
+  /** An input was passed over. */
+  readonly onPassedOver?: () => void;
+  /** What people may see of a text. */
+  readonly shown?: (text: string) => string;
+  /** All of this device; pipelines share them. */
+  readonly cameras?: Cameras;
+}
+
 /** @returns undefined for a pipeline that is asked over HTTP only */
 export function createFeed(
   pipeline: PipelineConfig,
   config: AgentConfig,
   { dataDir, clock, logger, metrics }: Omit<AgentProgram, 'lifecycle' | 'stop'>,
-  onPassedOver: () => void = () => undefined,
+  { onPassedOver, shown, cameras = new Cameras(config, clock) }: FeedHooks = {},
 ): Feed | undefined {
   const { feed, name, task } = pipeline;
   if (!feed) return undefined;
-  const path = resolve(config.baseDir, feed.path);
-  const repeatPaceMs = feed.repeat?.pace;
   const maxBytes = MAX_INPUT_BYTES[TASKS[task].inputKind];
   const statePath = (ending: string): string => join(dataDir, 'feeds', `${name}.${ending}`);
   const onDropped = (reason: string): void => {
-    onPassedOver();
+    onPassedOver?.();
     metrics.count('outrider_feed_dropped_total', { pipeline: name, reason });
   };
+  if (feed.type === 'camera') return cameras.feedOf(pipeline, feed, onDropped);
+  const path = resolve(config.baseDir, feed.path);
+  const repeatPaceMs = feed.repeat?.pace;
   switch (feed.type) {
     case 'text-lines':
       return new TextLinesFeed({
@@ -96,6 +113,7 @@ export function createFeed(
         follow: feed.follow,
         statePath: statePath('json'),
         maxBytes,
+        shown,
         clock,
         logger,
         onDropped,

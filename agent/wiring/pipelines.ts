@@ -22,6 +22,7 @@ import type { Link } from './link.ts';
 import { lossFor } from './loss.ts';
 import { picturesOf } from './pictures.ts';
 import type { AgentProgram } from './program.ts';
+import { redactorOf } from './redactor.ts';
 import { certificateFor, createRouter, shrinkingOf } from './routes.ts';
 import { SinkMaker, showsPictures } from './sinks.ts';
 import { localModel, type Versions } from './versions.ts';
@@ -153,6 +154,8 @@ export class Pipelines {
     const { dataDir, clock, logger, metrics, lifecycle } = program;
     const { uplink, meter, desired } = link;
     const edge = one.edge === undefined ? undefined : versions.initial.get(one.edge);
+    const redactor = await redactorOf(one);
+    const redacted = (result: Result): Result => redactor?.result(result) ?? result;
     return new Pipeline({
       name: one.name,
       task: one.task,
@@ -169,12 +172,14 @@ export class Pipelines {
       meter,
       shrinking: () => shrinkingOf(one, desired.current),
       ...(shelf && { keepInput: (id, input) => shelf.put(id, input) }),
+      ...(!one.original && { encoding: one.picture }),
       show: (result) => {
         count(metrics, result);
         show(result);
-        if (one.share !== 'none') uplink.share(result);
+        if (one.share !== 'none') uplink.share(redacted(result));
       },
-      deliver: (result, isOwed) => fanout.deliver(result, isOwed),
+      deliver: (result, isOwed) => fanout.deliver(redacted(result), isOwed),
+      redactor,
       clock,
       logger,
       metrics,

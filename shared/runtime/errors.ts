@@ -368,6 +368,43 @@ export const ERRORS = {
     'A file is expected, and this is a folder, a pipe, a socket or a device.',
     'Name a regular file.',
   ),
+
+  // Cameras
+  FFMPEG_MISSING: world(
+    503,
+    'ffmpeg, which reads cameras, is not installed.',
+    'Install it (apt-get install ffmpeg; apk add ffmpeg; brew install ffmpeg), or put it on the PATH of the agent.',
+  ),
+  CAMERA_UNREACHABLE: busy(
+    503,
+    'The camera cannot be reached.',
+    'Check its address, its power and the network between; it is tried again.',
+  ),
+  CAMERA_REFUSED: busy(
+    502,
+    'The camera refuses the name or the password.',
+    'Check both, by outrider cameras probe; many cameras lock a user out for a while after wrong passwords.',
+  ),
+  CAMERA_NO_STREAM: busy(
+    502,
+    'Something answers at the camera’s address, and it is no video and no pictures.',
+    'Ask the camera for its addresses: outrider cameras probe HOST.',
+  ),
+  CAMERA_CODEC: busy(
+    502,
+    'This machine’s ffmpeg cannot decode the camera’s stream.',
+    'Set the camera to H.264, install an ffmpeg with the named codec, or set hwaccel: none.',
+  ),
+  CAMERA_STALLED: busy(
+    503,
+    'The camera is connected, and gives no pictures.',
+    'Look at the camera; the connection is made anew. A slow one wants a longer stallAfter.',
+  ),
+  CAMERA_ENDED: busy(
+    503,
+    'The camera’s stream ended.',
+    'It is connected again; look at the camera where that goes on.',
+  ),
   CHILD_FAILED: world(500, 'A part could not be started.', 'See the message and the log.'),
 
   INVARIANT_BROKEN: {

@@ -21,6 +21,13 @@ test('every page, section, decision, path and link that is cited exists', () => 
   assert.deepEqual(broken, []);
 });
 
+/** The least of each kind of feed. */
+const FEEDS: Readonly<Record<string, object>> = {
+  folder: { type: 'folder', path: 'pictures', repeat: { pace: '1s' } },
+  'text-lines': { type: 'text-lines', path: 'pictures', repeat: { pace: '1s' } },
+  camera: { type: 'camera', url: 'rtsp://camera/stream' },
+};
+
 /** The least of each kind of sink. */
 const SINKS: Readonly<Record<string, object>> = {
   file: { type: 'file', path: 'gate.ndjson' },
@@ -42,16 +49,16 @@ test('every example of docs/configuration.md is taken', () => {
   const types = new Map(examples.map(({ key, type }) => [key, type]));
   for (const { key, example } of examples) {
     // What stands inside of a key is only with its type, too.
-    const type = types.get(key) ?? types.get(key.replace(/\.\w+$/, ''));
+    const type = types.get(key) ?? types.get(key.replace(/(?:\[\])?\.\w+$/, ''));
     const config = {
       pipelines: [
         {
           name: 'gate',
           task: 'image-classification',
           edge: 'small',
-          feed: { type: type === 'text-lines' ? type : 'folder', path: 'pictures', repeat: { pace: '1s' } },
+          feed: structuredClone(FEEDS[type ?? ''] ?? FEEDS.folder),
           route: { price: { currency: 'EUR' } },
-          sinks: [SINKS[type ?? ''] ?? SINKS.file],
+          sinks: [structuredClone(SINKS[type ?? ''] ?? SINKS.file)],
         },
       ],
     };
@@ -67,7 +74,7 @@ function put(into: object, [key = '', ...rest]: readonly string[], value: unknow
   const record = into as Record<string, unknown>;
   if (rest.length === 0) record[key] = value;
   else {
-    record[key] ??= {};
+    record[key] ??= rest[0] === '0' ? [] : {};
     put(record[key] as object, rest, value);
   }
 }

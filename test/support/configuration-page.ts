@@ -37,6 +37,12 @@ export function configurationPage(generated: string): string {
     'each with its key. Relative paths begin beside the file. [The demo’s](../models/demo/outrider.yaml) is a whole one; what to write for a first',
     'device of your own, [the tutorial](tutorial.md) says.',
     '',
+    // biome-ignore-start lint/suspicious/noTemplateCurlyInString: as it stands in a configuration file.
+    'A text may hold `${NAME}`: the variable of that name in the agent’s environment, else the credential of its systemd service',
+    '(`LoadCredential=NAME:/path`). Where all of it is missing the agent does not start; values are never printed. In the user part of an address',
+    '(`rtsp://${CAM_USER}:${CAM_PASSWORD}@10.0.0.7/stream`) they are encoded, so that a password may hold any character. `$${` stands for `${` itself.',
+    // biome-ignore-end lint/suspicious/noTemplateCurlyInString: as it stands in a configuration file.
+    '',
     'A _duration_ is a number with `ms`, `s`, `m`, `h` or `d`; a _size_ one with `B`, `KB`, `MB`, `GB`, `KiB`, `MiB` or `GiB`.',
     '',
     '## The device',

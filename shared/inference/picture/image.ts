@@ -12,6 +12,7 @@ import {
 } from '../../release/folder/picture-recipe.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { type PictureFormat, pictureFormat } from '../runner/input-check.ts';
+import { type Ppm, readPpm } from '../runner/ppm.ts';
 import type { Shrinking } from '../runner/runner.ts';
 import { fromCmyk, fromDeepGrey, isDeepGreyPng, isFourColourJpeg, mayHaveAlpha } from './colours.ts';
 import { enlarge } from './enlarge.ts';
@@ -89,7 +90,8 @@ export async function readScaledPicture(
 
 /**
  * Brings a picture to the size that a model's preprocessing would bring it to, by the same steps, and encodes it again:
- * orientation applied, colours as `readPicture` reads them, nothing of its metadata. One that would have to grow stays as it is.
+ * orientation applied, colours as `readPicture` reads them, nothing of its metadata. One that would have to grow stays as it is, but for
+ * a raw one, which is encoded at its own size.
  *
  * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
  */
@@ -104,7 +106,8 @@ export async function shrinkPicture(
     const source = knownSize(body, from) ?? (await sizeOf(body, options));
     const wanted = resize.kind === 'inside' ? inside(source, resize.longestPx) : resizedTo(resize, source);
     const isSmall = wanted.widthPx >= source.widthPx || wanted.heightPx >= source.heightPx;
-    if (isSmall && !always) return body;
+    // A raw picture is of this device: encoded it is smaller, too.
+    if (isSmall && !always && from !== 'ppm') return body;
     const { widthPx, heightPx } = isSmall ? source : wanted;
     const picture = (await openPlain(body, from, options))
       .resize(widthPx, heightPx, { fit: 'fill', kernel })
@@ -185,6 +188,10 @@ async function follow(
  * is done to it: a resize would mix the colours of what is seen through with its neighbours'.
  */
 async function openPlain(body: Uint8Array, format: PictureFormat, options: SharpOptions): Promise<Sharp> {
+  if (format === 'ppm') {
+    const { size, pixelsAt } = requirePpm(body);
+    return fromPixels(body.subarray(pixelsAt), size);
+  }
   const kind = await colourKind(body, format, options);
   if (kind === 'plain') return sharp(body, options).autoOrient();
   if (kind === 'gif') return openGif(body, options);
@@ -234,6 +241,14 @@ function requireFirstPicture(body: Uint8Array): FirstPicture {
   return first;
 }
 
+/** @throws IMAGE_TOO_LARGE */
+function requirePpm(body: Uint8Array): Ppm {
+  const ppm = readPpm(body);
+  if (ppm === undefined) throw new AppError('IMAGE_CORRUPT', 'the ppm cannot be decoded');
+  if (ppm.size.widthPx * ppm.size.heightPx > MAX_OTHER_PX) throw tooLarge('ppm');
+  return ppm;
+}
+
 /** @param pixels u8[H,W,3] RGB */
 const fromPixels = (pixels: Uint8Array, { widthPx, heightPx }: SizePx): Sharp =>
   sharp(pixels, { raw: { width: widthPx, height: heightPx, channels: 3 } });
@@ -256,6 +271,7 @@ async function colourKind(
 /** @returns undefined where a decoder must be asked @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE */
 function knownSize(body: Uint8Array, format: PictureFormat): SizePx | undefined {
   if (format === 'gif') return requireFirstPicture(body).screen;
+  if (format === 'ppm') return requirePpm(body).size;
   return format === 'jpeg' ? jpegSize(body) : undefined;
 }
 

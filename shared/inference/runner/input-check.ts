@@ -6,9 +6,10 @@
 import { AppError } from '../../runtime/errors.ts';
 import type { InputKind } from '../../tasks/task.ts';
 import { MAX_INPUT_BYTES, TASKS, type TaskInput, type TaskName } from '../../tasks/tasks.ts';
+import { readPpm } from './ppm.ts';
 
 /** The picture formats that are decoded here. */
-export type PictureFormat = 'jpeg' | 'png' | 'gif' | 'webp' | 'tiff' | 'avif';
+export type PictureFormat = 'jpeg' | 'png' | 'gif' | 'webp' | 'tiff' | 'avif' | 'ppm';
 /** Known, and refused: the remedy is to convert them. */
 type RefusedFormat = 'svg' | 'heic' | 'pdf' | 'bmp' | 'jxl' | 'ico';
 type Sniffed =
@@ -112,6 +113,7 @@ function pictureBySignature(body: Uint8Array): PictureFormat | undefined {
   if (first4 === 'II*\0' || first4 === 'MM\0*') return 'tiff';
   // ISO/IEC 14496-12 4.3: `ftyp` box with the major brand.
   if (ascii(body, 4, 8) === 'ftyp' && /^avi[fs]$/.test(ascii(body, 8, 12))) return 'avif';
+  if (readPpm(body) !== undefined) return 'ppm';
   return undefined;
 }
 

@@ -4,11 +4,12 @@
  * and says how much memory it holds, the parent needs no help; elsewhere a thread in the runner looks for both (watchdog.ts), at
  * 8 MB more for each runner (docs/decisions/0020).
  */
-import { type ChildProcess, type ForkOptions, fork, spawnSync } from 'node:child_process';
+import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { systemClock as clock } from '../../runtime/clock.ts';
 import { CHILD_ENV, CHILD_FLAGS, programFile } from '../../runtime/installation.ts';
 import { residentBytes } from '../../runtime/resident-memory.ts';
+import { canTie, TIE } from '../../runtime/tied-child.ts';
 
 /** Fine enough to stop a leak, coarse enough to cost nothing. */
 const POLL_MS = 200;
@@ -30,16 +31,8 @@ export function forkRunner(): GuardedChild {
   };
   const file = fileURLToPath(programFile('runner'));
   if (!canTie()) return { child: fork(file, [], options), watchesItself: true };
-  const execArgv = ['--pdeathsig', 'KILL', process.execPath, ...CHILD_FLAGS];
+  const execArgv = [...TIE, process.execPath, ...CHILD_FLAGS];
   return { child: fork(file, [], { ...options, execPath: 'setpriv', execArgv }), watchesItself: false };
-}
-
-let isTied: boolean | undefined;
-
-function canTie(): boolean {
-  isTied ??=
-    process.platform === 'linux' && spawnSync('setpriv', ['--pdeathsig', 'KILL', 'true']).status === 0;
-  return isTied;
 }
 
 /**

@@ -99,6 +99,7 @@ pipelines:
     share: 'results',
     original: false,
     picture: { format: 'webp', quality: 'lossless' },
+    redact: [],
   });
 });
 

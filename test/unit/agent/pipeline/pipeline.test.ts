@@ -520,3 +520,36 @@ test('what was shown before the restart long ago is not shown again, and its rep
   assert.deepEqual(after.settled, [[id, 1]]);
   await after.stop();
 });
+
+test('a raw picture never reaches the outbox: the runner encodes it, and where none is there it goes as PNG', async (t) => {
+  const pixels = Buffer.from(Array.from({ length: 48 }, (_, at) => (at * 37) % 256));
+  const body = Buffer.concat([Buffer.from('P6\n4 4\n255\n'), pixels]);
+  const item: FeedItem = { input: { contentType: 'image/x-portable-pixmap', body }, label: 'gate' };
+  const asked: Shrinking[] = [];
+  const encoding: LocalModel = {
+    ...localModel(),
+    shrink: async (input, to) => {
+      asked.push(to);
+      return { ...input, contentType: 'image/webp', body: Buffer.from('encoded') };
+    },
+  };
+  const broken: LocalModel = {
+    ...localModel(),
+    shrink: () => Promise.reject(new AppError('RUNNER_CRASHED')),
+  };
+  const route: Route = { to: 'cloud', reason: 'uncertain', meanwhile: 'never' };
+  for (const [local, type] of [
+    [encoding, 'image/webp'],
+    [broken, 'image/png'],
+    [noLocalModel, 'image/png'],
+  ] as const) {
+    const { pipeline, outbox, stop } = await setUp(t, { local, route });
+    const { id } = await pipeline.accept(item);
+    const sent = (await outbox.read(id))?.request.input;
+    assert.equal(sent?.contentType, type);
+    assert.notEqual(sent?.body.subarray(0, 2).toString(), 'P6');
+    await stop();
+  }
+  const own = { resize: { kind: 'warp', widthPx: 4, heightPx: 4 }, kernel: 'linear', always: true };
+  assert.deepEqual(asked, [{ ...own, format: 'webp', quality: 'lossless' }], 'lossless, at its own size');
+});

@@ -1,0 +1,117 @@
+/** The cameras of a configuration: one for all pipelines that read it in the same way, with an output for each different wish. */
+
+import { type CameraAddress, readAddress } from '../../shared/camera/address.ts';
+import { streamOfOnvif } from '../../shared/camera/onvif.ts';
+import { isReachable } from '../../shared/camera/reachable.ts';
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { Camera } from '../camera/camera.ts';
+import { CameraFeed } from '../camera/camera-feed.ts';
+import { MotionGate } from '../camera/motion.ts';
+import { createSource, type WantedOutput } from '../camera/source.ts';
+import type { CameraFeedConfig } from '../config/camera.ts';
+import type { PipelineConfig } from '../config/pipeline.ts';
+import type { AgentConfig } from '../config.ts';
+import type { Feed } from '../ports.ts';
+
+/** Longer sides than this no model uses, and each pixel is copied twice. */
+const DEFAULT_BOX = { widthPx: 1_280, heightPx: 1_280 };
+const MIN_STALL_MS = 10_000;
+/** So many pictures may be missing. */
+const STALL_PICTURES = 5;
+
+/** A camera under way to its pipelines. */
+interface Place {
+  readonly feed: CameraFeedConfig;
+  readonly address: CameraAddress;
+  readonly outputs: Map<string, WantedOutput>;
+  stallAfterMs: number;
+}
+
+/** Cameras by how they are read; made once for all pipelines. */
+export class Cameras {
+  readonly #config: AgentConfig;
+  readonly #clock: Clock;
+  readonly #places = new Map<string, Place>();
+  readonly #made = new Map<string, Camera>();
+
+  constructor(config: AgentConfig, clock: Clock) {
+    this.#config = config;
+    this.#clock = clock;
+    for (const pipeline of config.pipelines)
+      if (pipeline.feed?.type === 'camera') this.#want(pipeline, pipeline.feed);
+  }
+
+  /** The feed of a pipeline with a camera. */
+  feedOf({ name, edge }: PipelineConfig, feed: CameraFeedConfig, onDropped: (reason: string) => void): Feed {
+    const { once, sync } = this.#config;
+    const { motion } = feed;
+    const clock = this.#clock;
+    const key = keyOf(feed);
+    return new CameraFeed({
+      name,
+      camera: this.#camera(key),
+      output: outputKey(outputOf(feed, edge)),
+      motion: motion && new MotionGate({ threshold: motion.threshold, everyMs: motion.every, clock }),
+      active: feed.active,
+      timeZone: sync.timeZone,
+      once,
+      isFile: this.#places.get(key)?.address.kind === 'file',
+      clock,
+      onDropped,
+    });
+  }
+
+  #want({ edge }: PipelineConfig, feed: CameraFeedConfig): void {
+    const key = keyOf(feed);
+    const output = outputOf(feed, edge);
+    const stallAfterMs = feed.stallAfter ?? Math.max(MIN_STALL_MS, (STALL_PICTURES * 1_000) / feed.fps);
+    const place = this.#places.get(key) ?? {
+      feed,
+      address: readAddress(urlOf(feed), this.#config.baseDir),
+      outputs: new Map<string, WantedOutput>(),
+      stallAfterMs,
+    };
+    place.outputs.set(outputKey(output), output);
+    // Whoever is more patient may wait: one decoder serves both.
+    place.stallAfterMs = Math.max(place.stallAfterMs, stallAfterMs);
+    this.#places.set(key, place);
+  }
+
+  #camera(key: string): Camera {
+    const known = this.#made.get(key);
+    if (known) return known;
+    const { feed, address, outputs, stallAfterMs } = this.#places.get(key) as Place;
+    const { transport, repeat, hwaccel, keyframes, stream = 'sub' } = feed;
+    const clock = this.#clock;
+    const source = createSource({
+      address: () => (address.kind === 'onvif' ? streamOfOnvif(address, stream) : Promise.resolve(address)),
+      ...{ transport, hwaccel, keyframes, outputs, clock, repeat: repeat && !this.#config.once },
+    });
+    const made = new Camera({
+      ...{ shown: address.shown, source, stallAfterMs, clock },
+      isReachable: () => isReachable(address),
+    });
+    this.#made.set(key, made);
+    return made;
+  }
+}
+
+const urlOf = ({ url, sub, stream }: CameraFeedConfig): string => (stream === 'main' ? url : (sub ?? url));
+
+/** What makes two feeds one camera. */
+const keyOf = (feed: CameraFeedConfig): string => {
+  const { transport, hwaccel, keyframes, repeat, stream } = feed;
+  return JSON.stringify([urlOf(feed), transport, hwaccel, keyframes, repeat, stream === 'main']);
+};
+
+function outputOf(
+  { fps, size, region, masks, motion }: CameraFeedConfig,
+  edge: string | undefined,
+): WantedOutput {
+  const isAsItComes = masks.length === 0 && !region && !size && !motion;
+  // Without a runner nobody here can encode a raw picture well; movement is told by raw ones.
+  const codec = edge === undefined && !motion ? 'mjpeg' : 'ppm';
+  return { fps, box: size ?? DEFAULT_BOX, region, masks, codec, isAsItComes };
+}
+
+const outputKey = (output: WantedOutput): string => JSON.stringify(output);
