@@ -25,7 +25,19 @@ test('every page, section, decision, path and link that is cited exists', () => 
 const FEEDS: Readonly<Record<string, object>> = {
   folder: { type: 'folder', path: 'pictures', repeat: { pace: '1s' } },
   'text-lines': { type: 'text-lines', path: 'pictures', repeat: { pace: '1s' } },
-  camera: { type: 'camera', url: 'rtsp://camera/stream' },
+  camera: {
+    type: 'camera',
+    url: 'rtsp://camera/stream',
+    masks: [
+      {
+        polygon: [
+          [0, 0],
+          [1, 0],
+          [1, 1],
+        ],
+      },
+    ],
+  },
 };
 
 /** The least of each kind of sink. */
