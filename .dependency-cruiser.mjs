@@ -124,6 +124,12 @@ export default {
     owner('protobuf', npm('@bufbuild/protobuf'), '^shared/release/import/|^(test|node_modules)/'),
     owner('pino', npm('pino'), '^shared/runtime/logger\\.ts$|^node_modules/'),
     owner('prom-client', npm('prom-client'), '^shared/runtime/metrics\\.ts$|^node_modules/'),
+    owner(
+      'standardwebhooks',
+      npm('standardwebhooks'),
+      '^agent/sink/webhook/webhook-sink\\.ts$|^(test|node_modules)/',
+    ),
+    owner('ipaddr.js', npm('ipaddr\\.js'), '^agent/sink/webhook/address\\.ts$|^(test|node_modules)/'),
     owner('phone-numbers', npm('libphonenumber-js'), '^agent/privacy/|^(test|node_modules)/'),
     owner('re2js', npm('re2js'), '^agent/privacy/|^(test|node_modules)/'),
     owner('onvif', npm('onvif'), '^shared/camera/(discovery|onvif)\\.ts$|^(test|node_modules)/'),

@@ -6,6 +6,7 @@ import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { ResultStore } from './api/result-store.ts';
 import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
 import { FeedStates } from './feed/feed-states.ts';
+import { SinkStates } from './sink/sink-states.ts';
 import { startApi } from './wiring/api.ts';
 import { feedDown, finishWhenDone, startFeeds } from './wiring/feeds.ts';
 import { checkCredential, type Link, linkOrGrace, openLink } from './wiring/link.ts';
@@ -22,6 +23,7 @@ async function run(config: AgentConfig, finish: () => void) {
   const results = new ResultStore();
   const pipelines = new Pipelines();
   const feedStates = new FeedStates({ clock: program.clock, logger, onChange: () => link.uplink.announce() });
+  const sinkStates = new SinkStates(program);
   const versions = await startVersions(config, program, {
     link: () => link,
     onSwitch: (version) => {
@@ -39,7 +41,10 @@ async function run(config: AgentConfig, finish: () => void) {
   });
   const { uplink, desired, sync } = link;
   const show = results.add.bind(results);
-  await pipelines.start({ config, program, outbox, link, versions, show });
+  await pipelines.start({
+    ...{ config, program, outbox, link, versions },
+    ...{ feeds: feedStates, sinks: sinkStates, show },
+  });
   await lifecycle.start('uplink', uplink);
   await lifecycle.start('updater', updater);
   desired.follow((wanted) => {
@@ -51,6 +56,7 @@ async function run(config: AgentConfig, finish: () => void) {
   const url = await startApi(config, program, {
     pipelines: pipelines.all,
     feeds: feedStates,
+    sinks: sinkStates,
     results,
     outbox,
     link,

@@ -1,6 +1,7 @@
 /** Every counter and histogram of the agent, in one table. */
 import type { FeedStatus } from '../shared/contract/feed-status.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
+import type { SinkStatus } from '../shared/contract/sink-status.ts';
 import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
 
 const PIPELINE = ['pipeline'] as const;
@@ -81,6 +82,11 @@ export const createAgentMetrics = (): Metrics =>
       help: 'Results that a sink did not take, and for which the dead letters had no room either, by reason',
       labels: ['sink', 'reason'],
     },
+    outrider_sink_results_total: {
+      kind: 'counter',
+      help: 'What became of the Results of each sink: delivered, refused (and tried again), dead-lettered, lost, dropped for a bound',
+      labels: ['pipeline', 'sink', 'type', 'outcome'],
+    },
     outrider_updates_total: {
       kind: 'counter',
       help: 'Model updates that have ended: committed or rolled-back',
@@ -160,5 +166,30 @@ export function showFeeds(
   );
   metrics.gauges('outrider_feed_state', '1 for what a feed is doing now', ['pipeline', 'state'], () =>
     Array.from(states.all(), ([pipeline, { state }]) => [{ pipeline, state }, 1]),
+  );
+}
+
+/** Registers what each sink is doing, read when somebody scrapes. */
+export function showSinks(
+  metrics: Metrics,
+  states: { all(): Iterable<readonly [string, SinkStatus]> },
+): void {
+  const of = (read: (status: SinkStatus) => number) => () =>
+    Array.from(states.all(), ([pipeline, status]) => {
+      const { name: sink, type } = status;
+      return [{ pipeline, sink, type }, read(status)] as const;
+    });
+  const labels = ['pipeline', 'sink', 'type'];
+  metrics.gauges(
+    'outrider_sink_up',
+    'Whether a sink takes what it is given',
+    labels,
+    of(({ state }) => (state === 'ready' ? 1 : 0)),
+  );
+  metrics.gauges(
+    'outrider_sink_waiting_results',
+    'Results that wait for a sink',
+    labels,
+    of(({ waiting }) => waiting),
   );
 }

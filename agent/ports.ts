@@ -5,6 +5,7 @@ import type { LinkPurpose, LinkUse, ReplyError, ReplyTimingsMs } from '../shared
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
+import type { SinkType } from '../shared/contract/sink-status.ts';
 import type { ShrinkBelow, Shrinking } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { CloudCertificate } from '../shared/release/folder/model-spec.ts';
@@ -346,9 +347,43 @@ export interface Uplink {
 /** Receiver of a pipeline’s Results. */
 export interface Sink {
   readonly name: string;
+  /** Kind of it, where a Fanout speaks for it. */
+  readonly type?: SinkType;
+  /** Whether it is given this one; asked once for each, in the order in which they come. All, when left out. */
+  wants?(result: Result): boolean;
   /** Resolves when the result is safe there. @throws anything: it is tried again, then dead-lettered */
   put(result: Result): Promise<void>;
+  /** How it says what becomes of its Results, where `put` is not the end of it; then nobody says it in its place. */
+  readonly tell?: TellSink;
 }
+
+/** How a sink says what it is doing; each call is counted. */
+export interface TellSink {
+  /** A Result has got there. */
+  delivered(): void;
+  /** A Result was not taken, and is tried again. */
+  refused(why: AppError): void;
+  /** Results that will not get there. */
+  dropped(
+    outcome: 'dead-lettered' | 'lost' | 'over-bytes' | 'over-age' | 'disabled' | 'no-picture',
+    by?: number,
+  ): void;
+  /** The other side wants nothing any more. */
+  disabled(why: AppError): void;
+}
+
+/** How the picture of a Result is to look. */
+export interface PictureWish {
+  /** Of its longer side, px; none is enlarged. */
+  readonly longestPx: number;
+  /** With the boxes and labels of the answer drawn into it. */
+  readonly annotate: boolean;
+  /** One that is larger is not given. */
+  readonly maxBytes: number;
+}
+
+/** The picture that a Result is about, as a JPEG; undefined where it is gone. @throws RUNNER_*, or what is wrong with it */
+export type PictureOf = (result: Result, wish: PictureWish) => Promise<Uint8Array | undefined>;
 
 /** Takes what names people out of texts before they leave a pipeline. */
 export interface Redactor {

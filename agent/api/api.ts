@@ -11,6 +11,7 @@ import type { FeedStatus } from '../../shared/contract/feed-status.ts';
 import { maxBodyBytes, readInput } from '../../shared/contract/http-input.ts';
 import type { UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
+import type { SinkStatus } from '../../shared/contract/sink-status.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { ACCEPTED_CODINGS } from '../../shared/runtime/content-coding.ts';
@@ -37,6 +38,7 @@ export interface AgentApiOptions {
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
   /** undefined: the pipeline is asked over HTTP alone. */
   readonly feedOf: (pipeline: string) => FeedStatus | undefined;
+  readonly sinksOf: (pipeline: string) => readonly SinkStatus[];
   readonly results: ResultStore;
   readonly outbox: Outbox;
   /** Sends a waiting request at once. */
@@ -115,12 +117,26 @@ export function createAgentApi(options: AgentApiOptions): Hono {
     const feed = options.feedOf(name);
     return feed ? { ...feed, reason: feed.reason && told({ error: feed.reason }).error } : null;
   };
+  const sinksOf = (name: string): SinkStatus[] =>
+    options.sinksOf(name).map((sink) => ({
+      ...sink,
+      // Of a file it has the path.
+      name:
+        options.key === undefined
+          ? sink.name
+          : sink.name.replace(/(?<=^(?:file|snapshots):).*/, withoutPaths),
+      reason: sink.reason && told({ error: sink.reason }).error,
+    }));
   app.get('/v1/pipelines', (c) => {
     const { problem, ...link } = options.link();
     return c.json({
       device: options.deviceId,
       link: { ...link, problem: problem && told({ error: problem }).error, today: options.meter.today() },
-      pipelines: [...pipelines.values()].map((one) => ({ ...one.status(), feed: feedOf(one.name) })),
+      pipelines: [...pipelines.values()].map((one) => ({
+        ...one.status(),
+        feed: feedOf(one.name),
+        sinks: sinksOf(one.name),
+      })),
       updates: options.updates().map(told),
       version: VERSION,
     });

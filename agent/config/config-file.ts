@@ -5,6 +5,7 @@ import { isDailyWindow } from '../../shared/runtime/daily-window.ts';
 import { isCron } from '../../shared/runtime/schedule.ts';
 import { pipeline } from './pipeline.ts';
 import { mqttUrl, size } from './quantities.ts';
+import { sharedSnapshotFolders } from './sink-problems.ts';
 
 /** Every quarter of an hour. */
 const DEFAULT_SYNC = '*/15 * * * *';
@@ -92,5 +93,9 @@ export const configFile = z.strictObject({
     .refine(
       (all) => all.every(({ edge, cloud }) => edge ?? cloud),
       'each needs an edge model, a cloud model or both',
+    )
+    .refine(
+      (all) => sharedSnapshotFolders(all).length === 0,
+      'each snapshots sink needs a folder of its own',
     ),
 });

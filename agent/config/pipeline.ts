@@ -7,6 +7,7 @@ import { redact } from './redact.ts';
 import { route } from './route.ts';
 import { sensorProblems } from './sensor.ts';
 import { sink } from './sink.ts';
+import { sinkProblems } from './sink-problems.ts';
 
 const pipelineFields = z.strictObject({
   /** By which callers, results and metrics name it. @example gate */
@@ -53,25 +54,29 @@ const pipelineFields = z.strictObject({
   parameters: z.record(z.string(), z.unknown()).optional(),
 });
 /** Settings of one pipeline, checked against what its task can do. */
-export const pipeline = pipelineFields.superRefine(({ task, edge, feed: source, parameters }, context) => {
-  const { runsOn, inputKind, parameters: schema, needsParameters } = TASKS[task];
-  if (edge !== undefined && runsOn === 'hub')
-    context.addIssue({
-      code: 'custom',
-      path: ['edge'],
-      message: `${task} runs in the hub alone: leave edge out`,
-    });
-  if (source?.type === 'camera' && inputKind !== 'image')
-    context.addIssue({
-      code: 'custom',
-      path: ['feed'],
-      message: `a camera gives pictures, and ${task} takes none`,
-    });
-  if (source?.type === 'mqtt' || source?.type === 'lines')
-    for (const { path, message } of sensorProblems(task, source))
-      context.addIssue({ code: 'custom', path: ['feed', ...path], message });
-  if (parameters === undefined && !needsParameters) return;
-  for (const issue of schema.safeParse(parameters ?? {}).error?.issues ?? [])
-    context.addIssue({ code: 'custom', path: ['parameters', ...issue.path], message: issue.message });
-});
+export const pipeline = pipelineFields.superRefine(
+  ({ task, edge, feed: source, parameters, sinks }, context) => {
+    for (const { path, message } of sinkProblems(task, sinks))
+      context.addIssue({ code: 'custom', path: ['sinks', ...path], message });
+    const { runsOn, inputKind, parameters: schema, needsParameters } = TASKS[task];
+    if (edge !== undefined && runsOn === 'hub')
+      context.addIssue({
+        code: 'custom',
+        path: ['edge'],
+        message: `${task} runs in the hub alone: leave edge out`,
+      });
+    if (source?.type === 'camera' && inputKind !== 'image')
+      context.addIssue({
+        code: 'custom',
+        path: ['feed'],
+        message: `a camera gives pictures, and ${task} takes none`,
+      });
+    if (source?.type === 'mqtt' || source?.type === 'lines')
+      for (const { path, message } of sensorProblems(task, source))
+        context.addIssue({ code: 'custom', path: ['feed', ...path], message });
+    if (parameters === undefined && !needsParameters) return;
+    for (const issue of schema.safeParse(parameters ?? {}).error?.issues ?? [])
+      context.addIssue({ code: 'custom', path: ['parameters', ...issue.path], message: issue.message });
+  },
+);
 export type PipelineConfig = z.infer<typeof pipeline>;

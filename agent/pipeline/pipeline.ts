@@ -63,6 +63,8 @@ export interface PipelineOptions {
   readonly meter: Pick<LinkMeter, 'mayAccept'>;
   /** What the cloud model can use of a picture; undefined: inputs go as they came. */
   readonly shrinking: () => Shrinking | undefined;
+  /** Keeps an input for sinks that show pictures; left out where there is none. */
+  readonly keepInput?: (id: string, input: TaskInput) => void;
   /** Takes out of texts what is not to leave; undefined: nothing is. */
   readonly redactor?: Redactor | undefined;
   /** How a raw picture is encoded, at its own size, where that does not say it. */
@@ -159,6 +161,7 @@ export class Pipeline implements Part, PipelineFace {
     const label = item.label === null ? null : this.shown(item.label);
     const subject: Subject = { id: newId(), label, startMonoMs: this.#o.clock.nowMonoMs() };
     this.#o.metrics.count('outrider_inputs_total', { pipeline: this.name });
+    this.#o.keepInput?.(subject.id, item.input);
     const shrink = this.#shrinkBelow(item.input, forced);
     const local = await this.#askLocal(item.input, shrink);
     if (local.answer === null && ERRORS[local.error.code].kind === 'caller') {

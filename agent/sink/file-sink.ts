@@ -9,6 +9,7 @@ const DEFAULT_MAX_BYTES = 32 * 1024 * 1024;
 /** Sink that appends Results to a rotated NDJSON file. */
 export class FileSink implements Sink {
   readonly name: string;
+  readonly type = 'file';
   readonly #file: AppendFile;
 
   constructor(options: { readonly path: string; readonly maxBytes?: number }) {

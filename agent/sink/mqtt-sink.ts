@@ -6,20 +6,32 @@ import type { Sink } from '../ports.ts';
 /** Sink that publishes Results on an MQTT topic. */
 export class MqttSink implements Sink {
   readonly name: string;
+  readonly type = 'mqtt';
   readonly #connection: MqttConnection;
   readonly #topic: string;
   readonly #qos: 0 | 1;
+  readonly #retain: boolean;
 
   /** @param qos 0 for the device's own shared results, which may be missed; 1 where the topic is the product */
-  constructor(options: { readonly connection: MqttConnection; readonly topic: string; readonly qos: 0 | 1 }) {
+  constructor(options: {
+    readonly connection: MqttConnection;
+    readonly topic: string;
+    readonly qos: 0 | 1;
+    /** The broker keeps the last one. */
+    readonly retain?: boolean;
+  }) {
     this.name = `mqtt:${options.topic}`;
     this.#connection = options.connection;
     this.#topic = options.topic;
     this.#qos = options.qos;
+    this.#retain = options.retain ?? false;
   }
 
   /** @throws BROKER_UNREACHABLE */
   async put(result: Result): Promise<void> {
-    await this.#connection.publish(this.#topic, JSON.stringify(result), { qos: this.#qos });
+    await this.#connection.publish(this.#topic, JSON.stringify(result), {
+      qos: this.#qos,
+      retain: this.#retain,
+    });
   }
 }

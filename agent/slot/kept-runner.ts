@@ -121,7 +121,7 @@ export class KeptRunner implements LocalModel, Part {
   }
 }
 
-const smallerOf = (input: TaskInput, body: Uint8Array, { format }: Shrinking): TaskInput =>
-  body.length < input.body.length || readPpm(input.body)
+const smallerOf = (input: TaskInput, body: Uint8Array, { format, always }: Shrinking): TaskInput =>
+  always || body.length < input.body.length || readPpm(input.body)
     ? { ...input, contentType: `image/${format}`, body }
     : input;

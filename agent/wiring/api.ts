@@ -9,6 +9,7 @@ import { ApiServer } from '../api/server.ts';
 import type { AgentConfig } from '../config.ts';
 import type { FeedStates } from '../feed/feed-states.ts';
 import type { Outbox, PipelineFace } from '../ports.ts';
+import type { SinkStates } from '../sink/sink-states.ts';
 import type { Link } from './link.ts';
 import type { AgentProgram } from './program.ts';
 import { notReady, type Versions } from './versions.ts';
@@ -20,6 +21,7 @@ export async function startApi(
   parts: {
     readonly pipelines: ReadonlyMap<string, PipelineFace>;
     readonly feeds: Pick<FeedStates, 'of'>;
+    readonly sinks: Pick<SinkStates, 'of'>;
     readonly results: ResultStore;
     readonly outbox: Outbox;
     readonly link: Link;
@@ -34,6 +36,7 @@ export async function startApi(
     deviceId: config.device,
     pipelines,
     feedOf: (name) => parts.feeds.of(name),
+    sinksOf: (name) => parts.sinks.of(name),
     results,
     outbox,
     hurry: (id) => uplink.hurry(id),

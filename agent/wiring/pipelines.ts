@@ -5,7 +5,8 @@ import { isFailure, type Result } from '../../shared/contract/result.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { AgentConfig } from '../config.ts';
-import { showRoutes } from '../metrics.ts';
+import type { FeedStates } from '../feed/feed-states.ts';
+import { showRoutes, showSinks } from '../metrics.ts';
 import { Expiries } from '../pipeline/expiries.ts';
 import { Pipeline } from '../pipeline/pipeline.ts';
 import type { Outbox, SlotVersion } from '../ports.ts';
@@ -13,13 +14,17 @@ import { RouteKeeper } from '../router/route-keeper.ts';
 import type { LearningRouter } from '../router/router.ts';
 import { Fanout } from '../sink/fanout.ts';
 import { deadLetterFile } from '../sink/file-sink.ts';
+import { Shelf } from '../sink/shelf.ts';
+import type { SinkStates } from '../sink/sink-states.ts';
 import { captureOf } from './captures.ts';
+import type { DeviceParts } from './home-assistants.ts';
 import type { Link } from './link.ts';
 import { lossFor } from './loss.ts';
+import { picturesOf } from './pictures.ts';
 import type { AgentProgram } from './program.ts';
 import { redactorOf } from './redactor.ts';
 import { certificateFor, createRouter, shrinkingOf } from './routes.ts';
-import { SinkMaker } from './sinks.ts';
+import { SinkMaker, showsPictures } from './sinks.ts';
 import { localModel, type Versions } from './versions.ts';
 
 /** Outbox, link and model versions that every pipeline is made with. */
@@ -29,6 +34,10 @@ export interface PipelineParts {
   readonly outbox: Outbox;
   readonly link: Link;
   readonly versions: Versions;
+  /** What their feeds are doing. */
+  readonly feeds: Pick<FeedStates, 'of'>;
+  /** What their sinks are doing. */
+  readonly sinks: SinkStates;
   /** Sees each Result at once. */
   readonly show: (result: Result) => void;
 }
@@ -65,19 +74,29 @@ export class Pipelines {
       logger,
       metrics,
     });
-    const sinks = new SinkMaker(dataDir, logger);
+    const sinks = new SinkMaker(config, program, parts.sinks, this.#device(parts));
     const fanouts: Fanout[] = [];
     for (const one of config.pipelines) {
+      const shelf = showsPictures(one) ? new Shelf() : undefined;
+      const local = localModel(one.edge, parts.versions);
+      const pictureOf = picturesOf({ shelf, outbox, local, logger });
+      const made = await sinks.make(one, pictureOf);
       const fanout = new Fanout({
-        sinks: await sinks.make(one, config.device),
+        sinks: made,
+        watch: ({ name, type = 'file' }, waiting) =>
+          parts.sinks.add({ pipeline: one.name, name, type }, waiting),
         deadLetter: deadLetterFile(join(dataDir, 'dead-letters', `${one.name}.ndjson`)),
         clock,
         logger,
         metrics,
       });
+      parts.sinks.arrange(
+        one.name,
+        made.map(({ name }) => name),
+      );
       fanouts.push(fanout);
       this.routers.set(one.name, await this.#router(one, parts, keeper));
-      this.all.set(one.name, await this.#pipeline(one, parts, fanout));
+      this.all.set(one.name, await this.#pipeline(one, parts, { fanout, shelf }));
     }
     const { uplink } = link;
     uplink.onReply((id, reply, roundTripMs) =>
@@ -89,6 +108,7 @@ export class Pipelines {
     });
     await lifecycle.start('what routers have learned', keeper);
     showRoutes(metrics, this.routers);
+    showSinks(metrics, parts.sinks);
     // Stopped in reverse: waiting deliveries end, then the pipelines that wait for them, then the connections.
     await lifecycle.start('sink connections', sinks);
     for (const pipeline of this.all.values()) await lifecycle.start(`pipeline ${pipeline.name}`, pipeline);
@@ -111,7 +131,25 @@ export class Pipelines {
     return router;
   }
 
-  async #pipeline(one: PipelineConfig, parts: PipelineParts, fanout: Fanout): Promise<Pipeline> {
+  #device({ outbox, link, versions, feeds }: PipelineParts): DeviceParts {
+    const { uplink, desired } = link;
+    const { updater, slots } = versions;
+    return {
+      online: () => uplink.online,
+      outbox: () => outbox.depth.entries,
+      feedOf: (pipeline) => feeds.of(pipeline)?.state ?? null,
+      installed: (model) => slots.get(model)?.model?.version ?? null,
+      desired: () => desired.current,
+      updates: () => updater.updates,
+      onInstall: () => updater.retry(),
+    };
+  }
+
+  async #pipeline(
+    one: PipelineConfig,
+    parts: PipelineParts,
+    { fanout, shelf }: { readonly fanout: Fanout; readonly shelf: Shelf | undefined },
+  ): Promise<Pipeline> {
     const { outbox, link, versions, show, program } = parts;
     const { dataDir, clock, logger, metrics, lifecycle } = program;
     const { uplink, meter, desired } = link;
@@ -133,6 +171,7 @@ export class Pipelines {
       uplink,
       meter,
       shrinking: () => shrinkingOf(one, desired.current),
+      ...(shelf && { keepInput: (id, input) => shelf.put(id, input) }),
       ...(!one.original && { encoding: one.picture }),
       show: (result) => {
         count(metrics, result);

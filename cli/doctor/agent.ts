@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { updateReport } from '../../shared/contract/messages.ts';
+import { sinkStatus } from '../../shared/contract/sink-status.ts';
 import { ERROR_CODES, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentClient } from '../agent-client.ts';
@@ -12,6 +13,10 @@ import { checkUpdates } from './updates.ts';
 const feed = feedStatus
   .pick({ reason: true, inputs: true, sinceAtMs: true })
   .extend({ state: z.string(), about: z.string().nullish() });
+
+const sink = sinkStatus.pick({ name: true, reason: true, sinceAtMs: true }).extend({
+  ...{ state: z.string(), delivered: z.number(), dropped: z.number(), waiting: z.number() },
+});
 
 /** Of `GET /v1/pipelines`, what is looked at here. */
 const agentState = z.object({
@@ -30,7 +35,7 @@ const agentState = z.object({
     }),
   }),
   // Of an older agent, feeds are missing; the states of a newer one are shown as they come.
-  pipelines: z.array(z.object({ name: z.string(), feed: feed.nullish() })),
+  pipelines: z.array(z.object({ name: z.string(), feed: feed.nullish(), sinks: z.array(sink).optional() })),
   updates: z.array(updateReport).default([]),
 });
 type AgentState = z.infer<typeof agentState>;
@@ -88,6 +93,7 @@ export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
       ? warn('dead letters', `${deadLetters} requests were given up`, 'See why: outrider outbox ls --dead.')
       : ok('dead letters', 'none'),
     ...pipelines.flatMap(({ name, feed }) => (feed ? [checkFeed(name, feed, nowAtMs)] : [])),
+    ...pipelines.flatMap(({ name, sinks = [] }) => sinks.map((sink) => checkSink(name, sink, nowAtMs))),
     ...checkUpdates('updates', updates),
   ];
 }
@@ -101,6 +107,22 @@ function checkFeed(
   const said = `${about ? `${about}: ` : ''}${state} for ${spanText(Math.max(0, nowAtMs - sinceAtMs))}, ${inputs} inputs`;
   if (reason) return fail(what, `${said}: ${reason.message} (${reason.code})`, ERRORS[reason.code].remedy);
   return state === 'starting' ? warn(what, said, 'Its source has not been there yet.') : ok(what, said);
+}
+
+function checkSink(
+  pipeline: string,
+  { name, state, reason, sinceAtMs, delivered, dropped, waiting }: z.infer<typeof sink>,
+  nowAtMs: number,
+): Finding {
+  const what = `sink of ${pipeline}`;
+  const counts = `${delivered} delivered, ${waiting} waiting, ${dropped} dropped`;
+  if (!reason) return ok(what, `${name}: ${counts}`);
+  const forSpan = spanText(Math.max(0, nowAtMs - sinceAtMs));
+  return fail(
+    what,
+    `${name}: ${state} for ${forSpan}, ${counts}: ${reason.message} (${reason.code})`,
+    ERRORS[reason.code].remedy,
+  );
 }
 
 function checkLink({ online, hub, problem }: AgentState['link']): Finding {

@@ -41,6 +41,7 @@ export const list = (items) => el('ul', { class: 'plain' }, ...items.map((item) 
 export const pill = (text, tone) => el('span', { class: `pill ${tone}` }, text);
 
 /** @typedef {import('../contract/feed-status.ts').FeedStatus} FeedStatus */
+/** @typedef {import('../contract/sink-status.ts').SinkStatus} SinkStatus */
 
 /** @type {Readonly<Record<FeedStatus['state'], 'good' | 'quiet' | 'warn' | 'bad'>>} */
 const FEED_TONES = {
@@ -57,6 +58,23 @@ const FEED_TONES = {
 export function feedLine({ state, reason }) {
   const line = el('span', {}, pill(state, FEED_TONES[state]));
   if (reason) line.append(' ', failureText(reason));
+  return line;
+}
+
+/**
+ * What sinks are doing: how many take what they are given, and each that does not, with the reason.
+ *
+ * @param {readonly SinkStatus[]} sinks
+ */
+export function sinksLine(sinks) {
+  const line = el('span', {});
+  const ready = sinks.filter(({ state }) => state === 'ready').length;
+  if (ready > 0) line.append(pill(`${ready} ready`, 'good'));
+  for (const { name, state, reason, waiting } of sinks) {
+    if (state === 'ready') continue;
+    line.append(' ', pill(state, 'bad'), ` ${name}, ${waiting} waiting `);
+    if (reason) line.append(failureText(reason));
+  }
   return line;
 }
 

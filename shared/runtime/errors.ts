@@ -326,6 +326,26 @@ export const ERRORS = {
     'The MQTT broker does not answer.',
     'Check --mqtt, or the url of the feed or sink, and whether the broker runs.',
   ),
+  SINK_STALLED: busy(
+    504,
+    'A sink did not take a Result in time.',
+    'Look at what it writes to, or who it sends to; other sinks and the pipeline go on.',
+  ),
+  WEBHOOK_REFUSED: busy(
+    502,
+    'A webhook did not take a Result.',
+    'See the message for what it answered; what it has not taken is kept and sent again.',
+  ),
+  WEBHOOK_GONE: world(
+    410,
+    'A webhook says that it is gone for good.',
+    'Take it out of the configuration, or start the agent again once it is back.',
+  ),
+  ADDRESS_REFUSED: world(
+    403,
+    'The address is private, loopback or link-local, and nothing is sent there.',
+    'Say allowPrivate: true where it is meant.',
+  ),
   FILE_UNREADABLE: caller(400, 'A file cannot be read.', 'Check the path and the permissions.'),
   ACCESS_DENIED: world(
     500,

@@ -198,6 +198,7 @@ async function startAgent(
     deviceId: 'bench',
     pipelines: new Map([[pipeline.name, pipeline]]),
     feedOf: () => undefined,
+    sinksOf: () => [],
     results,
     outbox,
     hurry: () => undefined,

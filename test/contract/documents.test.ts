@@ -21,6 +21,33 @@ test('every page, section, decision, path and link that is cited exists', () => 
   assert.deepEqual(broken, []);
 });
 
+/** The least of each kind of feed. */
+const FEEDS: Readonly<Record<string, object>> = {
+  folder: { type: 'folder', path: 'pictures', repeat: { pace: '1s' } },
+  'text-lines': { type: 'text-lines', path: 'pictures', repeat: { pace: '1s' } },
+  camera: {
+    type: 'camera',
+    url: 'rtsp://camera/stream',
+    masks: [
+      {
+        polygon: [
+          [0, 0],
+          [1, 0],
+          [1, 1],
+        ],
+      },
+    ],
+  },
+};
+
+/** The least of each kind of sink. */
+const SINKS: Readonly<Record<string, object>> = {
+  file: { type: 'file', path: 'gate.ndjson' },
+  mqtt: { type: 'mqtt', url: 'mqtt://broker', topic: 'gate' },
+  webhook: { type: 'webhook', url: 'https://example.com/hook' },
+  snapshots: { type: 'snapshots', path: 'shots' },
+};
+
 test('every example of docs/configuration.md is taken', () => {
   const rows = readFileSync('docs/configuration.md', 'utf8').matchAll(
     /^\| `([\w.[\]]+)` \| .* \| `(.*)` \| (.*) \|$/gm,
@@ -33,7 +60,10 @@ test('every example of docs/configuration.md is taken', () => {
       : /Only with `type: ([\w-]+)`/.exec(meaning ?? '')?.[1],
   }));
   assert.ok(examples.length > 50);
-  for (const { key, example, type } of examples) {
+  const types = new Map(examples.map(({ key, type }) => [key, type]));
+  for (const { key, example } of examples) {
+    // What stands inside of a key is only with its type, too.
+    const type = types.get(key) ?? types.get(key.replace(/(?:\[\])?\.\w+$/, ''));
     const config = {
       pipelines: [
         {
@@ -41,31 +71,10 @@ test('every example of docs/configuration.md is taken', () => {
           edge: 'small',
           ...(sensorOf(key, type) ?? {
             task: 'image-classification',
-            feed: { type: type === 'text-lines' ? type : 'folder', path: 'pictures', repeat: { pace: '1s' } },
-          }),
-          ...(type === 'camera' && {
-            task: 'image-classification',
-            feed: {
-              type,
-              url: 'rtsp://10.0.0.7/a',
-              sub: 'rtsp://10.0.0.7/b',
-              masks: [
-                {
-                  polygon: [
-                    [0, 0],
-                    [1, 0],
-                    [1, 1],
-                  ],
-                },
-              ],
-            },
+            feed: structuredClone(FEEDS[type ?? ''] ?? FEEDS.folder),
           }),
           route: { price: { currency: 'EUR' } },
-          sinks: [
-            type === 'mqtt'
-              ? { type, url: 'mqtt://broker', topic: 'gate' }
-              : { type: 'file', path: 'gate.ndjson' },
-          ],
+          sinks: [structuredClone(SINKS[type ?? ''] ?? SINKS.file)],
         },
       ],
     };
@@ -93,7 +102,7 @@ function put(into: object, [key = '', ...rest]: readonly string[], value: unknow
   const record = into as Record<string, unknown>;
   if (rest.length === 0) record[key] = value;
   else {
-    record[key] ??= {};
+    record[key] ??= rest[0] === '0' ? [] : {};
     put(record[key] as object, rest, value);
   }
 }

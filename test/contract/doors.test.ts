@@ -13,7 +13,7 @@ const DOORS: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
   'a sink': {
     'agent/ports.ts': /export interface Sink \{/,
     'agent/config/sink.ts': /const sink = z\.discriminatedUnion\('type'/,
-    'agent/wiring/sinks.ts': /sink\.type === 'file'/,
+    'agent/wiring/sinks.ts': /case 'file':/,
   },
   'a task': {
     'shared/tasks/tasks.ts': /export const TASKS\b/,

@@ -44,7 +44,7 @@ test('the hub’s page shows the fleet live to who has signed in, once, and runs
   stranger.assertQuiet();
 
   const { page, assertQuiet } = await openPage(browser, signIn);
-  await page.getByText('live').waitFor();
+  await page.locator('#connection').getByText('live').waitFor();
   const demo = page.locator('#devices tbody tr', { hasText: 'demo' });
   await demo.getByText('online').waitFor();
   assert.match((await demo.textContent()) ?? '', /vision.*cifar10-cnn v.*cifar10-vit/);
@@ -71,10 +71,11 @@ test('the device’s page shows its pipelines and its answers live', async (t) =
   const { agent } = await startUp(t);
   const browser = await startBrowser(t);
   const { page, assertQuiet } = await openPage(browser, agent);
-  await page.getByText('live').waitFor();
+  await page.locator('#connection').getByText('live').waitFor();
   await page.locator('#link').getByText('online').waitFor();
   const vision = page.locator('#pipelines tbody tr', { hasText: 'vision' });
   assert.match((await vision.textContent()) ?? '', /cifar10-cnn v\d.*cifar10-vit/);
+  await vision.getByText('1 ready').waitFor();
   const promise = page.locator('#routes tbody tr', { hasText: 'vision' });
   assert.match((await promise.textContent()) ?? '', /98\s%.*learning: asks about all/);
   await page.locator('#answers tbody tr').nth(4).waitFor({ timeout: 60_000 });

@@ -11,6 +11,7 @@ import { deviceId, modelRef, pipelineName, requestId } from '../../shared/contra
 import { outboxItem, outboxList, outboxRetried } from '../../shared/contract/outbox.ts';
 import { answer, failure } from '../../shared/contract/result.ts';
 import { routeEvidence } from '../../shared/contract/routing.ts';
+import { sinkStatus } from '../../shared/contract/sink-status.ts';
 import { ERROR_CODES } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
@@ -46,6 +47,8 @@ const pipelineStatus = z.object({
   owed: count,
   /** What its feed is doing; null: it is asked over HTTP alone. */
   feed: feedStatus.nullable(),
+  /** What each of its sinks is doing. */
+  sinks: z.array(sinkStatus),
 }) satisfies z.ZodType<PipelineStatus>;
 const depth = z.object({
   entries: count,

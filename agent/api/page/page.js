@@ -1,6 +1,13 @@
 /** The device's page: it looks at the pipelines every two seconds, and follows the answers as they come. */
 import { byId, Rows, refreshTimes, say } from '../../../shared/page/dom.js';
-import { answerCells, feedLine, modelVersion, routeCells, updateLine } from '../../../shared/page/parts.js';
+import {
+  answerCells,
+  feedLine,
+  modelVersion,
+  routeCells,
+  sinksLine,
+  updateLine,
+} from '../../../shared/page/parts.js';
 import { bytesText, linkTexts } from '../../../shared/page/text.js';
 
 /**
@@ -8,6 +15,7 @@ import { bytesText, linkTexts } from '../../../shared/page/text.js';
  * @typedef {import('../../../shared/contract/messages.ts').UpdateReport} UpdateReport
  * @typedef {import('../../../shared/contract/messages.ts').LinkUse} LinkUse
  * @typedef {import('../../../shared/contract/feed-status.ts').FeedStatus} FeedStatus
+ * @typedef {import('../../../shared/contract/sink-status.ts').SinkStatus} SinkStatus
  * @typedef {import('../../ports.ts').PipelineStatus} PipelineStatus
  * @typedef {{
  *   device: string,
@@ -31,17 +39,18 @@ const RETRY_MS = 3_000;
 const answers = new Map();
 let isDirty = true;
 
-/** @type {Rows<PipelineStatus & { feed?: FeedStatus | null }>} */
+/** @type {Rows<PipelineStatus & { feed?: FeedStatus | null, sinks?: SinkStatus[] }>} */
 const pipelineRows = new Rows(
   'pipelines',
   ({ name }) => name,
-  ({ name, task, feed, edge, cloud, owed }) => [
+  ({ name, task, feed, edge, cloud, owed, sinks = [] }) => [
     name,
     task,
     feed ? feedLine(feed) : 'none',
     edge ? modelVersion(edge) : 'none answers now',
     cloud ?? 'none',
     String(owed),
+    sinks.length > 0 ? sinksLine(sinks) : 'none',
   ],
 );
 /** @type {Rows<PipelineStatus>} */

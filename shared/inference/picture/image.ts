@@ -18,6 +18,7 @@ import { fromCmyk, fromDeepGrey, isDeepGreyPng, isFourColourJpeg, mayHaveAlpha }
 import { enlarge } from './enlarge.ts';
 import { type FirstPicture, firstPicture } from './gif.ts';
 import { jpegSize } from './jpeg-size.ts';
+import { marksSvg } from './marks.ts';
 
 /** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
 const MAX_JPEG_PX = 64_000_000;
@@ -96,14 +97,14 @@ export async function readScaledPicture(
  */
 export async function shrinkPicture(
   body: Uint8Array,
-  { resize, kernel, format, quality, always = false }: Shrinking,
+  { resize, kernel, format, quality, always = false, marks }: Shrinking,
 ): Promise<Uint8Array> {
   const from = pictureFormat(body);
   const limitInputPixels = from === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
   const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
   try {
     const source = knownSize(body, from) ?? (await sizeOf(body, options));
-    const wanted = resizedTo(resize, source);
+    const wanted = resize.kind === 'inside' ? inside(source, resize.longestPx) : resizedTo(resize, source);
     const isSmall = wanted.widthPx >= source.widthPx || wanted.heightPx >= source.heightPx;
     // A raw picture is of this device: encoded it is smaller, too.
     if (isSmall && !always && from !== 'ppm') return body;
@@ -111,10 +112,20 @@ export async function shrinkPicture(
     const picture = (await openPlain(body, from, options))
       .resize(widthPx, heightPx, { fit: 'fill', kernel })
       .toColourspace('srgb');
+    if (marks) picture.composite([{ input: Buffer.from(marksSvg(marks, source, { widthPx, heightPx })) }]);
     return await encode(picture, format, quality);
   } catch (error) {
     throw toPictureError(error, from);
   }
+}
+
+/** All of a picture in a square, its shape kept. */
+function inside({ widthPx, heightPx }: SizePx, longestPx: number): SizePx {
+  const scale = longestPx / Math.max(widthPx, heightPx);
+  return {
+    widthPx: Math.max(1, Math.round(widthPx * scale)),
+    heightPx: Math.max(1, Math.round(heightPx * scale)),
+  };
 }
 
 function encode(

@@ -16,7 +16,6 @@ import { SPEC_FILE } from '../../release/folder/model-folder.ts';
 import { modelSpec } from '../../release/folder/model-spec.ts';
 import { checkGraphs } from '../../release/import/graph-check.ts';
 import { AppError, type ErrorBody, isAppError, toAppError } from '../../runtime/errors.ts';
-import type { shrinkPicture } from '../picture/image.ts';
 import { LOADERS } from '../tasks/loaders.ts';
 import type { Inference, OnToken, Outcome } from './runner.ts';
 import { type FromRunner, type ToRunner, toRunner } from './runner-protocol.ts';
@@ -25,6 +24,7 @@ import { startWatchdog } from './watchdog.ts';
 
 type Call = Extract<ToRunner, { id: number }>;
 type Load = Extract<ToRunner, { type: 'load' }>;
+type ToShrink = Extract<ToRunner, { type: 'shrink' }>['to'];
 /** Answers a message, or has nothing to answer. */
 type Serve = (message: Exclude<ToRunner, Load>) => Promise<FromRunner | undefined>;
 
@@ -73,8 +73,8 @@ async function volunteerForOutOfMemory(): Promise<void> {
   await writeFile('/proc/self/oom_score_adj', '500').catch(() => undefined);
 }
 
-const shrink: typeof shrinkPicture = async (...args) =>
-  (await import('../picture/image.ts')).shrinkPicture(...args);
+const shrink = async (body: Uint8Array, { marks, ...to }: ToShrink): Promise<Uint8Array> =>
+  (await import('../picture/image.ts')).shrinkPicture(body, { ...to, ...(marks && { marks }) });
 
 function serve(model: TaskModel<unknown>): Serve {
   interface Waiting {

@@ -301,4 +301,8 @@ class RunnerProcess implements Runner {
 }
 
 /** As the protocol has it. */
-const toldOf = (to: Shrinking) => ({ ...to, always: to.always ?? false });
+const toldOf = (to: Shrinking) => ({
+  ...to,
+  always: to.always ?? false,
+  marks: to.marks ?? null,
+});

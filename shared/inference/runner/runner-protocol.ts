@@ -19,9 +19,26 @@ const taskInput = z
 
 /** How a picture is made smaller. */
 const shrinking = pictureNeed.extend({
+  resize: z.union([
+    pictureNeed.shape.resize,
+    z.object({ kind: z.literal('inside'), longestPx: z.int().min(1) }),
+  ]),
   format: z.enum(['webp', 'jpeg']),
   quality: z.union([z.int().min(1).max(100), z.literal('lossless')]),
   always: z.boolean(),
+  marks: z
+    .object({
+      boxes: z
+        .array(
+          z.object({
+            text: z.string(),
+            box: z.object({ xmin: z.number(), ymin: z.number(), xmax: z.number(), ymax: z.number() }),
+          }),
+        )
+        .readonly(),
+      caption: z.string(),
+    })
+    .nullable(),
 });
 
 /** What runs the graph, in ONNX Runtime's names. */

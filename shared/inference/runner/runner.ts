@@ -50,13 +50,33 @@ export interface Prepared {
   readonly isLong?: boolean;
 }
 
+/** What is drawn into a picture; edges in px of the picture as people see it. */
+export interface PictureMarks {
+  /** A frame with its text. */
+  readonly boxes: readonly {
+    readonly text: string;
+    readonly box: {
+      readonly xmin: number;
+      readonly ymin: number;
+      readonly xmax: number;
+      readonly ymax: number;
+    };
+  }[];
+  /** Along the lower edge; empty: none. */
+  readonly caption: string;
+}
+
 /** How a picture is to be made smaller. */
-export interface Shrinking extends PictureNeed {
+export interface Shrinking extends Pick<PictureNeed, 'kernel'> {
+  /** As a model's preprocessing does it, or `inside` a square, all of it. */
+  readonly resize: PictureNeed['resize'] | { readonly kind: 'inside'; readonly longestPx: number };
   readonly format: 'webp' | 'jpeg';
   /** 1..100, as libvips means it; `lossless` for WebP. */
   readonly quality: number | 'lossless';
   /** Encode it even where it would have to grow, at its own size: nothing of the sender's bytes is passed on. */
   readonly always?: boolean;
+  /** Drawn into it. */
+  readonly marks?: PictureMarks;
 }
 
 /** Facts that a runner tells of its model once it is loaded. */

@@ -90,12 +90,16 @@ pipelines:
       decorrelation: 0,
     },
     sinks: [
-      { type: 'mqtt', url: 'mqtt://10.0.0.2', topic: 'home/gate' },
+      {
+        ...{ type: 'mqtt', url: 'mqtt://10.0.0.2', topic: 'home/gate', qos: 1, retain: false },
+        ...{ discoveryPrefix: 'homeassistant', pictures: true },
+      },
       { type: 'file', path: 'gate.ndjson' },
     ],
     share: 'results',
     original: false,
     picture: { format: 'webp', quality: 'lossless' },
+    redact: [],
   });
 });
 
@@ -136,7 +140,7 @@ pipelines:
     edge: ../small
     route: { agreement: 1.5, deadline: soon }
     feed: { type: folder }
-    sinks: [ { type: mqtt, url: "http://10.0.0.2", topic: "home/#" }, { type: webhook, url: "https://x" } ]
+    sinks: [ { type: mqtt, url: "http://10.0.0.2", topic: "home/#" }, { type: pigeon, url: "https://x" } ]
 `,
   );
   const keys = told.split('; ').map((one) => one.split(': ')[0]);
@@ -444,4 +448,51 @@ test('what a camera cannot be is told by its key, without its password', async (
     await problem(t, withCamera('url: "rtsp://a/b"', 'text-classification')),
     /a camera gives pictures/,
   );
+});
+
+test('sinks are checked against what the task can give, each with its key', async (t) => {
+  const SECRET = `whsec_${'A'.repeat(43)}=`;
+  const withSink = (sink: string, task = 'image-classification'): string =>
+    `pipelines: [{ name: gate, task: ${task}, cloud: big, sinks: [${sink}] }]`;
+  const good = [
+    `{ type: webhook, url: "https://example.com/x", secret: "${SECRET}", picture: true, when: { labels: [cat], minScore: 0.5, for: 2s } }`,
+    '{ type: webhook, url: "http://10.0.0.2/x", allowPrivate: true }',
+    '{ type: snapshots, path: shots, keep: { age: 1d, bytes: 10MB } }',
+    '{ type: mqtt, url: "mqtts://home", topic: home/gate, discovery: homeassistant, qos: 0, retain: true }',
+  ];
+  for (const sink of good) await load(t, withSink(sink));
+  const bad: readonly (readonly [sink: string, told: RegExp, task?: string])[] = [
+    ['{ type: webhook, url: "http://example.com/x" }', /sinks\.0\.url: https, or http with allowPrivate/],
+    [
+      '{ type: webhook, url: "https://a:geheim@example.com/x" }',
+      /sinks\.0\.url: no name and password in the address/,
+    ],
+    ['{ type: webhook, url: "ftp://example.com/x" }', /sinks\.0\.url/],
+    [
+      '{ type: webhook, url: "https://example.com", secret: "geheim" }',
+      /sinks\.0\.secret: whsec_ and 24 to 64 bytes/,
+    ],
+    ['{ type: mqtt, url: "mqtt://x", topic: t, discovery: domoticz }', /sinks\.0\.discovery/],
+    [
+      '{ type: snapshots, path: s }',
+      /sinks\.0\.type: inputs of text-classification are no pictures/,
+      'text-classification',
+    ],
+    [
+      '{ type: file, path: f, when: { labels: [a], minScore: 0.5, for: 1s } }',
+      /sinks\.0\.when\.labels: answers of translation have no labels[\s\S]*minScore[\s\S]*for/,
+      'translation',
+    ],
+    ['{ type: file, path: f, when: { minScore: 1.5 } }', /sinks\.0\.when\.minScore/],
+    [
+      '{ type: snapshots, path: s }, { type: snapshots, path: s/ }',
+      /each snapshots sink needs a folder of its own/,
+    ],
+  ];
+  for (const [sink, told, task] of bad) {
+    const said = await problem(t, withSink(sink, task));
+    assert.match(said, told);
+    assert.doesNotMatch(said, /geheim/);
+  }
+  await load(t, withSink('{ type: file, path: f, when: { onChange: true, cooldown: 5s } }', 'translation'));
 });

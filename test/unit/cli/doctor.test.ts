@@ -107,6 +107,29 @@ test('says of an agent how its link and its outbox are', () => {
   assert.equal(about({ ...AGENT, version: '0.0.1' })['agent version'], 'warn');
 });
 
+test('says of each sink what it has taken, and of one that does not why', () => {
+  const sink = { name: 'webhook:example.com', state: 'ready', sinceAtMs: NOW_AT_MS - 60_000, reason: null };
+  const counts = { delivered: 3, dropped: 1, waiting: 2 };
+  const found = (one: NonNullable<Parameters<typeof checkAgent>[0]['pipelines'][number]['sinks']>[number]) =>
+    checkAgent({ ...AGENT, pipelines: [{ name: 'vision', sinks: [one] }] }, NOW_AT_MS).find(
+      ({ about }) => about === 'sink of vision',
+    );
+  assert.deepEqual(found({ ...sink, ...counts }), {
+    about: 'sink of vision',
+    level: 'ok',
+    found: 'webhook:example.com: 3 delivered, 2 waiting, 1 dropped',
+    todo: null,
+  });
+  const reason = { code: 'ADDRESS_REFUSED', message: '10.0.0.2 is not a public address' } as const;
+  const refusing = found({ ...sink, ...counts, state: 'refusing', reason });
+  assert.equal(refusing?.level, 'fail');
+  assert.match(
+    refusing?.found ?? '',
+    /refusing for .*: 10\.0\.0\.2 is not a public address \(ADDRESS_REFUSED\)/,
+  );
+  assert.match(refusing?.todo ?? '', /allowPrivate/);
+});
+
 test('names the code of an update that was refused or waits, and is silent about one under way', () => {
   const update: UpdateReport = {
     model: EDGE_MODEL,

@@ -12,6 +12,7 @@ import type { Asked, DeadLetter, FeedItem, Outbox, PipelineFace } from '../../..
 import type { FeedStatus } from '../../../../shared/contract/feed-status.ts';
 import type { UpdateReport } from '../../../../shared/contract/messages.ts';
 import type { Answer, Result } from '../../../../shared/contract/result.ts';
+import type { SinkStatus } from '../../../../shared/contract/sink-status.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../../shared/runtime/errors.ts';
 import { newId } from '../../../../shared/runtime/ids.ts';
 import { MAX_TEXT_BYTES } from '../../../../shared/tasks/limits.ts';
@@ -118,6 +119,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
   const logger = recordingLogger();
   const results = new ResultStore();
   const feeds = new Map<string, FeedStatus>();
+  const sinks = new Map<string, SinkStatus[]>();
   const text = new TestPipeline('text', 'text-classification');
   const vision = new TestPipeline('vision', 'image-classification');
   const metrics = createAgentMetrics();
@@ -129,6 +131,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
       ['vision', vision],
     ]),
     feedOf: (name) => feeds.get(name),
+    sinksOf: (name) => sinks.get(name) ?? [],
     results,
     outbox: { has: (id: string) => owed.has(id), find: () => undefined } as unknown as Outbox,
     hurry: () => undefined,
@@ -159,7 +162,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
       body: body as never,
       ...(body instanceof ReadableStream && { duplex: 'half' }),
     });
-  return { clock, logger, results, feeds, owed, text, vision, app, get, post };
+  return { clock, logger, results, feeds, sinks, owed, text, vision, app, get, post };
 }
 
 /** @returns status, code of the error and Retry-After */
@@ -512,6 +515,29 @@ test('says what the feed of a pipeline is doing, and off loopback no path of its
   assert.deepEqual(told, {
     ...failed,
     reason: { code: 'FILE_UNREADABLE', message: 'the feed’s folder gate cannot be read' },
+  });
+});
+
+test('says what each sink is doing, and off loopback no path of its disk', async () => {
+  const refusing: SinkStatus = {
+    ...{ name: 'file:/srv/results/gate.ndjson', type: 'file', state: 'refusing', sinceAtMs: 1_000 },
+    reason: { code: 'DISK_FULL', message: 'no space for /srv/results/gate.ndjson' },
+    ...{ delivered: 3, dropped: 1, waiting: 2 },
+  };
+  const sinksOf = async (options: { readonly key?: string }, headers: Record<string, string>) => {
+    const { get, sinks } = setUp(options);
+    sinks.set('text', [refusing]);
+    const { pipelines } = (await (await get('/v1/pipelines', headers)).json()) as {
+      pipelines: { sinks: SinkStatus[] }[];
+    };
+    return pipelines.map((one) => one.sinks);
+  };
+  assert.deepEqual(await sinksOf({}, {}), [[refusing], []]);
+  const [[told] = []] = await sinksOf({ key: KEY }, { authorization: `Bearer ${KEY}` });
+  assert.deepEqual(told, {
+    ...refusing,
+    name: 'file:gate.ndjson',
+    reason: { code: 'DISK_FULL', message: 'no space for gate.ndjson' },
   });
 });
 

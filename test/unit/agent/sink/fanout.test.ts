@@ -4,6 +4,7 @@ import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import type { Sink } from '../../../../agent/ports.ts';
 import { Fanout } from '../../../../agent/sink/fanout.ts';
 import { MqttSink } from '../../../../agent/sink/mqtt-sink.ts';
+import { SinkStates } from '../../../../agent/sink/sink-states.ts';
 import type { Result } from '../../../../shared/contract/result.ts';
 import { AppError, isAppError } from '../../../../shared/runtime/errors.ts';
 import { newId } from '../../../../shared/runtime/ids.ts';
@@ -151,7 +152,7 @@ test('a stop ends the waiting: into the dead letters, or back to the outbox that
 });
 
 test('behind a result that its sink refuses only so many wait in memory; the rest are dead letters at once', async () => {
-  const { fanout, sinks, deadLetters, outlast } = setUp('dead', 'alive');
+  const { fanout, sinks, deadLetters, clock } = setUp('dead', 'alive');
   const [dead, alive] = sinks as [TestSink, TestSink];
   dead.up = false;
   const first = fanout.deliver(failure(), false);
@@ -167,7 +168,8 @@ test('behind a result that its sink refuses only so many wait in memory; the res
   await Promise.all(delivering.slice(MAX_WAITING - 1));
 
   dead.up = true;
-  await outlast();
+  // The longest wait before a try; a sink that has not answered by a minute is taken for one that hangs.
+  await clock.advance(30_000);
   for (let i = 0; dead.got.length < MAX_WAITING && i < 1_000; i++) await settle();
   await Promise.all([first, ...delivering]);
   assert.deepEqual(dead.got.slice(1), idsOf(results.slice(0, MAX_WAITING - 1)), 'in order, none twice');
@@ -175,6 +177,50 @@ test('behind a result that its sink refuses only so many wait in memory; the res
   const before = deadLetters.length;
   await Promise.all(Array.from({ length: 2 * MAX_WAITING }, () => fanout.deliver(failure(), false)));
   assert.equal(deadLetters.length, before);
+});
+
+test('a sink that hangs is refusing after a minute, and holds up neither the others nor the stop', async () => {
+  const { clock, logger, metrics, deadLetters } = setUp();
+  const alive = new TestSink('alive');
+  const hanging: Sink = { name: 'hanging', put: () => new Promise(() => undefined) };
+  const states = new SinkStates({ clock, logger, metrics });
+  const fanout = new Fanout({
+    sinks: [hanging, alive],
+    watch: ({ name }, waiting) => states.add({ pipeline: 'p', name, type: 'file' }, waiting),
+    deadLetter: async (sink, { id }) => void deadLetters.push({ sink, id }),
+    ...{ clock, logger, metrics },
+  });
+  const results = [failure(), failure()];
+  const delivering = results.map((result) => fanout.deliver(result, false));
+  await clock.advance(61_000);
+  assert.deepEqual(alive.got, idsOf(results));
+  const [hung, well] = states.of('p');
+  assert.deepEqual([hung?.state, hung?.reason?.code, hung?.waiting], ['refusing', 'SINK_STALLED', 2]);
+  assert.deepEqual([well?.state, well?.delivered, well?.waiting], ['ready', 2, 0]);
+  const stopping = fanout.stop();
+  await clock.advance(3_000);
+  await Promise.all([stopping, ...delivering]);
+  assert.deepEqual(
+    deadLetters.map(({ sink }) => sink),
+    ['hanging', 'hanging'],
+  );
+  assert.equal(states.of('p')[0]?.dropped, 2);
+});
+
+test('a sink is asked once for each result whether it wants it, in order', async () => {
+  const { parts } = setUp();
+  const sink = new TestSink('a');
+  const asked: string[] = [];
+  const wants = ({ id }: Result): boolean => asked.push(id) % 2 === 0;
+  const fanout = new Fanout({
+    sinks: [{ name: 'a', wants, put: (result) => sink.put(result) }],
+    deadLetter: () => Promise.resolve(),
+    ...parts,
+  });
+  const results = Array.from({ length: 4 }, failure);
+  await Promise.all(results.map((result) => fanout.deliver(result, false)));
+  assert.deepEqual(asked, idsOf(results));
+  assert.deepEqual(sink.got, [results[1]?.id, results[3]?.id]);
 });
 
 test('an MQTT sink publishes the result as JSON and reports what the broker did not take', async () => {

@@ -5,12 +5,11 @@ import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { type AgentConfig, loadConfig } from '../../../../agent/config.ts';
 import { deadLetterFile, FileSink } from '../../../../agent/sink/file-sink.ts';
-import { SinkMaker } from '../../../../agent/wiring/sinks.ts';
 import type { Result } from '../../../../shared/contract/result.ts';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
 import { newId } from '../../../../shared/runtime/ids.ts';
-import { silentLogger } from '../../../../shared/runtime/logger.ts';
 import { temporaryFolder } from '../../../support/fixed.ts';
+import { sinkMaker } from '../../../support/sinks.ts';
 
 const failure = (input = 'a.jpg'): Result => ({
   id: newId(),
@@ -125,9 +124,11 @@ test('pipelines that name the same file share it', async (t) => {
   - { name: one, task: text-classification, cloud: big, sinks: [${sink}] }
   - { name: two, task: text-classification, cloud: big, sinks: [${sink}] }\n`,
   );
-  const { pipelines } = (await loadConfig(['--config', config], {})) as AgentConfig;
-  const maker = new SinkMaker(folder, silentLogger);
-  const sinks = (await Promise.all(pipelines.map((one) => maker.make(one, 'gate-01')))).flat();
+  const loaded = (await loadConfig(['--config', config], {})) as AgentConfig;
+  const { maker } = sinkMaker(loaded, folder);
+  const sinks = (
+    await Promise.all(loaded.pipelines.map((one) => maker.make(one, async () => undefined)))
+  ).flat();
   const results = Array.from({ length: 20 }, (_, i) => failure('x'.repeat(i)));
   for (const [i, result] of results.entries()) await sinks[i % 2]!.put(result);
   await maker.stop();
