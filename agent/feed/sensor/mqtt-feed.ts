@@ -44,7 +44,7 @@ export class MqttFeed implements Feed {
   /** @throws BROKER_UNREACHABLE, HUB_UNTRUSTED, LINK_REFUSED, CONFIG_INVALID */
   async run(take: TakeInput, signal: AbortSignal, tell: TellFeed = () => undefined): Promise<void> {
     try {
-      this.#connection ??= await this.#connect();
+      this.#connection ??= await this.#connect(signal);
       while (!signal.aborted) {
         await this.#connected(signal);
         await serve(
@@ -74,8 +74,10 @@ export class MqttFeed implements Feed {
     this.#thrown = undefined;
   }
 
-  async #connect(): Promise<MqttConnection> {
+  async #connect(signal: AbortSignal): Promise<MqttConnection> {
     const connection = await this.#o.connect();
+    // Not at the end of a run: a stop may come while the feed waits to be run again.
+    signal.addEventListener('abort', () => void connection.end().catch(() => undefined), { once: true });
     const trouble = (error: AppError | undefined): void => {
       this.#trouble = error;
       this.#inbox.wake();
