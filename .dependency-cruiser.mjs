@@ -138,9 +138,11 @@ export default {
       npm('csv-parse'),
       '^agent/feed/sensor/line-reader\\.ts$|^cli/csv-window\\.ts$|^(test|node_modules)/',
     ),
+    owner(
       'dot-prop',
       npm('dot-prop'),
       '^agent/(feed/sensor/json-path|config/sensor)\\.ts$|^(test|node_modules)/',
+    ),
     owner('yaml', npm('yaml'), '^agent/read-yaml\\.ts$|^(test|node_modules)/'),
     { name: 'not-to-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],

@@ -74,6 +74,7 @@ test('every example of docs/configuration.md is taken', () => {
             feed: structuredClone(FEEDS[type ?? ''] ?? FEEDS.folder),
           }),
           route: { price: { currency: 'EUR' } },
+          redact: [key.endsWith('.phone') ? { phone: 'DE' } : { pattern: 'a', as: 'b' }],
           sinks: [structuredClone(SINKS[type ?? ''] ?? SINKS.file)],
         },
       ],
