@@ -9,11 +9,13 @@ import type { Floats } from '../tensor/floats.ts';
 const SUM_TOLERANCE = 0.01;
 
 /**
- * @param rows f32[C] each, of inputs that differ: of one alone, logits might happen to look so
+ * @param ask f32[C] for each of several inputs that differ, the first one first; of one alone, logits might happen to look so. No more
+ *   are asked than it takes: an input may cost much, and a model need not come back from it.
  * @returns `softmax` where each holds shares of one
  */
-export function seenEnd(rows: readonly Floats[]): GraphEnd {
-  return rows.length > 1 && rows.every(areShares) ? 'softmax' : undefined;
+export async function seenEnd(ask: readonly (() => Promise<Floats>)[]): Promise<GraphEnd> {
+  for (const one of ask) if (!areShares(await one())) return undefined;
+  return ask.length > 1 ? 'softmax' : undefined;
 }
 
 function areShares({ data }: Floats): boolean {

@@ -56,11 +56,10 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
     if (logits.dims[0] === pictures.length) return logits;
     throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${pictures.length} pictures`);
   };
-  // The first run allocates.
-  const trial: Floats[] = [];
-  for (const pixels of trialPictures(3 * heightPx * widthPx))
-    trial.push(rowOf(await logitsOfAll([pixels]), 0));
-  const end = (await graphEnd(modelPath, output)) ?? seenEnd(trial);
+  const trial = trialPictures(3 * heightPx * widthPx).map(
+    (pixels) => async () => rowOf(await logitsOfAll([pixels]), 0),
+  );
+  const end = (await graphEnd(modelPath, output)) ?? (await seenEnd(trial));
   const head = new ClassificationHead(source, config, end);
 
   const model: TaskModel<PreparedPicture> = {
@@ -78,7 +77,7 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
       );
     },
   };
-  // Shows whether graph, labels and preprocessing fit together.
+  // The first run allocates, and shows whether graph, labels and preprocessing fit together.
   await model.run([{ pixels: new Uint8Array(3 * heightPx * widthPx), parameters: {}, chance: 0 }]);
   return model;
 }

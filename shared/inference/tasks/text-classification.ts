@@ -19,18 +19,21 @@ interface PreparedText {
   readonly chance: number;
 }
 
-const TRIAL_TEXTS = ['a', 'Is this one not another?'];
-
 /** @throws MODEL_INVALID */
 export async function loadTextClassification(source: ModelSource): Promise<TaskModel<PreparedText>> {
   const config = await readModelJson(source.folder, 'config.json', classifierConfig);
   const reader = await loadTextReader(source.folder, config);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs, source.spec.output);
-  // The first runs allocate.
-  const trial: Floats[] = [];
-  for (const text of TRIAL_TEXTS) trial.push(...(await graph.run([reader.encode(text)], output, 'text')));
-  const end = (await graph.endOf(output)) ?? seenEnd(trial);
+  const ask = async (text: string): Promise<Floats> => {
+    const [row] = await graph.run([reader.encode(text)], output, 'text');
+    if (row === undefined) throw new AppError('INVARIANT_BROKEN', 'a text without logits');
+    return row;
+  };
+  // The first run allocates.
+  const first = await ask('a');
+  const trial = [async () => first, () => ask('Is this one not another?')];
+  const end = (await graph.endOf(output)) ?? (await seenEnd(trial));
   const head = new ClassificationHead(source, config, end);
 
   const model: TaskModel<PreparedText> = {

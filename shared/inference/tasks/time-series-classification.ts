@@ -55,13 +55,15 @@ export async function loadTimeSeriesClassification(source: ModelSource): Promise
     if (logits.dims[0] === batch.length) return logits;
     throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${batch.length} windows`);
   };
+  const [flat, ...others] = trialSeries(recipe).map(
+    (series) => async () => rowOf(await logitsOf([series]), 0),
+  );
   // The first run allocates.
-  const trial: Floats[] = [];
-  for (const series of trialSeries(recipe)) trial.push(rowOf(await logitsOf([series]), 0));
-  const end = (await graphEnd(modelPath, output)) ?? seenEnd(trial);
+  const first = await (flat as () => Promise<Floats>)();
+  const end = (await graphEnd(modelPath, output)) ?? (await seenEnd([async () => first, ...others]));
   const head = new ClassificationHead(source, config, end);
   // Shows whether graph and labels fit together.
-  head.answer(trial[0] as Floats, { parameters: {}, isUnsure: false, chance: 0 });
+  head.answer(first, { parameters: {}, isUnsure: false, chance: 0 });
 
   return {
     maxBatchSize: isBatchSafe ? spec.batch.maxSize : 1,
