@@ -142,7 +142,9 @@ export const linesFeed = z.strictObject({
   ...common.shape,
 });
 
+/** What sensors say over MQTT, checked. */
 export type MqttFeedConfig = z.infer<typeof mqttFeed>;
+/** What sensors say in lines, checked. */
 export type LinesFeedConfig = z.infer<typeof linesFeed>;
 
 /** Problem of a sensor's feed, with the key that it is of. */

@@ -386,7 +386,7 @@ export const ERRORS = {
   // Cameras
   FFMPEG_MISSING: world(
     503,
-    'ffmpeg, which reads cameras, is not installed.',
+    'The program that reads cameras, ffmpeg, is not installed.',
     'Install it (apt-get install ffmpeg; apk add ffmpeg; brew install ffmpeg), or put it on the PATH of the agent.',
   ),
   CAMERA_UNREACHABLE: busy(

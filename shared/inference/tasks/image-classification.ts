@@ -56,10 +56,12 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
     if (logits.dims[0] === pictures.length) return logits;
     throw new AppError('MODEL_INVALID', `the graph gives [${logits.dims}] for ${pictures.length} pictures`);
   };
-  const trial = trialPictures(3 * heightPx * widthPx).map(
-    (pixels) => async () => rowOf(await logitsOfAll([pixels]), 0),
-  );
-  const end = (await graphEnd(modelPath, output)) ?? (await seenEnd(trial));
+  const ask = async (pixels: Uint8Array): Promise<Floats> => rowOf(await logitsOfAll([pixels]), 0);
+  const bytes = 3 * heightPx * widthPx;
+  // The first run allocates.
+  const first = await ask(new Uint8Array(bytes));
+  const everyGrey = (): Promise<Floats> => ask(Uint8Array.from({ length: bytes }, (_, at) => at));
+  const end = (await graphEnd(modelPath, output)) ?? (await seenEnd([async () => first, everyGrey]));
   const head = new ClassificationHead(source, config, end);
 
   const model: TaskModel<PreparedPicture> = {
@@ -77,16 +79,10 @@ export async function loadImageClassification(source: ModelSource): Promise<Task
       );
     },
   };
-  // The first run allocates, and shows whether graph, labels and preprocessing fit together.
-  await model.run([{ pixels: new Uint8Array(3 * heightPx * widthPx), parameters: {}, chance: 0 }]);
+  // Shows whether graph and labels fit together; what is not finite is said when somebody asks.
+  answerEach([first], (row) => head.answer(row, { parameters: {}, isUnsure: false, chance: 0 }));
   return model;
 }
-
-/** A black one, and one of every grey. */
-const trialPictures = (bytes: number): Uint8Array[] => [
-  new Uint8Array(bytes),
-  Uint8Array.from({ length: bytes }, (_, at) => at),
-];
 
 /** The graph's one input, a picture with H and W dynamic or those of the preprocessor. @throws MODEL_INVALID */
 function pictureInput(
