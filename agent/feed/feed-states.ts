@@ -64,7 +64,7 @@ export class FeedStates {
     this.#all.set(name, { state, reason, sinceAtMs, inputs, dropped });
     if (why) this.#logger.failure(`feed.${state}`, why, { pipeline: name });
     else if (isNew && before !== undefined) this.#logger.info('feed.changed', { pipeline: name, state });
-    if (isNew ? !(isSeeing(state) && isSeeing(before?.state)) : true) this.#onChange();
+    if (!isNew || !isSeeing(state) || !isSeeing(before?.state)) this.#onChange();
   }
 
   /** Its pipeline has taken an input. */

@@ -2,7 +2,6 @@
 
 import { basename } from 'node:path';
 import { type CameraAddress, readAddress } from '../../shared/camera/address.ts';
-import { streamOfOnvif } from '../../shared/camera/onvif.ts';
 import { isReachable } from '../../shared/camera/reachable.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { Camera } from '../camera/camera.ts';
@@ -89,7 +88,12 @@ export class Cameras {
     const { transport, repeat, hwaccel, keyframes, stream = 'sub' } = feed;
     const clock = this.#clock;
     const source = createSource({
-      address: () => (address.kind === 'onvif' ? streamOfOnvif(address, stream) : Promise.resolve(address)),
+      address: async () => {
+        if (address.kind !== 'onvif') return address;
+        // Few devices have such a camera, and all would pay for it at each start.
+        const { streamOfOnvif } = await import('../../shared/camera/onvif.ts');
+        return streamOfOnvif(address, stream);
+      },
       ...{ transport, hwaccel, keyframes, outputs, clock, repeat: repeat && !this.#config.once },
     });
     const made = new Camera({

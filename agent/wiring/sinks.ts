@@ -15,7 +15,7 @@ import { ruled } from '../sink/ruled.ts';
 import type { SinkStates } from '../sink/sink-states.ts';
 import { SnapshotSink } from '../sink/snapshots.ts';
 import { removeQueue, WebhookQueue } from '../sink/webhook/queue.ts';
-import { WebhookSink } from '../sink/webhook/webhook-sink.ts';
+import type { WebhookSink } from '../sink/webhook/webhook-sink.ts';
 import { brokerOf } from './brokers.ts';
 import { type DeviceParts, HomeAssistants } from './home-assistants.ts';
 import type { AgentProgram } from './program.ts';
@@ -155,6 +155,7 @@ export class SinkMaker implements Part {
     await queue.open();
     const { url, allowPrivate, secret } = sink;
     const ca = sink.ca === undefined ? undefined : await readPem(resolve(baseDir, sink.ca));
+    const { WebhookSink } = await import('../sink/webhook/webhook-sink.ts');
     const made = new WebhookSink(name, {
       place: { url, allowPrivate, ca },
       secret,
