@@ -1,11 +1,12 @@
 /** What messages of topics become: numbers of channels for windows, or inputs as they are. */
 import { matchesFilter } from '../../../shared/mqtt/topic-filter.ts';
 import type { Clock } from '../../../shared/runtime/clock.ts';
-import { AppError } from '../../../shared/runtime/errors.ts';
+import type { AppError } from '../../../shared/runtime/errors.ts';
 import type { InputKind } from '../../../shared/tasks/task.ts';
 import type { Inbox } from './inbox.ts';
 import { documentOf, valueAt } from './json-path.ts';
 import type { Sampler } from './sampler.ts';
+import { Silence } from './silence.ts';
 
 /** Taker of messages, on the way to an inbox. */
 export interface Intake {
@@ -92,13 +93,13 @@ export interface MessageOptions {
 export class MessageIntake implements Intake {
   readonly #o: MessageOptions;
   readonly #inbox: Inbox;
-  #heardMonoMs = 0;
+  readonly #silence: Silence;
   #lastProblem: string | undefined;
 
   constructor(inbox: Inbox, options: MessageOptions) {
     this.#o = options;
     this.#inbox = inbox;
-    this.listen();
+    this.#silence = new Silence(options);
   }
 
   message(topic: string, payload: Uint8Array): void {
@@ -109,7 +110,7 @@ export class MessageIntake implements Intake {
       if (body === undefined || body.length === 0)
         this.refuse('no-value', path === undefined ? 'the payload was empty' : `nothing stood at ${path}`);
       else {
-        this.#heardMonoMs = this.#o.clock.nowMonoMs();
+        this.#silence.heard();
         this.#inbox.put({ input: { contentType, body }, label: topic });
       }
     }
@@ -121,17 +122,12 @@ export class MessageIntake implements Intake {
   }
 
   listen(): void {
-    this.#heardMonoMs = this.#o.clock.nowMonoMs();
+    this.#silence.heard();
   }
 
   get stalled(): AppError | undefined {
-    const { clock, sources, stalledAfterMs } = this.#o;
-    if (clock.nowMonoMs() - this.#heardMonoMs < stalledAfterMs) return undefined;
-    const why = this.#lastProblem === undefined ? '' : `; of what came last ${this.#lastProblem}`;
-    return new AppError(
-      'FEED_SILENT',
-      `no message of ${sources.map(({ topic }) => topic).join(', ')} for ${stalledAfterMs / 1_000} s${why}`,
-    );
+    const topics = this.#o.sources.map(({ topic }) => topic).join(', ');
+    return this.#silence.after(`message of ${topics}`, this.#lastProblem);
   }
 
   #bodyAt(payload: Uint8Array, path: string, kind: InputKind): Buffer | undefined {

@@ -1,9 +1,10 @@
 /** What lines become: numbers of channels for windows, or an input each. */
 import type { Clock } from '../../../shared/runtime/clock.ts';
-import { AppError } from '../../../shared/runtime/errors.ts';
+import type { AppError } from '../../../shared/runtime/errors.ts';
 import type { FeedItem } from '../../ports.ts';
 import type { LineReader } from './line-reader.ts';
 import type { Sampler } from './sampler.ts';
+import { Silence } from './silence.ts';
 
 /** What a line becomes. */
 export interface LineTaker {
@@ -72,15 +73,15 @@ export interface WholeLinesOptions {
 /** Lines that are an input each. */
 export class WholeLines implements LineTaker {
   readonly #o: WholeLinesOptions;
-  #heardMonoMs = 0;
+  readonly #silence: Silence;
 
   constructor(options: WholeLinesOptions) {
     this.#o = options;
-    this.listen();
+    this.#silence = new Silence(options);
   }
 
   line(line: string): FeedItem[] {
-    const { reader, contentType, source, clock } = this.#o;
+    const { reader, contentType, source } = this.#o;
     const read = reader?.read(line) ?? { values: [line] };
     if (read === 'header') return [];
     if ('refused' in read) {
@@ -93,7 +94,7 @@ export class WholeLines implements LineTaker {
       this.refuse('no-value');
       return [];
     }
-    this.#heardMonoMs = clock.nowMonoMs();
+    this.#silence.heard();
     return [{ input: { contentType, body }, label: source }];
   }
 
@@ -102,12 +103,10 @@ export class WholeLines implements LineTaker {
   }
 
   listen(): void {
-    this.#heardMonoMs = this.#o.clock.nowMonoMs();
+    this.#silence.heard();
   }
 
   get stalled(): AppError | undefined {
-    const { clock, source, stalledAfterMs } = this.#o;
-    if (clock.nowMonoMs() - this.#heardMonoMs < stalledAfterMs) return undefined;
-    return new AppError('FEED_SILENT', `no line of ${source} for ${stalledAfterMs / 1_000} s`);
+    return this.#silence.after(`line of ${this.#o.source}`);
   }
 }
