@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * `npm run build`: one file a program in `dist/`, beside the files of the pages. Commands call it by themselves where `dist/` is not
+ * `npm run build`: a file for each program in `dist/`, with what few need of it in files of their own, beside the files of the pages. Commands call it by themselves where `dist/` is not
  * of today's sources (tools/ensure-built.cjs).
  *
  * node tools/build.mjs [--if-needed]
@@ -77,17 +77,17 @@ async function build() {
   // Built aside and renamed: a program that starts meanwhile finds whole files.
   const aside = mkdtempSync(join(DIST, '.new-'));
   try {
-    const { outrider, ...programs } = PROGRAMS;
-    const made = await Promise.all([
-      esbuild.build({ ...OPTIONS, entryPoints: programs }),
-      // A command loads its own code alone.
-      esbuild.build({
-        ...OPTIONS,
-        entryPoints: { outrider },
-        splitting: true,
-        chunkNames: 'outrider-[name]-[hash]',
-      }),
-    ]);
+    const made = await Promise.all(
+      Object.entries(PROGRAMS).map(([name, source]) =>
+        esbuild.build({
+          ...OPTIONS,
+          entryPoints: { [name]: source },
+          // What few need (a command, a kind of feed or sink) is read when it is asked for.
+          splitting: true,
+          chunkNames: `${name}-[name]-[hash]`,
+        }),
+      ),
+    );
     for (const { path, contents } of made.flatMap(({ outputFiles }) => outputFiles))
       writeFileSync(join(aside, basename(path)), contents);
     for (const folder of PAGE_FOLDERS)
@@ -95,8 +95,10 @@ async function build() {
         cpSync(join(ROOT, folder, name), join(aside, 'pages', folder, name));
     rmSync(STAMP, { force: true });
     const names = new Set(readdirSync(aside));
+    const isOfProgram = (/** @type {string} */ name) =>
+      Object.keys(PROGRAMS).some((program) => name.startsWith(`${program}-`));
     for (const name of readdirSync(DIST))
-      if (name === 'pages' || name === 'cache' || (!names.has(name) && name.startsWith('outrider-')))
+      if (name === 'pages' || name === 'cache' || (!names.has(name) && isOfProgram(name)))
         rmSync(join(DIST, name), { recursive: true, force: true });
     for (const name of names) renameSync(join(aside, name), join(DIST, name));
     writeFileSync(STAMP, madeOf);

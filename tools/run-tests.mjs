@@ -105,7 +105,9 @@ await build({
 });
 const built = files.map((file) => join(OUT, file.replace(/^(\.\/)?test\//, '').replace(/ts$/, 'js'))).sort();
 const limits = [`--test-concurrency=${FILES_AT_A_TIME}`, `--test-timeout=${FILE_TIMEOUT_MS}`];
-const { status } = spawnSync(process.execPath, ['--test', ...limits, ...flags, ...built], {
+// What has failed stands at the end again, where a log that was cut off still has it.
+const reporter = flags.some((flag) => flag.startsWith('--test-reporter')) ? [] : ['--test-reporter=spec'];
+const { status } = spawnSync(process.execPath, ['--test', ...limits, ...reporter, ...flags, ...built], {
   cwd: ROOT,
   stdio: 'inherit',
 });
