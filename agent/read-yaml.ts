@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { type ErrorCode, LineCounter, parseDocument } from 'yaml';
 import { AppError, systemCode } from '../shared/runtime/errors.ts';
+import { writtenText } from '../shared/runtime/written-text.ts';
 
 /** What the parser's codes mean to whoever writes the file; the others say it well themselves. */
 const WORDS: Partial<Record<ErrorCode, string>> = {
@@ -17,27 +18,41 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
   UNEXPECTED_TOKEN: 'this is not expected here: texts with special characters need quotes',
 };
 
+const WHY: Record<string, string> = {
+  ENOENT: 'does not exist; name one with --config',
+  EACCES: 'may not be read by this account',
+  EISDIR: 'cannot be read: it is a folder',
+};
+
 /** @throws CONFIG_INVALID */
 export async function readYaml(path: string): Promise<unknown> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    const why = systemCode(error) === 'ENOENT' ? 'does not exist; name one with --config' : 'cannot be read';
-    throw new AppError('CONFIG_INVALID', `the configuration ${path} ${why}`, { cause: error });
-  });
+  const text = writtenText(
+    await readFile(path).catch((error: unknown) => {
+      const why = WHY[systemCode(error) ?? ''] ?? 'cannot be read';
+      throw new AppError('CONFIG_INVALID', `the configuration ${path} ${why}`, { cause: error });
+    }),
+  );
+  if (text === undefined)
+    throw new AppError('CONFIG_INVALID', `${path} is no text: it is to be YAML, in UTF-8 or UTF-16`);
   const lineCounter = new LineCounter();
   const document = parseDocument(text, { merge: true, prettyErrors: false, lineCounter });
   const [problem] = [...document.errors, ...document.warnings];
   if (problem) {
     const { line, col } = lineCounter.linePos(problem.pos[0]);
-    const what = WORDS[problem.code] ?? problem.message;
+    const isTooDeep = problem.message.includes('call stack');
+    const what = isTooDeep ? 'this is nested too deep' : (WORDS[problem.code] ?? problem.message);
     throw new AppError('CONFIG_INVALID', `${path} is not YAML: line ${line}, column ${col}: ${what}`, {
       cause: problem,
     });
   }
   try {
-    return document.toJS();
+    const value: unknown = document.toJS();
+    if (value !== null) return value;
   } catch (error) {
     // Aliases to nothing or of too many, and merges of what is no map, show only here.
-    const what = error instanceof Error ? error.message : String(error);
+    const said = error instanceof Error ? error.message : String(error);
+    const what = said.startsWith('Excessive alias count') ? 'its aliases unfold to far too much' : said;
     throw new AppError('CONFIG_INVALID', `${path} is not YAML: ${what}`, { cause: error });
   }
+  throw new AppError('CONFIG_INVALID', `${path} is empty: it names at least one pipeline`);
 }

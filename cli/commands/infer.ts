@@ -8,6 +8,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
 import { orNearest } from '../../shared/runtime/near.ts';
 import { forTerminal } from '../../shared/runtime/terminal.ts';
+import { writtenText } from '../../shared/runtime/written-text.ts';
 import { MAX_INPUT_BYTES, TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
 import { answerText } from '../answer-text.ts';
 import { windowOfCsv } from '../csv-window.ts';
@@ -97,7 +98,7 @@ function documentOf(
   const { inputKind } = TASKS[task];
   if (question !== undefined) {
     if (task !== 'question-answering') throw new AppError('USAGE', `--question is not for ${task}`);
-    return { inputs: { question, context: bytes?.toString('utf8') ?? text } };
+    return { inputs: { question, context: bytes ? textOf(bytes) : text } };
   }
   switch (inputKind) {
     case 'image':
@@ -105,18 +106,25 @@ function documentOf(
       if (!bytes) throw new AppError('FILE_UNREADABLE', `${task} takes a file, and there is no file ${text}`);
       return { inputs: bytes.toString('base64') };
     case 'text':
-      return { inputs: bytes?.toString('utf8') ?? text };
+      return { inputs: bytes ? textOf(bytes) : text };
     case 'json':
     case 'tensors':
       return { inputs: jsonOf(task, bytes ?? Buffer.from(text)) };
   }
 }
 
+/** @throws FILE_UNREADABLE */
+function textOf(bytes: Uint8Array): string {
+  const text = writtenText(bytes);
+  if (text === undefined)
+    throw new AppError('FILE_UNREADABLE', 'what was given is no text in UTF-8 or UTF-16');
+  return text;
+}
+
 /** A document of its own, or the whole of a request. @throws USAGE */
 function jsonOf(task: TaskName, bytes: Uint8Array): unknown {
   const json = tryParseJson(bytes);
-  if (json === undefined && task === 'time-series-classification')
-    return windowOfCsv(Buffer.from(bytes).toString('utf8'));
+  if (json === undefined && task === 'time-series-classification') return windowOfCsv(textOf(bytes));
   if (json === undefined) throw new AppError('USAGE', `${task} takes JSON, as a file or on the command line`);
   return typeof json === 'object' && json !== null && 'inputs' in json ? json.inputs : json;
 }

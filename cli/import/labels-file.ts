@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
+import { writtenText } from '../../shared/runtime/written-text.ts';
 
 const MAX_LABELS_BYTES = 4 * 1024 * 1024;
 
@@ -17,8 +18,11 @@ export async function readLabels(path: string): Promise<string[]> {
   });
   if (bytes.length > MAX_LABELS_BYTES)
     throw new AppError('FILE_UNREADABLE', `${path} has over ${MAX_LABELS_BYTES} bytes`);
-  const json = tryParseJson(bytes);
-  const labels = typeof json === 'object' && json !== null ? fromJson(path, json) : fromLines(bytes);
+  const text = writtenText(bytes);
+  if (text === undefined)
+    throw new AppError('FILE_UNREADABLE', `${path} is no text: labels are to be in UTF-8 or UTF-16`);
+  const json = tryParseJson(Buffer.from(text));
+  const labels = typeof json === 'object' && json !== null ? fromJson(path, json) : fromLines(text);
   if (labels.length > 0 && labels.every((label) => typeof label === 'string' && label !== ''))
     return labels as string[];
   throw new AppError(
@@ -27,10 +31,8 @@ export async function readLabels(path: string): Promise<string[]> {
   );
 }
 
-const fromLines = (bytes: Buffer): string[] =>
-  bytes
-    .toString('utf8')
-    .replace(/^\uFEFF/, '')
+const fromLines = (text: string): string[] =>
+  text
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== '');

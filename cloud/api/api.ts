@@ -158,9 +158,9 @@ function answerFailures(app: Api, faces: readonly Face[], log: FailureLog): void
     failureResponse(c, errorsAt(c.req.path, faces), error);
   app.notFound((c) => {
     const here = methods.filter(({ pattern }) => pattern.test(c.req.path));
-    // `/devices/self/…` has the form of `/devices/{id}/…`, too: the address that names it is meant.
-    const named = here.filter(({ path }) => !path.includes('{'));
-    const allowed = (named.length > 0 ? named : here).flatMap((one) => one.methods);
+    // `/devices/self/…` has the form of `/devices/{id}/…`, too, and `/models/{model}/infer` that of a model in an organisation.
+    const most = Math.max(...here.map(({ path }) => namedIn(path)));
+    const allowed = here.filter(({ path }) => namedIn(path) === most).flatMap((one) => one.methods);
     if (allowed.length === 0) return fail(c, new AppError('NOT_FOUND'));
     c.header('allow', [...new Set(allowed)].join(', '));
     return fail(c, new AppError('METHOD_NOT_ALLOWED'));
@@ -175,6 +175,9 @@ function answerFailures(app: Api, faces: readonly Face[], log: FailureLog): void
     return fail(c, known);
   });
 }
+
+/** How much of a path is not left open. */
+const namedIn = (path: string): number => path.replace(/\{[^}]*\}/g, '').length;
 
 function methodsByPattern(
   app: Api,

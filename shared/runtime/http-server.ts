@@ -1,6 +1,7 @@
 /** The HTTP or HTTPS server around an API, on hub and device, with its time-outs. */
 import type { Server } from 'node:http';
 import { createServer as createSecureServer, Server as SecureServer } from 'node:https';
+import type { Socket } from 'node:net';
 import { createAdaptorServer, type ServerType } from '@hono/node-server';
 import type { CertificateFiles } from './certificate-files.ts';
 import type { Part } from './lifecycle.ts';
@@ -25,10 +26,14 @@ interface Serving {
   readonly requestTimeoutMs: number;
   /** How long a stop waits for answers under way. */
   readonly drainMs: number;
+  /** How long a caller may leave its answer unread; a minute when left out. */
+  readonly stalledReaderMs?: number;
 }
 
 /** A connection that only trickles headers is closed. */
 const HEADERS_TIMEOUT_MS = 10_000;
+/** So is one whose reader takes nothing of its answer for so long. */
+const STALLED_READER_MS = 60_000;
 
 /** An HTTP or HTTPS server around an API. */
 export class HttpServer implements Part {
@@ -61,6 +66,7 @@ export class HttpServer implements Part {
         connectionsCheckingInterval: 5_000,
       },
     });
+    closeStalledReaders(server as Server, this.#serving.stalledReaderMs ?? STALLED_READER_MS);
     if (server instanceof SecureServer) certificate?.onChange((pair) => server.setSecureContext(pair));
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => reject(toListenError(error, what, port, flag)));
@@ -81,4 +87,17 @@ export class HttpServer implements Part {
     clearInterval(idle);
     clearTimeout(timer);
   }
+}
+
+/** Ends connections whose answer is not read; one that waits for its answer, or for the next words of a stream, has all its time. */
+function closeStalledReaders(server: Server, stalledReaderMs: number): void {
+  const answering = new WeakSet<Socket>();
+  server.on('request', ({ socket }, response) => {
+    answering.add(socket);
+    response.once('close', () => answering.delete(socket));
+  });
+  // With a listener Node ends none by itself, neither those that are kept alive for nothing.
+  server.setTimeout(stalledReaderMs, (socket) => {
+    if (!answering.has(socket) || socket.writableLength > 0) socket.destroy();
+  });
 }

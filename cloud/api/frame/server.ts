@@ -7,10 +7,11 @@ const DRAIN_MS = 5_000;
 
 /** HTTP or HTTPS server of the hub’s API. */
 export class HubServer extends HttpServer {
-  constructor(options: HttpServerOptions) {
+  constructor(options: HttpServerOptions, stalledReaderMs?: number) {
     super(options, {
       ...{ what: 'hub', flag: '--hub-port' },
       ...{ requestTimeoutMs: REQUEST_TIMEOUT_MS, drainMs: DRAIN_MS },
+      ...(stalledReaderMs !== undefined && { stalledReaderMs }),
     });
   }
 }

@@ -3,7 +3,7 @@
  * rearranged when beams branch. Loads nothing by itself; `generation.ts` hands the models over.
  */
 import { AppError } from '../../runtime/errors.ts';
-import { firstLine } from '../graph/session.ts';
+import { firstLine } from '../graph/runtime-message.ts';
 import type { Stepper } from './search.ts';
 
 /** How a model generates: `config.json` and `generation_config.json`, with what a request says over them. */

@@ -8,7 +8,8 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { readModelJson } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { firstLine, nativeOptions } from '../graph/session.ts';
+import { firstLine } from '../graph/runtime-message.ts';
+import { nativeOptions } from '../graph/session.ts';
 import type { ModelSource } from '../runner/task-model.ts';
 import { ctcTokenizer } from './ctc-tokenizer.ts';
 import {

@@ -9,6 +9,7 @@ import { AppError } from '../../runtime/errors.ts';
 import { isElementType, type Tensors, type TensorValue } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import type { Session, SessionOptions } from '../runner/graph-session.ts';
+import { firstLine } from './runtime-message.ts';
 
 export type { Session } from '../runner/graph-session.ts';
 
@@ -107,14 +108,4 @@ function toTensorSpec(
     type: entry.type,
     dims: entry.shape.map((dim) => (typeof dim === 'number' && dim >= 0 ? dim : null)),
   };
-}
-
-/** Which axis of an input is of another length, a line each. */
-const AXIS = /^\s*index: \d+ Got: -?\d+ Expected: -?\d+/;
-
-/** Message of ONNX Runtime, without the graph that follows, but with the axes that do not fit. */
-export function firstLine(error: unknown): string {
-  const [first = '', ...more] = (error instanceof Error ? error.message : String(error)).split('\n');
-  const axes = more.filter((line) => AXIS.test(line)).map((line) => line.trim());
-  return [first, ...axes].join('; ');
 }

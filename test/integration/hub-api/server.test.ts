@@ -1,7 +1,8 @@
 /** The hub's API behind a real socket: what a request object in memory cannot show. */
 import assert from 'node:assert/strict';
+import * as diagnostics from 'node:diagnostics_channel';
 import { cp } from 'node:fs/promises';
-import { createConnection, createServer } from 'node:net';
+import { createConnection, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { HubServer } from '../../../cloud/api/frame/server.ts';
@@ -102,6 +103,38 @@ describe('the hub’s HTTP server', () => {
     assert.match(Buffer.from((await reader?.read())?.value ?? []).toString(), /gate-01/);
     leaving.abort();
     await eventually(() => hub.events.readers === 0, 'who hangs up is not forgotten');
+  });
+
+  it('ends the connection of who does not read its answer, and of nobody who waits for one', async (t) => {
+    const strict = new HubServer({ app: hub.app, host: '127.0.0.1', port: 0 }, 200);
+    await strict.start();
+    t.after(() => strict.stop());
+    // More than the kernel takes for a reader that does not read.
+    const sha256 = await hub.blobs.put(Buffer.alloc(64 * 1024 * 1024));
+    // Who reads nothing does not hear of it: seen from the server's side.
+    const isEnded = new Promise<void>((resolve) => {
+      const onSocket = (message: unknown) => {
+        diagnostics.unsubscribe('net.server.socket', onSocket);
+        (message as { socket: Socket }).socket.once('close', () => resolve());
+      };
+      diagnostics.subscribe('net.server.socket', onSocket);
+    });
+    const stalled = createConnection(strict.port, '127.0.0.1');
+    t.after(() => void stalled.destroy());
+    stalled.on('error', () => undefined).pause();
+    stalled.write(
+      `GET /api/v1/blobs/${sha256} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${hub.adminKey}\r\n\r\n`,
+    );
+    let answer = (): void => undefined;
+    hub.answer = () => new Promise((answered) => (answer = () => answered(LABELS)));
+    const waiting = fetch(`http://127.0.0.1:${strict.port}/hf/models/texts`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.inferKey}` },
+      body: 'a text',
+    });
+    await isEnded;
+    answer();
+    assert.equal((await waiting).status, 200);
   });
 
   it('lets answers out when it stops', async () => {

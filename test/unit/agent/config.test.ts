@@ -356,7 +356,35 @@ test('a file that is missing, no YAML or empty is told with its path', async (t)
     assert.match(told, said);
     assert.doesNotMatch(told, /Error|\n/);
   }
-  assert.match(await problem(t, ''), /top: /);
+  assert.match(await problem(t, ''), /outrider\.yaml is empty/);
+  assert.match(await problem(t, '# nothing but this\n'), /outrider\.yaml is empty/);
+  assert.match(await problem(t, `a: ${'['.repeat(5000)}${']'.repeat(5000)}`), /nested too deep/);
+  const unfolding = ['b', 'c', 'd', 'e', 'f', 'g', 'h'].map((name, index) => {
+    const before = `*${'abcdefg'[index]}`;
+    return `${name}: &${name} [${Array.from({ length: 9 }, () => before).join(', ')}]`;
+  });
+  assert.match(await problem(t, ['a: &a [x]', ...unfolding].join('\n')), /aliases unfold to far too much/);
+});
+
+test('a file as an editor of Windows saves it is read, and one that is no text is called that', async (t) => {
+  const path = join(await temporaryFolder(t), 'outrider.yaml');
+  const text = `device: gate-01\n${MINIMAL}`;
+  for (const bytes of [
+    Buffer.from(`\uFEFF${text}`, 'utf16le'),
+    Buffer.from(`\uFEFF${text}`, 'utf16le').swap16(),
+    Buffer.from(`\uFEFF${text.replaceAll('\n', '\r\n')}`),
+  ]) {
+    await writeFile(path, bytes);
+    const loaded = await loadConfig(['--config', path], {});
+    assert.equal(loaded !== 'help' && loaded.device, 'gate-01');
+  }
+  for (const bytes of [Buffer.from('device: a\0b\n'), Buffer.from([0x64, 0x3a, 0x20, 0xe9, 0x0a])]) {
+    await writeFile(path, bytes);
+    await assert.rejects(
+      loadConfig(['--config', path], {}),
+      (error) => isAppError(error, 'CONFIG_INVALID') && /outrider\.yaml is no text/.test(error.message),
+    );
+  }
 });
 
 test('merge keys take over what another part of the file says', async (t) => {
