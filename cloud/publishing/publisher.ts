@@ -14,7 +14,7 @@ import type {
   VersionRequest,
   VersionTest,
 } from '../../shared/contract/admin.ts';
-import { MAX_VERSION_FILES } from '../../shared/contract/limits.ts';
+import { MAX_VERSION_BYTES, MAX_VERSION_FILES } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { BlobStore } from '../../shared/release/blob-store.ts';
 import {
@@ -35,8 +35,6 @@ import { OneAtATime } from '../../shared/runtime/one-at-a-time.ts';
 import type { EventSink, Publisher, VersionBook } from '../ports.ts';
 import type { Rehearse } from './rehearsal.ts';
 
-/** A version's files together. */
-const MAX_VERSION_BYTES = 8 * 1024 ** 3;
 /** No model is called like that: names begin with a letter, a digit or _. */
 const CANDIDATES_FOLDER_NAME = '.candidates';
 

@@ -25,5 +25,7 @@ export const DEFAULT_DEADLINE_MS = 2_000;
 export const MAX_VERSION_FILES = 100;
 /** Largest file of a model version. */
 export const MAX_BLOB_BYTES = 4 * 1024 ** 3;
+/** A version's files together. */
+export const MAX_VERSION_BYTES = 8 * 1024 ** 3;
 /** Bytes of a blob that go up in one request: a broken one costs no more than that. */
 export const BLOB_PIECE_BYTES = 8 * 1024 * 1024;

@@ -5,8 +5,9 @@
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { VersionFile } from '../../contract/admin.ts';
+import { MAX_BLOB_BYTES, MAX_VERSION_BYTES, MAX_VERSION_FILES } from '../../contract/limits.ts';
 import { innerPath } from '../../contract/names.ts';
-import { AppError, systemCode } from '../../runtime/errors.ts';
+import { AppError, isAppError, systemCode } from '../../runtime/errors.ts';
 import { fileSha256 } from '../../runtime/file-digest.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import { type ModelSpec, modelSpec } from './model-spec.ts';
@@ -35,13 +36,9 @@ const TRAVELS_ONLY = /^(README|LICENSE|NOTICE)/i;
 export async function openModelFolder(path: string): Promise<ModelFolder> {
   const spec = await readSpec(path);
   const paths = (await listFiles(path, '')).filter((file) => counts(file, spec));
+  const bytes = await boundedBytes(path, paths);
   const hashes = new Map<string, string>();
-  let bytes = 0;
-  for (const file of paths) {
-    const hashed = await hashFile(join(path, file));
-    hashes.set(file, hashed.hex);
-    bytes += hashed.bytes;
-  }
+  for (const file of paths) hashes.set(file, await fileSha256(join(path, file)));
   for (const [file, expected] of Object.entries(spec.files)) {
     const actual = hashes.get(file);
     if (actual === undefined)
@@ -58,6 +55,22 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
       throw new AppError('MODEL_INVALID', `${basename(path)}: ${graph} has no SHA-256 in ${SPEC_FILE}`);
   }
   return { path, spec, digest: versionDigest(hashes), bytes };
+}
+
+/** Looked at before they are read, which takes minutes for what is too large. @returns their bytes together @throws MODEL_INVALID */
+async function boundedBytes(folder: string, files: readonly string[]): Promise<number> {
+  const tooLarge = (what: string, limit: number) =>
+    new AppError('MODEL_INVALID', `${basename(folder)}: ${what}; the limit is ${limit}`);
+  if (files.length > MAX_VERSION_FILES)
+    throw tooLarge(`it has ${files.length} files that a version would hold`, MAX_VERSION_FILES);
+  let bytes = 0;
+  for (const file of files) {
+    const { size } = await lstat(join(folder, file));
+    if (size > MAX_BLOB_BYTES) throw tooLarge(`${file} has ${size} bytes`, MAX_BLOB_BYTES);
+    bytes += size;
+  }
+  if (bytes > MAX_VERSION_BYTES) throw tooLarge(`its files have ${bytes} bytes together`, MAX_VERSION_BYTES);
+  return bytes;
 }
 
 /**
@@ -78,8 +91,8 @@ export async function versionFilesOf({
       if (!isRead) continue;
       throw new AppError('MODEL_INVALID', `${basename(path)}: ${file} has a name that cannot be published`);
     }
-    const { hex, bytes } = await hashFile(join(path, file));
-    files.push({ path: file, sha256: hex, bytes });
+    const { size } = await lstat(join(path, file));
+    files.push({ path: file, sha256: await fileSha256(join(path, file)), bytes: size });
   }
   return files;
 }
@@ -104,17 +117,29 @@ function versionDigest(hashes: ReadonlyMap<string, string>): string {
  * @throws MODEL_INVALID naming each field that is wrong
  */
 export async function readSpec(path: string): Promise<ModelSpec> {
+  const file = join(path, SPEC_FILE);
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(join(path, SPEC_FILE), 'utf8'));
+    const { size } = await lstat(file);
+    if (size > MAX_SPEC_BYTES)
+      throw new AppError('MODEL_INVALID', `${file} has ${size} bytes; the limit is ${MAX_SPEC_BYTES}`);
+    json = JSON.parse(await readFile(file, 'utf8'));
   } catch (error) {
-    const why = systemCode(error) === 'ENOENT' ? `has no ${SPEC_FILE}` : `${SPEC_FILE} cannot be read`;
-    throw new AppError('MODEL_INVALID', `${path}: ${why}`, { cause: error });
+    if (isAppError(error)) throw error;
+    throw new AppError('MODEL_INVALID', `${path}: ${whyUnread(error)}`, { cause: error });
   }
   const parsed = modelSpec.safeParse(json);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'top'}: ${issue.message}`);
   throw new AppError('MODEL_INVALID', `${path}/${SPEC_FILE}: ${problems.join('; ')}`);
+}
+
+/** With hundreds of golden texts in it. */
+const MAX_SPEC_BYTES = 16 * 1024 * 1024;
+
+function whyUnread(error: unknown): string {
+  if (error instanceof SyntaxError) return `${SPEC_FILE} is no JSON: ${error.message}`;
+  return systemCode(error) === 'ENOENT' ? `has no ${SPEC_FILE}` : `${SPEC_FILE} cannot be read`;
 }
 
 /** A variant that outrider.json does not name is another version's file, and so are the weights beside it. */
@@ -128,19 +153,24 @@ function counts(file: string, spec: Pick<ModelSpec, 'model' | 'graphs'>): boolea
 /** Weights outside of their graph, as exporters name them: `model.onnx_data`, `model.onnx_data_1`, `model.onnx.data`. */
 const EXTERNAL_DATA = /^(.+\.onnx)[._]data(?:_\d+)?$/;
 
+/** Of a folder that can be a model's: other versions' variants lie there, too. */
+const MAX_LISTED = 10_000;
+
+const refused = (root: string, file: string, why: string): AppError =>
+  new AppError('MODEL_INVALID', `${basename(root)}: ${file} ${why}`);
+
 async function listFiles(root: string, prefix: string): Promise<string[]> {
   const found: string[] = [];
   for (const entry of await readdir(join(root, prefix), { withFileTypes: true })) {
     const file = prefix === '' ? entry.name : `${prefix}/${entry.name}`;
     if (entry.isDirectory()) found.push(...(await listFiles(root, file)));
     else if (entry.isFile()) found.push(file);
-    else throw new AppError('MODEL_INVALID', `${basename(root)}: ${file} is neither a file nor a folder`);
+    else throw refused(root, file, `is ${entry.isSymbolicLink() ? 'a link' : 'neither a file nor a folder'}`);
+    // What Node puts where bytes are no UTF-8: no name of a file by which it can be opened.
+    if (entry.name.includes('\ufffd')) throw refused(root, file, 'has a name that is no UTF-8');
+    if (found.length > MAX_LISTED) throw refused(root, file, `is one of over ${MAX_LISTED} files`);
   }
   return found;
-}
-
-async function hashFile(path: string): Promise<{ hex: string; bytes: number }> {
-  return { hex: await fileSha256(path), bytes: (await lstat(path)).size };
 }
 
 /**

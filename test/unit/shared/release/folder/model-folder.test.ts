@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, open, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { findModelFolders, openModelFolder } from '../../../../../shared/release/folder/model-folder.ts';
@@ -144,14 +144,38 @@ test('links are refused, wherever they stand and wherever they lead', async (t) 
     ['/nowhere', 'onnx/broken'],
   ] as const) {
     await symlink(target, join(folder, name));
-    await assert.rejects(
-      openModelFolder(folder),
-      withCode('MODEL_INVALID', /neither a file nor a folder/),
-      name,
-    );
+    await assert.rejects(openModelFolder(folder), withCode('MODEL_INVALID', /is a link/), name);
     await rm(join(folder, name));
   }
   await openModelFolder(folder);
+});
+
+test('what is too large is said before it is read', async (t) => {
+  const sparse = await modelFolder(t);
+  const weights = await open(join(sparse, 'weights.bin'), 'w');
+  await weights.truncate(5 * 1024 ** 3);
+  await weights.close();
+  await assert.rejects(
+    openModelFolder(sparse),
+    withCode('MODEL_INVALID', /weights\.bin has 5368709120 bytes; the limit is/),
+  );
+  const many = Object.fromEntries(Array.from({ length: 120 }, (_, index) => [`more/${index}`, '']));
+  await assert.rejects(
+    openModelFolder(await modelFolder(t, {}, many)),
+    withCode('MODEL_INVALID', /has 124 files .*limit is 100/),
+  );
+  await assert.rejects(
+    openModelFolder(await modelFolder(t, {}, { 'outrider.json': ' '.repeat(20_000_000) })),
+    withCode('MODEL_INVALID', /outrider\.json has 20000000 bytes/),
+  );
+});
+
+test('a name that is no UTF-8 is called that', {
+  skip: process.platform !== 'linux' && 'names are bytes on Linux',
+}, async (t) => {
+  const folder = await modelFolder(t);
+  await writeFile(Buffer.concat([Buffer.from(`${folder}/`), Buffer.from([0xff, 0xfe])]), '');
+  await assert.rejects(openModelFolder(folder), withCode('MODEL_INVALID', /has a name that is no UTF-8/));
 });
 
 test('outrider.json is strict: all problems at once, each with its key', async (t) => {
@@ -176,7 +200,7 @@ test('a folder without outrider.json, or with one that is no JSON, is told by it
   await writeFile(join(folder, 'outrider.json'), '{');
   await assert.rejects(
     openModelFolder(folder),
-    withCode('MODEL_INVALID', /small: outrider\.json cannot be read/),
+    withCode('MODEL_INVALID', /small: outrider\.json is no JSON/),
   );
   await rm(join(folder, 'outrider.json'));
   await assert.rejects(openModelFolder(folder), withCode('MODEL_INVALID', /small: has no outrider\.json/));
