@@ -1,7 +1,7 @@
 /** Reads the configuration file: YAML 1.2 with merge keys (`<<`), and what is wrong with it by its line, in words of ours. */
 import { readFile } from 'node:fs/promises';
 import { type ErrorCode, LineCounter, parseDocument } from 'yaml';
-import { AppError, systemCode } from '../shared/runtime/errors.ts';
+import { AppError, systemCode, unreadable } from '../shared/runtime/errors.ts';
 import { writtenText } from '../shared/runtime/written-text.ts';
 
 /** What the parser's codes mean to whoever writes the file; the others say it well themselves. */
@@ -18,18 +18,16 @@ const WORDS: Partial<Record<ErrorCode, string>> = {
   UNEXPECTED_TOKEN: 'this is not expected here: texts with special characters need quotes',
 };
 
-const WHY: Record<string, string> = {
-  ENOENT: 'does not exist; name one with --config',
-  EACCES: 'may not be read by this account',
-  EISDIR: 'cannot be read: it is a folder',
-};
-
 /** @throws CONFIG_INVALID */
 export async function readYaml(path: string): Promise<unknown> {
   const text = writtenText(
     await readFile(path).catch((error: unknown) => {
-      const why = WHY[systemCode(error) ?? ''] ?? 'cannot be read';
-      throw new AppError('CONFIG_INVALID', `the configuration ${path} ${why}`, { cause: error });
+      const what = `the configuration ${path}`;
+      const told =
+        systemCode(error) === 'ENOENT'
+          ? `${what} does not exist; name one with --config`
+          : unreadable(what, error).message;
+      throw new AppError('CONFIG_INVALID', told, { cause: error });
     }),
   );
   if (text === undefined)

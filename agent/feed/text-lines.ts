@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { z } from 'zod';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
-import { AppError, isAppError } from '../../shared/runtime/errors.ts';
+import { AppError, isAppError, unreadable } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Feed, TakeInput, TellFeed } from '../ports.ts';
 import { type Line, linesOf } from './lines.ts';
@@ -185,9 +185,9 @@ export class TextLinesFeed implements Feed {
       if (file) return file;
     } catch (error) {
       if (isAppError(error)) throw error;
-      throw unreadable(path, error);
+      throw feedUnreadable(path, error);
     }
-    throw unreadable(path);
+    throw feedUnreadable(path);
   }
 }
 
@@ -196,7 +196,7 @@ async function* readable(lines: AsyncGenerator<Line>, path: string): AsyncGenera
   try {
     for (;;) {
       const next = await lines.next().catch((error: unknown) => {
-        throw unreadable(path, error);
+        throw feedUnreadable(path, error);
       });
       if (next.done) return;
       yield next.value;
@@ -206,8 +206,8 @@ async function* readable(lines: AsyncGenerator<Line>, path: string): AsyncGenera
   }
 }
 
-const unreadable = (path: string, cause?: unknown): AppError =>
-  new AppError('FILE_UNREADABLE', `the feed’s file ${path} cannot be read`, { cause });
+const feedUnreadable = (path: string, cause?: unknown): AppError =>
+  unreadable(`the feed’s file ${path}`, cause);
 
 async function isSame(
   file: FileHandle,

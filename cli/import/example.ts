@@ -5,7 +5,7 @@ import { type GoldenInput, rounded } from '../../shared/inference/proof/golden.t
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../../shared/release/folder/model-spec.ts';
 import { changeSpec } from '../../shared/release/folder/spec-document.ts';
-import { AppError } from '../../shared/runtime/errors.ts';
+import { AppError, unreadable } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
 import { makeFolder } from '../../shared/runtime/make-folder.ts';
@@ -50,16 +50,16 @@ export async function readExample(path: string, spec: ModelSpec): Promise<Exampl
 }
 
 async function readBounded(path: string): Promise<Buffer> {
-  const unreadable = (error: unknown): never => {
-    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
+  const refuse = (error: unknown): never => {
+    throw unreadable(path, error);
   };
-  const { size } = await stat(path).catch(unreadable);
+  const { size } = await stat(path).catch(refuse);
   if (size > MAX_IMAGE_BYTES)
     throw new AppError(
       'FILE_UNREADABLE',
       `${path} has ${size} bytes; an example has ${MAX_IMAGE_BYTES} at most`,
     );
-  return readFile(path).catch(unreadable);
+  return readFile(path).catch(refuse);
 }
 
 function fromNpy(path: string, bytes: Uint8Array, { signature }: ModelSpec): Uint8Array {

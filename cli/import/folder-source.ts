@@ -10,7 +10,7 @@ import { describesGraph, type SourceFile } from '../../shared/release/import/cho
 import { externalFilesOf } from '../../shared/release/import/graph-check.ts';
 import type { ImportSource } from '../../shared/release/import/import-model.ts';
 import { readOnnxGraph } from '../../shared/release/import/onnx-graph.ts';
-import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
+import { AppError, isDiskFull, unreadable } from '../../shared/runtime/errors.ts';
 import { makeFolder } from '../../shared/runtime/make-folder.ts';
 
 /** Nobody's model is deeper; a home folder is. */
@@ -81,7 +81,7 @@ const CACHE_SNAPSHOT = /^(.+\/models--[^/]+)\/snapshots\/[^/]+(?:\/|$)/;
 async function list(root: string, prefix: string, depth: number, isChecked = true): Promise<SourceFile[]> {
   const found: SourceFile[] = [];
   const entries = await readdir(join(root, prefix), { withFileTypes: true }).catch((error: unknown) => {
-    throw new AppError('FILE_UNREADABLE', `${join(root, prefix)} cannot be read`, { cause: error });
+    throw unreadable(join(root, prefix), error);
   });
   for (const { name } of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     const path = prefix === '' ? name : `${prefix}/${name}`;

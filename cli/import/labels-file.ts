@@ -1,6 +1,6 @@
 /** Labels of a model as people keep them in a file: lines, or JSON as Hugging Face, Keras and others write it. */
 import { readFile } from 'node:fs/promises';
-import { AppError } from '../../shared/runtime/errors.ts';
+import { AppError, unreadable } from '../../shared/runtime/errors.ts';
 import { tryParseJson } from '../../shared/runtime/json.ts';
 import { writtenText } from '../../shared/runtime/written-text.ts';
 
@@ -14,7 +14,7 @@ const MAX_LABELS_BYTES = 4 * 1024 * 1024;
  */
 export async function readLabels(path: string): Promise<string[]> {
   const bytes = await readFile(path).catch((error: unknown) => {
-    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
+    throw unreadable(path, error);
   });
   if (bytes.length > MAX_LABELS_BYTES)
     throw new AppError('FILE_UNREADABLE', `${path} has over ${MAX_LABELS_BYTES} bytes`);

@@ -1,6 +1,6 @@
 /** Lines of a file, one at a time, whatever its size; a line that is too long ends it instead of filling the memory. */
 import { createReadStream } from 'node:fs';
-import { AppError, isAppError } from '../../shared/runtime/errors.ts';
+import { AppError, isAppError, unreadable } from '../../shared/runtime/errors.ts';
 import { bytesText } from '../output.ts';
 
 /** Line of a file with its number, for messages. */
@@ -53,7 +53,7 @@ export async function* linesOf(path: string, maxLineBytes: number): AsyncGenerat
     if (last.text !== '') yield last;
   } catch (error) {
     if (isAppError(error)) throw error;
-    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
+    throw unreadable(path, error);
   } finally {
     stream.destroy();
   }

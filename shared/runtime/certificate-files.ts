@@ -7,7 +7,7 @@ import { type FSWatcher, watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from './clock.ts';
-import { AppError } from './errors.ts';
+import { AppError, unreadable } from './errors.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 
@@ -154,6 +154,6 @@ async function readPair({ certFile, keyFile }: CertificatePaths): Promise<Certif
 /** @throws FILE_UNREADABLE */
 export async function readPem(path: string): Promise<string> {
   return readFile(path, 'utf8').catch((error: unknown) => {
-    throw new AppError('FILE_UNREADABLE', `the certificate file ${path} cannot be read`, { cause: error });
+    throw unreadable(`the certificate file ${path}`, error);
   });
 }

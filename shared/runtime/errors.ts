@@ -512,6 +512,14 @@ export function toAppError(error: unknown): AppError {
   return new AppError('INVARIANT_BROKEN', `unexpected: ${text}`, { cause: error });
 }
 
+/** FILE_UNREADABLE, with the system's own reason. @param what a path, or what it is with its path */
+export function unreadable(what: string, cause: unknown): AppError {
+  const [, why] = SYSTEM_CODES[systemCode(cause) ?? ''] ?? [];
+  return new AppError('FILE_UNREADABLE', `${what} cannot be read${why === undefined ? '' : `: ${why}`}`, {
+    cause,
+  });
+}
+
 /** `/data/agent.lock: permission denied (EACCES, open)`. */
 function systemMessage(error: unknown, what: string): string {
   const facts = error as Record<'path' | 'dest' | 'hostname' | 'syscall', unknown>;

@@ -1,6 +1,6 @@
 /** Files that may be missing. */
 import { readFile } from 'node:fs/promises';
-import { AppError, systemCode } from './errors.ts';
+import { systemCode, unreadable } from './errors.ts';
 
 /** @returns undefined when there is no such file @throws FILE_UNREADABLE */
 export async function readIfThere(path: string): Promise<Buffer | undefined> {
@@ -8,6 +8,6 @@ export async function readIfThere(path: string): Promise<Buffer | undefined> {
     return await readFile(path);
   } catch (error) {
     if (systemCode(error) === 'ENOENT') return undefined;
-    throw new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
+    throw unreadable(path, error);
   }
 }

@@ -14,6 +14,7 @@ import { backoffDelayMs } from './backoff.ts';
 import type { Clock } from './clock.ts';
 import { AppError } from './errors.ts';
 import { CHILD_ENV, CHILD_FLAGS } from './installation.ts';
+import { tellingLine } from './last-words.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
 import { type ChildMessage, childMessage, STOP_MESSAGE } from './program.ts';
@@ -155,18 +156,12 @@ export class Supervisor implements Part {
       child.once('close', (code, signal) => {
         cancel();
         const how = `the ${name} ended (${signal ?? `exit ${code}`}) before it was up`;
-        reject(new AppError('CHILD_FAILED', [how, ...tellingLine(lastWords)].join(': ')));
+        const said = tellingLine(lastWords);
+        reject(new AppError('CHILD_FAILED', said === undefined ? how : `${how}: ${said}`));
       });
     });
     return { ready, exited };
   }
-}
-
-/** Of a crash's output, the line that names the error; the rest is stack and version. */
-function tellingLine(output: string): string[] {
-  const lines = output.split('\n').map((line) => line.trim());
-  const line = lines.find((one) => /^\w*Error\b/.test(one)) ?? lines.filter(Boolean).at(-1);
-  return line === undefined ? [] : [line];
 }
 
 /** Asks a child to stop, waits, then kills it. */

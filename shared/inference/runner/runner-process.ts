@@ -12,6 +12,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { AppError } from '../../runtime/errors.ts';
+import { tellingLine } from '../../runtime/last-words.ts';
 import type { TaskInput } from '../../tasks/tasks.ts';
 import { checkInput } from './input-check.ts';
 import type {
@@ -295,8 +296,8 @@ class RunnerProcess implements Runner {
   }
 
   #reason(how: string): string {
-    const lastLine = this.#lastWords.trim().split('\n').at(-1);
-    return this.#verdict ?? (lastLine ? `${how}: ${lastLine}` : how);
+    const said = tellingLine(this.#lastWords);
+    return this.#verdict ?? (said === undefined ? how : `${how}: ${said}`);
   }
 }
 

@@ -7,7 +7,7 @@ import { basename, join } from 'node:path';
 import type { VersionFile } from '../../contract/admin.ts';
 import { MAX_BLOB_BYTES, MAX_VERSION_BYTES, MAX_VERSION_FILES } from '../../contract/limits.ts';
 import { innerPath } from '../../contract/names.ts';
-import { AppError, isAppError, systemCode } from '../../runtime/errors.ts';
+import { AppError, isAppError, systemCode, unreadable } from '../../runtime/errors.ts';
 import { fileSha256 } from '../../runtime/file-digest.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import { type ModelSpec, modelSpec } from './model-spec.ts';
@@ -198,7 +198,7 @@ const HUGGING_FACE_FILE = 'config.json';
 
 async function specFolders(root: string, depth: number): Promise<string[]> {
   const entries = await readdir(root, { withFileTypes: true }).catch((error: unknown) => {
-    throw new AppError('FILE_UNREADABLE', `the models folder ${root} cannot be read`, { cause: error });
+    throw unreadable(`the models folder ${root}`, error);
   });
   const has = (name: string): boolean => entries.some((entry) => entry.name === name);
   if (has(SPEC_FILE) || (depth < MAX_DEPTH && has(HUGGING_FACE_FILE))) return [root];

@@ -4,7 +4,7 @@
  */
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { AppError, systemCode } from '../../runtime/errors.ts';
+import { AppError, systemCode, unreadable } from '../../runtime/errors.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { type Fields, WireReader } from './wire-reader.ts';
 
@@ -46,10 +46,8 @@ const typeName = (type: number): string => TYPES[type] ?? `type ${type}`;
 /** @throws MODEL_INVALID, FILE_UNREADABLE */
 export async function readOnnxGraph(path: string): Promise<OnnxGraph> {
   const file = basename(path);
-  const unreadable = (error: unknown): AppError =>
-    new AppError('FILE_UNREADABLE', `${path} cannot be read`, { cause: error });
   const { size } = await stat(path).catch((error: unknown) => {
-    throw unreadable(error);
+    throw unreadable(path, error);
   });
   if (size > MAX_GRAPH_BYTES)
     throw new AppError(
@@ -61,7 +59,7 @@ export async function readOnnxGraph(path: string): Promise<OnnxGraph> {
   } catch (error) {
     if (error instanceof AppError)
       throw new AppError(error.code, `${file}: ${error.message}`, { cause: error });
-    throw systemCode(error) === undefined ? error : unreadable(error);
+    throw systemCode(error) === undefined ? error : unreadable(path, error);
   }
 }
 

@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Key, Signature } from '@tufjs/models';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
-import { AppError } from '../../runtime/errors.ts';
+import { AppError, unreadable } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import { readIfThere } from '../../runtime/read-file.ts';
 import { ROLES, type Role, type Signed } from './roles.ts';
@@ -60,7 +60,7 @@ export class SigningKey {
  */
 export async function readSigningKey(path: string): Promise<SigningKey> {
   const pem = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new AppError('FILE_UNREADABLE', `the signing key ${path} cannot be read`, { cause: error });
+    throw unreadable(`the signing key ${path}`, error);
   });
   if (pem.includes('ENCRYPTED PRIVATE KEY'))
     throw new AppError('CONFIG_INVALID', `${path} needs a passphrase: give a copy without one`);

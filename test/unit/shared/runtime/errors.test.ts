@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { lookup } from 'node:dns/promises';
+import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 import {
   AppError,
@@ -10,6 +12,7 @@ import {
   systemCode,
   toAppError,
   toErrorBody,
+  unreadable,
 } from '../../../../shared/runtime/errors.ts';
 
 const systemError = (code: string): Error => Object.assign(new Error(`${code}: it failed`), { code });
@@ -134,4 +137,14 @@ test('the code of a system error is read from errors only', () => {
     null,
   ])
     assert.equal(systemCode(other), undefined);
+});
+
+test('a file that cannot be read is told with the system’s reason', async () => {
+  const error = await readFile(tmpdir()).catch((thrown: unknown) => thrown);
+  const told = unreadable('the key /k', error);
+  assert.deepEqual(
+    [told.code, told.message],
+    ['FILE_UNREADABLE', 'the key /k cannot be read: it is a folder'],
+  );
+  assert.equal(unreadable('/k', new Error('odd')).message, '/k cannot be read');
 });
