@@ -20,8 +20,8 @@ export interface SourceOptions {
   readonly repeat: boolean;
   readonly hwaccel: string;
   readonly keyframes: boolean;
-  /** By the names under which they are given. */
-  readonly outputs: ReadonlyMap<string, WantedOutput>;
+  /** By the names under which they are given; asked at each picture, and another map begins them anew. */
+  readonly outputs: () => ReadonlyMap<string, WantedOutput>;
   readonly clock: Clock;
 }
 
@@ -56,14 +56,34 @@ const JPEG_INPUT: FfmpegInput = {
 /** Makes the source of a camera. */
 export function createSource(options: SourceOptions): RunSource {
   return async ({ give, refuse }, signal) => {
-    const address = await options.address();
-    const outputs: Named = [...options.outputs];
-    if (address.kind !== 'http') return decode(options, address, outputs, give, signal);
-    const found = await readPictures(options, address, { give, refuse }, signal);
-    if (found === 'video' && !signal.aborted) return decode(options, address, outputs, give, signal);
-    // A camera's stream has no end; a file's has.
-    if (!signal.aborted) throw new AppError('CAMERA_ENDED', `the camera ${address.shown}: its stream ended`);
+    while (!signal.aborted) {
+      const outputs = options.outputs();
+      const changing = new AbortController();
+      const onFrame: Give = (name, frame) => {
+        give(name, frame);
+        if (options.outputs() !== outputs) changing.abort();
+      };
+      const ending = AbortSignal.any([signal, changing.signal]);
+      await look(options, outputs, { give: onFrame, refuse }, ending);
+      if (!changing.signal.aborted) return;
+    }
   };
+}
+
+/** One look with the outputs as they are. */
+async function look(
+  options: SourceOptions,
+  outputs: ReadonlyMap<string, WantedOutput>,
+  { give, refuse }: Parameters<RunSource>[0],
+  signal: AbortSignal,
+): Promise<void> {
+  const address = await options.address();
+  const named: Named = [...outputs];
+  if (address.kind !== 'http') return decode(options, address, named, give, signal);
+  const found = await readPictures(options, address, outputs, { give, refuse }, signal);
+  if (found === 'video' && !signal.aborted) return decode(options, address, named, give, signal);
+  // A camera's stream has no end; a file's has.
+  if (!signal.aborted) throw new AppError('CAMERA_ENDED', `the camera ${address.shown}: its stream ended`);
 }
 
 async function decode(
@@ -97,8 +117,9 @@ async function decode(
 
 /** Our own requests; what is to be changed goes on to a decoder, which runs as long as they do. */
 async function readPictures(
-  { outputs, clock }: SourceOptions,
+  { clock }: SourceOptions,
   address: CameraAddress,
+  outputs: ReadonlyMap<string, WantedOutput>,
   { give, refuse }: Parameters<RunSource>[0],
   signal: AbortSignal,
 ): Promise<'ended' | 'video'> {
