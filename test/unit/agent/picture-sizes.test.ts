@@ -38,9 +38,9 @@ pipelines:
   const config = await loadConfig(['--config', path]);
   assert.notEqual(config, 'help');
   const sizes = new PictureSizes();
-  const sizeOf = (name: string, desired: Desired | undefined = wanted): number | undefined => {
+  const sizeOf = (name: string, desired: Desired | null = wanted): number | undefined => {
     const pipeline = config === 'help' ? undefined : config.pipelines.find((one) => one.name === name);
-    return sizes.of(pipeline ?? assert.fail(name), desired)?.heightPx;
+    return sizes.of(pipeline ?? assert.fail(name), desired ?? undefined)?.heightPx;
   };
   assert.equal(sizeOf('alone'), undefined, 'no version of it has been seen');
   for (const name of ['efficientnet-lite0', 'cifar10-cnn']) {
@@ -48,6 +48,6 @@ pipelines:
     await sizes.edgeModelSeen({ ref: { name, version: '1', digest: folder.digest }, folder });
   }
   assert.deepEqual([sizeOf('alone'), sizeOf('pair'), sizeOf('small')], [256, 292, 32]);
-  assert.equal(sizeOf('pair', undefined), undefined, 'the hub has not said it yet');
+  assert.equal(sizeOf('pair', null), undefined, 'the hub has not said it yet');
   assert.deepEqual([sizeOf('cloud'), sizeOf('shown'), sizeOf('shared')], [undefined, undefined, undefined]);
 });
