@@ -155,8 +155,8 @@ export const ERRORS = {
   ),
   HUB_UNTRUSTED: world(
     502,
-    'The hub’s certificate is not vouched for by an authority that is trusted here.',
-    'Give its authority with --ca, or enrol again with a new token.',
+    'The certificate of the hub, or of a broker, is not vouched for by an authority that is trusted here.',
+    'Give the hub’s authority with --ca, or enrol again with a new token; of a feed or sink give its broker’s as ca.',
   ),
   LINK_REFUSED: world(
     403,
