@@ -65,9 +65,10 @@ function decoderOptions({ hwaccel, keyframes }: Decoding): string[] {
 function outputArguments(output: Output, pipe: number, { release, inputFps }: Decoding): string[] {
   // -vsync is gone from later releases, -fps_mode is not there before 5.1.
   const isOld = release !== undefined && (release[0] < 5 || (release[0] === 5 && release[1] < 1));
+  // Of ten bits a colour, as H.265 may have, it would make pictures of sixteen.
   const codec =
     output.codec === 'ppm'
-      ? ['-c:v', 'ppm']
+      ? ['-c:v', 'ppm', '-pix_fmt', 'rgb24']
       : ['-c:v', 'mjpeg', '-q:v', String(JPEG_QUALITY), '-pix_fmt', 'yuvj420p'];
   return [
     ...[

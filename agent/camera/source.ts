@@ -1,6 +1,7 @@
 /** What a camera's pictures come from: ffmpeg at its address, or our own requests, with ffmpeg behind them where pixels are to be changed. */
 import type { Writable } from 'node:stream';
 import { type CameraAddress, scrubbed } from '../../shared/camera/address.ts';
+import type { CameraTrust } from '../../shared/camera/camera-tls.ts';
 import { type FfmpegInput, ffmpegInput } from '../../shared/camera/ffmpeg-input.ts';
 import { findFfmpeg } from '../../shared/camera/ffmpeg-program.ts';
 import { PPM_TYPE } from '../../shared/inference/runner/ppm.ts';
@@ -16,6 +17,8 @@ import { readHttpCamera } from './http-camera.ts';
 export interface SourceOptions {
   /** Asked for at each start: an ONVIF camera may have moved its stream. @throws CAMERA_* */
   readonly address: () => Promise<CameraAddress>;
+  /** Of `https`; asked for at each start. @throws FILE_UNREADABLE, CONFIG_INVALID */
+  readonly trust: () => Promise<CameraTrust>;
   readonly transport: 'tcp' | 'udp';
   readonly repeat: boolean;
   readonly hwaccel: string;
@@ -117,7 +120,7 @@ async function decode(
 
 /** Our own requests; what is to be changed goes on to a decoder, which runs as long as they do. */
 async function readPictures(
-  { clock }: SourceOptions,
+  { clock, trust }: SourceOptions,
   address: CameraAddress,
   outputs: ReadonlyMap<string, WantedOutput>,
   { give, refuse }: Parameters<RunSource>[0],
@@ -127,6 +130,7 @@ async function readPictures(
   const fps = Math.max(...all.map(([, output]) => output.fps));
   const direct = all.filter(([, output]) => output.isAsItComes);
   const changed: Named = all.filter(([, output]) => !output.isAsItComes);
+  const trusted = await trust();
   const program = changed.length > 0 ? await findFfmpeg() : undefined;
   const ending = new AbortController();
   const stop = (): void => ending.abort();
@@ -165,7 +169,7 @@ async function readPictures(
   try {
     const found = await readHttpCamera(
       {
-        ...{ address, fps, clock, onRefused: refuse },
+        ...{ address, fps, clock, trust: trusted, onRefused: refuse },
         give: (jpeg) => {
           for (const [name, output] of direct) {
             const span = Math.floor((clock.nowMonoMs() / 1_000) * output.fps);

@@ -64,6 +64,13 @@ const fields = z.strictObject({
   size: size.optional(),
   /** How RTSP sends its pictures. @example udp */
   transport: z.enum(['tcp', 'udp']).default('tcp'),
+  /**
+   * PEM file of who vouches for an `https` camera, or of its own certificate, whatever names are in that; beside the configuration unless
+   * absolute; the system’s authorities when left out. @example camera.pem
+   */
+  ca: z.string().min(1).optional(),
+  /** Whatever certificate an `https` camera shows is taken: encrypted, and to whom is not known. @example true */
+  insecure: z.boolean().default(false),
   /** ffmpeg’s hardware decoding: `none`, `auto`, `vaapi`, `v4l2m2m`, `cuda`, … @example v4l2m2m */
   hwaccel: z
     .string()

@@ -1,9 +1,10 @@
 /** The cameras of a configuration: one for all pipelines that read it in the same way, with an output for each different wish. */
 
-import { basename } from 'node:path';
+import { basename, resolve } from 'node:path';
 import { type CameraAddress, readAddress } from '../../shared/camera/address.ts';
 import { isReachable } from '../../shared/camera/reachable.ts';
 import type { SizePx } from '../../shared/release/folder/picture-recipe.ts';
+import { readAuthority } from '../../shared/runtime/certificate-files.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { Camera } from '../camera/camera.ts';
 import { CameraFeed } from '../camera/camera-feed.ts';
@@ -66,7 +67,12 @@ export class Cameras {
     const shown = address?.kind === 'file' ? basename(address.shown) : (address?.shown ?? '');
     return new CameraFeed({
       name,
-      about: `${shown}${feed.keyframes ? ', key frames' : ''}, ${feed.fps} a second at most`,
+      about: [
+        shown,
+        ...(feed.keyframes ? ['key frames'] : []),
+        ...(feed.insecure ? ['its certificate is not checked'] : []),
+        `${feed.fps} a second at most`,
+      ].join(', '),
       camera: this.#camera(key),
       output: outputKey(outputOf(feed, edge)),
       motion: motion && new MotionGate({ threshold: motion.threshold, everyMs: motion.every, clock }),
@@ -102,7 +108,8 @@ export class Cameras {
     if (known) return known;
     const { feed, address, wishes, stallAfterMs } = this.#places.get(key) as Place;
     let outputs = this.#outputsOf(wishes);
-    const { transport, repeat, hwaccel, keyframes, stream = 'sub' } = feed;
+    const { transport, repeat, hwaccel, keyframes, stream = 'sub', ca, insecure } = feed;
+    const { baseDir } = this.#config;
     const clock = this.#clock;
     const source = createSource({
       address: async () => {
@@ -111,6 +118,10 @@ export class Cameras {
         const { streamOfOnvif } = await import('../../shared/camera/onvif.ts');
         return streamOfOnvif(address, stream);
       },
+      trust: async () => ({
+        ca: ca === undefined ? undefined : await readAuthority(resolve(baseDir, ca)),
+        insecure,
+      }),
       outputs: () => {
         const now = this.#outputsOf(wishes);
         // A file would begin again.
@@ -157,8 +168,17 @@ const urlOf = ({ url, sub, stream }: CameraFeedConfig): string => (stream === 'm
 
 /** What makes two feeds one camera. */
 const keyOf = (feed: CameraFeedConfig): string => {
-  const { transport, hwaccel, keyframes, repeat, stream } = feed;
-  return JSON.stringify([urlOf(feed), transport, hwaccel, keyframes, repeat, stream === 'main']);
+  const { transport, hwaccel, keyframes, repeat, stream, ca, insecure } = feed;
+  return JSON.stringify([
+    urlOf(feed),
+    transport,
+    hwaccel,
+    keyframes,
+    repeat,
+    stream === 'main',
+    ca,
+    insecure,
+  ]);
 };
 
 function outputOf(

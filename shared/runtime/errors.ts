@@ -399,6 +399,11 @@ export const ERRORS = {
     'The camera refuses the name or the password.',
     'Check both, by outrider cameras probe; many cameras lock a user out for a while after wrong passwords.',
   ),
+  CAMERA_UNTRUSTED: busy(
+    502,
+    'Nobody that is trusted here vouches for the certificate of an https camera.',
+    'Give that certificate, or who vouches for it, as ca of the feed; insecure: true takes any.',
+  ),
   CAMERA_NO_STREAM: busy(
     502,
     'Something answers at the camera’s address, and it is no video and no pictures.',

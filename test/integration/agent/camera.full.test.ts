@@ -29,6 +29,7 @@ async function firstFrame(url: string, output: WantedOutput): Promise<Frame> {
   const outputs = new Map([['o', output]]);
   const source = createSource({
     ...{ address: () => Promise.resolve(readAddress(url, '/')), transport: 'tcp', repeat: true },
+    trust: () => Promise.resolve({ ca: undefined, insecure: false }),
     ...{ hwaccel: 'none', keyframes: false, outputs: () => outputs, clock: systemClock },
   });
   await source(

@@ -22,6 +22,7 @@ test('each wish is an output on a pipe of its own, of one decoder', () => {
   );
   assert.equal(args.filter((one) => one === '-i').length, 1);
   assert.ok(args.includes('-fps_mode') && !args.includes('-vsync'));
+  assert.match(args.join(' '), /-c:v ppm -pix_fmt rgb24/);
   assert.ok(ffmpegArguments(input, [output], { ...decoding, release: [4, 4] }).includes('-vsync'));
 });
 

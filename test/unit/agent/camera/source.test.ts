@@ -44,6 +44,7 @@ const ONE: ReadonlyMap<string, WantedOutput> = new Map([['o', OUTPUT]]);
 async function look(url: string, outputs: () => ReadonlyMap<string, WantedOutput> = () => ONE) {
   const source = createSource({
     ...{ address: () => Promise.resolve(readAddress(url, '/')), transport: 'tcp', repeat: false },
+    trust: () => Promise.resolve({ ca: undefined, insecure: false }),
     ...{ hwaccel: 'none', keyframes: false, outputs, clock: systemClock },
   });
   const frames: Frame[] = [];
