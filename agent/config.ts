@@ -7,7 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { deviceId } from '../shared/contract/names.ts';
 import { readJson } from '../shared/runtime/atomic-file.ts';
-import { readPem } from '../shared/runtime/certificate-files.ts';
+import { readAuthority } from '../shared/runtime/certificate-files.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, portNumber, readFlags } from '../shared/runtime/flags.ts';
 import { bareHost, plainTextProblem } from '../shared/runtime/loopback.ts';
@@ -173,8 +173,8 @@ async function enrolledDevice(dataDir: string): Promise<string | undefined> {
 
 /** @throws FILE_UNREADABLE */
 async function caIn(flag: string | undefined, key: string | undefined, baseDir: string) {
-  if (flag !== undefined) return readPem(resolve(flag));
-  return key === undefined ? undefined : readPem(resolve(baseDir, key));
+  if (flag !== undefined) return readAuthority(resolve(flag));
+  return key === undefined ? undefined : readAuthority(resolve(baseDir, key));
 }
 
 /** The host's name, brought to what a topic level may hold. */

@@ -11,6 +11,7 @@ import { startApi } from './wiring/api.ts';
 import { feedDown, finishWhenDone, startFeeds } from './wiring/feeds.ts';
 import { checkCredential, type Link, linkOrGrace, openLink } from './wiring/link.ts';
 import { openOutbox } from './wiring/outbox.ts';
+import { PictureSizes } from './wiring/picture-sizes.ts';
 import { Pipelines } from './wiring/pipelines.ts';
 import { openProgram } from './wiring/program.ts';
 import { startVersions } from './wiring/versions.ts';
@@ -24,10 +25,12 @@ async function run(config: AgentConfig, finish: () => void) {
   const pipelines = new Pipelines();
   const feedStates = new FeedStates({ clock: program.clock, logger, onChange: () => link.uplink.announce() });
   const sinkStates = new SinkStates(program);
+  const pictureSizes = new PictureSizes();
   const versions = await startVersions(config, program, {
     link: () => link,
     onSwitch: (version) => {
       pipelines.edgeModelSeen(config, version);
+      void pictureSizes.edgeModelSeen(version);
       link.uplink.announce();
     },
   });
@@ -64,7 +67,11 @@ async function run(config: AgentConfig, finish: () => void) {
     notReady: () => feedDown(feedStates),
   });
   await linkOrGrace(link, program);
-  const feeds = await startFeeds(config, program, pipelines.all, feedStates);
+  for (const version of versions.initial.values()) await pictureSizes.edgeModelSeen(version);
+  const feeds = await startFeeds(config, program, pipelines.all, {
+    states: feedStates,
+    sizeOf: (pipeline) => pictureSizes.of(pipeline, desired.current),
+  });
   const names = [...pipelines.all.keys()];
   logger.info('agent.started', { url, pipelines: names });
   if (config.once) void finishWhenDone(feeds, program, () => outbox.depth.entries, finish);

@@ -1,7 +1,7 @@
 /** The command line's side of an agent's own HTTP API. */
 import { resolve } from 'node:path';
 import { z } from 'zod';
-import { readPem } from '../shared/runtime/certificate-files.ts';
+import { readAuthority } from '../shared/runtime/certificate-files.ts';
 import { AppError, ERROR_CODES, isAppError } from '../shared/runtime/errors.ts';
 import { httpsFetch } from '../shared/runtime/https-fetch.ts';
 import { MAX_IMAGE_BYTES } from '../shared/tasks/limits.ts';
@@ -68,7 +68,7 @@ export class AgentClient {
   /** @throws AGENT_UNREACHABLE, AGENT_UNTRUSTED, FILE_UNREADABLE, or the agent's own code and sentence */
   async #send(path: string, method: 'GET' | 'POST' | 'DELETE'): Promise<Response> {
     const headers = this.#key === undefined ? {} : { authorization: `Bearer ${this.#key}` };
-    const ca = this.#caFile ? await readPem(resolve(this.#caFile)) : undefined;
+    const ca = this.#caFile ? await readAuthority(resolve(this.#caFile)) : undefined;
     if (!URL.canParse(this.url)) throw new AppError('USAGE', `--agent ${this.url} is no address`);
     let response: Response;
     try {

@@ -5,7 +5,7 @@ import { rootCertificates } from 'node:tls';
 import { createParser } from 'eventsource-parser';
 import { z } from 'zod';
 import { MAX_REQUEST_BYTES } from '../shared/contract/limits.ts';
-import { readPem } from '../shared/runtime/certificate-files.ts';
+import { readAuthority } from '../shared/runtime/certificate-files.ts';
 import { AppError, ERROR_CODES, isAppError } from '../shared/runtime/errors.ts';
 import {
   type HttpsFetchOptions,
@@ -300,7 +300,8 @@ const adminKeyIn = async (folder: string): Promise<string | undefined> =>
 /** PEM of an authority by its file, else by OUTRIDER_CA's. @throws FILE_UNREADABLE */
 export const readCa = async (
   file: string | undefined = process.env.OUTRIDER_CA,
-): Promise<string | undefined> => (file === undefined || file === '' ? undefined : readPem(resolve(file)));
+): Promise<string | undefined> =>
+  file === undefined || file === '' ? undefined : readAuthority(resolve(file));
 
 /** A local hub's own authority besides the system's: the hub that is asked may be another one. */
 async function trustIn(folder: string, caFile: string | undefined): Promise<Trust> {

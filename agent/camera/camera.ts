@@ -39,6 +39,8 @@ export type RunSource = (
 
 /** A camera answers, describes its stream and waits for a key frame: 2.7 s here, more for those of other makes. */
 const FIRST_FRAME_WITHIN_MS = 15_000;
+/** Where it came to nothing each time: a machine that is busy with many must not begin all of them anew for ever. */
+const MAX_FIRST_FRAME_MS = 60_000;
 
 /** Camera that several pipelines may look at. */
 export class Camera {
@@ -48,6 +50,8 @@ export class Camera {
   readonly #stallAfterMs: number;
   readonly #clock: Clock;
   readonly #watchers = new Set<Watcher>();
+  /** Doubles with each run that gave nothing. */
+  #firstFrameMs = FIRST_FRAME_WITHIN_MS;
   #stop: AbortController | undefined;
   #running: Promise<void> = Promise.resolve();
 
@@ -110,11 +114,13 @@ export class Camera {
         stalled = refused ?? this.#nothing(delayMs);
         ending.abort();
       });
-    let disarm = arm(Math.max(FIRST_FRAME_WITHIN_MS, this.#stallAfterMs));
+    let disarm = arm(Math.max(this.#firstFrameMs, this.#stallAfterMs));
+    this.#firstFrameMs = Math.min(2 * this.#firstFrameMs, MAX_FIRST_FRAME_MS);
     const give = (output: string, frame: Frame): void => {
       if (ending.signal.aborted) return;
       disarm();
       disarm = arm(this.#stallAfterMs);
+      this.#firstFrameMs = FIRST_FRAME_WITHIN_MS;
       refused = undefined;
       for (const watcher of this.#watchers) if (watcher.output === output) watcher.onFrame(frame);
     };

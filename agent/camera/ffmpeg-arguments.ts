@@ -8,8 +8,8 @@ import { type Box, boxesOf, type Point, within } from './mask-boxes.ts';
 /** Pictures as a pipeline wants them. */
 export interface Output {
   readonly fps: number;
-  /** They fit into it, and keep their shape. */
-  readonly box: { readonly widthPx: number; readonly heightPx: number };
+  /** They keep their shape, and are never enlarged: they fit `inside`, or `cover` it, no larger than that takes. */
+  readonly box: { readonly widthPx: number; readonly heightPx: number; readonly fit: 'inside' | 'cover' };
   readonly region: Box | undefined;
   readonly masks: readonly { readonly polygon: readonly Point[]; readonly fill: 'black' | 'blur' }[];
   /** Raw for a runner, encoded where there is none. */
@@ -65,9 +65,10 @@ function decoderOptions({ hwaccel, keyframes }: Decoding): string[] {
 function outputArguments(output: Output, pipe: number, { release, inputFps }: Decoding): string[] {
   // -vsync is gone from later releases, -fps_mode is not there before 5.1.
   const isOld = release !== undefined && (release[0] < 5 || (release[0] === 5 && release[1] < 1));
+  // Of ten bits a colour, as H.265 may have, it would make pictures of sixteen.
   const codec =
     output.codec === 'ppm'
-      ? ['-c:v', 'ppm']
+      ? ['-c:v', 'ppm', '-pix_fmt', 'rgb24']
       : ['-c:v', 'mjpeg', '-q:v', String(JPEG_QUALITY), '-pix_fmt', 'yuvj420p'];
   return [
     ...[
@@ -87,7 +88,8 @@ function outputArguments(output: Output, pipe: number, { release, inputFps }: De
 
 /** The filter graph of an output: pace, part, size, masks. */
 export function filtersOf({ fps, box, region, masks }: Output, isPaced = false): string {
-  const { widthPx, heightPx } = box;
+  const { widthPx, heightPx, fit } = box;
+  const how = fit === 'inside' ? 'decrease' : 'increase';
   const seen = masks.map(({ polygon, fill }) => ({
     fill,
     polygon: region ? within(polygon, region) : polygon,
@@ -101,7 +103,7 @@ export function filtersOf({ fps, box, region, masks }: Output, isPaced = false):
       ? []
       : [`select='isnan(prev_selected_t)+not(eq(floor(t*${fps}),floor(prev_selected_t*${fps})))'`]),
     ...(region ? [cropOf(region)] : []),
-    `scale=w='min(iw,${widthPx})':h='min(ih,${heightPx})':force_original_aspect_ratio=decrease`,
+    `scale=w='min(iw,${widthPx})':h='min(ih,${heightPx})':force_original_aspect_ratio=${how}`,
     // Colours at half the size, as video has them, would bleed out of a mask.
     ...(masks.length > 0 ? ['format=gbrp'] : []),
     ...black.map((one) => boxFilter(one, 'black')),

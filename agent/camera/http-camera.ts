@@ -5,9 +5,11 @@
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { type CameraAddress, withoutCredentials } from '../../shared/camera/address.ts';
+import { type CameraTrust, cameraTls } from '../../shared/camera/camera-tls.ts';
 import { authorization } from '../../shared/camera/http-auth.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, systemCode } from '../../shared/runtime/errors.ts';
+import { isUntrusted } from '../../shared/runtime/trust.ts';
 import { type JpegFrame, JpegReader } from './frames.ts';
 
 /** Without a byte; one that sends some, and no picture, stalls. */
@@ -22,6 +24,8 @@ const MAX_JPEG_PX = 64_000_000;
 /** A camera that is asked, and what becomes of its pictures. */
 export interface HttpCameraOptions {
   readonly address: CameraAddress;
+  /** Whom `https` believes. */
+  readonly trust: CameraTrust;
   /** Pictures a second, at most. */
   readonly fps: number;
   readonly clock: Clock;
@@ -36,13 +40,13 @@ type HttpEnd = 'ended' | 'video';
 /**
  * Gives pictures until the signal aborts.
  *
- * @throws CAMERA_UNREACHABLE, CAMERA_REFUSED, CAMERA_NO_STREAM
+ * @throws CAMERA_UNREACHABLE, CAMERA_UNTRUSTED, CAMERA_REFUSED, CAMERA_NO_STREAM
  */
 export async function readHttpCamera(options: HttpCameraOptions, signal: AbortSignal): Promise<HttpEnd> {
-  const { address, clock, fps } = options;
+  const { address, clock, fps, trust } = options;
   const isTls = new URL(address.secretUrl).protocol === 'https:';
   const agent = isTls
-    ? new HttpsAgent({ keepAlive: true, maxSockets: 1 })
+    ? new HttpsAgent({ ...cameraTls(trust), keepAlive: true, maxSockets: 1 })
     : new HttpAgent({ keepAlive: true, maxSockets: 1 });
   try {
     while (!signal.aborted) {
@@ -227,7 +231,13 @@ function toCameraError(error: unknown, shown: string): AppError {
     return new AppError('CAMERA_NO_STREAM', `the camera ${shown}: what it sends is no HTTP (${code})`, {
       cause: error,
     });
-  const isTls = /CERT|TLS|SSL|SELF_SIGNED/.test(code);
+  if (isUntrusted(error))
+    return new AppError(
+      'CAMERA_UNTRUSTED',
+      `the camera ${shown}: its certificate is not vouched for (${code})`,
+      { cause: error },
+    );
+  const isTls = /CERT|TLS|SSL|EPROTO/.test(code);
   const what =
     WORDS[code] ?? (isTls ? `no secure connection (${code})` : `the connection broke off (${code})`);
   return new AppError('CAMERA_UNREACHABLE', `the camera ${shown}: ${what}`, { cause: error });

@@ -1,6 +1,7 @@
 /** What a camera's pictures come from: ffmpeg at its address, or our own requests, with ffmpeg behind them where pixels are to be changed. */
 import type { Writable } from 'node:stream';
 import { type CameraAddress, scrubbed } from '../../shared/camera/address.ts';
+import type { CameraTrust } from '../../shared/camera/camera-tls.ts';
 import { type FfmpegInput, ffmpegInput } from '../../shared/camera/ffmpeg-input.ts';
 import { findFfmpeg } from '../../shared/camera/ffmpeg-program.ts';
 import { PPM_TYPE } from '../../shared/inference/runner/ppm.ts';
@@ -16,12 +17,14 @@ import { readHttpCamera } from './http-camera.ts';
 export interface SourceOptions {
   /** Asked for at each start: an ONVIF camera may have moved its stream. @throws CAMERA_* */
   readonly address: () => Promise<CameraAddress>;
+  /** Of `https`; asked for at each start. @throws FILE_UNREADABLE, CONFIG_INVALID */
+  readonly trust: () => Promise<CameraTrust>;
   readonly transport: 'tcp' | 'udp';
   readonly repeat: boolean;
   readonly hwaccel: string;
   readonly keyframes: boolean;
-  /** By the names under which they are given. */
-  readonly outputs: ReadonlyMap<string, WantedOutput>;
+  /** By the names under which they are given; asked at each picture, and another map begins them anew. */
+  readonly outputs: () => ReadonlyMap<string, WantedOutput>;
   readonly clock: Clock;
 }
 
@@ -56,14 +59,34 @@ const JPEG_INPUT: FfmpegInput = {
 /** Makes the source of a camera. */
 export function createSource(options: SourceOptions): RunSource {
   return async ({ give, refuse }, signal) => {
-    const address = await options.address();
-    const outputs: Named = [...options.outputs];
-    if (address.kind !== 'http') return decode(options, address, outputs, give, signal);
-    const found = await readPictures(options, address, { give, refuse }, signal);
-    if (found === 'video' && !signal.aborted) return decode(options, address, outputs, give, signal);
-    // A camera's stream has no end; a file's has.
-    if (!signal.aborted) throw new AppError('CAMERA_ENDED', `the camera ${address.shown}: its stream ended`);
+    while (!signal.aborted) {
+      const outputs = options.outputs();
+      const changing = new AbortController();
+      const onFrame: Give = (name, frame) => {
+        give(name, frame);
+        if (options.outputs() !== outputs) changing.abort();
+      };
+      const ending = AbortSignal.any([signal, changing.signal]);
+      await look(options, outputs, { give: onFrame, refuse }, ending);
+      if (!changing.signal.aborted) return;
+    }
   };
+}
+
+/** One look with the outputs as they are. */
+async function look(
+  options: SourceOptions,
+  outputs: ReadonlyMap<string, WantedOutput>,
+  { give, refuse }: Parameters<RunSource>[0],
+  signal: AbortSignal,
+): Promise<void> {
+  const address = await options.address();
+  const named: Named = [...outputs];
+  if (address.kind !== 'http') return decode(options, address, named, give, signal);
+  const found = await readPictures(options, address, outputs, { give, refuse }, signal);
+  if (found === 'video' && !signal.aborted) return decode(options, address, named, give, signal);
+  // A camera's stream has no end; a file's has.
+  if (!signal.aborted) throw new AppError('CAMERA_ENDED', `the camera ${address.shown}: its stream ended`);
 }
 
 async function decode(
@@ -97,8 +120,9 @@ async function decode(
 
 /** Our own requests; what is to be changed goes on to a decoder, which runs as long as they do. */
 async function readPictures(
-  { outputs, clock }: SourceOptions,
+  { clock, trust }: SourceOptions,
   address: CameraAddress,
+  outputs: ReadonlyMap<string, WantedOutput>,
   { give, refuse }: Parameters<RunSource>[0],
   signal: AbortSignal,
 ): Promise<'ended' | 'video'> {
@@ -106,6 +130,7 @@ async function readPictures(
   const fps = Math.max(...all.map(([, output]) => output.fps));
   const direct = all.filter(([, output]) => output.isAsItComes);
   const changed: Named = all.filter(([, output]) => !output.isAsItComes);
+  const trusted = await trust();
   const program = changed.length > 0 ? await findFfmpeg() : undefined;
   const ending = new AbortController();
   const stop = (): void => ending.abort();
@@ -144,7 +169,7 @@ async function readPictures(
   try {
     const found = await readHttpCamera(
       {
-        ...{ address, fps, clock, onRefused: refuse },
+        ...{ address, fps, clock, trust: trusted, onRefused: refuse },
         give: (jpeg) => {
           for (const [name, output] of direct) {
             const span = Math.floor((clock.nowMonoMs() / 1_000) * output.fps);

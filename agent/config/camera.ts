@@ -57,10 +57,20 @@ const fields = z.strictObject({
   stream: z.enum(['main', 'sub']).optional(),
   /** Pictures a second that the pipeline is given; the newest wins where it is slower. @example 2 */
   fps: z.number().positive().max(MAX_FPS).default(1),
-  /** The decoder’s output fits into it, and keeps its shape; 1280x1280 when left out. @example 1280x720 */
+  /**
+   * The decoder’s output fits into it, and keeps its shape; when left out it is what the models use, and 1280x1280 where sinks or captures
+   * keep pictures, or that is not known. @example 1280x720
+   */
   size: size.optional(),
   /** How RTSP sends its pictures. @example udp */
   transport: z.enum(['tcp', 'udp']).default('tcp'),
+  /**
+   * PEM file of who vouches for an `https` camera, or of its own certificate, whatever names are in that; beside the configuration unless
+   * absolute; the system’s authorities when left out. @example camera.pem
+   */
+  ca: z.string().min(1).optional(),
+  /** Whatever certificate an `https` camera shows is taken: encrypted, and to whom is not known. @example true */
+  insecure: z.boolean().default(false),
   /** ffmpeg’s hardware decoding: `none`, `auto`, `vaapi`, `v4l2m2m`, `cuda`, … @example v4l2m2m */
   hwaccel: z
     .string()

@@ -27,8 +27,11 @@ export class MqttSink implements Sink {
     this.#retain = options.retain ?? false;
   }
 
-  /** @throws BROKER_UNREACHABLE */
+  /** @throws BROKER_UNREACHABLE, HUB_UNTRUSTED, LINK_REFUSED */
   async put(result: Result): Promise<void> {
+    const { connected, failure } = this.#connection;
+    // Why it is away says more than that it is.
+    if (!connected && failure) throw failure;
     await this.#connection.publish(this.#topic, JSON.stringify(result), {
       qos: this.#qos,
       retain: this.#retain,

@@ -12,7 +12,7 @@ import { TextLinesFeed } from '../feed/text-lines.ts';
 import { showFeeds } from '../metrics.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Feed, FeedItem } from '../ports.ts';
-import { Cameras } from './cameras.ts';
+import { Cameras, type SizeOf } from './cameras.ts';
 import type { AgentProgram } from './program.ts';
 import { createLinesFeed, createMqttFeed } from './sensors.ts';
 
@@ -35,9 +35,9 @@ export async function startFeeds(
   config: AgentConfig,
   program: AgentProgram,
   pipelines: ReadonlyMap<string, Pipeline>,
-  states: FeedStates,
+  { states, sizeOf }: { readonly states: FeedStates; readonly sizeOf: SizeOf },
 ): Promise<FeedRunner> {
-  const cameras = new Cameras(config, program.clock);
+  const cameras = new Cameras(config, program.clock, sizeOf);
   const runs = config.pipelines.flatMap((one) => {
     const pipeline = pipelines.get(one.name);
     const feed = createFeed(one, config, program, {

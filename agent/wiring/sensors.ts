@@ -1,7 +1,7 @@
 /** Makes the feeds of sensors: MQTT topics and lines, as windows or as inputs of their own. */
 import { basename, resolve } from 'node:path';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
-import { readPem } from '../../shared/runtime/certificate-files.ts';
+import { readAuthority } from '../../shared/runtime/certificate-files.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { CONTENT_TYPES, MAX_INPUT_BYTES, TASKS } from '../../shared/tasks/tasks.ts';
@@ -55,7 +55,7 @@ export function createMqttFeed(
   return new MqttFeed({
     connect: async () => {
       // Read anew after each failure: it may have been put in its place meanwhile.
-      const ca = feed.ca === undefined ? undefined : await readPem(resolve(baseDir, feed.ca));
+      const ca = feed.ca === undefined ? undefined : await readAuthority(resolve(baseDir, feed.ca));
       return connectMqtt({
         url: feed.url,
         clientId: `${device}-${name}-feed`,

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
-import { readPem } from '../../shared/runtime/certificate-files.ts';
+import { readAuthority } from '../../shared/runtime/certificate-files.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { SinkConfig } from '../config/sink.ts';
@@ -126,7 +126,7 @@ export class SinkMaker implements Part {
     const { device, baseDir } = this.#config;
     const { logger } = this.#program;
     const broker = brokerOf(sink);
-    const ca = sink.ca === undefined ? undefined : await readPem(resolve(baseDir, sink.ca));
+    const ca = sink.ca === undefined ? undefined : await readAuthority(resolve(baseDir, sink.ca));
     const connection = await connectMqtt({
       ...broker,
       ...(ca !== undefined && { trust: () => ({ ca }) }),
@@ -154,7 +154,7 @@ export class SinkMaker implements Part {
     const queue = new WebhookQueue(join(dataDir, 'webhooks', file), { ageMs, bytes });
     await queue.open();
     const { url, allowPrivate, secret } = sink;
-    const ca = sink.ca === undefined ? undefined : await readPem(resolve(baseDir, sink.ca));
+    const ca = sink.ca === undefined ? undefined : await readAuthority(resolve(baseDir, sink.ca));
     const { WebhookSink } = await import('../sink/webhook/webhook-sink.ts');
     const made = new WebhookSink(name, {
       place: { url, allowPrivate, ca },

@@ -4,6 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { findFfmpeg } from '../../shared/camera/ffmpeg-program.ts';
+import { openHardware } from '../../shared/camera/hardware.ts';
 import { readJson } from '../../shared/runtime/atomic-file.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import { ROOT } from '../../shared/runtime/installation.ts';
@@ -45,7 +46,11 @@ function isAtLeast(version: string, needed: string): boolean {
 /** What reads cameras, and nothing else needs: its state without it is for the feeds to tell. */
 export async function checkFfmpeg(): Promise<Finding> {
   const found = await findFfmpeg().catch(() => undefined);
-  return ok('ffmpeg', found?.version ?? 'not installed; cameras need it (apt-get install ffmpeg)');
+  if (!found) return ok('ffmpeg', 'not installed; cameras need it (apt-get install ffmpeg)');
+  const hardware = await openHardware(found.path);
+  const decoders =
+    hardware.length > 0 ? `hwaccel may be ${hardware.join(', ')}` : 'hwaccel: auto decodes by software';
+  return ok('ffmpeg', `${found.version}; ${decoders}`);
 }
 
 /** A clock that is behind this release makes every certificate and signature "not yet valid". */

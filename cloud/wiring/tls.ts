@@ -3,7 +3,11 @@ import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
-import { CertificateFiles, type CertificatePaths, readPem } from '../../shared/runtime/certificate-files.ts';
+import {
+  CertificateFiles,
+  type CertificatePaths,
+  readAuthority,
+} from '../../shared/runtime/certificate-files.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
@@ -33,7 +37,7 @@ interface Parts {
 /** @throws DATA_CORRUPT, FILE_UNREADABLE, CONFIG_INVALID, DISK_FULL */
 export async function startTls(config: HubConfig, parts: Parts): Promise<HubTls> {
   const { folder, lifecycle, clock, logger } = parts;
-  const brokerCa = config.mqtt.caFile === undefined ? undefined : await readPem(config.mqtt.caFile);
+  const brokerCa = config.mqtt.caFile === undefined ? undefined : await readAuthority(config.mqtt.caFile);
   let paths: CertificatePaths | undefined = config.tls.kind === 'given' ? config.tls : undefined;
   let authority: HubAuthority | undefined;
   if (config.tls.kind === 'own') {

@@ -33,7 +33,7 @@ const MEANINGS: readonly (readonly [RegExp, ErrorCode, string])[] = [
     'ffmpeg cannot decode it',
   ],
   [
-    /device creation failed|no device available|hwaccel|hardware|cannot load|vaapi|cuda|failed to create/i,
+    /no device available for decoder|device setup failed|unrecognized hwaccel|could not find a valid device|can't configure decoder/i,
     'CAMERA_CODEC',
     'the decoder that hwaccel names does not work',
   ],
@@ -44,6 +44,7 @@ const MEANINGS: readonly (readonly [RegExp, ErrorCode, string])[] = [
   ],
   [/cannot open video device.*no such file/i, 'CAMERA_UNREACHABLE', 'the device is not there'],
   [/no such file/i, 'CAMERA_NO_STREAM', 'there is no such file'],
+  [/is a directory/i, 'CAMERA_NO_STREAM', 'this is a folder'],
   [
     /matches no streams|invalid data found|does not contain any stream|protocol not found|inappropriate ioctl|could not write header|invalid argument|protocol .* not on whitelist/i,
     'CAMERA_NO_STREAM',
@@ -61,9 +62,9 @@ const MEANINGS: readonly (readonly [RegExp, ErrorCode, string])[] = [
     'the connection broke off',
   ],
 ];
-/** Lines that say nothing of a failure. */
+/** Lines that say nothing of a failure; `hwaccel: auto` tries what is not there, and goes on by software. */
 const NOISE =
-  /deprecated pixel format|unused options|last message repeated|co located pocs|rtp: |max delay reached|non-monotonous|concealing|missed \d+ packets|unset timestamps|video_delay|guessed channel/i;
+  /device creation failed|cannot load \S+\.so|could not dynamically load|cannot open the x11 display|deprecated pixel format|unused options|last message repeated|co located pocs|rtp: |max delay reached|non-monotonous|concealing|missed \d+ packets|unset timestamps|video_delay|guessed channel/i;
 const MAX_WORDS_CHARS = 200;
 
 /**

@@ -10,6 +10,7 @@ import type { Clock } from './clock.ts';
 import { AppError, unreadable } from './errors.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
+import { toSinglePem } from './trust.ts';
 
 /** Paths of certificate and key. */
 export interface CertificatePaths {
@@ -151,8 +152,19 @@ async function readPair({ certFile, keyFile }: CertificatePaths): Promise<Certif
   return pair;
 }
 
+/** PEM of who vouches for the other side. @throws FILE_UNREADABLE, CONFIG_INVALID when no certificate is in it */
+export async function readAuthority(path: string): Promise<string> {
+  const pem = await readPem(path);
+  try {
+    toSinglePem(pem);
+  } catch (error) {
+    throw new AppError('CONFIG_INVALID', `${path} holds no certificate in PEM`, { cause: error });
+  }
+  return pem;
+}
+
 /** @throws FILE_UNREADABLE */
-export async function readPem(path: string): Promise<string> {
+async function readPem(path: string): Promise<string> {
   return readFile(path, 'utf8').catch((error: unknown) => {
     throw unreadable(`the certificate file ${path}`, error);
   });

@@ -155,8 +155,8 @@ export const ERRORS = {
   ),
   HUB_UNTRUSTED: world(
     502,
-    'The hub’s certificate is not vouched for by an authority that is trusted here.',
-    'Give its authority with --ca, or enrol again with a new token.',
+    'The certificate of the hub, or of a broker, is not vouched for by an authority that is trusted here.',
+    'Give the hub’s authority with --ca, or enrol again with a new token; of a feed or sink give its broker’s as ca.',
   ),
   LINK_REFUSED: world(
     403,
@@ -398,6 +398,11 @@ export const ERRORS = {
     502,
     'The camera refuses the name or the password.',
     'Check both, by outrider cameras probe; many cameras lock a user out for a while after wrong passwords.',
+  ),
+  CAMERA_UNTRUSTED: busy(
+    502,
+    'Nobody that is trusted here vouches for the certificate of an https camera.',
+    'Give that certificate, or who vouches for it, as ca of the feed; insecure: true takes any.',
   ),
   CAMERA_NO_STREAM: busy(
     502,

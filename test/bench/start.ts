@@ -22,6 +22,7 @@ import {
   type Verdict,
   workFolder,
 } from './harness.ts';
+import { pssMB, residentMB } from './on-device/processes.ts';
 
 const ROUNDS = 10;
 const START_ROUNDS = 5;
@@ -166,7 +167,7 @@ async function allMemory(): Promise<Table> {
     await new Promise((resolve) => setTimeout(resolve, SETTLED_MS));
     const pids = [up.pid ?? -1, ...descendants(up.pid ?? -1)];
     const rows = await Promise.all(
-      pids.map(async (pid) => ({ name: nameOf(pid), rss: await residentMB(pid), pss: await shareMB(pid) })),
+      pids.map(async (pid) => ({ name: nameOf(pid), rss: await residentMB(pid), pss: await pssMB(pid) })),
     );
     const all = rows.reduce((sum, { rss }) => sum + rss, 0);
     const shared = rows.reduce((sum, { pss }) => sum + pss, 0);
@@ -192,13 +193,6 @@ const mb = (name: string, value: number): Fact => ({ name, value, unit: 'MB' });
 function verdict(requirement: string, value: number, most: number, unit: string): Verdict {
   return { requirement, measured: `${value.toFixed(unit === 'MB' ? 0 : 2)} ${unit}`, holds: value <= most };
 }
-
-const residentMB = async (pid: number): Promise<number> =>
-  kilobytes(await readFile(`/proc/${pid}/status`, 'utf8'), 'VmRSS') / 1024;
-const shareMB = async (pid: number): Promise<number> =>
-  kilobytes(await readFile(`/proc/${pid}/smaps_rollup`, 'utf8'), 'Pss') / 1024;
-const kilobytes = (text: string, field: string): number =>
-  Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(text)?.[1]);
 
 /** Waits until a program has said this. */
 function until(child: ChildProcess, wanted: RegExp): Promise<void> {

@@ -1,30 +1,19 @@
 /** Cameras as a user has them: `outrider agent` with a real ffmpeg, and GStreamer’s RTSP server in the camera’s place. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { temporaryFolder } from '../support/fixed.ts';
 import { freePort } from '../support/ports.ts';
 import { outrider } from '../support/programs.ts';
+import { startRtspCamera } from '../support/rtsp-camera.ts';
 
-const CAMERA = fileURLToPath(new URL('../support/rtsp-camera.py', import.meta.url));
 const MODELS = fileURLToPath(new URL('../../models', import.meta.url));
 const PASSWORD = 's3cr3t';
 const PATIENCE_MS = 90_000;
-
-/** Switches a camera on. */
-async function startCamera(t: TestContext, port: number, size = '320x180'): Promise<ChildProcess> {
-  const camera = spawn('/usr/bin/python3', [CAMERA, String(port), size], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  t.after(() => camera.kill('SIGKILL'));
-  await new Promise<void>((resolve) => camera.stdout?.once('data', () => resolve()));
-  return camera;
-}
 
 interface Feed {
   readonly state: string;
@@ -120,7 +109,7 @@ pipelines:
     });
 
   await state('gate', 'failed', 'CAMERA_UNREACHABLE');
-  let camera = await startCamera(t, port);
+  let camera = await startRtspCamera(t, port);
   await state('gate', 'live');
   await state('same', 'live');
   await state('locked-out', 'failed', 'CAMERA_REFUSED');
@@ -140,7 +129,7 @@ pipelines:
 
   camera.kill('SIGKILL');
   await state('gate', 'failed', 'CAMERA_UNREACHABLE');
-  camera = await startCamera(t, port, '640x360');
+  camera = await startRtspCamera(t, port, '640x360');
   const { inputs } = await state('gate', 'live');
   await until('more answers', async () => ((await feeds(agentPort)).gate?.inputs ?? 0) > inputs + 3);
 

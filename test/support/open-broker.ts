@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import type { TestContext } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
 import { Aedes } from 'aedes';
 import { freePort } from './ports.ts';
 
@@ -17,7 +18,12 @@ export interface OpenBroker {
 /** Started; ends with the test. @param of.refused a filter that nobody may read */
 export async function startOpenBroker(
   t: TestContext,
-  of: { readonly password?: string; readonly refused?: string } = {},
+  of: {
+    readonly password?: string;
+    readonly refused?: string;
+    /** Speaks TLS, with this certificate. */
+    readonly tls?: { readonly cert: string; readonly key: string };
+  } = {},
 ): Promise<OpenBroker> {
   const port = await freePort();
   const filters = new Set<string>();
@@ -25,7 +31,7 @@ export async function startOpenBroker(
   let aedes: Aedes | undefined;
   let server: Server | undefined;
   const broker: OpenBroker = {
-    url: `mqtt://127.0.0.1:${port}`,
+    url: `${of.tls ? 'mqtts' : 'mqtt'}://127.0.0.1:${port}`,
     filters,
     async publish(topic, payload, retain = false) {
       const packet = { cmd: 'publish' as const, topic, payload, retain, qos: 1 as const, dup: false };
@@ -42,7 +48,7 @@ export async function startOpenBroker(
       aedes.on('subscribe', (all) => {
         for (const { topic } of all) filters.add(topic);
       });
-      server = createServer(aedes.handle);
+      server = of.tls ? createTlsServer(of.tls, aedes.handle) : createServer(aedes.handle);
       server.on('connection', (socket) => {
         sockets.add(socket);
         socket.on('close', () => sockets.delete(socket));

@@ -132,8 +132,11 @@ export class HomeAssistant implements Part {
   async #put(pipeline: string, result: Result, { tell, pictureOf }: PipelineSink): Promise<void> {
     if (isFailure(result)) return;
     this.#wanted.set(this.#topics.state(pipeline), JSON.stringify(pipelineState(result)));
-    if (!this.#o.connection.connected)
-      tell.refused(new AppError('BROKER_UNREACHABLE', 'the broker of Home Assistant is not connected'));
+    const { connected, failure } = this.#o.connection;
+    if (!connected)
+      tell.refused(
+        failure ?? new AppError('BROKER_UNREACHABLE', 'the broker of Home Assistant is not connected'),
+      );
     if (this.#mayShowPicture(pipeline)) {
       const picture = await pictureOf(result, PICTURE);
       if (picture) this.#wanted.set(this.#topics.picture(pipeline), picture);

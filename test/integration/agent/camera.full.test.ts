@@ -13,16 +13,24 @@ import { systemClock } from '../../../shared/runtime/clock.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 
 const WHITE: WantedOutput = {
-  ...{ fps: 10, box: { widthPx: 1_280, heightPx: 1_280 }, region: undefined, masks: [], codec: 'ppm' },
+  ...{
+    fps: 10,
+    box: { widthPx: 1_280, heightPx: 1_280, fit: 'inside' },
+    region: undefined,
+    masks: [],
+    codec: 'ppm',
+  },
   isAsItComes: false,
 };
 
 async function firstFrame(url: string, output: WantedOutput): Promise<Frame> {
   const stop = new AbortController();
   let first: Frame | undefined;
+  const outputs = new Map([['o', output]]);
   const source = createSource({
     ...{ address: () => Promise.resolve(readAddress(url, '/')), transport: 'tcp', repeat: true },
-    ...{ hwaccel: 'none', keyframes: false, outputs: new Map([['o', output]]), clock: systemClock },
+    trust: () => Promise.resolve({ ca: undefined, insecure: false }),
+    ...{ hwaccel: 'none', keyframes: false, outputs: () => outputs, clock: systemClock },
   });
   await source(
     {
@@ -130,7 +138,7 @@ test('a region is cut out before it is brought to size, and a mask stays where i
     ...WHITE,
     region: [0.25, 0, 0.75, 1],
     masks,
-    box: { widthPx: 80, heightPx: 80 },
+    box: { widthPx: 80, heightPx: 80, fit: 'inside' },
   });
   assert.deepEqual(readPpm(frame.body)?.size, { widthPx: 71, heightPx: 80 });
   assert.ok(Math.min(...at(frame, 0.45, 0.5)) > 240);

@@ -5,7 +5,10 @@ import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { AGENT_HELP, type AgentConfig, loadConfig } from '../../../agent/config.ts';
 import { deviceId } from '../../../shared/contract/names.ts';
+import { Authority } from '../../../shared/runtime/authority.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
 import { type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
+import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 
 const PIPELINE = '{ name: gate, task: image-classification, edge: small, cloud: big }';
@@ -243,15 +246,22 @@ test('plain text stays on loopback, unless it is asked for', async (t) => {
 
 test('an authority given by hand is read beside the file, or where the flag says', async (t) => {
   const file = await configFile(t, `hub: { ca: own.pem }\n${MINIMAL}`);
-  await writeFile(join(dirname(file), 'own.pem'), 'of the file');
+  const pemOf = async (name: string): Promise<string> => {
+    const folder = join(dirname(file), name);
+    return (await Authority.open({ folder, names: [], clock: systemClock, logger: silentLogger })).pem;
+  };
+  const [ofFile, ofFlag] = [await pemOf('one'), await pemOf('other')];
+  await writeFile(join(dirname(file), 'own.pem'), ofFile);
   const flag = join(dirname(file), 'flag.pem');
-  await writeFile(flag, 'of the flag');
+  await writeFile(flag, ofFlag);
   const caOf = async (...flags: string[]) => {
     const loaded = await loadConfig(['--config', file, ...flags], {});
     return loaded === 'help' ? undefined : loaded.hubCa;
   };
-  assert.equal(await caOf(), 'of the file');
-  assert.equal(await caOf('--hub-ca', flag), 'of the flag');
+  assert.equal(await caOf(), ofFile);
+  assert.equal(await caOf('--hub-ca', flag), ofFlag);
+  await writeFile(flag, 'no certificate');
+  await assert.rejects(caOf('--hub-ca', flag), (error) => isAppError(error, 'CONFIG_INVALID'));
   await assert.rejects(caOf('--hub-ca', '/nowhere.pem'), (error) => isAppError(error, 'FILE_UNREADABLE'));
 });
 

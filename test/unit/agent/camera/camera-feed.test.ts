@@ -117,6 +117,24 @@ test('a camera that gives nothing is stalled, ended and begun again, and comes b
   await feed.stop();
 });
 
+test('a camera that gave nothing gets longer for its first picture, until it gives one', async () => {
+  const feed = setUp();
+  await settle();
+  await feed.clock.advance(15_000);
+  assert.ok(feed.runs[0]?.signal.aborted);
+  await feed.clock.advance(10_000);
+  await feed.clock.advance(19_000);
+  assert.deepEqual([feed.runs.length, feed.runs[1]?.signal.aborted], [2, false]);
+  feed.runs[1]?.to.give('o', frame(1));
+  await settle();
+  await feed.clock.advance(10_000);
+  assert.ok(feed.runs[1]?.signal.aborted, 'the next ones come at their pace');
+  await feed.clock.advance(10_000);
+  await feed.clock.advance(15_000);
+  assert.ok(feed.runs[2]?.signal.aborted, 'and the next run begins with 15 s');
+  await feed.stop();
+});
+
 test('one that has gone from the network meanwhile is away, not stalled', async () => {
   const feed = setUp({ isReachable: false });
   await settle();

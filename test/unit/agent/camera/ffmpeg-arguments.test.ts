@@ -6,7 +6,7 @@ import { boxesOf, type Point } from '../../../../agent/camera/mask-boxes.ts';
 
 const output: Output = {
   fps: 2,
-  box: { widthPx: 640, heightPx: 360 },
+  box: { widthPx: 640, heightPx: 360, fit: 'inside' },
   region: undefined,
   masks: [],
   codec: 'ppm',
@@ -22,7 +22,17 @@ test('each wish is an output on a pipe of its own, of one decoder', () => {
   );
   assert.equal(args.filter((one) => one === '-i').length, 1);
   assert.ok(args.includes('-fps_mode') && !args.includes('-vsync'));
+  assert.match(args.join(' '), /-c:v ppm -pix_fmt rgb24/);
   assert.ok(ffmpegArguments(input, [output], { ...decoding, release: [4, 4] }).includes('-vsync'));
+});
+
+test('what a model needs is covered, and nothing is enlarged', () => {
+  const covering = { ...output, box: { widthPx: 256, heightPx: 256, fit: 'cover' as const } };
+  assert.match(
+    filtersOf(covering),
+    /scale=w='min\(iw,256\)':h='min\(ih,256\)':force_original_aspect_ratio=increase/,
+  );
+  assert.match(filtersOf(output), /force_original_aspect_ratio=decrease/);
 });
 
 test('hardware and key frames are asked for before the input', () => {

@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { createServer as createTcpServer, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
+import type { PeerCertificate } from 'node:tls';
 import { readHttpCamera } from '../../../../agent/camera/http-camera.ts';
 import { readAddress } from '../../../../shared/camera/address.ts';
+import { cameraTls } from '../../../../shared/camera/camera-tls.ts';
+import { Authority } from '../../../../shared/runtime/authority.ts';
 import { systemClock } from '../../../../shared/runtime/clock.ts';
 import { AppError } from '../../../../shared/runtime/errors.ts';
+import { silentLogger } from '../../../../shared/runtime/logger.ts';
+import { temporaryFolder } from '../../../support/fixed.ts';
 
 const FOLDER = 'models/demo/pictures';
 const JPEGS = readdirSync(FOLDER)
@@ -30,13 +36,18 @@ async function camera(
 }
 
 /** Reads until so many pictures have come, or it ends by itself. */
-async function read(url: string, wanted: number, fps = 50) {
+async function read(
+  url: string,
+  wanted: number,
+  { fps = 50, ca, insecure = false }: { fps?: number; ca?: string; insecure?: boolean } = {},
+) {
   const stop = new AbortController();
   const pictures: Buffer[] = [];
   const refused: AppError[] = [];
   const end = await readHttpCamera(
     {
       ...{ address: readAddress(url, '/'), fps, clock: systemClock },
+      trust: { ca, insecure },
       give: (jpeg) => {
         pictures.push(jpeg);
         if (pictures.length >= wanted) stop.abort();
@@ -51,6 +62,8 @@ async function read(url: string, wanted: number, fps = 50) {
   return { pictures, refused, end };
 }
 
+/** As Node shows it to whoever checks its name. */
+const peer = (pem: string): PeerCertificate => new X509Certificate(pem).toLegacyObject() as PeerCertificate;
 const codeOf = (end: unknown): string => (end instanceof AppError ? end.code : String(end));
 
 test('single pictures are asked for again and again over one connection', async (t) => {
@@ -107,6 +120,35 @@ test('Digest and Basic are answered, a wrong password is told as such, and is in
       assert.doesNotMatch(String((end as unknown as AppError).message), /wrong|admin/);
     }
   }
+});
+
+test('an https camera is believed by its authority, by its own certificate under any name, or whoever it is', async (t) => {
+  const open = async (): Promise<Authority> => {
+    const folder = await temporaryFolder(t);
+    return Authority.open({ folder, names: [], clock: systemClock, logger: silentLogger });
+  };
+  const [own, stranger] = [await open(), await open()];
+  const [cert, key] = [readFileSync(own.certFile, 'utf8'), readFileSync(own.keyFile, 'utf8')];
+  const server = createTlsServer({ cert, key }, (_request, response) => {
+    response.setHeader('content-type', 'image/jpeg').end(JPEGS[0]);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as { port: number };
+  const url = `https://127.0.0.1:${port}/snap.jpg`;
+  assert.equal((await read(url, 1, { ca: own.pem })).pictures.length, 1);
+  assert.equal((await read(url, 1, { ca: cert })).pictures.length, 1);
+  assert.equal((await read(url, 1, { insecure: true })).pictures.length, 1);
+  for (const ca of [undefined, stranger.pem]) {
+    const { end } = await read(url, 1, { ...(ca !== undefined && { ca }) });
+    assert.equal(codeOf(end), 'CAMERA_UNTRUSTED');
+  }
+  assert.equal(codeOf((await read(`https://127.0.0.1:1/`, 1)).end), 'CAMERA_UNREACHABLE');
+  assert.equal(cameraTls({ ca: cert, insecure: false }).checkServerIdentity?.('cam', peer(cert)), undefined);
+  assert.ok(cameraTls({ ca: own.pem, insecure: false }).checkServerIdentity?.('cam', peer(cert)));
 });
 
 test('what is no picture has its code: HTML, nothing, another host, an error, no HTTP at all', async (t) => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, writeFile } from 'node:fs/promises';
+import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Frame } from '../../../../agent/camera/camera.ts';
@@ -10,7 +10,13 @@ import { AppError } from '../../../../shared/runtime/errors.ts';
 import { temporaryFolder } from '../../../support/fixed.ts';
 
 const OUTPUT: WantedOutput = {
-  ...{ fps: 2, box: { widthPx: 64, heightPx: 64 }, region: undefined, masks: [], codec: 'ppm' },
+  ...{
+    fps: 2,
+    box: { widthPx: 64, heightPx: 64, fit: 'inside' },
+    region: undefined,
+    masks: [],
+    codec: 'ppm',
+  },
   isAsItComes: true,
 };
 
@@ -21,7 +27,7 @@ async function ffmpegIs(t: TestContext, script: string | undefined): Promise<str
     const path = join(folder, 'ffmpeg');
     await writeFile(
       path,
-      `#!/bin/sh\n[ "$2" = -version ] && { echo ffmpeg version 5.1; exit 0; }\n${script}\n`,
+      `#!/bin/sh\nFOLDER='${folder}'\n[ "$2" = -version ] && { echo ffmpeg version 5.1; exit 0; }\n${script}\n`,
     );
     await chmod(path, 0o755);
   }
@@ -33,10 +39,13 @@ async function ffmpegIs(t: TestContext, script: string | undefined): Promise<str
   return folder;
 }
 
-async function look(url: string) {
+const ONE: ReadonlyMap<string, WantedOutput> = new Map([['o', OUTPUT]]);
+
+async function look(url: string, outputs: () => ReadonlyMap<string, WantedOutput> = () => ONE) {
   const source = createSource({
     ...{ address: () => Promise.resolve(readAddress(url, '/')), transport: 'tcp', repeat: false },
-    ...{ hwaccel: 'none', keyframes: false, outputs: new Map([['o', OUTPUT]]), clock: systemClock },
+    trust: () => Promise.resolve({ ca: undefined, insecure: false }),
+    ...{ hwaccel: 'none', keyframes: false, outputs, clock: systemClock },
   });
   const frames: Frame[] = [];
   const stop = new AbortController();
@@ -54,6 +63,20 @@ test('without ffmpeg it is said, with what installs it', async (t) => {
   const { end } = await look('rtsp://admin:secret@127.0.0.1:1/a');
   assert.equal(codeOf(end), 'FFMPEG_MISSING');
   assert.match(String(end), /apt-get install ffmpeg/);
+});
+
+test('when its outputs are other ones the decoder begins anew with these', async (t) => {
+  const folder = await ffmpegIs(
+    t,
+    `echo "$*" >> "$FOLDER/calls"; printf 'P6\\n1 1\\n255\\nabc' >&3; [ $(wc -l < "$FOLDER/calls") = 2 ] || exec sleep 60`,
+  );
+  const larger = new Map([['o', { ...OUTPUT, box: { widthPx: 128, heightPx: 128, fit: 'cover' as const } }]]);
+  let asked = 0;
+  const { frames, end } = await look('rtsp://127.0.0.1:1/a', () => (asked++ === 0 ? ONE : larger));
+  assert.deepEqual([frames.length, codeOf(end)], [2, 'CAMERA_ENDED']);
+  const calls = (await readFile(join(folder, 'calls'), 'utf8')).split('\n');
+  assert.match(calls[0] ?? '', /min\(iw,64\)/);
+  assert.match(calls[1] ?? '', /min\(iw,128\).*increase/);
 });
 
 test('frames come on its pipe; its end is a failure whatever its exit code says, a file’s is none', async (t) => {

@@ -70,7 +70,20 @@ test('ffmpeg’s last words become codes', () => {
     ['pipe:0: Invalid data found when processing input', 'CAMERA_NO_STREAM'],
     ['Decoding requested, but no decoder found for: hevc', 'CAMERA_CODEC'],
     ['[mjpeg @ 0x1] Picture size 12000x9000 exceeds specified max pixel count 64000000', 'IMAGE_TOO_LARGE'],
-    ['[AVHWDeviceContext @ 0x1] Cannot load libcuda.so.1', 'CAMERA_CODEC'],
+    [
+      '[AVHWDeviceContext @ 0x1] Cannot load libcuda.so.1\nDevice creation failed: -1.\n[h264 @ 0x1] No device available for decoder: device type cuda needed for codec h264.',
+      'CAMERA_CODEC',
+    ],
+    [
+      "[h264_v4l2m2m @ 0x1] Could not find a valid device\n[h264_v4l2m2m @ 0x1] can't configure decoder\nError while opening decoder for input stream #0:0 : Invalid argument",
+      'CAMERA_CODEC',
+    ],
+    ['Unrecognized hwaccel: bogus.\nSupported hwaccels: vdpau cuda', 'CAMERA_CODEC'],
+    // `auto` looks for all of them, and goes on without.
+    ['[AVHWDeviceContext @ 0x1] Cannot load libcuda.so.1\nDevice creation failed: -1.', 'CAMERA_ENDED'],
+    ['Device creation failed: -1.\npipe:0: Connection reset by peer', 'CAMERA_UNREACHABLE'],
+    ['file:/films: Is a directory', 'CAMERA_NO_STREAM'],
+    ['[tls @ 0x1] An unexpected TLS packet was received.\npipe:0: Input/output error', 'CAMERA_UNREACHABLE'],
     [
       '[video4linux2 @ 0x1] Cannot open video device /dev/video9: No such file or directory',
       'CAMERA_UNREACHABLE',

@@ -1,0 +1,42 @@
+/** `npm run bench:device -- [camera] [sensors] [--json FILE]`: what cameras and sensors cost on a device, against plain scripts. */
+import { parseArgs } from 'node:util';
+import { AppError } from '../../../shared/runtime/errors.ts';
+import { runTool } from '../../../tools/measure/command.ts';
+import {
+  type BenchReport,
+  type Measured,
+  machineFacts,
+  toMarkdown,
+  watched,
+  writeResults,
+} from '../harness.ts';
+import { camera } from './camera.ts';
+import { sensors } from './sensors.ts';
+
+const BENCHES: Record<string, () => Promise<BenchReport>> = { camera, sensors };
+
+runTool(async () => {
+  const { values, positionals } = parseArgs({
+    options: { json: { type: 'string' } },
+    allowPositionals: true,
+  });
+  const names = positionals.length > 0 ? positionals : Object.keys(BENCHES);
+  if (names.some((name) => !(name in BENCHES)))
+    throw new AppError(
+      'USAGE',
+      `usage: npm run bench:device -- [${Object.keys(BENCHES).join('] [')}] [--json FILE]`,
+    );
+  const machine = await machineFacts();
+  const startedAt = new Date().toISOString();
+  const reports: Measured[] = [];
+  for (const name of names) {
+    const bench = BENCHES[name];
+    if (!bench) continue;
+    const report = await watched(bench);
+    console.log(toMarkdown(report));
+    reports.push(report);
+  }
+  const { cpu, cores, system, node, commit } = machine;
+  console.log(`${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}`);
+  await writeResults({ startedAt, machine, reports }, values.json, 'device-');
+});
