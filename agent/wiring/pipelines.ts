@@ -10,6 +10,7 @@ import { showRoutes, showSinks } from '../metrics.ts';
 import { Expiries } from '../pipeline/expiries.ts';
 import { Pipeline } from '../pipeline/pipeline.ts';
 import type { Outbox, SlotVersion } from '../ports.ts';
+import { barePicture } from '../privacy/bare-picture.ts';
 import { RouteKeeper } from '../router/route-keeper.ts';
 import type { LearningRouter } from '../router/router.ts';
 import { Fanout } from '../sink/fanout.ts';
@@ -180,6 +181,7 @@ export class Pipelines {
       },
       deliver: (result, isOwed) => fanout.deliver(redacted(result), isOwed),
       redactor,
+      bare: barePicture,
       clock,
       logger,
       metrics,
