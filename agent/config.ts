@@ -64,6 +64,8 @@ export interface AgentConfig extends ApiAccess {
     readonly maxEntries?: number | undefined;
     readonly deadLetterBytes?: number | undefined;
   };
+  /** Of everything that is kept; `keepFree` undefined: by the size of the file system. */
+  readonly disk: { readonly maxBytes?: number | undefined; readonly keepFree?: number | undefined };
   /** Of the whole link, a day; undefined: no cap. */
   readonly linkBytesPerDay: number | undefined;
   readonly sync: {
@@ -152,6 +154,7 @@ export async function loadConfig(
     modelsDir: resolve(values.models ?? 'models'),
     baseDir,
     outbox: config.outbox,
+    disk: config.disk,
     linkBytesPerDay: config.link.bytesPerDay,
     sync: config.sync,
     host,

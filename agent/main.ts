@@ -8,6 +8,7 @@ import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
 import { FeedStates } from './feed/feed-states.ts';
 import { SinkStates } from './sink/sink-states.ts';
 import { startApi } from './wiring/api.ts';
+import { createDisk } from './wiring/disk.ts';
 import { feedDown, finishWhenDone, startFeeds } from './wiring/feeds.ts';
 import { checkCredential, type Link, linkOrGrace, openLink } from './wiring/link.ts';
 import { openOutbox } from './wiring/outbox.ts';
@@ -19,13 +20,15 @@ async function run(config: AgentConfig, finish: () => void) {
   const program = await openProgram(config);
   const { logger, lifecycle } = program;
   await checkCredential(config, program);
-  const outbox = await openOutbox(config, program);
+  const disk = createDisk(config, program, () => outbox.diskBytes);
+  const outbox = await openOutbox(config, program, disk);
   const results = new ResultStore();
   const pipelines = new Pipelines();
   const feedStates = new FeedStates({ clock: program.clock, logger, onChange: () => link.uplink.announce() });
   const sinkStates = new SinkStates(program);
   const versions = await startVersions(config, program, {
     link: () => link,
+    disk,
     onSwitch: (version) => {
       pipelines.edgeModelSeen(config, version);
       link.uplink.announce();
@@ -42,9 +45,10 @@ async function run(config: AgentConfig, finish: () => void) {
   const { uplink, desired, sync } = link;
   const show = results.add.bind(results);
   await pipelines.start({
-    ...{ config, program, outbox, link, versions },
+    ...{ config, program, outbox, link, versions, disk },
     ...{ feeds: feedStates, sinks: sinkStates, show },
   });
+  await lifecycle.start('disk', disk);
   await lifecycle.start('uplink', uplink);
   await lifecycle.start('updater', updater);
   desired.follow((wanted) => {
@@ -61,6 +65,7 @@ async function run(config: AgentConfig, finish: () => void) {
     outbox,
     link,
     versions,
+    disk,
     notReady: () => feedDown(feedStates),
   });
   await linkOrGrace(link, program);

@@ -1,5 +1,6 @@
 /** The interfaces between the agent's parts; types only. `main.ts` plugs them together, `pipeline.ts` speaks to them. */
 
+import type { DiskKind } from '../shared/contract/disk-status.ts';
 import type { FeedState } from '../shared/contract/feed-status.ts';
 import type { LinkPurpose, LinkUse, ReplyError, ReplyTimingsMs } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
@@ -392,6 +393,17 @@ export interface Redactor {
   input(input: TaskInput): TaskInput;
   /** Every text of an answer. */
   result(result: Result): Result;
+}
+
+/** Something on the disk that can be given back when there is no room. */
+export interface Kept {
+  readonly kind: Exclude<DiskKind, 'requests' | 'state'>;
+  /** Where it lies, whether it is there yet or not: its file system counts. */
+  readonly path: string;
+  /** What it takes, and how old the oldest of it is that can be given back; null: none can. */
+  look(): Promise<{ readonly bytes: number; readonly oldestAtMs: number | null }>;
+  /** Gives the oldest back until so many bytes are free, or nothing is left. @returns bytes that were freed @throws as the system says */
+  giveBack(bytes: number): Promise<number>;
 }
 
 /** How an input is to be treated. */

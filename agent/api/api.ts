@@ -7,6 +7,7 @@ import { type Context, Hono } from 'hono';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { z } from 'zod';
+import type { DiskStatus } from '../../shared/contract/disk-status.ts';
 import type { FeedStatus } from '../../shared/contract/feed-status.ts';
 import { maxBodyBytes, readInput } from '../../shared/contract/http-input.ts';
 import type { UpdateReport } from '../../shared/contract/messages.ts';
@@ -46,6 +47,8 @@ export interface AgentApiOptions {
   readonly meter: Pick<LinkMeter, 'today'>;
   /** The newest update of each model that had one. */
   readonly updates: () => readonly UpdateReport[];
+  /** What is kept on the disk. */
+  readonly disk: () => DiskStatus;
   /** Whether every part is up; the reason when not. */
   readonly ready: () => string | undefined;
   readonly link: () => {
@@ -127,6 +130,10 @@ export function createAgentApi(options: AgentApiOptions): Hono {
           : sink.name.replace(/(?<=^(?:file|snapshots):).*/, withoutPaths),
       reason: sink.reason && told({ error: sink.reason }).error,
     }));
+  const diskOf = (): DiskStatus => {
+    const { reason, ...disk } = options.disk();
+    return { ...disk, reason: reason !== null && options.key !== undefined ? withoutPaths(reason) : reason };
+  };
   app.get('/v1/pipelines', (c) => {
     const { problem, ...link } = options.link();
     return c.json({
@@ -138,6 +145,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
         sinks: sinksOf(one.name),
       })),
       updates: options.updates().map(told),
+      disk: diskOf(),
       version: VERSION,
     });
   });

@@ -85,6 +85,20 @@ export const configFile = z.strictObject({
       deadLetterBytes: size.optional(),
     })
     .default({}),
+  /**
+   * Bounds of everything that the agent keeps. Over one of them the oldest snapshots go first, then captures, logs, results, dead letters
+   * and what webhooks have not taken; what was accepted for the cloud never does: then new requests are refused.
+   *
+   * @example { maxBytes: 2GB, keepFree: 500MB }
+   */
+  disk: z
+    .strictObject({
+      /** Of all of it together; no quota when left out. @example 2GB */
+      maxBytes: size.optional(),
+      /** What stays free on each file system that the agent writes to; 200 MB or a twentieth of it, whichever is less, when left out. @example 500MB */
+      keepFree: size.optional(),
+    })
+    .default({}),
   /** What the device does: one for each camera, folder or application. @example [{ name: gate, task: image-classification, edge: cifar10-cnn }] */
   pipelines: z
     .array(pipeline)

@@ -1,14 +1,14 @@
 /** Makes the sinks that a pipeline's configuration asks for, and ends their files and connections. */
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
 import { readPem } from '../../shared/runtime/certificate-files.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { SinkConfig } from '../config/sink.ts';
 import type { AgentConfig } from '../config.ts';
-import type { PictureOf, Sink } from '../ports.ts';
+import type { Kept, PictureOf, Sink } from '../ports.ts';
 import { FileSink } from '../sink/file-sink.ts';
 import { MqttSink } from '../sink/mqtt-sink.ts';
 import { ruled } from '../sink/ruled.ts';
@@ -53,6 +53,8 @@ export class SinkMaker implements Part {
   /** By path: two writers of one file would write over each other. */
   readonly #files = new Map<string, FileSink>();
   readonly #queues = new Set<string>();
+  /** What they keep on the disk. */
+  readonly kept: Kept[] = [];
 
   constructor(config: AgentConfig, program: AgentProgram, states: SinkStates, device: DeviceParts) {
     this.#config = config;
@@ -118,6 +120,8 @@ export class SinkMaker implements Part {
     if (known) return known;
     const made = new FileSink({ path, ...(maxBytes !== undefined && { maxBytes }) });
     this.#files.set(path, made);
+    // A file elsewhere is somebody's own, whoever turns it over.
+    if (isWithin(this.#program.dataDir, path)) this.kept.push(made.kept('results'));
     this.#parts.push({ stop: () => made.close() });
     return made;
   }
@@ -151,7 +155,8 @@ export class SinkMaker implements Part {
       ageMs: sink.keep.age ?? WEBHOOK.ageMs,
       bytes: sink.keep.bytes ?? WEBHOOK.bytes,
     };
-    const queue = new WebhookQueue(join(dataDir, 'webhooks', file), { ageMs, bytes });
+    const path = join(dataDir, 'webhooks', file);
+    const queue = new WebhookQueue(path, { ageMs, bytes });
     await queue.open();
     const { url, allowPrivate, secret } = sink;
     const ca = sink.ca === undefined ? undefined : await readPem(resolve(baseDir, sink.ca));
@@ -166,6 +171,7 @@ export class SinkMaker implements Part {
       clock,
     });
     this.#parts.push(made);
+    this.kept.push(made.kept(path));
     return made;
   }
 
@@ -181,6 +187,7 @@ export class SinkMaker implements Part {
       clock,
     });
     this.#parts.push(made);
+    this.kept.push(made);
     return made;
   }
 
@@ -197,6 +204,8 @@ export class SinkMaker implements Part {
 
 /** Of an address that may hold a secret. */
 const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
+
+const isWithin = (folder: string, path: string): boolean => !/^\.\.(?:$|[\\/])/.test(relative(folder, path));
 
 function uniqueName(name: string, taken: Set<string>): string {
   let unique = name;

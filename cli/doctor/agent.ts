@@ -1,5 +1,7 @@
 /** What the doctor asks of an agent: whether it is there, its link, what waits in its outbox, and its updates. */
+
 import { z } from 'zod';
+import { type DiskStatus, diskStatus } from '../../shared/contract/disk-status.ts';
 import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { updateReport } from '../../shared/contract/messages.ts';
 import { sinkStatus } from '../../shared/contract/sink-status.ts';
@@ -37,6 +39,7 @@ const agentState = z.object({
   // Of an older agent, feeds are missing; the states of a newer one are shown as they come.
   pipelines: z.array(z.object({ name: z.string(), feed: feed.nullish(), sinks: z.array(sink).optional() })),
   updates: z.array(updateReport).default([]),
+  disk: diskStatus.optional(),
 });
 type AgentState = z.infer<typeof agentState>;
 
@@ -68,7 +71,7 @@ export async function lookAtAgent(
  * @param nowAtMs epoch clock, for ages
  */
 export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
-  const { device, version, link, pipelines, updates } = state;
+  const { device, version, link, pipelines, updates, disk } = state;
   const { entries, bytes, oldestAtMs, deadLetters } = link.outbox;
   const ageMs = oldestAtMs === null ? 0 : nowAtMs - oldestAtMs;
   const waiting = `${entries} requests wait (${bytesText(bytes)})`;
@@ -94,7 +97,40 @@ export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
       : ok('dead letters', 'none'),
     ...pipelines.flatMap(({ name, feed }) => (feed ? [checkFeed(name, feed, nowAtMs)] : [])),
     ...pipelines.flatMap(({ name, sinks = [] }) => sinks.map((sink) => checkSink(name, sink, nowAtMs))),
+    ...(disk ? checkDiskOf(disk) : []),
     ...checkUpdates('updates', updates),
+  ];
+}
+
+/** What is kept, and in which order it goes. */
+function checkDiskOf({
+  usedBytes,
+  maxBytes,
+  freeBytes,
+  keepFreeBytes,
+  reason,
+  kinds,
+}: DiskStatus): Finding[] {
+  const quota = maxBytes === null ? 'no quota' : `of ${bytesText(maxBytes)}`;
+  const said = `${bytesText(usedBytes)} kept, ${quota}; ${bytesText(freeBytes)} free, ${bytesText(keepFreeBytes)} stay so`;
+  const todo = 'Free some space, or raise disk.maxBytes or lower disk.keepFree in outrider.yaml.';
+  const shown = (all: DiskStatus['kinds']): string =>
+    all
+      .map(({ kind, bytes, givenBackBytes }) => {
+        const gone = givenBackBytes > 0 ? ` (${bytesText(givenBackBytes)} given back)` : '';
+        return `${kind} ${bytesText(bytes)}${gone}`;
+      })
+      .join(', ');
+  const isKept = ({ kind }: DiskStatus['kinds'][number]): boolean => kind === 'requests' || kind === 'state';
+  const goes = kinds.filter((one) => !isKept(one));
+  return [
+    reason === null
+      ? ok('disk quota', said)
+      : fail('disk quota', `${said}: new requests are refused: ${reason}`, todo),
+    ok(
+      'disk order',
+      `goes first: ${shown(goes)}; then new requests are refused; stays: ${shown(kinds.filter(isKept))}`,
+    ),
   ];
 }
 

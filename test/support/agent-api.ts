@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { LinkMeter, OutboxDepth, PipelineStatus } from '../../agent/ports.ts';
+import { diskStatus } from '../../shared/contract/disk-status.ts';
 import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { jsonBody } from '../../shared/contract/http-input.ts';
 import { linkUse, updateReport } from '../../shared/contract/messages.ts';
@@ -73,6 +74,7 @@ const deviceStatus = z.object({
   }),
   pipelines: z.array(pipelineStatus),
   updates: z.array(updateReport),
+  disk: diskStatus,
   version: z.string(),
 });
 

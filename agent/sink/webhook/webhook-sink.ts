@@ -15,7 +15,7 @@ import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../../shared/runtime/errors.ts';
 import type { Part } from '../../../shared/runtime/lifecycle.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
-import type { PictureOf, PictureWish, Sink, TellSink } from '../../ports.ts';
+import type { Kept, PictureOf, PictureWish, Sink, TellSink } from '../../ports.ts';
 import { post, type WebhookAnswer, type WebhookPlace } from './post.ts';
 import type { Message, WebhookQueue } from './queue.ts';
 
@@ -97,6 +97,21 @@ export class WebhookSink implements Sink, Part {
     }
     this.#isDue = true;
     this.#wake();
+  }
+
+  /** What waits, in the quota. */
+  kept(path: string): Kept {
+    const { queue } = this.#o;
+    return {
+      kind: 'webhooks',
+      path,
+      look: async () => ({ bytes: queue.fileBytes, oldestAtMs: queue.oldestAtMs }),
+      giveBack: async (wanted) => {
+        const { count, bytes } = await queue.giveBack(wanted);
+        if (count > 0) this.tell.dropped('over-bytes', count);
+        return bytes;
+      },
+    };
   }
 
   async #picture(result: Result): Promise<{ contentType: string; base64: string } | undefined> {
