@@ -66,6 +66,8 @@ export interface AgentConfig extends ApiAccess {
   };
   /** Of everything that is kept; `keepFree` undefined: by the size of the file system. */
   readonly disk: { readonly maxBytes?: number | undefined; readonly keepFree?: number | undefined };
+  /** Of the log of what leaves. */
+  readonly sent: { readonly maxBytes?: number | undefined; readonly age?: number | undefined };
   /** Of the whole link, a day; undefined: no cap. */
   readonly linkBytesPerDay: number | undefined;
   readonly sync: {
@@ -155,6 +157,7 @@ export async function loadConfig(
     baseDir,
     outbox: config.outbox,
     disk: config.disk,
+    sent: config.sent,
     linkBytesPerDay: config.link.bytesPerDay,
     sync: config.sync,
     host,

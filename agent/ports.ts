@@ -6,6 +6,7 @@ import type { LinkPurpose, LinkUse, ReplyError, ReplyTimingsMs } from '../shared
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
+import type { SentRecord } from '../shared/contract/sent.ts';
 import type { SinkType } from '../shared/contract/sink-status.ts';
 import type { ShrinkBelow, Shrinking } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
@@ -405,6 +406,22 @@ export interface Kept {
   /** Gives the oldest back until so many bytes are free, or nothing is left. @returns bytes that were freed @throws as the system says */
   giveBack(bytes: number): Promise<number>;
 }
+
+/** Something has left the device. */
+export interface SentNote {
+  readonly what: SentRecord['what'];
+  /** Of the request or Result. */
+  readonly id?: string;
+  readonly pipeline?: string | null;
+  readonly bytes: number;
+  /** Host and port. */
+  readonly to: string;
+  readonly topic?: string;
+  readonly why?: string;
+}
+
+/** Hears of everything that leaves the device. */
+export type NoteSent = (note: SentNote) => void;
 
 /** How an input is to be treated. */
 export interface Asked {

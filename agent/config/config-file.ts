@@ -4,7 +4,7 @@ import { deviceId } from '../../shared/contract/names.ts';
 import { isDailyWindow } from '../../shared/runtime/daily-window.ts';
 import { isCron } from '../../shared/runtime/schedule.ts';
 import { pipeline } from './pipeline.ts';
-import { mqttUrl, size } from './quantities.ts';
+import { duration, mqttUrl, size } from './quantities.ts';
 import { sharedSnapshotFolders } from './sink-problems.ts';
 
 /** Every quarter of an hour. */
@@ -97,6 +97,15 @@ export const configFile = z.strictObject({
       maxBytes: size.optional(),
       /** What stays free on each file system that the agent writes to; 200 MB or a twentieth of it, whichever is less, when left out. @example 500MB */
       keepFree: size.optional(),
+    })
+    .default({}),
+  /** The device’s own log of everything that leaves it: `outrider outbox sent`. @example { maxBytes: 16MB, age: 30d } */
+  sent: z
+    .strictObject({
+      /** The oldest lines go; 16 MB when left out, none is kept with `0B`. @example 16MB */
+      maxBytes: size.optional(),
+      /** Nothing older; 30 days when left out. @example 30d */
+      age: duration.optional(),
     })
     .default({}),
   /** What the device does: one for each camera, folder or application. @example [{ name: gate, task: image-classification, edge: cifar10-cnn }] */

@@ -10,6 +10,7 @@ import type { AgentConfig } from '../config.ts';
 import type { DiskKeeper } from '../disk/keeper.ts';
 import type { FeedStates } from '../feed/feed-states.ts';
 import type { Outbox, PipelineFace } from '../ports.ts';
+import type { SentLog } from '../sent/sent-log.ts';
 import type { SinkStates } from '../sink/sink-states.ts';
 import type { Link } from './link.ts';
 import type { AgentProgram } from './program.ts';
@@ -28,6 +29,7 @@ export async function startApi(
     readonly link: Link;
     readonly versions: Versions;
     readonly disk: Pick<DiskKeeper, 'problem' | 'status'>;
+    readonly sent: Pick<SentLog, 'read'>;
     /** Why the device is not ready, beside its models. */
     readonly notReady: () => string | undefined;
   },
@@ -45,6 +47,7 @@ export async function startApi(
     meter,
     updates: () => versions.updater.updates,
     disk: () => disk.status(),
+    sent: (query) => parts.sent.read(query),
     ready: () => notReady(versions) ?? parts.notReady() ?? disk.problem?.message ?? diskFull(config.dataDir),
     link: () => ({
       ...{ online: uplink.online, hub: config.hubUrl ?? null },

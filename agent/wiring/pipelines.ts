@@ -14,6 +14,7 @@ import type { Outbox, SlotVersion } from '../ports.ts';
 import { barePicture } from '../privacy/bare-picture.ts';
 import { RouteKeeper } from '../router/route-keeper.ts';
 import type { LearningRouter } from '../router/router.ts';
+import type { SentLog } from '../sent/sent-log.ts';
 import { Fanout } from '../sink/fanout.ts';
 import { deadLetterTo, FileSink } from '../sink/file-sink.ts';
 import { Shelf } from '../sink/shelf.ts';
@@ -38,6 +39,8 @@ export interface PipelineParts {
   readonly versions: Versions;
   /** Has what they keep in its quota. */
   readonly disk: Pick<DiskKeeper, 'add'>;
+  /** Hears of what leaves. */
+  readonly sent: Pick<SentLog, 'note'>;
   /** What their feeds are doing. */
   readonly feeds: Pick<FeedStates, 'of'>;
   /** What their sinks are doing. */
@@ -78,7 +81,9 @@ export class Pipelines {
       logger,
       metrics,
     });
-    const sinks = new SinkMaker(config, program, parts.sinks, this.#device(parts));
+    const sinks = new SinkMaker(config, program, parts.sinks, this.#device(parts), (note) =>
+      parts.sent.note(note),
+    );
     const fanouts: Fanout[] = [];
     for (const one of config.pipelines) {
       const shelf = showsPictures(one) ? new Shelf() : undefined;

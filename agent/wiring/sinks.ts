@@ -4,11 +4,12 @@ import { readdir } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
 import { readPem } from '../../shared/runtime/certificate-files.ts';
+import { hostOf } from '../../shared/runtime/host-of.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { SinkConfig } from '../config/sink.ts';
 import type { AgentConfig } from '../config.ts';
-import type { Kept, PictureOf, Sink } from '../ports.ts';
+import type { Kept, NoteSent, PictureOf, Sink } from '../ports.ts';
 import { FileSink } from '../sink/file-sink.ts';
 import { MqttSink } from '../sink/mqtt-sink.ts';
 import { ruled } from '../sink/ruled.ts';
@@ -49,6 +50,7 @@ export class SinkMaker implements Part {
   readonly #program: AgentProgram;
   readonly #states: SinkStates;
   readonly #homeAssistants: HomeAssistants;
+  readonly #noteSent: NoteSent;
   readonly #parts: Part[] = [];
   /** By path: two writers of one file would write over each other. */
   readonly #files = new Map<string, FileSink>();
@@ -56,11 +58,18 @@ export class SinkMaker implements Part {
   /** What they keep on the disk. */
   readonly kept: Kept[] = [];
 
-  constructor(config: AgentConfig, program: AgentProgram, states: SinkStates, device: DeviceParts) {
+  constructor(
+    config: AgentConfig,
+    program: AgentProgram,
+    states: SinkStates,
+    device: DeviceParts,
+    noteSent: NoteSent = () => undefined,
+  ) {
     this.#config = config;
     this.#program = program;
     this.#states = states;
-    this.#homeAssistants = new HomeAssistants(config, program, device);
+    this.#homeAssistants = new HomeAssistants(config, program, device, noteSent);
+    this.#noteSent = noteSent;
   }
 
   async start(): Promise<void> {
@@ -139,7 +148,14 @@ export class SinkMaker implements Part {
     });
     this.#parts.push({ stop: () => connection.end() });
     const { topic, qos, retain } = sink;
-    const results = new MqttSink({ connection, topic, qos, retain });
+    const results = new MqttSink({
+      ...{ connection, topic, qos, retain },
+      onSent: ({ id }, bytes) =>
+        this.#noteSent({
+          ...{ what: 'result', id, pipeline: pipeline.name, bytes },
+          ...{ to: hostOf(broker.url), topic, why: 'sink' },
+        }),
+    });
     if (!sink.discovery) return [results];
     const name = `homeassistant:${pipeline.name}`;
     const tell = this.#states.add({ pipeline: pipeline.name, name, type: 'homeassistant' }, () => 0);
@@ -167,6 +183,11 @@ export class SinkMaker implements Part {
       device,
       pictureOf: sink.picture ? pictureOf : undefined,
       queue,
+      onSent: (id, bytes) =>
+        this.#noteSent({
+          ...{ what: 'result', id, pipeline: pipeline.name, bytes },
+          ...{ to: hostOf(url), why: 'sink' },
+        }),
       tell: this.#states.add({ pipeline: pipeline.name, name, type: 'webhook' }, () => queue.length),
       clock,
     });

@@ -16,6 +16,7 @@ export const DISK_KINDS = [
   'state',
 ] as const;
 const diskKind = z.enum(DISK_KINDS);
+/** What is kept. */
 export type DiskKind = z.infer<typeof diskKind>;
 
 const bytes = z.number().nonnegative();

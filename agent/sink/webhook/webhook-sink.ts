@@ -28,6 +28,8 @@ export interface WebhookOptions {
   /** undefined: no pictures go along. */
   readonly pictureOf: PictureOf | undefined;
   readonly queue: WebhookQueue;
+  /** A message has left, whatever was answered. @param id of the Result */
+  readonly onSent?: (id: string, bytes: number) => void;
   readonly tell: TellSink;
   readonly clock: Clock;
   /** Uniform in [0, 1). */
@@ -166,6 +168,7 @@ export class WebhookSink implements Sink, Part {
       this.#stopping.signal,
     );
     const { status } = answer;
+    this.#o.onSent?.(message.id.replace(/\.\w+$/, ''), Buffer.byteLength(message.body));
     if (status >= 200 && status < 300) {
       await queue.done(message.id);
       this.tell.delivered();
