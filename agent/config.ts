@@ -81,6 +81,8 @@ export interface AgentConfig extends ApiAccess {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** Threads of each runner: all runners together take no more than the cores. */
   readonly threads: number;
+  /** Over it a runner is replaced; undefined: by what it takes once it is warm. */
+  readonly maxMemory: number | undefined;
   readonly pipelines: readonly PipelineConfig[];
 }
 
@@ -166,6 +168,7 @@ export async function loadConfig(
     once: values.once ?? false,
     logLevel: checked['log-level'],
     threads: Math.max(1, Math.floor(availableParallelism() / Math.max(1, runners))),
+    maxMemory: config.runner.maxMemory,
     pipelines: config.pipelines,
   };
 }

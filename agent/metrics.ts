@@ -103,6 +103,11 @@ export const createAgentMetrics = (): Metrics =>
       help: 'Epochs that the router has ended, because the promise looked broken or the inputs were others',
       labels: ['pipeline', 'kind'],
     },
+    outrider_runner_replaced_total: {
+      kind: 'counter',
+      help: 'Runners that had grown, and were replaced between two inputs',
+      labels: ['model'],
+    },
     outrider_runner_restarts_total: {
       kind: 'counter',
       help: 'Runners that ended unexpectedly',

@@ -108,6 +108,18 @@ export const configFile = z.strictObject({
       age: duration.optional(),
     })
     .default({}),
+  /** The processes that run local models. @example { maxMemory: 500MB } */
+  runner: z
+    .strictObject({
+      /**
+       * One that holds more is replaced between two inputs, by another that is up before, at most every ten minutes; twice what it takes
+       * once it is warm (256 MiB more at least), when left out. At 1.5 GiB it is ended.
+       *
+       * @example 500MB
+       */
+      maxMemory: size.optional(),
+    })
+    .default({}),
   /** What the device does: one for each camera, folder or application. @example [{ name: gate, task: image-classification, edge: cifar10-cnn }] */
   pipelines: z
     .array(pipeline)

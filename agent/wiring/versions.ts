@@ -61,7 +61,7 @@ export async function startVersions(
   const stop = async (): Promise<void> => {
     await Promise.all([...slots.values()].map((slot) => slot.stop()));
   };
-  const parts = { threads: config.threads, onSwitch, clock, logger, metrics };
+  const parts = { threads: config.threads, maxMemory: config.maxMemory, onSwitch, clock, logger, metrics };
   // One part, which starts its models side by side: each waits for a process of its own.
   await lifecycle.start('slots', {
     start: async () => {

@@ -97,7 +97,7 @@ function sensorOf(key: string, type: string | undefined): object | undefined {
 }
 
 const ofPipeline = (key: string): boolean =>
-  !['device', 'hub', 'dataDir', 'link', 'sync', 'outbox', 'disk', 'sent', 'pipelines'].includes(
+  !['device', 'hub', 'dataDir', 'link', 'sync', 'outbox', 'disk', 'sent', 'runner', 'pipelines'].includes(
     key.split('.')[0] ?? '',
   );
 
