@@ -7,6 +7,7 @@ import { type Context, Hono } from 'hono';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { z } from 'zod';
+import type { Connection } from '../../shared/contract/connection.ts';
 import type { DiskStatus } from '../../shared/contract/disk-status.ts';
 import type { FeedStatus } from '../../shared/contract/feed-status.ts';
 import { maxBodyBytes, readInput } from '../../shared/contract/http-input.ts';
@@ -57,6 +58,8 @@ export interface AgentApiOptions {
   readonly updates: () => readonly UpdateReport[];
   /** What is kept on the disk. */
   readonly disk: () => DiskStatus;
+  /** What the configuration makes the device connect to. */
+  readonly connections: () => readonly Connection[];
   /** What has left the device, oldest first. */
   readonly sent: (query: SentAsked) => Promise<SentRecord[]>;
   /** Whether every part is up; the reason when not. */
@@ -162,6 +165,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
       })),
       updates: options.updates().map(told),
       disk: diskOf(),
+      connections: options.connections(),
       version: VERSION,
     });
   });

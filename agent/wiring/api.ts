@@ -12,6 +12,7 @@ import type { FeedStates } from '../feed/feed-states.ts';
 import type { Outbox, PipelineFace } from '../ports.ts';
 import type { SentLog } from '../sent/sent-log.ts';
 import type { SinkStates } from '../sink/sink-states.ts';
+import { connectionsOf } from './connections.ts';
 import type { Link } from './link.ts';
 import type { AgentProgram } from './program.ts';
 import { notReady, type Versions } from './versions.ts';
@@ -47,6 +48,7 @@ export async function startApi(
     meter,
     updates: () => versions.updater.updates,
     disk: () => disk.status(),
+    connections: () => connectionsOf(config, parts.link.brokerUrl()),
     sent: (query) => parts.sent.read(query),
     ready: () => notReady(versions) ?? parts.notReady() ?? disk.problem?.message ?? diskFull(config.dataDir),
     link: () => ({

@@ -51,6 +51,8 @@ export interface Link {
   readonly sync: Part;
   /** What keeps this device from its hub: a credential that is refused or broken, a token that was used, a broker that cannot be reached or trusted; null: nothing known. */
   readonly problem: () => ErrorBody | null;
+  /** Where the broker is; undefined before the first connection. */
+  readonly brokerUrl: () => string | undefined;
 }
 
 /** Feeds start without the link after this. */
@@ -63,7 +65,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
   const { dataDir, clock, logger, metrics, lifecycle } = program;
   const { outbox, pipelines } = parts;
   let problem: ErrorBody | null = null;
-  let brokerUrl = '';
+  let brokerUrl: string | undefined;
   let broker: Pick<MqttConnection, 'failure'> | undefined;
   const onProblem = (error: AppError | undefined): void => {
     problem = error === undefined ? null : toErrorBody(error);
@@ -165,7 +167,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
     },
     onDesired: (wanted) => desired.onMessage(wanted),
     sharesInput: (pipeline) => toldOf(config, pipeline).share === 'inputs',
-    noteSent: (note) => parts.noteSent({ ...note, to: hostOf(brokerUrl) }),
+    noteSent: (note) => parts.noteSent({ ...note, to: hostOf(brokerUrl ?? '') }),
     meter,
     clock,
     logger,
@@ -183,6 +185,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
     desired,
     source,
     sync,
+    brokerUrl: () => brokerUrl,
     problem: () => problem ?? (broker?.failure ? toErrorBody(broker.failure) : null),
   };
 }

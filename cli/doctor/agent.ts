@@ -1,6 +1,7 @@
 /** What the doctor asks of an agent: whether it is there, its link, what waits in its outbox, and its updates. */
 
 import { z } from 'zod';
+import { connection } from '../../shared/contract/connection.ts';
 import { type DiskStatus, diskStatus } from '../../shared/contract/disk-status.ts';
 import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { updateReport } from '../../shared/contract/messages.ts';
@@ -40,6 +41,7 @@ const agentState = z.object({
   pipelines: z.array(z.object({ name: z.string(), feed: feed.nullish(), sinks: z.array(sink).optional() })),
   updates: z.array(updateReport).default([]),
   disk: diskStatus.optional(),
+  connections: z.array(connection.extend({ purpose: z.string() })).optional(),
 });
 type AgentState = z.infer<typeof agentState>;
 
@@ -71,7 +73,7 @@ export async function lookAtAgent(
  * @param nowAtMs epoch clock, for ages
  */
 export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
-  const { device, version, link, pipelines, updates, disk } = state;
+  const { device, version, link, pipelines, updates, disk, connections } = state;
   const { entries, bytes, oldestAtMs, deadLetters } = link.outbox;
   const ageMs = oldestAtMs === null ? 0 : nowAtMs - oldestAtMs;
   const waiting = `${entries} requests wait (${bytesText(bytes)})`;
@@ -98,8 +100,17 @@ export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
     ...pipelines.flatMap(({ name, feed }) => (feed ? [checkFeed(name, feed, nowAtMs)] : [])),
     ...pipelines.flatMap(({ name, sinks = [] }) => sinks.map((sink) => checkSink(name, sink, nowAtMs))),
     ...(disk ? checkDiskOf(disk) : []),
+    ...(connections ? [checkConnections(connections)] : []),
     ...checkUpdates('updates', updates),
   ];
+}
+
+function checkConnections(all: NonNullable<AgentState['connections']>): Finding {
+  const shown = all.map(({ purpose, to, isEncrypted, pipeline }) => {
+    const how = to === null ? '' : isEncrypted ? ', encrypted' : ', plain text';
+    return `${purpose}${pipeline === null ? '' : ` of ${pipeline}`} (${to ?? 'told at the enrolment'}${how})`;
+  });
+  return ok('connections', shown.length === 0 ? 'none' : shown.join(', '));
 }
 
 /** What is kept, and in which order it goes. */

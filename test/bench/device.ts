@@ -206,6 +206,7 @@ async function startAgent(
     meter,
     updates: () => [],
     disk: () => ROOMY,
+    connections: () => [],
     sent: async () => [],
     ready: () => undefined,
     link: () => ({ online: false, hub: null, problem: null, outbox: outbox.depth }),

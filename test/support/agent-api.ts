@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import type { LinkMeter, OutboxDepth, PipelineStatus } from '../../agent/ports.ts';
+import { connection } from '../../shared/contract/connection.ts';
 import { diskStatus } from '../../shared/contract/disk-status.ts';
 import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { jsonBody } from '../../shared/contract/http-input.ts';
@@ -76,6 +77,7 @@ const deviceStatus = z.object({
   pipelines: z.array(pipelineStatus),
   updates: z.array(updateReport),
   disk: diskStatus,
+  connections: z.array(connection),
   version: z.string(),
 });
 

@@ -139,6 +139,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
     meter: { today: () => ({ day: '2026-01-01', capBytes: undefined, use: [] }) },
     updates: () => [UPDATE],
     disk: () => ROOMY,
+    connections: () => [],
     sent: async () => [],
     ready: () => options.notReady,
     link: () => ({
