@@ -65,6 +65,8 @@ export const DEFAULT_LIMITS: OutboxLimits = {
 /** The agent's running time, which no clock jump and no time switched off can move. */
 export interface RunningTime {
   nowRunMs(): number;
+  /** It was so late at least, whatever was stored of it. */
+  atLeast?(runMs: number): void;
 }
 
 /** The disk as the outbox asks it for room. */
@@ -125,6 +127,7 @@ export class DiskOutbox implements Outbox, Part {
   async start(): Promise<void> {
     await this.#log.open((record, position, bodyBytes) => this.#entries.replay(record, position, bodyBytes));
     this.#entries.sort();
+    for (const { acceptedRunMs } of this.#entries.all()) this.#time.atLeast?.(acceptedRunMs);
     await this.#dead.open();
     await this.#tidy(0);
   }

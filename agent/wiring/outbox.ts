@@ -27,6 +27,7 @@ export async function openOutbox(
   };
   const folder = join(dataDir, 'outbox');
   const outbox = new DiskOutbox({ folder, time, clock, logger, metrics, limits, disk });
+  time.isNeeded = () => outbox.depth.entries > 0;
   await lifecycle.start('outbox', outbox);
   disk.add(outbox.kept);
   showDepth(outbox, program);
