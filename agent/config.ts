@@ -64,6 +64,10 @@ export interface AgentConfig extends ApiAccess {
     readonly maxEntries?: number | undefined;
     readonly deadLetterBytes?: number | undefined;
   };
+  /** Of everything that is kept; `keepFree` undefined: by the size of the file system. */
+  readonly disk: { readonly maxBytes?: number | undefined; readonly keepFree?: number | undefined };
+  /** Of the log of what leaves. */
+  readonly sent: { readonly maxBytes?: number | undefined; readonly age?: number | undefined };
   /** Of the whole link, a day; undefined: no cap. */
   readonly linkBytesPerDay: number | undefined;
   readonly sync: {
@@ -77,6 +81,8 @@ export interface AgentConfig extends ApiAccess {
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
   /** Threads of each runner: all runners together take no more than the cores. */
   readonly threads: number;
+  /** Over it a runner is replaced; undefined: by what it takes once it is warm. */
+  readonly maxMemory: number | undefined;
   readonly pipelines: readonly PipelineConfig[];
 }
 
@@ -152,6 +158,8 @@ export async function loadConfig(
     modelsDir: resolve(values.models ?? 'models'),
     baseDir,
     outbox: config.outbox,
+    disk: config.disk,
+    sent: config.sent,
     linkBytesPerDay: config.link.bytesPerDay,
     sync: config.sync,
     host,
@@ -160,6 +168,7 @@ export async function loadConfig(
     once: values.once ?? false,
     logLevel: checked['log-level'],
     threads: Math.max(1, Math.floor(availableParallelism() / Math.max(1, runners))),
+    maxMemory: config.runner.maxMemory,
     pipelines: config.pipelines,
   };
 }

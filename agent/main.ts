@@ -8,6 +8,7 @@ import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
 import { FeedStates } from './feed/feed-states.ts';
 import { SinkStates } from './sink/sink-states.ts';
 import { startApi } from './wiring/api.ts';
+import { createDisk, openSentLog } from './wiring/disk.ts';
 import { feedDown, finishWhenDone, startFeeds } from './wiring/feeds.ts';
 import { checkCredential, type Link, linkOrGrace, openLink } from './wiring/link.ts';
 import { openOutbox } from './wiring/outbox.ts';
@@ -20,7 +21,9 @@ async function run(config: AgentConfig, finish: () => void) {
   const program = await openProgram(config);
   const { logger, lifecycle } = program;
   await checkCredential(config, program);
-  const outbox = await openOutbox(config, program);
+  const disk = createDisk(config, program, () => outbox.diskBytes);
+  const outbox = await openOutbox(config, program, disk);
+  const sent = await openSentLog(config, program, disk);
   const results = new ResultStore();
   const pipelines = new Pipelines();
   const feedStates = new FeedStates({ clock: program.clock, logger, onChange: () => link.uplink.announce() });
@@ -28,6 +31,7 @@ async function run(config: AgentConfig, finish: () => void) {
   const pictureSizes = new PictureSizes();
   const versions = await startVersions(config, program, {
     link: () => link,
+    disk,
     onSwitch: (version) => {
       pipelines.edgeModelSeen(config, version);
       void pictureSizes.edgeModelSeen(version);
@@ -37,6 +41,7 @@ async function run(config: AgentConfig, finish: () => void) {
   const { updater } = versions;
   const link: Link = await openLink(config, program, {
     outbox,
+    noteSent: (note) => sent.note(note),
     pipelines: pipelines.all,
     feeds: feedStates,
     updates: () => updater.updates,
@@ -45,9 +50,10 @@ async function run(config: AgentConfig, finish: () => void) {
   const { uplink, desired, sync } = link;
   const show = results.add.bind(results);
   await pipelines.start({
-    ...{ config, program, outbox, link, versions },
+    ...{ config, program, outbox, link, versions, disk, sent },
     ...{ feeds: feedStates, sinks: sinkStates, show },
   });
+  await lifecycle.start('disk', disk);
   await lifecycle.start('uplink', uplink);
   await lifecycle.start('updater', updater);
   desired.follow((wanted) => {
@@ -64,6 +70,8 @@ async function run(config: AgentConfig, finish: () => void) {
     outbox,
     link,
     versions,
+    disk,
+    sent,
     notReady: () => feedDown(feedStates),
   });
   await linkOrGrace(link, program);

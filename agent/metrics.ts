@@ -1,4 +1,5 @@
 /** Every counter and histogram of the agent, in one table. */
+import type { DiskStatus } from '../shared/contract/disk-status.ts';
 import type { FeedStatus } from '../shared/contract/feed-status.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
 import type { SinkStatus } from '../shared/contract/sink-status.ts';
@@ -64,8 +65,13 @@ export const createAgentMetrics = (): Metrics =>
     },
     outrider_dead_letters_dropped_total: {
       kind: 'counter',
-      help: 'Dead letters that are no longer kept: over the cap, or no room on the disk',
+      help: 'Dead letters that are no longer kept: over the cap, given back for the quota, or no room on the disk',
       labels: ['reason'],
+    },
+    outrider_disk_given_back_bytes_total: {
+      kind: 'counter',
+      help: 'Bytes given back for want of room, by what they were of',
+      labels: ['kind'],
     },
     outrider_feed_dropped_total: {
       kind: 'counter',
@@ -96,6 +102,11 @@ export const createAgentMetrics = (): Metrics =>
       kind: 'counter',
       help: 'Epochs that the router has ended, because the promise looked broken or the inputs were others',
       labels: ['pipeline', 'kind'],
+    },
+    outrider_runner_replaced_total: {
+      kind: 'counter',
+      help: 'Runners that had grown, and were replaced between two inputs',
+      labels: ['model'],
     },
     outrider_runner_restarts_total: {
       kind: 'counter',
@@ -166,6 +177,29 @@ export function showFeeds(
   );
   metrics.gauges('outrider_feed_state', '1 for what a feed is doing now', ['pipeline', 'state'], () =>
     Array.from(states.all(), ([pipeline, { state }]) => [{ pipeline, state }, 1]),
+  );
+}
+
+/** Registers what is kept on the disk, read when somebody scrapes. */
+export function showDisk(metrics: Metrics, disk: { status(): DiskStatus }): void {
+  metrics.gauges('outrider_disk_bytes', 'What the agent keeps on its disk, by kind', ['kind'], () =>
+    disk.status().kinds.map(({ kind, bytes }) => [{ kind }, bytes]),
+  );
+  metrics.gauge(
+    'outrider_disk_free_bytes',
+    'What is free on the disk of the data folder',
+    () => disk.status().freeBytes,
+  );
+  metrics.gauge(
+    'outrider_disk_keep_free_bytes',
+    'What is to stay free there',
+    () => disk.status().keepFreeBytes,
+  );
+  metrics.gauges('outrider_disk_quota_bytes', 'What the agent may keep; missing without a quota', [], () => [
+    [{}, disk.status().maxBytes],
+  ]);
+  metrics.gauge('outrider_disk_full_ratio', '1 while new requests are refused for want of room', () =>
+    disk.status().isFull ? 1 : 0,
   );
 }
 

@@ -1,10 +1,12 @@
 /** The interfaces between the agent's parts; types only. `main.ts` plugs them together, `pipeline.ts` speaks to them. */
 
+import type { DiskKind } from '../shared/contract/disk-status.ts';
 import type { FeedState } from '../shared/contract/feed-status.ts';
 import type { LinkPurpose, LinkUse, ReplyError, ReplyTimingsMs } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { CloudReason, EdgeReason, Result } from '../shared/contract/result.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
+import type { SentRecord } from '../shared/contract/sent.ts';
 import type { SinkType } from '../shared/contract/sink-status.ts';
 import type { ShrinkBelow, Shrinking } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
@@ -393,6 +395,33 @@ export interface Redactor {
   /** Every text of an answer. */
   result(result: Result): Result;
 }
+
+/** Something on the disk that can be given back when there is no room. */
+export interface Kept {
+  readonly kind: Exclude<DiskKind, 'requests' | 'state'>;
+  /** Where it lies, whether it is there yet or not: its file system counts. */
+  readonly path: string;
+  /** What it takes, and how old the oldest of it is that can be given back; null: none can. */
+  look(): Promise<{ readonly bytes: number; readonly oldestAtMs: number | null }>;
+  /** Gives the oldest back until so many bytes are free, or nothing is left. @returns bytes that were freed @throws as the system says */
+  giveBack(bytes: number): Promise<number>;
+}
+
+/** Something has left the device. */
+export interface SentNote {
+  readonly what: SentRecord['what'];
+  /** Of the request or Result. */
+  readonly id?: string;
+  readonly pipeline?: string | null;
+  readonly bytes: number;
+  /** Host and port. */
+  readonly to: string;
+  readonly topic?: string;
+  readonly why?: string;
+}
+
+/** Hears of everything that leaves the device. */
+export type NoteSent = (note: SentNote) => void;
 
 /** How an input is to be treated. */
 export interface Asked {

@@ -181,6 +181,11 @@ askingAgent(outbox.command('ls').description('list it, oldest first'))
   .option('--dead', 'only what was given up')
   .option('--limit <n>', 'at most so many', '100')
   .action(late(async () => (await import('./commands/outbox.ts')).listOutbox));
+askingAgent(outbox.command('sent').description('what has left the device: when, what, to whom, and why'))
+  .option('--since <when>', 'not older than this: 1h, 2d, or a time such as 2026-01-31T12:00')
+  .option('--limit <n>', 'the last ones, at most so many', '100')
+  .option('--follow', 'go on with what leaves from now on')
+  .action(late(async () => (await import('./commands/sent.ts')).listSent));
 askingAgent(outbox.command('show <id>').description('show one request'))
   .option('--out <file>', 'write its input to this file')
   .action(late(async () => (await import('./commands/outbox.ts')).showOutbox));

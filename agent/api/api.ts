@@ -7,10 +7,13 @@ import { type Context, Hono } from 'hono';
 import { secureHeaders } from 'hono/secure-headers';
 import { streamSSE } from 'hono/streaming';
 import { z } from 'zod';
+import type { Connection } from '../../shared/contract/connection.ts';
+import type { DiskStatus } from '../../shared/contract/disk-status.ts';
 import type { FeedStatus } from '../../shared/contract/feed-status.ts';
 import { maxBodyBytes, readInput } from '../../shared/contract/http-input.ts';
 import type { UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
+import type { SentList, SentRecord } from '../../shared/contract/sent.ts';
 import type { SinkStatus } from '../../shared/contract/sink-status.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -32,6 +35,13 @@ import { createOutboxApi } from './outbox.ts';
 import { CLOSED_PAGE, createPageApi } from './page.ts';
 import type { ResultStore } from './result-store.ts';
 
+/** Which of what has left is asked for: behind a line's number, or not older. */
+interface SentAsked {
+  readonly after: number | undefined;
+  readonly sinceAtMs: number | undefined;
+  readonly limit: number;
+}
+
 /** Pipelines, Results and outbox that the device’s API shows. */
 export interface AgentApiOptions {
   readonly deviceId: string;
@@ -46,6 +56,12 @@ export interface AgentApiOptions {
   readonly meter: Pick<LinkMeter, 'today'>;
   /** The newest update of each model that had one. */
   readonly updates: () => readonly UpdateReport[];
+  /** What is kept on the disk. */
+  readonly disk: () => DiskStatus;
+  /** What the configuration makes the device connect to. */
+  readonly connections: () => readonly Connection[];
+  /** What has left the device, oldest first. */
+  readonly sent: (query: SentAsked) => Promise<SentRecord[]>;
   /** Whether every part is up; the reason when not. */
   readonly ready: () => string | undefined;
   readonly link: () => {
@@ -67,6 +83,12 @@ const MAX_WAITING = 32;
 /** Of bodies together, until they are answered: two of the largest pictures. A device has little. */
 const MAX_HELD_BYTES = 128 * 1024 * 1024;
 const LOOPBACK_HOST = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/;
+const MAX_SENT = 10_000;
+const sentQuery = z.object({
+  after: z.coerce.number().int().nonnegative().optional(),
+  since: z.coerce.number().optional(),
+  limit: z.coerce.number().int().min(1).max(MAX_SENT).default(1_000),
+});
 const routeQuery = z.enum(['edge', 'cloud']).optional();
 
 /** Builds the device’s HTTP API and its page, with the guards before them. */
@@ -127,6 +149,10 @@ export function createAgentApi(options: AgentApiOptions): Hono {
           : sink.name.replace(/(?<=^(?:file|snapshots):).*/, withoutPaths),
       reason: sink.reason && told({ error: sink.reason }).error,
     }));
+  const diskOf = (): DiskStatus => {
+    const { reason, ...disk } = options.disk();
+    return { ...disk, reason: reason !== null && options.key !== undefined ? withoutPaths(reason) : reason };
+  };
   app.get('/v1/pipelines', (c) => {
     const { problem, ...link } = options.link();
     return c.json({
@@ -138,6 +164,8 @@ export function createAgentApi(options: AgentApiOptions): Hono {
         sinks: sinksOf(one.name),
       })),
       updates: options.updates().map(told),
+      disk: diskOf(),
+      connections: options.connections(),
       version: VERSION,
     });
   });
@@ -185,6 +213,14 @@ export function createAgentApi(options: AgentApiOptions): Hono {
     if (provisional) return c.json(told(provisional));
     if (options.outbox.has(id)) return c.json({ id, status: 'accepted' }, 202);
     throw new AppError('RESULT_UNKNOWN');
+  });
+
+  app.get('/v1/sent', async (c) => {
+    const asked = sentQuery.safeParse(c.req.query());
+    if (!asked.success)
+      throw new AppError('BAD_REQUEST', `after and since are numbers, limit is 1 to ${MAX_SENT}`);
+    const { after, since, limit } = asked.data;
+    return c.json({ items: await options.sent({ after, sinceAtMs: since, limit }) } satisfies SentList);
   });
 
   const { outbox, hurry } = options;

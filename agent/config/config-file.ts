@@ -4,7 +4,7 @@ import { deviceId } from '../../shared/contract/names.ts';
 import { isDailyWindow } from '../../shared/runtime/daily-window.ts';
 import { isCron } from '../../shared/runtime/schedule.ts';
 import { pipeline } from './pipeline.ts';
-import { mqttUrl, size } from './quantities.ts';
+import { duration, mqttUrl, size } from './quantities.ts';
 import { sharedSnapshotFolders } from './sink-problems.ts';
 
 /** Every quarter of an hour. */
@@ -83,6 +83,41 @@ export const configFile = z.strictObject({
       maxEntries: z.int().positive().optional(),
       /** Of requests that were given up and are kept for people; 128 MiB when left out. @example 128MiB */
       deadLetterBytes: size.optional(),
+    })
+    .default({}),
+  /**
+   * Bounds of everything that the agent keeps. Over one of them the oldest snapshots go first, then captures, logs, results, dead letters
+   * and what webhooks have not taken; what was accepted for the cloud never does: then new requests are refused.
+   *
+   * @example { maxBytes: 2GB, keepFree: 500MB }
+   */
+  disk: z
+    .strictObject({
+      /** Of all of it together; no quota when left out. @example 2GB */
+      maxBytes: size.optional(),
+      /** What stays free on each file system that the agent writes to; 200 MB or a twentieth of it, whichever is less, when left out. @example 500MB */
+      keepFree: size.optional(),
+    })
+    .default({}),
+  /** The device’s own log of everything that leaves it: `outrider outbox sent`. @example { maxBytes: 16MB, age: 30d } */
+  sent: z
+    .strictObject({
+      /** The oldest lines go; 16 MB when left out, none is kept with `0B`. @example 16MB */
+      maxBytes: size.optional(),
+      /** Nothing older; 30 days when left out. @example 30d */
+      age: duration.optional(),
+    })
+    .default({}),
+  /** The processes that run local models. @example { maxMemory: 500MB } */
+  runner: z
+    .strictObject({
+      /**
+       * One that holds more is replaced between two inputs, by another that is up before, at most every ten minutes; twice what it takes
+       * once it is warm (256 MiB more at least), when left out. At 1.5 GiB it is ended.
+       *
+       * @example 500MB
+       */
+      maxMemory: size.optional(),
     })
     .default({}),
   /** What the device does: one for each camera, folder or application. @example [{ name: gate, task: image-classification, edge: cifar10-cnn }] */

@@ -24,6 +24,8 @@ export const DEFAULT_DEAD_LETTER_LIMITS: DeadLetterLimits = {
   maxBytes: 128 * 1024 * 1024,
 };
 
+/** Its first 48 bits. RFC 9562 5.7. */
+const madeAtMs = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 const FILE_NAME = /^([0-9a-f-]{36})\.dead$/;
 
 /** Store of the requests that were given up, a file each, under a cap of its own. */
@@ -105,9 +107,32 @@ export class DeadLetters {
     await rm(this.#path(id), { force: true });
   }
 
-  async #makeRoom(bytes: number): Promise<void> {
-    let total = bytes;
+  get bytes(): number {
+    let total = 0;
     for (const size of this.#sizes.values()) total += size;
+    return total;
+  }
+
+  /** When the oldest was accepted, as its id says; null: there is none. */
+  get oldestAtMs(): number | null {
+    const [id] = this.#sizes.keys();
+    return id === undefined ? null : madeAtMs(id);
+  }
+
+  /** Lets go of the oldest, until so many bytes are free. @returns bytes that were freed */
+  async giveBack(bytes: number): Promise<number> {
+    let freed = 0;
+    for (const [id, size] of this.#sizes) {
+      if (freed >= bytes) break;
+      await this.remove(id);
+      this.#drop(id, 'quota');
+      freed += size;
+    }
+    return freed;
+  }
+
+  async #makeRoom(bytes: number): Promise<void> {
+    let total = bytes + this.bytes;
     for (const [id, size] of this.#sizes) {
       if (this.#sizes.size < this.#limits.maxEntries && total <= this.#limits.maxBytes) return;
       await this.remove(id);
@@ -116,7 +141,7 @@ export class DeadLetters {
     }
   }
 
-  #drop(id: string, reason: 'cap' | 'no-room'): void {
+  #drop(id: string, reason: 'cap' | 'no-room' | 'quota'): void {
     this.#metrics.count('outrider_dead_letters_dropped_total', { reason });
     this.#logger.warn('outbox.dead_letter_dropped', { requestId: id, reason });
   }

@@ -13,7 +13,7 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, type ErrorBody } from '../../shared/runtime/errors.ts';
+import { AppError, type ErrorBody, isAppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -21,6 +21,7 @@ import type {
   CloudReply,
   DeadLetter,
   DeadLetterNote,
+  Kept,
   OpenEntry,
   Outbox,
   OutboxAsk,
@@ -31,8 +32,8 @@ import type {
 import { DEFAULT_DEAD_LETTER_LIMITS, type DeadLetterLimits, DeadLetters } from './dead-letters.ts';
 import { Entries, type Held, heldOf, toOpenEntry } from './entries.ts';
 import { FreshRequests } from './fresh.ts';
-import { encodeRecord, type LogRecord, type PutRecord } from './record.ts';
-import { SegmentLog } from './segment-log.ts';
+import { encodeRecord, type Frame, type LogRecord, type PutRecord } from './record.ts';
+import { type Position, SegmentLog } from './segment-log.ts';
 
 /** Caps on what may wait for the cloud; at either of them new requests are refused. */
 export interface OutboxLimits {
@@ -64,6 +65,16 @@ export const DEFAULT_LIMITS: OutboxLimits = {
 /** The agent's running time, which no clock jump and no time switched off can move. */
 export interface RunningTime {
   nowRunMs(): number;
+  /** It was so late at least, whatever was stored of it. */
+  atLeast?(runMs: number): void;
+}
+
+/** The disk as the outbox asks it for room. */
+export interface DiskRoom {
+  /** undefined: there is, at once. @throws DISK_FULL */
+  roomFor(bytes: number): Promise<void> | undefined;
+  /** The disk was full: gives back what it can. */
+  look(bytes: number): Promise<void>;
 }
 
 /** Folder of the outbox, its caps, and the time by which entries expire. */
@@ -74,6 +85,8 @@ export interface OutboxOptions {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly limits?: OutboxLimits;
+  /** Makes room of what is worth less than a request; left out, the disk is as it is. */
+  readonly disk?: DiskRoom;
 }
 
 /** Outbox on disk: a request that it has accepted outlives a power cut. */
@@ -84,6 +97,8 @@ export class DiskOutbox implements Outbox, Part {
   readonly #time: RunningTime;
   readonly #clock: Clock;
   readonly #logger: Logger;
+  readonly #folder: string;
+  readonly #disk: DiskRoom | undefined;
   readonly #entries = new Entries();
   readonly #fresh = new FreshRequests();
   #reserved = { entries: 0, bytes: 0 };
@@ -93,8 +108,10 @@ export class DiskOutbox implements Outbox, Part {
   #cancelRoll: (() => void) | undefined;
   #isStopping = false;
 
-  constructor({ folder, time, clock, logger, metrics, limits = DEFAULT_LIMITS }: OutboxOptions) {
+  constructor({ folder, time, clock, logger, metrics, limits = DEFAULT_LIMITS, disk }: OutboxOptions) {
     this.#limits = limits;
+    this.#folder = folder;
+    this.#disk = disk;
     this.#time = time;
     this.#clock = clock;
     this.#logger = logger;
@@ -110,6 +127,7 @@ export class DiskOutbox implements Outbox, Part {
   async start(): Promise<void> {
     await this.#log.open((record, position, bodyBytes) => this.#entries.replay(record, position, bodyBytes));
     this.#entries.sort();
+    for (const { acceptedRunMs } of this.#entries.all()) this.#time.atLeast?.(acceptedRunMs);
     await this.#dead.open();
     await this.#tidy(0);
   }
@@ -132,12 +150,26 @@ export class DiskOutbox implements Outbox, Part {
     this.#reserved.entries++;
     this.#reserved.bytes += frame.length;
     try {
-      const position = await this.#log.append(frame, 'request');
+      const position = await this.#append(frame);
       this.#entries.add(heldOf(request, acceptedRunMs, position, body.length));
       this.#fresh.add(request);
     } finally {
       this.#reserved.entries--;
       this.#reserved.bytes -= frame.length;
+    }
+  }
+
+  /** What is worth less makes room for it. @throws DISK_FULL */
+  async #append(frame: Frame): Promise<Position> {
+    const making = this.#disk?.roomFor(frame.length);
+    if (making) await making;
+    try {
+      return await this.#log.append(frame, 'request');
+    } catch (error) {
+      // Somebody else has filled the disk since it was last looked at.
+      if (!this.#disk || !isAppError(error, 'DISK_FULL')) throw error;
+      await this.#disk.look(frame.length);
+      return this.#log.append(frame, 'request');
     }
   }
 
@@ -237,6 +269,22 @@ export class DiskOutbox implements Outbox, Part {
 
   waiting(pipeline: string): { readonly entries: number; readonly bytes: number } {
     return this.#entries.of(pipeline);
+  }
+
+  /** What requests take on the disk, with what of them has not been tidied away yet. */
+  get diskBytes(): number {
+    return this.#log.bytes;
+  }
+
+  /** The dead letters in the quota. */
+  get kept(): Kept {
+    const dead = this.#dead;
+    return {
+      kind: 'dead-letters',
+      path: join(this.#folder, 'dead'),
+      look: async () => ({ bytes: dead.bytes, oldestAtMs: dead.oldestAtMs }),
+      giveBack: (bytes) => dead.giveBack(bytes),
+    };
   }
 
   get depth(): OutboxDepth {

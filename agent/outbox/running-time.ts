@@ -1,4 +1,7 @@
-/** The agent's running time in milliseconds, from the monotonic clock, stored once a minute: expiries are counted on it. */
+/**
+ * The agent's running time in milliseconds, from the monotonic clock: expiries are counted on it. Stored once a minute while anything waits
+ * that may expire, and at the stop; a device that owes nothing writes nothing.
+ */
 import { z } from 'zod';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -11,6 +14,8 @@ const stored = z.object({ runMs: z.number().nonnegative() });
 
 /** Running time of the agent over all its runs; a crash loses a minute of it at most. */
 export class StoredRunningTime implements RunningTime, Part {
+  /** Whether anything counts on it. */
+  isNeeded: () => boolean = () => true;
   readonly #path: string;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -27,6 +32,11 @@ export class StoredRunningTime implements RunningTime, Part {
 
   nowRunMs(): number {
     return this.#baseMs + this.#clock.nowMonoMs() - this.#startMonoMs;
+  }
+
+  /** It cannot have been less: something was accepted then. */
+  atLeast(runMs: number): void {
+    this.#baseMs += Math.max(0, runMs - this.nowRunMs());
   }
 
   async start(): Promise<void> {
@@ -49,7 +59,7 @@ export class StoredRunningTime implements RunningTime, Part {
   async #keep(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       await this.#clock.sleep(STORE_EVERY_MS, this.#stopping.signal).catch(() => undefined);
-      if (!this.#stopping.signal.aborted) await this.#store();
+      if (!this.#stopping.signal.aborted && this.isNeeded()) await this.#store();
     }
   }
 

@@ -67,6 +67,8 @@ export interface PipelineOptions {
   readonly keepInput?: (id: string, input: TaskInput) => void;
   /** Takes out of texts what is not to leave; undefined: nothing is. */
   readonly redactor?: Redactor | undefined;
+  /** Takes out of an encoded picture what says where and by whom it was taken. */
+  readonly bare?: (picture: Uint8Array) => Uint8Array;
   /** How a raw picture is encoded, at its own size, where that does not say it. */
   readonly encoding?: Pick<Shrinking, 'format' | 'quality'>;
   /** Sees each Result at once: waiting callers, the stream, the counters. */
@@ -177,7 +179,8 @@ export class Pipeline implements Part, PipelineFace {
   async retry({ request }: DeadLetter): Promise<string> {
     const { clock, expiresMs } = this.#o;
     const subject: Subject = { id: newId(), label: request.label, startMonoMs: clock.nowMonoMs() };
-    const again = { ...request, id: subject.id, acceptedAtMs: clock.nowAtMs(), expiresMs };
+    const input = this.#asItLeaves(request.input);
+    const again = { ...request, input, id: subject.id, acceptedAtMs: clock.nowAtMs(), expiresMs };
     await this.#escalations.ask(subject, again, 'never', () => undefined);
     this.#asked(again.input, again);
     return subject.id;
@@ -378,7 +381,7 @@ export class Pipeline implements Part, PipelineFace {
       pipeline: this.name,
       task: this.task,
       model: cloud,
-      input: this.#o.redactor?.input(input) ?? input,
+      input: this.#asItLeaves(input),
       label,
       ...how,
       local,
@@ -386,6 +389,12 @@ export class Pipeline implements Part, PipelineFace {
       deadlineMs,
       expiresMs,
     };
+  }
+
+  #asItLeaves(input: TaskInput): TaskInput {
+    const redacted = this.#o.redactor?.input(input) ?? input;
+    if (TASKS[this.task].inputKind !== 'image' || !this.#o.bare) return redacted;
+    return { ...redacted, body: this.#o.bare(redacted.body) };
   }
 
   /** A Result that needs no cloud: given out, and on its way to the sinks. */

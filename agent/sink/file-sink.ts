@@ -1,7 +1,7 @@
 /** Results as NDJSON in a file: one line each, rotated so that it cannot fill the disk. */
 import type { Result } from '../../shared/contract/result.ts';
-import { AppendFile } from '../../shared/runtime/append-file.ts';
-import type { Sink } from '../ports.ts';
+import { TurnedFile } from '../../shared/runtime/turned-file.ts';
+import type { Kept, Sink } from '../ports.ts';
 
 /** The file and its predecessor (`.1`) together hold at most twice this. */
 const DEFAULT_MAX_BYTES = 32 * 1024 * 1024;
@@ -10,12 +10,12 @@ const DEFAULT_MAX_BYTES = 32 * 1024 * 1024;
 export class FileSink implements Sink {
   readonly name: string;
   readonly type = 'file';
-  readonly #file: AppendFile;
+  readonly #file: TurnedFile;
 
   constructor(options: { readonly path: string; readonly maxBytes?: number }) {
     const { path, maxBytes = DEFAULT_MAX_BYTES } = options;
     this.name = `file:${path}`;
-    this.#file = new AppendFile({ path, maxBytes });
+    this.#file = new TurnedFile({ path, maxBytes });
   }
 
   /** @throws DISK_FULL */
@@ -23,13 +23,19 @@ export class FileSink implements Sink {
     return this.#file.append(Buffer.from(`${JSON.stringify(value)}\n`, 'utf8'));
   }
 
+  /** Both files in the quota. */
+  kept(kind: Kept['kind']): Kept {
+    const file = this.#file;
+    return { kind, path: file.path, look: () => file.look(), giveBack: () => file.giveBack() };
+  }
+
   close(): Promise<void> {
     return this.#file.close();
   }
 }
 
-/** File of the results that a sink refused, kept for people. */
-export function deadLetterFile(path: string): (sink: string, result: Result) => Promise<void> {
-  const file = new FileSink({ path });
-  return (sink, result) => file.put({ sink, result });
-}
+/** Where the results go that a sink refused: kept for people. */
+export const deadLetterTo =
+  (file: FileSink) =>
+  (sink: string, result: Result): Promise<void> =>
+    file.put({ sink, result });

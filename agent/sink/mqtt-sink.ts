@@ -11,6 +11,7 @@ export class MqttSink implements Sink {
   readonly #topic: string;
   readonly #qos: 0 | 1;
   readonly #retain: boolean;
+  readonly #onSent: ((result: Result, bytes: number) => void) | undefined;
 
   /** @param qos 0 for the device's own shared results, which may be missed; 1 where the topic is the product */
   constructor(options: {
@@ -19,12 +20,15 @@ export class MqttSink implements Sink {
     readonly qos: 0 | 1;
     /** The broker keeps the last one. */
     readonly retain?: boolean;
+    /** A Result has left. */
+    readonly onSent?: (result: Result, bytes: number) => void;
   }) {
     this.name = `mqtt:${options.topic}`;
     this.#connection = options.connection;
     this.#topic = options.topic;
     this.#qos = options.qos;
     this.#retain = options.retain ?? false;
+    this.#onSent = options.onSent;
   }
 
   /** @throws BROKER_UNREACHABLE, HUB_UNTRUSTED, LINK_REFUSED */
@@ -32,9 +36,8 @@ export class MqttSink implements Sink {
     const { connected, failure } = this.#connection;
     // Why it is away says more than that it is.
     if (!connected && failure) throw failure;
-    await this.#connection.publish(this.#topic, JSON.stringify(result), {
-      qos: this.#qos,
-      retain: this.#retain,
-    });
+    const payload = JSON.stringify(result);
+    await this.#connection.publish(this.#topic, payload, { qos: this.#qos, retain: this.#retain });
+    this.#onSent?.(result, Buffer.byteLength(payload));
   }
 }

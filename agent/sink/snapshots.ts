@@ -11,7 +11,7 @@ import { isAppError, systemCode, toAppError } from '../../shared/runtime/errors.
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
 import { labelsIn } from '../../shared/tasks/labels-in.ts';
-import type { PictureOf, PictureWish, Sink, TellSink } from '../ports.ts';
+import type { Kept, PictureOf, PictureWish, Sink, TellSink } from '../ports.ts';
 
 /** Folder of snapshots, its bounds, and where pictures come from. */
 export interface SnapshotsOptions {
@@ -48,8 +48,9 @@ const TORN = /^\.\d\d-\d\d-\d\d\.\d{3}-[a-z0-9_-]*\.(?:jpg|json)\.[0-9a-f]{8}\.t
 const MAX_LABEL_CHARACTERS = 40;
 
 /** Sink that keeps pictures in a folder. */
-export class SnapshotSink implements Sink, Part {
+export class SnapshotSink implements Sink, Kept, Part {
   readonly name: string;
+  readonly kind = 'snapshots';
   readonly tell: TellSink;
   readonly #o: SnapshotsOptions;
   /** By path, oldest first once it was read. */
@@ -67,12 +68,18 @@ export class SnapshotSink implements Sink, Part {
     this.#o = options;
   }
 
-  get bytes(): number {
-    return this.#bytes;
+  get path(): string {
+    return this.#o.folder;
+  }
+
+  async look(): Promise<{ bytes: number; oldestAtMs: number | null }> {
+    await this.#queue.run(() => this.#read());
+    const [oldest] = this.#kept.values();
+    return { bytes: this.#bytes, oldestAtMs: oldest?.atMs ?? null };
   }
 
   start(): void {
-    void this.#queue.run(() => this.#look()).catch(() => undefined);
+    void this.#queue.run(() => this.#lookAround()).catch(() => undefined);
   }
 
   async stop(): Promise<void> {
@@ -143,13 +150,13 @@ export class SnapshotSink implements Sink, Part {
     this.#bytes += snapshot.bytes;
   }
 
-  async #look(): Promise<void> {
+  async #lookAround(): Promise<void> {
     try {
       await this.#read();
       await this.#sweep();
     } finally {
       this.#cancelLook = this.#o.clock.after(LOOK_EVERY_MS, () => {
-        void this.#queue.run(() => this.#look()).catch(() => undefined);
+        void this.#queue.run(() => this.#lookAround()).catch(() => undefined);
       });
     }
   }

@@ -1,4 +1,7 @@
-/** Local inference of one model version: holds its runner, starts it again when it ends, and answers MODEL_NOT_LOADED meanwhile. */
+/**
+ * Local inference of one model version: holds its runner, starts it again when it ends, and answers MODEL_NOT_LOADED meanwhile. One whose
+ * memory has grown is let finish while another, which is up before, answers: no input is lost by it.
+ */
 
 import type { ModelRef } from '../../shared/contract/names.ts';
 import { readPpm } from '../../shared/inference/runner/ppm.ts';
@@ -17,12 +20,15 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { TaskInput } from '../../shared/tasks/tasks.ts';
 import type { LocalInference, LocalModel } from '../ports.ts';
+import { type MemoryBounds, MemoryWatch } from './memory-watch.ts';
 
 /** Model version to answer with, and how its runner is started. */
 export interface KeptRunnerOptions {
   readonly model: ModelRef;
   readonly runner: RunnerOptions;
   readonly startRunner: StartRunner;
+  /** Left out: it may grow up to where its process is ended. */
+  readonly memory?: MemoryBounds | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -38,12 +44,15 @@ export class KeptRunner implements LocalModel, Part {
   model: ModelRef;
   readonly #o: KeptRunnerOptions;
   readonly #stopping = new AbortController();
+  readonly #memory: MemoryWatch | undefined;
+  #watching: Promise<void> | undefined;
   #runner: Runner | undefined;
   #loop: Promise<void> | undefined;
 
   constructor(options: KeptRunnerOptions) {
     this.model = options.model;
     this.#o = options;
+    this.#memory = options.memory && new MemoryWatch(options.memory, options.clock);
   }
 
   /** Whether inputs are answered now. */
@@ -54,7 +63,16 @@ export class KeptRunner implements LocalModel, Part {
   /** Goes on with a runner that is up, and starts it again from now on. */
   adopt(runner: Runner): void {
     this.#runner = runner;
+    this.#begin(runner);
+  }
+
+  #begin(runner: Runner | undefined): void {
     this.#loop = this.#keepUp(runner);
+    this.#watching = this.#memory?.watch(
+      () => (this.#runner?.isUp ? this.#runner.pid : undefined),
+      (rssBytes, limitBytes) => this.#replace(rssBytes, limitBytes),
+      this.#stopping.signal,
+    );
   }
 
   /** A runner that does not come up is tried again: what waits in the outbox is not to wait for it. @throws MODEL_INVALID */
@@ -65,19 +83,20 @@ export class KeptRunner implements LocalModel, Part {
       if (ERRORS[toAppError(error).code].retry === 'never') throw error;
       this.#o.logger.failure('slot.not_started', error, { model: this.model.name });
     }
-    this.#loop = this.#keepUp(this.#runner);
+    this.#begin(this.#runner);
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#runner?.stop();
-    await this.#loop;
+    await Promise.all([this.#loop, this.#watching]);
   }
 
   async infer(input: TaskInput, shrink?: ShrinkBelow): Promise<LocalInference> {
     const runner = this.#runner;
     if (!runner) throw new AppError('MODEL_NOT_LOADED', `the runner of ${this.model.name} is being started`);
     const { shrunk, ...inference } = await runner.infer(input, { shrink });
+    this.#memory?.answered();
     const answer = { ...inference, model: this.model };
     return shrink && shrunk ? { ...answer, shrunk: smallerOf(input, shrunk, shrink.to) } : answer;
   }
@@ -95,6 +114,11 @@ export class KeptRunner implements LocalModel, Part {
     while (!this.#stopping.signal.aborted) {
       const upSince = clock.nowMonoMs();
       const ending = await runner?.ended;
+      // Another has taken its place while it was up.
+      if (this.#runner !== runner && this.#runner !== undefined) {
+        runner = this.#runner;
+        continue;
+      }
       this.#runner = undefined;
       if (this.#stopping.signal.aborted) return;
       if (clock.nowMonoMs() - upSince > STABLE_MS) attempt = 0;
@@ -107,12 +131,33 @@ export class KeptRunner implements LocalModel, Part {
     }
   }
 
+  /** Its memory has grown. */
+  async #replace(rssBytes: number, limitBytes: number): Promise<void> {
+    const { startRunner, runner: options, logger, metrics } = this.#o;
+    const before = this.#runner;
+    const facts = { model: this.model.name, rssBytes, limitBytes };
+    this.#memory?.began(true);
+    try {
+      const fresh = await startRunner(options);
+      // It ended by itself meanwhile, and is being started again; or all stops.
+      if (before === undefined || this.#runner !== before || this.#stopping.signal.aborted)
+        return await fresh.stop(0);
+      this.#runner = fresh;
+      metrics.count('outrider_runner_replaced_total', { model: this.model.name });
+      logger.warn('slot.runner_replaced', facts);
+      await before.stop(options.callTimeoutMs);
+    } catch (error) {
+      logger.failure('slot.not_replaced', error, facts);
+    }
+  }
+
   async #restart(): Promise<Runner | undefined> {
     if (this.#stopping.signal.aborted) return undefined;
     try {
       const runner = await this.#o.startRunner(this.#o.runner);
       if (this.#stopping.signal.aborted) await runner.stop();
       else this.#runner = runner;
+      this.#memory?.began(false);
       return runner;
     } catch (error) {
       this.#o.logger.failure('slot.not_started', error, { model: this.model.name });

@@ -35,6 +35,7 @@ import type {
   UpdatableSlot,
 } from '../ports.ts';
 import { KeptRunner } from './kept-runner.ts';
+import type { MemoryBounds } from './memory-watch.ts';
 import { Trial } from './trial.ts';
 
 /** How a version shows, before anybody asks it, that it answers as it should. @throws MODEL_SELF_TEST_FAILED, RUNNER_* */
@@ -48,6 +49,8 @@ export interface SlotOptions {
   readonly name: string;
   readonly runner: Omit<RunnerOptions, 'folder' | 'digest'>;
   readonly startRunner: StartRunner;
+  /** When a runner that has grown is replaced; left out: never. */
+  readonly memory?: MemoryBounds | undefined;
   readonly selfTest: SelfTest;
   /** Another version answers from now on, or the same under another number. */
   readonly onSwitch: (version: SlotVersion) => void;
@@ -250,11 +253,12 @@ export class Slot implements LocalModel, UpdatableSlot, Part {
   }
 
   #keep(model: ModelRef, folder: ModelFolder): KeptRunner {
-    const { startRunner, clock, logger, metrics } = this.#o;
+    const { startRunner, memory, clock, logger, metrics } = this.#o;
     return new KeptRunner({
       model,
       runner: this.#runnerOptions(folder),
       startRunner,
+      memory,
       clock,
       logger,
       metrics,

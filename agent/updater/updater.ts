@@ -51,6 +51,8 @@ export interface UpdaterOptions {
   readonly onChange: () => void;
   /** Whether the link's bytes of the day allow it. */
   readonly mayDownload: () => boolean;
+  /** Makes room on the disk. @throws DISK_FULL */
+  readonly roomFor?: (bytes: number) => Promise<void> | undefined;
   /** Bytes that came over the link. */
   readonly onBytes: (bytes: number) => void;
   readonly clock: Clock;
@@ -223,6 +225,7 @@ export class Updater implements Part {
     await this.#enter(wanted, 'downloading', { totalBytes });
     await this.#store.reuse(release.files);
     let downloadedBytes = await presentBytes(release.files, this.#store.blobs);
+    await this.#o.roomFor?.(totalBytes - downloadedBytes);
     const { source, folder, clock, onBytes } = this.#o;
     await download(release, {
       source,

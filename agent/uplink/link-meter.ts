@@ -28,7 +28,8 @@ export interface StoredLinkMeterOptions {
   readonly metrics: Metrics;
 }
 
-const STORE_EVERY_MS = 60_000;
+/** With a cap a crash must not give many bytes a second time; without one they are for people. */
+const STORE_EVERY_MS = { withCap: 60_000, withoutCap: 10 * 60_000 };
 const KEPT_DAYS = 31;
 const day = z.object({ day: z.string(), use: z.array(linkUse) });
 const stored = z.object({ days: z.array(day) });
@@ -42,6 +43,8 @@ export class StoredLinkMeter implements LinkMeter, Part {
   /** Payload bytes since the start, and what of the transport's has been booked. */
   readonly #payload = { up: 0, down: 0 };
   readonly #booked = { up: 0, down: 0 };
+  /** What the file holds of this run. */
+  #stored = '[]';
   #loop: Promise<void> | undefined;
 
   constructor(options: StoredLinkMeterOptions) {
@@ -127,8 +130,10 @@ export class StoredLinkMeter implements LinkMeter, Part {
 
   async #keepStoring(): Promise<void> {
     const { signal } = this.#stopping;
+    const hasCap = this.#o.capBytes !== undefined || this.#o.pipelineCapBytes.size > 0;
+    const everyMs = hasCap ? STORE_EVERY_MS.withCap : STORE_EVERY_MS.withoutCap;
     while (!signal.aborted) {
-      await this.#o.clock.sleep(STORE_EVERY_MS, signal).catch(() => undefined);
+      await this.#o.clock.sleep(everyMs, signal).catch(() => undefined);
       if (!signal.aborted) await this.#store();
     }
   }
@@ -136,9 +141,14 @@ export class StoredLinkMeter implements LinkMeter, Part {
   async #store(): Promise<void> {
     this.#bookOverhead();
     const days = [...this.#days].map(([name, use]) => ({ day: name, use: [...use.values()] }));
-    await writeJsonAtomic(this.#o.path, { days }).catch((error: unknown) =>
-      this.#o.logger.failure('link_ledger.not_stored', error),
-    );
+    const content = JSON.stringify(days);
+    if (content === this.#stored) return;
+    try {
+      await writeJsonAtomic(this.#o.path, { days });
+      this.#stored = content;
+    } catch (error) {
+      this.#o.logger.failure('link_ledger.not_stored', error);
+    }
   }
 }
 

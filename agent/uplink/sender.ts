@@ -51,6 +51,8 @@ export interface SenderOptions {
   readonly maxMessageBytes: () => number;
   /** Whether the hub may keep and show this pipeline's inputs; none, when left out. */
   readonly sharesInput?: (pipeline: string) => boolean;
+  /** A request goes, or begins to go where it is large; each time. */
+  readonly onSent?: (request: OutboxRequest, bytes: number) => void;
   readonly meter: Pick<LinkMeter, 'count' | 'mayTransmit'>;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -210,9 +212,12 @@ export class Sender {
     this.#armSilence(flight);
     if (this.#isLarge(open)) {
       flight.transfer = this.#transferOf(flight, request.input.body);
+      this.#o.onSent?.(request, request.input.body.length);
       return flight.transfer.offer(header);
     }
-    await this.#publish(flight, encodeEnvelope(header, request.input.body), this.#o.publish);
+    const frame = encodeEnvelope(header, request.input.body);
+    await this.#publish(flight, frame, this.#o.publish);
+    this.#o.onSent?.(request, frame.length);
   }
 
   async #publish(flight: Flight, frame: Buffer, publish: (frame: Buffer) => Promise<void>): Promise<void> {

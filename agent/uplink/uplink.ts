@@ -27,7 +27,7 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { within } from '../../shared/runtime/within.ts';
-import type { CloudReply, LinkMeter, Outbox, Uplink } from '../ports.ts';
+import type { CloudReply, LinkMeter, Outbox, SentNote, Uplink } from '../ports.ts';
 import { Sender } from './sender.ts';
 
 /** Broker connection of a device, and what it reports and hears over it. */
@@ -44,6 +44,8 @@ export interface UplinkOptions {
   readonly onDesired: (wanted: Desired) => void;
   /** Whether the hub may keep and show this pipeline's inputs; none, when left out. */
   readonly sharesInput?: (pipeline: string) => boolean;
+  /** Hears of what leaves. */
+  readonly noteSent?: (note: Omit<SentNote, 'to'>) => void;
   readonly meter: LinkMeter;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -79,6 +81,8 @@ export class MqttUplink implements Uplink, Part {
       logger,
       metrics,
       ...(sharesInput && { sharesInput }),
+      onSent: ({ id, pipeline, reason }, bytes) =>
+        this.#o.noteSent?.({ what: 'input', id, pipeline, bytes, topic: this.#topics.infer, why: reason }),
       maxMessageBytes: () => this.#maxMessageBytes(),
       publish: (frame) => this.#publish(this.#topics.infer, frame, false),
       publishChunk: (hubId, frame) => this.#publish(hubTopics(hubId).chunk(options.deviceId), frame, false),
@@ -141,7 +145,12 @@ export class MqttUplink implements Uplink, Part {
 
   /** Passes a Result on to the hub, if it is there: these may be missed. */
   share(result: Result): void {
-    if (this.#online) this.#pass(this.#topics.results, 'results', JSON.stringify(result), result.pipeline);
+    if (!this.#online) return;
+    const payload = JSON.stringify(result);
+    const { id, pipeline } = result;
+    this.#pass(this.#topics.results, 'results', payload, pipeline);
+    const bytes = Buffer.byteLength(payload);
+    this.#o.noteSent?.({ what: 'result', id, pipeline, bytes, topic: this.#topics.results, why: 'share' });
   }
 
   /** Says again what this device has, when that has changed. */
@@ -261,6 +270,7 @@ export class MqttUplink implements Uplink, Part {
   async #tell(topic: string, payload: string): Promise<void> {
     this.#o.meter.count(null, 'presence', 'up', Buffer.byteLength(payload));
     await this.#publish(topic, payload, true);
+    this.#o.noteSent?.({ what: 'report', bytes: Buffer.byteLength(payload), topic });
   }
 
   /** Counters go up when the link comes up, and once a minute. */
@@ -273,7 +283,9 @@ export class MqttUplink implements Uplink, Part {
   }
 
   #tellCounters(): void {
-    this.#pass(this.#topics.telemetry, 'telemetry', JSON.stringify(this.#o.telemetry()), null);
+    const payload = JSON.stringify(this.#o.telemetry());
+    this.#pass(this.#topics.telemetry, 'telemetry', payload, null);
+    this.#o.noteSent?.({ what: 'report', bytes: Buffer.byteLength(payload), topic: this.#topics.telemetry });
   }
 
   #pass(topic: string, purpose: LinkPurpose, payload: string, pipeline: string | null): void {

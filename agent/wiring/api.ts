@@ -7,9 +7,12 @@ import { createAgentApi } from '../api/api.ts';
 import type { ResultStore } from '../api/result-store.ts';
 import { ApiServer } from '../api/server.ts';
 import type { AgentConfig } from '../config.ts';
+import type { DiskKeeper } from '../disk/keeper.ts';
 import type { FeedStates } from '../feed/feed-states.ts';
 import type { Outbox, PipelineFace } from '../ports.ts';
+import type { SentLog } from '../sent/sent-log.ts';
 import type { SinkStates } from '../sink/sink-states.ts';
+import { connectionsOf } from './connections.ts';
 import type { Link } from './link.ts';
 import type { AgentProgram } from './program.ts';
 import { notReady, type Versions } from './versions.ts';
@@ -26,11 +29,13 @@ export async function startApi(
     readonly outbox: Outbox;
     readonly link: Link;
     readonly versions: Versions;
+    readonly disk: Pick<DiskKeeper, 'problem' | 'status'>;
+    readonly sent: Pick<SentLog, 'read'>;
     /** Why the device is not ready, beside its models. */
     readonly notReady: () => string | undefined;
   },
 ): Promise<string> {
-  const { pipelines, results, outbox, versions } = parts;
+  const { pipelines, results, outbox, versions, disk } = parts;
   const { uplink, meter, problem } = parts.link;
   const app = createAgentApi({
     deviceId: config.device,
@@ -42,7 +47,10 @@ export async function startApi(
     hurry: (id) => uplink.hurry(id),
     meter,
     updates: () => versions.updater.updates,
-    ready: () => notReady(versions) ?? parts.notReady() ?? diskFull(config.dataDir),
+    disk: () => disk.status(),
+    connections: () => connectionsOf(config, parts.link.brokerUrl()),
+    sent: (query) => parts.sent.read(query),
+    ready: () => notReady(versions) ?? parts.notReady() ?? disk.problem?.message ?? diskFull(config.dataDir),
     link: () => ({
       ...{ online: uplink.online, hub: config.hubUrl ?? null },
       ...{ problem: problem(), outbox: outbox.depth },

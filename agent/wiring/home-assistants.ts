@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Desired, UpdateReport } from '../../shared/contract/messages.ts';
 import { connectMqtt, type MqttConnection } from '../../shared/mqtt/connect.ts';
 import { readJson } from '../../shared/runtime/atomic-file.ts';
+import { hostOf } from '../../shared/runtime/host-of.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import { isLoopback, isWildcard, urlHost } from '../../shared/runtime/loopback.ts';
@@ -13,7 +14,7 @@ import { TASKS } from '../../shared/tasks/tasks.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { SinkConfig } from '../config/sink.ts';
 import type { AgentConfig } from '../config.ts';
-import type { PictureOf, Sink, TellSink } from '../ports.ts';
+import type { NoteSent, PictureOf, Sink, TellSink } from '../ports.ts';
 import { type ShownPipeline, topicsOf } from '../sink/home-assistant/discovery.ts';
 import { announced, type DeviceFacts, HomeAssistant } from '../sink/home-assistant/home-assistant.ts';
 import type { ShownModel } from '../sink/home-assistant/state.ts';
@@ -64,12 +65,14 @@ export class HomeAssistants implements Part {
   readonly #config: AgentConfig;
   readonly #program: AgentProgram;
   readonly #device: DeviceParts;
+  readonly #noteSent: NoteSent | undefined;
   readonly #groups = new Map<string, Group>();
 
-  constructor(config: AgentConfig, program: AgentProgram, device: DeviceParts) {
+  constructor(config: AgentConfig, program: AgentProgram, device: DeviceParts, noteSent?: NoteSent) {
     this.#config = config;
     this.#program = program;
     this.#device = device;
+    this.#noteSent = noteSent;
   }
 
   /** The sink that shows one pipeline; it works from `start` on. */
@@ -154,6 +157,15 @@ export class HomeAssistants implements Part {
       memoryPath: join(dataDir, 'home-assistant', `${key}.json`),
       facts: () => this.#facts(device.models),
       onInstall: () => this.#device.onInstall(),
+      onSent: (topic, payload) =>
+        this.#noteSent?.({
+          what: typeof payload === 'string' ? 'state' : 'picture',
+          pipeline: /\/pipeline\/([^/]+)\//.exec(topic)?.[1] ?? null,
+          bytes: Buffer.byteLength(payload),
+          to: hostOf(broker.url),
+          topic,
+          why: 'sink',
+        }),
       clock,
       logger,
     });

@@ -8,6 +8,7 @@ import {
 import { connectMqtt, type MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { type AppError, type ErrorBody, isAppError, toErrorBody } from '../../shared/runtime/errors.ts';
+import { hostOf } from '../../shared/runtime/host-of.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
@@ -15,7 +16,7 @@ import { Schedule } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
 import type { FeedStates } from '../feed/feed-states.ts';
-import type { Outbox, PipelineFace } from '../ports.ts';
+import type { NoteSent, Outbox, PipelineFace } from '../ports.ts';
 import { type EnrollOptions, findCredential, hubOf, waitForCredential } from '../uplink/credential.ts';
 import { DesiredState } from '../uplink/desired.ts';
 import { askHub, refusePlainText } from '../uplink/hub-http.ts';
@@ -30,6 +31,8 @@ import { toldRoute } from './told-route.ts';
 /** Parts whose state the link reports, and whose requests it sends. */
 export interface LinkParts {
   readonly outbox: Outbox;
+  /** Hears of what leaves. */
+  readonly noteSent: NoteSent;
   /** What their feeds are doing. */
   readonly feeds: Pick<FeedStates, 'of'>;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
@@ -48,6 +51,8 @@ export interface Link {
   readonly sync: Part;
   /** What keeps this device from its hub: a credential that is refused or broken, a token that was used, a broker that cannot be reached or trusted; null: nothing known. */
   readonly problem: () => ErrorBody | null;
+  /** Where the broker is; undefined before the first connection. */
+  readonly brokerUrl: () => string | undefined;
 }
 
 /** Feeds start without the link after this. */
@@ -60,6 +65,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
   const { dataDir, clock, logger, metrics, lifecycle } = program;
   const { outbox, pipelines } = parts;
   let problem: ErrorBody | null = null;
+  let brokerUrl: string | undefined;
   let broker: Pick<MqttConnection, 'failure'> | undefined;
   const onProblem = (error: AppError | undefined): void => {
     problem = error === undefined ? null : toErrorBody(error);
@@ -115,6 +121,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
       const hub = hubUrl === undefined ? undefined : hubOf(identity, hubUrl, credential);
       const renewal = new Renewal({ path, hub, credential, clock, logger, onProblem });
       const url = config.mqttUrl ?? credential.mqttUrl;
+      brokerUrl = url;
       refusePlainText(url, config.insecurePlainText);
       const ca = config.hubCa ?? credential.ca;
       const connection = await connectMqtt({
@@ -160,6 +167,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
     },
     onDesired: (wanted) => desired.onMessage(wanted),
     sharesInput: (pipeline) => toldOf(config, pipeline).share === 'inputs',
+    noteSent: (note) => parts.noteSent({ ...note, to: hostOf(brokerUrl ?? '') }),
     meter,
     clock,
     logger,
@@ -177,6 +185,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
     desired,
     source,
     sync,
+    brokerUrl: () => brokerUrl,
     problem: () => problem ?? (broker?.failure ? toErrorBody(broker.failure) : null),
   };
 }

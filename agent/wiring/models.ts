@@ -7,6 +7,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { residentBytes } from '../../shared/runtime/resident-memory.ts';
 import type { AgentConfig } from '../config.ts';
 import type { SlotVersion } from '../ports.ts';
 import { Slot } from '../slot/slot.ts';
@@ -58,6 +59,8 @@ function noModel(name: string, { modelsDir }: AgentConfig, invalid: ReadonlyMap<
 /** Threads and tools that every slot gets. */
 export interface SlotParts {
   readonly threads: number;
+  /** Over it a runner is replaced; undefined: by what it takes once it is warm. */
+  readonly maxMemory?: number | undefined;
   readonly onSwitch: (version: SlotVersion) => void;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -91,12 +94,13 @@ export async function startSlot(
 
 /** @param initial undefined: no version of it is here yet */
 export function createSlot(name: string, initial: SlotVersion | undefined, parts: SlotParts): Slot {
-  const { threads, ...rest } = parts;
+  const { threads, maxMemory, ...rest } = parts;
   const runner = {
     threads,
     maxRssBytes: MAX_RUNNER_RSS_BYTES,
     startTimeoutMs: RUNNER_START_TIMEOUT_MS,
     callTimeoutMs: RUNNER_CALL_TIMEOUT_MS,
   };
-  return new Slot({ name, runner, startRunner, selfTest, ...rest }, initial);
+  const memory = { memoryOf: residentBytes, maxBytes: maxMemory, hardBytes: MAX_RUNNER_RSS_BYTES };
+  return new Slot({ name, runner, startRunner, memory, selfTest, ...rest }, initial);
 }

@@ -1,13 +1,18 @@
 /** Opens the outbox with the running time that its expiries count, and shows how much waits in it. */
 import { join } from 'node:path';
 import type { AgentConfig } from '../config.ts';
+import type { DiskKeeper } from '../disk/keeper.ts';
 import { DEFAULT_DEAD_LETTER_LIMITS } from '../outbox/dead-letters.ts';
 import { DEFAULT_LIMITS, DiskOutbox } from '../outbox/outbox.ts';
 import { StoredRunningTime } from '../outbox/running-time.ts';
 import type { AgentProgram } from './program.ts';
 
 /** @throws DATA_CORRUPT, DISK_FULL */
-export async function openOutbox({ outbox: caps }: AgentConfig, program: AgentProgram): Promise<DiskOutbox> {
+export async function openOutbox(
+  { outbox: caps }: AgentConfig,
+  program: AgentProgram,
+  disk: DiskKeeper,
+): Promise<DiskOutbox> {
   const { dataDir, clock, logger, metrics, lifecycle } = program;
   const time = new StoredRunningTime({ path: join(dataDir, 'running-time.json'), clock, logger });
   await lifecycle.start('running time', time);
@@ -20,8 +25,11 @@ export async function openOutbox({ outbox: caps }: AgentConfig, program: AgentPr
       ...(caps.deadLetterBytes !== undefined && { maxBytes: caps.deadLetterBytes }),
     },
   };
-  const outbox = new DiskOutbox({ folder: join(dataDir, 'outbox'), time, clock, logger, metrics, limits });
+  const folder = join(dataDir, 'outbox');
+  const outbox = new DiskOutbox({ folder, time, clock, logger, metrics, limits, disk });
+  time.isNeeded = () => outbox.depth.entries > 0;
   await lifecycle.start('outbox', outbox);
+  disk.add(outbox.kept);
   showDepth(outbox, program);
   return outbox;
 }

@@ -4,6 +4,7 @@ import type { PictureMarks, Shrinking } from '../../shared/inference/runner/runn
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { labelsIn } from '../../shared/tasks/labels-in.ts';
 import type { LocalModel, Outbox, PictureOf, PictureWish } from '../ports.ts';
+import { barePicture } from '../privacy/bare-picture.ts';
 import type { Shelf } from '../sink/shelf.ts';
 
 /** Where inputs are, and who encodes them. */
@@ -26,7 +27,7 @@ export function picturesOf({ shelf, outbox, local, logger }: PictureParts): Pict
     try {
       const input = shelf?.get(id) ?? (await outbox.read(id))?.request.input;
       if (!input) return undefined;
-      const { body } = await local.shrink(input, howOf(result, wish));
+      const body = barePicture((await local.shrink(input, howOf(result, wish))).body);
       return isJpeg(body) && body.length <= wish.maxBytes ? body : undefined;
     } catch (error) {
       // The Result goes on without it.

@@ -5,15 +5,18 @@ import { isFailure, type Result } from '../../shared/contract/result.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { AgentConfig } from '../config.ts';
+import type { DiskKeeper } from '../disk/keeper.ts';
 import type { FeedStates } from '../feed/feed-states.ts';
 import { showRoutes, showSinks } from '../metrics.ts';
 import { Expiries } from '../pipeline/expiries.ts';
 import { Pipeline } from '../pipeline/pipeline.ts';
 import type { Outbox, SlotVersion } from '../ports.ts';
+import { barePicture } from '../privacy/bare-picture.ts';
 import { RouteKeeper } from '../router/route-keeper.ts';
 import type { LearningRouter } from '../router/router.ts';
+import type { SentLog } from '../sent/sent-log.ts';
 import { Fanout } from '../sink/fanout.ts';
-import { deadLetterFile } from '../sink/file-sink.ts';
+import { deadLetterTo, FileSink } from '../sink/file-sink.ts';
 import { Shelf } from '../sink/shelf.ts';
 import type { SinkStates } from '../sink/sink-states.ts';
 import { captureOf } from './captures.ts';
@@ -34,6 +37,10 @@ export interface PipelineParts {
   readonly outbox: Outbox;
   readonly link: Link;
   readonly versions: Versions;
+  /** Has what they keep in its quota. */
+  readonly disk: Pick<DiskKeeper, 'add'>;
+  /** Hears of what leaves. */
+  readonly sent: Pick<SentLog, 'note'>;
   /** What their feeds are doing. */
   readonly feeds: Pick<FeedStates, 'of'>;
   /** What their sinks are doing. */
@@ -74,18 +81,22 @@ export class Pipelines {
       logger,
       metrics,
     });
-    const sinks = new SinkMaker(config, program, parts.sinks, this.#device(parts));
+    const sinks = new SinkMaker(config, program, parts.sinks, this.#device(parts), (note) =>
+      parts.sent.note(note),
+    );
     const fanouts: Fanout[] = [];
     for (const one of config.pipelines) {
       const shelf = showsPictures(one) ? new Shelf() : undefined;
       const local = localModel(one.edge, parts.versions);
       const pictureOf = picturesOf({ shelf, outbox, local, logger });
       const made = await sinks.make(one, pictureOf);
+      const refused = new FileSink({ path: join(dataDir, 'dead-letters', `${one.name}.ndjson`) });
+      parts.disk.add(refused.kept('dead-letters'));
       const fanout = new Fanout({
         sinks: made,
         watch: ({ name, type = 'file' }, waiting) =>
           parts.sinks.add({ pipeline: one.name, name, type }, waiting),
-        deadLetter: deadLetterFile(join(dataDir, 'dead-letters', `${one.name}.ndjson`)),
+        deadLetter: deadLetterTo(refused),
         clock,
         logger,
         metrics,
@@ -98,6 +109,7 @@ export class Pipelines {
       this.routers.set(one.name, await this.#router(one, parts, keeper));
       this.all.set(one.name, await this.#pipeline(one, parts, { fanout, shelf }));
     }
+    for (const kept of sinks.kept) parts.disk.add(kept);
     const { uplink } = link;
     uplink.onReply((id, reply, roundTripMs) =>
       this.all.get(outbox.find(id)?.pipeline ?? '')?.onReply(id, reply, roundTripMs),
@@ -162,7 +174,10 @@ export class Pipelines {
       cloud: one.cloud,
       ...(one.parameters && { parameters: one.parameters }),
       loss: await lossFor(one.route.loss, edge?.folder),
-      capture: await captureOf(one, { dataDir, lifecycle, logger }),
+      capture: await captureOf(one, {
+        ...{ dataDir, lifecycle, logger },
+        keep: (kept) => parts.disk.add(kept),
+      }),
       deadlineMs: one.route.deadline,
       expiresMs: one.route.expires,
       local: localModel(one.edge, versions),
@@ -180,6 +195,7 @@ export class Pipelines {
       },
       deliver: (result, isOwed) => fanout.deliver(redacted(result), isOwed),
       redactor,
+      bare: barePicture,
       clock,
       logger,
       metrics,

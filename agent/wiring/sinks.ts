@@ -1,14 +1,15 @@
 /** Makes the sinks that a pipeline's configuration asks for, and ends their files and connections. */
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
 import { readAuthority } from '../../shared/runtime/certificate-files.ts';
+import { hostOf } from '../../shared/runtime/host-of.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { SinkConfig } from '../config/sink.ts';
 import type { AgentConfig } from '../config.ts';
-import type { PictureOf, Sink } from '../ports.ts';
+import type { Kept, NoteSent, PictureOf, Sink } from '../ports.ts';
 import { FileSink } from '../sink/file-sink.ts';
 import { MqttSink } from '../sink/mqtt-sink.ts';
 import { ruled } from '../sink/ruled.ts';
@@ -49,16 +50,26 @@ export class SinkMaker implements Part {
   readonly #program: AgentProgram;
   readonly #states: SinkStates;
   readonly #homeAssistants: HomeAssistants;
+  readonly #noteSent: NoteSent;
   readonly #parts: Part[] = [];
   /** By path: two writers of one file would write over each other. */
   readonly #files = new Map<string, FileSink>();
   readonly #queues = new Set<string>();
+  /** What they keep on the disk. */
+  readonly kept: Kept[] = [];
 
-  constructor(config: AgentConfig, program: AgentProgram, states: SinkStates, device: DeviceParts) {
+  constructor(
+    config: AgentConfig,
+    program: AgentProgram,
+    states: SinkStates,
+    device: DeviceParts,
+    noteSent: NoteSent = () => undefined,
+  ) {
     this.#config = config;
     this.#program = program;
     this.#states = states;
-    this.#homeAssistants = new HomeAssistants(config, program, device);
+    this.#homeAssistants = new HomeAssistants(config, program, device, noteSent);
+    this.#noteSent = noteSent;
   }
 
   async start(): Promise<void> {
@@ -118,6 +129,8 @@ export class SinkMaker implements Part {
     if (known) return known;
     const made = new FileSink({ path, ...(maxBytes !== undefined && { maxBytes }) });
     this.#files.set(path, made);
+    // A file elsewhere is somebody's own, whoever turns it over.
+    if (isWithin(this.#program.dataDir, path)) this.kept.push(made.kept('results'));
     this.#parts.push({ stop: () => made.close() });
     return made;
   }
@@ -135,7 +148,14 @@ export class SinkMaker implements Part {
     });
     this.#parts.push({ stop: () => connection.end() });
     const { topic, qos, retain } = sink;
-    const results = new MqttSink({ connection, topic, qos, retain });
+    const results = new MqttSink({
+      ...{ connection, topic, qos, retain },
+      onSent: ({ id }, bytes) =>
+        this.#noteSent({
+          ...{ what: 'result', id, pipeline: pipeline.name, bytes },
+          ...{ to: hostOf(broker.url), topic, why: 'sink' },
+        }),
+    });
     if (!sink.discovery) return [results];
     const name = `homeassistant:${pipeline.name}`;
     const tell = this.#states.add({ pipeline: pipeline.name, name, type: 'homeassistant' }, () => 0);
@@ -151,7 +171,8 @@ export class SinkMaker implements Part {
       ageMs: sink.keep.age ?? WEBHOOK.ageMs,
       bytes: sink.keep.bytes ?? WEBHOOK.bytes,
     };
-    const queue = new WebhookQueue(join(dataDir, 'webhooks', file), { ageMs, bytes });
+    const path = join(dataDir, 'webhooks', file);
+    const queue = new WebhookQueue(path, { ageMs, bytes });
     await queue.open();
     const { url, allowPrivate, secret } = sink;
     const ca = sink.ca === undefined ? undefined : await readAuthority(resolve(baseDir, sink.ca));
@@ -162,10 +183,16 @@ export class SinkMaker implements Part {
       device,
       pictureOf: sink.picture ? pictureOf : undefined,
       queue,
+      onSent: (id, bytes) =>
+        this.#noteSent({
+          ...{ what: 'result', id, pipeline: pipeline.name, bytes },
+          ...{ to: hostOf(url), why: 'sink' },
+        }),
       tell: this.#states.add({ pipeline: pipeline.name, name, type: 'webhook' }, () => queue.length),
       clock,
     });
     this.#parts.push(made);
+    this.kept.push(made.kept(path));
     return made;
   }
 
@@ -181,6 +208,7 @@ export class SinkMaker implements Part {
       clock,
     });
     this.#parts.push(made);
+    this.kept.push(made);
     return made;
   }
 
@@ -197,6 +225,8 @@ export class SinkMaker implements Part {
 
 /** Of an address that may hold a secret. */
 const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
+
+const isWithin = (folder: string, path: string): boolean => !/^\.\.(?:$|[\\/])/.test(relative(folder, path));
 
 function uniqueName(name: string, taken: Set<string>): string {
   let unique = name;

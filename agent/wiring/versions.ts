@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { isInDailyWindow } from '../../shared/runtime/daily-window.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
+import type { DiskKeeper } from '../disk/keeper.ts';
 import type { LocalModel, SlotVersion } from '../ports.ts';
 import { noLocalModel, type Slot } from '../slot/slot.ts';
 import { Updater } from '../updater/updater.ts';
@@ -27,7 +28,15 @@ export interface Versions {
 export async function startVersions(
   config: AgentConfig,
   program: AgentProgram,
-  { link, onSwitch }: { readonly link: () => Link; readonly onSwitch: (version: SlotVersion) => void },
+  {
+    link,
+    onSwitch,
+    disk,
+  }: {
+    readonly link: () => Link;
+    readonly onSwitch: (version: SlotVersion) => void;
+    readonly disk: Pick<DiskKeeper, 'roomFor'>;
+  },
 ): Promise<Versions> {
   const { dataDir, clock, logger, metrics, lifecycle } = program;
   const updater = await Updater.open({
@@ -40,6 +49,7 @@ export async function startVersions(
       config.sync.window === undefined ||
       isInDailyWindow(config.sync.window, clock.nowAtMs(), config.sync.timeZone),
     mayDownload: () => link().meter.mayTransmit(),
+    roomFor: (bytes) => disk.roomFor(bytes),
     onBytes: (bytes) => link().meter.count(null, 'update', 'down', bytes),
     onChange: () => link().uplink.announce(),
     clock,
@@ -51,7 +61,7 @@ export async function startVersions(
   const stop = async (): Promise<void> => {
     await Promise.all([...slots.values()].map((slot) => slot.stop()));
   };
-  const parts = { threads: config.threads, onSwitch, clock, logger, metrics };
+  const parts = { threads: config.threads, maxMemory: config.maxMemory, onSwitch, clock, logger, metrics };
   // One part, which starts its models side by side: each waits for a process of its own.
   await lifecycle.start('slots', {
     start: async () => {

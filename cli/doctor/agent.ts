@@ -1,5 +1,8 @@
 /** What the doctor asks of an agent: whether it is there, its link, what waits in its outbox, and its updates. */
+
 import { z } from 'zod';
+import { connection } from '../../shared/contract/connection.ts';
+import { type DiskStatus, diskStatus } from '../../shared/contract/disk-status.ts';
 import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { updateReport } from '../../shared/contract/messages.ts';
 import { sinkStatus } from '../../shared/contract/sink-status.ts';
@@ -37,6 +40,8 @@ const agentState = z.object({
   // Of an older agent, feeds are missing; the states of a newer one are shown as they come.
   pipelines: z.array(z.object({ name: z.string(), feed: feed.nullish(), sinks: z.array(sink).optional() })),
   updates: z.array(updateReport).default([]),
+  disk: diskStatus.optional(),
+  connections: z.array(connection.extend({ purpose: z.string() })).optional(),
 });
 type AgentState = z.infer<typeof agentState>;
 
@@ -68,7 +73,7 @@ export async function lookAtAgent(
  * @param nowAtMs epoch clock, for ages
  */
 export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
-  const { device, version, link, pipelines, updates } = state;
+  const { device, version, link, pipelines, updates, disk, connections } = state;
   const { entries, bytes, oldestAtMs, deadLetters } = link.outbox;
   const ageMs = oldestAtMs === null ? 0 : nowAtMs - oldestAtMs;
   const waiting = `${entries} requests wait (${bytesText(bytes)})`;
@@ -94,7 +99,49 @@ export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
       : ok('dead letters', 'none'),
     ...pipelines.flatMap(({ name, feed }) => (feed ? [checkFeed(name, feed, nowAtMs)] : [])),
     ...pipelines.flatMap(({ name, sinks = [] }) => sinks.map((sink) => checkSink(name, sink, nowAtMs))),
+    ...(disk ? checkDiskOf(disk) : []),
+    ...(connections ? [checkConnections(connections)] : []),
     ...checkUpdates('updates', updates),
+  ];
+}
+
+function checkConnections(all: NonNullable<AgentState['connections']>): Finding {
+  const shown = all.map(({ purpose, to, isEncrypted, pipeline }) => {
+    const how = to === null ? '' : isEncrypted ? ', encrypted' : ', plain text';
+    return `${purpose}${pipeline === null ? '' : ` of ${pipeline}`} (${to ?? 'told at the enrolment'}${how})`;
+  });
+  return ok('connections', shown.length === 0 ? 'none' : shown.join(', '));
+}
+
+/** What is kept, and in which order it goes. */
+function checkDiskOf({
+  usedBytes,
+  maxBytes,
+  freeBytes,
+  keepFreeBytes,
+  reason,
+  kinds,
+}: DiskStatus): Finding[] {
+  const quota = maxBytes === null ? 'no quota' : `of ${bytesText(maxBytes)}`;
+  const said = `${bytesText(usedBytes)} kept, ${quota}; ${bytesText(freeBytes)} free, ${bytesText(keepFreeBytes)} stay so`;
+  const todo = 'Free some space, or raise disk.maxBytes or lower disk.keepFree in outrider.yaml.';
+  const shown = (all: DiskStatus['kinds']): string =>
+    all
+      .map(({ kind, bytes, givenBackBytes }) => {
+        const gone = givenBackBytes > 0 ? ` (${bytesText(givenBackBytes)} given back)` : '';
+        return `${kind} ${bytesText(bytes)}${gone}`;
+      })
+      .join(', ');
+  const isKept = ({ kind }: DiskStatus['kinds'][number]): boolean => kind === 'requests' || kind === 'state';
+  const goes = kinds.filter((one) => !isKept(one));
+  return [
+    reason === null
+      ? ok('disk quota', said)
+      : fail('disk quota', `${said}: new requests are refused: ${reason}`, todo),
+    ok(
+      'disk order',
+      `goes first: ${shown(goes)}; then new requests are refused; stays: ${shown(kinds.filter(isKept))}`,
+    ),
   ];
 }
 

@@ -24,6 +24,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { silentLogger as logger } from '../../shared/runtime/logger.ts';
 import { classification } from '../../shared/tasks/forms/labels.ts';
+import { ROOMY } from '../support/disks.ts';
 import { routerWith } from '../support/routing.ts';
 import {
   type BenchReport,
@@ -204,6 +205,9 @@ async function startAgent(
     hurry: () => undefined,
     meter,
     updates: () => [],
+    disk: () => ROOMY,
+    connections: () => [],
+    sent: async () => [],
     ready: () => undefined,
     link: () => ({ online: false, hub: null, problem: null, outbox: outbox.depth }),
     key: undefined,

@@ -4,6 +4,8 @@
  */
 import { z } from 'zod';
 import type { LinkMeter, OutboxDepth, PipelineStatus } from '../../agent/ports.ts';
+import { connection } from '../../shared/contract/connection.ts';
+import { diskStatus } from '../../shared/contract/disk-status.ts';
 import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { jsonBody } from '../../shared/contract/http-input.ts';
 import { linkUse, updateReport } from '../../shared/contract/messages.ts';
@@ -11,6 +13,7 @@ import { deviceId, modelRef, pipelineName, requestId } from '../../shared/contra
 import { outboxItem, outboxList, outboxRetried } from '../../shared/contract/outbox.ts';
 import { answer, failure } from '../../shared/contract/result.ts';
 import { routeEvidence } from '../../shared/contract/routing.ts';
+import { sentList } from '../../shared/contract/sent.ts';
 import { sinkStatus } from '../../shared/contract/sink-status.ts';
 import { ERROR_CODES } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
@@ -73,6 +76,8 @@ const deviceStatus = z.object({
   }),
   pipelines: z.array(pipelineStatus),
   updates: z.array(updateReport),
+  disk: diskStatus,
+  connections: z.array(connection),
   version: z.string(),
 });
 
@@ -89,6 +94,7 @@ const SCHEMAS = {
   OutboxItem: outboxItem,
   OutboxList: outboxList,
   OutboxRetried: outboxRetried,
+  SentList: sentList,
   Readiness: readiness,
   Problem: problem,
 };
@@ -171,6 +177,20 @@ export const AGENT_OPERATIONS: readonly Operation[] = [
     path: '/v1/pipelines',
     summary: 'The device: its link, its pipelines with the evidence for their promises, its updates',
     replies: { 200: { what: 'As it is now', content: json('DeviceStatus') } },
+  },
+  {
+    method: 'get',
+    path: '/v1/sent',
+    summary: 'What has left the device, oldest first: the last lines, or those behind one',
+    query: [
+      { name: 'since', schema: z.number(), what: 'Not older than this, in milliseconds since 1970.' },
+      { name: 'after', schema: count, what: 'The lines behind this number: the first of them.' },
+      { name: 'limit', schema: z.int().min(1).max(10_000).default(1_000), what: 'At most so many.' },
+    ],
+    replies: {
+      200: { what: 'The lines', content: json('SentList') },
+      400: { what: '`BAD_REQUEST`', content: json('Problem') },
+    },
   },
   {
     method: 'get',

@@ -16,6 +16,8 @@ import { bytesText, linkTexts } from '../../../shared/page/text.js';
  * @typedef {import('../../../shared/contract/messages.ts').LinkUse} LinkUse
  * @typedef {import('../../../shared/contract/feed-status.ts').FeedStatus} FeedStatus
  * @typedef {import('../../../shared/contract/sink-status.ts').SinkStatus} SinkStatus
+ * @typedef {import('../../../shared/contract/disk-status.ts').DiskStatus} DiskStatus
+ * @typedef {import('../../../shared/contract/connection.ts').Connection} Connection
  * @typedef {import('../../ports.ts').PipelineStatus} PipelineStatus
  * @typedef {{
  *   device: string,
@@ -27,6 +29,8 @@ import { bytesText, linkTexts } from '../../../shared/page/text.js';
  *   },
  *   pipelines: PipelineStatus[],
  *   updates: UpdateReport[],
+ *   disk: DiskStatus,
+ *   connections: Connection[],
  * }} State
  */
 
@@ -46,7 +50,7 @@ const pipelineRows = new Rows(
   ({ name, task, feed, edge, cloud, owed, sinks = [] }) => [
     name,
     task,
-    feed ? feedLine(feed) : 'none',
+    feed ? feedCell(feed) : 'none',
     edge ? modelVersion(edge) : 'none answers now',
     cloud ?? 'none',
     String(owed),
@@ -64,6 +68,18 @@ const updateRows = new Rows(
   'updates',
   ({ model }) => model.name,
   (update) => [update.model.name, updateLine(update)],
+);
+/** @type {Rows<Connection & { key: string }>} */
+const connectionRows = new Rows(
+  'connections',
+  ({ key }) => key,
+  ({ purpose, to, isEncrypted, what, pipeline }) => [
+    purpose,
+    to ?? 'told at the enrolment',
+    to === null ? '–' : isEncrypted ? 'encrypted' : 'plain text',
+    what,
+    pipeline ?? 'all',
+  ],
 );
 /** @type {Rows<Result>} */
 const answerRows = new Rows(
@@ -115,7 +131,7 @@ function render() {
 }
 
 /** @param {State} state */
-function show({ device, link, pipelines, updates }) {
+function show({ device, link, pipelines, updates, disk, connections }) {
   const { online, hub, outbox, today } = link;
   say('device', device);
   say('hub', hub ?? 'none');
@@ -129,6 +145,26 @@ function show({ device, link, pipelines, updates }) {
   pipelineRows.show(pipelines);
   routeRows.show(pipelines.filter(({ cloud }) => cloud !== null));
   updateRows.show(updates);
+  say('disk', diskText(disk));
+  byId('disk').className = disk.isFull ? 'bad' : '';
+  byId('disk').title = disk.kinds.map(({ kind, bytes }) => `${kind} ${bytesText(bytes)}`).join(', ');
+  connectionRows.show(connections.map((one, index) => ({ ...one, key: String(index) })));
+}
+
+/** @param {DiskStatus} disk */
+function diskText({ usedBytes, maxBytes, freeBytes, isFull, reason, kinds }) {
+  const quota = maxBytes === null ? '' : ` of ${bytesText(maxBytes)}`;
+  const gone = kinds.reduce((sum, { givenBackBytes }) => sum + givenBackBytes, 0);
+  const given = gone > 0 ? `, ${bytesText(gone)} given back` : '';
+  const full = isFull ? `, full: ${reason}` : '';
+  return `${bytesText(usedBytes)} kept${quota}, ${bytesText(freeBytes)} free${given}${full}`;
+}
+
+/** What it reads stands before what it is doing. @param {FeedStatus} feed */
+function feedCell(feed) {
+  const line = feedLine(feed);
+  if (feed.about !== undefined) line.prepend(`${feed.about} `);
+  return line;
 }
 
 /** @param {string} text @param {'good' | 'warn'} tone */

@@ -58,6 +58,8 @@ export interface HomeAssistantOptions {
   readonly facts: () => DeviceFacts;
   /** Somebody wants this model's update now. */
   readonly onInstall: (model: string) => void;
+  /** A state or a picture has left. */
+  readonly onSent?: (topic: string, payload: string | Uint8Array) => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -272,6 +274,7 @@ export class HomeAssistant implements Part {
         this.#o.logger.failure('home_assistant.too_large', error, { topic });
       });
       this.#told.set(topic, payload);
+      this.#o.onSent?.(topic, payload);
       const pipeline = this.#o.device.pipelines.find(({ name }) => topic === this.#topics.state(name));
       if (pipeline) this.#tellers.get(pipeline.name)?.delivered();
     }

@@ -147,6 +147,36 @@ export class WebhookQueue {
     });
   }
 
+  /** When the oldest that waits came; null: nothing waits. */
+  get oldestAtMs(): number | null {
+    const [place] = this.#places.values();
+    return place?.atMs ?? null;
+  }
+
+  /** Of the file, with what has gone and is still in it. */
+  get fileBytes(): number {
+    return Math.max(this.#bytes, this.#file.bytes);
+  }
+
+  /** Lets go of the oldest, and of the room that they took. @returns how many went, and bytes that were freed */
+  giveBack(bytes: number): Promise<{ readonly count: number; readonly bytes: number }> {
+    return this.#work.run(async () => {
+      const before = this.fileBytes;
+      let freed = 0;
+      let count = 0;
+      for (const place of this.#places.values()) {
+        if (freed >= bytes) break;
+        this.#forget(place);
+        freed += place.length;
+        count++;
+      }
+      if (count === 0) return { count, bytes: 0 };
+      await this.#writeAnew();
+      await this.#file.open();
+      return { count, bytes: Math.max(0, before - this.#file.bytes) };
+    });
+  }
+
   /** Everything that waits goes. @returns how many */
   async clear(): Promise<number> {
     return this.#work.run(async () => {

@@ -15,7 +15,7 @@ import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../../shared/runtime/errors.ts';
 import type { Part } from '../../../shared/runtime/lifecycle.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
-import type { PictureOf, PictureWish, Sink, TellSink } from '../../ports.ts';
+import type { Kept, PictureOf, PictureWish, Sink, TellSink } from '../../ports.ts';
 import { post, type WebhookAnswer, type WebhookPlace } from './post.ts';
 import type { Message, WebhookQueue } from './queue.ts';
 
@@ -28,6 +28,8 @@ export interface WebhookOptions {
   /** undefined: no pictures go along. */
   readonly pictureOf: PictureOf | undefined;
   readonly queue: WebhookQueue;
+  /** A message has left, whatever was answered. @param id of the Result */
+  readonly onSent?: (id: string, bytes: number) => void;
   readonly tell: TellSink;
   readonly clock: Clock;
   /** Uniform in [0, 1). */
@@ -99,6 +101,21 @@ export class WebhookSink implements Sink, Part {
     this.#wake();
   }
 
+  /** What waits, in the quota. */
+  kept(path: string): Kept {
+    const { queue } = this.#o;
+    return {
+      kind: 'webhooks',
+      path,
+      look: async () => ({ bytes: queue.fileBytes, oldestAtMs: queue.oldestAtMs }),
+      giveBack: async (wanted) => {
+        const { count, bytes } = await queue.giveBack(wanted);
+        if (count > 0) this.tell.dropped('over-bytes', count);
+        return bytes;
+      },
+    };
+  }
+
   async #picture(result: Result): Promise<{ contentType: string; base64: string } | undefined> {
     const { pictureOf } = this.#o;
     if (!pictureOf || isFailure(result)) return undefined;
@@ -151,6 +168,7 @@ export class WebhookSink implements Sink, Part {
       this.#stopping.signal,
     );
     const { status } = answer;
+    this.#o.onSent?.(message.id.replace(/\.\w+$/, ''), Buffer.byteLength(message.body));
     if (status >= 200 && status < 300) {
       await queue.done(message.id);
       this.tell.delivered();

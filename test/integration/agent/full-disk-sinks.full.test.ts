@@ -6,6 +6,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { DiskKeeper } from '../../../agent/disk/keeper.ts';
 import { createAgentMetrics } from '../../../agent/metrics.ts';
 import { SinkStates } from '../../../agent/sink/sink-states.ts';
 import { SnapshotSink } from '../../../agent/sink/snapshots.ts';
@@ -71,4 +72,34 @@ test('on a full disk a webhook’s queue takes nothing more, keeps what it has, 
   t.after(() => again.close());
   assert.equal(again.length, taken);
   assert.equal((await again.oldest())?.body, body);
+});
+
+test('when others fill the disk, snapshots go until what is to stay free is free again', async (t) => {
+  const disk = smallDisk(t);
+  const common = { clock: systemClock, logger: recordingLogger(), metrics: createAgentMetrics() };
+  const states = new SinkStates(common);
+  const sink = new SnapshotSink('snapshots', {
+    ...{ folder: join(disk, 'snapshots'), clock: systemClock, keep: { ageMs: 86_400_000, bytes: 1e9 } },
+    wish: { longestPx: 1_280, annotate: true, maxBytes: 1e6 },
+    pictureOf: async () => new Uint8Array(100_000),
+    tell: states.add({ pipeline: 'gate', name: 'snapshots', type: 'snapshots' }, () => 0),
+  });
+  for (let count = 0; count < 6; count++) await sink.put(answerOf('cat'));
+  const keeper = new DiskKeeper({
+    ...common,
+    ...{ folder: disk, maxBytes: undefined, keepFreeBytes: 200_000 },
+    requestBytes: () => 0,
+    stateBytes: async () => 0,
+  });
+  keeper.add(sink);
+  await keeper.look();
+  const { bytes } = await sink.look();
+  assert.ok(keeper.status().freeBytes > 200_000);
+  writeFileSync(join(disk, 'others'), Buffer.alloc(200_000));
+  await keeper.look();
+  const { freeBytes, kinds, isFull } = keeper.status();
+  assert.ok(freeBytes >= 200_000 && !isFull, String(freeBytes));
+  const left = (await sink.look()).bytes;
+  assert.ok(left > 0 && left < bytes);
+  assert.equal(kinds[0]?.givenBackBytes, bytes - left);
 });

@@ -17,6 +17,7 @@ import { AppError, type ErrorCode, isAppError } from '../../../../shared/runtime
 import { newId } from '../../../../shared/runtime/ids.ts';
 import { MAX_TEXT_BYTES } from '../../../../shared/tasks/limits.ts';
 import type { TaskName } from '../../../../shared/tasks/tasks.ts';
+import { ROOMY } from '../../../support/disks.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
 import { EDGE_MODEL } from '../../../support/fixed.ts';
 import { eventually } from '../../../support/programs.ts';
@@ -137,6 +138,9 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
     hurry: () => undefined,
     meter: { today: () => ({ day: '2026-01-01', capBytes: undefined, use: [] }) },
     updates: () => [UPDATE],
+    disk: () => ROOMY,
+    connections: () => [],
+    sent: async () => [],
     ready: () => options.notReady,
     link: () => ({
       online: true,

@@ -55,3 +55,20 @@ test('starts from zero when the file is damaged, and says so: that only prolongs
   assert.deepEqual(logger.failures(), ['running_time.unreadable DATA_CORRUPT']);
   await time.stop();
 });
+
+test('where nothing waits nothing is written, and what was accepted says how late it was at least', async (t) => {
+  const path = join(await temporaryFolder(t), 'running-time.json');
+  const first = setUp(path);
+  first.time.isNeeded = () => false;
+  await first.begin();
+  await first.clock.advance(86_400_000);
+  assert.equal(await first.stored(), -1);
+  // It is killed; its outbox holds a request of this time.
+  const second = setUp(path);
+  await second.begin();
+  second.time.atLeast(86_400_000);
+  assert.equal(second.time.nowRunMs(), 86_400_000);
+  second.time.atLeast(5);
+  assert.equal(second.time.nowRunMs(), 86_400_000);
+  await second.time.stop();
+});

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
 import { type AgentConfig, loadConfig } from '../../../../agent/config.ts';
-import { deadLetterFile, FileSink } from '../../../../agent/sink/file-sink.ts';
+import { deadLetterTo, FileSink } from '../../../../agent/sink/file-sink.ts';
 import type { Result } from '../../../../shared/contract/result.ts';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
 import { newId } from '../../../../shared/runtime/ids.ts';
@@ -108,7 +108,7 @@ test('a full disk has its code', async () => {
 
 test('dead letters say which sink did not take which result, from all sinks at once', async (t) => {
   const path = await pathIn(t);
-  const write = deadLetterFile(path);
+  const write = deadLetterTo(new FileSink({ path }));
   const letters = Array.from({ length: 20 }, (_, i) => ({ sink: `sink-${i}`, result: failure() }));
   await Promise.all(letters.map(({ sink, result }) => write(sink, result)));
   assert.deepEqual(await linesOf(path), letters);
