@@ -13,6 +13,7 @@ import { showFeeds } from '../metrics.ts';
 import type { Pipeline } from '../pipeline/pipeline.ts';
 import type { Feed, FeedItem } from '../ports.ts';
 import { Cameras, type SizeOf } from './cameras.ts';
+import { aboutFeed } from './feed-about.ts';
 import type { AgentProgram } from './program.ts';
 import { createLinesFeed, createMqttFeed } from './sensors.ts';
 
@@ -46,7 +47,8 @@ export async function startFeeds(
       cameras,
     });
     if (!feed || !pipeline) return [];
-    states.describe(one.name, () => feed.about);
+    const about = one.feed && aboutFeed(one.feed);
+    states.describe(one.name, () => feed.about ?? about);
     const take = async (item: FeedItem, signal: AbortSignal) => {
       const result = await pipeline.process(item, signal);
       return result && isFailure(result) ? result.error.code : undefined;
