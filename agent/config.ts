@@ -2,9 +2,10 @@
  * The agent's configuration: `outrider.yaml`, flags over it, and the only reader of process.env on this side.
  * Strict: an unknown key is an error; all problems are told at once, each with its key.
  */
-import { availableParallelism, hostname } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
+import { hostDeviceId } from '../shared/contract/host-device.ts';
 import { deviceId } from '../shared/contract/names.ts';
 import { readJson } from '../shared/runtime/atomic-file.ts';
 import { readPem } from '../shared/runtime/certificate-files.ts';
@@ -176,9 +177,3 @@ async function caIn(flag: string | undefined, key: string | undefined, baseDir: 
   if (flag !== undefined) return readPem(resolve(flag));
   return key === undefined ? undefined : readPem(resolve(baseDir, key));
 }
-
-/** The host's name, brought to what a topic level may hold. */
-const hostDeviceId = (): string =>
-  hostname()
-    .replace(/[^A-Za-z0-9_-]/g, '-')
-    .slice(0, 64) || 'device';
