@@ -17,7 +17,8 @@ export async function tellServiceManager(
     ...{ service, clock, logger },
     // By the thread pool to the disk and back: where one of them is stuck, nothing that is accepted becomes safe.
     check: () => stat(dataDir),
-    status: () => `${pipelines} pipelines, ${link.uplink.online ? 'online' : 'offline'}`,
+    // Said every 20 s: what it does not say it may not know yet.
+    status: () => `${pipelines} pipelines${link.uplink.online ? ', online' : ''}`,
   });
   await lifecycle.start('service manager', manager);
 }

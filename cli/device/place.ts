@@ -1,11 +1,13 @@
 /** Where an installation lies on a device, below its root folder: `/`, or that of an image that is being made. */
 import { join } from 'node:path';
 
-/** Name of the unit, of its user, and of the folders. */
+/** Name of the unit. */
 export const SERVICE = 'outrider-agent';
+/** As whom it runs. */
 export const USER = 'outrider';
-/** As in deploy/systemd/outrider-agent.service; others are put in their place. */
+/** Configuration as in deploy/systemd/outrider-agent.service; another is put in its place. */
 export const DEFAULT_CONFIG = '/etc/outrider/outrider.yaml';
+/** Data folder, likewise. */
 export const DEFAULT_DATA = '/var/lib/outrider';
 
 /** Paths as this process reaches them; what stands in files for the device itself comes without the root. */

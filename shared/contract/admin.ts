@@ -172,6 +172,7 @@ export const enrollmentTokenRequest = z.strictObject({
 export type EnrollmentTokenRequest = z.infer<typeof enrollmentTokenRequest>;
 /** One-time token with its secret, shown in this answer only. */
 export const enrollmentToken = z.object({ token: z.string(), expiresAtMs: z.number() });
+export type EnrollmentToken = z.infer<typeof enrollmentToken>;
 /** How a device comes to Outrider from this hub. */
 const deviceInstall = z.object({
   /** Of the hub, as devices reach it. */
@@ -185,12 +186,11 @@ const deviceInstall = z.object({
   platforms: z.array(z.string()),
 });
 export type DeviceInstall = z.infer<typeof deviceInstall>;
-/** The same, with how to use it. */
+/** One-time token with how a device is installed by it. */
 export const enrollmentTokenAnswer = enrollmentToken.extend({
   // Of an older hub it is missing.
   install: deviceInstall.optional(),
 });
-export type EnrollmentToken = z.infer<typeof enrollmentToken>;
 /** A token that is still good, without its secret. */
 const enrollmentTokenRecord = z.object({
   /** The first 16 hex digits of the token's SHA-256. */

@@ -1,6 +1,6 @@
 /**
  * Tells systemd how this program is, as sd_notify(3) has it: ready, stopping, alive. Node has no datagram sockets of the Unix kind, so
- * systemd's own `systemd-notify` carries the words (6 ms of a core each; docs/decisions/0034). Without NOTIFY_SOCKET nothing happens.
+ * systemd's own `systemd-notify` carries the words (8 ms each, 1 of them ours; docs/decisions/0034). Without NOTIFY_SOCKET nothing happens.
  */
 import { execFile } from 'node:child_process';
 import type { Clock } from './clock.ts';
