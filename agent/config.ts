@@ -21,6 +21,7 @@ import { readYaml } from './read-yaml.ts';
 
 /** Help text of `outrider agent`. */
 export const AGENT_HELP = `Usage: outrider agent [options]
+       outrider agent install|uninstall|rollback|status|logs [options]   as a service of this machine; each has its own --help
 
 Runs the pipelines of a device: local models, and the cloud where it pays.
 

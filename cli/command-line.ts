@@ -75,8 +75,11 @@ agent
     'PEM of the hub’s authority, for a fresh configuration (default: the one that the token pins, else the system’s)',
   )
   .option('--insecure-plain-text', 'of a fresh configuration: talk to the hub in plain text off loopback')
-  .option('--config <file>', 'where the configuration is', '/etc/outrider/outrider.yaml')
-  .option('--data <dir>', 'where the agent keeps its data', '/var/lib/outrider')
+  .option(
+    '--config <file>',
+    'where the configuration is (default: where it was, else /etc/outrider/outrider.yaml)',
+  )
+  .option('--data <dir>', 'where the agent keeps its data (default: where it did, else /var/lib/outrider)')
   .option('--no-start', 'install it, and leave the start to you')
   .option('--no-systemd', 'install all but the service')
   .option(
@@ -93,8 +96,11 @@ agent
   .command('uninstall')
   .description('take the service away again; its configuration and data stay')
   .option('--purge', 'take configuration, data and user away as well')
-  .option('--config <file>', 'where the configuration is', '/etc/outrider/outrider.yaml')
-  .option('--data <dir>', 'where the agent keeps its data', '/var/lib/outrider')
+  .option(
+    '--config <file>',
+    'where the configuration is (default: where it was, else /etc/outrider/outrider.yaml)',
+  )
+  .option('--data <dir>', 'where the agent keeps its data (default: where it did, else /var/lib/outrider)')
   .option('--root <dir>', 'of an image that is being made')
   .option('--json', 'print JSON')
   .action(late(async () => (await import('./commands/agent-service.ts')).uninstallService));

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { AgentClient, type AgentOptions } from '../agent-client.ts';
 import { installAgent } from '../device/install.ts';
-import { DEFAULT_CONFIG, DEFAULT_DATA, placeBelow, SERVICE } from '../device/place.ts';
+import { findPlace, SERVICE } from '../device/place.ts';
 import { OWN_RELEASE } from '../device/release-folder.ts';
 import { goBack } from '../device/rollback.ts';
 import { hasSystemd, type UnitState, unitState } from '../device/service.ts';
@@ -51,7 +51,7 @@ export async function installService(release: string | undefined, flags: Install
   const steps = new Steps({ isQuiet: json ?? false });
   const installed = await installAgent({
     ...{
-      place: placeBelow(resolve(root), { config: config ?? DEFAULT_CONFIG, data: data ?? DEFAULT_DATA }),
+      place: await findPlace(resolve(root), { config, data }),
       steps,
     },
     ...{ source: release ?? OWN_RELEASE, token: await tokenOf(flags.token) },
@@ -86,9 +86,9 @@ export async function uninstallService(flags: {
   readonly root?: string;
   readonly json?: boolean;
 }): Promise<void> {
-  const { purge: isPurge = false, data = DEFAULT_DATA, config = DEFAULT_CONFIG, root = '/', json } = flags;
+  const { purge: isPurge = false, data, config, root = '/', json } = flags;
   const steps = new Steps({ isQuiet: json ?? false });
-  const stays = await uninstallAgent(placeBelow(resolve(root), { config, data }), { isPurge, steps });
+  const stays = await uninstallAgent(await findPlace(resolve(root), { config, data }), { isPurge, steps });
   print(json, { stays, steps: steps.all }, () =>
     stays.length === 0
       ? 'Nothing of Outrider is left.'
@@ -98,7 +98,7 @@ export async function uninstallService(flags: {
 
 /** `outrider agent rollback`. */
 export async function rollbackService({ json }: { readonly json?: boolean }): Promise<void> {
-  const went = await goBack(placeBelow('/'));
+  const went = await goBack(await findPlace('/'));
   print(
     json,
     went,
@@ -108,7 +108,7 @@ export async function rollbackService({ json }: { readonly json?: boolean }): Pr
 
 /** `outrider agent status`: what systemd and the agent itself say. Exit code 1 where the service is not up. */
 export async function serviceStatus(options: AgentOptions & { readonly json?: boolean }): Promise<void> {
-  const place = placeBelow('/');
+  const place = await findPlace('/');
   const folder = await versionBehind(place, 'current');
   const version = folder === undefined ? null : await versionIn(folder);
   const unit = (await hasSystemd()) ? await unitState() : null;

@@ -61,7 +61,7 @@ export async function installAgent(options: InstallOptions): Promise<Installed> 
     const { folder, isNew } = await placeRelease(place, release);
     steps.add(isNew ? 'made' : 'kept', `version ${release.version} in ${folder}`);
     const hasToken = await settleSettings(options, folder, account);
-    return await bringUp(options, { folder, version: release.version, isNew: isNew || hasToken, hasService });
+    return await bringUp(options, { folder, version: release.version, isNew, hasToken, hasService });
   } finally {
     await release.cleanUp();
   }
@@ -71,7 +71,7 @@ async function checkMachine(
   { place, mayUseSystemd, ca, hub, insecurePlainText }: InstallOptions,
   hasService: boolean,
 ): Promise<void> {
-  if (process.platform !== 'linux')
+  if (place.root === '/' && process.platform !== 'linux')
     throw new AppError(
       'INSTALL_IMPOSSIBLE',
       'agents are installed on Linux alone; elsewhere start outrider agent by hand',
@@ -146,20 +146,18 @@ async function settleSettings(
   return isNew;
 }
 
-async function bringUp(
-  options: InstallOptions,
-  {
-    folder,
-    version,
-    isNew,
-    hasService,
-  }: {
-    readonly folder: string;
-    readonly version: string;
-    readonly isNew: boolean;
-    readonly hasService: boolean;
-  },
-): Promise<Installed> {
+interface Placed {
+  readonly folder: string;
+  readonly version: string;
+  readonly isNew: boolean;
+  /** The agent has a new token to enrol by. */
+  readonly hasToken: boolean;
+  /** systemd runs here, and may be used. */
+  readonly hasService: boolean;
+}
+
+async function bringUp(options: InstallOptions, placed: Placed): Promise<Installed> {
+  const { folder, version, isNew, hasToken, hasService } = placed;
   const { place, steps, mayStart, mayUseSystemd } = options;
   const [before, beforeThat] = [
     await versionBehind(place, 'current'),
@@ -179,12 +177,14 @@ async function bringUp(
     return { version, previous: await previousVersion(place), folder, service: 'not started' };
   }
   const isUp = (await unitState()).active === 'active';
-  if (isUp && !isOther && !isNew && !hasNewUnit) steps.add('kept', `service ${SERVICE} runs`);
+  if (isUp && !isOther && !isNew && !hasNewUnit && !hasToken) steps.add('kept', `service ${SERVICE} runs`);
   else {
     steps.add('started', `service ${SERVICE}; waiting until it is ready`);
     const why = await restartUnit();
     if (why !== undefined)
-      await giveWay(options, { version, folder, before: isOther ? before : undefined, beforeThat, why });
+      await giveWay(options, {
+        ...{ ...placed, before: isOther ? before : undefined, beforeThat, why },
+      });
     steps.add('kept', 'it is ready, and has stayed up');
   }
   await pruned(options);
@@ -199,9 +199,7 @@ async function settleUnit({ place, steps }: InstallOptions, folder: string): Pro
   return isWritten;
 }
 
-interface Fallen {
-  readonly version: string;
-  readonly folder: string;
+interface Fallen extends Placed {
   /** Version that ran until now; undefined: none, or the same. */
   readonly before: string | undefined;
   /** Where `previous` led until now. */
@@ -211,12 +209,15 @@ interface Fallen {
 }
 
 /** The version does not come up: back to the one before it, with nothing left of the new one. @throws SERVICE_FAILED */
-async function giveWay(
-  { place, steps }: InstallOptions,
-  { version, folder, before, beforeThat, why }: Fallen,
-): Promise<never> {
-  if (before === undefined)
-    throw new AppError('SERVICE_FAILED', `Outrider ${version} does not come up: ${why}`);
+async function giveWay({ place, steps }: InstallOptions, fallen: Fallen): Promise<never> {
+  const { version, folder, before, beforeThat, hasToken, why } = fallen;
+  if (before === undefined) {
+    const isUpWithout = hasToken && (await runsWithoutToken(place));
+    const end = isUpWithout
+      ? '\nWithout the token it runs; make a new one with outrider devices enroll.'
+      : '';
+    throw new AppError('SERVICE_FAILED', `Outrider ${version} does not come up: ${why}${end}`);
+  }
   // What it has not used would not let the version before come up either.
   await takeTokenBack(place);
   const known = await versionIn(before);
@@ -231,6 +232,12 @@ async function giveWay(
       ? `Outrider ${version} did not come up, and ${known} runs again. What it said: ${why}`
       : `neither Outrider ${version} nor ${known}, which was there before, comes up. What the first said: ${why}\nWhat the second said: ${failure}`,
   );
+}
+
+/** A token that is used or too old is no reason for a device to stand still. */
+async function runsWithoutToken(place: Place): Promise<boolean> {
+  await takeTokenBack(place);
+  return (await restartUnit()) === undefined;
 }
 
 /** Points to a version, with its own unit, and starts it. @returns why it does not come up; undefined when it does */

@@ -1,5 +1,6 @@
 /** Where an installation lies on a device, below its root folder: `/`, or that of an image that is being made. */
 import { join } from 'node:path';
+import { readIfThere } from '../../shared/runtime/read-file.ts';
 
 /** Name of the unit. */
 export const SERVICE = 'outrider-agent';
@@ -28,6 +29,23 @@ export interface Place {
   readonly data: string;
   /** As the device itself names them. */
   readonly inside: { readonly config: string; readonly data: string };
+}
+
+/** Settings of an installation that differ from the standard. */
+export interface PlaceFlags {
+  readonly config?: string | undefined;
+  readonly data?: string | undefined;
+}
+
+/** Place of an installation as its unit says it, where nobody says otherwise now: an upgrade must find its configuration and data. */
+export async function findPlace(root: string, given: PlaceFlags = {}): Promise<Place> {
+  const standard = placeBelow(root);
+  const text = (await readIfThere(standard.unit))?.toString('utf8') ?? '';
+  const [, config, data] = /^ExecStart=\S+ agent --config (\S+) --data (\S+)/m.exec(text) ?? [];
+  return placeBelow(root, {
+    config: given.config ?? config ?? DEFAULT_CONFIG,
+    data: given.data ?? data ?? DEFAULT_DATA,
+  });
 }
 
 /** Place below a root folder. @param root absolute, `/` for this machine */

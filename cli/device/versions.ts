@@ -11,7 +11,8 @@ import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { readIfThere } from '../../shared/runtime/read-file.ts';
 import type { Place } from './place.ts';
-import type { Release } from './release-folder.ts';
+import { type Release, readRelease } from './release-folder.ts';
+import { hasProgram, runSystem } from './system-command.ts';
 
 const LINKS = ['current', 'previous'] as const;
 
@@ -34,9 +35,24 @@ export async function placeRelease(
   release: Release,
 ): Promise<{ folder: string; isNew: boolean }> {
   const folder = await folderFor(place, release);
-  if (await isSame(folder, release)) return { folder, isNew: false };
+  if ((await isSame(folder, release)) && (await isWhole(folder, release))) return { folder, isNew: false };
   const part = `${folder}.part`;
   await rm(part, { recursive: true, force: true });
+  try {
+    await fill(part, release);
+    // What is renamed before its content is on disk is an empty file after a power cut.
+    if (await hasProgram('sync')) await runSystem('sync', ['-f', part]);
+    await rm(folder, { recursive: true, force: true });
+    await rename(part, folder);
+  } catch (error) {
+    await rm(part, { recursive: true, force: true }).catch(() => undefined);
+    throw error;
+  }
+  await syncFolder(place.versions);
+  return { folder, isNew: true };
+}
+
+async function fill(part: string, release: Release): Promise<void> {
   const mayLink = await isSafeToLink(release.folder);
   for (const path of [...release.files.map((file) => file.path), 'manifest.json']) {
     const [from, to] = [join(release.folder, path), join(part, path)];
@@ -44,10 +60,16 @@ export async function placeRelease(
     if (!(mayLink && (await linked(from, to)))) await copyFile(from, to);
     await chmod(to, (await stat(from)).mode & 0o111 ? 0o755 : 0o644);
   }
-  await rename(part, folder);
-  await syncFolder(place.versions);
-  return { folder, isNew: true };
 }
+
+/** A card that wears out forgets: then the same release is put there again. */
+const isWhole = (folder: string, release: Release): Promise<boolean> =>
+  folder === release.folder
+    ? Promise.resolve(true)
+    : readRelease(folder).then(
+        () => true,
+        () => false,
+      );
 
 /** Points `current` at a version; what it pointed at becomes `previous`. @returns false where it pointed there already */
 export async function switchTo(place: Place, folder: string): Promise<boolean> {

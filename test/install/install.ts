@@ -143,6 +143,12 @@ test('an upgrade that does not come up goes back by itself; one that does keeps 
   await machine.must(`${await put(release)}/bin/outrider agent install --device gate-03`);
   await machine.until(answers);
 
+  // A token is no reason to stand still.
+  const refused = await machine.run('outrider agent install --token of-no-hub-at-all');
+  assert.equal(refused.code, 1, refused.output);
+  assert.match(refused.output, /needs the hub’s address[\s\S]*Without the token it runs/);
+  await machine.until(answers);
+
   const dead = await otherRelease(release, {
     version: '9.0.0',
     files: { 'dist/agent.js': 'process.stderr.write("no agent at all\\n"); process.exit(1);' },

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { appendFile, lstat, mkdir, readdir, readFile, readlink, stat, writeFile } from 'node:fs/promises';
+import { appendFile, lstat, mkdir, readdir, readFile, readlink, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -108,7 +108,13 @@ test('the configuration that it writes is one that the agent takes, with other f
     ['http://hub.lan:8080', true, 1],
   );
   assert.match(config.hubCa ?? '', /BEGIN CERTIFICATE/);
-  const gone = await agent(t, ['uninstall', '--root', root, ...elsewhere, '--json']);
+  // An upgrade and an uninstall find both by themselves.
+  const newer = await smallRelease(join(folder, 'newer'), { version: '9.2.0' });
+  const again = await agent(t, ['install', newer, '--root', root, '--json']);
+  assert.equal(again.code, 0, again.output);
+  assert.equal(await readFile(join(root, 'etc/systemd/system/outrider-agent.service'), 'utf8'), unit);
+  assert.ok(!existsSync(join(root, 'etc/outrider')) && !existsSync(join(root, 'var')));
+  const gone = await agent(t, ['uninstall', '--root', root, '--json']);
   assert.deepEqual((JSON.parse(gone.output) as { stays: string[] }).stays, [
     join(root, 'srv/edge'),
     join(root, 'srv/edge/data'),
@@ -135,6 +141,23 @@ test('an upgrade keeps the version before and removes older ones; the same numbe
   assert.deepEqual([first, second?.slice(0, 6), links], ['9.3.0', '9.3.0+', ['current', 'previous']]);
   assert.equal((await run(join(root, 'opt/outrider/current/bin/outrider'))).stdout, 'made again\n');
   await stat(other);
+});
+
+test('a version whose files a card has forgotten is put there again', async (t) => {
+  const folder = await temporaryFolder(t);
+  const root = join(folder, 'root');
+  const release = await smallRelease(join(folder, 'release'));
+  await agent(t, ['install', release, '--root', root]);
+  const damaged = join(root, 'opt/outrider/9.1.0/bin/outrider.mjs');
+  await rm(damaged);
+  await writeFile(damaged, '');
+  const again = await agent(t, ['install', release, '--root', root, '--json']);
+  assert.ok(
+    (JSON.parse(again.output) as Json).steps.some(
+      ({ did, what }) => did === 'made' && /version 9\.1\.0/.test(what),
+    ),
+  );
+  assert.equal(await readFile(damaged, 'utf8'), await readFile(join(release, 'bin/outrider.mjs'), 'utf8'));
 });
 
 test('what is no release, not whole or not for here is refused before anything is made', async (t) => {
