@@ -2,9 +2,10 @@
  * The agent's configuration: `outrider.yaml`, flags over it, and the only reader of process.env on this side.
  * Strict: an unknown key is an error; all problems are told at once, each with its key.
  */
-import { availableParallelism, hostname } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
+import { hostDeviceId } from '../shared/contract/host-device.ts';
 import { deviceId } from '../shared/contract/names.ts';
 import { readJson } from '../shared/runtime/atomic-file.ts';
 import { readAuthority } from '../shared/runtime/certificate-files.ts';
@@ -20,6 +21,7 @@ import { readYaml } from './read-yaml.ts';
 
 /** Help text of `outrider agent`. */
 export const AGENT_HELP = `Usage: outrider agent [options]
+       outrider agent install|uninstall|rollback|status|logs [options]   as a service of this machine; each has its own --help
 
 Runs the pipelines of a device: local models, and the cloud where it pays.
 
@@ -185,9 +187,3 @@ async function caIn(flag: string | undefined, key: string | undefined, baseDir: 
   if (flag !== undefined) return readAuthority(resolve(flag));
   return key === undefined ? undefined : readAuthority(resolve(baseDir, key));
 }
-
-/** The host's name, brought to what a topic level may hold. */
-const hostDeviceId = (): string =>
-  hostname()
-    .replace(/[^A-Za-z0-9_-]/g, '-')
-    .slice(0, 64) || 'device';

@@ -3,6 +3,7 @@
  * each is made of stands in wiring/, what an input goes through in pipeline/pipeline.ts.
  */
 import { isChild, runProgram } from '../shared/runtime/program.ts';
+import { takeServiceEnvironment } from '../shared/runtime/service-manager.ts';
 import { ResultStore } from './api/result-store.ts';
 import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
 import { FeedStates } from './feed/feed-states.ts';
@@ -15,9 +16,11 @@ import { openOutbox } from './wiring/outbox.ts';
 import { PictureSizes } from './wiring/picture-sizes.ts';
 import { Pipelines } from './wiring/pipelines.ts';
 import { openProgram } from './wiring/program.ts';
+import { tellServiceManager } from './wiring/service.ts';
 import { startVersions } from './wiring/versions.ts';
 
 async function run(config: AgentConfig, finish: () => void) {
+  const service = takeServiceEnvironment();
   const program = await openProgram(config);
   const { logger, lifecycle } = program;
   await checkCredential(config, program);
@@ -82,6 +85,7 @@ async function run(config: AgentConfig, finish: () => void) {
   });
   const names = [...pipelines.all.keys()];
   logger.info('agent.started', { url, pipelines: names });
+  if (service) await tellServiceManager(service, program, { link, pipelines: names.length });
   if (config.once) void finishWhenDone(feeds, program, () => outbox.depth.entries, finish);
   if (!isChild()) process.stderr.write(`agent ${config.device}: ${url}, pipelines: ${names.join(', ')}\n`);
   return { facts: { url }, stop: () => program.stop() };

@@ -58,7 +58,66 @@ program
 
 // These two are listed here; main.ts has started them already.
 ownFlags(program, 'hub', 'run a hub: models in the cloud, and a broker unless --mqtt names one');
-ownFlags(program, 'agent', 'run an agent on this device');
+const agent = ownFlags(program, 'agent', 'run an agent on this device, or install it as a service');
+agent
+  .command('install [release]')
+  .description(
+    'install or upgrade the agent as a service of this machine, from an unpacked release or an archive',
+  )
+  .option('--hub <url>', 'the hub’s address, for a fresh configuration')
+  .option(
+    '--token <token>',
+    'one-time token of outrider devices enroll (or OUTRIDER_ENROLL_TOKEN; - reads it from standard input)',
+  )
+  .option('--device <id>', 'this device’s id, for a fresh configuration (default: the host’s name)')
+  .option(
+    '--ca <file>',
+    'PEM of the hub’s authority, for a fresh configuration (default: the one that the token pins, else the system’s)',
+  )
+  .option('--insecure-plain-text', 'of a fresh configuration: talk to the hub in plain text off loopback')
+  .option(
+    '--config <file>',
+    'where the configuration is (default: where it was, else /etc/outrider/outrider.yaml)',
+  )
+  .option('--data <dir>', 'where the agent keeps its data (default: where it did, else /var/lib/outrider)')
+  .option('--no-start', 'install it, and leave the start to you')
+  .option('--no-systemd', 'install all but the service')
+  .option(
+    '--root <dir>',
+    'install into this folder, the root of an image that is being made; nothing is started',
+  )
+  .option('--json', 'print JSON')
+  .addHelpText(
+    'after',
+    '\nWithout [release] it is the release that this command is part of. Run again it changes only what is not right yet; a version that does not\ncome up gives way to the one before it.',
+  )
+  .action(late(async () => (await import('./commands/agent-service.ts')).installService));
+agent
+  .command('uninstall')
+  .description('take the service away again; its configuration and data stay')
+  .option('--purge', 'take configuration, data and user away as well')
+  .option(
+    '--config <file>',
+    'where the configuration is (default: where it was, else /etc/outrider/outrider.yaml)',
+  )
+  .option('--data <dir>', 'where the agent keeps its data (default: where it did, else /var/lib/outrider)')
+  .option('--root <dir>', 'of an image that is being made')
+  .option('--json', 'print JSON')
+  .action(late(async () => (await import('./commands/agent-service.ts')).uninstallService));
+agent
+  .command('rollback')
+  .description('go back to the version before, and to this one again by the same command')
+  .option('--json', 'print JSON')
+  .action(late(async () => (await import('./commands/agent-service.ts')).rollbackService));
+askingAgent(
+  agent.command('status').description('say how the service is: version, uptime, link, feeds, sinks'),
+).action(late(async () => (await import('./commands/agent-service.ts')).serviceStatus));
+agent
+  .command('logs')
+  .description('show the service’s lines in the system’s log')
+  .option('-f, --follow', 'go on as they come')
+  .option('-n, --lines <n>', 'at most so many', '100')
+  .action(late(async () => (await import('./commands/agent-service.ts')).serviceLogs));
 asking(
   program
     .command('infer <model> <input>')

@@ -3,7 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { programFile } from '../shared/runtime/installation.ts';
 
 const [node = 'node', , word, ...flags] = process.argv;
-if (word === 'agent' || word === 'hub') {
+/** Of `outrider agent`, which looks at the service and is no agent itself (command-line.ts). */
+const SERVICE_WORDS = ['install', 'uninstall', 'rollback', 'status', 'logs', 'help'];
+const isProgram = word === 'hub' || (word === 'agent' && !SERVICE_WORDS.includes(flags[0] ?? ''));
+if (isProgram) {
   const file = programFile(word);
   process.argv = [node, fileURLToPath(file), ...flags];
   await import(file.href);

@@ -21,6 +21,8 @@ Options:
   --models DIR        folder with model folders; each new digest becomes its name's next version (default ./models)
   --hub-host HOST     where to listen (default 127.0.0.1)
   --hub-port PORT     port of the HTTP API (default 8080)
+  --hub-public URL    the hub's address as devices are told it, behind a proxy (default: as each of them has reached it)
+  --releases DIR      archives of outrider release, which /install.sh puts on devices (default DATA/hub/releases)
   --mqtt URL          use this broker instead of starting one (mqtts://, wss://; the hub's own name and password there
                       in OUTRIDER_MQTT_USERNAME and OUTRIDER_MQTT_PASSWORD)
   --mqtt-port PORT    port of the broker that it starts (default 1883)
@@ -69,6 +71,10 @@ export interface HubConfig {
   readonly modelsDir: string;
   readonly host: string;
   readonly port: number;
+  /** Address of the HTTP API as devices are told it; undefined: as each has reached it. */
+  readonly publicUrl: string | undefined;
+  /** Releases for devices. */
+  readonly releasesDir: string;
   readonly mqtt: {
     /** undefined: the hub starts a broker of its own. */
     readonly url: string | undefined;
@@ -110,6 +116,8 @@ const flags = {
   models: { type: 'string', default: 'models' },
   'hub-host': { type: 'string', default: '127.0.0.1' },
   'hub-port': { type: 'string', default: '8080' },
+  'hub-public': { type: 'string' },
+  releases: { type: 'string' },
   mqtt: { type: 'string' },
   'mqtt-port': { type: 'string', default: '1883' },
   'mqtt-host': { type: 'string', default: '127.0.0.1' },
@@ -150,6 +158,10 @@ const DAYS = 'must be a number of days above 0, at most 3650';
 
 const values = z.object({
   'hub-port': portNumber,
+  'hub-public': z
+    .string()
+    .regex(/^https?:\/\/[^/\s?#]+\/?$/, 'https://host:port, without a path')
+    .optional(),
   'mqtt-port': portNumber,
   mqtt: brokerUrl.optional(),
   'mqtt-public': brokerUrl.optional(),
@@ -197,11 +209,14 @@ export function loadConfig(
     if (problem !== undefined && !isOpen) throw new AppError('USAGE', `--${flag}: ${problem}`);
   }
   const ownBrokerHosts = checked.mqtt === undefined ? [given['mqtt-host']] : [];
+  const dataDir = resolve(given.data);
   return {
-    dataDir: resolve(given.data),
+    dataDir,
     modelsDir: resolve(given.models),
     host: bareHost(given['hub-host']),
     port: checked['hub-port'],
+    publicUrl: checked['hub-public'],
+    releasesDir: given.releases === undefined ? join(dataDir, 'hub', 'releases') : resolve(given.releases),
     mqtt: {
       url: checked.mqtt,
       access,

@@ -27,6 +27,7 @@ import type {
   Telemetry,
 } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
+import type { ReleaseRecord } from '../shared/contract/releases.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type { OnToken, Runner } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
@@ -455,6 +456,14 @@ export interface ResultGallery {
   list(): BoardEntry[];
   /** image/webp; undefined when there is none. */
   thumbnail(requestId: string): Uint8Array | undefined;
+}
+
+/** Releases of Outrider that devices install. */
+export interface ReleaseShelf {
+  /** Those that are whole, for each platform the newest first. */
+  list(): Promise<ReleaseRecord[]>;
+  /** undefined where none that is listed has this name */
+  find(file: string): Promise<(ReleaseRecord & { readonly path: string }) | undefined>;
 }
 
 /** The hub's own certificate authority, as others see it. */

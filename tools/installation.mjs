@@ -14,7 +14,15 @@ import { OUTSIDE } from './outside.mjs';
 
 /** Of Node: `process.platform` and `process.arch`. */
 const PLATFORM = /^(linux|darwin|win32)-(x64|arm64)$/;
-const FILES = ['bin', 'LICENSE', 'NOTICE', 'README.md', 'package.json'];
+const FILES = [
+  'bin',
+  'deploy/install.sh',
+  'deploy/systemd',
+  'LICENSE',
+  'NOTICE',
+  'README.md',
+  'package.json',
+];
 
 /** Named as a dependency, and never loaded by what we call. */
 const NEVER_LOADED = new Set([

@@ -1,6 +1,7 @@
 /** What surrounds the agent's parts: its locked folder, log, metrics, and their end in the right order. */
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
+import { checkDataFormat } from '../../shared/runtime/data-format.ts';
 import { lockFolder } from '../../shared/runtime/folder-lock.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { createLogger, type Logger } from '../../shared/runtime/logger.ts';
@@ -20,10 +21,11 @@ export interface AgentProgram {
   stop(): Promise<void>;
 }
 
-/** @throws DATA_LOCKED */
+/** @throws DATA_LOCKED, DATA_NEWER, DATA_CORRUPT, DISK_FULL */
 export async function openProgram(config: AgentConfig): Promise<AgentProgram> {
   const dataDir = join(config.dataDir, 'agent');
   const lock = await lockFolder(dataDir);
+  await checkDataFormat(dataDir);
   const logger = createLogger({
     program: 'agent',
     folder: join(config.dataDir, 'logs'),

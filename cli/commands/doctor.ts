@@ -1,4 +1,5 @@
 /** `outrider doctor`: looks at this machine, its models, the agent and the hub, and says what is wrong and what to do. */
+import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startRunner } from '../../shared/inference/runner/runner-process.ts';
@@ -6,7 +7,9 @@ import { colors } from '../../shared/runtime/colors.ts';
 import { ROOT } from '../../shared/runtime/installation.ts';
 import { isLoopback } from '../../shared/runtime/loopback.ts';
 import { AgentClient, type AgentOptions } from '../agent-client.ts';
+import { DEFAULT_DATA, placeBelow } from '../device/place.ts';
 import { lookAtAgent } from '../doctor/agent.ts';
+import { checkClockSource, checkDevice } from '../doctor/device.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { lookAtHub } from '../doctor/hub.ts';
 import {
@@ -33,15 +36,18 @@ const MQTT_PORT = 1883;
 
 /** Sets the exit code to 1 where something fails. @param selfTest undefined: a model only has to load */
 export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promise<void> {
+  const isHubNamed = (options.hub ?? process.env.OUTRIDER_HUB) !== undefined;
   const hub = await HubClient.find(options);
   const agent = await AgentClient.find(options);
   const [hubLook, agentLook] = await Promise.all([
-    lookAtHub(hub, (options.hub ?? process.env.OUTRIDER_HUB) !== undefined),
+    lookAtHub(hub, isHubNamed),
     lookAtAgent(agent, (options.agent ?? process.env.OUTRIDER_AGENT) !== undefined),
   ]);
   const hubFolder = await hubFolderOf(options.data);
   const left = await leftAddress(hubFolder);
-  const ports: WantedPort[] = [
+  // A device whose hub is elsewhere: its agent says how that is.
+  const isDevice = agentLook.isUp && !hubLook.isUp && !isHubNamed && (await isInstalled());
+  const hubPorts: WantedPort[] = [
     { port: portOf(hub.url, 8080), wantedBy: 'hub', flag: '--hub-port', isOurs: hubLook.isUp },
     // A hub that is ready has its broker.
     {
@@ -50,15 +56,20 @@ export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promi
       flag: '--mqtt-port',
       isOurs: hubLook.isReady && isHere(hub.url),
     },
+  ];
+  const ports: WantedPort[] = [
+    ...(isDevice ? [] : hubPorts),
     { port: portOf(agent.url, 8090), wantedBy: 'agent', flag: '--agent-port', isOurs: agentLook.isUp },
   ];
   const findings: readonly Finding[] = [
     ...(await checkVersions()),
     await checkFfmpeg(),
     await checkClock(Date.now()),
-    ...(await checkDisk(dirname(hubFolder))),
+    ...(await checkClockSource()),
+    ...(await checkDevice()),
+    ...(await checkDataFolder(options, dirname(hubFolder))),
     ...(await Promise.all(ports.map(checkPort))),
-    ...hubLook.findings,
+    ...(isDevice ? [] : hubLook.findings),
     ...agentLook.findings,
     ...(hubLook.isUp || agentLook.isUp
       ? []
@@ -75,6 +86,20 @@ export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promi
   const failed = findings.filter(({ level }) => level === 'fail').length;
   if (failed > 0) process.exitCode = 1;
   print(options.json, { findings, failed }, () => `${lines(findings)}\n\n${summary(findings)}`);
+}
+
+const isInstalled = (): Promise<boolean> =>
+  stat(placeBelow('/').unit).then(
+    () => true,
+    () => false,
+  );
+
+/** Where the agent is installed as a service, its folder, which is its user's alone. */
+async function checkDataFolder({ data }: DoctorOptions, found: string): Promise<Finding[]> {
+  const isThere = await stat(found).catch(() => undefined);
+  const installed = await stat(DEFAULT_DATA).catch(() => undefined);
+  if (data !== undefined || isThere || !installed) return checkDisk(found);
+  return checkDisk(DEFAULT_DATA, [0, installed.uid].includes(process.getuid?.() ?? 0));
 }
 
 function lines(findings: readonly Finding[]): string {

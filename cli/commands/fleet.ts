@@ -3,9 +3,10 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import {
   createdKey,
+  type DeviceInstall,
   deviceList,
   devicePins,
-  enrollmentToken,
+  enrollmentTokenAnswer,
   keyList,
   keyScope,
   signInLink,
@@ -15,6 +16,7 @@ import type { Telemetry, UpdateReport } from '../../shared/contract/messages.ts'
 import { deviceId, modelName, modelVersion } from '../../shared/contract/names.ts';
 import { readJson, writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { isLoopback, plainTextProblem } from '../../shared/runtime/loopback.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { agoText, bytesText, note, print, table } from '../output.ts';
 import { updateText, versionText } from '../update-text.ts';
@@ -81,17 +83,45 @@ export async function enrollDevice(id: string | undefined, options: EnrollComman
   const known = id === undefined ? [] : await hub.getAll('/api/v1/devices', deviceList, 'devices');
   const before = known.find((one) => one.id === id);
   const made = await createToken(hub, id);
+  if (made.install?.platforms.length === 0 && !options.json)
+    note(
+      'This hub has no release for devices yet. In a checkout: npx outrider release --platform linux-arm64 --with-node --out DIR, where DIR is its folder of releases (data/hub/releases, or --releases).',
+    );
+  if (made.install && isLoopback(new URL(made.install.hubUrl).hostname) && !options.json)
+    note(
+      'This hub is reached from its own machine alone: to have devices elsewhere, start it with --hub-host and --mqtt-host.',
+    );
   if (before && !options.json)
     note(
       `${before.id} is enrolled already${before.online ? ', and online now' : ''}: the program that uses this token takes its place, and the one that has it is turned away.`,
     );
-  print(options.json, { ...made, isEnrolled: before !== undefined }, () =>
+  const line = made.install && installLine(made.install, made.token, id);
+  print(options.json, { ...made, ...(line && { line }), isEnrolled: before !== undefined }, () =>
     [
       `Token (one use, until ${new Date(made.expiresAtMs).toISOString()}): ${made.token}`,
+      ...(line ? [`On a device with systemd, this line installs the agent:\n  ${line}`] : []),
       // By its path: where it is not installed, npx would fetch a stranger's package of that name.
-      `On the device, in its folder of Outrider: OUTRIDER_ENROLL_TOKEN=${made.token} node bin/outrider.mjs agent --hub ${hub.url}${id === undefined ? '' : ` --device ${id}`}`,
+      `${line ? 'Or on' : 'On'} the device, in its folder of Outrider: OUTRIDER_ENROLL_TOKEN=${made.token} node bin/outrider.mjs agent --hub ${hub.url}${id === undefined ? '' : ` --device ${id}`}`,
     ].join('\n'),
   );
+}
+
+/**
+ * One line for a device's shell. The hub's own authority is known by its digest, so that nobody in between can show another script; the
+ * token is seen in the list of processes while the line runs, and is worth nothing afterwards.
+ */
+function installLine({ hubUrl, caSha256 }: DeviceInstall, token: string, id: string | undefined): string {
+  const flags = [
+    `--token ${token}`,
+    ...(id === undefined ? [] : [`--device ${id}`]),
+    ...(plainTextProblem(hubUrl) === undefined ? [] : ['--insecure-plain-text']),
+  ].join(' ');
+  if (caSha256 === null) return `curl -fsSL ${hubUrl}/install.sh | sudo sh -s -- ${flags}`;
+  return [
+    `ca=$(mktemp) && curl -fsSk -o "$ca" ${hubUrl}/ca.pem`,
+    `echo "${caSha256}  $ca" | sha256sum -c --quiet`,
+    `curl -fsSL --cacert "$ca" ${hubUrl}/install.sh | sudo sh -s -- ${flags}`,
+  ].join(' && ');
 }
 
 /** Only who is not enrolled yet gets a token, so that this may run at every start. */
@@ -116,8 +146,11 @@ async function enrollInto(
   );
 }
 
-const createToken = (hub: HubClient, id: string | undefined): Promise<z.infer<typeof enrollmentToken>> =>
-  hub.post('/api/v1/enrollment-tokens', { ...(id !== undefined && { deviceId: id }) }, enrollmentToken);
+const createToken = (
+  hub: HubClient,
+  id: string | undefined,
+): Promise<z.infer<typeof enrollmentTokenAnswer>> =>
+  hub.post('/api/v1/enrollment-tokens', { ...(id !== undefined && { deviceId: id }) }, enrollmentTokenAnswer);
 
 /** `outrider devices revoke`: ends the credential of a device. */
 export async function revokeDevice(id: string, options: Options): Promise<void> {

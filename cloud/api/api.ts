@@ -1,6 +1,6 @@
 /**
- * The hub's HTTP API, put together from its parts. Only `/`, `/assets/…`, `/sign-in`, `/healthz`, `/readyz`, `/ca.pem` and enrolment answer without
- * a key. Every response carries a request id; no failure shows a stack, an input or a secret.
+ * The hub's HTTP API, put together from its parts. Only `/`, `/assets/…`, `/sign-in`, `/healthz`, `/readyz`, `/ca.pem`, `/install.sh`,
+ * `/releases` and enrolment answer without a key. Every response carries a request id; no failure shows a stack, an input or a secret.
  */
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
@@ -32,10 +32,12 @@ import type {
   ModelStatistics,
   PinBook,
   Publisher,
+  ReleaseShelf,
   ResultGallery,
   SignedUpdates,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
+import { createInstallApi, deviceInstall } from './device/install.ts';
 import { createDeviceApi } from './device/self.ts';
 import { createUpdateApi } from './device/updates.ts';
 import { allowOrigins } from './frame/cors.ts';
@@ -77,6 +79,11 @@ export interface HubApiOptions {
   readonly events: EventStream;
   readonly gallery: ResultGallery;
   readonly signIns: SignIns;
+  readonly releases: ReleaseShelf;
+  /** Address of the hub as devices are told it; as each has reached it, when left out. */
+  readonly publicUrl?: string | undefined;
+  /** Host by which others reach the hub, for who asks from its own machine. */
+  readonly hostAbroad?: string | undefined;
   /** Why the hub cannot answer now; undefined when it can. */
   readonly ready: () => string | undefined;
   readonly metrics: Metrics;
@@ -102,6 +109,12 @@ export function createHubApi(options: HubApiOptions): Api {
     updateRoot: options.signedUpdates.initialRoot(),
   });
   const pages = readPages(options.signedUpdates.isDevelopment);
+  const install = {
+    releases: options.releases,
+    authority,
+    publicUrl: options.publicUrl,
+    hostAbroad: options.hostAbroad,
+  };
   const shared = { ...options, authority, guards, bodies, welcome, pages };
 
   // A slash too many at the end is none: Open Inference’s clients ask `/v2/`.
@@ -111,9 +124,17 @@ export function createHubApi(options: HubApiOptions): Api {
   app.get('/', (c) => c.html(signIns.isSignedIn(getCookie(c, COOKIE)) ? pages.fleet : pages.signIn));
   app.route('/', createHealthApi(options.ready));
   mountPages(app, shared);
+  app.route('/', createInstallApi(install));
   const faces = [
     faceAt('/api/v1/devices/self', createDeviceApi({ ...shared, attempts: new RateBound(clock) })),
-    faceAt('/api/v1', createAdminApi({ ...shared, enrollments: new RateBound(clock) })),
+    faceAt(
+      '/api/v1',
+      createAdminApi({
+        ...shared,
+        enrollments: new RateBound(clock),
+        deviceInstall: (c) => deviceInstall(c, install),
+      }),
+    ),
     faceAt('/tuf', createUpdateApi(shared)),
     faceAt('/hf', createHuggingFaceApi({ ...shared, catalog: models })),
     faceAt('/v2', createOpenInferenceApi(shared)),

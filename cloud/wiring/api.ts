@@ -4,11 +4,13 @@ import { SignIns } from '../api/frame/sign-in.ts';
 import { ADMITS_EVERY_KEY } from '../asking/admission.ts';
 import { HttpAsking } from '../asking/asking.ts';
 import { showDeviceRoutes } from '../metrics.ts';
+import { ReleaseFolder } from '../releases/release-folder.ts';
 import type { BrokerAddress } from './broker.ts';
 import type { HubProgram } from './program.ts';
 import type { Publishing } from './publishing.ts';
 import type { RecordedAnswering } from './recorded-answering.ts';
 import type { Records } from './records.ts';
+import { hostAbroad } from './tls.ts';
 
 /** The API, and the sign-ins that it lets in. */
 export function createApi(
@@ -50,6 +52,9 @@ export function createApi(
     gallery,
     signIns,
     corsOrigins: config.corsOrigins,
+    releases: new ReleaseFolder(config.releasesDir, logger),
+    publicUrl: config.publicUrl,
+    hostAbroad: hostAbroad(config),
     ready: () => (link.connected ? undefined : 'the MQTT broker is not connected'),
     metrics,
     clock,

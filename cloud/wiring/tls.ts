@@ -11,7 +11,7 @@ import {
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import { isWildcard, urlHost } from '../../shared/runtime/loopback.ts';
+import { isLoopback, isWildcard, urlHost } from '../../shared/runtime/loopback.ts';
 import type { Trust } from '../../shared/runtime/trust.ts';
 import type { HubConfig } from '../config.ts';
 import type { HubAuthority } from '../ports.ts';
@@ -69,6 +69,14 @@ function namesOf(host: string): string[] {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   // A link-local address means nothing on another machine.
   return all.filter((one) => !one.internal && !one.address.startsWith('fe80:')).map(({ address }) => address);
+}
+
+/** A host by which other machines reach the hub: a name that its certificate was given, else an address. @returns undefined on loopback */
+export function hostAbroad({ host, tls }: Pick<HubConfig, 'host' | 'tls'>): string | undefined {
+  if (isLoopback(host)) return undefined;
+  const named = tls.kind === 'own' ? tls.names : [];
+  const found = [...named, ...namesOf(host)].find((name) => !isLoopback(name) && !isWildcard(name));
+  return found === undefined ? undefined : urlHost(found);
 }
 
 /** A host by which this machine reaches a server of its own, as a URL has it. */

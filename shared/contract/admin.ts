@@ -173,6 +173,24 @@ export type EnrollmentTokenRequest = z.infer<typeof enrollmentTokenRequest>;
 /** One-time token with its secret, shown in this answer only. */
 export const enrollmentToken = z.object({ token: z.string(), expiresAtMs: z.number() });
 export type EnrollmentToken = z.infer<typeof enrollmentToken>;
+/** How a device comes to Outrider from this hub. */
+const deviceInstall = z.object({
+  /** Of the hub, as devices reach it. */
+  hubUrl: z.url(),
+  /** SHA-256 of the bytes of `/ca.pem`, by which to know them; null: the hub has no authority of its own. */
+  caSha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable(),
+  /** Platforms that `/install.sh` has a release for. */
+  platforms: z.array(z.string()),
+});
+export type DeviceInstall = z.infer<typeof deviceInstall>;
+/** One-time token with how a device is installed by it. */
+export const enrollmentTokenAnswer = enrollmentToken.extend({
+  // Of an older hub it is missing.
+  install: deviceInstall.optional(),
+});
 /** A token that is still good, without its secret. */
 const enrollmentTokenRecord = z.object({
   /** The first 16 hex digits of the token's SHA-256. */

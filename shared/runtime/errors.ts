@@ -305,6 +305,26 @@ export const ERRORS = {
     'A state file cannot be read.',
     'See the message for the file; it is kept beside the new one.',
   ),
+  DATA_NEWER: world(
+    503,
+    'The data folder was written by a newer version in a form that this one cannot read.',
+    'Run that version or a newer one; nothing of the folder was touched.',
+  ),
+  RELEASE_INVALID: caller(
+    422,
+    'This is no release that can be installed here.',
+    'Take the archive as outrider release makes it, for this machine’s platform, and unpack it again.',
+  ),
+  INSTALL_IMPOSSIBLE: world(
+    503,
+    'This machine lacks what an installation needs.',
+    'See the message; as root, on Linux with systemd, or with --no-systemd or --root DIR.',
+  ),
+  SERVICE_FAILED: world(
+    503,
+    'The service of the agent does not come up.',
+    'See the lines of its log in the message, then outrider agent status and outrider agent logs.',
+  ),
   HUB_UNREACHABLE: busy(
     503,
     'The hub does not answer.',

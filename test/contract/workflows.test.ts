@@ -53,10 +53,10 @@ test('every npm script and every path that a workflow names exists', () => {
   );
 });
 
-test('check, all tests and the full tests run somewhere, and each job waits for one that exists', () => {
+test('check, all tests, the full tests and the installation run somewhere, and each job waits for one that exists', () => {
   const jobs = WORKFLOWS.flatMap(jobsOf);
   const all = new Set(jobs.flatMap(([, { steps }]) => steps.flatMap(({ run }) => named(run ?? ''))));
-  assert.deepEqual([...all].sort(), ['check', 'test', 'test:full']);
+  assert.deepEqual([...all].sort(), ['check', 'test', 'test:full', 'test:install']);
   const folders = jobs.flatMap(([, { steps }]) =>
     steps.flatMap(({ run }) => run?.match(/test\/\w+(?= )/g) ?? []),
   );

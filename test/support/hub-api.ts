@@ -20,6 +20,7 @@ import type {
   UsageLine,
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
+import { ReleaseFolder } from '../../cloud/releases/release-folder.ts';
 import { problem, signInLink } from '../../shared/contract/admin.ts';
 import { modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
@@ -80,6 +81,10 @@ export async function startHubApi(
     /** Quotas of keys; none, when left out. */
     admission?: KeyAdmission;
     corsOrigins?: readonly string[];
+    /** Folder with releases for devices. */
+    releasesDir?: string;
+    publicUrl?: string;
+    hostAbroad?: string;
   } = {},
 ): Promise<TestHubApi> {
   const { clock = systemClock, bodyTimeoutMs, credentialLifeMs, createAccess } = options;
@@ -155,6 +160,9 @@ export async function startHubApi(
     events: hub.events,
     gallery: hub.gallery,
     signIns: new SignIns(clock),
+    releases: new ReleaseFolder(options.releasesDir ?? join(root, 'hub', 'releases'), silentLogger),
+    publicUrl: options.publicUrl,
+    hostAbroad: options.hostAbroad,
     ready: () => hub.notReady,
     metrics: createHubMetrics(),
     clock,

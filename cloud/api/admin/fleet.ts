@@ -1,10 +1,11 @@
 /** The devices, what each should run, and the tokens by which they enrol. */
 import type { Context } from 'hono';
 import {
+  type DeviceInstall,
   deviceList,
   devicePins,
   deviceRecord,
-  enrollmentToken,
+  enrollmentTokenAnswer,
   enrollmentTokenList,
   enrollmentTokenRequest,
 } from '../../../shared/contract/admin.ts';
@@ -34,6 +35,8 @@ export interface FleetApiOptions {
   /** By address: a token may be guessed so often. */
   readonly enrollments: RateBound;
   readonly answers: IdempotentAnswers;
+  /** How a device comes to Outrider from here. */
+  readonly deviceInstall: (c: Context<HubEnv>) => Promise<DeviceInstall>;
 }
 
 /** Puts `/devices`, their pins, `/enrollment-tokens` and `/enroll` there. */
@@ -154,14 +157,16 @@ function mountTokens(app: Api, options: FleetApiOptions): void {
       guard: guards.key('admin'),
       headers: IDEMPOTENCY_HEADER,
       body: { 'application/json': enrollmentTokenRequest },
-      responses: { 201: json('The token, shown this once', enrollmentToken) },
+      responses: {
+        201: json('The token, shown this once, and how a device is installed', enrollmentTokenAnswer),
+      },
     },
     async (c) => {
       const request = await bodies.json(c.req.raw, enrollmentTokenRequest);
       return answers.once(c, request, async () => {
         const made = await devices.createToken(request);
         const token = joinEnrolToken({ secret: made.token, fingerprint: options.authority?.fingerprint });
-        return { status: 201, body: { ...made, token } };
+        return { status: 201, body: { ...made, token, install: await options.deviceInstall(c) } };
       });
     },
   );

@@ -21,7 +21,7 @@ test('runs a model from a folder of its own, without sources and without other p
   const folder = join(await temporaryFolder(t), 'installation');
   assert.deepEqual(make('--to', folder, '--models', 'mnist-cnn'), { code: 0, said: '' });
   assert.deepEqual(readdirSync(folder).sort(), [
-    ...['LICENSE', 'LICENSES.txt', 'NOTICE', 'README.md', 'bin', 'dist', 'models'],
+    ...['LICENSE', 'LICENSES.txt', 'NOTICE', 'README.md', 'bin', 'deploy', 'dist', 'models'],
     ...['node_modules', 'package.json'],
   ]);
   assert.deepEqual(readdirSync(join(folder, 'models')).sort(), ['demo', 'mnist-cnn']);

@@ -59,7 +59,10 @@ test('outbox and doctor ask a device over HTTPS, by the authority that is named,
   assert.equal(stranger.code, 1);
   assert.match(stranger.output, /is not trusted: .+ \(AGENT_UNTRUSTED\)\n$/);
   const missing = await run(t, ['outbox', 'ls', ...agent, '--agent-ca', 'nowhere.pem']);
-  assert.match(missing.output, /nowhere\.pem cannot be read \(FILE_UNREADABLE\)\n$/);
+  assert.match(
+    missing.output,
+    /nowhere\.pem cannot be read: there is no such file or folder \(FILE_UNREADABLE\)\n$/,
+  );
   const nowhere = await run(t, ['outbox', 'ls', '--agent', 'gate 7']);
   assert.deepEqual([nowhere.code, nowhere.output], [2, 'outrider: --agent gate 7 is no address (USAGE)\n']);
 

@@ -1,0 +1,21 @@
+/** `outrider agent rollback`: back to the version before, which every upgrade keeps. */
+import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
+import { startVersion } from './install.ts';
+import type { Place } from './place.ts';
+import { versionBehind, versionIn } from './versions.ts';
+
+/** @returns the version that runs now, and the one that ran until now @throws SERVICE_FAILED, INSTALL_IMPOSSIBLE (none is kept) */
+export async function goBack(
+  place: Place,
+  clock?: Clock,
+): Promise<{ readonly version: string; readonly previous: string }> {
+  const folder = await versionBehind(place, 'previous');
+  if (folder === undefined)
+    throw new AppError('INSTALL_IMPOSSIBLE', 'no version before this one is kept here');
+  const previous = await versionIn((await versionBehind(place, 'current')) ?? folder);
+  const version = await versionIn(folder);
+  const why = await startVersion(place, folder, clock);
+  if (why !== undefined) throw new AppError('SERVICE_FAILED', `Outrider ${version} does not come up: ${why}`);
+  return { version, previous };
+}
