@@ -5,7 +5,7 @@
  */
 import { chmod, chown, rm } from 'node:fs/promises';
 import { basename, dirname, isAbsolute } from 'node:path';
-import { readPem } from '../../shared/runtime/certificate-files.ts';
+import { readAuthority } from '../../shared/runtime/certificate-files.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { plainTextProblem } from '../../shared/runtime/loopback.ts';
@@ -91,7 +91,7 @@ async function checkMachine(
       'INSTALL_IMPOSSIBLE',
       'systemd does not run this machine: --no-systemd installs all but the service, and says how to start the agent by hand',
     );
-  if (ca !== undefined) await readPem(ca);
+  if (ca !== undefined) await readAuthority(ca);
 }
 
 function checkPlatform({ platform, node, folder }: Release, isHere: boolean): void {

@@ -30,7 +30,7 @@ async function startHub(machine: Machine, flags: string): Promise<void> {
   await cp(release, join(machine.root, 'srv/hub'), { recursive: true });
   await cp(shelf, join(machine.root, 'srv/releases'), { recursive: true });
   const tls = flags.includes('--tls own') ? 'https' : 'http';
-  machine.start(
+  await machine.start(
     `cd /srv && hub/bin/outrider hub --data /srv/data --models /srv/hub/models --releases /srv/releases ${flags} > /srv/hub.log 2>&1`,
   );
   await machine.until(`curl -fsSk ${tls}://127.0.0.1:8080/readyz`);

@@ -1,7 +1,7 @@
 /** `/install.sh` as one hub serves it: deploy/install.sh, with what it needs to know of the hub before it. */
 import { readFileSync } from 'node:fs';
 import type { ReleaseRecord } from '../../../shared/contract/releases.ts';
-import { AppError } from '../../../shared/runtime/errors.ts';
+import { AppError, unreadable } from '../../../shared/runtime/errors.ts';
 import { ROOT } from '../../../shared/runtime/installation.ts';
 
 /** Scheme, host and port: nothing in it means anything to a shell. */
@@ -36,6 +36,6 @@ function scriptBody(): string {
     body ??= readFileSync(path, 'utf8');
     return body;
   } catch (cause) {
-    throw new AppError('FILE_UNREADABLE', `${path.pathname} cannot be read`, { cause });
+    throw unreadable(path.pathname, cause);
   }
 }
