@@ -95,7 +95,7 @@ test('says what it can do, and what is wrong in one sentence', async (t) => {
     [[], 2, /one file of captures is needed.*USAGE/],
     [['captures.jsonl', '--sideways'], 2, /--sideways.*see outrider route simulate --help.*USAGE/],
     [['captures.jsonl', '--agreement', '2', '--runs', 'many'], 2, /--agreement: .*--runs: .*USAGE/],
-    [['none.jsonl'], 1, /none\.jsonl cannot be read \(FILE_UNREADABLE\)/],
+    [['none.jsonl'], 1, /none\.jsonl cannot be read: .+ \(FILE_UNREADABLE\)/],
     [['captures.jsonl'], 1, /captures\.jsonl line 1: it names no task.*BAD_REQUEST/],
   ];
   for (const [args, exitCode, said] of cases) {

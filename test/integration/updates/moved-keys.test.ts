@@ -45,7 +45,7 @@ test('a version waits on the hub for its signature, is listed and deployed by --
 
   const missing = await push('--signing-key', join(safe, 'none.pem'));
   assert.equal(missing.code, 1);
-  assert.match(missing.said, /none\.pem cannot be read \(FILE_UNREADABLE\)/);
+  assert.match(missing.said, /none\.pem cannot be read: .+ \(FILE_UNREADABLE\)/);
   assert.equal((await state()).known, 1, 'a key that is none is told before anything is uploaded');
 
   const without = await push();
