@@ -460,7 +460,14 @@ const withCamera = (feed: string, task = 'image-classification'): string =>
 test('a camera has the defaults of the design', async (t) => {
   const [pipeline] = (await load(t, withCamera('url: "rtsp://10.0.0.7/a"'))).pipelines;
   assert.deepEqual(pipeline?.feed, {
-    ...{ type: 'camera', url: 'rtsp://10.0.0.7/a', fps: 1, transport: 'tcp', hwaccel: 'none' },
+    ...{
+      type: 'camera',
+      url: 'rtsp://10.0.0.7/a',
+      fps: 1,
+      transport: 'tcp',
+      insecure: false,
+      hwaccel: 'none',
+    },
     ...{ keyframes: false, masks: [], repeat: false },
   });
 });
