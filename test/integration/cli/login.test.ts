@@ -87,6 +87,13 @@ test('shells complete commands', async (t) => {
     assert.match(output, /outrider complete --/);
   }
   assert.match((await run('complete', '--', 'models', 'p')).output, /^pull\t.*\npush\t/);
+  assert.match(
+    (await run('complete', '--', 'hub', '--mqtt-p')).output,
+    /^--mqtt-port\t.+\n--mqtt-public\t.+\n:4\n$/,
+  );
+  const after = await run('complete', '--', 'agent', '--data', 'here', '--dev');
+  assert.match(after.output, /^--device\tthis device's id .+\n:4\n$/);
+  assert.match((await run('complete', '--', 'agent', 'install', '--no-')).output, /^--no-start\t/);
   assert.match((await run('--help')).output, /complete \[shell\]/);
 });
 
