@@ -6,6 +6,9 @@ import { appendFile, lstat, mkdir, readdir, readFile, readlink, rm, stat, writeF
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { promisify } from 'node:util';
+import { Authority } from '../../../shared/runtime/authority.ts';
+import { systemClock } from '../../../shared/runtime/clock.ts';
+import { silentLogger } from '../../../shared/runtime/logger.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { outrider } from '../../support/programs.ts';
 import { smallRelease } from '../../support/small-release.ts';
@@ -90,8 +93,9 @@ test('the configuration that it writes is one that the agent takes, with other f
   const release = await smallRelease(join(folder, 'release'));
   const root = join(folder, 'root');
   const elsewhere = ['--config', '/srv/edge/outrider.yaml', '--data', '/srv/edge/data'];
-  const ca = join(folder, 'ca.pem');
-  await writeFile(ca, '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n');
+  const tls = join(folder, 'tls');
+  await Authority.open({ folder: tls, names: [], clock: systemClock, logger: silentLogger });
+  const ca = join(tls, 'ca.pem');
   const trust = ['--hub', 'http://hub.lan:8080', '--insecure-plain-text', '--ca', ca];
   const made = await agent(t, ['install', release, '--root', root, ...elsewhere, ...trust]);
   assert.equal(made.code, 0, made.output);
