@@ -161,7 +161,7 @@ test('older metadata is refused, and the version that desired names of what is l
   updater.want([await second()]);
   await onTrial();
   for (let i = 0; i < 60; i++) await answer();
-  await eventually(() => now()?.phase === 'committed', 'it never came');
+  await eventually(() => now()?.phase === 'committed', `not committed: ${JSON.stringify(now())}`);
 
   const third = await hub.publish(
     '3',
