@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { openPage, PICTURES_WANTED, screenshot, startBrowser } from '../support/browser.ts';
 import { temporaryFolder } from '../support/fixed.ts';
-import { outrider, upFlags } from '../support/programs.ts';
+import { eventually, outrider, upFlags } from '../support/programs.ts';
 
 const PICTURES = new URL('../../models/demo/pictures/', import.meta.url);
 const SCRIPT = `<img src=x onerror=alert('ran')>`;
@@ -53,7 +53,10 @@ test('the hub’s page shows the fleet live to who has signed in, once, and runs
   await page.locator('#answers tbody tr').nth(4).waitFor({ timeout: 60_000 });
   const picture = page.locator('#answers img').first();
   await picture.waitFor({ timeout: 60_000 });
-  await page.waitForFunction(`document.querySelector('#answers img').naturalWidth > 0`);
+  // Not by waitForFunction, which looks a second time by `eval` in the page: its policy forbids that.
+  const widthOf = () =>
+    picture.evaluate((image) => (image as unknown as { naturalWidth: number }).naturalWidth);
+  await eventually(async () => (await widthOf()) > 0, 'the picture is not shown');
   await page.locator('#answers').getByText(SCRIPT).first().waitFor();
   assert.equal(await page.locator('#answers img[src="x"]').count(), 0);
   assertQuiet();
