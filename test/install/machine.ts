@@ -61,14 +61,12 @@ export async function bootMachine(t: TestContext): Promise<Machine> {
   });
   closeSync(log);
   const ended = new Promise<void>((resolve) => container.once('close', () => resolve()));
-  t.after(async () => {
-    // To systemd-nspawn: an orderly power-off.
-    container.kill('SIGTERM');
-    const timer = setTimeout(() => container.kill('SIGKILL'), 60_000);
-    await ended;
-    clearTimeout(timer);
-  });
   const pid = await leaderOf(container.pid ?? 0);
+  t.after(async () => {
+    // Its first process takes all others along, and systemd-nspawn ends by itself; ended first, it would leave them behind.
+    process.kill(pid, 'SIGKILL');
+    await ended;
+  });
   const enter = ['-t', String(pid), '-m', '-u', '-i', '-n', '-p', '-r', '-w', 'env', '-i'];
   const env = [
     'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
