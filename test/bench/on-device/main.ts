@@ -1,4 +1,5 @@
-/** `npm run bench:device -- [camera] [sensors] [--json FILE]`: what cameras and sensors cost on a device, against plain scripts. */
+/** `npm run bench:device -- [camera] [sensors] [writes] [--json FILE]`: what cameras and sensors cost on a device, against plain scripts, and
+ * what an agent writes to its disk. */
 import { parseArgs } from 'node:util';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { runTool } from '../../../tools/measure/command.ts';
@@ -12,8 +13,9 @@ import {
 } from '../harness.ts';
 import { camera } from './camera.ts';
 import { sensors } from './sensors.ts';
+import { writes } from './writes.ts';
 
-const BENCHES: Record<string, () => Promise<BenchReport>> = { camera, sensors };
+const BENCHES: Record<string, () => Promise<BenchReport>> = { camera, sensors, writes };
 
 runTool(async () => {
   const { values, positionals } = parseArgs({

@@ -2,8 +2,9 @@
 import { spawn } from 'node:child_process';
 import { watch } from 'node:fs';
 import { open, writeFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { AppError } from '../../../shared/runtime/errors.ts';
-import { cpuSeconds, memoryMB } from './processes.ts';
+import { cpuSeconds, memoryMB, writtenBytes } from './processes.ts';
 
 /** What one run of a program gave. */
 export interface Observation {
@@ -37,6 +38,19 @@ export const observeRate = (
     await lines.count(to);
     return ((lines.seen - first) * 1_000) / (performance.now() - startedMonoMs);
   });
+
+/** Bytes an hour that a program sends to the disk, once it has answered and come to rest. @throws CHILD_FAILED */
+export const observeWrites = (command: readonly string[], file: string, seconds: number): Promise<number> =>
+  withProgram(command, file, async (pid, lines) => {
+    await lines.count(1);
+    await delay(REST_MS);
+    const before = await writtenBytes(pid);
+    await delay(seconds * 1_000);
+    return ((await writtenBytes(pid)) - before) * (3_600 / seconds);
+  });
+
+/** What a start leaves to be written. */
+const REST_MS = 10_000;
 
 async function withProgram<T>(
   [command = '', ...args]: readonly string[],

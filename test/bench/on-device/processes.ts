@@ -17,6 +17,17 @@ export async function memoryMB(pid: number): Promise<number> {
   return shares.reduce((sum, one) => sum + one, 0);
 }
 
+/** Bytes that a program and all below it have sent to a disk since they began. */
+export async function writtenBytes(pid: number): Promise<number> {
+  const all = await Promise.all([pid, ...descendants(pid)].map(writtenBy));
+  return all.reduce((sum, one) => sum + one, 0);
+}
+
+async function writtenBy(pid: number): Promise<number> {
+  const text = await readFile(`/proc/${pid}/io`, 'utf8').catch(() => '');
+  return Number(/^write_bytes: (\d+)$/m.exec(text)?.[1] ?? 0);
+}
+
 /** Proportional share of a process' memory, MB; 0 when it has ended. */
 export const pssMB = (pid: number): Promise<number> => kilobytes(pid, 'smaps_rollup', 'Pss');
 /** Resident memory of a process, MB; 0 when it has ended. */
