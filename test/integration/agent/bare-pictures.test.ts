@@ -5,9 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
+import { startAgent } from '../../support/agent-program.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { freePort } from '../../support/ports.ts';
-import { outrider } from '../../support/programs.ts';
 
 const MODELS = fileURLToPath(new URL('../../fixtures/models', import.meta.url));
 const CAT = fileURLToPath(new URL('../../../models/demo/pictures/cat-0230.jpg', import.meta.url));
@@ -15,7 +14,6 @@ const CAT = fileURLToPath(new URL('../../../models/demo/pictures/cat-0230.jpg', 
 for (const model of ['', 'edge: colours\n    original: true\n    '])
   test(`what a camera writes about itself never reaches the outbox${model === '' ? '' : ', nor beside a local model'}`, async (t) => {
     const folder = await temporaryFolder(t);
-    const port = await freePort();
     await writeFile(
       join(folder, 'outrider.yaml'),
       `device: gate-01
@@ -26,23 +24,14 @@ pipelines:
     route: { always: cloud, deadline: 100ms, whenOffline: both }
 `,
     );
-    const where = [
-      '--config',
-      join(folder, 'outrider.yaml'),
-      '--data',
-      join(folder, 'data'),
-      '--models',
-      MODELS,
-    ];
-    const agent = outrider(t, ['agent', ...where, '--agent-port', String(port)]);
-    await agent.says('agent gate-01:');
+    const { url } = await startAgent(t, folder, MODELS);
     const picture = await sharp(CAT)
       .withExif({ IFD0: { Make: 'SECRETCAM' }, IFD3: { GPSLatitude: '52/1 30/1 12/1', GPSLatitudeRef: 'N' } })
       .withMetadata({ orientation: 6 })
       .jpeg()
       .toBuffer();
     assert.ok(picture.includes('SECRETCAM'));
-    const answer = await fetch(`http://127.0.0.1:${port}/v1/infer/gate`, {
+    const answer = await fetch(`${url}/v1/infer/gate`, {
       method: 'POST',
       body: new Uint8Array(picture),
     });
@@ -53,9 +42,7 @@ pipelines:
     );
     assert.ok(kept.includes(id));
     assert.ok(!kept.includes('SECRETCAM'));
-    const sent = Buffer.from(
-      await (await fetch(`http://127.0.0.1:${port}/v1/outbox/${id}/input`)).arrayBuffer(),
-    );
+    const sent = Buffer.from(await (await fetch(`${url}/v1/outbox/${id}/input`)).arrayBuffer());
     const { orientation, exif } = await sharp(sent).metadata();
     assert.equal(orientation, 6);
     assert.ok((exif?.length ?? 0) < 64);

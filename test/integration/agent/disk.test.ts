@@ -7,16 +7,14 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { diskStatus } from '../../../shared/contract/disk-status.ts';
+import { startAgent } from '../../support/agent-program.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { freePort } from '../../support/ports.ts';
 import { eventually, outrider } from '../../support/programs.ts';
 
 const MODELS = fileURLToPath(new URL('../../fixtures/models', import.meta.url));
 
 test('pictures that are kept make room for requests; at the end of the room they are refused, and doctor says why', async (t) => {
   const folder = await temporaryFolder(t);
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
   await writeFile(
     join(folder, 'outrider.yaml'),
     `device: gate-01
@@ -31,16 +29,7 @@ pipelines:
     sinks: [{ type: snapshots, path: snapshots/gate, annotate: false }]
 `,
   );
-  const where = [
-    '--config',
-    join(folder, 'outrider.yaml'),
-    '--data',
-    join(folder, 'data'),
-    '--models',
-    MODELS,
-  ];
-  const agent = outrider(t, ['agent', ...where, '--agent-port', String(port)]);
-  await agent.says('agent gate-01:');
+  const { url } = await startAgent(t, folder, MODELS);
   const size = { width: 300, height: 300, channels: 3 } as const;
   // About 150 KB: noise cannot be packed.
   const picture = await sharp(randomBytes(size.width * size.height * 3), { raw: size })

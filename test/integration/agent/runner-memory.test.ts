@@ -4,34 +4,23 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { startAgent } from '../../support/agent-program.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { freePort } from '../../support/ports.ts';
-import { commandOf, descendants, outrider } from '../../support/programs.ts';
+import { commandOf, descendants } from '../../support/programs.ts';
 
 const MODELS = fileURLToPath(new URL('../../fixtures/models', import.meta.url));
 
 test('a runner over its memory goes between two inputs', async (t) => {
   const folder = await temporaryFolder(t);
-  const port = await freePort();
   await writeFile(
     join(folder, 'outrider.yaml'),
     'device: gate-01\nrunner: { maxMemory: 20MB }\npipelines:\n  - { name: text, task: text-classification, edge: words }\n',
   );
-  const where = [
-    '--config',
-    join(folder, 'outrider.yaml'),
-    '--data',
-    join(folder, 'data'),
-    '--models',
-    MODELS,
-  ];
-  const agent = outrider(t, ['agent', ...where, '--agent-port', String(port)]);
-  await agent.says('agent gate-01:');
+  const { agent, url } = await startAgent(t, folder, MODELS);
   const runner = (): number | undefined =>
     descendants(agent.process.pid ?? 0).find((pid) => /runner/.test(commandOf(pid)));
   const first = runner();
   assert.notEqual(first, undefined);
-  const url = `http://127.0.0.1:${port}`;
   for (let asked = 0; ; asked++) {
     const answer = await fetch(`${url}/v1/infer/text`, { method: 'POST', body: 'a fine film' });
     assert.equal(answer.status, 200, await answer.clone().text());

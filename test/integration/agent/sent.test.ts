@@ -7,8 +7,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { type SentRecord, sentList } from '../../../shared/contract/sent.ts';
+import { startAgent } from '../../support/agent-program.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
-import { freePort } from '../../support/ports.ts';
 import { eventually, outrider } from '../../support/programs.ts';
 
 const MODELS = fileURLToPath(new URL('../../fixtures/models', import.meta.url));
@@ -18,7 +18,6 @@ test('a webhook’s Results are told with host and reason, without the path that
   const hook = createServer((request, response) => request.resume().on('end', () => response.end()));
   await new Promise<void>((resolve) => hook.listen(0, '127.0.0.1', resolve));
   t.after(() => hook.close());
-  const port = await freePort();
   const hookPort = (hook.address() as AddressInfo).port;
   await writeFile(join(folder, 'lines.txt'), 'good\nbad\n');
   await writeFile(
@@ -32,17 +31,7 @@ pipelines:
     sinks: [{ type: webhook, url: "http://127.0.0.1:${hookPort}/hooks/SECRETPATH?token=SECRETTOKEN", allowPrivate: true }]
 `,
   );
-  const where = [
-    '--config',
-    join(folder, 'outrider.yaml'),
-    '--data',
-    join(folder, 'data'),
-    '--models',
-    MODELS,
-  ];
-  const agent = outrider(t, ['agent', ...where, '--agent-port', String(port)]);
-  await agent.says('agent gate-01:');
-  const url = `http://127.0.0.1:${port}`;
+  const { url } = await startAgent(t, folder, MODELS);
   const sent = async (): Promise<SentRecord[]> =>
     sentList.parse(await (await fetch(`${url}/v1/sent`)).json()).items;
   await eventually(async () => (await sent()).length === 2, 'nothing was sent');
