@@ -57,8 +57,31 @@ export interface Measured extends BenchReport {
   readonly othersShare: number | null;
 }
 
+/**
+ * Runs benches one after another, prints the table of each and the machine, and writes all to a file.
+ *
+ * @param file where to; a file of its own in the results' folder when left out @param prefix of that file's name
+ */
+export async function runBenches(
+  benches: readonly (() => Promise<BenchReport>)[],
+  file: string | undefined,
+  prefix?: string,
+): Promise<void> {
+  const machine = await machineFacts();
+  const startedAt = new Date().toISOString();
+  const reports: Measured[] = [];
+  for (const bench of benches) {
+    const report = await watched(bench);
+    console.log(toMarkdown(report));
+    reports.push(report);
+  }
+  const { cpu, cores, system, node, commit } = machine;
+  console.log(`${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}`);
+  await writeResults({ startedAt, machine, reports }, file, prefix);
+}
+
 /** Runs one bench, with an eye on who else uses the machine. */
-export async function watched(bench: () => Promise<BenchReport>): Promise<Measured> {
+async function watched(bench: () => Promise<BenchReport>): Promise<Measured> {
   const startedAt = new Date().toISOString();
   const before = await cpuTicks();
   const report = await bench();

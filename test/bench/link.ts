@@ -6,14 +6,7 @@ import { parseArgs } from 'node:util';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { runTool } from '../../tools/measure/command.ts';
 import { hasMosquitto } from '../support/broker.ts';
-import {
-  type BenchReport,
-  type Measured,
-  machineFacts,
-  toMarkdown,
-  watched,
-  writeResults,
-} from './harness.ts';
+import { type BenchReport, runBenches } from './harness.ts';
 import { accepting } from './link/accepting.ts';
 import { fleet } from './link/fleet.ts';
 import { memory } from './link/memory.ts';
@@ -40,17 +33,9 @@ runTool(async () => {
       `usage: npm run bench:link -- [${Object.keys(BENCHES).join('] [')}] [--json FILE] [--quick]`,
     );
   if (!hasMosquitto()) console.log('Mosquitto is not installed: its tables are left out.');
-  const machine = await machineFacts();
-  const startedAt = new Date().toISOString();
-  const reports: Measured[] = [];
-  for (const name of names) {
+  const wanted = names.flatMap((name) => {
     const bench = BENCHES[name];
-    if (!bench) continue;
-    const report = await watched(() => bench(values.quick));
-    console.log(toMarkdown(report));
-    reports.push(report);
-  }
-  const { cpu, cores, system, node, commit } = machine;
-  console.log(`${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}`);
-  await writeResults({ startedAt, machine, reports }, values.json, 'link-');
+    return bench ? [() => bench(values.quick)] : [];
+  });
+  await runBenches(wanted, values.json, 'link-');
 });

@@ -8,15 +8,7 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import { runTool } from '../../tools/measure/command.ts';
 import { tsxFlags } from '../support/from-source.ts';
 import { device } from './device.ts';
-import {
-  type BenchReport,
-  inTree,
-  type Measured,
-  machineFacts,
-  toMarkdown,
-  watched,
-  writeResults,
-} from './harness.ts';
+import { type BenchReport, inTree, runBenches } from './harness.ts';
 import { roundTrip } from './round-trip.ts';
 import { start } from './start.ts';
 import { update } from './update.ts';
@@ -42,20 +34,12 @@ runTool(async () => {
       `usage: npm run bench -- [${Object.keys(BENCHES).join('] [')}] [${HYBRID} --data DIR] [--json FILE]`,
     );
 
-  const machine = await machineFacts();
-  const startedAt = new Date().toISOString();
-  const reports: Measured[] = [];
-  for (const name of names) {
+  const wanted = names.flatMap((name) => {
     const bench = BENCHES[name];
-    if (!bench) continue;
-    const report = await watched(bench);
-    console.log(toMarkdown(report));
-    reports.push(report);
-  }
+    return bench ? [bench] : [];
+  });
+  await runBenches(wanted, values.json);
   if (names.includes(HYBRID)) measureHybrid(values.data ?? '');
-  const { cpu, cores, system, node, commit } = machine;
-  console.log(`${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}`);
-  await writeResults({ startedAt, machine, reports }, values.json);
 });
 
 function measureHybrid(data: string): void {

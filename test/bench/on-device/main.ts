@@ -3,14 +3,7 @@
 import { parseArgs } from 'node:util';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { runTool } from '../../../tools/measure/command.ts';
-import {
-  type BenchReport,
-  type Measured,
-  machineFacts,
-  toMarkdown,
-  watched,
-  writeResults,
-} from '../harness.ts';
+import { type BenchReport, runBenches } from '../harness.ts';
 import { camera } from './camera.ts';
 import { sensors } from './sensors.ts';
 import { writes } from './writes.ts';
@@ -28,17 +21,9 @@ runTool(async () => {
       'USAGE',
       `usage: npm run bench:device -- [${Object.keys(BENCHES).join('] [')}] [--json FILE]`,
     );
-  const machine = await machineFacts();
-  const startedAt = new Date().toISOString();
-  const reports: Measured[] = [];
-  for (const name of names) {
+  const wanted = names.flatMap((name) => {
     const bench = BENCHES[name];
-    if (!bench) continue;
-    const report = await watched(bench);
-    console.log(toMarkdown(report));
-    reports.push(report);
-  }
-  const { cpu, cores, system, node, commit } = machine;
-  console.log(`${cpu}, ${cores} cores, ${system}, Node ${node}, commit ${commit}`);
-  await writeResults({ startedAt, machine, reports }, values.json, 'device-');
+    return bench ? [bench] : [];
+  });
+  await runBenches(wanted, values.json, 'device-');
 });
