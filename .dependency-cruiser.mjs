@@ -143,6 +143,7 @@ export default {
       npm('dot-prop'),
       '^agent/(feed/sensor/json-path|config/sensor)\\.ts$|^(test|node_modules)/',
     ),
+    owner('yauzl', npm('yauzl'), '^cli/gpu/unpack\\.ts$|^(test|node_modules)/'),
     owner('yaml', npm('yaml'), '^agent/read-yaml\\.ts$|^(test|node_modules)/'),
     { name: 'not-to-unresolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
   ],

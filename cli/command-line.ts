@@ -291,6 +291,31 @@ describing(
     return doctorModel(model, { ...options, models: options.models ?? SHIPPED_MODELS });
   });
 
+const gpu = program.command('gpu').description('GPUs of this machine, and what models need to run on them');
+withData(
+  gpu.command('status', { isDefault: true }).description('what is here, and whether a model runs on it'),
+).action(late(async () => (await import('./commands/gpu.ts')).gpuStatus));
+withData(
+  gpu
+    .command('install')
+    .description(
+      'put ONNX Runtime’s CUDA libraries of exactly this version into the data folder; size and licences are said before',
+    )
+    .option(
+      '--from <dir>',
+      'folder with the wheels, for a machine without a network (their names: docs/gpu.md)',
+    )
+    .option(
+      '--index <url>',
+      'Python package index to fetch them from (or PIP_INDEX_URL; default: https://pypi.org/simple)',
+    )
+    .option('--yes', 'agree without being asked')
+    .option('--force', 'also where there is no NVIDIA driver, for an image'),
+).action(late(async () => (await import('./commands/gpu.ts')).gpuInstall));
+withData(gpu.command('remove').description('take them away again')).action(
+  late(async () => (await import('./commands/gpu.ts')).gpuRemove),
+);
+
 program
   .command('release')
   .description(
@@ -399,6 +424,12 @@ function following(command: Command): Command {
 }
 
 /** Options of commands that talk to an agent. */
+function withData(command: Command): Command {
+  return command
+    .option('--data <dir>', 'data folder of the hub (default: ./data, else that of the last outrider up)')
+    .option('--json', 'print JSON');
+}
+
 function askingAgent(command: Command): Command {
   return command
     .option(

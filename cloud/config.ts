@@ -52,6 +52,8 @@ Options:
   --restored          the data folder has come back from a copy of another kind (a snapshot of the machine): sign and number above
                       what devices may have seen since
   --max-loaded N      models kept loaded at a time (default 4)
+  --provider NAME     what runs the models: cpu, cuda (after outrider gpu install), webgpu, or auto, the fastest that gives a model’s
+                      golden answers here (default auto)
   --threads N         threads of each model's runner (default: cores / 2)
   --log-level LEVEL   debug, info, warn, error (default info)
   -h, --help          show this text
@@ -107,6 +109,8 @@ export interface HubConfig {
   /** The policy of models that are new. */
   readonly deploy: DeployPolicy;
   readonly maxLoaded: number;
+  /** What runs the models. */
+  readonly provider: 'auto' | 'cpu' | 'cuda' | 'webgpu';
   readonly threads: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
@@ -140,6 +144,7 @@ const flags = {
   'credential-days': { type: 'string' },
   deploy: { type: 'string', default: 'manual' },
   'max-loaded': { type: 'string', default: '4' },
+  provider: { type: 'string', default: 'auto' },
   threads: { type: 'string' },
   'log-level': { type: 'string', default: 'info' },
   help: { type: 'boolean', short: 'h', default: false },
@@ -177,6 +182,7 @@ const values = z.object({
     .default([]),
   deploy: deployPolicy,
   'max-loaded': wholeNumber(1, 64),
+  provider: z.enum(['auto', 'cpu', 'cuda', 'webgpu']),
   threads: wholeNumber(1, 256).optional(),
   'log-level': z.enum(['debug', 'info', 'warn', 'error']),
 });
@@ -245,6 +251,7 @@ export function loadConfig(
     printsSignIn: given['sign-in'],
     deploy: checked.deploy,
     maxLoaded: checked['max-loaded'],
+    provider: checked.provider,
     threads: checked.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
     logLevel: checked['log-level'],
   };

@@ -27,6 +27,11 @@ export const createHubMetrics = (): Metrics =>
       help: 'Inference of one request, its share of a batch',
       labels: ['model'],
     },
+    outrider_provider_fallbacks_total: {
+      kind: 'counter',
+      help: 'Times that a model went on without the execution provider that it had, by that provider',
+      labels: ['provider'],
+    },
     outrider_link_bytes_total: {
       kind: 'counter',
       help: 'Payload bytes over the link, by direction and purpose',

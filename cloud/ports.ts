@@ -12,6 +12,7 @@ import type {
   KeyRequest,
   KeyScope,
   ModelChange,
+  ModelLoad,
   ModelRecord,
   PublishedVersion,
   VersionFile,
@@ -304,7 +305,7 @@ export interface BrokerAccess {
 /** The models as people see them; whether one is loaded, the pool of runners knows. */
 export interface ModelShelf {
   /** By name. */
-  list(): Omit<ModelRecord, 'loaded'>[];
+  list(): Omit<ModelRecord, keyof ModelLoad>[];
   /**
    * Changes policy or deployed version; devices are told when it returns.
    *
@@ -314,7 +315,7 @@ export interface ModelShelf {
   change(
     name: string,
     change: ModelChange,
-    isExpected: (now: Omit<ModelRecord, 'loaded'>) => boolean,
+    isExpected: (now: Omit<ModelRecord, keyof ModelLoad>) => boolean,
   ): Promise<void>;
 }
 

@@ -16,6 +16,7 @@ import {
   checkClock,
   checkDisk,
   checkFfmpeg,
+  checkGpu,
   checkPort,
   checkVersions,
   type WantedPort,
@@ -47,14 +48,15 @@ export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promi
   const left = await leftAddress(hubFolder);
   // A device whose hub is elsewhere: its agent says how that is.
   const isDevice = agentLook.isUp && !hubLook.isUp && !isHubNamed && (await isInstalled());
+  const unclear = hubLook.isUnclear ? 'unclear' : false;
   const hubPorts: WantedPort[] = [
-    { port: portOf(hub.url, 8080), wantedBy: 'hub', flag: '--hub-port', isOurs: hubLook.isUp },
+    { port: portOf(hub.url, 8080), wantedBy: 'hub', flag: '--hub-port', isOurs: hubLook.isUp || unclear },
     // A hub that is ready has its broker.
     {
       port: portOf(left?.mqttUrl ?? '', MQTT_PORT),
       wantedBy: 'broker',
       flag: '--mqtt-port',
-      isOurs: hubLook.isReady && isHere(hub.url),
+      isOurs: isHere(hub.url) && (hubLook.isReady || unclear),
     },
   ];
   const ports: WantedPort[] = [
@@ -64,6 +66,7 @@ export async function doctor(options: DoctorOptions, selfTest?: SelfTest): Promi
   const findings: readonly Finding[] = [
     ...(await checkVersions()),
     await checkFfmpeg(),
+    ...(isDevice ? [] : [await checkGpu(dirname(hubFolder))]),
     await checkClock(Date.now()),
     ...(await checkClockSource()),
     ...(await checkDevice()),

@@ -3,6 +3,7 @@ import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  type ModelRecord,
   modelList,
   modelRecord,
   type PublishedVersion,
@@ -47,13 +48,17 @@ export async function listModels(options: Options): Promise<void> {
         one.deployed ?? '–',
         one.policy,
         bytesText(one.bytes),
-        one.loaded ? 'yes' : 'no',
+        loadText(one),
         one.digest.slice(0, 12),
       ]),
       { spare: ['digest', 'policy', 'loaded'] },
     ),
   );
 }
+
+/** A processor is what everybody expects; anything else is named. */
+const loadText = ({ loaded, provider }: ModelRecord): string =>
+  !loaded ? 'no' : provider === 'cpu' ? 'yes' : `yes, ${provider}`;
 
 /** A file of the version that goes up, from disk or made here. */
 interface Part extends VersionFile {

@@ -12,6 +12,8 @@ import { checkUpdates } from './updates.ts';
 export interface HubLook {
   readonly findings: readonly Finding[];
   readonly isUp: boolean;
+  /** Something answers at its address, and whether that is the hub cannot be told: its certificate is not trusted, say. */
+  readonly isUnclear?: boolean;
   /** Whether it says that its broker is connected. */
   readonly isReady: boolean;
 }
@@ -35,7 +37,8 @@ export async function lookAtHub(hub: HubClient, isNamed: boolean): Promise<HubLo
       isNamed || code !== 'HUB_UNREACHABLE'
         ? fail('hub', `${message} (${code})`, remedy)
         : warn('hub', `no hub runs at ${hub.url}`, 'If there is one elsewhere, name it with --hub.');
-    return { findings: [finding], isUp: false, isReady: false };
+    const isUnclear = code !== 'HUB_UNREACHABLE' && code !== 'NAME_UNRESOLVED';
+    return { findings: [finding], isUp: false, isUnclear, isReady: false };
   }
   const skew = checkSkew(ready.headers.get('date'), (startAtMs + Date.now()) / 2);
   const reason = ready.ok

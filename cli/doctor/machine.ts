@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { findFfmpeg } from '../../shared/camera/ffmpeg-program.ts';
 import { openHardware } from '../../shared/camera/hardware.ts';
+import { findCandidates } from '../../shared/inference/providers/candidates.ts';
 import { readJson } from '../../shared/runtime/atomic-file.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import { ROOT } from '../../shared/runtime/installation.ts';
@@ -51,6 +52,18 @@ export async function checkFfmpeg(): Promise<Finding> {
   const decoders =
     hardware.length > 0 ? `hwaccel may be ${hardware.join(', ')}` : 'hwaccel: auto decodes by software';
   return ok('ffmpeg', `${found.version}; ${decoders}`);
+}
+
+/** Whether models of a hub here could run on a GPU; `outrider gpu` tries them. */
+export async function checkGpu(dataDir: string): Promise<Finding> {
+  const { driver, list, hint } = await findCandidates(dataDir);
+  if (hint !== undefined)
+    return warn('gpu', hint, 'Run outrider gpu install; a hub uses them from its next start on.');
+  const names = driver?.gpus.map(({ name }) => name) ?? [];
+  const providers = list.map(({ provider }) => provider).join(', ');
+  return list.length === 0
+    ? ok('gpu', 'none: models run on the processor')
+    : ok('gpu', `${[...names, `models may run on ${providers}`].join('; ')}`);
 }
 
 /** A clock that is behind this release makes every certificate and signature "not yet valid". */
@@ -114,16 +127,17 @@ export interface WantedPort {
   readonly port: number;
   readonly wantedBy: string;
   readonly flag: string;
-  /** Whether the program itself has answered there. */
-  readonly isOurs: boolean;
+  /** Whether the program itself has answered there; `unclear`: something has, and it cannot be told what. */
+  readonly isOurs: boolean | 'unclear';
 }
 
 /** Port check: free, held by the program that wants it, or taken by a stranger. */
 export async function checkPort({ port, wantedBy, flag, isOurs }: WantedPort): Promise<Finding> {
   const about = `port ${port}`;
-  if (isOurs) return ok(about, `the ${wantedBy} answers there`);
-  return (await isFree(port))
-    ? ok(about, `free for the ${wantedBy}`)
+  if (isOurs === true) return ok(about, `the ${wantedBy} answers there`);
+  if (await isFree(port)) return ok(about, `free for the ${wantedBy}`);
+  return isOurs === 'unclear'
+    ? warn(about, `taken, and whether by the ${wantedBy} cannot be told`, 'See what is said of the hub.')
     : warn(
         about,
         `taken by something that is not the ${wantedBy}`,

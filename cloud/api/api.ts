@@ -7,6 +7,7 @@ import type { Context } from 'hono';
 import { getCookie } from 'hono/cookie';
 import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
+import type { ModelLoad } from '../../shared/contract/admin.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
@@ -69,8 +70,8 @@ export interface HubApiOptions {
   readonly models: ModelShelf & ModelCatalog & ModelDescriptions;
   readonly asking: Asking;
   readonly statistics: ModelStatistics;
-  /** Whether a runner holds the model now. */
-  readonly isLoaded: (model: string) => boolean;
+  /** Whether a runner holds the model now, and what runs it. */
+  readonly loadOf: (model: string) => ModelLoad;
   readonly desired: DesiredBook;
   readonly pins: PinBook;
   readonly publisher: Publisher;

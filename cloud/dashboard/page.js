@@ -265,7 +265,7 @@ function pipelineLine({ name, edge, edgeModel, cloud, feed }) {
 }
 
 /** @param {ModelRecord} model */
-function modelCells({ name, task, deployed, policy, loaded, versions }) {
+function modelCells({ name, task, deployed, policy, loaded, provider, versions }) {
   const shown = versions.filter(({ version }, index) => index < MAX_VERSIONS || version === deployed);
   const lines = shown.map((one) => {
     const line = el(
@@ -288,7 +288,9 @@ function modelCells({ name, task, deployed, policy, loaded, versions }) {
     task,
     deployed === null ? 'none' : `v${deployed}`,
     policy === 'auto' ? 'at once' : 'by hand',
-    loaded ? pill('loaded', 'good') : pill('not loaded', 'quiet'),
+    loaded
+      ? pill(provider === 'cpu' ? 'loaded' : `loaded, ${provider}`, 'good')
+      : pill('not loaded', 'quiet'),
     list(lines),
   ];
 }

@@ -9,6 +9,7 @@
  * loaded     | its runner ends                -> loading, at once the first time, then with full-jitter backoff
  * loaded     | new version, room needed, stop -> retired: ends when its last lease is given back
  */
+import type { ModelLoad } from '../../shared/contract/admin.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { Runner, RunnerOptions, StartRunner } from '../../shared/inference/runner/runner.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
@@ -73,9 +74,18 @@ export class LocalRunnerPool implements RunnerPool {
     await Promise.all(Array.from(this.#runners, (runner) => runner.stop(graceMs)));
   }
 
-  /** Whether a model answers without loading first. */
-  loaded(name: string): boolean {
-    return this.#models.get(name)?.up?.isUp === true;
+  /** Whether a model answers without loading first, and what runs it then. */
+  loadOf(name: string): ModelLoad {
+    const runner = this.#models.get(name)?.up;
+    return runner?.isUp
+      ? { loaded: true, provider: runner.facts.executionProvider }
+      : { loaded: false, provider: null };
+  }
+
+  /** The models that are loaded, with what runs each. */
+  *loads(): Generator<{ readonly model: string; readonly provider: string }> {
+    for (const { name, up } of this.#models.values())
+      if (up?.isUp) yield { model: name, provider: up.facts.executionProvider };
   }
 
   /** Loads models ahead of the first request; one that fails is logged, and tried again when asked for. */

@@ -4,7 +4,13 @@
  */
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
-import type { DeployPolicy, ModelChange, ModelRecord, VersionFile } from '../../shared/contract/admin.ts';
+import type {
+  DeployPolicy,
+  ModelChange,
+  ModelLoad,
+  ModelRecord,
+  VersionFile,
+} from '../../shared/contract/admin.ts';
 import type { PictureNeed } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import { classifierConfig, labelsInOrder, readModelJson } from '../../shared/release/folder/model-files.ts';
@@ -19,7 +25,7 @@ import { own, type Store } from './store.ts';
 import type { ModelChoice } from './wanted-version.ts';
 
 /** A model as people see it; whether one is loaded, the pool of runners knows. */
-export type ShelvedModel = Omit<ModelRecord, 'loaded'>;
+export type ShelvedModel = Omit<ModelRecord, keyof ModelLoad>;
 
 /** Store of the models, and who hears when one of them changes. */
 export interface ModelRegistryOptions {

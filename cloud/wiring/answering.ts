@@ -3,7 +3,6 @@
  * answers.
  */
 import { join } from 'node:path';
-import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { connectMqtt, type MqttConnectOptions } from '../../shared/mqtt/connect.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -19,6 +18,7 @@ import { CountingInferencer } from '../metering/model-statistics.ts';
 import { FileUsageLedger } from '../metering/usage-ledger.ts';
 import type { DeviceBook, Inferencer, ModelCatalog, ModelStatistics } from '../ports.ts';
 import type { HubProgram } from './program.ts';
+import { runnerStarter } from './providers.ts';
 
 /** A runner of a Transformer model. */
 const MAX_RUNNER_RSS_BYTES = 4 * 1024 ** 3;
@@ -52,7 +52,7 @@ export async function startAnswering(
   const { config, folder, lifecycle, clock, logger, metrics } = program;
   const pool = new LocalRunnerPool({
     catalog: models,
-    startRunner,
+    startRunner: await runnerStarter(program),
     clock,
     logger,
     maxLoaded: config.maxLoaded,
@@ -111,6 +111,12 @@ export async function startAnswering(
   intake.restore(await replies.read());
   await lifecycle.start('intake', intake);
   await lifecycle.start('link', link);
+  metrics.gauges(
+    'outrider_model_provider_info',
+    '1 for each model that is loaded, with what runs it',
+    ['model', 'provider'],
+    () => Array.from(pool.loads(), (labels) => [{ ...labels }, 1] as const),
+  );
   gauges({ metrics, batcher, usage, link, intake });
   return {
     pool,

@@ -42,7 +42,7 @@ export function createApi(
     models: registry.models,
     asking,
     statistics: inferencer,
-    isLoaded: (name) => pool.loaded(name),
+    loadOf: (name) => pool.loadOf(name),
     desired: registry.desired,
     pins: registry.pins,
     publisher,

@@ -1,4 +1,5 @@
 /** Puts together what the hub knows and tells: registry, the accounts at a foreign broker, the feed of events, news of devices. */
+import type { ModelLoad } from '../../shared/contract/admin.ts';
 import { deviceId as hubId } from '../../shared/contract/names.ts';
 import { connectMqtt } from '../../shared/mqtt/connect.ts';
 import { DynsecAccess } from '../broker/dynsec.ts';
@@ -17,10 +18,12 @@ export interface Records {
   readonly news: DeviceNews;
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
-    readonly pool: Pick<LocalRunnerPool, 'loaded'>;
+    readonly pool: Pick<LocalRunnerPool, 'loadOf'>;
     readonly link: Pick<HubLink, 'want' | 'forget'>;
   }): void;
 }
+
+const NOT_LOADED: ModelLoad = { loaded: false, provider: null };
 
 /** @throws DATA_CORRUPT, DISK_FULL, BROKER_UNREACHABLE, CONFIG_INVALID */
 export async function startRecords(program: HubProgram): Promise<Records> {
@@ -57,7 +60,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     onModelChange: (model) =>
       events.publish({
         type: 'model',
-        model: { ...model, loaded: attached?.pool.loaded(model.name) ?? false },
+        model: { ...model, ...(attached?.pool.loadOf(model.name) ?? NOT_LOADED) },
       }),
     clock,
     logger,

@@ -45,6 +45,8 @@ export const modelRecord = z.object({
   bytes: z.int(),
   /** Whether a runner holds it now. */
   loaded: z.boolean(),
+  /** What runs it: `cpu`, `cuda`, `webgpu`; null: no runner holds it now. */
+  provider: z.string().nullable(),
   policy: deployPolicy,
   /** The version that devices are told to run, where no device is told otherwise; null: none yet. */
   deployed: modelVersion.nullable(),
@@ -52,6 +54,8 @@ export const modelRecord = z.object({
   versions: z.array(modelVersionRecord),
 });
 export type ModelRecord = z.infer<typeof modelRecord>;
+/** Of a record, what is so at this moment, and nothing that anybody sets. */
+export type ModelLoad = Pick<ModelRecord, 'loaded' | 'provider'>;
 /** `GET /models/{name}/versions`, newest first. */
 export const modelVersions = z.object({ versions: z.array(modelVersionRecord), next });
 /** One page of the models. */

@@ -214,6 +214,16 @@ export const ERRORS = {
   ),
   MODEL_NOT_LOADED: busy(503, 'The model is not loaded yet.', 'Ask again shortly.'),
   RUNNER_START_FAILED: busy(503, 'The runner of a model could not start.', 'See the log for the reason.'),
+  GPU_MISSING: world(
+    503,
+    'There is no GPU here that models could run on.',
+    'Install its driver first; `outrider gpu` says what is there.',
+  ),
+  LIBRARY_INVALID: world(
+    422,
+    'A library is not the one that this version of Outrider needs.',
+    'Fetch it again, of the version that the message names.',
+  ),
   RUNNER_CRASHED: busy(
     503,
     'The runner of a model ended while it worked.',

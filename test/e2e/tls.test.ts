@@ -80,6 +80,9 @@ test('everything over TLS, from the first word', async (t) => {
     const ca = join(hubData, 'hub', 'tls', 'ca.pem');
     assert.match((await run([...args, '--ca', ca])).output(), /\(UNAUTHORIZED\)/);
     assert.match((await run(args, { OUTRIDER_CA: ca })).output(), /\(UNAUTHORIZED\)/);
+    const looked = await run(['doctor', '--hub', hubUrl, '--data', join(root, 'nowhere'), '--models', root]);
+    assert.match(looked.output(), /port \d+ +warn +taken, and whether by the hub cannot be told/);
+    assert.doesNotMatch(looked.output(), /something that is not the hub/);
   });
 
   await t.test('a token of another hub does not open this one: nothing is told to a stranger', async () => {

@@ -151,7 +151,8 @@ export async function startHubApi(
       clock,
     }),
     statistics: counting,
-    isLoaded: (name) => name === 'texts',
+    loadOf: (name) =>
+      name === 'texts' ? { loaded: true, provider: 'cpu' } : { loaded: false, provider: null },
     desired: registry.desired,
     pins: new MemoryPins((id) => registry.devices.isActive(id)),
     publisher: hub.publisher,

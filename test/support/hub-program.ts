@@ -30,23 +30,25 @@ export interface HubProgramOptions {
   readonly host?: string;
   /** Model folders beside `colours` and `words`. */
   readonly models?: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** Ready to answer for the models `colours` and `words` when it returns; ends with the test. */
 export async function startHubProgram(
   t: TestContext,
-  { folder: before, args = [], host = '127.0.0.1', models = [] }: HubProgramOptions = {},
+  { folder: before, args = [], host = '127.0.0.1', models = [], env = {} }: HubProgramOptions = {},
 ): Promise<HubProgram> {
   const folder = before === undefined ? await temporaryFolder(t) : join(before, '..', '..');
   const [port, mqttPort] = [await freePort(), await freePort()];
   for (const model of [join(FIXTURES, 'colours'), join(FIXTURES, 'words'), ...models])
     await cp(model, join(folder, 'models', basename(model)), { recursive: true });
   const data = join(folder, 'data');
-  const hub = outrider(t, [
+  const flags = [
     ...['hub', '--data', data, '--models', join(folder, 'models')],
     ...['--hub-port', String(port), '--mqtt-port', String(mqttPort)],
     ...['--hub-host', host, '--mqtt-host', host, ...args],
-  ]);
+  ];
+  const hub = outrider(t, flags, { env });
   await hub.says('admin key in');
   const url = `http://${urlHost(host)}:${port}`;
   await eventually(async () => (await fetch(`${url}/readyz`)).ok, 'the hub did not get ready');

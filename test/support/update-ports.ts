@@ -12,7 +12,7 @@ import type {
   ResultGallery,
   SignedUpdates,
 } from '../../cloud/ports.ts';
-import type { BoardEntry, DevicePins, ModelRecord } from '../../shared/contract/admin.ts';
+import type { BoardEntry, DevicePins, ModelLoad, ModelRecord } from '../../shared/contract/admin.ts';
 import { type ModelSpec, modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
@@ -73,7 +73,7 @@ export class FolderBlobs implements BlobShelf {
   }
 }
 
-type Shelved = Omit<ModelRecord, 'loaded'>;
+type Shelved = Omit<ModelRecord, keyof ModelLoad>;
 
 /** The models of a catalog, with changes on top that live as long as this. */
 export class MemoryShelf implements ModelShelf, ModelCatalog, ModelDescriptions {

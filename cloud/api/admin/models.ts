@@ -1,6 +1,7 @@
 /** The models and their versions: looked at, published, and deployed to devices. */
 import type { Context } from 'hono';
 import {
+  type ModelLoad,
   modelChange,
   modelList,
   modelRecord,
@@ -23,8 +24,8 @@ export interface ModelApiOptions {
   readonly guards: Guards;
   readonly models: ModelShelf;
   readonly publisher: Publisher;
-  /** Whether a runner holds the model now. */
-  readonly isLoaded: (model: string) => boolean;
+  /** Whether a runner holds the model now, and what runs it. */
+  readonly loadOf: (model: string) => ModelLoad;
   readonly bodies: BodyReader;
   readonly answers: IdempotentAnswers;
 }
@@ -44,7 +45,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
     const found = find(c);
     // Whether it is loaded changes by itself, and is nothing that anybody changes.
     c.header('etag', etagOf(found));
-    return c.json({ ...found, loaded: options.isLoaded(found.name) });
+    return c.json({ ...found, ...options.loadOf(found.name) });
   };
 
   mount(
@@ -57,7 +58,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
     (c) => {
       const { items, next } = sliceOf(models.list(), ({ name }) => name, c.get('paging'));
       return c.json({
-        models: items.map((one) => ({ ...one, loaded: options.isLoaded(one.name) })),
+        models: items.map((one) => ({ ...one, ...options.loadOf(one.name) })),
         next,
       });
     },

@@ -6,6 +6,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
+import type { ModelLoad } from '../../../shared/contract/admin.ts';
 import { maxBodyBytes } from '../../../shared/contract/http-input.ts';
 import type { ModelRef } from '../../../shared/contract/names.ts';
 import type { ModelSpec } from '../../../shared/release/folder/model-spec.ts';
@@ -43,6 +44,8 @@ export interface OpenInferenceOptions {
   readonly models: ModelCatalog & ModelShelf & ModelDescriptions;
   readonly statistics: ModelStatistics;
   readonly asking: Asking;
+  /** Whether a runner holds the model now, and what runs it. */
+  readonly loadOf: (model: string) => ModelLoad;
   readonly bodies: BodyReader;
   readonly clock: Clock;
   /** Why the hub cannot answer now; undefined when it can. */
@@ -186,7 +189,7 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
 function mountDescriptions(
   app: Api,
   base: string,
-  { guards, models, statistics }: OpenInferenceOptions,
+  { guards, models, statistics, loadOf }: OpenInferenceOptions,
 ): void {
   const shared = common(guards);
   mount(
@@ -199,7 +202,9 @@ function mountDescriptions(
       const { ref, task } = resolve(c, models);
       const spec = await models.spec(ref.name);
       const { name, version } = ref;
-      return c.json(configOf({ name, version, task, spec }, tensorsIn(task, spec)));
+      return c.json(
+        configOf({ name, version, task, spec, provider: loadOf(name).provider }, tensorsIn(task, spec)),
+      );
     },
   );
   mount(

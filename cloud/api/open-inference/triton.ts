@@ -24,6 +24,10 @@ export const modelConfig = z.object({
   input: z.array(configTensor),
   output: z.array(configTensor),
   default_model_filename: z.string(),
+  /** What runs it now; absent where no runner holds it. */
+  instance_group: z
+    .array(z.object({ name: z.string(), kind: z.enum(['KIND_CPU', 'KIND_GPU']), count: z.literal(1) }))
+    .optional(),
   /** Batches are made from requests that wait at the same time; absent where an answer would depend on its neighbours. */
   dynamic_batching: z.object({ preferred_batch_size: z.array(z.int()) }).optional(),
   parameters: z.object({ task: z.object({ string_value: z.string() }) }),
@@ -41,16 +45,21 @@ export function configOf(
     readonly version: string;
     readonly task: TaskName;
     readonly spec: ModelSpec;
+    /** null: no runner holds it */
+    readonly provider: string | null;
   },
   { inputs, outputs }: ModelTensors,
 ): z.infer<typeof modelConfig> {
-  const { name, version, task, spec } = model;
+  const { name, version, task, spec, provider } = model;
   return {
     ...{ name, platform: 'onnxruntime_onnx', backend: 'onnxruntime', max_batch_size: 0 },
     version_policy: { specific: { versions: [Number(version)] } },
     input: inputs.map(configTensorOf),
     output: outputs.map(configTensorOf),
     default_model_filename: spec.model,
+    ...(provider !== null && {
+      instance_group: [{ name: provider, kind: provider === 'cpu' ? 'KIND_CPU' : 'KIND_GPU', count: 1 }],
+    }),
     ...(spec.batch.safe && { dynamic_batching: { preferred_batch_size: [spec.batch.maxSize] } }),
     parameters: { task: { string_value: task } },
   };

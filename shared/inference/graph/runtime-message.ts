@@ -13,6 +13,16 @@ export function firstLine(error: unknown): string {
   return [withoutPlaces(first.replace(LOADING, '')), ...axes].join('; ');
 }
 
+/** Words of ONNX Runtime's CUDA and WebGPU parts, and of the drivers below them. */
+const PROVIDER_WORDS =
+  /\bCUDA (failure|error)|\bcuda[A-Z]\w+|\bCU(DNN|BLAS|DA|RAND)_\w+|\bCU(DNN|BLAS) failure|\bdevice (was |is )?(lost|removed)|DeviceLost|VK_ERROR|out of memory|Failed to allocate memory/i;
+
+/** Whether a run failed because of what runs graphs (a GPU that has gone or is full), not of the graph or its inputs. */
+export function isProvidersFault(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) if (PROVIDER_WORDS.test(at.message)) return true;
+  return false;
+}
+
 /** Said already by who tells it. */
 const LOADING = /^Load model from \S+ failed: ?/;
 

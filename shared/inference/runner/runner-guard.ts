@@ -5,6 +5,7 @@
  * 8 MB more for each runner (docs/decisions/0020).
  */
 import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
+import { delimiter } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock as clock } from '../../runtime/clock.ts';
 import { CHILD_ENV, CHILD_FLAGS, programFile } from '../../runtime/installation.ts';
@@ -21,13 +22,13 @@ export interface GuardedChild {
   readonly watchesItself: boolean;
 }
 
-/** Starts the runner's program, so that it ends with this one. */
-export function forkRunner(): GuardedChild {
+/** Starts the runner's program, so that it ends with this one. @param libraries as `RunnerOptions` has them */
+export function forkRunner(libraries: readonly string[] = []): GuardedChild {
   const options: ForkOptions = {
     execArgv: CHILD_FLAGS,
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-    env: { ...runnerEnv(), ...CHILD_ENV },
+    env: { ...runnerEnv(libraries), ...CHILD_ENV },
   };
   const file = fileURLToPath(programFile('runner'));
   if (!canTie()) return { child: fork(file, [], options), watchesItself: true };
@@ -53,7 +54,14 @@ export async function watchMemory(
 }
 
 /** Telemetry off, and none of our own secrets: a model is data from outside. */
-function runnerEnv(): NodeJS.ProcessEnv {
+function runnerEnv(libraries: readonly string[]): NodeJS.ProcessEnv {
   const env = Object.entries(process.env).filter(([name]) => !name.startsWith('OUTRIDER_'));
-  return { ...Object.fromEntries(env), ORT_DISABLE_TELEMETRY: '1' };
+  const { LD_LIBRARY_PATH: inherited } = process.env;
+  const folders = [...libraries, ...(inherited ? [inherited] : [])];
+  return {
+    ...Object.fromEntries(env),
+    ORT_DISABLE_TELEMETRY: '1',
+    // ONNX Runtime's binding looks there before its own folder (RUNPATH), and ONNX Runtime looks for its providers beside itself.
+    ...(libraries.length > 0 && { LD_LIBRARY_PATH: folders.join(delimiter) }),
+  };
 }

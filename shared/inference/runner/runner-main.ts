@@ -9,6 +9,7 @@
  * serving | stop                -> draining -> ended
  * any     | channel closed, parent gone, over the memory limit -> ended
  */
+import { writeSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';
 import { readModelJson } from '../../release/folder/model-files.ts';
@@ -16,9 +17,10 @@ import { SPEC_FILE } from '../../release/folder/model-folder.ts';
 import { modelSpec } from '../../release/folder/model-spec.ts';
 import { checkGraphs } from '../../release/import/graph-check.ts';
 import { AppError, type ErrorBody, isAppError, toAppError } from '../../runtime/errors.ts';
+import { firstLine, isProvidersFault } from '../graph/runtime-message.ts';
 import { LOADERS } from '../tasks/loaders.ts';
 import type { Inference, OnToken, Outcome } from './runner.ts';
-import { type FromRunner, type ToRunner, toRunner } from './runner-protocol.ts';
+import { type FromRunner, PROVIDER_FAILED_EXIT, type ToRunner, toRunner } from './runner-protocol.ts';
 import type { RunControl, TaskModel } from './task-model.ts';
 import { startWatchdog } from './watchdog.ts';
 
@@ -94,10 +96,12 @@ function serve(model: TaskModel<unknown>): Serve {
 
   async function run(batch: readonly Waiting[], control: RunControl): Promise<(Inference | AppError)[]> {
     const startedMonoMs = performance.now();
-    const answers = await model.run(
-      batch.map(({ prepared }) => prepared),
-      control,
-    );
+    const answers = await model
+      .run(
+        batch.map(({ prepared }) => prepared),
+        control,
+      )
+      .catch((error: unknown) => endWithProvider(model.executionProvider, error));
     const inferenceMs = performance.now() - startedMonoMs;
     return answers.map((answer, index) => {
       if (isAppError(answer)) return answer;
@@ -184,6 +188,14 @@ function serve(model: TaskModel<unknown>): Serve {
         return undefined;
     }
   };
+}
+
+/** A GPU that has failed once fails every run after it: the process ends, and another one is started on what still works. */
+function endWithProvider(provider: string, error: unknown): never {
+  if (provider === 'cpu' || !isProvidersFault(error)) throw error;
+  // Written to a pipe, before the end: it is the reason that the parent tells.
+  writeSync(2, `${provider} failed: ${firstLine(error)}\n`);
+  process.exit(PROVIDER_FAILED_EXIT);
 }
 
 /** Everything from the first message to the end of the process. */

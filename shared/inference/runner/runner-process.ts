@@ -21,13 +21,14 @@ import type {
   Outcome,
   Prepared,
   Runner,
+  RunnerEnd,
   RunnerFacts,
   RunnerOptions,
   ShrinkBelow,
   Shrinking,
 } from './runner.ts';
 import { forkRunner, watchMemory } from './runner-guard.ts';
-import { type FromRunner, fromRunner, type ToRunner } from './runner-protocol.ts';
+import { type FromRunner, fromRunner, PROVIDER_FAILED_EXIT, type ToRunner } from './runner-protocol.ts';
 
 /** Calls in flight; each may hold a picture of tens of megabytes in the channel. Queues belong to the caller. */
 const MAX_CALLS = 64;
@@ -54,7 +55,7 @@ export async function startRunner(options: RunnerOptions, clock: Clock = systemC
 
 class RunnerProcess implements Runner {
   readonly started: Promise<void>;
-  readonly ended: Promise<{ readonly expected: boolean; readonly reason: string }>;
+  readonly ended: Promise<RunnerEnd>;
   readonly #options: RunnerOptions;
   readonly #clock: Clock;
   readonly #child: ChildProcess;
@@ -66,25 +67,29 @@ class RunnerProcess implements Runner {
   #isStopping = false;
   /** Why we ended the process, when we did. */
   #verdict: string | undefined;
-  #end: { readonly expected: boolean; readonly reason: string } | undefined;
+  #end: RunnerEnd | undefined;
 
   constructor(options: RunnerOptions, clock: Clock) {
     this.#options = options;
     this.#clock = clock;
-    const { child, watchesItself } = forkRunner();
+    const { child, watchesItself } = forkRunner(options.libraries);
     this.#child = child;
     this.#watchesItself = watchesItself;
     this.#child.stderr?.on('data', (chunk: Buffer) => {
       this.#lastWords = (this.#lastWords + chunk.toString()).slice(-LAST_WORDS_CHARS);
     });
     this.ended = new Promise((resolve) => {
-      const onEnd = (how: string) => {
+      const onEnd = (how: string, code: number | null = null) => {
         if (this.#end !== undefined) return;
-        this.#end = { expected: this.#isStopping && this.#verdict === undefined, reason: this.#reason(how) };
+        this.#end = {
+          expected: this.#isStopping && this.#verdict === undefined,
+          reason: this.#reason(how),
+          isProvidersFault: code === PROVIDER_FAILED_EXIT,
+        };
         this.#failCalls();
         resolve(this.#end);
       };
-      this.#child.once('close', (code, signal) => onEnd(signal ?? `exit ${code}`));
+      this.#child.once('close', (code, signal) => onEnd(signal ?? `exit ${code}`, code));
       // The fork itself failed (no memory, no processes left): there is no `close`. Else it is a failed send: `close` follows.
       this.#child.on('error', (error) => {
         if (this.#child.pid === undefined) onEnd(error.message);

@@ -42,8 +42,12 @@ const shrinking = pictureNeed.extend({
 });
 
 /** What runs the graph, in ONNX Runtime's names. */
-const executionProvider = z.enum(['cpu', 'cuda', 'webgpu']);
+export const executionProvider = z.enum(['cpu', 'cuda', 'webgpu']);
+/** What runs the graph, in ONNX Runtime's names. */
 export type ExecutionProvider = z.infer<typeof executionProvider>;
+
+/** Exit code of a runner whose execution provider has failed: nothing that it has loaded would run again. */
+export const PROVIDER_FAILED_EXIT = 71;
 
 /** Messages to a runner. */
 export const toRunner = z.discriminatedUnion('type', [

@@ -89,6 +89,15 @@ export interface RunnerFacts {
   readonly executionProvider: string;
 }
 
+/** How a runner's process has ended. */
+export interface RunnerEnd {
+  /** It was told to stop. */
+  readonly expected: boolean;
+  readonly reason: string;
+  /** Its execution provider failed (a GPU that has gone, or is out of memory), whatever the inputs were. */
+  readonly isProvidersFault?: boolean;
+}
+
 /** One loaded model version, in a process of its own. */
 export interface Runner {
   readonly facts: RunnerFacts;
@@ -120,7 +129,7 @@ export interface Runner {
   /** Encodes a picture again, no larger than is of use. @throws the picture's own error, as infer */
   shrink(body: Uint8Array, to: Shrinking): Promise<Uint8Array>;
   /** Resolves when the process has ended, for whatever reason. */
-  readonly ended: Promise<{ readonly expected: boolean; readonly reason: string }>;
+  readonly ended: Promise<RunnerEnd>;
   /** Lets running work finish for `graceMs`, then kills. */
   stop(graceMs?: number): Promise<void>;
 }
@@ -136,6 +145,8 @@ export interface RunnerOptions {
   readonly allowSpinning?: boolean;
   /** `cpu` when left out. Another one must have been tried in a throw-away runner: none falls back. */
   readonly executionProvider?: ExecutionProvider;
+  /** Folders in which the loader looks first for ONNX Runtime's libraries and for what a provider needs; none when left out. */
+  readonly libraries?: readonly string[];
   /** The watchdog ends the process above this RSS. */
   readonly maxRssBytes: number;
   /** Loading and warming up must be done by then. */

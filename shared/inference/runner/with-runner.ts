@@ -15,13 +15,14 @@ const CALL_TIMEOUT_MS = 60_000;
 export async function withRunner<T>(
   { path, digest }: Pick<ModelFolder, 'path' | 'digest'>,
   work: (runner: Runner) => Promise<T>,
-  { executionProvider = 'cpu' }: Pick<RunnerOptions, 'executionProvider'> = {},
+  { executionProvider = 'cpu', libraries = [] }: Pick<RunnerOptions, 'executionProvider' | 'libraries'> = {},
 ): Promise<T> {
   const runner = await startRunner({
     folder: path,
     digest,
     threads: 1,
     executionProvider,
+    libraries,
     maxRssBytes: MAX_RSS_BYTES,
     startTimeoutMs: START_TIMEOUT_MS,
     callTimeoutMs: CALL_TIMEOUT_MS,

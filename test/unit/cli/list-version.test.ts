@@ -33,7 +33,12 @@ async function setUp(t: TestContext, rivals: number) {
       const published = state.isTaken && repository.release('eyes', '7') !== undefined;
       const version = { version: '7', digest: made.digest, bytes: 1, createdAtMs: 1, published };
       const { name, digest } = release.ref;
-      const model = { ...{ name, digest, task: release.task, version: '7' }, bytes: 1, loaded: false };
+      const model = {
+        ...{ name, digest, task: release.task, version: '7' },
+        bytes: 1,
+        loaded: false,
+        provider: null,
+      };
       response.end(JSON.stringify({ ...model, policy: 'auto', deployed: '7', versions: [version] }));
       return;
     }

@@ -276,10 +276,10 @@ describe('the hub’s HTTP API', () => {
   it('lists the models, and whether they are loaded', async () => {
     const { models } = modelList.parse(await (await ask('GET', '/api/v1/models')).json());
     assert.deepEqual(
-      models.map(({ name, version, loaded }) => ({ name, version, loaded })),
+      models.map(({ name, version, loaded, provider }) => ({ name, version, loaded, provider })),
       [
-        { name: 'org/pictures', version: '1', loaded: false },
-        { name: 'texts', version: '1', loaded: true },
+        { name: 'org/pictures', version: '1', loaded: false, provider: null },
+        { name: 'texts', version: '1', loaded: true, provider: 'cpu' },
       ],
     );
   });

@@ -76,10 +76,10 @@ async function use(pool: LocalRunnerPool, name: string): Promise<void> {
 
 test('loads on demand, once for all who ask', async () => {
   const { pool, started } = setUp();
-  assert.equal(pool.loaded('a'), false);
+  assert.equal(pool.loadOf('a').loaded, false);
   const leases = await Promise.all([pool.lease('a'), pool.lease('a')]);
   assert.equal(started.length, 1);
-  assert.equal(pool.loaded('a'), true);
+  assert.deepEqual(pool.loadOf('a'), { loaded: true, provider: 'cpu' });
   for (const lease of leases) lease.giveBack();
   await assert.rejects(pool.lease('nobody'), (error) => isAppError(error, 'MODEL_UNKNOWN'));
 });
@@ -90,9 +90,9 @@ test('the least recently used idle model makes room; a busy one never does', asy
   await clock.advance(10);
   await use(pool, 'b');
   await use(pool, 'c');
-  assert.equal(pool.loaded('b'), false);
+  assert.equal(pool.loadOf('b').loaded, false);
   assert.equal(started[1]?.isStopped, true);
-  assert.equal(pool.loaded('a'), true);
+  assert.deepEqual(pool.loadOf('a'), { loaded: true, provider: 'cpu' });
   const second = await pool.lease('c');
   await assert.rejects(pool.lease('b'), (error) => isAppError(error, 'MODEL_NOT_LOADED'));
   busy.giveBack();
@@ -134,7 +134,7 @@ test('a failed start is told at once until its backoff is over, without a proces
   failing.clear();
   await clock.advance(1_000);
   await use(pool, 'a');
-  assert.equal(pool.loaded('a'), true);
+  assert.deepEqual(pool.loadOf('a'), { loaded: true, provider: 'cpu' });
 });
 
 test('a new version replaces the old one, which ends with its last lease', async () => {
