@@ -84,7 +84,7 @@ class RunnerProcess implements Runner {
         this.#end = {
           expected: this.#isStopping && this.#verdict === undefined,
           reason: this.#reason(how),
-          isProvidersFault: code === PROVIDER_FAILED_EXIT,
+          ...(code === PROVIDER_FAILED_EXIT && { isProvidersFault: true }),
         };
         this.#failCalls();
         resolve(this.#end);
