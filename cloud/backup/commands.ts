@@ -1,5 +1,5 @@
 /** `outrider hub backup DIR` and `outrider hub restore DIR`, as one types them. */
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { readArguments } from '../../shared/runtime/flags.ts';
@@ -35,7 +35,9 @@ export async function restoreCommand(argv: readonly string[]): Promise<void> {
     { nowAtMs: systemClock.nowAtMs() },
   );
   say(`${hubId} is back in ${given.hub}, as it was at ${new Date(createdAtMs).toISOString()}.`);
-  say('What was revoked or pushed since then has to be revoked or pushed again. Next: outrider hub');
+  say(
+    `What was revoked or pushed since then has to be revoked or pushed again. Next: outrider hub --data ${dirname(given.hub)}`,
+  );
 }
 
 /** @returns undefined where help was asked for @throws USAGE */

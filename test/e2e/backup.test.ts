@@ -77,6 +77,7 @@ test('devices go on with a hub that comes back from a backup, and take what is p
   const restored = await run(t, 'hub', 'restore', copy, '--data', data);
   assert.equal(restored.code, 0, restored.said);
   assert.match(restored.said, /is back in .*hub, as it was at 20/);
+  assert.match(restored.said, /Next: outrider hub --data \//);
   assert.match((await run(t, 'hub', 'restore', copy, '--data', data)).said, /already.*\(CONFLICT\)/);
 
   const second = await start();
