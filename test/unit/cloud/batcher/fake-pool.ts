@@ -25,6 +25,8 @@ const CRASHED = () => new AppError('RUNNER_CRASHED');
 
 export interface FakePoolOptions {
   readonly maxBatchSize: number;
+  /** Runners of the model that may be borrowed at a time; one when left out. */
+  readonly maxRunners?: number;
   /** When each step is done; a test's own order of events. */
   readonly step: (what: 'lease' | 'prepare' | 'run') => Promise<void>;
 }
@@ -43,6 +45,14 @@ export class FakePool implements RunnerPool {
   async lease(): Promise<ModelLease> {
     await this.#options.step('lease');
     if (this.leaseError) throw this.leaseError;
+    const lease = new FakeLease(this.#options, this.batches);
+    this.leases.push(lease);
+    return lease;
+  }
+
+  leaseAnother(): ModelLease | undefined {
+    const held = this.leases.filter(({ isDead, isGivenBack }) => !isDead && !isGivenBack);
+    if (held.length >= (this.#options.maxRunners ?? 1)) return undefined;
     const lease = new FakeLease(this.#options, this.batches);
     this.leases.push(lease);
     return lease;
