@@ -1,8 +1,10 @@
-/** `outrider models ls|push|deploy`: the hub's models, and how a new version gets to the fleet. */
+/** `outrider models ls|push|deploy|set`: the hub's models, and how a new version gets to the fleet. */
 import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  type ModelChange,
+  modelChange,
   modelList,
   modelRecord,
   type PublishedVersion,
@@ -47,7 +49,7 @@ export async function listModels(options: Options): Promise<void> {
         one.deployed ?? '–',
         one.policy,
         bytesText(one.bytes),
-        one.loaded ? 'yes' : 'no',
+        `${one.loaded ? 'yes' : 'no'}${one.keepLoaded ? ', kept' : ''}`,
         one.digest.slice(0, 12),
       ]),
       { spare: ['digest', 'policy', 'loaded'] },
@@ -195,4 +197,40 @@ export async function deployModel(
   const digest = now.versions.find((one) => one.version === version)?.digest;
   if (digest !== undefined && waitMs > 0 && !options.json)
     await followUpdate(hub, { name, version, digest }, waitMs);
+}
+
+interface SetOptions extends Options {
+  readonly keepLoaded?: string;
+  readonly maxQueue?: string;
+}
+
+/** `outrider models set`: what a hub keeps of how it serves a model. */
+export async function setModel(name: string, options: SetOptions): Promise<void> {
+  if (!modelName.safeParse(name).success) throw new AppError('MODEL_UNKNOWN', `“${name}” is no model name`);
+  const body = changeOf(options);
+  const hub = await HubClient.find(options);
+  const path = `/api/v1/models/${modelPath(name)}`;
+  const { etag } = await hub.getTagged(path, modelRecord);
+  const now = await hub.change('PATCH', path, { etag, body, schema: modelRecord });
+  const queue = now.maxQueue === null ? 'as many requests as for any model' : `${now.maxQueue} requests`;
+  print(
+    options.json,
+    now,
+    () => `${name}: ${now.keepLoaded ? 'kept loaded' : 'makes room for others'}; ${queue} may wait for it.`,
+  );
+}
+
+/** @throws USAGE */
+function changeOf({ keepLoaded, maxQueue }: SetOptions): ModelChange {
+  if (keepLoaded === undefined && maxQueue === undefined)
+    throw new AppError('USAGE', 'say what to change: --keep-loaded on|off, --max-queue N|default');
+  if (keepLoaded !== undefined && keepLoaded !== 'on' && keepLoaded !== 'off')
+    throw new AppError('USAGE', '--keep-loaded is on or off');
+  const change = modelChange.safeParse({
+    ...(keepLoaded !== undefined && { keepLoaded: keepLoaded === 'on' }),
+    ...(maxQueue !== undefined && { maxQueue: maxQueue === 'default' ? null : Number(maxQueue) }),
+  });
+  if (!change.success)
+    throw new AppError('USAGE', '--max-queue is a whole number from 1 to 100000, or default');
+  return change.data;
 }

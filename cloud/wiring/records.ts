@@ -17,7 +17,7 @@ export interface Records {
   readonly news: DeviceNews;
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
-    readonly pool: Pick<LocalRunnerPool, 'loaded'>;
+    readonly pool: Pick<LocalRunnerPool, 'loaded' | 'preload'>;
     readonly link: Pick<HubLink, 'want' | 'forget'>;
   }): void;
 }
@@ -54,11 +54,11 @@ export async function startRecords(program: HubProgram): Promise<Records> {
       news.changed(id);
       attached?.link.forget(id);
     },
-    onModelChange: (model) =>
-      events.publish({
-        type: 'model',
-        model: { ...model, loaded: attached?.pool.loaded(model.name) ?? false },
-      }),
+    onModelChange: (model) => {
+      const isLoaded = attached?.pool.loaded(model.name) ?? false;
+      events.publish({ type: 'model', model: { ...model, loaded: isLoaded } });
+      if (model.keepLoaded) void attached?.pool.preload([model.name]);
+    },
     clock,
     logger,
     ...(access === 'embedded' && { brokerFolder: brokerFolder(config) }),

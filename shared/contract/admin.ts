@@ -48,6 +48,10 @@ export const modelRecord = z.object({
   policy: deployPolicy,
   /** The version that devices are told to run, where no device is told otherwise; null: none yet. */
   deployed: modelVersion.nullable(),
+  /** Whether the hub loads it at its start and never puts it out to make room for another. */
+  keepLoaded: z.boolean().default(false),
+  /** Requests that may wait for it; null: as many as for any model. */
+  maxQueue: z.int().nullable().default(null),
   /** Newest first. */
   versions: z.array(modelVersionRecord),
 });
@@ -62,6 +66,10 @@ export const modelChange = z.strictObject({
   policy: deployPolicy.optional(),
   /** One of its published versions. */
   deployed: modelVersion.optional(),
+  /** Load it at the hub's start and never put it out to make room for another. */
+  keepLoaded: z.boolean().optional(),
+  /** Requests that may wait for it; null: as many as for any model. */
+  maxQueue: z.int().min(1).max(100_000).nullable().optional(),
 });
 export type ModelChange = z.infer<typeof modelChange>;
 

@@ -101,7 +101,10 @@ export function cannedModels(): ModelRecord[] {
   });
   const versions = Array.from({ length: 8 }, (_, index) => version(8 - index));
   const { digest, bytes } = version(8);
-  const model = { task: 'image-classification', loaded: true, version: '8', digest, bytes } as const;
+  const model = {
+    ...{ task: 'image-classification', loaded: true, version: '8', digest, bytes },
+    ...{ keepLoaded: false, maxQueue: null },
+  } as const;
   return [
     { name: 'cifar10-cnn', policy: 'manual', deployed: '1', ...model, versions },
     { name: 'cifar10-vit', policy: 'auto', deployed: '7', ...model, loaded: false, versions: [version(7)] },
