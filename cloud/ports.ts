@@ -29,7 +29,7 @@ import type {
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { ReleaseRecord } from '../shared/contract/releases.ts';
 import type { Result } from '../shared/contract/result.ts';
-import type { OnToken, Runner } from '../shared/inference/runner/runner.ts';
+import type { CallControl, Inference, OnToken, Runner } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../shared/release/folder/model-spec.ts';
 import type { ErrorCode } from '../shared/runtime/errors.ts';
@@ -136,6 +136,8 @@ export interface RunnerPool {
 
 /** One model version in one process, for as long as it is borrowed. After RUNNER_CRASHED or RUNNER_TIMEOUT it is dead. */
 export interface ModelLease extends Pick<Runner, 'prepare' | 'run' | 'discard' | 'shrink'> {
+  /** Both halves in one call, for what no batch gains by; left out where some inputs take many native runs. */
+  infer?(input: TaskInput, control?: CallControl): Promise<Inference>;
   readonly ref: ModelRef;
   /** 1 where batching would change answers. */
   readonly maxBatchSize: number;
@@ -326,7 +328,7 @@ export interface BrokerAccess {
 /** The models as people see them; whether one is loaded, the pool of runners knows. */
 export interface ModelShelf {
   /** By name. */
-  list(): Omit<ModelRecord, 'loaded'>[];
+  list(): Omit<ModelRecord, 'loaded' | 'memoryBytes'>[];
   /**
    * Changes policy or deployed version; devices are told when it returns.
    *
@@ -336,7 +338,7 @@ export interface ModelShelf {
   change(
     name: string,
     change: ModelChange,
-    isExpected: (now: Omit<ModelRecord, 'loaded'>) => boolean,
+    isExpected: (now: Omit<ModelRecord, 'loaded' | 'memoryBytes'>) => boolean,
   ): Promise<void>;
 }
 

@@ -40,7 +40,7 @@ export async function listModels(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/models', modelList, 'models');
   print(options.json, { models: found }, () =>
     table(
-      ['name', 'task', 'version', 'test', 'deployed', 'policy', 'size', 'loaded', 'digest'],
+      ['name', 'task', 'version', 'test', 'deployed', 'policy', 'size', 'loaded', 'memory', 'digest'],
       found.map((one) => [
         one.name,
         one.task,
@@ -50,9 +50,10 @@ export async function listModels(options: Options): Promise<void> {
         one.policy,
         bytesText(one.bytes),
         `${one.loaded ? 'yes' : 'no'}${one.keepLoaded ? ', kept' : ''}`,
+        one.memoryBytes === null ? '–' : bytesText(one.memoryBytes),
         one.digest.slice(0, 12),
       ]),
-      { spare: ['digest', 'policy', 'loaded'] },
+      { spare: ['digest', 'policy', 'memory', 'loaded'] },
     ),
   );
 }

@@ -71,6 +71,8 @@ export interface HubApiOptions {
   readonly statistics: ModelStatistics;
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;
+  /** Memory of its runners; undefined: it has none. */
+  readonly memoryOf: (model: string) => number | undefined;
   readonly desired: DesiredBook;
   readonly pins: PinBook;
   readonly publisher: Publisher;

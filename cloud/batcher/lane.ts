@@ -13,6 +13,8 @@ export class Lane {
   readonly preparing = new Set<Job>();
   readonly ready = new FairLine<ReadyJob>();
   readonly batches = new Set<Batch>();
+  /** What is decoded and run by one call. */
+  readonly direct = new Set<Job>();
   /** What runs beside the batches. */
   readonly long = new Set<Job>();
   /** When the last batch has ended: a later one has run from then on at the earliest. */
@@ -23,9 +25,13 @@ export class Lane {
   }
 
   get running(): number {
-    let sum = this.long.size;
+    let sum = this.long.size + this.direct.size;
     for (const { length } of this.batches) sum += length;
     return sum;
+  }
+
+  get isAtWork(): boolean {
+    return this.batches.size + this.direct.size > 0;
   }
 
   /** Jobs that the runner has in its hands. */
@@ -37,7 +43,7 @@ export class Lane {
   get holdsSuspect(): boolean {
     if (this.inFlight !== 1) return false;
     const [batch] = this.batches;
-    const job = [...this.preparing, ...this.long][0] ?? this.ready.first()?.job ?? batch?.[0];
+    const job = [...this.preparing, ...this.long, ...this.direct][0] ?? this.ready.first()?.job ?? batch?.[0];
     return job !== undefined && job.crashes > 0;
   }
 }

@@ -3,6 +3,7 @@
  *
  * a job is  | event                                 -> then it is
  * waiting   | its turn (fair-line.ts), room ahead   -> preparing, in the runner that has least to do
+ * waiting   | its turn, and no batch gains anything, or nothing else is there -> running by itself, decoded by the same call
  * waiting   | none of its caller’s is ready or before it -> preparing, room or not: nobody waits for another’s whole queue
  * preparing | prepared                              -> ready
  * preparing | its own error                         -> rejected with it
@@ -55,6 +56,9 @@ const MAX_PREPARING = 16;
 const MAX_CRASHES = 2;
 /** A batch that takes no longer may have the next one wait in the runner: the way there and back is a good part of it. */
 const SHORT_BATCH_MS = 25;
+/** Of so many requests that run by themselves so many are decoded for batches, to see whether these gain anything by now. */
+const LOOK_TURNS = 512;
+const LOOKED_AT = 32;
 /** A runner beyond the first goes back when it has had nothing to do for so long. */
 const SPARE_LANE_MS = 2_000;
 
@@ -72,6 +76,8 @@ export class ModelQueue {
   readonly #held = new CallerCounts();
   readonly #inHand = new CallerCounts();
   #isOpening = false;
+  /** Requests since it was last looked whether batches gain anything. */
+  #turns = 0;
   #cancelDelay: (() => void) | undefined;
 
   constructor(model: string, options: QueueOptions) {
@@ -167,7 +173,7 @@ export class ModelQueue {
 
   /** All are at work and more waits: another one, where there is one to be had. */
   #openAnother(): void {
-    if (this.#lanes.some(({ batches, lease }) => batches.size === 0 || lease.isStale())) return;
+    if (this.#lanes.some((lane) => !lane.isAtWork || lane.lease.isStale())) return;
     const lease = this.#options.pool.leaseAnother?.(
       this.#model,
       this.#lanes.map((lane) => lane.lease),
@@ -210,6 +216,13 @@ export class ModelQueue {
     while (this.#waiting.length > 0) {
       const lane = leastOf(open);
       if (lane === undefined) return;
+      const way = this.#wayOf(lane);
+      if (way === 'later') return;
+      this.#turns += 1;
+      if (way === 'direct') {
+        for (const job of this.#waiting.take(1)) void this.#runDirect(job, lane);
+        continue;
+      }
       // One batch runs, the next one is decoded meanwhile.
       const hasRoom = lane.preparing.size + lane.ready.length < this.#batchSize(lane.lease) * 2;
       const [job] = hasRoom
@@ -218,6 +231,39 @@ export class ModelQueue {
       if (job === undefined) return;
       void this.#prepare(job, lane);
     }
+  }
+
+  /** How the next one goes to a runner: by one call where no batch gains by it, a few at a time, so that the others keep their turns. */
+  #wayOf(lane: Lane): 'direct' | 'decode' | 'later' {
+    const { maxQueueDelayMs } = this.#options;
+    if (lane.lease.infer === undefined || maxQueueDelayMs > 0) return 'decode';
+    if (this.#waiting.first()?.request.onToken !== undefined) return 'decode';
+    if (lane.inFlight === 0 && this.#waiting.length === 1) return 'direct';
+    if (!this.#pace.gainsNothing(this.#batchSize(lane.lease))) return 'decode';
+    // From time to time whether that is still so.
+    if (this.#turns % LOOK_TURNS < LOOKED_AT && this.#batchSize(lane.lease) > 1) return 'decode';
+    return lane.direct.size < roomFor(this.#pace.inferenceMs) ? 'direct' : 'later';
+  }
+
+  /** Decodes and runs one by itself. */
+  async #runDirect(job: Job, lane: Lane): Promise<void> {
+    const { clock, onBatch } = this.#options;
+    const { lease } = lane;
+    lane.direct.add(job);
+    job.cancelExpiry();
+    try {
+      const value = await lease.infer?.(job.request.input, this.#controlOf(job));
+      lane.direct.delete(job);
+      const endedMonoMs = clock.nowMonoMs();
+      lane.endedMonoMs = endedMonoMs;
+      if (value) this.#pace.observeAlone(value.timingsMs.inference);
+      onBatch?.(1);
+      this.#answer(job, value && { ok: true, value }, { lease, endedMonoMs, batchSize: 1 });
+    } catch (error) {
+      lane.direct.delete(job);
+      this.#onFailure([job], lane, toAppError(error));
+    }
+    this.#pump();
   }
 
   async #prepare(job: Job, lane: Lane): Promise<void> {
@@ -486,6 +532,10 @@ class CallerCounts {
     else this.#counts.delete(caller);
   }
 }
+
+/** How many a runner has in its hands where each runs by itself: one that runs, and while these are short those that are decoded meanwhile. */
+const roomFor = (inferenceMs: number | undefined): number =>
+  inferenceMs === undefined ? 1 : inferenceMs <= SHORT_BATCH_MS ? 3 : inferenceMs <= 100 ? 2 : 1;
 
 /** The runner that has least to do, of those that may decode one more. */
 function leastOf(lanes: readonly Lane[]): Lane | undefined {

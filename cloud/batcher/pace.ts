@@ -34,10 +34,18 @@ const stepOf = (size: number): number => 31 - Math.clz32(Math.max(1, size));
 /** What batches of one model take. */
 export class Pace {
   readonly #shapes = new Map<string, Shape>();
+  /** Shapes of one batch only: many texts never meet another of their shape, and would push out those that do. */
+  readonly #seenOnce = new Set<string>();
+  #inferenceMs: number | undefined;
 
   /** A batch has run alone for so long. */
   observe(shapeKey: string, size: number, ms: number): void {
     if (!(ms > 0)) return;
+    if (!this.#shapes.has(shapeKey) && !this.#seenOnce.delete(shapeKey)) {
+      this.#seenOnce.add(shapeKey);
+      if (this.#seenOnce.size > MAX_SHAPES) this.#seenOnce.delete([...this.#seenOnce][0] ?? '');
+      return;
+    }
     const shape = this.#shapes.get(shapeKey) ?? { costs: new Map<number, Cost>(), batches: 0 };
     this.#shapes.delete(shapeKey);
     this.#shapes.set(shapeKey, shape);
@@ -74,6 +82,34 @@ export class Pace {
     if (shape.batches % RETRY_BATCHES === 0) step = Math.min(top, step + 1);
     else if (shape.batches % RETRY_BATCHES === RETRY_BATCHES / 2) step = Math.max(0, step - 1);
     return step === top ? max : 2 ** step;
+  }
+
+  /** A request has run by itself for so long, decoding left out. */
+  observeAlone(inferenceMs: number): void {
+    this.#inferenceMs =
+      this.#inferenceMs === undefined
+        ? inferenceMs
+        : this.#inferenceMs + NEWEST * (inferenceMs - this.#inferenceMs);
+  }
+
+  /** Of one that runs by itself; undefined: not known yet. */
+  get inferenceMs(): number | undefined {
+    return this.#inferenceMs;
+  }
+
+  /** Whether no batch gains anything, of whatever shape. */
+  gainsNothing(max: number): boolean {
+    if (max === 1) return true;
+    if (this.#shapes.size === 0) return false;
+    for (const { costs } of this.#shapes.values()) {
+      const one = costs.get(0);
+      const two = costs.get(1);
+      if (one === undefined || two === undefined) return false;
+      if (one.runs < RUNS_TO_JUDGE || two.runs < RUNS_TO_JUDGE) return false;
+      for (const { ms, runs } of costs.values())
+        if (runs >= RUNS_TO_JUDGE && one.ms > ms * TOLERANCE) return false;
+    }
+    return true;
   }
 
   /** How long a batch of about this size takes; undefined: not known yet. */

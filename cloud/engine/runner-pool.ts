@@ -16,12 +16,18 @@
  * loaded     | idle for a while, new version, room needed, its end, stop -> retired, or gone
  */
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { Runner, RunnerOptions, StartRunner } from '../../shared/inference/runner/runner.ts';
+import type {
+  CallControl,
+  Runner,
+  RunnerOptions,
+  StartRunner,
+} from '../../shared/inference/runner/runner.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { residentBytes } from '../../shared/runtime/resident-memory.ts';
+import type { TaskInput } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog, ModelLease, RunnerPool } from '../ports.ts';
 import { type Holding, MemoryBudget } from './memory-budget.ts';
 
@@ -117,6 +123,12 @@ export class LocalRunnerPool implements RunnerPool {
     return this.#models.get(name)?.up?.isUp === true;
   }
 
+  /** Memory of a model’s runners; undefined: it has none. */
+  memoryOf(name: string): number | undefined {
+    const all = this.#all(name);
+    return all.length === 0 ? undefined : this.#budget.totalOf(all);
+  }
+
   /** Memory of the runners, as measured last or estimated, and the bound on it (infinity: none). */
   get memory(): { readonly bytes: number; readonly maxBytes: number } {
     return { bytes: this.#budget.totalOf(this.#held()), maxBytes: this.#budget.maxBytes };
@@ -157,7 +169,8 @@ export class LocalRunnerPool implements RunnerPool {
       model.leases += 1;
       return this.#toLease(model, model.up);
     }
-    if (all.length > 0 && this.#isWantedForLong(name)) this.#startBeside(name, all);
+    const isFull = all.length === 0 || all.length >= (this.#options.beside?.maxOfOne ?? 1);
+    if (!isFull && this.#isWantedForLong(name)) this.#startBeside(name, all);
     return undefined;
   }
 
@@ -176,11 +189,11 @@ export class LocalRunnerPool implements RunnerPool {
   }
 
   #startBeside(name: string, all: readonly Loaded[]): void {
-    const { beside, clock } = this.#options;
+    const { clock } = this.#options;
     const [first] = all;
     const isLoading = all.some(({ up }) => up === undefined);
     const isTooSoon = clock.nowMonoMs() < (this.#noneBefore.get(name) ?? 0);
-    if (first === undefined || isLoading || isTooSoon || all.length >= (beside?.maxOfOne ?? 1)) return;
+    if (first === undefined || isLoading || isTooSoon) return;
     // Nothing else makes room for it: it is only faster.
     const bytes = this.#budget.totalOf(this.#held()) + this.#budget.bytesOf(first);
     if (bytes > this.#budget.maxBytes) return;
@@ -194,6 +207,9 @@ export class LocalRunnerPool implements RunnerPool {
     const lease: ModelLease = {
       ref: model.ref,
       maxBatchSize: runner.facts.maxBatchSize,
+      ...(!runner.facts.canBeLong && {
+        infer: (input: TaskInput, control?: CallControl) => runner.infer(input, control),
+      }),
       prepare: (input) => runner.prepare(input),
       run: (handles, control) => runner.run(handles, control),
       discard: (handles) => runner.discard(handles),

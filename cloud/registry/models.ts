@@ -19,7 +19,7 @@ import { own, type Store } from './store.ts';
 import type { ModelChoice } from './wanted-version.ts';
 
 /** A model as people see it; whether one is loaded, the pool of runners knows. */
-export type ShelvedModel = Omit<ModelRecord, 'loaded'>;
+export type ShelvedModel = Omit<ModelRecord, 'loaded' | 'memoryBytes'>;
 
 /** Store of the models, and who hears when one of them changes. */
 export interface ModelRegistryOptions {

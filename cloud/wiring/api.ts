@@ -43,6 +43,7 @@ export function createApi(
     asking,
     statistics: inferencer,
     isLoaded: (name) => pool.loaded(name),
+    memoryOf: (name) => pool.memoryOf(name),
     desired: registry.desired,
     pins: registry.pins,
     publisher,

@@ -17,7 +17,7 @@ export interface Records {
   readonly news: DeviceNews;
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
-    readonly pool: Pick<LocalRunnerPool, 'loaded' | 'preload'>;
+    readonly pool: Pick<LocalRunnerPool, 'loaded' | 'memoryOf' | 'preload'>;
     readonly link: Pick<HubLink, 'want' | 'forget'>;
   }): void;
 }
@@ -55,8 +55,9 @@ export async function startRecords(program: HubProgram): Promise<Records> {
       attached?.link.forget(id);
     },
     onModelChange: (model) => {
-      const isLoaded = attached?.pool.loaded(model.name) ?? false;
-      events.publish({ type: 'model', model: { ...model, loaded: isLoaded } });
+      const loaded = attached?.pool.loaded(model.name) ?? false;
+      const memoryBytes = attached?.pool.memoryOf(model.name) ?? null;
+      events.publish({ type: 'model', model: { ...model, loaded, memoryBytes } });
       if (model.keepLoaded) void attached?.pool.preload([model.name]);
     },
     clock,

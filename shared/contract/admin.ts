@@ -45,6 +45,8 @@ export const modelRecord = z.object({
   bytes: z.int(),
   /** Whether a runner holds it now. */
   loaded: z.boolean(),
+  /** Memory that its runners hold, as measured last or estimated by its files; null: none holds it. */
+  memoryBytes: z.number().nullable().default(null),
   policy: deployPolicy,
   /** The version that devices are told to run, where no device is told otherwise; null: none yet. */
   deployed: modelVersion.nullable(),

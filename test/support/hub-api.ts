@@ -152,6 +152,7 @@ export async function startHubApi(
     }),
     statistics: counting,
     isLoaded: (name) => name === 'texts',
+    memoryOf: (name) => (name === 'texts' ? 100e6 : undefined),
     desired: registry.desired,
     pins: new MemoryPins((id) => registry.devices.isActive(id)),
     publisher: hub.publisher,

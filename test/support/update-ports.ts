@@ -73,7 +73,7 @@ export class FolderBlobs implements BlobShelf {
   }
 }
 
-type Shelved = Omit<ModelRecord, 'loaded'>;
+type Shelved = Omit<ModelRecord, 'loaded' | 'memoryBytes'>;
 
 /** The models of a catalog, with changes on top that live as long as this. */
 export class MemoryShelf implements ModelShelf, ModelCatalog, ModelDescriptions {

@@ -25,6 +25,8 @@ export interface ModelApiOptions {
   readonly publisher: Publisher;
   /** Whether a runner holds the model now. */
   readonly isLoaded: (model: string) => boolean;
+  /** Memory of its runners; undefined: it has none. */
+  readonly memoryOf: (model: string) => number | undefined;
   readonly bodies: BodyReader;
   readonly answers: IdempotentAnswers;
 }
@@ -34,6 +36,10 @@ const TAG = 'models';
 /** Puts `/models` and their versions there. */
 export function mountModels(app: Api, options: ModelApiOptions): void {
   const { guards, models, publisher, bodies, answers } = options;
+  const nowOf = (name: string) => ({
+    loaded: options.isLoaded(name),
+    memoryBytes: options.memoryOf(name) ?? null,
+  });
   const find = (c: Context<HubEnv>) => {
     const name = modelOf(c);
     const found = models.list().find((one) => one.name === name);
@@ -44,7 +50,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
     const found = find(c);
     // Whether it is loaded changes by itself, and is nothing that anybody changes.
     c.header('etag', etagOf(found));
-    return c.json({ ...found, loaded: options.isLoaded(found.name) });
+    return c.json({ ...found, ...nowOf(found.name) });
   };
 
   mount(
@@ -57,7 +63,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
     (c) => {
       const { items, next } = sliceOf(models.list(), ({ name }) => name, c.get('paging'));
       return c.json({
-        models: items.map((one) => ({ ...one, loaded: options.isLoaded(one.name) })),
+        models: items.map((one) => ({ ...one, ...nowOf(one.name) })),
         next,
       });
     },

@@ -86,6 +86,8 @@ export interface RunnerFacts {
   readonly digest: string;
   /** 1 where batching would change answers. */
   readonly maxBatchSize: number;
+  /** Whether some of its inputs take many native runs, between which those of others go on. */
+  readonly canBeLong: boolean;
   readonly executionProvider: string;
 }
 
@@ -136,6 +138,8 @@ export interface RunnerOptions {
   readonly allowSpinning?: boolean;
   /** `cpu` when left out. Another one must have been tried in a throw-away runner: none falls back. */
   readonly executionProvider?: ExecutionProvider;
+  /** Whether other processes’ work goes before its own, as the system can; false when left out. */
+  readonly isBackground?: boolean;
   /** The watchdog ends the process above this RSS. */
   readonly maxRssBytes: number;
   /** Loading and warming up must be done by then. */

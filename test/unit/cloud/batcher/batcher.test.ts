@@ -223,7 +223,11 @@ test('whatever the order of events, everybody is answered once, with the own ans
   });
   const property = fc.asyncProperty(
     fc.array(input, { minLength: 1, maxLength: 40 }),
-    fc.record({ maxBatchSize: fc.integer({ min: 1, max: 6 }), maxRunners: fc.integer({ min: 1, max: 3 }) }),
+    fc.record({
+      maxBatchSize: fc.integer({ min: 1, max: 6 }),
+      maxRunners: fc.integer({ min: 1, max: 3 }),
+      isDirect: fc.boolean(),
+    }),
     fc.scheduler(),
     async (inputs, limits, scheduler) => {
       const pool = new FakePool({ ...limits, step: () => scheduler.schedule(Promise.resolve()) });

@@ -13,12 +13,19 @@ interface Asked extends Partial<FakeInput> {
   readonly model?: string;
 }
 
-function setUp(options: Partial<BatcherOptions> & { readonly maxRunners?: number } = {}) {
+function setUp(
+  options: Partial<BatcherOptions> & {
+    readonly maxRunners?: number;
+    readonly maxBatchSize?: number;
+    readonly isDirect?: boolean;
+  } = {},
+) {
   const clock = new FakeClock();
   const held: (() => void)[] = [];
   let isHeld = false;
   const pool = new FakePool({
-    maxBatchSize: 4,
+    maxBatchSize: options.maxBatchSize ?? 4,
+    isDirect: options.isDirect ?? false,
     ...(options.maxRunners && { maxRunners: options.maxRunners }),
     step: (what) => (isHeld && what === 'run' ? new Promise((go) => held.push(go)) : Promise.resolve()),
   });
@@ -195,6 +202,36 @@ test('what ends a runner takes nobody in the other one along', async () => {
   await letAllGo();
   await Promise.all(replies);
   await assert.rejects(poison, (error) => isAppError(error, 'RUNNER_CRASHED'));
+  await settle();
+  pool.assertClean();
+});
+
+test('where no batch gains anything a runner has few in its hands, and the rest keep their turns', async () => {
+  const { ask, hold, letOneGo, letAllGo, batchCallers, pool } = setUp({ maxBatchSize: 1, isDirect: true });
+  await ask({ caller: 'hog' });
+  hold();
+  const flood = times(100, () => ask({ caller: 'hog' }));
+  await settle();
+  assert.ok(pool.batches.length <= 4, `${pool.batches.length} in the runner`);
+  const before = pool.batches.length;
+  const light = ask({ caller: 'light' });
+  await settle();
+  await letOneGo();
+  await letOneGo();
+  assert.ok(batchCallers().slice(before).flat().includes('light'), 'next, or the one after');
+  await letAllGo();
+  await Promise.all([light, ...flood]);
+  await settle();
+  pool.assertClean();
+});
+
+test('a lone request goes by one call, and its caller may leave meanwhile', async () => {
+  const { ask, pool } = setUp({ isDirect: true });
+  assert.equal((await ask({ caller: 'a' })).batchSize, 1);
+  await assert.rejects(ask({ caller: 'a', kind: 'bad' }), (error) => isAppError(error, 'IMAGE_CORRUPT'));
+  await assert.rejects(ask({ caller: 'a', kind: 'poison-run' }), (error) =>
+    isAppError(error, 'RUNNER_CRASHED'),
+  );
   await settle();
   pool.assertClean();
 });

@@ -1,7 +1,7 @@
 /** A pool whose runners do as their inputs say, and which holds its callers to the rules of the port. */
 import assert from 'node:assert/strict';
 import type { ModelLease, RunnerPool } from '../../../../cloud/ports.ts';
-import type { Outcome, Prepared } from '../../../../shared/inference/runner/runner.ts';
+import type { Inference, Outcome, Prepared } from '../../../../shared/inference/runner/runner.ts';
 import { AppError } from '../../../../shared/runtime/errors.ts';
 import type { TaskInput } from '../../../../shared/tasks/tasks.ts';
 
@@ -27,6 +27,8 @@ export interface FakePoolOptions {
   readonly maxBatchSize: number;
   /** Runners of the model that may be borrowed at a time; one when left out. */
   readonly maxRunners?: number;
+  /** Whether a request may go by one call; it may not when left out. */
+  readonly isDirect?: boolean;
   /** When each step is done; a test's own order of events. */
   readonly step: (what: 'lease' | 'prepare' | 'run') => Promise<void>;
 }
@@ -78,11 +80,20 @@ class FakeLease implements ModelLease {
   isDead = false;
   isGivenBack = false;
   stale = false;
+  readonly infer?: NonNullable<ModelLease['infer']>;
 
   constructor(options: FakePoolOptions, batches: number[][]) {
+    if (options.isDirect) this.infer = (input) => this.#direct(input);
     this.#options = options;
     this.#batches = batches;
     this.maxBatchSize = options.maxBatchSize;
+  }
+
+  async #direct(input: TaskInput): Promise<Inference> {
+    const { handle } = await this.prepare(input);
+    const [outcome] = await this.run([handle]);
+    assert.ok(outcome?.ok);
+    return outcome.value;
   }
 
   prepare(input: TaskInput): Promise<Prepared> {

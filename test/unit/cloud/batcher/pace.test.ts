@@ -55,7 +55,24 @@ test('a model that becomes slower in large batches is followed', () => {
 
 test('shapes are told apart, and the oldest are forgotten', () => {
   const pace = new Pace();
-  for (let shape = 0; shape < 100; shape++) pace.observe(`${shape}`, 4, 10);
+  for (let shape = 0; shape < 100; shape++)
+    for (let time = 0; time < 2; time++) pace.observe(`${shape}`, 4, 10);
   assert.equal(pace.batchMs('0', 4), undefined);
   assert.equal(pace.batchMs('99', 5), 10);
+  // What comes once and never again pushes out nobody.
+  for (let alone = 0; alone < 1_000; alone++) pace.observe(`alone-${alone}`, 1, 10);
+  assert.equal(pace.batchMs('99', 5), 10);
+});
+
+test('where no shape gains by batches, requests may as well run by themselves', () => {
+  const pace = new Pace();
+  assert.equal(pace.gainsNothing(1), true);
+  assert.equal(pace.gainsNothing(MAX), false, 'not known yet');
+  settledSizes({ fixedMs: 0.1, eachMs: 6 }, 1_000, pace);
+  assert.equal(pace.gainsNothing(MAX), true);
+  for (let run = 0; run < 5; run++) for (const size of [1, 2]) pace.observe('other', size, 20 + 0.1 * size);
+  assert.equal(pace.gainsNothing(MAX), false, 'another shape does gain');
+  pace.observeAlone(8);
+  pace.observeAlone(16);
+  assert.equal(pace.inferenceMs, 10);
 });

@@ -20,7 +20,10 @@ let nextPid = 1;
 function fakeRunner({ digest }: RunnerOptions): FakeRunner {
   let end: (how: { expected: boolean; reason: string }) => void = () => undefined;
   const runner: FakeRunner = {
-    facts: { name: 'm', task: 'text-classification', digest, maxBatchSize: 8, executionProvider: 'cpu' },
+    facts: {
+      ...{ name: 'm', task: 'text-classification', digest, maxBatchSize: 8, canBeLong: false },
+      executionProvider: 'cpu',
+    },
     pid: nextPid++,
     isUp: true,
     isStopped: false,
