@@ -154,6 +154,13 @@ following(
     .command('deploy <name> <version>')
     .description('tell devices to run a published version; an older one is a way back'),
 ).action(late(async () => (await import('./commands/models.ts')).deployModel));
+asking(
+  models
+    .command('set <name>')
+    .description('say how the hub serves a model')
+    .option('--keep-loaded <on|off>', 'load it at the start, and never put it out to make room for another')
+    .option('--max-queue <n>', 'requests that may wait for it; default: as many as for any model'),
+).action(late(async () => (await import('./commands/models.ts')).setModel));
 models
   .command('calibrate <folder> <labelled>')
   .description('make the scores of a model folder mean what they say, by examples whose labels are known')

@@ -1,5 +1,5 @@
 /** The hub's flags, and the only reader of process.env on this side. */
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type DeployPolicy, deployPolicy } from '../shared/contract/admin.ts';
@@ -7,6 +7,7 @@ import { deviceId } from '../shared/contract/names.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, portNumber, readFlags, wholeNumber } from '../shared/runtime/flags.ts';
 import { bareHost, isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
+import { size } from '../shared/runtime/quantities.ts';
 
 /** Text of `--help`. */
 export const HUB_HELP = `Usage: outrider hub [options]
@@ -51,10 +52,13 @@ Options:
                       so (default manual; a model's first version is deployed at once)
   --restored          the data folder has come back from a copy of another kind (a snapshot of the machine): sign and number above
                       what devices may have seen since
-  --max-loaded N      models kept loaded at a time (default 4)
+  --max-memory SIZE   memory of all loaded models together, such as 6GB: of those that are idle the one that was asked least
+                      recently makes room (default: half of the machine's, or of what this service may take)
+  --max-loaded N      models kept loaded at a time, besides (default: as many as there is memory for)
   --provider NAME     what runs the models: cpu, cuda (after outrider gpu install), webgpu, or auto, the fastest that gives a model’s
                       golden answers here (default auto)
-  --threads N         threads of each model's runner (default: cores / 2)
+  --threads N         threads of each model's runner (default: all cores, at most 8)
+  --runners N         processes of one model while it is busy and cores are idle (default: 2, 1 on one core)
   --log-level LEVEL   debug, info, warn, error (default info)
   -h, --help          show this text
 `;
@@ -111,7 +115,11 @@ export interface HubConfig {
   readonly maxLoaded: number;
   /** What runs the models. */
   readonly provider: 'auto' | 'cpu' | 'cuda' | 'webgpu';
+  /** Bytes of all runners together. */
+  readonly maxMemoryBytes: number;
   readonly threads: number;
+  /** Of one busy model. */
+  readonly maxRunners: number;
   readonly logLevel: 'debug' | 'info' | 'warn' | 'error';
 }
 
@@ -143,9 +151,11 @@ const flags = {
   'other-hub': { type: 'string', multiple: true },
   'credential-days': { type: 'string' },
   deploy: { type: 'string', default: 'manual' },
-  'max-loaded': { type: 'string', default: '4' },
   provider: { type: 'string', default: 'auto' },
+  'max-memory': { type: 'string' },
+  'max-loaded': { type: 'string' },
   threads: { type: 'string' },
+  runners: { type: 'string' },
   'log-level': { type: 'string', default: 'info' },
   help: { type: 'boolean', short: 'h', default: false },
 } as const;
@@ -158,6 +168,19 @@ const brokerUrl = z.url({
   protocol: /^(mqtts?|wss?)$/,
   error: 'mqtts://host:port, wss://host:port/path, mqtt:// or ws://',
 });
+
+const MIN_MEMORY_BYTES = 100e6;
+/** More gain nothing on graphs of usual size. */
+const MAX_THREADS = 8;
+/** A second process takes the time between two runs of the first; a third finds little left. measured: docs/decisions/0037 */
+const MAX_RUNNERS = 2;
+
+/** Bytes; in a container or a service with a limit, what that leaves. */
+function memoryOfMachine(): number {
+  // 0, or more than there is, where there is no limit.
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
 
 const DAYS = 'must be a number of days above 0, at most 3650';
 
@@ -181,9 +204,13 @@ const values = z.object({
     .array(z.string().refine(isOrigin, 'an origin such as https://app.example.com, without a path, or *'))
     .default([]),
   deploy: deployPolicy,
-  'max-loaded': wholeNumber(1, 64),
   provider: z.enum(['auto', 'cpu', 'cuda', 'webgpu']),
+  'max-memory': size
+    .refine((bytes) => bytes >= MIN_MEMORY_BYTES, 'at least 100MB: a runner alone takes as much')
+    .optional(),
+  'max-loaded': wholeNumber(1, 64).optional(),
   threads: wholeNumber(1, 256).optional(),
+  runners: wholeNumber(1, 16).optional(),
   'log-level': z.enum(['debug', 'info', 'warn', 'error']),
 });
 
@@ -250,9 +277,11 @@ export function loadConfig(
     corsOrigins: checked.cors,
     printsSignIn: given['sign-in'],
     deploy: checked.deploy,
-    maxLoaded: checked['max-loaded'],
+    maxLoaded: checked['max-loaded'] ?? Number.POSITIVE_INFINITY,
+    maxMemoryBytes: checked['max-memory'] ?? memoryOfMachine() / 2,
     provider: checked.provider,
-    threads: checked.threads ?? Math.max(1, Math.floor(availableParallelism() / 2)),
+    threads: checked.threads ?? Math.min(MAX_THREADS, availableParallelism()),
+    maxRunners: checked.runners ?? Math.min(MAX_RUNNERS, availableParallelism()),
     logLevel: checked['log-level'],
   };
 }

@@ -22,6 +22,16 @@ export const createHubMetrics = (): Metrics =>
       help: 'Requests that a model could not answer, over MQTT and HTTP, by error code',
       labels: ['model', 'code'],
     },
+    outrider_batches_total: {
+      kind: 'counter',
+      help: 'Runs of a model’s graph, each of one batch',
+      labels: ['model'],
+    },
+    outrider_batched_requests_total: {
+      kind: 'counter',
+      help: 'Requests in these batches',
+      labels: ['model'],
+    },
     outrider_inference_seconds: {
       kind: 'histogram',
       help: 'Inference of one request, its share of a batch',

@@ -30,17 +30,22 @@ import type {
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { ReleaseRecord } from '../shared/contract/releases.ts';
 import type { Result } from '../shared/contract/result.ts';
-import type { OnToken, Runner } from '../shared/inference/runner/runner.ts';
+import type { CallControl, Inference, OnToken, Runner } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../shared/release/folder/model-spec.ts';
 import type { ErrorCode } from '../shared/runtime/errors.ts';
 import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
 
+/** How urgent a request is: a person or program that waits, a device that goes on meanwhile, or work that nobody waits for. */
+export type Priority = 'interactive' | 'device' | 'background';
+
 /** A request that has been decoded and admitted, from whichever face. */
 export interface InferenceRequest {
   readonly model: string;
-  /** Whose it is, a key’s or a device’s id: what takes long runs for one caller once at a time. */
+  /** Whose it is, a key’s or a device’s id: callers take turns, and what takes long runs for one of them once at a time. */
   readonly caller: string;
+  /** `interactive` when left out. */
+  readonly priority?: Priority;
   readonly input: TaskInput;
   /** When the asker takes another answer, on the monotonic clock: order, never a reason to reject. */
   readonly deadlineMonoMs: number;
@@ -70,7 +75,15 @@ export interface Inferencer {
 /** The models that a hub can run. */
 export interface ModelCatalog {
   /** @throws MODEL_UNKNOWN */
-  resolve(name: string): { readonly folder: string; readonly ref: ModelRef; readonly task: TaskName };
+  resolve(name: string): {
+    readonly folder: string;
+    readonly ref: ModelRef;
+    readonly task: TaskName;
+    /** Of its files together, where that is known. */
+    readonly bytes?: number;
+  };
+  /** How the operator wants a model served; left out: all as any other. */
+  serving?(name: string): { readonly keepLoaded: boolean; readonly maxQueue: number | null };
 }
 
 /** What model folders say of themselves: signatures of graphs, batching, labels. */
@@ -113,10 +126,19 @@ export interface RunnerPool {
    * @throws MODEL_UNKNOWN, MODEL_INVALID, MODEL_NOT_LOADED (no room), RUNNER_START_FAILED, STOPPING
    */
   lease(model: string): Promise<ModelLease>;
+  /**
+   * Another runner of a model that is busy, where one is up; else one may be started, to be had when it is asked for again. Every lease
+   * must be released. Left out: there is one of each.
+   *
+   * @param held by who asks
+   */
+  leaseAnother?(model: string, held: readonly ModelLease[]): ModelLease | undefined;
 }
 
 /** One model version in one process, for as long as it is borrowed. After RUNNER_CRASHED or RUNNER_TIMEOUT it is dead. */
 export interface ModelLease extends Pick<Runner, 'prepare' | 'run' | 'discard' | 'shrink'> {
+  /** Both halves in one call, for what no batch gains by; left out where some inputs take many native runs. */
+  infer?(input: TaskInput, control?: CallControl): Promise<Inference>;
   readonly ref: ModelRef;
   /** 1 where batching would change answers. */
   readonly maxBatchSize: number;
@@ -179,6 +201,8 @@ export interface UsageLedger {
 export interface KeyHolder {
   readonly id: string;
   readonly scopes: readonly KeyScope[];
+  /** How urgent the holder says that this request is; `interactive` when left out. */
+  readonly priority?: Priority;
 }
 
 /** A question over HTTP, decoded and checked by the face that it came by. */

@@ -391,5 +391,6 @@ function toHeader(
     deadlineMs: deadlineMs - ageMs,
     expiresMs,
     ...(sharesInput && { shareInput: true }),
+    ...(request.priority === 'background' && { background: true }),
   };
 }

@@ -1,9 +1,11 @@
-/** `outrider models ls|push|deploy`: the hub's models, and how a new version gets to the fleet. */
+/** `outrider models ls|push|deploy|set`: the hub's models, and how a new version gets to the fleet. */
 import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  type ModelChange,
   type ModelRecord,
+  modelChange,
   modelList,
   modelRecord,
   type PublishedVersion,
@@ -39,7 +41,7 @@ export async function listModels(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/models', modelList, 'models');
   print(options.json, { models: found }, () =>
     table(
-      ['name', 'task', 'version', 'test', 'deployed', 'policy', 'size', 'loaded', 'digest'],
+      ['name', 'task', 'version', 'test', 'deployed', 'policy', 'size', 'loaded', 'memory', 'digest'],
       found.map((one) => [
         one.name,
         one.task,
@@ -49,16 +51,21 @@ export async function listModels(options: Options): Promise<void> {
         one.policy,
         bytesText(one.bytes),
         loadText(one),
+        one.memoryBytes === null ? '–' : bytesText(one.memoryBytes),
         one.digest.slice(0, 12),
       ]),
-      { spare: ['digest', 'policy', 'loaded'] },
+      { spare: ['digest', 'policy', 'memory', 'loaded'] },
     ),
   );
 }
 
 /** A processor is what everybody expects; anything else is named. */
-const loadText = ({ loaded, provider }: ModelRecord): string =>
-  !loaded ? 'no' : provider === 'cpu' ? 'yes' : `yes, ${provider}`;
+const loadText = ({ loaded, provider, keepLoaded }: ModelRecord): string =>
+  [
+    loaded ? 'yes' : 'no',
+    ...(loaded && provider !== 'cpu' ? [provider] : []),
+    ...(keepLoaded ? ['kept'] : []),
+  ].join(', ');
 
 /** A file of the version that goes up, from disk or made here. */
 interface Part extends VersionFile {
@@ -200,4 +207,40 @@ export async function deployModel(
   const digest = now.versions.find((one) => one.version === version)?.digest;
   if (digest !== undefined && waitMs > 0 && !options.json)
     await followUpdate(hub, { name, version, digest }, waitMs);
+}
+
+interface SetOptions extends Options {
+  readonly keepLoaded?: string;
+  readonly maxQueue?: string;
+}
+
+/** `outrider models set`: what a hub keeps of how it serves a model. */
+export async function setModel(name: string, options: SetOptions): Promise<void> {
+  if (!modelName.safeParse(name).success) throw new AppError('MODEL_UNKNOWN', `“${name}” is no model name`);
+  const body = changeOf(options);
+  const hub = await HubClient.find(options);
+  const path = `/api/v1/models/${modelPath(name)}`;
+  const { etag } = await hub.getTagged(path, modelRecord);
+  const now = await hub.change('PATCH', path, { etag, body, schema: modelRecord });
+  const queue = now.maxQueue === null ? 'as many requests as for any model' : `${now.maxQueue} requests`;
+  print(
+    options.json,
+    now,
+    () => `${name}: ${now.keepLoaded ? 'kept loaded' : 'makes room for others'}; ${queue} may wait for it.`,
+  );
+}
+
+/** @throws USAGE */
+function changeOf({ keepLoaded, maxQueue }: SetOptions): ModelChange {
+  if (keepLoaded === undefined && maxQueue === undefined)
+    throw new AppError('USAGE', 'say what to change: --keep-loaded on|off, --max-queue N|default');
+  if (keepLoaded !== undefined && keepLoaded !== 'on' && keepLoaded !== 'off')
+    throw new AppError('USAGE', '--keep-loaded is on or off');
+  const change = modelChange.safeParse({
+    ...(keepLoaded !== undefined && { keepLoaded: keepLoaded === 'on' }),
+    ...(maxQueue !== undefined && { maxQueue: maxQueue === 'default' ? null : Number(maxQueue) }),
+  });
+  if (!change.success)
+    throw new AppError('USAGE', '--max-queue is a whole number from 1 to 100000, or default');
+  return change.data;
 }

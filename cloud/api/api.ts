@@ -70,7 +70,7 @@ export interface HubApiOptions {
   readonly models: ModelShelf & ModelCatalog & ModelDescriptions;
   readonly asking: Asking;
   readonly statistics: ModelStatistics;
-  /** Whether a runner holds the model now, and what runs it. */
+  /** Whether a runner holds the model now, what runs it, and its memory. */
   readonly loadOf: (model: string) => ModelLoad;
   readonly desired: DesiredBook;
   readonly pins: PinBook;

@@ -112,10 +112,11 @@ function requestOf(
     deadlineMonoMs: arrivedMonoMs + Math.min(DEFAULT_DEADLINE_MS, expiresMs),
     expiresMonoMs: arrivedMonoMs + expiresMs,
   };
-  const caller = `key ${who.id}`;
-  if (!onToken) return { model, caller, ...times };
+  const { id, priority = 'interactive' } = who;
+  const caller = `key ${id}`;
+  if (!onToken) return { model, caller, priority, ...times };
   return {
-    ...{ model, caller },
+    ...{ model, caller, priority },
     ...times,
     onToken: (token, isLast) => {
       heard.tokens += 1;

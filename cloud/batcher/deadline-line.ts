@@ -38,8 +38,9 @@ export class DeadlineLine<T extends Due> {
     return taken;
   }
 
-  first(): T | undefined {
-    return this.#items[0];
+  /** The first item that fits; it stays. */
+  first(fits: (item: T) => boolean = () => true): T | undefined {
+    return this.#items.find(fits);
   }
 
   /** @returns whether it was there */

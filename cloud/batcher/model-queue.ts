@@ -1,29 +1,38 @@
 /**
  * The queue of one model, from request to reply. Event-driven: every change calls `#pump`, which starts whatever can start.
  *
- * a job is  | event                            -> then it is
- * waiting   | first by deadline, room ahead    -> preparing
- * preparing | prepared                         -> ready
- * preparing | its own error                    -> rejected with it
- * ready     | no batch runs                    -> running, with others of its shape
- * preparing | prepared, long, with room for it -> running, beside a batch
- * preparing | prepared, long, without          -> parked, not prepared
- * parked    | one that is long has ended       -> waiting
- * running   | outcome                          -> answered, or rejected with its own error
+ * a job is  | event                                 -> then it is
+ * waiting   | its turn (fair-line.ts), room ahead   -> preparing, in the runner that has least to do
+ * waiting   | its turn, and no batch gains anything, or nothing else is there -> running by itself, decoded by the same call
+ * waiting   | none of its caller’s is ready or before it -> preparing, room or not: nobody waits for another’s whole queue
+ * preparing | prepared                              -> ready
+ * preparing | its own error                         -> rejected with it
+ * ready     | its turn, room for a batch            -> running, with others of its shape
+ * preparing | prepared, long, with room for it      -> running, beside a batch
+ * preparing | prepared, long, without               -> parked, not prepared
+ * parked    | one that is long has ended            -> waiting
+ * running   | outcome                               -> answered, or rejected with its own error
  * waiting, preparing, ready, parked | its expiry, its caller has gone -> rejected with EXPIRED; nothing runs for it
- * running, alone | its expiry, its caller has gone -> the runner is told; what it answers then counts
- * ready     | the runner ended                 -> waiting
- * preparing, running | the runner ended        -> waiting, as a suspect; a second time: rejected with RUNNER_CRASHED
+ * running, alone | its expiry, its caller has gone  -> the runner is told; what it answers then counts
+ * ready     | the runner ended                      -> waiting
+ * preparing, running | the runner ended             -> waiting, as a suspect; a second time: rejected with RUNNER_CRASHED
  *
- * A long one takes many native runs, and the runner lets those of a batch go between them: it keeps nobody waiting, and a caller has
- * one of them at a time. A suspect is prepared and run with nothing beside it, so that an input that kills runners cannot take others along twice. One whose
- * tokens are heard as they come runs alone, and is never run again once it has said something.
+ * A busy model may have several runners (`lane.ts`): another is borrowed while more waits than those it has can take, and goes back when
+ * it has had nothing to do. A batch is as large as is of use (`pace.ts`). Where batches are short a second one waits in the runner, so that
+ * it need not wait for us. A long one takes many native runs, and the runner lets those of a batch go between them: it keeps nobody waiting,
+ * and a caller has one of them at a time. A suspect is prepared and run in a runner that does nothing else, so that an input that kills
+ * runners cannot take others along twice. One whose tokens are heard as they come runs alone, and is never run again once it has said
+ * something.
  */
-import type { CallControl, Outcome, Prepared } from '../../shared/inference/runner/runner.ts';
+import type { CallControl, Outcome } from '../../shared/inference/runner/runner.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { InferenceReply, InferenceRequest, ModelLease, RunnerPool } from '../ports.ts';
 import { DeadlineLine } from './deadline-line.ts';
+import { FairLine } from './fair-line.ts';
+import { armExpiry, heedCaller, type Job, jobOf, type ReadyJob, settle } from './job.ts';
+import { Lane } from './lane.ts';
+import { Pace } from './pace.ts';
 
 /** Bounds of one model’s queue, and who hears when it is empty. */
 export interface QueueOptions {
@@ -33,30 +42,10 @@ export interface QueueOptions {
   readonly maxBatchSize: number;
   /** How long a batch may wait for company; 0: run as soon as the model is idle. */
   readonly maxQueueDelayMs: number;
+  /** What batches have taken; outlives the queue. */
+  readonly pace?: Pace;
+  readonly onBatch?: (size: number) => void;
   readonly onIdle: () => void;
-}
-
-interface Job {
-  readonly request: InferenceRequest;
-  readonly deadlineMonoMs: number;
-  readonly submittedMonoMs: number;
-  readonly resolve: (reply: InferenceReply) => void;
-  readonly reject: (error: AppError) => void;
-  cancelExpiry: () => void;
-  /** No longer hears whether its caller has gone. */
-  forgetCaller: () => void;
-  /** Set while it runs alone. */
-  stopRun: (() => void) | undefined;
-  hasSpoken: boolean;
-  /** How often it was in a runner that ended. */
-  crashes: number;
-  isSettled: boolean;
-}
-
-interface ReadyJob extends Prepared {
-  readonly job: Job;
-  readonly deadlineMonoMs: number;
-  readonly lease: ModelLease;
 }
 
 /** Long ones at a time: each makes the others slower. */
@@ -65,37 +54,46 @@ const MAX_LONG = 3;
 const MAX_PREPARING = 16;
 /** In how many runners that ended a job may have been. */
 const MAX_CRASHES = 2;
+/** A batch that takes no longer may have the next one wait in the runner: the way there and back is a good part of it. */
+const SHORT_BATCH_MS = 25;
+/** Of so many requests that run by themselves so many are decoded for batches, to see whether these gain anything by now. */
+const LOOK_TURNS = 512;
+const LOOKED_AT = 32;
+/** A runner beyond the first goes back when it has had nothing to do for so long. */
+const SPARE_LANE_MS = 2_000;
 
 /** One model’s queue; gone when it is idle. */
 export class ModelQueue {
   readonly #model: string;
   readonly #options: QueueOptions;
-  readonly #waiting = new DeadlineLine<Job>();
+  readonly #pace: Pace;
+  readonly #waiting = new FairLine<Job>();
   readonly #suspects = new DeadlineLine<Job>();
-  readonly #ready = new DeadlineLine<ReadyJob>();
-  readonly #preparing = new Set<Job>();
-  /** The batch that runs. */
-  #batch: readonly Job[] = [];
-  /** What runs beside it, and what waits for room there. */
-  readonly #long = new Set<Job>();
+  /** Long ones without room. */
   readonly #parked = new DeadlineLine<Job>();
-  #lease: ModelLease | undefined;
+  #lanes: readonly Lane[] = [];
+  /** Jobs that are not answered, and of them those that a runner decodes or has decoded; by caller. */
+  readonly #held = new CallerCounts();
+  readonly #inHand = new CallerCounts();
   #isOpening = false;
+  /** Requests since it was last looked whether batches gain anything. */
+  #turns = 0;
   #cancelDelay: (() => void) | undefined;
 
   constructor(model: string, options: QueueOptions) {
     this.#model = model;
     this.#options = options;
+    this.#pace = options.pace ?? new Pace();
   }
 
   /** Jobs that do not run yet. */
   get depth(): number {
-    const lines = [this.#waiting, this.#suspects, this.#parked, this.#ready];
-    return lines.reduce((sum, { length }) => sum + length, this.#preparing.size);
+    const waiting = this.#waiting.length + this.#suspects.length + this.#parked.length;
+    return this.#lanes.reduce((sum, { ready, preparing }) => sum + ready.length + preparing.size, waiting);
   }
 
   get isIdle(): boolean {
-    return this.depth + this.#running === 0 && !this.#isOpening;
+    return this.depth === 0 && this.#lanes.every(({ running }) => running === 0) && !this.#isOpening;
   }
 
   /** When the job that waits longest was submitted. */
@@ -106,24 +104,22 @@ export class ModelQueue {
     return oldest;
   }
 
+  /** Jobs of a caller that are not answered yet. */
+  heldBy(caller: string): number {
+    return this.#held.of(caller);
+  }
+
   put(request: InferenceRequest): Promise<InferenceReply> {
     const { clock } = this.#options;
     return new Promise((resolve, reject) => {
-      const job: Job = {
-        request,
-        deadlineMonoMs: request.deadlineMonoMs,
-        submittedMonoMs: clock.nowMonoMs(),
-        resolve,
-        reject,
-        cancelExpiry: () => undefined,
-        forgetCaller: () => undefined,
-        stopRun: undefined,
-        hasSpoken: false,
-        crashes: 0,
-        isSettled: false,
-      };
+      const job = jobOf(request, clock, { resolve, reject });
+      this.#held.add(job.caller);
       this.#armExpiry(job);
-      this.#heedCaller(job);
+      heedCaller(job, () => {
+        if (job.stopRun) job.stopRun();
+        else this.#drop(job, new AppError('EXPIRED', 'nobody waits for the answer any more'));
+        this.#pump();
+      });
       if (job.isSettled) return;
       this.#waiting.put(job);
       this.#pump();
@@ -137,28 +133,23 @@ export class ModelQueue {
   }
 
   #pump(): void {
-    const lease = this.#lease;
-    if (lease === undefined) {
+    if (this.#lanes.length === 0) {
       if (this.depth > 0) this.#open();
       else if (this.isIdle) this.#options.onIdle();
       return;
     }
-    if (this.isIdle || (lease.isStale() && this.#inFlight === 0)) {
-      this.#dropLease(lease);
+    const isDone = this.isIdle;
+    const unused = this.#lanes.filter(
+      (lane) => lane.inFlight === 0 && (isDone || lane.lease.isStale() || this.#isSpare(lane)),
+    );
+    if (unused.length > 0) {
+      for (const lane of unused) this.#dropLane(lane);
       this.#pump();
       return;
     }
-    this.#startPreparing(lease);
-    this.#startRunning(lease);
-  }
-
-  /** Jobs that the runner has in its hands. */
-  get #inFlight(): number {
-    return this.#preparing.size + this.#ready.length + this.#running;
-  }
-
-  get #running(): number {
-    return this.#batch.length + this.#long.size;
+    this.#startPreparing();
+    for (const lane of this.#lanes) this.#startRunning(lane);
+    if (this.depth > 0) this.#openAnother();
   }
 
   #open(): void {
@@ -168,7 +159,7 @@ export class ModelQueue {
       .lease(this.#model)
       .then(
         (lease) => {
-          this.#lease = lease;
+          this.#addLane(lease);
         },
         (error: unknown) => {
           for (const job of this.#pending()) this.#drop(job, toAppError(error));
@@ -180,96 +171,178 @@ export class ModelQueue {
       });
   }
 
-  #dropLease(lease: ModelLease): void {
-    if (this.#lease !== lease) return;
-    this.#lease = undefined;
-    this.#cancelDelay?.();
-    this.#cancelDelay = undefined;
-    lease.giveBack();
-  }
-
-  #startPreparing(lease: ModelLease): void {
-    if (lease.isStale()) return;
-    if (this.#suspects.length > 0) {
-      if (this.#inFlight === 0) for (const job of this.#suspects.take(1)) void this.#prepare(job, lease);
-      return;
-    }
-    // A suspect is alone until it is answered.
-    if (this.#inFlight === 1 && this.#holdsSuspect()) return;
-    // One batch runs, the next one is decoded meanwhile.
-    const ahead = this.#batchSize(lease) * 2;
-    const room = Math.min(
-      MAX_PREPARING - this.#preparing.size,
-      ahead - this.#preparing.size - this.#ready.length,
+  /** All are at work and more waits: another one, where there is one to be had. */
+  #openAnother(): void {
+    if (this.#lanes.some((lane) => !lane.isAtWork || lane.lease.isStale())) return;
+    const lease = this.#options.pool.leaseAnother?.(
+      this.#model,
+      this.#lanes.map((lane) => lane.lease),
     );
-    for (const job of this.#waiting.take(Math.max(0, room))) void this.#prepare(job, lease);
+    if (lease === undefined) return;
+    this.#addLane(lease);
+    this.#pump();
   }
 
-  #holdsSuspect(): boolean {
-    const job = [...this.#preparing, ...this.#long][0] ?? this.#ready.first()?.job ?? this.#batch[0];
-    return job !== undefined && job.crashes > 0;
+  #addLane(lease: ModelLease): void {
+    const lane = new Lane(lease);
+    lane.endedMonoMs = this.#options.clock.nowMonoMs();
+    this.#lanes = [...this.#lanes, lane];
   }
 
-  async #prepare(job: Job, lease: ModelLease): Promise<void> {
-    this.#preparing.add(job);
-    try {
-      const prepared = await lease.prepare(job.request.input);
-      this.#preparing.delete(job);
-      if (job.isSettled) lease.discard([prepared.handle]);
-      else if (lease !== this.#lease) this.#wait(job);
-      else {
-        const ready = { ...prepared, job, deadlineMonoMs: job.deadlineMonoMs, lease };
-        if (prepared.isLong) this.#startLong(ready);
-        else this.#ready.put(ready);
+  #isSpare(lane: Lane): boolean {
+    const idleMs = this.#options.clock.nowMonoMs() - lane.endedMonoMs;
+    return lane !== this.#lanes[0] && this.#waiting.length === 0 && idleMs > SPARE_LANE_MS;
+  }
+
+  #dropLane(lane: Lane): void {
+    if (!this.#lanes.includes(lane)) return;
+    this.#lanes = this.#lanes.filter((one) => one !== lane);
+    if (this.#lanes.length === 0) {
+      this.#cancelDelay?.();
+      this.#cancelDelay = undefined;
+    }
+    lane.lease.giveBack();
+  }
+
+  #startPreparing(): void {
+    const [first] = this.#lanes;
+    if (this.#suspects.length > 0 && first?.inFlight === 0 && !first.lease.isStale())
+      for (const job of this.#suspects.take(1)) void this.#prepare(job, first);
+    // A suspect has a runner for itself, until it is answered.
+    const open = this.#lanes.filter(
+      (lane) =>
+        !lane.lease.isStale() && !lane.holdsSuspect && (lane !== first || this.#suspects.length === 0),
+    );
+    while (this.#waiting.length > 0) {
+      const lane = leastOf(open);
+      if (lane === undefined) return;
+      const way = this.#wayOf(lane);
+      if (way === 'later') return;
+      this.#turns += 1;
+      if (way === 'direct') {
+        for (const job of this.#waiting.take(1)) void this.#runDirect(job, lane);
+        continue;
       }
+      // One batch runs, the next one is decoded meanwhile.
+      const hasRoom = lane.preparing.size + lane.ready.length < this.#batchSize(lane.lease) * 2;
+      const [job] = hasRoom
+        ? this.#waiting.take(1)
+        : this.#waiting.takeOf((caller) => this.#inHand.of(caller) === 0);
+      if (job === undefined) return;
+      void this.#prepare(job, lane);
+    }
+  }
+
+  /** How the next one goes to a runner: by one call where no batch gains by it, a few at a time, so that the others keep their turns. */
+  #wayOf(lane: Lane): 'direct' | 'decode' | 'later' {
+    const { maxQueueDelayMs } = this.#options;
+    if (lane.lease.infer === undefined || maxQueueDelayMs > 0) return 'decode';
+    if (this.#waiting.first()?.request.onToken !== undefined) return 'decode';
+    if (lane.inFlight === 0 && this.#waiting.length === 1) return 'direct';
+    if (!this.#pace.gainsNothing(this.#batchSize(lane.lease))) return 'decode';
+    // From time to time whether that is still so.
+    if (this.#turns % LOOK_TURNS < LOOKED_AT && this.#batchSize(lane.lease) > 1) return 'decode';
+    return lane.direct.size < roomFor(this.#pace.inferenceMs) ? 'direct' : 'later';
+  }
+
+  /** Decodes and runs one by itself. */
+  async #runDirect(job: Job, lane: Lane): Promise<void> {
+    const { clock, onBatch } = this.#options;
+    const { lease } = lane;
+    lane.direct.add(job);
+    job.cancelExpiry();
+    try {
+      const value = await lease.infer?.(job.request.input, this.#controlOf(job));
+      lane.direct.delete(job);
+      const endedMonoMs = clock.nowMonoMs();
+      lane.endedMonoMs = endedMonoMs;
+      if (value) this.#pace.observeAlone(value.timingsMs.inference);
+      onBatch?.(1);
+      this.#answer(job, value && { ok: true, value }, { lease, endedMonoMs, batchSize: 1 });
     } catch (error) {
-      this.#preparing.delete(job);
-      this.#onFailure([job], lease, toAppError(error));
+      lane.direct.delete(job);
+      this.#onFailure([job], lane, toAppError(error));
     }
     this.#pump();
   }
 
-  #startRunning(lease: ModelLease): void {
-    const first = this.#ready.first();
-    if (first === undefined || this.#batch.length > 0 || !this.#isDue(first, lease)) return;
-    const isAlone = first.job.request.onToken !== undefined;
-    const batch = this.#ready.take(isAlone ? 1 : this.#batchSize(lease), ({ shapeKey, job }) =>
-      isAlone ? job === first.job : shapeKey === first.shapeKey && job.request.onToken === undefined,
-    );
-    this.#batch = batch.map(({ job }) => job);
-    void this.#run(batch, lease, () => {
-      this.#batch = [];
-    });
-    this.#startPreparing(lease);
+  async #prepare(job: Job, lane: Lane): Promise<void> {
+    const { lease } = lane;
+    lane.preparing.add(job);
+    this.#takeInHand(job);
+    try {
+      const prepared = await lease.prepare(job.request.input);
+      lane.preparing.delete(job);
+      if (job.isSettled) lease.discard([prepared.handle]);
+      else if (!this.#lanes.includes(lane)) this.#wait(job);
+      else {
+        const { priority, caller, deadlineMonoMs } = job;
+        const ready: ReadyJob = { ...prepared, job, priority, caller, deadlineMonoMs, lease };
+        if (prepared.isLong) this.#startLong(ready, lane);
+        else lane.ready.put(ready);
+      }
+    } catch (error) {
+      lane.preparing.delete(job);
+      this.#onFailure([job], lane, toAppError(error));
+    }
+    this.#pump();
+  }
+
+  #startRunning(lane: Lane): void {
+    for (;;) {
+      const first = lane.ready.first();
+      if (first === undefined || !this.#hasRoomForBatch(lane, first) || !this.#isDue(first, lane)) return;
+      const isAlone = first.job.request.onToken !== undefined;
+      const size = isAlone ? 1 : this.#worthwhile(first.shapeKey, lane.lease);
+      const batch = lane.ready.take(size, ({ shapeKey, job }) =>
+        isAlone ? job === first.job : shapeKey === first.shapeKey && job.request.onToken === undefined,
+      );
+      const jobs = batch.map(({ job }) => job);
+      lane.batches.add(jobs);
+      void this.#run(batch, lane, () => {
+        lane.batches.delete(jobs);
+      });
+      this.#startPreparing();
+    }
+  }
+
+  /** One batch at a time, and a second one behind it where both are short. */
+  #hasRoomForBatch({ batches, lease }: Lane, { shapeKey, job }: ReadyJob): boolean {
+    const [running, ...behind] = batches;
+    if (running === undefined) return true;
+    if (behind.length > 0 || job.crashes > 0 || job.request.onToken !== undefined) return false;
+    if (running.some(({ request, crashes }) => request.onToken !== undefined || crashes > 0)) return false;
+    const ms = this.#pace.batchMs(shapeKey, this.#worthwhile(shapeKey, lease));
+    return ms !== undefined && ms <= SHORT_BATCH_MS;
   }
 
   /** Runs a long one beside the batch, or parks it: prepared it would take the room of those that can run. */
-  #startLong(ready: ReadyJob): void {
+  #startLong(ready: ReadyJob, lane: Lane): void {
     const { job, handle, lease } = ready;
     if (!this.#hasRoomFor(job)) {
       lease.discard([handle]);
+      this.#letGo(job);
       this.#parked.put(job);
       return;
     }
-    this.#long.add(job);
-    void this.#run([ready], lease, () => {
-      this.#long.delete(job);
+    lane.long.add(job);
+    void this.#run([ready], lane, () => {
+      lane.long.delete(job);
       for (const next of this.#parked.take(1, (parked) => this.#hasRoomFor(parked))) this.#waiting.put(next);
     });
   }
 
-  #hasRoomFor({ request }: Job): boolean {
-    return (
-      this.#long.size < MAX_LONG && ![...this.#long].some((one) => one.request.caller === request.caller)
-    );
+  #hasRoomFor({ caller }: Job): boolean {
+    const long = this.#lanes.flatMap((lane) => [...lane.long]);
+    return long.length < MAX_LONG && !long.some((one) => one.caller === caller);
   }
 
   /** Whether the batch around the first job should wait no longer for company. */
-  #isDue(first: ReadyJob, lease: ModelLease): boolean {
+  #isDue(first: ReadyJob, { lease, ready }: Lane): boolean {
     const { clock, maxQueueDelayMs } = this.#options;
     if (maxQueueDelayMs === 0) return true;
     let mates = 0;
-    for (const { shapeKey } of this.#ready) if (shapeKey === first.shapeKey) mates += 1;
+    for (const { shapeKey } of ready) if (shapeKey === first.shapeKey) mates += 1;
     const leftMs = first.job.submittedMonoMs + maxQueueDelayMs - clock.nowMonoMs();
     if (mates >= this.#batchSize(lease) || leftMs <= 0) return true;
     this.#cancelDelay?.();
@@ -278,23 +351,34 @@ export class ModelQueue {
   }
 
   /** @param onEnd it is no longer running */
-  async #run(batch: readonly ReadyJob[], lease: ModelLease, onEnd: () => void): Promise<void> {
+  async #run(batch: readonly ReadyJob[], lane: Lane, onEnd: () => void): Promise<void> {
+    const { clock, onBatch } = this.#options;
     const jobs = batch.map(({ job }) => job);
-    for (const job of jobs) job.cancelExpiry();
-    const [only] = jobs;
-    const control = jobs.length === 1 && only ? this.#controlOf(only) : undefined;
-    const startedMonoMs = this.#options.clock.nowMonoMs();
+    for (const job of jobs) {
+      job.cancelExpiry();
+      this.#letGo(job);
+    }
+    const [first] = batch;
+    const control = jobs.length === 1 && first ? this.#controlOf(first.job) : undefined;
+    const sentMonoMs = clock.nowMonoMs();
     try {
-      const outcomes = await lease.run(
+      const outcomes = await lane.lease.run(
         batch.map(({ handle }) => handle),
         control,
       );
       onEnd();
+      const endedMonoMs = clock.nowMonoMs();
+      if (first && !first.isLong && control?.onToken === undefined) {
+        const begunMonoMs = Math.max(sentMonoMs, lane.endedMonoMs);
+        this.#pace.observe(first.shapeKey, jobs.length, endedMonoMs - begunMonoMs);
+        lane.endedMonoMs = endedMonoMs;
+      }
+      onBatch?.(jobs.length);
       for (const [index, job] of jobs.entries())
-        this.#answer(job, outcomes[index], { lease, startedMonoMs, batchSize: jobs.length });
+        this.#answer(job, outcomes[index], { lease: lane.lease, endedMonoMs, batchSize: jobs.length });
     } catch (error) {
       onEnd();
-      this.#onFailure(jobs, lease, toAppError(error));
+      this.#onFailure(jobs, lane, toAppError(error));
     }
     this.#pump();
   }
@@ -320,7 +404,7 @@ export class ModelQueue {
   #answer(
     job: Job,
     outcome: Outcome | undefined,
-    run: { readonly lease: ModelLease; readonly startedMonoMs: number; readonly batchSize: number },
+    run: { readonly lease: ModelLease; readonly endedMonoMs: number; readonly batchSize: number },
   ): void {
     if (outcome?.ok !== true) {
       const { code, message } = outcome?.error ?? {
@@ -330,7 +414,8 @@ export class ModelQueue {
       this.#reject(job, new AppError(code, message));
     } else if (!job.isSettled) {
       const { output, timingsMs } = outcome.value;
-      const queueMs = Math.max(0, run.startedMonoMs - job.submittedMonoMs - timingsMs.preprocess);
+      const wholeMs = run.endedMonoMs - job.submittedMonoMs;
+      const queueMs = Math.max(0, wholeMs - timingsMs.preprocess - timingsMs.inference);
       this.#settle(job);
       job.resolve({
         ...{ output, model: run.lease.ref, batchSize: run.batchSize },
@@ -339,12 +424,12 @@ export class ModelQueue {
     }
   }
 
-  #onFailure(jobs: readonly Job[], lease: ModelLease, error: AppError): void {
+  #onFailure(jobs: readonly Job[], lane: Lane, error: AppError): void {
     if (error.code !== 'RUNNER_CRASHED' && error.code !== 'RUNNER_TIMEOUT') {
       for (const job of jobs) this.#reject(job, error);
       return;
     }
-    this.#onRunnerEnded(lease);
+    this.#onRunnerEnded(lane);
     // A job that alone took too long would take as long again.
     const isHopeless = error.code === 'RUNNER_TIMEOUT' && jobs.length === 1;
     for (const job of jobs) {
@@ -356,39 +441,21 @@ export class ModelQueue {
   }
 
   /** Ready jobs are lost with the runner's memory, through no fault of their own. */
-  #onRunnerEnded(lease: ModelLease): void {
-    this.#dropLease(lease);
-    for (const { job } of this.#ready.take(Number.POSITIVE_INFINITY, (ready) => ready.lease === lease))
-      this.#wait(job);
+  #onRunnerEnded(lane: Lane): void {
+    this.#dropLane(lane);
+    for (const { job } of lane.ready.take(Number.POSITIVE_INFINITY)) this.#wait(job);
   }
 
   #wait(job: Job): void {
+    this.#letGo(job);
     if (job.isSettled) return;
     this.#armExpiry(job);
     if (job.crashes > 0) this.#suspects.put(job);
     else this.#waiting.put(job);
   }
 
-  /** A caller who has gone needs no answer. */
-  #heedCaller(job: Job): void {
-    const { signal } = job.request;
-    if (signal === undefined) return;
-    const onGone = (): void => {
-      if (job.stopRun) job.stopRun();
-      else this.#drop(job, new AppError('EXPIRED', 'nobody waits for the answer any more'));
-      this.#pump();
-    };
-    if (signal.aborted) onGone();
-    else signal.addEventListener('abort', onGone, { once: true });
-    job.forgetCaller = () => signal.removeEventListener('abort', onGone);
-  }
-
   #armExpiry(job: Job): void {
-    const { clock } = this.#options;
-    job.cancelExpiry();
-    job.cancelExpiry = clock.after(Math.max(0, job.request.expiresMonoMs - clock.nowMonoMs()), () => {
-      // A timer may be early by its longest span.
-      if (clock.nowMonoMs() < job.request.expiresMonoMs) return this.#armExpiry(job);
+    armExpiry(job, this.#options.clock, () => {
       this.#drop(job, new AppError('EXPIRED', 'the request expired in the queue'));
       this.#pump();
     });
@@ -397,8 +464,12 @@ export class ModelQueue {
   /** Takes a job that does not run out of wherever it is. */
   #drop(job: Job, error: AppError): void {
     for (const line of [this.#waiting, this.#suspects, this.#parked]) if (line.remove(job)) break;
-    for (const { handle, lease } of this.#ready.take(1, (ready) => ready.job === job))
-      lease.discard([handle]);
+    for (const { ready } of this.#lanes)
+      for (const one of ready)
+        if (one.job === job && ready.remove(one)) {
+          one.lease.discard([one.handle]);
+          break;
+        }
     this.#reject(job, error);
   }
 
@@ -409,17 +480,68 @@ export class ModelQueue {
   }
 
   #settle(job: Job): void {
-    job.isSettled = true;
-    job.cancelExpiry();
-    job.forgetCaller();
+    settle(job);
+    this.#letGo(job);
+    this.#held.remove(job.caller);
+  }
+
+  #takeInHand(job: Job): void {
+    if (!job.isInHand) this.#inHand.add(job.caller);
+    job.isInHand = true;
+  }
+
+  #letGo(job: Job): void {
+    if (job.isInHand) this.#inHand.remove(job.caller);
+    job.isInHand = false;
   }
 
   #pending(): Job[] {
-    const ready = Array.from(this.#ready, ({ job }) => job);
-    return [...this.#waiting, ...this.#suspects, ...this.#parked, ...this.#preparing, ...ready];
+    const inLanes = this.#lanes.flatMap(({ preparing, ready }) => [
+      ...preparing,
+      ...Array.from(ready, ({ job }) => job),
+    ]);
+    return [...this.#waiting, ...this.#suspects, ...this.#parked, ...inLanes];
   }
 
   #batchSize(lease: ModelLease): number {
     return Math.max(1, Math.min(lease.maxBatchSize, this.#options.maxBatchSize));
   }
+
+  /** As many as are of use together; where the operator has batches wait for company, as many as come. */
+  #worthwhile(shapeKey: string, lease: ModelLease): number {
+    const max = this.#batchSize(lease);
+    return this.#options.maxQueueDelayMs > 0 ? max : Math.min(max, this.#pace.sizeFor(shapeKey, max));
+  }
+}
+
+/** How many of each caller. */
+class CallerCounts {
+  readonly #counts = new Map<string, number>();
+
+  of(caller: string): number {
+    return this.#counts.get(caller) ?? 0;
+  }
+
+  add(caller: string): void {
+    this.#counts.set(caller, this.of(caller) + 1);
+  }
+
+  remove(caller: string): void {
+    const left = this.of(caller) - 1;
+    if (left > 0) this.#counts.set(caller, left);
+    else this.#counts.delete(caller);
+  }
+}
+
+/** How many a runner has in its hands where each runs by itself: one that runs, and while these are short those that are decoded meanwhile. */
+const roomFor = (inferenceMs: number | undefined): number =>
+  inferenceMs === undefined ? 1 : inferenceMs <= SHORT_BATCH_MS ? 3 : inferenceMs <= 100 ? 2 : 1;
+
+/** The runner that has least to do, of those that may decode one more. */
+function leastOf(lanes: readonly Lane[]): Lane | undefined {
+  let least: Lane | undefined;
+  for (const lane of lanes)
+    if (lane.preparing.size < MAX_PREPARING && (least === undefined || lane.inFlight < least.inFlight))
+      least = lane;
+  return least;
 }

@@ -1,6 +1,7 @@
 /**
  * Runs the hub's models in runners of our own: one process a model, loaded when first asked for or ahead, started again
- * after a crash, and ended when room is needed for another.
+ * after a crash, and ended when room is needed for another. A model that stays busy while cores have nothing to do gets a second
+ * process, where memory allows, and loses it when it has been idle.
  *
  * a model is | event                          -> then it is
  * absent     | lease, preload                 -> loading (after the backoff of earlier failures)
@@ -8,15 +9,28 @@
  * loading    | failed                         -> absent; the failure is told to all who wait
  * loaded     | its runner ends                -> loading, at once the first time, then with full-jitter backoff
  * loaded     | new version, room needed, stop -> retired: ends when its last lease is given back
+ *
+ * one beside | event                          -> then it is
+ * absent     | wanted for a while, cores idle, room in memory -> loading
+ * loading    | ready                          -> loaded, to be had by `leaseAnother`
+ * loaded     | idle for a while, new version, room needed, its end, stop -> retired, or gone
  */
 import type { ModelLoad } from '../../shared/contract/admin.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
-import type { Runner, RunnerOptions, StartRunner } from '../../shared/inference/runner/runner.ts';
+import type {
+  CallControl,
+  Runner,
+  RunnerOptions,
+  StartRunner,
+} from '../../shared/inference/runner/runner.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { residentBytes } from '../../shared/runtime/resident-memory.ts';
+import type { TaskInput } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog, ModelLease, RunnerPool } from '../ports.ts';
+import { type Holding, MemoryBudget } from './memory-budget.ts';
 
 /** Models to run, how runners start, and how many are held at a time. */
 export interface LocalRunnerPoolOptions {
@@ -26,14 +40,23 @@ export interface LocalRunnerPoolOptions {
   readonly logger: Logger;
   /** Models in memory at a time; the least recently used idle one makes room. */
   readonly maxLoaded: number;
+  /** Bytes of all runners together, kept the same way; without a bound when left out. */
+  readonly maxMemoryBytes?: number;
+  /** Models that make no room for others; none when left out. */
+  readonly isKept?: (name: string) => boolean;
+  /** Processes of one model, and how many cores have nothing to do; one each when left out. */
+  readonly beside?: { readonly maxOfOne: number; readonly idleCores: () => number | undefined };
+  /** Bytes that a process holds; as the system says when left out. */
+  readonly memoryOf?: (pid: number) => Promise<number | undefined>;
   readonly runner: Omit<RunnerOptions, 'folder' | 'digest'>;
   /** Uniform in [0, 1). */
   readonly random?: () => number;
 }
 
-interface Loaded {
+interface Loaded extends Holding {
   readonly name: string;
-  readonly ref: ModelRef;
+  /** One beside the model’s first. */
+  readonly isBeside: boolean;
   readonly runner: Promise<Runner>;
   /** Set when `runner` has resolved. */
   up: Runner | undefined;
@@ -53,39 +76,75 @@ interface Failures {
 const RESTART = { firstMs: 500, maxMs: 30_000 };
 /** A runner that stayed up this long has earned a fresh backoff. */
 const STABLE_MS = 60_000;
+/** What runners hold is looked at so often. */
+const MEASURE_MS = 5_000;
+/** A second runner is started when it has been wanted for so long, without a pause of more than the other. */
+const WANTED_MS = 300;
+const WANT_PAUSE_MS = 150;
+/** Cores that must have nothing to do for that: what a runner gains on less is lost in loading it. */
+const MIN_IDLE_CORES = 0.2;
+/** It is ended when it has been idle for so long; another try after a failed one waits as long. */
+const BESIDE_IDLE_MS = 30_000;
 
 /** The pool of the runners on this machine. */
 export class LocalRunnerPool implements RunnerPool {
   readonly #options: LocalRunnerPoolOptions;
   readonly #models = new Map<string, Loaded>();
   readonly #failures = new Map<string, Failures>();
+  /** Those beside the models’ first ones. */
+  readonly #beside = new Set<Loaded>();
+  /** Since when another one is wanted, and until when none is started; by model. */
+  readonly #wanted = new Map<string, { sinceMonoMs: number; lastMonoMs: number }>();
+  readonly #noneBefore = new Map<string, number>();
+  readonly #leased = new WeakMap<ModelLease, Loaded>();
+  readonly #budget: MemoryBudget;
   /** Runners that are not yet gone, whatever became of their models. */
   readonly #runners = new Set<Runner>();
   readonly #stopping = new AbortController();
 
   constructor(options: LocalRunnerPoolOptions) {
     this.#options = options;
+    this.#budget = new MemoryBudget(options.maxMemoryBytes ?? Number.POSITIVE_INFINITY);
+  }
+
+  start(): void {
+    void this.#measureForEver();
   }
 
   /** Ends every runner; those in use get `graceMs` to finish. */
   async stop(graceMs?: number): Promise<void> {
     this.#stopping.abort(new AppError('STOPPING'));
     this.#models.clear();
+    this.#beside.clear();
     await Promise.all(Array.from(this.#runners, (runner) => runner.stop(graceMs)));
   }
 
-  /** Whether a model answers without loading first, and what runs it then. */
+  /** Whether a model answers without loading first, what runs it then, and the memory of its runners. */
   loadOf(name: string): ModelLoad {
     const runner = this.#models.get(name)?.up;
-    return runner?.isUp
-      ? { loaded: true, provider: runner.facts.executionProvider }
-      : { loaded: false, provider: null };
+    const provider = runner?.isUp ? runner.facts.executionProvider : null;
+    const all = this.#all(name);
+    const memoryBytes = all.length === 0 ? null : this.#budget.totalOf(all);
+    return { loaded: provider !== null, provider, memoryBytes };
   }
 
   /** The models that are loaded, with what runs each. */
   *loads(): Generator<{ readonly model: string; readonly provider: string }> {
     for (const { name, up } of this.#models.values())
       if (up?.isUp) yield { model: name, provider: up.facts.executionProvider };
+  }
+
+  /** Memory of the runners, as measured last or estimated, and the bound on it (infinity: none). */
+  get memory(): { readonly bytes: number; readonly maxBytes: number } {
+    return { bytes: this.#budget.totalOf(this.#held()), maxBytes: this.#budget.maxBytes };
+  }
+
+  /** For each model that is loaded or loading, its processes and what they hold. */
+  instances(): { readonly model: string; readonly processes: number; readonly bytes: number }[] {
+    return Array.from(this.#models.keys(), (model) => {
+      const all = this.#all(model);
+      return { model, processes: all.length, bytes: this.#budget.totalOf(all) };
+    });
   }
 
   /** Loads models ahead of the first request; one that fails is logged, and tried again when asked for. */
@@ -105,11 +164,57 @@ export class LocalRunnerPool implements RunnerPool {
     }
   }
 
+  leaseAnother(name: string, held: readonly ModelLease[]): ModelLease | undefined {
+    const digest = this.#currentDigest(name);
+    if (this.#stopping.signal.aborted || digest === undefined) return undefined;
+    const taken = held.map((lease) => this.#leased.get(lease));
+    const all = this.#all(name).filter(({ ref }) => ref.digest === digest);
+    for (const model of all) {
+      if (model.up?.isUp !== true || taken.includes(model)) continue;
+      model.leases += 1;
+      return this.#toLease(model, model.up);
+    }
+    const isFull = all.length === 0 || all.length >= (this.#options.beside?.maxOfOne ?? 1);
+    if (!isFull && this.#isWantedForLong(name)) this.#startBeside(name, all);
+    return undefined;
+  }
+
+  /** Asked each time that it is wanted. */
+  #isWantedForLong(name: string): boolean {
+    const nowMonoMs = this.#options.clock.nowMonoMs();
+    // Looked at from the first time on, so that there is a figure when it counts.
+    const idle = this.#options.beside?.idleCores() ?? 0;
+    const wanted = this.#wanted.get(name);
+    if (wanted === undefined || nowMonoMs - wanted.lastMonoMs > WANT_PAUSE_MS) {
+      this.#wanted.set(name, { sinceMonoMs: nowMonoMs, lastMonoMs: nowMonoMs });
+      return false;
+    }
+    wanted.lastMonoMs = nowMonoMs;
+    return nowMonoMs - wanted.sinceMonoMs >= WANTED_MS && idle >= MIN_IDLE_CORES;
+  }
+
+  #startBeside(name: string, all: readonly Loaded[]): void {
+    const { clock } = this.#options;
+    const [first] = all;
+    const isLoading = all.some(({ up }) => up === undefined);
+    const isTooSoon = clock.nowMonoMs() < (this.#noneBefore.get(name) ?? 0);
+    if (first === undefined || isLoading || isTooSoon) return;
+    // Nothing else makes room for it: it is only faster.
+    const bytes = this.#budget.totalOf(this.#held()) + this.#budget.bytesOf(first);
+    if (bytes > this.#budget.maxBytes) return;
+    this.#noneBefore.set(name, clock.nowMonoMs() + WANTED_MS);
+    const { folder, ref } = this.#options.catalog.resolve(name);
+    this.#load(name, { folder, ref, fileBytes: first.fileBytes }, true);
+  }
+
   #toLease(model: Loaded, runner: Runner): ModelLease {
     let isGivenBack = false;
-    return {
+    const lease: ModelLease = {
       ref: model.ref,
       maxBatchSize: runner.facts.maxBatchSize,
+      ...(!runner.facts.canBeLong && {
+        infer: (input: TaskInput, control?: CallControl) => runner.infer(input, control),
+      }),
       prepare: (input) => runner.prepare(input),
       run: (handles, control) => runner.run(handles, control),
       discard: (handles) => runner.discard(handles),
@@ -121,12 +226,14 @@ export class LocalRunnerPool implements RunnerPool {
         this.#giveBack(model);
       },
     };
+    this.#leased.set(lease, model);
+    return lease;
   }
 
   /** The model as the catalog names it now, loaded or loading. */
   #open(name: string): Loaded {
     if (this.#stopping.signal.aborted) throw new AppError('STOPPING');
-    const { folder, ref } = this.#options.catalog.resolve(name);
+    const { folder, ref, bytes: fileBytes } = this.#options.catalog.resolve(name);
     const known = this.#models.get(name);
     if (known !== undefined) {
       const isGone = known.up !== undefined && !known.up.isUp;
@@ -135,25 +242,38 @@ export class LocalRunnerPool implements RunnerPool {
         return known;
       }
       this.#retire(known);
+      for (const one of this.#all(name)) if (one.ref.digest !== ref.digest) this.#retire(one);
     }
     const failures = this.#failuresOf(ref);
     if (failures?.startError !== undefined && this.#options.clock.nowMonoMs() < failures.retryMonoMs)
       throw failures.startError;
-    this.#makeRoom();
-    return this.#load(name, folder, ref);
+    this.#makeRoomFor({ ref, fileBytes, bytes: undefined });
+    return this.#load(name, { folder, ref, fileBytes }, false);
   }
 
-  #load(name: string, folder: string, ref: ModelRef): Loaded {
+  #load(
+    name: string,
+    {
+      folder,
+      ref,
+      fileBytes,
+    }: { readonly folder: string; readonly ref: ModelRef; readonly fileBytes: number | undefined },
+    isBeside: boolean,
+  ): Loaded {
     const model: Loaded = {
       name,
       ref,
+      fileBytes,
+      bytes: undefined,
+      isBeside,
       runner: this.#startRunner(folder, ref),
       up: undefined,
       leases: 0,
       lastUsedMonoMs: this.#options.clock.nowMonoMs(),
       isRetired: false,
     };
-    this.#models.set(name, model);
+    if (isBeside) this.#beside.add(model);
+    else this.#models.set(name, model);
     model.runner.then(
       (runner) => this.#onUp(model, runner),
       (error: unknown) => this.#onStartFailed(model, toAppError(error)),
@@ -177,11 +297,17 @@ export class LocalRunnerPool implements RunnerPool {
     const facts = { model: model.name, modelDigest: model.ref.digest, pid: runner.pid };
     model.up = runner;
     this.#runners.add(runner);
-    logger.info('engine.loaded', facts);
+    logger.info('engine.loaded', { ...facts, ...(model.isBeside && { beside: true }) });
+    void this.#measure(model);
+    if (model.isBeside) this.#endWhenIdle(model);
     void runner.ended.then(({ expected, reason }) => {
       this.#runners.delete(runner);
       if (expected || this.#stopping.signal.aborted) return;
       logger.warn('engine.runner_ended', { ...facts, reason });
+      if (model.isBeside) {
+        this.#noneBefore.set(model.name, clock.nowMonoMs() + BESIDE_IDLE_MS);
+        return this.#remove(model);
+      }
       if (clock.nowMonoMs() - upSinceMonoMs > STABLE_MS) this.#failures.delete(model.ref.digest);
       this.#countFailure(model.ref, undefined);
       this.#remove(model);
@@ -194,7 +320,8 @@ export class LocalRunnerPool implements RunnerPool {
   #onStartFailed(model: Loaded, error: AppError): void {
     this.#remove(model);
     if (this.#stopping.signal.aborted) return;
-    this.#countFailure(model.ref, error);
+    if (model.isBeside) this.#noneBefore.set(model.name, this.#options.clock.nowMonoMs() + BESIDE_IDLE_MS);
+    else this.#countFailure(model.ref, error);
     this.#options.logger.failure('engine.start_failed', error, {
       model: model.name,
       modelDigest: model.ref.digest,
@@ -233,16 +360,73 @@ export class LocalRunnerPool implements RunnerPool {
     }
   }
 
-  #makeRoom(): void {
-    if (this.#models.size < this.#options.maxLoaded) return;
-    const idle = [...this.#models.values()].filter(({ leases }) => leases === 0);
-    const [victim] = idle.sort((a, b) => a.lastUsedMonoMs - b.lastUsedMonoMs);
-    if (victim === undefined)
-      throw new AppError(
-        'MODEL_NOT_LOADED',
-        `all ${this.#options.maxLoaded} loaded models are at work; ask again shortly`,
-      );
-    this.#retire(victim);
+  /** @throws MODEL_NOT_LOADED where those that are loaded are at work, or kept */
+  #makeRoomFor(next: Holding): void {
+    const { maxLoaded } = this.#options;
+    const { maxBytes } = this.#budget;
+    const needed = this.#budget.bytesOf(next);
+    for (;;) {
+      const isFull = this.#models.size >= maxLoaded;
+      const held = this.#held();
+      // An estimate keeps no model from an empty machine.
+      const isOver = held.length > 0 && this.#budget.totalOf(held) + needed > maxBytes;
+      if (!isFull && !isOver) return;
+      const victim = this.#leastUsed(isFull && !isOver);
+      if (victim === undefined)
+        throw new AppError(
+          'MODEL_NOT_LOADED',
+          isFull
+            ? `all ${maxLoaded} loaded models are at work; ask again shortly`
+            : `it needs about ${inMb(needed)} MB beside those that are at work or kept, and ${inMb(maxBytes)} MB are for all; ask again shortly, or give the hub more by --max-memory`,
+        );
+      this.#retire(victim);
+    }
+  }
+
+  /** The idle one that was used least recently; those beside others first. @param isWhole it must be a model’s first */
+  #leastUsed(isWhole = false): Loaded | undefined {
+    const { isKept } = this.#options;
+    const firsts = [...this.#models.values()].filter(({ name }) => isKept?.(name) !== true);
+    const idle = [...(isWhole ? [] : this.#beside), ...firsts].filter(({ leases }) => leases === 0);
+    return idle.sort(
+      (a, b) => Number(b.isBeside) - Number(a.isBeside) || a.lastUsedMonoMs - b.lastUsedMonoMs,
+    )[0];
+  }
+
+  #all(name: string): Loaded[] {
+    const first = this.#models.get(name);
+    return [...(first ? [first] : []), ...[...this.#beside].filter((one) => one.name === name)];
+  }
+
+  /** All that hold memory, but for those that are about to end. */
+  #held(): Loaded[] {
+    return [...this.#models.values(), ...this.#beside];
+  }
+
+  async #measureForEver(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stopping;
+    while (!signal.aborted) {
+      await Promise.all(this.#held().map((model) => this.#measure(model)));
+      this.#trim();
+      await clock.sleep(MEASURE_MS, signal).catch(() => undefined);
+    }
+  }
+
+  async #measure(model: Loaded): Promise<void> {
+    const { memoryOf = residentBytes } = this.#options;
+    const bytes = model.up?.isUp === true ? await memoryOf(model.up.pid) : undefined;
+    if (bytes !== undefined) this.#budget.measured(model, bytes);
+  }
+
+  /** Models grow while they work: over the budget those that are idle go. */
+  #trim(): void {
+    while (this.#held().length > 1 && this.#budget.totalOf(this.#held()) > this.#budget.maxBytes) {
+      const victim = this.#leastUsed();
+      if (victim === undefined) return;
+      this.#options.logger.info('engine.put_out', { model: victim.name, bytes: victim.bytes });
+      this.#retire(victim);
+    }
   }
 
   #retire(model: Loaded): void {
@@ -255,6 +439,15 @@ export class LocalRunnerPool implements RunnerPool {
     model.leases -= 1;
     model.lastUsedMonoMs = this.#options.clock.nowMonoMs();
     if (model.isRetired) this.#endIfUnused(model);
+    else if (model.isBeside) this.#endWhenIdle(model);
+  }
+
+  #endWhenIdle(model: Loaded): void {
+    const { clock } = this.#options;
+    clock.after(BESIDE_IDLE_MS, () => {
+      const idleMs = clock.nowMonoMs() - model.lastUsedMonoMs;
+      if (model.leases === 0 && !model.isRetired && idleMs >= BESIDE_IDLE_MS) this.#retire(model);
+    });
   }
 
   #endIfUnused(model: Loaded): void {
@@ -263,5 +456,8 @@ export class LocalRunnerPool implements RunnerPool {
 
   #remove(model: Loaded): void {
     if (this.#models.get(model.name) === model) this.#models.delete(model.name);
+    this.#beside.delete(model);
   }
 }
+
+const inMb = (bytes: number): string => (bytes / 1e6).toFixed(0);

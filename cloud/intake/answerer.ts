@@ -48,6 +48,7 @@ export class Answerer {
       const reply = await this.#o.inferencer.infer({
         model: header.model,
         caller: `device ${device}`,
+        priority: header.background === true ? 'background' : 'device',
         input: this.#input(header, body),
         deadlineMonoMs: arrivedMonoMs + header.deadlineMs,
         expiresMonoMs: arrivedMonoMs + header.expiresMs,

@@ -13,10 +13,11 @@ export class FolderCatalog implements ModelCatalog {
     this.#folders = new Map(folders.map((folder) => [folder.spec.name, folder]));
   }
 
-  resolve(name: string): { folder: string; ref: ModelRef; task: TaskName } {
+  resolve(name: string): { folder: string; ref: ModelRef; task: TaskName; bytes: number } {
     const found = this.#folders.get(name);
     if (!found) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
     // Versions are numbered by the hub that keeps the records; the digest says which one it is.
-    return { folder: found.path, ref: { name, version: '0', digest: found.digest }, task: found.spec.task };
+    const { path, digest, bytes, spec } = found;
+    return { folder: path, ref: { name, version: '0', digest }, task: spec.task, bytes };
   }
 }

@@ -20,7 +20,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError } from '../../shared/runtime/errors.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog, ModelDescriptions, ModelShelf, VersionBook, VersionFacts } from '../ports.ts';
-import type { HubData, StoredDeployment, StoredVersion } from './records.ts';
+import type { HubData, StoredDeployment, StoredServing, StoredVersion } from './records.ts';
 import { own, type Store } from './store.ts';
 import type { ModelChoice } from './wanted-version.ts';
 
@@ -147,10 +147,11 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
 
   async change(
     name: string,
-    { policy, deployed }: ModelChange,
+    { policy, deployed, keepLoaded, maxQueue }: ModelChange,
     isExpected: (now: ShelvedModel) => boolean,
   ): Promise<void> {
     let isChanged = false;
+    let isDesiredChanged = false;
     await this.#store.change((data) => {
       const now = this.#describe(data, name);
       if (!now) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
@@ -158,12 +159,25 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
       if (deployed !== undefined) requirePublished(data, name, deployed);
       const before = this.#deploymentOf(data, name);
       const next = { policy: policy ?? before.policy, deployed: deployed ?? before.deployed };
-      isChanged = !isDeepStrictEqual(before, next);
-      if (!isChanged) return data;
+      const served = servingOf(data, name);
+      const serving = {
+        keepLoaded: keepLoaded ?? served.keepLoaded,
+        maxQueue: maxQueue === undefined ? served.maxQueue : maxQueue,
+      };
+      const isServedAsBefore = isDeepStrictEqual(served, serving);
+      const changed = isServedAsBefore ? data : { ...data, serving: { ...data.serving, [name]: serving } };
+      isDesiredChanged = !isDeepStrictEqual(before, next);
+      isChanged = isDesiredChanged || !isServedAsBefore;
+      if (!isDesiredChanged) return changed;
       const desiredVersion = data.desiredVersion + 1;
-      return { ...data, desiredVersion, deployments: { ...data.deployments, [name]: next } };
+      return { ...changed, desiredVersion, deployments: { ...data.deployments, [name]: next } };
     });
-    if (isChanged) this.#changed(name);
+    if (isDesiredChanged) this.#changed(name);
+    else if (isChanged) this.#tell(name);
+  }
+
+  serving(name: string): StoredServing {
+    return servingOf(this.#store.data, name);
   }
 
   /** Deployment and versions, of which one is chosen for a device. */
@@ -177,12 +191,13 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
     ref: ModelRef;
     task: TaskName;
     picture: PictureNeed | null;
+    bytes: number;
   } {
     const newest = this.#presentVersions(this.#store.data, name).findLast(({ test }) => test !== 'forced');
     const folder = newest && this.#present.get(`${name} ${newest.digest}`);
     if (folder === undefined) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
-    const { version, digest, task, picture } = newest as StoredVersion;
-    return { folder, ref: { name, version, digest }, task, picture };
+    const { version, digest, task, picture, bytes } = newest as StoredVersion;
+    return { folder, ref: { name, version, digest }, task, picture, bytes };
   }
 
   spec(name: string): Promise<ModelSpec> {
@@ -220,7 +235,11 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
       test: one.test,
     }));
     const { policy, deployed } = this.#deploymentOf(data, name);
-    return { name, task, version, digest, bytes, policy, deployed, versions: versions.reverse() };
+    const { keepLoaded, maxQueue } = servingOf(data, name);
+    return {
+      ...{ name, task, version, digest, bytes, policy, deployed, keepLoaded, maxQueue },
+      versions: versions.reverse(),
+    };
   }
 
   #deploymentOf(data: HubData, name: string): StoredDeployment {
@@ -250,6 +269,9 @@ export function requirePublished(data: HubData, name: string, version: string): 
   if (!versions.some((one) => one.version === version && one.published))
     throw new AppError('UPDATE_NOT_LISTED', `${name} has no published version ${version}`);
 }
+
+const servingOf = (data: HubData, name: string): StoredServing =>
+  own(data.serving, name) ?? { keepLoaded: false, maxQueue: null };
 
 const versionsOf = (data: HubData, name: string): StoredVersion[] =>
   own<HubData['models'][string]>(data.models, name) ?? [];

@@ -68,6 +68,14 @@ const storedDeployment = z.object({
 });
 export type StoredDeployment = z.infer<typeof storedDeployment>;
 
+/** How a hub serves a model, where its operator has said so. */
+const storedServing = z.object({
+  keepLoaded: z.boolean().default(false),
+  /** Requests that may wait; null: as many as for any model. */
+  maxQueue: z.int().nullable().default(null),
+});
+export type StoredServing = z.infer<typeof storedServing>;
+
 /** All records of a hub. */
 export const hubData = z.object({
   schema: z.literal(1),
@@ -84,6 +92,8 @@ export const hubData = z.object({
   models: z.record(modelName, z.array(storedVersion)),
   /** By model name; one that is missing has nothing deployed. */
   deployments: z.record(modelName, storedDeployment).default({}),
+  /** By model name; one that is missing is served as any other. */
+  serving: z.record(modelName, storedServing).default({}),
   /** By model name: the highest number that a device has had a version under, which this hub need not know after a restore. */
   versionsSeen: z.record(modelName, z.int().nonnegative()).default({}),
 });

@@ -157,6 +157,7 @@ async function firstData(folder: string, clock: Clock, hubId?: string): Promise<
     keys: { [sha256]: admin },
     models: {},
     deployments: {},
+    serving: {},
     versionsSeen: {},
   };
 }

@@ -7,6 +7,7 @@ import { connectMqtt, type MqttConnectOptions } from '../../shared/mqtt/connect.
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { Batcher } from '../batcher/batcher.ts';
+import { IdleCores } from '../engine/idle-cores.ts';
 import { InferencerByModel } from '../engine/inferencer-by-model.ts';
 import { LocalRunnerPool } from '../engine/runner-pool.ts';
 import { Intake } from '../intake/intake.ts';
@@ -50,12 +51,16 @@ export async function startAnswering(
   book: ((pool: LocalRunnerPool, link: () => HubLink) => DeviceBook) | undefined,
 ): Promise<Answering> {
   const { config, folder, lifecycle, clock, logger, metrics } = program;
+  const idleCores = new IdleCores(clock);
   const pool = new LocalRunnerPool({
     catalog: models,
     startRunner: await runnerStarter(program),
     clock,
     logger,
     maxLoaded: config.maxLoaded,
+    maxMemoryBytes: config.maxMemoryBytes,
+    isKept: (name) => models.serving?.(name).keepLoaded ?? false,
+    beside: { maxOfOne: config.maxRunners, idleCores: () => idleCores.now() },
     runner: {
       threads: config.threads,
       maxRssBytes: MAX_RUNNER_RSS_BYTES,
@@ -67,6 +72,11 @@ export async function startAnswering(
   const batcher = new Batcher({
     pool,
     clock,
+    queueSizeOf: (model) => models.serving?.(model).maxQueue ?? undefined,
+    onBatch: (model, size) => {
+      metrics.count('outrider_batches_total', { model });
+      metrics.count('outrider_batched_requests_total', { model }, size);
+    },
     onFailed: (model, code) =>
       // The name of a model that is not there is the caller's choice: as a label it would have no bound.
       metrics.count('outrider_model_failures_total', {
@@ -118,6 +128,7 @@ export async function startAnswering(
     () => Array.from(pool.loads(), (labels) => [{ ...labels }, 1] as const),
   );
   gauges({ metrics, batcher, usage, link, intake });
+  showEngine(metrics, pool);
   return {
     pool,
     inferencer,
@@ -132,6 +143,21 @@ export async function startAnswering(
   };
 }
 
+function showEngine(metrics: Metrics, pool: LocalRunnerPool): void {
+  metrics.gauge('outrider_loaded_models', 'Models in memory', () => pool.instances().length);
+  metrics.gauges('outrider_runners', 'Processes of a loaded model', ['model'], () =>
+    pool.instances().map(({ model, processes }) => [{ model }, processes] as const),
+  );
+  metrics.gauges('outrider_runner_memory_bytes', 'Memory of a model’s processes', ['model'], () =>
+    pool.instances().map(({ model, bytes }) => [{ model }, bytes] as const),
+  );
+  metrics.gauge(
+    'outrider_runner_memory_limit_bytes',
+    'Memory that all loaded models together may take',
+    () => pool.memory.maxBytes,
+  );
+}
+
 function gauges(of: {
   metrics: Metrics;
   batcher: Batcher;
@@ -141,6 +167,14 @@ function gauges(of: {
 }): void {
   const { metrics, batcher, usage, link, intake } = of;
   metrics.gauge('outrider_queue_requests', 'Requests that wait for a batch', () => batcher.depth);
+  metrics.gauges('outrider_model_queue_requests', 'Requests that wait for a batch', ['model'], () =>
+    Array.from(batcher.depths, ([model, depth]) => [{ model }, depth] as const),
+  );
+  metrics.gauge(
+    'outrider_queue_refused_requests',
+    'Requests that found the queue full since the start, or too much of it taken by their caller',
+    () => batcher.refused,
+  );
   metrics.gauge(
     'outrider_queue_oldest_age_seconds',
     'Age of the oldest waiting request',

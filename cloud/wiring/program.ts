@@ -1,6 +1,7 @@
 /** The frame of every hub program: a locked folder, log, metrics, TLS, an HTTP server, and its end in the right order. */
 import { join } from 'node:path';
 import { type Clock, systemClock as clock } from '../../shared/runtime/clock.ts';
+import { EventLoopDelay } from '../../shared/runtime/event-loop-delay.ts';
 import { lockFolder } from '../../shared/runtime/folder-lock.ts';
 import type { HttpServerOptions } from '../../shared/runtime/http-server.ts';
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
@@ -48,9 +49,17 @@ export async function openProgram(config: HubConfig): Promise<HubProgram> {
   });
   const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
   const tls = await startTls(config, { folder, lifecycle, clock, logger });
+  const metrics = createHubMetrics();
+  const delay = new EventLoopDelay(clock);
+  await lifecycle.start('event loop delay', delay);
+  metrics.gauge(
+    'outrider_event_loop_delay_max_seconds',
+    'How long this process was held up at most, over the last one or two minutes',
+    () => delay.maxMs / 1_000,
+  );
   return {
     isRestored: config.isRestored || (await wasRestored(folder)),
-    ...{ config, folder, clock, logger, metrics: createHubMetrics(), lifecycle, tls },
+    ...{ config, folder, clock, logger, metrics, lifecycle, tls },
     async serve(app) {
       const { certificate } = tls;
       const server = new HubServer({ app, host: config.host, port: config.port, certificate });

@@ -46,7 +46,8 @@ export async function startRecordedAnswering(
   records.attach(answering);
   // Devices that will ask soon should not wait for their models to load.
   const reports = registry.devices.list().map((device) => device.reported);
-  void answering.pool.preload(cloudModelsOf(reports));
+  const kept = registry.models.list().filter(({ keepLoaded }) => keepLoaded);
+  void answering.pool.preload([...new Set([...kept.map(({ name }) => name), ...cloudModelsOf(reports)])]);
   return { ...answering, gallery };
 }
 

@@ -18,12 +18,12 @@ export interface Records {
   readonly news: DeviceNews;
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
-    readonly pool: Pick<LocalRunnerPool, 'loadOf'>;
+    readonly pool: Pick<LocalRunnerPool, 'loadOf' | 'preload'>;
     readonly link: Pick<HubLink, 'want' | 'forget'>;
   }): void;
 }
 
-const NOT_LOADED: ModelLoad = { loaded: false, provider: null };
+const NOT_LOADED: ModelLoad = { loaded: false, provider: null, memoryBytes: null };
 
 /** @throws DATA_CORRUPT, DISK_FULL, BROKER_UNREACHABLE, CONFIG_INVALID */
 export async function startRecords(program: HubProgram): Promise<Records> {
@@ -57,11 +57,13 @@ export async function startRecords(program: HubProgram): Promise<Records> {
       news.changed(id);
       attached?.link.forget(id);
     },
-    onModelChange: (model) =>
+    onModelChange: (model) => {
       events.publish({
         type: 'model',
         model: { ...model, ...(attached?.pool.loadOf(model.name) ?? NOT_LOADED) },
-      }),
+      });
+      if (model.keepLoaded) void attached?.pool.preload([model.name]);
+    },
     clock,
     logger,
     ...(access === 'embedded' && { brokerFolder: brokerFolder(config) }),

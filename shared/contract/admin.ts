@@ -47,15 +47,21 @@ export const modelRecord = z.object({
   loaded: z.boolean(),
   /** What runs it: `cpu`, `cuda`, `webgpu`; null: no runner holds it now. */
   provider: z.string().nullable(),
+  /** Memory that its runners hold, as measured last or estimated by its files; null: none holds it. */
+  memoryBytes: z.number().nullable().default(null),
   policy: deployPolicy,
   /** The version that devices are told to run, where no device is told otherwise; null: none yet. */
   deployed: modelVersion.nullable(),
+  /** Whether the hub loads it at its start and never puts it out to make room for another. */
+  keepLoaded: z.boolean().default(false),
+  /** Requests that may wait for it; null: as many as for any model. */
+  maxQueue: z.int().nullable().default(null),
   /** Newest first. */
   versions: z.array(modelVersionRecord),
 });
 export type ModelRecord = z.infer<typeof modelRecord>;
 /** Of a record, what is so at this moment, and nothing that anybody sets. */
-export type ModelLoad = Pick<ModelRecord, 'loaded' | 'provider'>;
+export type ModelLoad = Pick<ModelRecord, 'loaded' | 'provider' | 'memoryBytes'>;
 /** `GET /models/{name}/versions`, newest first. */
 export const modelVersions = z.object({ versions: z.array(modelVersionRecord), next });
 /** One page of the models. */
@@ -66,6 +72,10 @@ export const modelChange = z.strictObject({
   policy: deployPolicy.optional(),
   /** One of its published versions. */
   deployed: modelVersion.optional(),
+  /** Load it at the hub's start and never put it out to make room for another. */
+  keepLoaded: z.boolean().optional(),
+  /** Requests that may wait for it; null: as many as for any model. */
+  maxQueue: z.int().min(1).max(100_000).nullable().optional(),
 });
 export type ModelChange = z.infer<typeof modelChange>;
 

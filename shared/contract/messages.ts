@@ -25,6 +25,8 @@ export const requestHeader = z.object({
   traceparent: z.string().max(64).optional(),
   /** The pipeline says `share: inputs`: the hub may keep and show this input. */
   shareInput: z.boolean().optional(),
+  /** Nobody waits for the answer, which is an audit of one that was given: the hub lets others go first. */
+  background: z.boolean().optional(),
   /** The body is the first chunk of a large request; the rest goes to the hub that answers on `chunk`. */
   chunk: z
     .object({

@@ -93,6 +93,7 @@ async function* coded(
   }
 }
 
-function brokenOff(error: unknown): never {
+/** @throws BAD_REQUEST, whatever the error */
+export function brokenOff(error: unknown): never {
   throw new AppError('BAD_REQUEST', 'the body broke off', { cause: error });
 }

@@ -1,12 +1,14 @@
 /** Reads request bodies, without their content coding, with a limit for each, one for all together, and one for the time that they take. */
 import type { z } from 'zod';
 import type { Clock } from './clock.ts';
-import { openBody } from './content-coding.ts';
+import { brokenOff, openBody } from './content-coding.ts';
 import { AppError } from './errors.ts';
 import { parseJson } from './json.ts';
 
 /** A slow sender holds memory: 32 MiB in this time is a link of 9 Mbit/s. */
 const BODY_TIMEOUT_MS = 30_000;
+/** A body of an announced length up to this is taken in one piece: Node holds as much for a connection by itself. */
+const MAX_PIECE_BYTES = 64 * 1024;
 /** No request of an operator or a device is larger by far. */
 const MAX_JSON_BYTES = 64 * 1024;
 
@@ -70,6 +72,7 @@ export class BodyReader {
    */
   async with<T>(request: Request, maxBytes: number, use: (body: Uint8Array) => Promise<T>): Promise<T> {
     refuseAnnounced(request, maxBytes);
+    if (isPiece(request)) return this.#withPiece(request, maxBytes, use);
     const reader = openBody(request, maxBytes);
     if (!reader) return use(new Uint8Array(0));
     const chunks: Uint8Array[] = [];
@@ -95,14 +98,35 @@ export class BodyReader {
     }
   }
 
+  /** The same for a small body: without a stream in between it costs a tenth of the time. measured: docs/decisions/0037 */
+  async #withPiece<T>(request: Request, maxBytes: number, use: (body: Uint8Array) => Promise<T>): Promise<T> {
+    const { tooSlow, end } = this.#bound();
+    let bytes = 0;
+    try {
+      const body = new Uint8Array(await Promise.race([request.arrayBuffer().catch(brokenOff), tooSlow]));
+      end();
+      bytes = body.length;
+      this.#heldBytes += bytes;
+      if (bytes > maxBytes) throw tooLarge(maxBytes);
+      if (this.#heldBytes > this.#maxHeldBytes)
+        throw new AppError('QUEUE_FULL', 'too many large requests at a time');
+      return await use(body);
+    } finally {
+      end();
+      this.#heldBytes -= bytes;
+    }
+  }
+
   /** Fails when the time for a body is over, unless it has ended before. */
   #bound(): { readonly tooSlow: Promise<never>; readonly end: () => void } {
-    const giveUp = new AbortController();
-    const tooSlow = this.#clock.sleep(this.#timeoutMs, giveUp.signal).then(() => {
-      throw new AppError('BODY_TIMEOUT', `the body did not arrive within ${this.#timeoutMs / 1000} s`);
+    let end = (): void => undefined;
+    const tooSlow = new Promise<never>((_, reject) => {
+      end = this.#clock.after(this.#timeoutMs, () =>
+        reject(new AppError('BODY_TIMEOUT', `the body did not arrive within ${this.#timeoutMs / 1000} s`)),
+      );
     });
     tooSlow.catch(() => undefined);
-    return { tooSlow, end: () => giveUp.abort() };
+    return { tooSlow, end };
   }
 }
 
@@ -112,4 +136,15 @@ const tooLarge = (maxBytes: number): AppError =>
 /** One that says its length is refused before it has come. */
 function refuseAnnounced(request: Request, maxBytes: number): void {
   if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes);
+}
+
+/** Whether its sender has said that it is small, and sends it as it is. */
+function isPiece({ headers }: Request): boolean {
+  const length = headers.get('content-length');
+  return (
+    length !== null &&
+    Number(length) <= MAX_PIECE_BYTES &&
+    headers.get('content-encoding') === null &&
+    headers.get('transfer-encoding') === null
+  );
 }

@@ -39,6 +39,8 @@ export interface Fact {
 export interface Table {
   readonly title: string;
   readonly lines: readonly Line[];
+  /** A table of its own form; its first row is the head. */
+  readonly grid?: readonly (readonly string[])[];
   readonly facts?: readonly Fact[];
   readonly verdicts: readonly Verdict[];
 }
@@ -189,7 +191,7 @@ export function toMarkdown({ name, about, tables, startedAt, othersShare }: Meas
   ].join('\n');
 }
 
-function tableLines({ title, lines, facts = [], verdicts }: Table): string[] {
+function tableLines({ title, lines, grid = [], facts = [], verdicts }: Table): string[] {
   const rows = lines.map(({ name, medianMs, p95Ms, runs, ratio }) => [
     name,
     ms(medianMs),
@@ -203,6 +205,7 @@ function tableLines({ title, lines, facts = [], verdicts }: Table): string[] {
     ...(rows.length > 0
       ? [...aligned([['', 'median', 'p95', 'ratio of medians', 'runs'], ...rows]), '']
       : []),
+    ...(grid.length > 0 ? [...aligned(grid), ''] : []),
     ...(facts.length > 0 ? [...aligned([['', 'figure'], ...facts.map(factRow)]), ''] : []),
     ...verdicts.map(
       ({ requirement, measured, holds }) =>

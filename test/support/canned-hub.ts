@@ -102,12 +102,9 @@ export function cannedModels(): ModelRecord[] {
   const versions = Array.from({ length: 8 }, (_, index) => version(8 - index));
   const { digest, bytes } = version(8);
   const model = {
-    task: 'image-classification',
-    loaded: true,
-    provider: 'cpu',
-    version: '8',
-    digest,
-    bytes,
+    ...({ task: 'image-classification', loaded: true, provider: 'cpu' } as const),
+    ...{ version: '8', digest, bytes },
+    ...{ keepLoaded: false, maxQueue: null, memoryBytes: null },
   } as const;
   return [
     { name: 'cifar10-cnn', policy: 'manual', deployed: '1', ...model, versions },

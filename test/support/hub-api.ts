@@ -152,7 +152,9 @@ export async function startHubApi(
     }),
     statistics: counting,
     loadOf: (name) =>
-      name === 'texts' ? { loaded: true, provider: 'cpu' } : { loaded: false, provider: null },
+      name === 'texts'
+        ? { loaded: true, provider: 'cpu', memoryBytes: 100e6 }
+        : { loaded: false, provider: null, memoryBytes: null },
     desired: registry.desired,
     pins: new MemoryPins((id) => registry.devices.isActive(id)),
     publisher: hub.publisher,

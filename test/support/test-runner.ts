@@ -20,6 +20,7 @@ export class TestRunner implements Runner {
     task: 'image-classification',
     digest: EDGE_MODEL.digest,
     maxBatchSize: 1,
+    canBeLong: false,
     executionProvider: 'cpu',
   };
   readonly pid = 1;

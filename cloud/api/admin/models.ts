@@ -24,7 +24,7 @@ export interface ModelApiOptions {
   readonly guards: Guards;
   readonly models: ModelShelf;
   readonly publisher: Publisher;
-  /** Whether a runner holds the model now, and what runs it. */
+  /** Whether a runner holds the model now, what runs it, and its memory. */
   readonly loadOf: (model: string) => ModelLoad;
   readonly bodies: BodyReader;
   readonly answers: IdempotentAnswers;

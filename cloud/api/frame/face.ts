@@ -8,6 +8,7 @@ import type { KeyGuesses } from '../../../shared/runtime/key-guesses.ts';
 import { remoteAddress } from '../../../shared/runtime/remote-address.ts';
 import type { CredentialGrant, DeviceCredentials, KeyBook, KeyHolder } from '../../ports.ts';
 import type { PagingQuery } from './paging.ts';
+import { withPriority } from './priority.ts';
 import type { SignIns } from './sign-in.ts';
 
 /** Variables of a request, as middleware has set them. */
@@ -45,7 +46,7 @@ export function requireScope({ keys, guesses }: KeyCheck, ...scopes: KeyScope[])
     if (!holder) throw new AppError('UNAUTHORIZED');
     const isAllowed = holder.scopes.includes('admin') || scopes.some((one) => holder.scopes.includes(one));
     if (!isAllowed) throw new AppError('FORBIDDEN', `this key lacks the scope ${scopes.join(' or ')}`);
-    c.set('holder', holder);
+    c.set('holder', withPriority(c, holder));
     await next();
   };
 }

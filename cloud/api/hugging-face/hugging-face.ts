@@ -14,6 +14,7 @@ import type { Asking, InferenceReply, ModelCatalog, Question } from '../../ports
 import { type Api, binary, CODING_HEADER, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
+import { PRIORITY_HEADER } from '../frame/priority.ts';
 import {
   completion,
   completionRequest,
@@ -53,7 +54,7 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
     tag: 'Hugging Face',
     errors: 'hugging-face',
     guard: guards.key('infer'),
-    headers: CODING_HEADER,
+    headers: { ...CODING_HEADER, ...PRIORITY_HEADER },
   } as const;
   const answer = json('The task’s standard output', z.union([output, z.array(output), similarities]));
   const operation: Operation = {

@@ -19,6 +19,7 @@ import type { Asking, ModelCatalog, ModelDescriptions, ModelShelf, ModelStatisti
 import { type Api, binary, CODING_HEADER, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
 import { type Guards, OPEN } from '../frame/guards.ts';
+import { PRIORITY_HEADER } from '../frame/priority.ts';
 import {
   decodeRequest,
   encodeResponse,
@@ -169,6 +170,7 @@ function mountModel(app: Api, base: string, options: OpenInferenceOptions): void
       },
       headers: {
         ...CODING_HEADER,
+        ...PRIORITY_HEADER,
         'Inference-Header-Content-Length': 'The length of the JSON, where binary tensors follow it',
       },
       body: { 'application/json': inferRequest, ...bytes },

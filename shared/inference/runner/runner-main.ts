@@ -65,6 +65,7 @@ async function load(options: Load): Promise<Serve> {
     name: spec.name,
     task: spec.task,
     maxBatchSize: model.maxBatchSize,
+    canBeLong: model.isLong !== undefined,
     executionProvider: model.executionProvider,
   });
   return serve(model);

@@ -112,6 +112,7 @@ export const fromRunner = z.discriminatedUnion('type', [
     name: z.string(),
     task: taskName,
     maxBatchSize: z.int().min(1),
+    canBeLong: z.boolean(),
     executionProvider: z.string(),
   }),
   /** Loading failed; the process ends. */

@@ -86,6 +86,8 @@ export interface RunnerFacts {
   readonly digest: string;
   /** 1 where batching would change answers. */
   readonly maxBatchSize: number;
+  /** Whether some of its inputs take many native runs, between which those of others go on. */
+  readonly canBeLong: boolean;
   readonly executionProvider: string;
 }
 
@@ -147,6 +149,8 @@ export interface RunnerOptions {
   readonly executionProvider?: ExecutionProvider;
   /** Folders in which the loader looks first for ONNX Runtime's libraries and for what a provider needs; none when left out. */
   readonly libraries?: readonly string[];
+  /** Whether other processes’ work goes before its own, as the system can; false when left out. */
+  readonly isBackground?: boolean;
   /** The watchdog ends the process above this RSS. */
   readonly maxRssBytes: number;
   /** Loading and warming up must be done by then. */

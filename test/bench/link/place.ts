@@ -33,6 +33,22 @@ const RAW_HUB: TestUser = { id: 'raw-hub', secret: newSecret(), role: 'hub' };
 
 export const deviceUser = (id: string): TestUser => ({ id, secret: newSecret(), role: 'device' });
 
+/** Starts a broker alone, the embedded one, with these users enrolled, and ends and removes everything after `use`. */
+export async function withBroker<T>(
+  users: readonly TestUser[],
+  use: (place: Omit<LinkPlace, 'hubPid'>) => Promise<T>,
+): Promise<T> {
+  const work = await workFolder();
+  const lifecycle = new Lifecycle((name, error) => console.error(`${name} did not stop`, error));
+  try {
+    const broker = await startBroker('embedded broker', users, join(work.path, 'broker'), lifecycle);
+    return await use({ ...broker, folder: work.path, lifecycle });
+  } finally {
+    await lifecycle.stop();
+    await work.remove();
+  }
+}
+
 /** Starts both with these devices enrolled, and ends and removes everything after `use`. */
 export async function withLink<T>(
   through: Through,

@@ -1,4 +1,5 @@
 /** What a program and all that it has started take: processor time and memory. Linux (proc(5)). */
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { descendants } from '../../support/programs.ts';
 
@@ -9,6 +10,16 @@ const TICKS_A_SECOND = 100;
 export async function cpuSeconds(pid: number): Promise<number> {
   const times = await Promise.all([pid, ...descendants(pid)].map(ticksOf));
   return times.reduce((sum, one) => sum + one, 0) / TICKS_A_SECOND;
+}
+
+/** Seconds of processor time of one process so far, without those below it; 0 when it has ended. */
+export function cpuSecondsOf(pid: number): number {
+  try {
+    const rest = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
+    return (Number(rest[11]) + Number(rest[12])) / TICKS_A_SECOND;
+  } catch {
+    return 0;
+  }
 }
 
 /** Memory in MB of a program and of all below it, what they share counted once (PSS). */

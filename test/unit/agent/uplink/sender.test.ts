@@ -149,6 +149,18 @@ test('says in the header that an input may be shown, only where its pipeline say
   );
 });
 
+test('says in the header that nobody waits for an audit', async () => {
+  const { ask, sender, published } = setUp();
+  online(sender);
+  ask();
+  ask({ priority: 'background' });
+  await settle();
+  assert.deepEqual(
+    published.map(({ header }) => header.background),
+    [undefined, true],
+  );
+});
+
 test('says in the header how much time is left, and only passes on parameters that there are', async () => {
   const { ask, sender, published, clock } = setUp();
   const body = Buffer.from('x');

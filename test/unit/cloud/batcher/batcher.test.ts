@@ -223,17 +223,21 @@ test('whatever the order of events, everybody is answered once, with the own ans
   });
   const property = fc.asyncProperty(
     fc.array(input, { minLength: 1, maxLength: 40 }),
-    fc.integer({ min: 1, max: 6 }),
+    fc.record({
+      maxBatchSize: fc.integer({ min: 1, max: 6 }),
+      maxRunners: fc.integer({ min: 1, max: 3 }),
+      isDirect: fc.boolean(),
+    }),
     fc.scheduler(),
-    async (inputs, maxBatchSize, scheduler) => {
-      const pool = new FakePool({ maxBatchSize, step: () => scheduler.schedule(Promise.resolve()) });
+    async (inputs, limits, scheduler) => {
+      const pool = new FakePool({ ...limits, step: () => scheduler.schedule(Promise.resolve()) });
       const clock = new FakeClock();
       const batcher = new Batcher({ pool, clock });
       const settled = inputs.map(() => 0);
       const replies = inputs.map(async ({ kind, shape, deadlineMs }, id) => {
         await scheduler.schedule(Promise.resolve());
         const request = {
-          ...{ model: 'fake', caller: 'key a' },
+          ...{ model: 'fake', caller: `key ${id % 3}` },
           input: fakeInput({ id, kind, shape }),
           deadlineMonoMs: clock.nowMonoMs() + deadlineMs,
           expiresMonoMs: clock.nowMonoMs() + 1_000,

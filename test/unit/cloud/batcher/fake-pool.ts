@@ -1,7 +1,7 @@
 /** A pool whose runners do as their inputs say, and which holds its callers to the rules of the port. */
 import assert from 'node:assert/strict';
 import type { ModelLease, RunnerPool } from '../../../../cloud/ports.ts';
-import type { Outcome, Prepared } from '../../../../shared/inference/runner/runner.ts';
+import type { Inference, Outcome, Prepared } from '../../../../shared/inference/runner/runner.ts';
 import { AppError } from '../../../../shared/runtime/errors.ts';
 import type { TaskInput } from '../../../../shared/tasks/tasks.ts';
 
@@ -25,6 +25,10 @@ const CRASHED = () => new AppError('RUNNER_CRASHED');
 
 export interface FakePoolOptions {
   readonly maxBatchSize: number;
+  /** Runners of the model that may be borrowed at a time; one when left out. */
+  readonly maxRunners?: number;
+  /** Whether a request may go by one call; it may not when left out. */
+  readonly isDirect?: boolean;
   /** When each step is done; a test's own order of events. */
   readonly step: (what: 'lease' | 'prepare' | 'run') => Promise<void>;
 }
@@ -43,6 +47,14 @@ export class FakePool implements RunnerPool {
   async lease(): Promise<ModelLease> {
     await this.#options.step('lease');
     if (this.leaseError) throw this.leaseError;
+    const lease = new FakeLease(this.#options, this.batches);
+    this.leases.push(lease);
+    return lease;
+  }
+
+  leaseAnother(): ModelLease | undefined {
+    const held = this.leases.filter(({ isDead, isGivenBack }) => !isDead && !isGivenBack);
+    if (held.length >= (this.#options.maxRunners ?? 1)) return undefined;
     const lease = new FakeLease(this.#options, this.batches);
     this.leases.push(lease);
     return lease;
@@ -68,11 +80,20 @@ class FakeLease implements ModelLease {
   isDead = false;
   isGivenBack = false;
   stale = false;
+  readonly infer?: NonNullable<ModelLease['infer']>;
 
   constructor(options: FakePoolOptions, batches: number[][]) {
+    if (options.isDirect) this.infer = (input) => this.#direct(input);
     this.#options = options;
     this.#batches = batches;
     this.maxBatchSize = options.maxBatchSize;
+  }
+
+  async #direct(input: TaskInput): Promise<Inference> {
+    const { handle } = await this.prepare(input);
+    const [outcome] = await this.run([handle]);
+    assert.ok(outcome?.ok);
+    return outcome.value;
   }
 
   prepare(input: TaskInput): Promise<Prepared> {

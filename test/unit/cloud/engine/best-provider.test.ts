@@ -72,6 +72,7 @@ function setUp(
         task: 'text-classification',
         digest: DIGEST,
         maxBatchSize: 4,
+        canBeLong: false,
         executionProvider: provider,
       },
       pid: 1,

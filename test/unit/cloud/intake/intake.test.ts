@@ -177,6 +177,16 @@ test('passes on an input that may be seen, once it is answered, and no other', a
   assert.equal(Buffer.from(body).toString(), 'picture');
 });
 
+test('devices wait for people, and audits for devices', async () => {
+  const { send, inferences } = setUp();
+  await send(requestOf());
+  await send(requestOf({ background: true }));
+  assert.deepEqual(
+    inferences.map(({ request }) => request.priority),
+    ['device', 'background'],
+  );
+});
+
 test('hands on deadline and expiry as points on its own clock, also a deadline that has passed', async () => {
   const { send, inferences, clock } = setUp();
   await send(requestOf({ deadlineMs: -500, expiresMs: 100 }));

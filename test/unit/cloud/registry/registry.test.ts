@@ -241,6 +241,7 @@ describe('the registry', () => {
       ref: { name: 'org/tiny', version: '1', digest: one.digest },
       task: 'text-classification',
       picture: null,
+      bytes: 10,
     });
   });
 

@@ -21,6 +21,7 @@ const FIRST: HubData = {
   keys: {},
   models: {},
   deployments: {},
+  serving: {},
   versionsSeen: {},
 };
 const deploy =

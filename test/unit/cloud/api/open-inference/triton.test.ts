@@ -36,6 +36,7 @@ describe('Triton’s extensions of the Open Inference Protocol', () => {
           { name: 'score', data_type: 'TYPE_FP32', dims: [-1] },
         ],
         default_model_filename: 'onnx/model.onnx',
+        instance_group: [{ name: 'cpu', kind: 'KIND_CPU', count: 1 }],
         dynamic_batching: { preferred_batch_size: [8] },
         parameters: { task: { string_value: 'text-classification' } },
       });

@@ -1,0 +1,119 @@
+/**
+ * How large a batch is worth its while, learned from what batches of each shape have taken. Where a batch of two takes twice as long as
+ * one (a processor, a graph of large products), a large batch answers nobody sooner and makes everybody else wait for it; where it takes
+ * hardly longer (a GPU, short texts), it is most of the throughput. Told apart by measuring, not by the kind of machine.
+ */
+
+/** Sizes 1, 2..3, 4..7, …: the cost of one request in a batch of about that size. */
+interface Cost {
+  /** Of one request, moving average. */
+  ms: number;
+  /** Of a whole batch. */
+  batchMs: number;
+  runs: number;
+}
+
+interface Shape {
+  readonly costs: Map<number, Cost>;
+  batches: number;
+}
+
+/** A request may cost so much more in the smaller batch: the least share of the throughput that is given up for short waits. */
+const TOLERANCE = 1.06;
+/** Of each size, before it is judged. */
+const RUNS_TO_JUDGE = 3;
+/** Every so many batches a neighbouring size is tried again: a machine’s other work changes. */
+const RETRY_BATCHES = 48;
+/** How much of the newest run goes into the average. */
+const NEWEST = 0.25;
+/** Shapes that are remembered, the newest. */
+const MAX_SHAPES = 64;
+
+const stepOf = (size: number): number => 31 - Math.clz32(Math.max(1, size));
+
+/** What batches of one model take. */
+export class Pace {
+  readonly #shapes = new Map<string, Shape>();
+  /** Shapes of one batch only: many texts never meet another of their shape, and would push out those that do. */
+  readonly #seenOnce = new Set<string>();
+  #inferenceMs: number | undefined;
+
+  /** A batch has run alone for so long. */
+  observe(shapeKey: string, size: number, ms: number): void {
+    if (!(ms > 0)) return;
+    if (!this.#shapes.has(shapeKey) && !this.#seenOnce.delete(shapeKey)) {
+      this.#seenOnce.add(shapeKey);
+      if (this.#seenOnce.size > MAX_SHAPES) this.#seenOnce.delete([...this.#seenOnce][0] ?? '');
+      return;
+    }
+    const shape = this.#shapes.get(shapeKey) ?? { costs: new Map<number, Cost>(), batches: 0 };
+    this.#shapes.delete(shapeKey);
+    this.#shapes.set(shapeKey, shape);
+    if (this.#shapes.size > MAX_SHAPES) this.#shapes.delete(this.#shapes.keys().next().value ?? '');
+    shape.batches += 1;
+    const cost = shape.costs.get(stepOf(size));
+    if (cost === undefined) shape.costs.set(stepOf(size), { ms: ms / size, batchMs: ms, runs: 1 });
+    else {
+      // Far from what it was: something has changed, and what was before says nothing.
+      const weight = ms / size > 2 * cost.ms || 2 * (ms / size) < cost.ms ? 1 : NEWEST;
+      cost.ms += weight * (ms / size - cost.ms);
+      cost.batchMs += weight * (ms - cost.batchMs);
+      cost.runs += 1;
+    }
+  }
+
+  /** The smallest batch that costs hardly more than the best one; `max` where nothing is known. */
+  sizeFor(shapeKey: string, max: number): number {
+    const shape = this.#shapes.get(shapeKey);
+    const top = stepOf(max);
+    if (shape === undefined) return max;
+    const judged = Array.from({ length: top + 1 }, (_, step) => {
+      const cost = shape.costs.get(step);
+      return cost !== undefined && cost.runs >= RUNS_TO_JUDGE ? cost.ms : undefined;
+    });
+    const largest = judged.findLastIndex((ms) => ms !== undefined);
+    if (largest < 0) return max;
+    const best = Math.min(...judged.filter((ms) => ms !== undefined));
+    let step = judged.findIndex((ms) => ms !== undefined && ms <= best * TOLERANCE);
+    // A smaller one that nobody has tried may do as well; and where the largest so far is the best, a larger one may be better.
+    if (step > 0 && judged[step - 1] === undefined) step -= 1;
+    else if (step === largest) step += 1;
+    step = Math.min(top, step);
+    if (shape.batches % RETRY_BATCHES === 0) step = Math.min(top, step + 1);
+    else if (shape.batches % RETRY_BATCHES === RETRY_BATCHES / 2) step = Math.max(0, step - 1);
+    return step === top ? max : 2 ** step;
+  }
+
+  /** A request has run by itself for so long, decoding left out. */
+  observeAlone(inferenceMs: number): void {
+    this.#inferenceMs =
+      this.#inferenceMs === undefined
+        ? inferenceMs
+        : this.#inferenceMs + NEWEST * (inferenceMs - this.#inferenceMs);
+  }
+
+  /** Of one that runs by itself; undefined: not known yet. */
+  get inferenceMs(): number | undefined {
+    return this.#inferenceMs;
+  }
+
+  /** Whether no batch gains anything, of whatever shape. */
+  gainsNothing(max: number): boolean {
+    if (max === 1) return true;
+    if (this.#shapes.size === 0) return false;
+    for (const { costs } of this.#shapes.values()) {
+      const one = costs.get(0);
+      const two = costs.get(1);
+      if (one === undefined || two === undefined) return false;
+      if (one.runs < RUNS_TO_JUDGE || two.runs < RUNS_TO_JUDGE) return false;
+      for (const { ms, runs } of costs.values())
+        if (runs >= RUNS_TO_JUDGE && one.ms > ms * TOLERANCE) return false;
+    }
+    return true;
+  }
+
+  /** How long a batch of about this size takes; undefined: not known yet. */
+  batchMs(shapeKey: string, size: number): number | undefined {
+    return this.#shapes.get(shapeKey)?.costs.get(stepOf(size))?.batchMs;
+  }
+}
