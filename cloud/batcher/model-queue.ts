@@ -413,12 +413,13 @@ export class ModelQueue {
       };
       this.#reject(job, new AppError(code, message));
     } else if (!job.isSettled) {
-      const { output, timingsMs } = outcome.value;
+      const { output, read, timingsMs } = outcome.value;
       const wholeMs = run.endedMonoMs - job.submittedMonoMs;
       const queueMs = Math.max(0, wholeMs - timingsMs.preprocess - timingsMs.inference);
       this.#settle(job);
       job.resolve({
         ...{ output, model: run.lease.ref, batchSize: run.batchSize },
+        ...(read && { read }),
         timingsMs: { ...timingsMs, queue: queueMs },
       });
     }
