@@ -139,7 +139,7 @@ const MAX_ANSWER_CHARACTERS = 80;
 export function topAnswer(output) {
   const many = Array.isArray(output) && output.length > 0 ? output : [output];
   const [first] = many;
-  const own = typeof first === 'object' && first !== null ? wordsOf(first, many) : rowsText(many);
+  const own = typeof first === 'object' && first !== null ? wordsOf(first, many) : numbersText(many);
   if (own === undefined) return { label: shortened(JSON.stringify(output) ?? NONE), score: null };
   return typeof own === 'string' ? { label: shortened(own), score: null } : own;
 }
@@ -162,6 +162,8 @@ function wordsOf(first, all) {
   if (typeof one.answer === 'string')
     return { label: shortened(one.answer === '' ? 'no answer' : one.answer), score };
   if (typeof one.token_str === 'string') return { label: shortened(one.token_str.trim()), score };
+  if (typeof one.index === 'number')
+    return { label: typeof one.text === 'string' ? shortened(one.text) : `text ${one.index + 1}`, score };
   if (typeof one.datatype === 'string' && Array.isArray(one.shape)) return tensorsText(all);
   const text = TEXTS.map((key) => one[key]).find((value) => typeof value === 'string');
   return typeof text === 'string' ? text.trim() || '(nothing)' : undefined;
@@ -202,6 +204,13 @@ function rowsText(rows) {
   const [row] = rows;
   if (!Array.isArray(row) || typeof row[0] !== 'number') return undefined;
   return `${rows.length} × ${row.length} numbers`;
+}
+
+/** `0.91, -0.20, …` @param {readonly unknown[]} numbers @returns {string | undefined} */
+function numbersText(numbers) {
+  if (!numbers.every((one) => typeof one === 'number')) return undefined;
+  const texts = numbers.slice(0, SHOWN).map((one) => Number(one).toFixed(2));
+  return `${texts.join(', ')}${numbers.length > SHOWN ? ', …' : ''}`;
 }
 
 /** @param {string} text */

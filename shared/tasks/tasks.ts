@@ -19,6 +19,8 @@ import { objectDetectionJudge } from './object-detection/judge.ts';
 import { objectDetection } from './object-detection/schema.ts';
 import { questionAnsweringJudge } from './question-answering/judge.ts';
 import { questionAnswering } from './question-answering/schema.ts';
+import { sentenceSimilarityJudge } from './sentence-similarity/judge.ts';
+import { sentenceSimilarity } from './sentence-similarity/schema.ts';
 import { summarizationJudge } from './summarization/judge.ts';
 import { summarization } from './summarization/schema.ts';
 import type { InputKind, Judge, Task, TaskSchema } from './task.ts';
@@ -28,6 +30,8 @@ import { textClassificationJudge } from './text-classification/judge.ts';
 import { textClassification } from './text-classification/schema.ts';
 import { textGenerationJudge } from './text-generation/judge.ts';
 import { textGeneration } from './text-generation/schema.ts';
+import { textRankingJudge } from './text-ranking/judge.ts';
+import { textRanking } from './text-ranking/schema.ts';
 import { timeSeriesClassificationJudge } from './time-series-classification/judge.ts';
 import { timeSeriesClassification } from './time-series-classification/schema.ts';
 import { tokenClassificationJudge } from './token-classification/judge.ts';
@@ -55,6 +59,8 @@ const table = {
   'automatic-speech-recognition': task(speechRecognition, speechRecognitionJudge),
   'image-to-text': task(imageToText, imageToTextJudge),
   'time-series-classification': task(timeSeriesClassification, timeSeriesClassificationJudge),
+  'text-ranking': task(textRanking, textRankingJudge),
+  'sentence-similarity': task(sentenceSimilarity, sentenceSimilarityJudge),
 };
 
 /** Hugging Face's name of a task. */

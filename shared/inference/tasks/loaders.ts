@@ -25,4 +25,6 @@ export const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
   'image-to-text': async () => (await import('./image-to-text.ts')).loadImageToText,
   'time-series-classification': async () =>
     (await import('./time-series-classification.ts')).loadTimeSeriesClassification,
+  'text-ranking': async () => (await import('./text-ranking.ts')).loadTextRanking,
+  'sentence-similarity': async () => (await import('./sentence-similarity.ts')).loadSentenceSimilarity,
 };

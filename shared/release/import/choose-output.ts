@@ -13,14 +13,17 @@ interface Head {
 
 const LABELS: Head = { usual: ['logits'], ranks: [2] };
 const TOKENS: Head = { usual: ['logits'], ranks: [3] };
+const SENTENCES: Head = { usual: ['last_hidden_state', 'sentence_embedding'], ranks: [2, 3] };
 const HEADS: Partial<Readonly<Record<TaskName, Head>>> = {
   'image-classification': LABELS,
   'text-classification': LABELS,
   'zero-shot-classification': LABELS,
   'time-series-classification': LABELS,
+  'text-ranking': LABELS,
   'token-classification': TOKENS,
   'fill-mask': TOKENS,
-  'feature-extraction': { usual: ['last_hidden_state', 'sentence_embedding'], ranks: [2, 3] },
+  'feature-extraction': SENTENCES,
+  'sentence-similarity': SENTENCES,
   'object-detection': { usual: ['logits'], ranks: [3] },
 };
 

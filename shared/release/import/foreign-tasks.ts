@@ -7,6 +7,7 @@ import type { TaskName } from '../../tasks/tasks.ts';
 import {
   logitsMisfit,
   pictureMisfit,
+  rankingMisfit,
   type Signature,
   seriesMisfit,
   spansMisfit,
@@ -170,6 +171,24 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     needsLabels: true,
     tokenizerFiles: TOKENIZER,
     misfit: (signature, labels) => textMisfit(signature) ?? logitsMisfit(signature, 2, labels),
+  },
+  'text-ranking': {
+    // A class of `text-classification`: its card or sentence-transformers' settings say more (task-guess.ts).
+    classes: null,
+    types: [],
+    graphs: null,
+    needsLabels: false,
+    tokenizerFiles: TOKENIZER,
+    misfit: (signature) => textMisfit(signature) ?? rankingMisfit(signature),
+  },
+  'sentence-similarity': {
+    // What asks for embeddings can have similarities too, so that cards that name it mean `feature-extraction`.
+    classes: null,
+    types: [],
+    graphs: null,
+    needsLabels: false,
+    tokenizerFiles: TOKENIZER,
+    misfit: textMisfit,
   },
   tensor: {
     classes: null,

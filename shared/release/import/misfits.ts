@@ -64,6 +64,16 @@ export function logitsMisfit(
   return isOther ? `it gives ${classes} numbers, and has ${labels} labels` : undefined;
 }
 
+/** Misfit of a graph with a task that reads how well a text answers a query: one logit, or those of "no" and "yes". */
+export function rankingMisfit(signature: Signature): string | undefined {
+  const logits = signature.outputs.find(({ name }) => name === 'logits') ?? signature.outputs[0];
+  const count = logits?.dims.at(-1);
+  if (logits?.dims.length === 2 && typeof count === 'number' && count > 2)
+    return `it gives ${shown([logits])}; a cross-encoder gives one number or two`;
+  // Some graphs give f32[N].
+  return logits?.dims.length === 1 ? undefined : logitsMisfit(signature, 2, undefined);
+}
+
 /** Misfit of a graph with a task that reads where an answer starts and ends: two outputs, `f32[N,L]` each. */
 export function spansMisfit({ outputs }: Signature): string | undefined {
   const names = outputs.map(({ name }) => name);

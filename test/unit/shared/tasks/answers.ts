@@ -73,6 +73,22 @@ export const ANSWERS: Readonly<Record<TaskName, Answers>> = {
       maxLength: 5,
     }),
   },
+  'text-ranking': {
+    example: [
+      { index: 2, score: 0.93 },
+      { index: 0, score: 0.1 },
+    ],
+    line: 'text 3',
+    arbitrary: fc.uniqueArray(fc.record({ index: fc.nat(9), score }), {
+      minLength: 1,
+      selector: ({ index }) => index,
+    }),
+  },
+  'sentence-similarity': {
+    example: [0.91, -0.2],
+    line: '0.91, -0.20',
+    arbitrary: fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 1, maxLength: 6 }),
+  },
   tensor: {
     example: [{ name: 'y', datatype: 'FP32', shape: [1, 2], data: [0.5, 1] }],
     line: 'y FP32[1,2]',
