@@ -201,9 +201,12 @@ function tensorsText(tensors) {
 
 /** `1 × 384 numbers` @param {readonly unknown[]} rows @returns {string | undefined} */
 function rowsText(rows) {
-  const [row] = rows;
-  if (!Array.isArray(row) || typeof row[0] !== 'number') return undefined;
-  return `${rows.length} × ${row.length} numbers`;
+  const shape = [];
+  for (let at = /** @type {unknown} */ (rows); Array.isArray(at) && at.length > 0; at = at[0])
+    shape.push(at.length);
+  let [first] = rows;
+  while (Array.isArray(first)) [first] = first;
+  return shape.length > 1 && typeof first === 'number' ? `${shape.join(' × ')} numbers` : undefined;
 }
 
 /** `0.91, -0.20, …` @param {readonly unknown[]} numbers @returns {string | undefined} */

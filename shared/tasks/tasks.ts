@@ -11,6 +11,8 @@ import { fillMaskJudge } from './fill-mask/judge.ts';
 import { fillMask } from './fill-mask/schema.ts';
 import { imageClassificationJudge } from './image-classification/judge.ts';
 import { imageClassification } from './image-classification/schema.ts';
+import { imageFeatureExtractionJudge } from './image-feature-extraction/judge.ts';
+import { imageFeatureExtraction } from './image-feature-extraction/schema.ts';
 import { imageToTextJudge } from './image-to-text/judge.ts';
 import { imageToText } from './image-to-text/schema.ts';
 import { topProbabilityOfLabels } from './judging/labels.ts';
@@ -40,6 +42,8 @@ import { translationJudge } from './translation/judge.ts';
 import { translation } from './translation/schema.ts';
 import { zeroShotClassificationJudge } from './zero-shot-classification/judge.ts';
 import { zeroShotClassification } from './zero-shot-classification/schema.ts';
+import { zeroShotImageClassificationJudge } from './zero-shot-image-classification/judge.ts';
+import { zeroShotImageClassification } from './zero-shot-image-classification/schema.ts';
 
 const task = (schema: TaskSchema, judge: Judge): Task => ({ ...schema, judge });
 
@@ -61,6 +65,8 @@ const table = {
   'time-series-classification': task(timeSeriesClassification, timeSeriesClassificationJudge),
   'text-ranking': task(textRanking, textRankingJudge),
   'sentence-similarity': task(sentenceSimilarity, sentenceSimilarityJudge),
+  'image-feature-extraction': task(imageFeatureExtraction, imageFeatureExtractionJudge),
+  'zero-shot-image-classification': task(zeroShotImageClassification, zeroShotImageClassificationJudge),
 };
 
 /** Hugging Face's name of a task. */

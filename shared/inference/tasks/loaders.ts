@@ -27,4 +27,8 @@ export const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
     (await import('./time-series-classification.ts')).loadTimeSeriesClassification,
   'text-ranking': async () => (await import('./text-ranking.ts')).loadTextRanking,
   'sentence-similarity': async () => (await import('./sentence-similarity.ts')).loadSentenceSimilarity,
+  'image-feature-extraction': async () =>
+    (await import('./image-feature-extraction.ts')).loadImageFeatureExtraction,
+  'zero-shot-image-classification': async () =>
+    (await import('./zero-shot-image-classification.ts')).loadZeroShotImageClassification,
 };

@@ -88,7 +88,8 @@ export function chooseGraphs(
     }
   // A file of any name will do where it is the only one.
   const [only, ...others] = onnx;
-  if (!wanted && roles === null && only !== undefined && others.length === 0)
+  const isOneGraph = roles === null || roles.every(({ length }) => length === 1);
+  if (!wanted && isOneGraph && only !== undefined && others.length === 0)
     return { graphs: [only], variant: undefined };
   const names = (roles ?? ONE_GRAPH).map((stems) => stems.join(' and ')).join(', or ');
   const which = wanted ? ` as ${wanted}` : '';

@@ -24,6 +24,10 @@ const HEADS: Partial<Readonly<Record<TaskName, Head>>> = {
   'fill-mask': TOKENS,
   'feature-extraction': SENTENCES,
   'sentence-similarity': SENTENCES,
+  'image-feature-extraction': {
+    usual: ['last_hidden_state', 'image_embeds', 'pooler_output'],
+    ranks: [2, 3, 4],
+  },
   'object-detection': { usual: ['logits'], ranks: [3] },
 };
 

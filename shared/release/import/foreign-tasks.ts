@@ -13,6 +13,7 @@ import {
   spansMisfit,
   tensorsMisfit,
   textMisfit,
+  towersMisfit,
 } from './misfits.ts';
 
 /** Task as the import of somebody else's model must know it. */
@@ -44,6 +45,10 @@ const DECODERS = [
   ['decoder_model'],
 ] as const;
 const ENCODER_DECODER = DECODERS.map((decoder) => ['encoder_model', ...decoder]);
+
+/** transformers' models that see and have no head. */
+const VISION =
+  /^(ViT|ViTMAE|ViTMSN|DeiT|Beit|Data2VecVision|Swin|Swinv2|ConvNext|ConvNextV2|ResNet|RegNet|MobileNetV[12]|MobileViT|MobileViTV2|EfficientNet|Dinov2|Dinov2WithRegisters|DINOv3ViT|DINOv3ConvNext|Hiera|IJepa|FocalNet|Cvt|Bit|Segformer|TimmWrapper|(CLIP|Siglip)Vision)Model(WithProjection)?$/;
 
 /** The graphs of tasks that generate are those of a library that checks them itself. */
 const checkedElsewhere = (): undefined => undefined;
@@ -189,6 +194,23 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     needsLabels: false,
     tokenizerFiles: TOKENIZER,
     misfit: textMisfit,
+  },
+  'image-feature-extraction': {
+    // Bare encoders of pictures.
+    classes: VISION,
+    types: [],
+    graphs: [['vision_model'], ['model']],
+    needsLabels: false,
+    tokenizerFiles: [],
+    misfit: pictureMisfit,
+  },
+  'zero-shot-image-classification': {
+    classes: /^(CLIP|ChineseCLIP|AltCLIP|MetaClip2|Siglip)Model$/,
+    types: ['clip', 'siglip', 'chinese_clip', 'altclip'],
+    graphs: [['model'], ['text_model', 'vision_model']],
+    needsLabels: false,
+    tokenizerFiles: TOKENIZER,
+    misfit: towersMisfit,
   },
   tensor: {
     classes: null,

@@ -81,6 +81,24 @@ export function spansMisfit({ outputs }: Signature): string | undefined {
   return hasBoth ? undefined : `it gives ${names.join(', ')}; expected start_logits and end_logits`;
 }
 
+/** Misfit of a graph with a task that compares texts with pictures: both towers, or that of texts, which another graph stands beside. */
+export function towersMisfit({ inputs, outputs }: Signature): string | undefined {
+  const words = inputs.filter(({ name }) => TEXT_INPUTS.includes(name));
+  const pictures = inputs.filter(({ name }) => !TEXT_INPUTS.includes(name));
+  const misfit = textMisfit({ inputs: words, outputs });
+  if (misfit !== undefined) return misfit;
+  const given = outputs.map(({ name }) => name);
+  if (pictures.length === 0)
+    return given.some((name) => name === 'text_embeds' || name === 'pooler_output')
+      ? undefined
+      : `it gives ${given.join(', ')}; expected text_embeds or pooler_output`;
+  const isWhole = given.includes('logits_per_image');
+  return (
+    pictureMisfit({ inputs: pictures, outputs }) ??
+    (isWhole ? undefined : `it gives ${given.join(', ')}; expected logits_per_image`)
+  );
+}
+
 /** Misfit of a graph with a task that takes and gives tensors as they are. */
 export function tensorsMisfit({ inputs, outputs }: Signature): string | undefined {
   const odd = [...inputs, ...outputs].find(({ type }) => !FEEDABLE.has(type));

@@ -89,6 +89,20 @@ export const ANSWERS: Readonly<Record<TaskName, Answers>> = {
     line: '0.91, -0.20',
     arbitrary: fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 1, maxLength: 6 }),
   },
+  'image-feature-extraction': {
+    example: [[0.5, -1, 2]],
+    line: '1 × 3 numbers',
+    arbitrary: fc
+      .array(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1 }), {
+        minLength: 1,
+      })
+      .map((rows) => [rows]),
+  },
+  'zero-shot-image-classification': {
+    example: [{ label: 'a cat', score: 0.8 }],
+    line: 'a cat',
+    arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
+  },
   tensor: {
     example: [{ name: 'y', datatype: 'FP32', shape: [1, 2], data: [0.5, 1] }],
     line: 'y FP32[1,2]',
