@@ -5,6 +5,8 @@
 import { z } from 'zod';
 import { speechRecognitionJudge } from './automatic-speech-recognition/judge.ts';
 import { speechRecognition } from './automatic-speech-recognition/schema.ts';
+import { depthEstimationJudge } from './depth-estimation/judge.ts';
+import { depthEstimation } from './depth-estimation/schema.ts';
 import { featureExtractionJudge } from './feature-extraction/judge.ts';
 import { featureExtraction } from './feature-extraction/schema.ts';
 import { fillMaskJudge } from './fill-mask/judge.ts';
@@ -13,6 +15,8 @@ import { imageClassificationJudge } from './image-classification/judge.ts';
 import { imageClassification } from './image-classification/schema.ts';
 import { imageFeatureExtractionJudge } from './image-feature-extraction/judge.ts';
 import { imageFeatureExtraction } from './image-feature-extraction/schema.ts';
+import { imageSegmentationJudge } from './image-segmentation/judge.ts';
+import { imageSegmentation } from './image-segmentation/schema.ts';
 import { imageToTextJudge } from './image-to-text/judge.ts';
 import { imageToText } from './image-to-text/schema.ts';
 import { topProbabilityOfLabels } from './judging/labels.ts';
@@ -66,6 +70,8 @@ const table = {
   'text-ranking': task(textRanking, textRankingJudge),
   'sentence-similarity': task(sentenceSimilarity, sentenceSimilarityJudge),
   'image-feature-extraction': task(imageFeatureExtraction, imageFeatureExtractionJudge),
+  'image-segmentation': task(imageSegmentation, imageSegmentationJudge),
+  'depth-estimation': task(depthEstimation, depthEstimationJudge),
   'zero-shot-image-classification': task(zeroShotImageClassification, zeroShotImageClassificationJudge),
 };
 

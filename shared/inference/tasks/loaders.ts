@@ -29,6 +29,8 @@ export const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
   'sentence-similarity': async () => (await import('./sentence-similarity.ts')).loadSentenceSimilarity,
   'image-feature-extraction': async () =>
     (await import('./image-feature-extraction.ts')).loadImageFeatureExtraction,
+  'image-segmentation': async () => (await import('./image-segmentation.ts')).loadImageSegmentation,
+  'depth-estimation': async () => (await import('./depth-estimation.ts')).loadDepthEstimation,
   'zero-shot-image-classification': async () =>
     (await import('./zero-shot-image-classification.ts')).loadZeroShotImageClassification,
 };

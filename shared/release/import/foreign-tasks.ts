@@ -5,7 +5,9 @@
  */
 import type { TaskName } from '../../tasks/tasks.ts';
 import {
+  depthMisfit,
   logitsMisfit,
+  masksMisfit,
   pictureMisfit,
   rankingMisfit,
   type Signature,
@@ -73,6 +75,23 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     needsLabels: true,
     tokenizerFiles: [],
     misfit: pictureMisfit,
+  },
+  'depth-estimation': {
+    classes: /ForDepthEstimation$/,
+    types: ['depth_anything', 'glpn'],
+    graphs: null,
+    needsLabels: false,
+    tokenizerFiles: [],
+    misfit: (signature) => pictureMisfit(signature) ?? depthMisfit(signature),
+  },
+  'image-segmentation': {
+    // Those of instances, too, so that they are refused for what they are.
+    classes: /For(SemanticSegmentation|InstanceSegmentation|UniversalSegmentation|Segmentation)$/,
+    types: ['segformer'],
+    graphs: null,
+    needsLabels: true,
+    tokenizerFiles: [],
+    misfit: (signature, labels) => pictureMisfit(signature) ?? masksMisfit(signature, labels),
   },
   'text-classification': {
     classes: /ForSequenceClassification$/,

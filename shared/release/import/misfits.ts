@@ -81,6 +81,34 @@ export function spansMisfit({ outputs }: Signature): string | undefined {
   return hasBoth ? undefined : `it gives ${names.join(', ')}; expected start_logits and end_logits`;
 }
 
+/** Misfit of a graph with semantic segmentation: logits `f32[N,C,h,w]`. */
+export function masksMisfit({ outputs }: Signature, labels: number | undefined): string | undefined {
+  const byQuery = outputs.find(({ name }) =>
+    /^(class_queries_logits|masks_queries_logits|pred_masks)$/.test(name),
+  );
+  if (byQuery)
+    return `it gives ${shown([byQuery])}: segmentation of instances and panoptic segmentation are not done; a model …ForSemanticSegmentation can be run`;
+  const logits = outputs.find(({ name }) => name === 'logits') ?? outputs[0];
+  if (!logits) return 'it has no output';
+  if (logits.dims.length === 0) return undefined;
+  if (logits.type !== 'float32' && logits.type !== 'float16')
+    return `it gives ${shown([logits])}; expected logits float32[N,C,h,w], before any argmax`;
+  if (logits.dims.length !== 4) return `it gives ${shown([logits])}; expected float32[N,C,h,w]`;
+  const classes = logits.dims[1];
+  const isOther = labels !== undefined && typeof classes === 'number' && classes !== labels;
+  return isOther ? `it gives ${classes} numbers a pixel, and has ${labels} labels` : undefined;
+}
+
+/** Misfit of a graph with depth estimation: a number a pixel, `f32[N,h,w]` or `f32[N,1,h,w]`. */
+export function depthMisfit({ outputs }: Signature): string | undefined {
+  const depth = outputs.find(({ name }) => name === 'predicted_depth') ?? outputs[0];
+  if (!depth) return 'it has no output';
+  const channels = depth.dims.length === 4 ? (depth.dims[1] ?? 1) : 1;
+  const fits =
+    depth.dims.length === 0 || ((depth.dims.length === 3 || depth.dims.length === 4) && channels === 1);
+  return fits ? undefined : `it gives ${shown([depth])}; expected float32[N,h,w]`;
+}
+
 /** Misfit of a graph with a task that compares texts with pictures: both towers, or that of texts, which another graph stands beside. */
 export function towersMisfit({ inputs, outputs }: Signature): string | undefined {
   const words = inputs.filter(({ name }) => TEXT_INPUTS.includes(name));

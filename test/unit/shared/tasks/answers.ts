@@ -1,5 +1,6 @@
 /** Answers of every task, for what must hold of all of them; the compiler asks for those of a new one. */
 import fc from 'fast-check';
+import { encodeGreyPng } from '../../../../shared/tasks/forms/grey-png.ts';
 import type { TaskName } from '../../../../shared/tasks/tasks.ts';
 
 interface Answers {
@@ -20,6 +21,12 @@ const box = fc.tuple(edge, edge, edge, edge).map(([x1, y1, x2, y2]) => ({
   ymax: Math.max(y1, y2),
 }));
 const name = fc.constantFrom('a', 'b', 'c');
+/** Of 2 x 2 px, a bit each. */
+const maskOf = (bits: number): string =>
+  encodeGreyPng({
+    ...{ widthPx: 2, heightPx: 2 },
+    pixels: Uint8Array.from({ length: 4 }, (_, at) => ((bits >> at) & 1) * 255),
+  }).toString('base64');
 export const ANSWERS: Readonly<Record<TaskName, Answers>> = {
   'image-classification': {
     example: [{ label: 'cat', score: 0.9 }],
@@ -97,6 +104,26 @@ export const ANSWERS: Readonly<Record<TaskName, Answers>> = {
         minLength: 1,
       })
       .map((rows) => [rows]),
+  },
+  'image-segmentation': {
+    example: [
+      { label: 'sky', score: 0.9, mask: maskOf(0b0011) },
+      { label: 'sea', score: 0.75, mask: maskOf(0b1100) },
+    ],
+    line: '2 masks: sky 0.90, sea 0.75',
+    arbitrary: fc.array(
+      fc.record({ label: name, score: fc.option(score), mask: fc.integer({ min: 0, max: 15 }).map(maskOf) }),
+      { maxLength: 4 },
+    ),
+  },
+  'depth-estimation': {
+    example: { depth: maskOf(0b0110), min: 0.5, max: 4.25 },
+    line: 'depth from 0.50 to 4.25',
+    arbitrary: fc.record({
+      depth: fc.integer({ min: 0, max: 15 }).map(maskOf),
+      min: fc.double({ min: -9, max: 0, noNaN: true }),
+      max: fc.double({ min: 0, max: 9, noNaN: true }),
+    }),
   },
   'zero-shot-image-classification': {
     example: [{ label: 'a cat', score: 0.8 }],
