@@ -3,6 +3,8 @@
  * recognised, what loads it in a runner) is a table that the compiler holds complete.
  */
 import { z } from 'zod';
+import { audioClassificationJudge } from './audio-classification/judge.ts';
+import { audioClassification } from './audio-classification/schema.ts';
 import { speechRecognitionJudge } from './automatic-speech-recognition/judge.ts';
 import { speechRecognition } from './automatic-speech-recognition/schema.ts';
 import { depthEstimationJudge } from './depth-estimation/judge.ts';
@@ -72,6 +74,7 @@ const table = {
   'image-feature-extraction': task(imageFeatureExtraction, imageFeatureExtractionJudge),
   'image-segmentation': task(imageSegmentation, imageSegmentationJudge),
   'depth-estimation': task(depthEstimation, depthEstimationJudge),
+  'audio-classification': task(audioClassification, audioClassificationJudge),
   'zero-shot-image-classification': task(zeroShotImageClassification, zeroShotImageClassificationJudge),
 };
 

@@ -31,6 +31,7 @@ export const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
     (await import('./image-feature-extraction.ts')).loadImageFeatureExtraction,
   'image-segmentation': async () => (await import('./image-segmentation.ts')).loadImageSegmentation,
   'depth-estimation': async () => (await import('./depth-estimation.ts')).loadDepthEstimation,
+  'audio-classification': async () => (await import('./audio-classification.ts')).loadAudioClassification,
   'zero-shot-image-classification': async () =>
     (await import('./zero-shot-image-classification.ts')).loadZeroShotImageClassification,
 };

@@ -136,6 +136,11 @@ export function requireFiles(task: TaskName, paths: ReadonlySet<string>, hasOwnP
       'MODEL_INVALID',
       `tokenizer.json is missing; save the tokenizer in its fast form (AutoTokenizer.from_pretrained(…).save_pretrained(…))`,
     );
+  if (task === 'audio-classification' && !paths.has('preprocessor_config.json'))
+    throw new AppError(
+      'MODEL_INVALID',
+      'preprocessor_config.json is missing: without it nobody knows what the model hears of a sound',
+    );
   if (inputKind === 'image' && !hasOwnPicture && !paths.has('preprocessor_config.json'))
     throw new AppError(
       'MODEL_INVALID',

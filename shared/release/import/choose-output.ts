@@ -20,6 +20,7 @@ const HEADS: Partial<Readonly<Record<TaskName, Head>>> = {
   'zero-shot-classification': LABELS,
   'time-series-classification': LABELS,
   'text-ranking': LABELS,
+  'audio-classification': LABELS,
   'token-classification': TOKENS,
   'fill-mask': TOKENS,
   'feature-extraction': SENTENCES,

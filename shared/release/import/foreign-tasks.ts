@@ -12,6 +12,7 @@ import {
   rankingMisfit,
   type Signature,
   seriesMisfit,
+  soundMisfit,
   spansMisfit,
   tensorsMisfit,
   textMisfit,
@@ -75,6 +76,15 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     needsLabels: true,
     tokenizerFiles: [],
     misfit: pictureMisfit,
+  },
+  'audio-classification': {
+    classes:
+      /ForAudioClassification$|^(Wav2Vec2|Wav2Vec2Conformer|Hubert|WavLM|UniSpeech|UniSpeechSat|Data2VecAudio|SEW|SEWD)ForSequenceClassification$/,
+    types: ['audio-spectrogram-transformer'],
+    graphs: null,
+    needsLabels: true,
+    tokenizerFiles: [],
+    misfit: (signature, labels) => soundMisfit(signature) ?? logitsMisfit(signature, 2, labels),
   },
   'depth-estimation': {
     classes: /ForDepthEstimation$/,

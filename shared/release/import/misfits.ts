@@ -109,6 +109,14 @@ export function depthMisfit({ outputs }: Signature): string | undefined {
   return fits ? undefined : `it gives ${shown([depth])}; expected float32[N,h,w]`;
 }
 
+/** Misfit of a graph with a task whose one input is a sound: samples `f32[N,S]`, or their spectrum `f32[N,T,M]`. */
+export function soundMisfit({ inputs }: Signature): string | undefined {
+  const [sound, ...others] = inputs.filter(({ name }) => name !== 'attention_mask');
+  const fits = sound?.type === 'float32' && (sound.dims.length === 2 || sound.dims.length === 3);
+  if (fits && others.length === 0) return undefined;
+  return `it takes ${shown(inputs)}; a sound is one input, as float32[N,S] or float32[N,T,M]`;
+}
+
 /** Misfit of a graph with a task that compares texts with pictures: both towers, or that of texts, which another graph stands beside. */
 export function towersMisfit({ inputs, outputs }: Signature): string | undefined {
   const words = inputs.filter(({ name }) => TEXT_INPUTS.includes(name));

@@ -116,6 +116,11 @@ export const ANSWERS: Readonly<Record<TaskName, Answers>> = {
       { maxLength: 4 },
     ),
   },
+  'audio-classification': {
+    example: [{ label: 'siren', score: 0.7 }],
+    line: 'siren',
+    arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
+  },
   'depth-estimation': {
     example: { depth: maskOf(0b0110), min: 0.5, max: 4.25 },
     line: 'depth from 0.50 to 4.25',
