@@ -1,5 +1,6 @@
 /** From an admitted request to the frame that answers it: the input is checked, the model runs, and a failure is a frame too. */
 import { encodeEnvelope } from '../../shared/contract/envelope.ts';
+import { MAX_REPLY_BYTES } from '../../shared/contract/limits.ts';
 import type { ReplyError, ReplyHeader, RequestHeader } from '../../shared/contract/messages.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, ERRORS, isAppError, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
@@ -59,6 +60,7 @@ export class Answerer {
         { model },
         reply.timingsMs.inference / 1000,
       );
+      const frame = this.#okFrame(header.id, reply, arrivedMonoMs);
       const usage: UsageLine = {
         atMs: this.#o.clock.nowAtMs(),
         who: device,
@@ -67,13 +69,7 @@ export class Answerer {
         inputBytes: body.length,
         inferenceMs: reply.timingsMs.inference,
       };
-      return {
-        usage,
-        frame: encodeEnvelope(
-          this.#okHeader(header.id, reply, arrivedMonoMs),
-          Buffer.from(JSON.stringify(reply.output)),
-        ),
-      };
+      return { usage, frame };
     } catch (thrown) {
       const known = this.#judged(toAppError(thrown), device, header.id);
       if (!isAppError(thrown) || ERRORS[known.code].kind !== 'caller')
@@ -103,6 +99,17 @@ export class Answerer {
     const checked = TASKS[task].parameters.safeParse(parameters);
     if (!checked.success) throw new AppError('PARAMETERS_INVALID', checked.error.issues[0]?.message);
     return { contentType, body, parameters: checked.data };
+  }
+
+  /** @throws ANSWER_TOO_LARGE: no broker would take it, and the device would wait for nothing */
+  #okFrame(id: string, reply: InferenceReply, arrivedMonoMs: number): Buffer {
+    const body = Buffer.from(JSON.stringify(reply.output));
+    const frame = encodeEnvelope(this.#okHeader(id, reply, arrivedMonoMs), body);
+    if (frame.length <= MAX_REPLY_BYTES) return frame;
+    throw new AppError(
+      'ANSWER_TOO_LARGE',
+      `the answer has ${frame.length} bytes, the limit over MQTT is ${MAX_REPLY_BYTES}`,
+    );
   }
 
   #okHeader(id: string, { model, timingsMs }: InferenceReply, arrivedMonoMs: number): ReplyHeader {

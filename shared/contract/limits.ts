@@ -2,6 +2,8 @@
 
 /** Largest input that goes out in one MQTT message; larger ones travel in chunks. */
 export const MAX_PAYLOAD_BYTES = 120 * 1024;
+/** Largest frame of a reply, which goes in one message: below the packets that brokers are told to take (1 MiB). */
+export const MAX_REPLY_BYTES = 960 * 1024;
 /** Largest JSON header of an envelope. */
 export const MAX_HEADER_BYTES = 16 * 1024;
 /** Longest content type that an envelope carries. */

@@ -139,7 +139,7 @@ const MAX_ANSWER_CHARACTERS = 80;
 export function topAnswer(output) {
   const many = Array.isArray(output) && output.length > 0 ? output : [output];
   const [first] = many;
-  const own = typeof first === 'object' && first !== null ? wordsOf(first, many) : rowsText(many);
+  const own = typeof first === 'object' && first !== null ? wordsOf(first, many) : numbersText(many);
   if (own === undefined) return { label: shortened(JSON.stringify(output) ?? NONE), score: null };
   return typeof own === 'string' ? { label: shortened(own), score: null } : own;
 }
@@ -156,12 +156,17 @@ function wordsOf(first, all) {
   const one = /** @type {Record<string, unknown>} */ (first);
   if (Array.isArray(first)) return rowsText(all);
   const score = typeof one.score === 'number' ? one.score : null;
-  if (typeof one.label === 'string' && 'box' in one) return boxesText(all);
+  if (typeof one.label === 'string' && 'box' in one) return namedText(all, ['box', 'boxes']);
+  if (typeof one.label === 'string' && 'mask' in one) return namedText(all, ['mask', 'masks']);
   if (typeof one.label === 'string') return { label: shortened(one.label), score };
   if (typeof one.word === 'string') return entitiesText(all);
   if (typeof one.answer === 'string')
     return { label: shortened(one.answer === '' ? 'no answer' : one.answer), score };
   if (typeof one.token_str === 'string') return { label: shortened(one.token_str.trim()), score };
+  if (typeof one.index === 'number')
+    return { label: typeof one.text === 'string' ? shortened(one.text) : `text ${one.index + 1}`, score };
+  if (typeof one.depth === 'string' && typeof one.min === 'number' && typeof one.max === 'number')
+    return `depth from ${one.min.toFixed(2)} to ${one.max.toFixed(2)}`;
   if (typeof one.datatype === 'string' && Array.isArray(one.shape)) return tensorsText(all);
   const text = TEXTS.map((key) => one[key]).find((value) => typeof value === 'string');
   return typeof text === 'string' ? text.trim() || '(nothing)' : undefined;
@@ -170,11 +175,18 @@ function wordsOf(first, all) {
 /** Parts of an answer that are named; the others are counted. */
 const SHOWN = 3;
 
-/** `3 boxes: dog 0.98, cat 0.91, …` @param {readonly unknown[]} boxes */
-function boxesText(boxes) {
-  const named = /** @type {{ label: string, score: number }[]} */ (boxes.slice(0, SHOWN));
-  const texts = named.map(({ label, score }) => `${label} ${Number(score).toFixed(2)}`);
-  return `${boxes.length} ${boxes.length === 1 ? 'box' : 'boxes'}: ${texts.join(', ')}${boxes.length > SHOWN ? ', …' : ''}`;
+/**
+ * `3 boxes: dog 0.98, cat 0.91, …`
+ *
+ * @param {readonly unknown[]} things
+ * @param {readonly [string, string]} names of one, of several
+ */
+function namedText(things, [single, plural]) {
+  const named = /** @type {{ label: string, score?: number }[]} */ (things.slice(0, SHOWN));
+  const texts = named.map(({ label, score }) =>
+    typeof score === 'number' ? `${label} ${score.toFixed(2)}` : label,
+  );
+  return `${things.length} ${things.length === 1 ? single : plural}: ${texts.join(', ')}${things.length > SHOWN ? ', …' : ''}`;
 }
 
 /** `Ada PER, London LOC, …` @param {readonly unknown[]} entities */
@@ -199,9 +211,19 @@ function tensorsText(tensors) {
 
 /** `1 × 384 numbers` @param {readonly unknown[]} rows @returns {string | undefined} */
 function rowsText(rows) {
-  const [row] = rows;
-  if (!Array.isArray(row) || typeof row[0] !== 'number') return undefined;
-  return `${rows.length} × ${row.length} numbers`;
+  const shape = [];
+  for (let at = /** @type {unknown} */ (rows); Array.isArray(at) && at.length > 0; at = at[0])
+    shape.push(at.length);
+  let [first] = rows;
+  while (Array.isArray(first)) [first] = first;
+  return shape.length > 1 && typeof first === 'number' ? `${shape.join(' × ')} numbers` : undefined;
+}
+
+/** `0.91, -0.20, …` @param {readonly unknown[]} numbers @returns {string | undefined} */
+function numbersText(numbers) {
+  if (!numbers.every((one) => typeof one === 'number')) return undefined;
+  const texts = numbers.slice(0, SHOWN).map((one) => Number(one).toFixed(2));
+  return `${texts.join(', ')}${numbers.length > SHOWN ? ', …' : ''}`;
 }
 
 /** @param {string} text */

@@ -57,6 +57,11 @@ export const ERRORS = {
     'The input is over the size limit.',
     'Send a smaller input, or raise the limit in the configuration.',
   ),
+  ANSWER_TOO_LARGE: caller(
+    413,
+    'The answer is over the size limit.',
+    'Ask for less: a smaller picture, a pooled vector, fewer outputs. Over HTTP the limit is higher.',
+  ),
   ENCODING_UNSUPPORTED: caller(
     415,
     'The body has a content coding that is not decoded.',

@@ -10,7 +10,11 @@ export interface SaidLabel {
 }
 
 /** Tasks whose answers are things with a label each; those that rank labels say the best one. */
-const THINGS: ReadonlySet<TaskName> = new Set<TaskName>(['object-detection', 'token-classification']);
+const THINGS: ReadonlySet<TaskName> = new Set<TaskName>([
+  'object-detection',
+  'token-classification',
+  'image-segmentation',
+]);
 
 /** Whether answers of a task say labels with scores. */
 export const saysLabels = (task: TaskName): boolean => TASKS[task].ranks !== null || THINGS.has(task);

@@ -3,14 +3,22 @@
  * recognised, what loads it in a runner) is a table that the compiler holds complete.
  */
 import { z } from 'zod';
+import { audioClassificationJudge } from './audio-classification/judge.ts';
+import { audioClassification } from './audio-classification/schema.ts';
 import { speechRecognitionJudge } from './automatic-speech-recognition/judge.ts';
 import { speechRecognition } from './automatic-speech-recognition/schema.ts';
+import { depthEstimationJudge } from './depth-estimation/judge.ts';
+import { depthEstimation } from './depth-estimation/schema.ts';
 import { featureExtractionJudge } from './feature-extraction/judge.ts';
 import { featureExtraction } from './feature-extraction/schema.ts';
 import { fillMaskJudge } from './fill-mask/judge.ts';
 import { fillMask } from './fill-mask/schema.ts';
 import { imageClassificationJudge } from './image-classification/judge.ts';
 import { imageClassification } from './image-classification/schema.ts';
+import { imageFeatureExtractionJudge } from './image-feature-extraction/judge.ts';
+import { imageFeatureExtraction } from './image-feature-extraction/schema.ts';
+import { imageSegmentationJudge } from './image-segmentation/judge.ts';
+import { imageSegmentation } from './image-segmentation/schema.ts';
 import { imageToTextJudge } from './image-to-text/judge.ts';
 import { imageToText } from './image-to-text/schema.ts';
 import { topProbabilityOfLabels } from './judging/labels.ts';
@@ -19,6 +27,8 @@ import { objectDetectionJudge } from './object-detection/judge.ts';
 import { objectDetection } from './object-detection/schema.ts';
 import { questionAnsweringJudge } from './question-answering/judge.ts';
 import { questionAnswering } from './question-answering/schema.ts';
+import { sentenceSimilarityJudge } from './sentence-similarity/judge.ts';
+import { sentenceSimilarity } from './sentence-similarity/schema.ts';
 import { summarizationJudge } from './summarization/judge.ts';
 import { summarization } from './summarization/schema.ts';
 import type { InputKind, Judge, Task, TaskSchema } from './task.ts';
@@ -28,6 +38,8 @@ import { textClassificationJudge } from './text-classification/judge.ts';
 import { textClassification } from './text-classification/schema.ts';
 import { textGenerationJudge } from './text-generation/judge.ts';
 import { textGeneration } from './text-generation/schema.ts';
+import { textRankingJudge } from './text-ranking/judge.ts';
+import { textRanking } from './text-ranking/schema.ts';
 import { timeSeriesClassificationJudge } from './time-series-classification/judge.ts';
 import { timeSeriesClassification } from './time-series-classification/schema.ts';
 import { tokenClassificationJudge } from './token-classification/judge.ts';
@@ -36,6 +48,8 @@ import { translationJudge } from './translation/judge.ts';
 import { translation } from './translation/schema.ts';
 import { zeroShotClassificationJudge } from './zero-shot-classification/judge.ts';
 import { zeroShotClassification } from './zero-shot-classification/schema.ts';
+import { zeroShotImageClassificationJudge } from './zero-shot-image-classification/judge.ts';
+import { zeroShotImageClassification } from './zero-shot-image-classification/schema.ts';
 
 const task = (schema: TaskSchema, judge: Judge): Task => ({ ...schema, judge });
 
@@ -55,6 +69,13 @@ const table = {
   'automatic-speech-recognition': task(speechRecognition, speechRecognitionJudge),
   'image-to-text': task(imageToText, imageToTextJudge),
   'time-series-classification': task(timeSeriesClassification, timeSeriesClassificationJudge),
+  'text-ranking': task(textRanking, textRankingJudge),
+  'sentence-similarity': task(sentenceSimilarity, sentenceSimilarityJudge),
+  'image-feature-extraction': task(imageFeatureExtraction, imageFeatureExtractionJudge),
+  'image-segmentation': task(imageSegmentation, imageSegmentationJudge),
+  'depth-estimation': task(depthEstimation, depthEstimationJudge),
+  'audio-classification': task(audioClassification, audioClassificationJudge),
+  'zero-shot-image-classification': task(zeroShotImageClassification, zeroShotImageClassificationJudge),
 };
 
 /** Hugging Face's name of a task. */

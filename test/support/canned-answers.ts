@@ -10,6 +10,12 @@ export const RANKED = [
   { label: 'bad', score: 0.25 },
 ];
 
+export const COSINES = [1, 0.6, -1];
+export const RERANKED = [
+  { index: 2, score: 0.9 },
+  { index: 0, score: 0.2 },
+];
+
 /** An answer of its form for each task that devices run, and for text generation. */
 export const CANNED_ANSWERS: Partial<Record<TaskName, unknown>> = {
   'image-classification': RANKED,
@@ -20,6 +26,8 @@ export const CANNED_ANSWERS: Partial<Record<TaskName, unknown>> = {
   'zero-shot-classification': RANKED,
   'feature-extraction': [[1, 2, 3]],
   'fill-mask': [FILLED],
+  'text-ranking': RERANKED,
+  'sentence-similarity': COSINES,
   'text-generation': {
     generated_text: ' then',
     details: {

@@ -45,11 +45,19 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
       requestId,
     }),
   },
-  /** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). */
+  /**
+   * Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). `error_type` is that
+   * of Text Embeddings Inference.
+   */
   'hugging-face': {
     contentType: 'application/json',
-    schema: z.object({ error: z.string(), code: z.string(), requestId: z.string() }),
-    bodyOf: ({ code, message, requestId }) => ({ error: message, code, requestId }),
+    schema: z.object({
+      error: z.string(),
+      error_type: z.enum(['Backend', 'Empty', 'Overloaded', 'Validation']),
+      code: z.string(),
+      requestId: z.string(),
+    }),
+    bodyOf: ({ code, message, requestId }) => ({ error: message, error_type: typeOf(code), code, requestId }),
     statusOf: (httpStatus) => (httpStatus === 503 ? 429 : httpStatus),
   },
   /** The shape of the Open Inference Protocol and of Triton. */
@@ -67,6 +75,14 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
     headersOf: openAiHeaders,
   },
 };
+
+/** In the words of Text Embeddings Inference. */
+function typeOf(code: ErrorCode): 'Backend' | 'Empty' | 'Overloaded' | 'Validation' {
+  const { kind, retry } = ERRORS[code];
+  if (code === 'INPUT_EMPTY') return 'Empty';
+  if (retry === 'backoff') return 'Overloaded';
+  return kind === 'caller' ? 'Validation' : 'Backend';
+}
 
 /** The response to a failure, in this shape. */
 export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: AppError): Response {

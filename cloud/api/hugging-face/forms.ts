@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { inputOf, type JsonBody, readInput, readJsonBody } from '../../../shared/contract/http-input.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { detection } from '../../../shared/tasks/object-detection/schema.ts';
+import { comparison } from '../../../shared/tasks/sentence-similarity/schema.ts';
 import { TASKS, type TaskInput, type TaskName, taskName } from '../../../shared/tasks/tasks.ts';
-import { comparison, cosines } from './similarity.ts';
+import { cosines } from './similarity.ts';
 
 /** Texts of one request: each runs by itself, joins a batch, and is a line of the ledger. */
 const MAX_LIST = 64;

@@ -9,6 +9,7 @@ import { jsonBody, maxBodyBytes } from '../../../shared/contract/http-input.ts';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
+import { comparison, similarities } from '../../../shared/tasks/sentence-similarity/schema.ts';
 import { TASKS, type TaskInput, type TaskName } from '../../../shared/tasks/tasks.ts';
 import type { Asking, InferenceReply, ModelCatalog, Question } from '../../ports.ts';
 import { type Api, binary, CODING_HEADER, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
@@ -24,7 +25,8 @@ import {
   toUsageChunk,
 } from './completions.ts';
 import { readTaskRequest, type TaskRequest, toTaskOutput } from './forms.ts';
-import { comparison, similarities } from './similarity.ts';
+import { readRerank, reranked, rerankRequest } from './rerank.ts';
+import { COMPARING } from './similarity.ts';
 import { openTokenStream, type TokenEvent } from './token-stream.ts';
 
 /** Models that the task API finds, and the way by which it asks them. */
@@ -69,6 +71,13 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
       200: { ...answer, content: { ...answer.content, ...events } },
     },
   };
+  // Before what takes `org/name` for a model's name.
+  const rerank: Operation = {
+    ...{ ...shared, path: '/models/{model}/rerank', summary: 'Ranks texts by a query' },
+    body: { 'application/json': rerankRequest },
+    responses: { 200: json('Texts by their index, best first', reranked) },
+  };
+  mount(app, rerank, (c) => rank(c, options));
   mount(app, operation, (c) => runTask(c, options));
   const rows: Operation = {
     ...{
@@ -79,7 +88,7 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
     body: { 'application/json': jsonBody },
     responses: { 200: json('One row for each text', TASKS['feature-extraction'].output) },
   };
-  mount(app, rows, (c) => runTask(c, options, 'feature-extraction'));
+  mount(app, rows, (c) => runTask(c, options, ['feature-extraction']));
   const similarity: Operation = {
     ...{
       ...shared,
@@ -89,7 +98,7 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
     body: { 'application/json': z.object({ inputs: comparison, parameters: z.looseObject({}).nullish() }) },
     responses: { 200: json('The cosine for each sentence', similarities) },
   };
-  mount(app, similarity, (c) => runTask(c, options, 'feature-extraction', 'comparison'));
+  mount(app, similarity, (c) => runTask(c, options, COMPARING, 'comparison'));
   const completions: Operation = {
     ...{ ...shared, path: '/models/{model}/v1/completions', summary: 'Goes on with a prompt' },
     body: { 'application/json': completionRequest },
@@ -100,18 +109,22 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
 }
 
 /** @param wanted by the address; undefined: any @throws MODEL_UNKNOWN, BAD_REQUEST */
-function taskOf(name: string, { catalog }: HuggingFaceOptions, wanted: TaskName | undefined): TaskName {
+function taskOf(
+  name: string,
+  { catalog }: HuggingFaceOptions,
+  wanted: readonly TaskName[] | undefined,
+): TaskName {
   const { task } = catalog.resolve(name);
-  if (wanted !== undefined && task !== wanted)
-    throw new AppError('BAD_REQUEST', `${name} does ${task}, not ${wanted}`);
+  if (wanted !== undefined && !wanted.includes(task))
+    throw new AppError('BAD_REQUEST', `${name} does ${task}, not ${wanted.join(' or ')}`);
   return task;
 }
 
-/** @param wanted the task that the address names @param form what its body must be */
+/** @param wanted tasks that the address means @param form what its body must be */
 function runTask(
   c: Context<HubEnv>,
   options: HuggingFaceOptions,
-  wanted?: TaskName,
+  wanted?: readonly TaskName[],
   form?: TaskRequest['form'],
 ): Promise<Response> {
   const { asking, bodies, clock } = options;
@@ -121,7 +134,8 @@ function runTask(
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
     const request = readTaskRequest(task, body, c.req.header('content-type'));
     const { inputs, isStreamed } = request;
-    if (form !== undefined && request.form !== form)
+    // A model that compares by itself checks it itself.
+    if (form !== undefined && request.form !== form && task !== 'sentence-similarity')
       throw new AppError('INPUT_INVALID', 'inputs: {"source_sentence": string, "sentences": strings}');
     const [only] = inputs;
     if (isStreamed && only) {
@@ -136,11 +150,24 @@ function runTask(
   });
 }
 
+function rank(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Response> {
+  const { asking, bodies, clock } = options;
+  const arrivedMonoMs = clock.nowMonoMs();
+  const model = modelOf(c);
+  const task = taskOf(model, options, ['text-ranking']);
+  return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
+    const inputs = [readRerank(body)];
+    const replies = await asking.ask(questionOf(c, { model, arrivedMonoMs, inputs }, EXPIRES_MS));
+    say(c, replies);
+    return answerJson(c, onlyOf(replies).output);
+  });
+}
+
 function complete(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Response> {
   const { asking, bodies, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const model = modelOf(c);
-  const task = taskOf(model, options, 'text-generation');
+  const task = taskOf(model, options, ['text-generation']);
   const said = { requestId: c.get('requestId'), atMs: clock.nowAtMs(), model };
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
     const { input, isStreamed, wantsUsage } = readCompletion(body);

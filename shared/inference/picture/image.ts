@@ -88,6 +88,19 @@ export async function readScaledPicture(
   }
 }
 
+/** Size of a picture as people see it. @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG */
+export async function pictureSizeOf(body: Uint8Array): Promise<SizePx> {
+  const format = pictureFormat(body);
+  const limitInputPixels = format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
+  try {
+    const { widthPx, heightPx } =
+      knownSize(body, format) ?? (await sizeOf(body, { failOn: 'error', limitInputPixels, ignoreIcc: true }));
+    return { widthPx, heightPx };
+  } catch (error) {
+    throw toPictureError(error, format);
+  }
+}
+
 /**
  * Brings a picture to the size that a model's preprocessing would bring it to, by the same steps, and encodes it again:
  * orientation applied, colours as `readPicture` reads them, nothing of its metadata. One that would have to grow stays as it is, but for

@@ -4,8 +4,7 @@ import { readModelJson } from '../../release/folder/model-files.ts';
 import { type SpeechParameters, speechParameters } from '../../tasks/automatic-speech-recognition/schema.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { loadCtc } from '../speech/ctc.ts';
-import { resample } from '../speech/resample.ts';
-import { readWav } from '../speech/wav.ts';
+import { readSound } from '../speech/read-sound.ts';
 import { loadWhisper } from '../speech/whisper.ts';
 
 interface PreparedSound {
@@ -13,9 +12,6 @@ interface PreparedSound {
   readonly samples: Float32Array;
   readonly parameters: SpeechParameters;
 }
-
-/** Shorter sounds are filled up with silence: a graph's convolutions need so much. */
-const MIN_SECONDS = 0.1;
 
 /** @throws MODEL_INVALID */
 export async function loadSpeechRecognition(source: ModelSource): Promise<TaskModel<PreparedSound>> {
@@ -46,15 +42,4 @@ export async function loadSpeechRecognition(source: ModelSource): Promise<TaskMo
   // The first run allocates, and shows whether graphs, tokenizer and settings fit together.
   await model.run([{ samples: new Float32Array(samplingRate / 2), parameters: {} }]);
   return model;
-}
-
-/** @throws AUDIO_INVALID, INPUT_TOO_LARGE */
-function readSound(body: Uint8Array, samplingRate: number): Float32Array {
-  const sound = readWav(body);
-  const samples = resample(sound.samples, sound.samplingRate, samplingRate);
-  const least = Math.ceil(MIN_SECONDS * samplingRate);
-  if (samples.length >= least) return samples;
-  const longer = new Float32Array(least);
-  longer.set(samples);
-  return longer;
 }

@@ -25,4 +25,13 @@ export const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {
   'image-to-text': async () => (await import('./image-to-text.ts')).loadImageToText,
   'time-series-classification': async () =>
     (await import('./time-series-classification.ts')).loadTimeSeriesClassification,
+  'text-ranking': async () => (await import('./text-ranking.ts')).loadTextRanking,
+  'sentence-similarity': async () => (await import('./sentence-similarity.ts')).loadSentenceSimilarity,
+  'image-feature-extraction': async () =>
+    (await import('./image-feature-extraction.ts')).loadImageFeatureExtraction,
+  'image-segmentation': async () => (await import('./image-segmentation.ts')).loadImageSegmentation,
+  'depth-estimation': async () => (await import('./depth-estimation.ts')).loadDepthEstimation,
+  'audio-classification': async () => (await import('./audio-classification.ts')).loadAudioClassification,
+  'zero-shot-image-classification': async () =>
+    (await import('./zero-shot-image-classification.ts')).loadZeroShotImageClassification,
 };

@@ -9,6 +9,7 @@ import { answerEach, requireFinite } from '../graph/finite.ts';
 import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
+import { inTemplate } from '../text/template.ts';
 import { loadTextReader, MAX_UNKNOWN_SHARE, type TextReader } from '../text/text.ts';
 import { loadTextGraph } from '../text/text-graph.ts';
 import { type PairFramer, type PairRow, pairFramer } from '../text/text-pairs.ts';
@@ -81,7 +82,9 @@ function pairUp(
   const unknown = tokens.filter(({ id }) => id === reader.unknownId).length;
   let isCut = false;
   const rows = parameters.candidate_labels.map((label) => {
-    const hypothesis = reader.tokenizer.tokens(hypothesisOf(label, parameters.hypothesis_template));
+    const hypothesis = reader.tokenizer.tokens(
+      inTemplate(label, parameters.hypothesis_template ?? USUAL_TEMPLATE),
+    );
     const room = all - hypothesis.length;
     if (room < 1)
       throw new AppError(
@@ -93,10 +96,6 @@ function pairUp(
   });
   return { rows, isCut, isUnsure: unknown / tokens.length > MAX_UNKNOWN_SHARE, parameters };
 }
-
-/** As Python's `str.format`: doubled braces are braces. */
-const hypothesisOf = (label: string, template = USUAL_TEMPLATE): string =>
-  template.replace(/\{\{|\}\}|\{\}/g, (mark) => (mark === '{}' ? label : mark.slice(1)));
 
 function answerOf(
   { rows, isCut, isUnsure, parameters }: PreparedText,

@@ -5,7 +5,7 @@ import { AppError } from '../../runtime/errors.ts';
 import { sizeOf, type Tensors } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
-import { loadSession, type Session } from '../graph/session.ts';
+import { loadSession } from '../graph/session.ts';
 import type { ModelSource, RunControl } from '../runner/task-model.ts';
 import { type Floats, floatsOf, rowOf } from '../tensor/floats.ts';
 import type { TextRow } from './text.ts';
@@ -96,7 +96,7 @@ export async function loadTextGraph(source: ModelSource, padId: number): Promise
     for (const chunk of chunksOf(rows, { maxRows, maxTokens, isMasked })) {
       if (control?.signal.aborted) throw new AppError('EXPIRED', 'nobody waits for the answer any more');
       control?.onStep();
-      const outputs = await session.run(feedsFor(session, chunk, padId), names);
+      const outputs = await session.run(textFeeds(session.inputs, chunk, { padId }), names);
       for (const [index, name] of names.entries())
         answers[index]?.push(...rowsOf(floatsOf(outputs, name), chunk, per));
     }
@@ -156,9 +156,17 @@ export function chunksOf<T extends Pick<TextRow, 'ids'>>(
   return chunks;
 }
 
-/** i64[N,S] each, S the longest of the chunk; padded on the right, where the mask is 0. */
-function feedsFor({ inputs }: Session, rows: readonly TextRow[], padId: number): Tensors {
-  const length = Math.max(...rows.map(({ ids }) => ids.length));
+/**
+ * i64[N,S] each, S the longest of the rows where no length is said; padded on the right, where the mask is 0.
+ *
+ * @param inputs those of texts that the graph takes
+ */
+export function textFeeds(
+  inputs: readonly Pick<TensorSpec, 'name'>[],
+  rows: readonly TextRow[],
+  { padId, length: wanted }: { readonly padId: number; readonly length?: number | undefined },
+): Tensors {
+  const length = wanted ?? Math.max(...rows.map(({ ids }) => ids.length));
   const dims = [rows.length, length];
   return Object.fromEntries(
     inputs.map(({ name }) => {

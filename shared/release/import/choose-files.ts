@@ -89,7 +89,8 @@ export function chooseGraphs(
     }
   // A file of any name will do where it is the only one.
   const [only, ...others] = onnx;
-  if (!wanted && roles === null && only !== undefined && others.length === 0)
+  const isOneGraph = roles === null || roles.every(({ length }) => length === 1);
+  if (!wanted && isOneGraph && only !== undefined && others.length === 0)
     return { graphs: [only], variant: undefined };
   const names = (roles ?? ONE_GRAPH).map((stems) => stems.join(' and ')).join(', or ');
   const which = wanted ? ` as ${wanted}` : '';
@@ -135,6 +136,11 @@ export function requireFiles(task: TaskName, paths: ReadonlySet<string>, hasOwnP
     throw new AppError(
       'MODEL_INVALID',
       `tokenizer.json is missing; save the tokenizer in its fast form (AutoTokenizer.from_pretrained(…).save_pretrained(…))`,
+    );
+  if (task === 'audio-classification' && !paths.has('preprocessor_config.json'))
+    throw new AppError(
+      'MODEL_INVALID',
+      'preprocessor_config.json is missing: without it nobody knows what the model hears of a sound',
     );
   if (inputKind === 'image' && !hasOwnPicture && !paths.has('preprocessor_config.json'))
     throw new AppError(

@@ -13,14 +13,22 @@ interface Head {
 
 const LABELS: Head = { usual: ['logits'], ranks: [2] };
 const TOKENS: Head = { usual: ['logits'], ranks: [3] };
+const SENTENCES: Head = { usual: ['last_hidden_state', 'sentence_embedding'], ranks: [2, 3] };
 const HEADS: Partial<Readonly<Record<TaskName, Head>>> = {
   'image-classification': LABELS,
   'text-classification': LABELS,
   'zero-shot-classification': LABELS,
   'time-series-classification': LABELS,
+  'text-ranking': LABELS,
+  'audio-classification': LABELS,
   'token-classification': TOKENS,
   'fill-mask': TOKENS,
-  'feature-extraction': { usual: ['last_hidden_state', 'sentence_embedding'], ranks: [2, 3] },
+  'feature-extraction': SENTENCES,
+  'sentence-similarity': SENTENCES,
+  'image-feature-extraction': {
+    usual: ['last_hidden_state', 'image_embeds', 'pooler_output'],
+    ranks: [2, 3, 4],
+  },
   'object-detection': { usual: ['logits'], ranks: [3] },
 };
 

@@ -5,13 +5,18 @@
  */
 import type { TaskName } from '../../tasks/tasks.ts';
 import {
+  depthMisfit,
   logitsMisfit,
+  masksMisfit,
   pictureMisfit,
+  rankingMisfit,
   type Signature,
   seriesMisfit,
+  soundMisfit,
   spansMisfit,
   tensorsMisfit,
   textMisfit,
+  towersMisfit,
 } from './misfits.ts';
 
 /** Task as the import of somebody else's model must know it. */
@@ -44,6 +49,10 @@ const DECODERS = [
 ] as const;
 const ENCODER_DECODER = DECODERS.map((decoder) => ['encoder_model', ...decoder]);
 
+/** transformers' models that see and have no head. */
+const VISION =
+  /^(ViT|ViTMAE|ViTMSN|DeiT|Beit|Data2VecVision|Swin|Swinv2|ConvNext|ConvNextV2|ResNet|RegNet|MobileNetV[12]|MobileViT|MobileViTV2|EfficientNet|Dinov2|Dinov2WithRegisters|DINOv3ViT|DINOv3ConvNext|Hiera|IJepa|FocalNet|Cvt|Bit|Segformer|TimmWrapper|(CLIP|Siglip)Vision)Model(WithProjection)?$/;
+
 /** The graphs of tasks that generate are those of a library that checks them itself. */
 const checkedElsewhere = (): undefined => undefined;
 
@@ -67,6 +76,32 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     needsLabels: true,
     tokenizerFiles: [],
     misfit: pictureMisfit,
+  },
+  'audio-classification': {
+    classes:
+      /ForAudioClassification$|^(Wav2Vec2|Wav2Vec2Conformer|Hubert|WavLM|UniSpeech|UniSpeechSat|Data2VecAudio|SEW|SEWD)ForSequenceClassification$/,
+    types: ['audio-spectrogram-transformer'],
+    graphs: null,
+    needsLabels: true,
+    tokenizerFiles: [],
+    misfit: (signature, labels) => soundMisfit(signature) ?? logitsMisfit(signature, 2, labels),
+  },
+  'depth-estimation': {
+    classes: /ForDepthEstimation$/,
+    types: ['depth_anything', 'glpn'],
+    graphs: null,
+    needsLabels: false,
+    tokenizerFiles: [],
+    misfit: (signature) => pictureMisfit(signature) ?? depthMisfit(signature),
+  },
+  'image-segmentation': {
+    // Those of instances, too, so that they are refused for what they are.
+    classes: /For(SemanticSegmentation|InstanceSegmentation|UniversalSegmentation|Segmentation)$/,
+    types: ['segformer'],
+    graphs: null,
+    needsLabels: true,
+    tokenizerFiles: [],
+    misfit: (signature, labels) => pictureMisfit(signature) ?? masksMisfit(signature, labels),
   },
   'text-classification': {
     classes: /ForSequenceClassification$/,
@@ -170,6 +205,41 @@ export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {
     needsLabels: true,
     tokenizerFiles: TOKENIZER,
     misfit: (signature, labels) => textMisfit(signature) ?? logitsMisfit(signature, 2, labels),
+  },
+  'text-ranking': {
+    // A class of `text-classification`: its card or sentence-transformers' settings say more (task-guess.ts).
+    classes: null,
+    types: [],
+    graphs: null,
+    needsLabels: false,
+    tokenizerFiles: TOKENIZER,
+    misfit: (signature) => textMisfit(signature) ?? rankingMisfit(signature),
+  },
+  'sentence-similarity': {
+    // What asks for embeddings can have similarities too, so that cards that name it mean `feature-extraction`.
+    classes: null,
+    types: [],
+    graphs: null,
+    needsLabels: false,
+    tokenizerFiles: TOKENIZER,
+    misfit: textMisfit,
+  },
+  'image-feature-extraction': {
+    // Bare encoders of pictures.
+    classes: VISION,
+    types: [],
+    graphs: [['vision_model'], ['model']],
+    needsLabels: false,
+    tokenizerFiles: [],
+    misfit: pictureMisfit,
+  },
+  'zero-shot-image-classification': {
+    classes: /^(CLIP|ChineseCLIP|AltCLIP|MetaClip2|Siglip)Model$/,
+    types: ['clip', 'siglip', 'chinese_clip', 'altclip'],
+    graphs: [['model'], ['text_model', 'vision_model']],
+    needsLabels: false,
+    tokenizerFiles: TOKENIZER,
+    misfit: towersMisfit,
   },
   tensor: {
     classes: null,

@@ -64,11 +64,75 @@ export function logitsMisfit(
   return isOther ? `it gives ${classes} numbers, and has ${labels} labels` : undefined;
 }
 
+/** Misfit of a graph with a task that reads how well a text answers a query: one logit, or those of "no" and "yes". */
+export function rankingMisfit(signature: Signature): string | undefined {
+  const logits = signature.outputs.find(({ name }) => name === 'logits') ?? signature.outputs[0];
+  const count = logits?.dims.at(-1);
+  if (logits?.dims.length === 2 && typeof count === 'number' && count > 2)
+    return `it gives ${shown([logits])}; a cross-encoder gives one number or two`;
+  // Some graphs give f32[N].
+  return logits?.dims.length === 1 ? undefined : logitsMisfit(signature, 2, undefined);
+}
+
 /** Misfit of a graph with a task that reads where an answer starts and ends: two outputs, `f32[N,L]` each. */
 export function spansMisfit({ outputs }: Signature): string | undefined {
   const names = outputs.map(({ name }) => name);
   const hasBoth = names.includes('start_logits') && names.includes('end_logits');
   return hasBoth ? undefined : `it gives ${names.join(', ')}; expected start_logits and end_logits`;
+}
+
+/** Misfit of a graph with semantic segmentation: logits `f32[N,C,h,w]`. */
+export function masksMisfit({ outputs }: Signature, labels: number | undefined): string | undefined {
+  const byQuery = outputs.find(({ name }) =>
+    /^(class_queries_logits|masks_queries_logits|pred_masks)$/.test(name),
+  );
+  if (byQuery)
+    return `it gives ${shown([byQuery])}: segmentation of instances and panoptic segmentation are not done; a model …ForSemanticSegmentation can be run`;
+  const logits = outputs.find(({ name }) => name === 'logits') ?? outputs[0];
+  if (!logits) return 'it has no output';
+  if (logits.dims.length === 0) return undefined;
+  if (logits.type !== 'float32' && logits.type !== 'float16')
+    return `it gives ${shown([logits])}; expected logits float32[N,C,h,w], before any argmax`;
+  if (logits.dims.length !== 4) return `it gives ${shown([logits])}; expected float32[N,C,h,w]`;
+  const classes = logits.dims[1];
+  const isOther = labels !== undefined && typeof classes === 'number' && classes !== labels;
+  return isOther ? `it gives ${classes} numbers a pixel, and has ${labels} labels` : undefined;
+}
+
+/** Misfit of a graph with depth estimation: a number a pixel, `f32[N,h,w]` or `f32[N,1,h,w]`. */
+export function depthMisfit({ outputs }: Signature): string | undefined {
+  const depth = outputs.find(({ name }) => name === 'predicted_depth') ?? outputs[0];
+  if (!depth) return 'it has no output';
+  const channels = depth.dims.length === 4 ? (depth.dims[1] ?? 1) : 1;
+  const fits =
+    depth.dims.length === 0 || ((depth.dims.length === 3 || depth.dims.length === 4) && channels === 1);
+  return fits ? undefined : `it gives ${shown([depth])}; expected float32[N,h,w]`;
+}
+
+/** Misfit of a graph with a task whose one input is a sound: samples `f32[N,S]`, or their spectrum `f32[N,T,M]`. */
+export function soundMisfit({ inputs }: Signature): string | undefined {
+  const [sound, ...others] = inputs.filter(({ name }) => name !== 'attention_mask');
+  const fits = sound?.type === 'float32' && (sound.dims.length === 2 || sound.dims.length === 3);
+  if (fits && others.length === 0) return undefined;
+  return `it takes ${shown(inputs)}; a sound is one input, as float32[N,S] or float32[N,T,M]`;
+}
+
+/** Misfit of a graph with a task that compares texts with pictures: both towers, or that of texts, which another graph stands beside. */
+export function towersMisfit({ inputs, outputs }: Signature): string | undefined {
+  const words = inputs.filter(({ name }) => TEXT_INPUTS.includes(name));
+  const pictures = inputs.filter(({ name }) => !TEXT_INPUTS.includes(name));
+  const misfit = textMisfit({ inputs: words, outputs });
+  if (misfit !== undefined) return misfit;
+  const given = outputs.map(({ name }) => name);
+  if (pictures.length === 0)
+    return given.some((name) => name === 'text_embeds' || name === 'pooler_output')
+      ? undefined
+      : `it gives ${given.join(', ')}; expected text_embeds or pooler_output`;
+  const isWhole = given.includes('logits_per_image');
+  return (
+    pictureMisfit({ inputs: pictures, outputs }) ??
+    (isWhole ? undefined : `it gives ${given.join(', ')}; expected logits_per_image`)
+  );
 }
 
 /** Misfit of a graph with a task that takes and gives tensors as they are. */

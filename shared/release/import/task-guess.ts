@@ -13,6 +13,9 @@ export const foreignConfig = z.looseObject({
   model_type: z.string().nullish(),
   is_encoder_decoder: z.boolean().nullish(),
   id2label: id2label.nullish(),
+  /** Settings of sentence-transformers' cross-encoders, and what they were called before. */
+  sentence_transformers: z.looseObject({}).nullish(),
+  sbert_ce_default_activation_function: z.string().nullish(),
 });
 export type ForeignConfig = z.infer<typeof foreignConfig>;
 
@@ -46,7 +49,7 @@ export function guessTask({ config, files, card }: Hints): Guess | undefined {
     const from = `“${name}” in config.json`;
     if (UNDECIDED.test(name)) return tagged;
     const task = recognised(({ classes }) => classes?.test(name) === true);
-    if (task) return refined({ task, from }, tagged);
+    if (task) return refined({ task, from }, { tagged, config });
     if (BARE.test(name)) return tagged ?? { task: 'feature-extraction', from };
   }
   if (tagged) return tagged;
@@ -60,9 +63,23 @@ export function guessTask({ config, files, card }: Hints): Guess | undefined {
 const recognised = (is: (task: ForeignTask) => boolean): TaskName | undefined =>
   (Object.keys(FOREIGN_TASKS) as TaskName[]).find((task) => is(FOREIGN_TASKS[task]));
 
-/** An NLI model may be meant for zero-shot classification, which only its card can say. */
-const refined = (guess: Guess, tagged: Guess | undefined): Guess =>
-  guess.task === 'text-classification' && tagged?.task === 'zero-shot-classification' ? tagged : guess;
+/** Tasks whose models have a class of `text-classification`, and which only their cards can say. */
+const OF_PAIRS: ReadonlySet<TaskName> = new Set<TaskName>(['zero-shot-classification', 'text-ranking']);
+
+/** What a class alone does not tell: an NLI model may be meant for zero-shot classification, a model of pairs for ranking. */
+function refined(
+  guess: Guess,
+  { tagged, config }: { readonly tagged: Guess | undefined; readonly config: ForeignConfig | undefined },
+): Guess {
+  if (guess.task !== 'text-classification') return guess;
+  if (tagged && OF_PAIRS.has(tagged.task)) return tagged;
+  const isCrossEncoder = config?.sentence_transformers ?? config?.sbert_ce_default_activation_function;
+  // Cross-encoders of NLI have three labels.
+  const labels = Object.keys(config?.id2label ?? {}).length;
+  return isCrossEncoder != null && labels <= 2
+    ? { task: 'text-ranking', from: 'sentence-transformers’ settings in config.json' }
+    : guess;
+}
 
 /** `pipeline_tag` in the YAML head of a card, which is one line: no need to read the rest. */
 function taskOfCard(card: string | undefined): Guess | undefined {

@@ -1,5 +1,6 @@
 /** Answers of `feature-extraction`: embeddings, compared by their cosine similarity. Pure. */
 import { ROUTE_SCORE_FLOOR } from '../classification.ts';
+import { cosineDistance } from '../judging/cosine.ts';
 import { numbersText, shownAs, unlike } from '../judging/shown.ts';
 import { smallestText } from '../judging/smallest.ts';
 import { type LossOptions, lossOptions } from '../loss-options.ts';
@@ -30,20 +31,4 @@ function lossOfEmbeddings(local: unknown, cloud: unknown, { tolerance = 1 }: Los
   if (!mine.success || !theirs.success || mine.data.length !== theirs.data.length) return 1;
   const distances = mine.data.map((row, index) => cosineDistance(row, theirs.data[index] ?? []));
   return Math.min(1, Math.max(...distances) / tolerance);
-}
-
-/** 1 - cosine similarity, 0..2, taken from the difference of the unit vectors, so that the same is 0 to the last digit. */
-function cosineDistance(one: readonly number[], other: readonly number[]): number {
-  if (one.length !== other.length) return 2;
-  const [a, b] = [unit(one), unit(other)];
-  return a.reduce((sum, value, index) => sum + (value - (b[index] ?? 0)) ** 2, 0) / 2;
-}
-
-/** Of length 1; all zeros stay as they are. */
-function unit(values: readonly number[]): number[] {
-  // Squares of very large or small numbers would not fit.
-  const largest = values.reduce((top, value) => Math.max(top, Math.abs(value)), 0) || 1;
-  const scaled = values.map((value) => value / largest);
-  const length = Math.hypot(...scaled) || 1;
-  return scaled.map((value) => value / length);
 }

@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 /** All programs, and the answers of each task that tests share. */
 const SOURCES = ['agent', 'cli', 'cloud', 'shared', 'test/unit/shared/tasks'];
 
-const NAME = 'audio-classification';
+const NAME = 'sound-tagging';
 
 /** Its folder, and its file for the runner. */
 const FILES: Readonly<Record<string, string>> = {
@@ -20,7 +20,7 @@ const FILES: Readonly<Record<string, string>> = {
     import { classification, classificationParameters } from '../forms/labels.ts';
     import type { TaskSchema } from '../task.ts';
 
-    export const audioClassification: TaskSchema = {
+    export const soundTagging: TaskSchema = {
       inputKind: 'audio',
       parameters: classificationParameters,
       output: z.array(classification),
@@ -33,7 +33,7 @@ const FILES: Readonly<Record<string, string>> = {
     import { smallestSound } from '../judging/smallest.ts';
     import type { Judge } from '../task.ts';
 
-    export const audioClassificationJudge: Judge = {
+    export const soundTaggingJudge: Judge = {
       lossOf: lossOfLabels,
       routeScoreOf: routeScoreOfLabels,
       differenceOf: differenceOfLabels,
@@ -43,7 +43,7 @@ const FILES: Readonly<Record<string, string>> = {
   [`shared/inference/tasks/${NAME}.ts`]: `
     import type { ModelSource, TaskModel } from '../runner/task-model.ts';
 
-    export async function loadAudioClassification(source: ModelSource): Promise<TaskModel<Uint8Array>> {
+    export async function loadSoundTagging(source: ModelSource): Promise<TaskModel<Uint8Array>> {
       return {
         maxBatchSize: 1,
         executionProvider: source.executionProvider,
@@ -66,10 +66,10 @@ interface Entry {
 const FIRST: Entry = {
   file: 'shared/tasks/tasks.ts',
   table: 'const table = {',
-  line: `'${NAME}': task(audioClassification, audioClassificationJudge),`,
+  line: `'${NAME}': task(soundTagging, soundTaggingJudge),`,
   imports: `
-    import { audioClassificationJudge } from './${NAME}/judge.ts';
-    import { audioClassification } from './${NAME}/schema.ts';`,
+    import { soundTaggingJudge } from './${NAME}/judge.ts';
+    import { soundTagging } from './${NAME}/schema.ts';`,
 };
 
 /** The other tables that must have every task. */
@@ -77,13 +77,13 @@ const OTHERS: readonly Entry[] = [
   {
     file: 'shared/inference/tasks/loaders.ts',
     table: 'export const LOADERS: Readonly<Record<TaskName, () => Promise<Loader>>> = {',
-    line: `'${NAME}': async () => (await import('./${NAME}.ts')).loadAudioClassification,`,
+    line: `'${NAME}': async () => (await import('./${NAME}.ts')).loadSoundTagging,`,
   },
   {
     file: 'shared/release/import/foreign-tasks.ts',
     table: 'export const FOREIGN_TASKS: Readonly<Record<TaskName, ForeignTask>> = {',
     line: `'${NAME}': {
-      classes: /ForAudioClassification$/,
+      classes: /ForSoundTagging$/,
       types: [],
       graphs: null,
       needsLabels: true,
@@ -113,7 +113,7 @@ test('the compiler names every place that must know a new task, and is content w
   const lacking = compile(root);
   assert.deepEqual(filesOf(lacking), [FIRST, ...OTHERS].map(({ file }) => file).toSorted());
   const folder = lacking.find(({ file }) => file === FIRST.file);
-  assert.match(folder?.message ?? '', /Cannot find module '\.\/audio-classification\/judge\.ts'/);
+  assert.match(folder?.message ?? '', /Cannot find module '\.\/sound-tagging\/judge\.ts'/);
 
   for (const [file, text] of Object.entries(FILES)) {
     await mkdir(dirname(join(root, file)), { recursive: true });

@@ -10,7 +10,16 @@ import { InferenceClient } from '@huggingface/inference';
 import { HubServer } from '../../../cloud/api/frame/server.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { TaskName } from '../../../shared/tasks/tasks.ts';
-import { BOX, CANNED_ANSWERS, ENTITY, FILLED, RANKED, SPAN } from '../../support/canned-answers.ts';
+import {
+  BOX,
+  CANNED_ANSWERS,
+  COSINES,
+  ENTITY,
+  FILLED,
+  RANKED,
+  RERANKED,
+  SPAN,
+} from '../../support/canned-answers.ts';
 import { GENERATION, type GenerationHub, references, startGenerationHub } from '../../support/generation.ts';
 import { startHubApi, type TestHubApi } from '../../support/hub-api.ts';
 import { eventually } from '../../support/programs.ts';
@@ -114,6 +123,63 @@ describe('the tasks of devices, asked by @huggingface/inference', () => {
       assert.equal((await ask(wrong)).status, 422, JSON.stringify(wrong));
     assert.equal((await ask({ ...two, sentences: new Array(65).fill('b') })).status, 422);
     assert.equal((await ask({ ...two, sentences: [''] })).status, 400);
+  });
+
+  it('sentence similarity, of a model that compares by itself', async () => {
+    const { endpointUrl } = at('sentence-similarity');
+    const inputs = { source_sentence: 'here', sentences: ['here', 'there', 'away'] };
+    for (const path of ['', '/pipeline/sentence-similarity']) {
+      const read = await client.sentenceSimilarity({ endpointUrl: `${endpointUrl}${path}`, inputs });
+      assert.deepEqual(read, COSINES);
+      assert.deepEqual(JSON.parse(Buffer.from(lastInput()?.body ?? []).toString()), inputs, 'in one request');
+    }
+    await assert.rejects(
+      client.sentenceSimilarity({
+        endpointUrl: `${at('fill-mask').endpointUrl}/pipeline/sentence-similarity`,
+        inputs,
+      }),
+      /does fill-mask, not sentence-similarity or feature-extraction/,
+    );
+  });
+
+  it('text ranking, and the rerank of Text Embeddings Inference', async () => {
+    const { endpointUrl } = at('text-ranking');
+    const ask = async (path: string, body: unknown): Promise<[number, unknown]> => {
+      const answer = await fetch(`${endpointUrl}${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${hub.inferKey}`, 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      });
+      return [answer.status, await answer.json()];
+    };
+    const inputs = { query: 'Where?', texts: ['a', 'b', 'here'] };
+    assert.deepEqual(await ask('', { inputs, parameters: { top_n: 2 } }), [200, RERANKED]);
+    assert.deepEqual(lastInput()?.parameters, { top_n: 2 });
+    const all = { raw_scores: true, return_text: true, truncate: true, truncation_direction: 'Left' };
+    assert.deepEqual(await ask('/rerank', { ...inputs, ...all, model: 'any' }), [200, RERANKED]);
+    assert.deepEqual(lastInput()?.parameters, { ...all, truncation_direction: 'left' });
+    assert.deepEqual(JSON.parse(Buffer.from(lastInput()?.body ?? []).toString()), inputs);
+    for (const [wrong, status, type] of [
+      [{ query: 'a' }, 422, 'Validation'],
+      [{ query: 'a', texts: [] }, 422, 'Validation'],
+      [{ query: 'a', texts: new Array(257).fill('b') }, 422, 'Validation'],
+      [{ ...inputs, made_up: 1 }, 400, 'Validation'],
+      [{ ...inputs, raw_scores: 'yes' }, 400, 'Validation'],
+      [[inputs], 400, 'Validation'],
+    ] as const) {
+      const [code, body] = await ask('/rerank', wrong);
+      assert.deepEqual(
+        [code, (body as { error_type: string }).error_type],
+        [status, type],
+        JSON.stringify(wrong),
+      );
+    }
+    const other = await fetch(`${at('fill-mask').endpointUrl}/rerank`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.inferKey}` },
+      body: JSON.stringify(inputs),
+    });
+    assert.equal(other.status, 400);
   });
 
   it('fill mask', async () => {

@@ -19,6 +19,7 @@ interface Case {
   readonly text?: string;
   readonly input?: unknown;
   readonly file?: string;
+  readonly sound?: string;
   readonly parameters: Record<string, unknown>;
   readonly output: unknown;
 }
@@ -26,7 +27,10 @@ interface Case {
 export const expectedOf = (name: string): Case[] =>
   JSON.parse(readFileSync(`${referenceFolder(name)}/expected.json`, 'utf8')) as Case[];
 
-export function inputOf({ text, input, file, parameters }: Case): TaskInput {
+export const soundOf = (name: string): Buffer => readFileSync(referenceFolder(`sounds/${name}`));
+
+export function inputOf({ text, input, file, sound, parameters }: Case): TaskInput {
+  if (sound !== undefined) return { contentType: 'audio/wav', body: soundOf(sound), parameters };
   const body =
     file === undefined
       ? Buffer.from(text ?? JSON.stringify(input))

@@ -17,6 +17,8 @@ const MODELS = [
   'embed-sentence',
   'mlm-bert',
   'mlm-roberta',
+  'rank-bert',
+  'rank-roberta',
 ];
 
 for (const name of MODELS)

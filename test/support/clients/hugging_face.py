@@ -95,6 +95,7 @@ METHODS = [
     ("fill_mask", "fill-mask", {"text": "a [MASK]"}, MASKED),
     ("feature_extraction", "feature-extraction", {"text": "a"}, FEATURES),
     ("sentence_similarity", "feature-extraction", {"sentence": "a", "other_sentences": ["b"]}, {}),
+    ("sentence_similarity", "sentence-similarity", {"sentence": "a", "other_sentences": ["b"]}, {}),
     ("image_to_text", "vit-gpt2", {"image": picture}, {}),
     ("automatic_speech_recognition", "whisper", {"audio": sound}, {"extra_body": (None, {"made_up": 1}, False)}),
     ("summarization", "bart", {"text": "a long text about a film"}, WRITING),

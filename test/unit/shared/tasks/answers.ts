@@ -1,5 +1,6 @@
 /** Answers of every task, for what must hold of all of them; the compiler asks for those of a new one. */
 import fc from 'fast-check';
+import { encodeGreyPng } from '../../../../shared/tasks/forms/grey-png.ts';
 import type { TaskName } from '../../../../shared/tasks/tasks.ts';
 
 interface Answers {
@@ -20,6 +21,12 @@ const box = fc.tuple(edge, edge, edge, edge).map(([x1, y1, x2, y2]) => ({
   ymax: Math.max(y1, y2),
 }));
 const name = fc.constantFrom('a', 'b', 'c');
+/** Of 2 x 2 px, a bit each. */
+const maskOf = (bits: number): string =>
+  encodeGreyPng({
+    ...{ widthPx: 2, heightPx: 2 },
+    pixels: Uint8Array.from({ length: 4 }, (_, at) => ((bits >> at) & 1) * 255),
+  }).toString('base64');
 export const ANSWERS: Readonly<Record<TaskName, Answers>> = {
   'image-classification': {
     example: [{ label: 'cat', score: 0.9 }],
@@ -72,6 +79,61 @@ export const ANSWERS: Readonly<Record<TaskName, Answers>> = {
       minLength: 1,
       maxLength: 5,
     }),
+  },
+  'text-ranking': {
+    example: [
+      { index: 2, score: 0.93 },
+      { index: 0, score: 0.1 },
+    ],
+    line: 'text 3',
+    arbitrary: fc.uniqueArray(fc.record({ index: fc.nat(9), score }), {
+      minLength: 1,
+      selector: ({ index }) => index,
+    }),
+  },
+  'sentence-similarity': {
+    example: [0.91, -0.2],
+    line: '0.91, -0.20',
+    arbitrary: fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 1, maxLength: 6 }),
+  },
+  'image-feature-extraction': {
+    example: [[0.5, -1, 2]],
+    line: '1 × 3 numbers',
+    arbitrary: fc
+      .array(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1 }), {
+        minLength: 1,
+      })
+      .map((rows) => [rows]),
+  },
+  'image-segmentation': {
+    example: [
+      { label: 'sky', score: 0.9, mask: maskOf(0b0011) },
+      { label: 'sea', score: 0.75, mask: maskOf(0b1100) },
+    ],
+    line: '2 masks: sky 0.90, sea 0.75',
+    arbitrary: fc.array(
+      fc.record({ label: name, score: fc.option(score), mask: fc.integer({ min: 0, max: 15 }).map(maskOf) }),
+      { maxLength: 4 },
+    ),
+  },
+  'audio-classification': {
+    example: [{ label: 'siren', score: 0.7 }],
+    line: 'siren',
+    arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
+  },
+  'depth-estimation': {
+    example: { depth: maskOf(0b0110), min: 0.5, max: 4.25 },
+    line: 'depth from 0.50 to 4.25',
+    arbitrary: fc.record({
+      depth: fc.integer({ min: 0, max: 15 }).map(maskOf),
+      min: fc.double({ min: -9, max: 0, noNaN: true }),
+      max: fc.double({ min: 0, max: 9, noNaN: true }),
+    }),
+  },
+  'zero-shot-image-classification': {
+    example: [{ label: 'a cat', score: 0.8 }],
+    line: 'a cat',
+    arbitrary: fc.array(fc.record({ label: name, score }), { minLength: 1, maxLength: 5 }),
   },
   tensor: {
     example: [{ name: 'y', datatype: 'FP32', shape: [1, 2], data: [0.5, 1] }],

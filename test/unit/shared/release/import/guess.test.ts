@@ -33,6 +33,10 @@ test('the task follows from transformers’ class', () => {
     LlamaForCausalLM: 'text-generation',
     WhisperForConditionalGeneration: 'automatic-speech-recognition',
     Wav2Vec2ForCTC: 'automatic-speech-recognition',
+    ViTModel: 'image-feature-extraction',
+    CLIPVisionModelWithProjection: 'image-feature-extraction',
+    CLIPModel: 'zero-shot-image-classification',
+    SiglipModel: 'zero-shot-image-classification',
     VisionEncoderDecoderModel: 'image-to-text',
   };
   for (const [architecture, task] of Object.entries(known))
@@ -51,7 +55,6 @@ test('where the class is left out, the kind of model may say it', () => {
 test('where it does not, the card may say it, and else nobody does', () => {
   assert.equal(guess('T5ForConditionalGeneration'), undefined);
   assert.equal(guess('T5ForConditionalGeneration', { card: card('translation') }), 'translation');
-  assert.equal(guess('ViTModel'), undefined);
   assert.equal(guess('SomethingNew'), undefined);
   assert.equal(guess(undefined), undefined);
   assert.equal(guess(undefined, { card: '# no head\npipeline_tag: translation' }), undefined);
@@ -60,8 +63,22 @@ test('where it does not, the card may say it, and else nobody does', () => {
     guess('BartForSequenceClassification', { card: card('zero-shot-classification') }),
     'zero-shot-classification',
   );
+  assert.equal(guess('BertForSequenceClassification', { card: card('text-ranking') }), 'text-ranking');
   assert.equal(guess('BertModel', { files: ['modules.json'] }), 'feature-extraction');
   assert.equal(guess(undefined, { card: card('sentence-similarity') }), 'feature-extraction');
+});
+
+test('a cross-encoder is told by sentence-transformers’ settings, unless it has the three labels of NLI', () => {
+  const settings = { sentence_transformers: { version: '6.2.0' } };
+  const old = { sbert_ce_default_activation_function: 'torch.nn.modules.linear.Identity' };
+  const of = (more: object) => {
+    const config = { architectures: ['BertForSequenceClassification'], model_type: 'bert', ...more };
+    return guessTask({ config, files: new Set(), card: undefined })?.task;
+  };
+  assert.equal(of({ ...settings, id2label: { 0: 'LABEL_0' } }), 'text-ranking');
+  assert.equal(of({ ...old, id2label: { 0: 'LABEL_0' } }), 'text-ranking');
+  assert.equal(of({ ...settings, id2label: { 0: 'a', 1: 'b', 2: 'c' } }), 'text-classification');
+  assert.equal(of({ id2label: { 0: 'LABEL_0' } }), 'text-classification');
 });
 
 const files = (...paths: string[]) => paths.map((path) => ({ path, bytes: 10 }));
