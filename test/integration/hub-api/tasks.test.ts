@@ -268,7 +268,7 @@ describe('text generation as it is asked for', () => {
   it('refuses what it does not heed, in Hugging Face’s shape', async () => {
     for (const [path, body, code] of [
       ['gpt/v1/completions', { prompt: 'a', n: 2 }, 'PARAMETERS_INVALID'],
-      ['gpt/v1/completions', { prompt: 'a', frequency_penalty: 1 }, 'PARAMETERS_INVALID'],
+      ['gpt/v1/completions', { prompt: 'a', best_of: 2 }, 'PARAMETERS_INVALID'],
       ['gpt/v1/completions', { prompt: '' }, 'INPUT_EMPTY'],
       ['gpt/v1/completions', { inputs: 'a' }, 'BAD_REQUEST'],
       ['questions/v1/completions', { prompt: 'a' }, 'BAD_REQUEST'],
