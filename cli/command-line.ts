@@ -2,6 +2,7 @@
  * The commands of `outrider`: what it can do, and errors as one sentence with their code. Exit code 0, 1 (failed), 2 (usage). Each
  * command's code is loaded when it is asked for: help and most commands take half the time so.
  */
+import '../shared/runtime/schema-words.ts';
 import { Command, CommanderError, Option } from 'commander';
 import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
 import { AppError, ERRORS, type ErrorCode, toAppError } from '../shared/runtime/errors.ts';

@@ -3,6 +3,7 @@
  * A child with an IPC channel ignores the terminal's signals and stops by message or when its parent is gone;
  * a program started alone stops on SIGINT and SIGTERM.
  */
+import './schema-words.ts';
 import { z } from 'zod';
 import { AppError, ERROR_CODES, isAppError, textOf, toAppError } from './errors.ts';
 import { reopenOnHangUp } from './hang-up.ts';

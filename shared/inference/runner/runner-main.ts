@@ -9,6 +9,7 @@
  * serving | stop                -> draining -> ended
  * any     | channel closed, parent gone, over the memory limit -> ended
  */
+import '../../runtime/schema-words.ts';
 import { writeSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { performance } from 'node:perf_hooks';

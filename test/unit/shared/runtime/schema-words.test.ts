@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { z } from 'zod';
+import '../../../../shared/runtime/schema-words.ts';
+
+const said = (schema: z.ZodType, value: unknown): string | undefined =>
+  schema.safeParse(value).error?.issues[0]?.message;
+
+test('a value that fits none of several forms is told what is wrong with the one that was meant', () => {
+  const texts = z.union([z.string(), z.array(z.string()).max(2)]);
+  assert.equal(said(texts, ['a', 'b', 'c']), 'Too big: expected array to have <=2 items');
+  assert.equal(said(texts, ['a', 5]), '1: Invalid input: expected string, received number');
+  assert.equal(said(texts, 5), 'Invalid input: expected string or array');
+  assert.equal(
+    said(z.union([z.int().min(1).max(100), z.literal('lossless')]), 'best'),
+    'Invalid input: expected number or "lossless"',
+  );
+  assert.equal(
+    said(z.union([z.int().min(1).max(100), z.literal('lossless')]), 0),
+    'Too small: expected number to be >=1',
+  );
+  assert.equal(
+    said(z.union([z.string(), z.int()], { error: 'a name or a number' }), null),
+    'a name or a number',
+  );
+});
