@@ -16,6 +16,8 @@ interface Failure {
   /** For people outside: nothing of our insides. */
   readonly message: string;
   readonly requestId: string;
+  /** Of the request. */
+  readonly path: string;
 }
 
 interface Shape {
@@ -43,17 +45,21 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
   },
   /**
    * Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). `error_type` is that
-   * of Text Embeddings Inference.
+   * of Text Embeddings Inference, at its own address alone: elsewhere huggingface_hub would take it for that of its generation server.
    */
   'hugging-face': {
     contentType: 'application/json',
     schema: z.object({
       error: z.string(),
-      error_type: z.enum(['Backend', 'Empty', 'Overloaded', 'Validation']),
+      error_type: z.enum(['Backend', 'Empty', 'Overloaded', 'Validation']).optional(),
       code: z.string(),
       requestId: z.string(),
     }),
-    bodyOf: ({ code, message, requestId }) => ({ error: message, error_type: typeOf(code), code, requestId }),
+    bodyOf: ({ code, message, requestId, path }) => ({
+      error: message,
+      ...(path.endsWith('/rerank') && { error_type: typeOf(code) }),
+      ...{ code, requestId },
+    }),
     statusOf: (httpStatus) => (httpStatus === 503 ? 429 : httpStatus),
   },
   /** The shape of the Open Inference Protocol and of Triton. */
@@ -76,7 +82,10 @@ function typeOf(code: ErrorCode): 'Backend' | 'Empty' | 'Overloaded' | 'Validati
 export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: AppError): Response {
   const { contentType, bodyOf, statusOf = (status) => status } = ERROR_SHAPES[shape];
   const { code, message } = toErrorBody(error);
-  const body = bodyOf({ code, message: withoutPaths(message), requestId: c.get('requestId') });
+  const body = bodyOf({
+    ...{ code, message: withoutPaths(message), requestId: c.get('requestId') },
+    path: c.req.path,
+  });
   return c.body(JSON.stringify(body), {
     status: statusOf(ERRORS[code].httpStatus) as ContentfulStatusCode,
     headers: { 'content-type': contentType, ...headersOf(error) },
