@@ -35,7 +35,8 @@ const owner = (name, pkg, files) => ({
 });
 
 /** Rooms that load native code, or are reached only through it: the runner's own. */
-const RUNNER_ROOMS = 'detection|generation|graph|labels|picture|series|speech|tasks|tensor|text|tokenizer';
+const RUNNER_ROOMS =
+  'detection|generation|graph|labels|maps|picture|series|sound|speech|tasks|tensor|text|tokenizer|towers';
 
 const npm = (name) => `^(node_modules/)?${name}(/|$)`;
 

@@ -11,6 +11,7 @@ import {
   type SpeechParameters,
   speechParameters,
 } from '../../shared/tasks/automatic-speech-recognition/schema.ts';
+import type { DepthEstimate } from '../../shared/tasks/depth-estimation/schema.ts';
 import {
   type embedding,
   type FeatureParameters,
@@ -28,6 +29,11 @@ import {
   classificationParameters,
 } from '../../shared/tasks/forms/labels.ts';
 import {
+  type Segment,
+  type SegmentationParameters,
+  segmentationParameters,
+} from '../../shared/tasks/image-segmentation/schema.ts';
+import {
   type CaptionParameters,
   type captioned,
   captionParameters,
@@ -43,6 +49,7 @@ import {
   questionParameters,
   type Span,
 } from '../../shared/tasks/question-answering/schema.ts';
+import type { Comparison } from '../../shared/tasks/sentence-similarity/schema.ts';
 import {
   type SummarizationParameters,
   summarizationParameters,
@@ -68,6 +75,10 @@ import {
   type ZeroShotParameters,
   zeroShotParameters,
 } from '../../shared/tasks/zero-shot-classification/schema.ts';
+import {
+  type ZeroShotImageParameters,
+  zeroShotImageParameters,
+} from '../../shared/tasks/zero-shot-image-classification/schema.ts';
 
 /** Without the index signature that every official type has. */
 type Known<T> = { [K in keyof T as string extends K ? never : K]: T[K] };
@@ -135,6 +146,23 @@ const parameters = {
     ...NONE,
     missing: { inputs: 'it stands beside the parameters, in the official type as in the request' },
   } satisfies Differences<FeatureParameters, hf.FeatureExtractionInput>,
+  'zero-shot-image-classification': NONE satisfies Differences<
+    ZeroShotImageParameters,
+    hf.ZeroShotImageClassificationParameters
+  >,
+  'image-segmentation': {
+    ...NONE,
+    missing: {
+      mask_threshold: 'of instances and panoptic segments, which are not done',
+      overlap_mask_area_threshold: 'of instances and panoptic segments, which are not done',
+      subtask: 'semantic segmentation alone',
+      threshold: 'of instances and panoptic segments, which are not done',
+    },
+  } satisfies Differences<SegmentationParameters, hf.ImageSegmentationParameters>,
+  'audio-classification': NONE satisfies Differences<
+    ClassificationParameters,
+    hf.AudioClassificationParameters
+  >,
   'fill-mask': NONE satisfies Differences<FillMaskParameters, hf.FillMaskParameters>,
   // Of generate_parameters the official type is any object; ours names what is heeded, and refuses the rest.
   translation: NONE satisfies Differences<
@@ -174,6 +202,21 @@ const outputs = {
   'text-classification': NONE satisfies Differences<Classification, hf.TextClassificationOutputElement>,
   'token-classification': NONE satisfies Differences<Entity, hf.TokenClassificationOutputElement>,
   'question-answering': NONE satisfies Differences<Span, hf.QuestionAnsweringOutputElement>,
+  'image-segmentation': NONE satisfies Differences<Segment, hf.ImageSegmentationOutputElement>,
+  'depth-estimation': {
+    ...NONE,
+    added: { min: 'what black means in the unit of the model', max: 'what white means' },
+    differing: {
+      depth: 'the official type says anything',
+      predicted_depth: 'the official type says anything',
+    },
+  } satisfies Differences<DepthEstimate, hf.DepthEstimationOutput>,
+  comparison: NONE satisfies Differences<Comparison, hf.SentenceSimilarityInputData>,
+  'audio-classification': NONE satisfies Differences<Classification, hf.AudioClassificationOutputElement>,
+  'zero-shot-image-classification': NONE satisfies Differences<
+    Classification,
+    hf.ZeroShotImageClassificationOutputElement
+  >,
   question: NONE satisfies Differences<Question, hf.QuestionAnsweringInputData>,
   'zero-shot-classification': NONE satisfies Differences<
     Classification,
@@ -231,6 +274,9 @@ test('official parameters that are not heeded are refused', () => {
     'question-answering': questionParameters,
     'zero-shot-classification': zeroShotParameters,
     'feature-extraction': featureParameters,
+    'zero-shot-image-classification': zeroShotImageParameters,
+    'image-segmentation': segmentationParameters,
+    'audio-classification': classificationParameters,
     'fill-mask': fillMaskParameters,
     translation: translationParameters,
     summarization: summarizationParameters,

@@ -1,4 +1,5 @@
 /** Answers of the tasks of devices, for tests of how they are wrapped and read. */
+import { encodeGreyPng } from '../../shared/tasks/forms/grey-png.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 
 export const BOX = { label: 'dog', score: 0.9, box: { xmin: 1, ymin: 2, xmax: 3, ymax: 4 } };
@@ -16,6 +17,10 @@ export const RERANKED = [
   { index: 0, score: 0.2 },
 ];
 
+/** Two pixels, one of them white. */
+const MASK = encodeGreyPng({ widthPx: 2, heightPx: 1, pixels: Uint8Array.from([0, 255]) }).toString('base64');
+export const SEGMENT = { label: 'sky', score: 0.9, mask: MASK };
+
 /** An answer of its form for each task that devices run, and for text generation. */
 export const CANNED_ANSWERS: Partial<Record<TaskName, unknown>> = {
   'image-classification': RANKED,
@@ -26,6 +31,11 @@ export const CANNED_ANSWERS: Partial<Record<TaskName, unknown>> = {
   'zero-shot-classification': RANKED,
   'feature-extraction': [[1, 2, 3]],
   'fill-mask': [FILLED],
+  'image-segmentation': [SEGMENT],
+  'zero-shot-image-classification': RANKED,
+  'audio-classification': RANKED,
+  'image-feature-extraction': [[0.5, 1]],
+  'depth-estimation': { depth: MASK, min: 0.5, max: 2 },
   'text-ranking': RERANKED,
   'sentence-similarity': COSINES,
   'text-generation': {

@@ -18,6 +18,8 @@ interface Failure {
   readonly message: string;
   readonly requestId: string;
   readonly details: AppError['details'];
+  /** Of the request. */
+  readonly path: string;
 }
 
 interface Shape {
@@ -47,17 +49,21 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
   },
   /**
    * Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). `error_type` is that
-   * of Text Embeddings Inference.
+   * of Text Embeddings Inference, at its own address alone: elsewhere huggingface_hub would take it for that of its generation server.
    */
   'hugging-face': {
     contentType: 'application/json',
     schema: z.object({
       error: z.string(),
-      error_type: z.enum(['Backend', 'Empty', 'Overloaded', 'Validation']),
+      error_type: z.enum(['Backend', 'Empty', 'Overloaded', 'Validation']).optional(),
       code: z.string(),
       requestId: z.string(),
     }),
-    bodyOf: ({ code, message, requestId }) => ({ error: message, error_type: typeOf(code), code, requestId }),
+    bodyOf: ({ code, message, requestId, path }) => ({
+      error: message,
+      ...(path.endsWith('/rerank') && { error_type: typeOf(code) }),
+      ...{ code, requestId },
+    }),
     statusOf: (httpStatus) => (httpStatus === 503 ? 429 : httpStatus),
   },
   /** The shape of the Open Inference Protocol and of Triton. */
@@ -89,7 +95,10 @@ export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: Ap
   const { contentType, bodyOf, statusOf = (status) => status, headersOf: own } = ERROR_SHAPES[shape];
   const { code, message } = toErrorBody(error);
   const { details } = error;
-  const failure = { code, message: withoutPaths(message), requestId: c.get('requestId'), details };
+  const failure = {
+    ...{ code, message: withoutPaths(message), requestId: c.get('requestId'), details },
+    path: c.req.path,
+  };
   const waitMs = waitOf(error);
   return c.body(JSON.stringify(bodyOf(failure)), {
     status: statusOf(ERRORS[code].httpStatus, failure) as ContentfulStatusCode,

@@ -12,14 +12,15 @@ export const depthParameters = z.strictObject({
 });
 export type DepthParameters = z.infer<typeof depthParameters>;
 
-/**
- * `depth`: a PNG of the picture's size in base64, grey, black where the number is `min` and white where it is `max`: these say in the
- * model's own unit what black and white are. Whether larger is nearer (Depth Anything, DPT) or farther (GLPN) is the model's way.
- */
+/** A depth. Whether larger is nearer (Depth Anything, DPT) or farther (GLPN) is the model's way. */
 export const depthEstimate = z.object({
+  /** A PNG of the picture’s size in base64, grey: black at `min`, white at `max`. */
   depth: z.string(),
+  /** The least number, in the model’s own unit. */
   min: z.number(),
+  /** The largest. */
   max: z.number(),
+  /** f32[H,W], where it was asked for. */
   predicted_depth: z.array(z.array(z.number())).optional(),
 });
 export type DepthEstimate = z.infer<typeof depthEstimate>;

@@ -7,8 +7,14 @@ export const MAX_MASK_PX = 2 ** 28;
 /** Pixels of a picture of which a map is made: of a mask, of a depth. */
 export const MAX_MAP_PX = 32_000_000;
 
-/** A label, and where it is: `mask`, a PNG of the picture's size in base64, white there and black elsewhere. `score`: mean probability 0..1 there. */
-export const segment = z.object({ label: z.string(), score: z.number().optional(), mask: z.string() });
+/** A label, and where it is. */
+export const segment = z.object({
+  label: z.string(),
+  /** Mean probability 0..1 where the label is the best. */
+  score: z.number().optional(),
+  /** A PNG of the picture’s size in base64: white where the label is, black elsewhere. */
+  mask: z.string(),
+});
 export type Segment = z.infer<typeof segment>;
 
 /** None: every pixel has the label that is likeliest. */

@@ -8,6 +8,7 @@ export const MAX_SENTENCES = 64;
 
 /** A sentence, and those that it is compared with. */
 export const comparison = z.strictObject({
+  /** What the others are compared with. */
   source_sentence: z.string(),
   /** 1 to 64. */
   sentences: z.array(z.string()).min(1).max(MAX_SENTENCES),
@@ -18,7 +19,14 @@ export type Comparison = z.infer<typeof comparison>;
 export const similarities = z.array(z.number());
 
 /** How sentences are read: those of `feature-extraction`, but for the length of a vector, which changes no cosine. */
-export const similarityParameters = featureParameters.omit({ normalize: true });
+export const similarityParameters = z.strictObject({
+  /** Name of a prompt in the folder's config_sentence_transformers.json. */
+  prompt_name: featureParameters.shape.prompt_name,
+  /** false: a sentence that is too long is refused instead of cut. */
+  truncate: featureParameters.shape.truncate,
+  /** Which end is cut off; the tokenizer’s own when left out. */
+  truncation_direction: featureParameters.shape.truncation_direction,
+});
 export type SimilarityParameters = z.infer<typeof similarityParameters>;
 
 /** The schema of `sentence-similarity`. */

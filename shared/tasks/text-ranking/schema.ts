@@ -7,16 +7,20 @@ export const MAX_RANKED_TEXTS = 256;
 
 /** What is looked for, and the texts that are ranked by it. */
 export const rankingInput = z.strictObject({
+  /** What is looked for. */
   query: z.string().min(1),
   /** 1 to 256. */
   texts: z.array(z.string()).min(1).max(MAX_RANKED_TEXTS),
 });
 export type RankingInput = z.infer<typeof rankingInput>;
 
-/** A text by its index in the request, from 0 on. `score`: probability 0..1; a logit with `raw_scores`. `text` with `return_text`. */
+/** A text of the request with its score. */
 export const rankedText = z.object({
+  /** Of the text in the request, from 0 on. */
   index: z.int().min(0),
+  /** Probability 0..1 that it answers the query; a logit with `raw_scores`. */
   score: z.number(),
+  /** With `return_text`. */
   text: z.string().optional(),
 });
 export type RankedText = z.infer<typeof rankedText>;
@@ -31,6 +35,7 @@ export const rankingParameters = z.strictObject({
   top_n: z.int().min(1).max(MAX_RANKED_TEXTS).optional(),
   /** false: a pair that is too long is refused instead of cut. */
   truncate: z.boolean().optional(),
+  /** Which end is cut off; the tokenizer’s own when left out. */
   truncation_direction: z.enum(['left', 'right']).optional(),
 });
 export type RankingParameters = z.infer<typeof rankingParameters>;

@@ -5,6 +5,7 @@ asked with each of its parameters as None, at the value at which it changes noth
 refused by its name.
 """
 
+import importlib.util
 import inspect
 import sys
 
@@ -45,6 +46,12 @@ SPANS = {
 ZERO_SHOT = {
     "multi_label": (False, True, True),
     "hypothesis_template": ("This example is {}.", "It is {}.", True),
+}
+SEGMENTS = {
+    "mask_threshold": (0.5, 0.1, False),
+    "overlap_mask_area_threshold": (0.5, 0.1, False),
+    "subtask": ("semantic", "panoptic", False),
+    "threshold": (0.9, 0.1, False),
 }
 FEATURES = {
     "normalize": (True, False, True),
@@ -95,6 +102,14 @@ METHODS = [
     ("fill_mask", "fill-mask", {"text": "a [MASK]"}, MASKED),
     ("feature_extraction", "feature-extraction", {"text": "a"}, FEATURES),
     ("sentence_similarity", "feature-extraction", {"sentence": "a", "other_sentences": ["b"]}, {}),
+    ("image_segmentation", "image-segmentation", {"image": picture}, SEGMENTS),
+    (
+        "zero_shot_image_classification",
+        "zero-shot-image-classification",
+        {"image": picture, "candidate_labels": ["good", "bad"]},
+        {"hypothesis_template": ("This is a photo of {}.", "It is {}.", True)},
+    ),
+    ("audio_classification", "audio-classification", {"audio": sound}, RANKED),
     ("sentence_similarity", "sentence-similarity", {"sentence": "a", "other_sentences": ["b"]}, {}),
     ("image_to_text", "vit-gpt2", {"image": picture}, {}),
     ("automatic_speech_recognition", "whisper", {"audio": sound}, {"extra_body": (None, {"made_up": 1}, False)}),
@@ -102,7 +117,11 @@ METHODS = [
     ("translation", "marian", {"text": "a"}, {**WRITING, **LANGUAGES}),
     ("text_generation", "gpt2", {"prompt": "a"}, GENERATION),
 ]
+# The client makes pictures of masks by it.
+HAS_PILLOW = importlib.util.find_spec("PIL") is not None
 for method, model, needed, parameters in METHODS:
+    if method == "image_segmentation" and not HAS_PILLOW:
+        continue
     ask = getattr(at(model), method)
     known = set(inspect.signature(ask).parameters) - {"model"} - set(needed)
     assert known == set(parameters), f"{method}: the table lacks or adds {known ^ set(parameters)}"
@@ -118,6 +137,10 @@ for method, model, needed, parameters in METHODS:
         else:
             assert is_done, f"{method}: {name} {changes} should be refused"
 
+if HAS_PILLOW:
+    [sky] = at("image-segmentation").image_segmentation(picture)
+    assert (sky.label, sky.mask.mode, list(sky.mask.getdata())) == ("sky", "L", [0, 255]), sky
+assert at("audio-classification").audio_classification(sound)[0].label == "good"
 assert at("feature-extraction").sentence_similarity("a", ["a", "b"]) == [1.0, 1.0]
 assert at("feature-extraction").feature_extraction("a").shape == (1, 3)
 assert isinstance(at("vit-gpt2").image_to_text(picture).generated_text, str)

@@ -592,3 +592,15 @@ test('usage is counted once the reply is kept, and what is kept is answered afte
   assert.deepEqual([after.inferences.length, after.usage.length], [0, 0]);
   assert.deepEqual(after.replies[0]?.frame, before.replies[0]?.frame, 'the very same reply');
 });
+
+test('an answer that no broker would take is a failure that says so, and is not asked for again', async () => {
+  const { send, inferences, outcomes, usage } = setUp();
+  const header = requestOf();
+  await send(header);
+  inferences[0]?.done({ ...REPLY, output: ['x'.repeat(1024 * 1024)] });
+  await settle();
+  assert.deepEqual(outcomes(), [[header.id, 'ANSWER_TOO_LARGE']]);
+  assert.equal(usage.length, 0);
+  await send(header);
+  assert.equal(inferences.length, 1);
+});

@@ -94,6 +94,17 @@ const PARAMETERS: Partial<Record<TaskName, Record<string, Case>>> = {
     hypothesis_template: done('It is {}.'),
     multi_label: done(true, false),
   } satisfies Record<Known<hf.ZeroShotClassificationParameters>, Case>,
+  'zero-shot-image-classification': {
+    candidate_labels: done(['a', 'b']),
+    hypothesis_template: done('It is {}.'),
+  } satisfies Record<Known<hf.ZeroShotImageClassificationParameters>, Case>,
+  'image-segmentation': {
+    mask_threshold: refused(0.1, 0.5),
+    overlap_mask_area_threshold: refused(0.1, 0.5),
+    subtask: refused('panoptic', 'semantic'),
+    threshold: refused(0.1, 0.9),
+  } satisfies Record<Known<hf.ImageSegmentationParameters>, Case>,
+  'audio-classification': RANKED satisfies Record<Known<hf.AudioClassificationParameters>, Case>,
   'fill-mask': { targets: done(['film']), top_k: done(2) } satisfies Record<
     Known<hf.FillMaskParameters>,
     Case
@@ -199,14 +210,12 @@ describe('the parameters of official clients', () => {
 
   const inputsOf = (task: TaskName): unknown => {
     if (task === 'question-answering') return { question: 'Who?', context: 'Ada' };
-    return task.startsWith('image') || task.startsWith('object') || task.startsWith('automatic')
-      ? 'AAAA'
-      : 'a';
+    return /^(image|object|automatic|audio|zero-shot-image)/.test(task) ? 'AAAA' : 'a';
   };
 
   for (const [task, cases] of Object.entries(PARAMETERS))
     it(task, async () => {
-      const needed = task === 'zero-shot-classification' ? { candidate_labels: ['x'] } : {};
+      const needed = task.startsWith('zero-shot') ? { candidate_labels: ['x'] } : {};
       for (const [name, one] of Object.entries(cases))
         await holds(name, one, (given) => {
           const parameters = given.candidate_labels === null ? needed : { ...needed, ...given };
