@@ -55,8 +55,8 @@ Options:
   --max-memory SIZE   memory of all loaded models together, such as 6GB: of those that are idle the one that was asked least
                       recently makes room (default: half of the machine's, or of what this service may take)
   --max-loaded N      models kept loaded at a time, besides (default: as many as there is memory for)
-  --threads N         threads of each model's runner (default: all cores, at most 8)
-  --runners N         processes of one model while it is busy and cores are idle (default: 2, 1 on one core)
+  --threads N         threads of each model's runner (default: cores / 2)
+  --runners N         processes of one model while it is busy and cores are idle (default: as many as their threads fill the cores)
   --log-level LEVEL   debug, info, warn, error (default info)
   -h, --help          show this text
 `;
@@ -165,10 +165,8 @@ const brokerUrl = z.url({
 });
 
 const MIN_MEMORY_BYTES = 100e6;
-/** More gain nothing on graphs of usual size. */
-const MAX_THREADS = 8;
-/** A second process takes the time between two runs of the first; a third finds little left. measured: docs/decisions/0037 */
-const MAX_RUNNERS = 2;
+/** Each holds the model once more. */
+const MAX_RUNNERS = 4;
 
 /** Bytes; in a container or a service with a limit, what that leaves. */
 function memoryOfMachine(): number {
@@ -237,6 +235,7 @@ export function loadConfig(
   }
   const ownBrokerHosts = checked.mqtt === undefined ? [given['mqtt-host']] : [];
   const dataDir = resolve(given.data);
+  const threads = checked.threads ?? Math.max(1, Math.floor(availableParallelism() / 2));
   return {
     dataDir,
     modelsDir: resolve(given.models),
@@ -273,8 +272,8 @@ export function loadConfig(
     deploy: checked.deploy,
     maxLoaded: checked['max-loaded'] ?? Number.POSITIVE_INFINITY,
     maxMemoryBytes: checked['max-memory'] ?? memoryOfMachine() / 2,
-    threads: checked.threads ?? Math.min(MAX_THREADS, availableParallelism()),
-    maxRunners: checked.runners ?? Math.min(MAX_RUNNERS, availableParallelism()),
+    threads,
+    maxRunners: checked.runners ?? Math.min(MAX_RUNNERS, Math.ceil(availableParallelism() / threads)),
     logLevel: checked['log-level'],
   };
 }

@@ -72,7 +72,7 @@ test('a key that floods a model is refused, another is answered in its turn; wha
   process.kill(runner, 'SIGCONT');
   assert.deepEqual(await Promise.all([...others, later]), [200, 200, 200, 200, 200, 200]);
   const statuses = await Promise.all(flood);
-  assert.deepEqual([...new Set(statuses)].sort(), [200, 429]);
+  assert.deepEqual(new Set(statuses), new Set([200, 429]));
   const lastLight = ended.lastIndexOf('light');
   const hogAfter = ended.slice(lastLight).filter((name) => name === 'hog').length;
   assert.ok(hogAfter >= 5, `only ${hogAfter} of the flood were answered after the other key`);
