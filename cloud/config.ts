@@ -57,8 +57,8 @@ Options:
   --max-loaded N      models kept loaded at a time, besides (default: as many as there is memory for)
   --provider NAME     what runs the models: cpu, cuda (after outrider gpu install), webgpu, or auto, the fastest that gives a model’s
                       golden answers here (default auto)
-  --threads N         threads of each model's runner (default: all cores, at most 8)
-  --runners N         processes of one model while it is busy and cores are idle (default: 2, 1 on one core)
+  --threads N         threads of each model's runner (default: cores / 2)
+  --runners N         processes of one model while it is busy and cores are idle (default: as many as their threads fill the cores)
   --log-level LEVEL   debug, info, warn, error (default info)
   -h, --help          show this text
 `;
@@ -170,10 +170,8 @@ const brokerUrl = z.url({
 });
 
 const MIN_MEMORY_BYTES = 100e6;
-/** More gain nothing on graphs of usual size. */
-const MAX_THREADS = 8;
-/** A second process takes the time between two runs of the first; a third finds little left. measured: docs/decisions/0037 */
-const MAX_RUNNERS = 2;
+/** Each holds the model once more. */
+const MAX_RUNNERS = 4;
 
 /** Bytes; in a container or a service with a limit, what that leaves. */
 function memoryOfMachine(): number {
@@ -243,6 +241,7 @@ export function loadConfig(
   }
   const ownBrokerHosts = checked.mqtt === undefined ? [given['mqtt-host']] : [];
   const dataDir = resolve(given.data);
+  const threads = checked.threads ?? Math.max(1, Math.floor(availableParallelism() / 2));
   return {
     dataDir,
     modelsDir: resolve(given.models),
@@ -280,8 +279,8 @@ export function loadConfig(
     maxLoaded: checked['max-loaded'] ?? Number.POSITIVE_INFINITY,
     maxMemoryBytes: checked['max-memory'] ?? memoryOfMachine() / 2,
     provider: checked.provider,
-    threads: checked.threads ?? Math.min(MAX_THREADS, availableParallelism()),
-    maxRunners: checked.runners ?? Math.min(MAX_RUNNERS, availableParallelism()),
+    threads,
+    maxRunners: checked.runners ?? Math.min(MAX_RUNNERS, Math.ceil(availableParallelism() / threads)),
     logLevel: checked['log-level'],
   };
 }

@@ -59,6 +59,8 @@ const SHORT_BATCH_MS = 25;
 /** Of so many requests that run by themselves so many are decoded for batches, to see whether these gain anything by now. */
 const LOOK_TURNS = 512;
 const LOOKED_AT = 32;
+/** What a run costs beside the graph’s own time: the way to the runner and back, tensors, answers. measured: docs/decisions/0037 */
+const RUN_MS = 0.2;
 /** A runner beyond the first goes back when it has had nothing to do for so long. */
 const SPARE_LANE_MS = 2_000;
 
@@ -360,7 +362,6 @@ export class ModelQueue {
     }
     const [first] = batch;
     const control = jobs.length === 1 && first ? this.#controlOf(first.job) : undefined;
-    const sentMonoMs = clock.nowMonoMs();
     try {
       const outcomes = await lane.lease.run(
         batch.map(({ handle }) => handle),
@@ -369,8 +370,10 @@ export class ModelQueue {
       onEnd();
       const endedMonoMs = clock.nowMonoMs();
       if (first && !first.isLong && control?.onToken === undefined) {
-        const begunMonoMs = Math.max(sentMonoMs, lane.endedMonoMs);
-        this.#pace.observe(first.shapeKey, jobs.length, endedMonoMs - begunMonoMs);
+        const ran = outcomes.find((one) => one.ok);
+        const inferenceMs = ran?.ok ? ran.value.timingsMs.inference : 0;
+        // By the runner’s own clock: on ours it has waited for our other work, too.
+        if (inferenceMs > 0) this.#pace.observe(first.shapeKey, jobs.length, inferenceMs + RUN_MS);
         lane.endedMonoMs = endedMonoMs;
       }
       onBatch?.(jobs.length);

@@ -18,14 +18,18 @@ interface Shape {
   batches: number;
 }
 
-/** A request may cost so much more in the smaller batch: the least share of the throughput that is given up for short waits. */
-const TOLERANCE = 1.06;
+/**
+ * A request may cost so much more in the smaller batch: the last fifth of the throughput would double what everybody waits, and a second
+ * runner brings more. measured: docs/decisions/0037
+ */
+const TOLERANCE = 1.2;
 /** Of each size, before it is judged. */
 const RUNS_TO_JUDGE = 3;
 /** Every so many batches a neighbouring size is tried again: a machine’s other work changes. */
-const RETRY_BATCHES = 48;
-/** How much of the newest run goes into the average. */
-const NEWEST = 0.25;
+const RETRY_BATCHES = 24;
+/** How much of the newest run goes into the average: more of a quick one, as what makes others slow is seldom the batch. */
+const QUICK = 0.5;
+const SLOW = 0.1;
 /** Shapes that are remembered, the newest. */
 const MAX_SHAPES = 64;
 
@@ -54,8 +58,7 @@ export class Pace {
     const cost = shape.costs.get(stepOf(size));
     if (cost === undefined) shape.costs.set(stepOf(size), { ms: ms / size, batchMs: ms, runs: 1 });
     else {
-      // Far from what it was: something has changed, and what was before says nothing.
-      const weight = ms / size > 2 * cost.ms || 2 * (ms / size) < cost.ms ? 1 : NEWEST;
+      const weight = ms / size < cost.ms ? QUICK : SLOW;
       cost.ms += weight * (ms / size - cost.ms);
       cost.batchMs += weight * (ms - cost.batchMs);
       cost.runs += 1;
@@ -89,7 +92,7 @@ export class Pace {
     this.#inferenceMs =
       this.#inferenceMs === undefined
         ? inferenceMs
-        : this.#inferenceMs + NEWEST * (inferenceMs - this.#inferenceMs);
+        : this.#inferenceMs + SLOW * (inferenceMs - this.#inferenceMs);
   }
 
   /** Of one that runs by itself; undefined: not known yet. */

@@ -63,6 +63,8 @@ interface Loaded extends Holding {
   leases: number;
   lastUsedMonoMs: number;
   isRetired: boolean;
+  /** Of one beside: no longer waits for it to have been idle for long enough. */
+  cancelIdle: () => void;
 }
 
 interface Failures {
@@ -172,6 +174,7 @@ export class LocalRunnerPool implements RunnerPool {
     for (const model of all) {
       if (model.up?.isUp !== true || taken.includes(model)) continue;
       model.leases += 1;
+      model.cancelIdle();
       return this.#toLease(model, model.up);
     }
     const isFull = all.length === 0 || all.length >= (this.#options.beside?.maxOfOne ?? 1);
@@ -271,6 +274,7 @@ export class LocalRunnerPool implements RunnerPool {
       leases: 0,
       lastUsedMonoMs: this.#options.clock.nowMonoMs(),
       isRetired: false,
+      cancelIdle: () => undefined,
     };
     if (isBeside) this.#beside.add(model);
     else this.#models.set(name, model);
@@ -443,10 +447,9 @@ export class LocalRunnerPool implements RunnerPool {
   }
 
   #endWhenIdle(model: Loaded): void {
-    const { clock } = this.#options;
-    clock.after(BESIDE_IDLE_MS, () => {
-      const idleMs = clock.nowMonoMs() - model.lastUsedMonoMs;
-      if (model.leases === 0 && !model.isRetired && idleMs >= BESIDE_IDLE_MS) this.#retire(model);
+    model.cancelIdle();
+    model.cancelIdle = this.#options.clock.after(BESIDE_IDLE_MS, () => {
+      if (model.leases === 0 && !model.isRetired) this.#retire(model);
     });
   }
 

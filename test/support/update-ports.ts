@@ -110,7 +110,8 @@ export class MemoryShelf implements ModelShelf, ModelCatalog, ModelDescriptions 
     return this.#models.list().map((one) => ({ ...one, ...this.#changes.get(one.name) }));
   }
 
-  change: ModelShelf['change'] = async (name, { policy, deployed }, isExpected) => {
+  change: ModelShelf['change'] = async (name, change, isExpected) => {
+    const { policy, deployed, keepLoaded, maxQueue } = change;
     const now = this.list().find((one) => one.name === name);
     if (!now) throw new AppError('MODEL_UNKNOWN');
     if (!isExpected(now)) throw new AppError('PRECONDITION_FAILED');
@@ -120,6 +121,8 @@ export class MemoryShelf implements ModelShelf, ModelCatalog, ModelDescriptions 
       ...this.#changes.get(name),
       ...(policy !== undefined && { policy }),
       ...(deployed !== undefined && { deployed }),
+      ...(keepLoaded !== undefined && { keepLoaded }),
+      ...(maxQueue !== undefined && { maxQueue }),
     });
   };
 }

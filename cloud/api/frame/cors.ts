@@ -10,7 +10,14 @@ const MAX_AGE_SECONDS = 7_200;
 const METHODS = 'GET, HEAD, POST, PUT, PATCH, DELETE';
 const REQUEST_HEADERS = [
   ...['Authorization', 'Content-Type', 'Content-Encoding', 'Idempotency-Key', 'If-Match', 'Last-Event-ID'],
-  ...['Inference-Header-Content-Length', 'Range', 'Upload-Complete', 'Upload-Offset', 'User-Agent'],
+  ...[
+    'Inference-Header-Content-Length',
+    'Outrider-Priority',
+    'Range',
+    'Upload-Complete',
+    'Upload-Offset',
+    'User-Agent',
+  ],
 ].join(', ');
 /** What scripts may read beside what they always may. */
 const RESPONSE_HEADERS = [

@@ -3,17 +3,16 @@ import type { Context } from 'hono';
 import { z } from 'zod';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { KeyHolder } from '../../ports.ts';
-import type { RequestHeader } from './endpoint.ts';
 
 const asked = z.enum(['interactive', 'background']);
 
 /** Header of what a model answers, as the document says it. */
-export const PRIORITY_HEADER: { readonly 'Outrider-Priority': RequestHeader } = {
+export const PRIORITY_HEADER = {
   'Outrider-Priority': {
     what: '`background`: others go first, and nobody waits for this one; `interactive` when left out',
     schema: asked,
   },
-};
+} as const;
 
 /** The holder of a key, with what this request says of itself. @throws BAD_REQUEST */
 export function withPriority(c: Context, holder: KeyHolder): KeyHolder {

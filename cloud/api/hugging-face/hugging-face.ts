@@ -194,7 +194,10 @@ interface Asked {
 
 const questionOf = (c: Context<HubEnv>, asked: Asked, expiresMs: number): Question => ({
   ...{ ...asked, expiresMs, who: c.get('holder'), requestId: c.get('requestId') },
-  signal: c.req.raw.signal,
+  // Made when it is asked for, which few tasks do.
+  get signal() {
+    return c.req.raw.signal;
+  },
 });
 
 async function stream(

@@ -274,7 +274,9 @@ async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise
     const replies = await asking.ask({
       ...{ who: c.get('holder'), requestId: c.get('requestId'), model: ref.name, inputs, arrivedMonoMs },
       expiresMs: Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000),
-      signal: c.req.raw.signal,
+      get signal() {
+        return c.req.raw.signal;
+      },
     });
     const [first] = replies;
     const outputs = toOutputs(replies);

@@ -23,7 +23,11 @@ test('a key that floods a model is refused, another is answered in its turn; wha
       body: 'good good bad',
     });
   const metric = async (name: string, at = url): Promise<number> => {
-    const text = await (await fetch(`${at}/metrics`, { headers: admin })).text();
+    // A connection that was kept may have ended meanwhile: whoever waits for a figure looks again.
+    const text = await fetch(`${at}/metrics`, { headers: admin }).then(
+      (response) => response.text(),
+      () => '',
+    );
     return Number(
       text
         .split('\n')
@@ -72,7 +76,7 @@ test('a key that floods a model is refused, another is answered in its turn; wha
   process.kill(runner, 'SIGCONT');
   assert.deepEqual(await Promise.all([...others, later]), [200, 200, 200, 200, 200, 200]);
   const statuses = await Promise.all(flood);
-  assert.deepEqual([...new Set(statuses)].sort(), [200, 429]);
+  assert.deepEqual(new Set(statuses), new Set([200, 429]));
   const lastLight = ended.lastIndexOf('light');
   const hogAfter = ended.slice(lastLight).filter((name) => name === 'hog').length;
   assert.ok(hogAfter >= 5, `only ${hogAfter} of the flood were answered after the other key`);

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { totalmem } from 'node:os';
 import { test } from 'node:test';
 import { HUB_HELP, type HubConfig, loadConfig } from '../../../cloud/config.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
@@ -80,4 +81,20 @@ test('it prints where to sign in only when that is asked for', () => {
   assert.equal(load().printsSignIn, false);
   assert.equal(load('--sign-in').printsSignIn, true);
   assert.ok(HUB_HELP.includes('--sign-in'));
+});
+
+test('memory, threads and runners of models have defaults by the machine, and bounds', () => {
+  const plain = load();
+  assert.ok(plain.maxMemoryBytes > 0 && plain.maxMemoryBytes <= totalmem() / 2);
+  assert.equal(plain.maxLoaded, Number.POSITIVE_INFINITY);
+  assert.ok(plain.threads >= 1 && plain.maxRunners >= 1 && plain.maxRunners <= 4);
+  const given = load(
+    ...['--max-memory', '6GB', '--max-loaded', '3'],
+    ...['--threads', '2', '--runners', '5'],
+  );
+  const { maxMemoryBytes, maxLoaded, threads, maxRunners } = given;
+  assert.deepEqual([maxMemoryBytes, maxLoaded, threads, maxRunners], [6e9, 3, 2, 5]);
+  refuses(/--max-memory: a size such as/, '--max-memory', '6');
+  refuses(/--max-memory: at least 100MB/, '--max-memory', '1MB');
+  refuses(/--runners: must be a whole number from 1 to 16/, '--runners', '0');
 });

@@ -241,8 +241,31 @@ describe('the registry', () => {
       ref: { name: 'org/tiny', version: '1', digest: one.digest },
       task: 'text-classification',
       picture: null,
-      bytes: 10,
+      bytes: one.bytes,
     });
+  });
+
+  it('keeps how a model is to be served, which is nothing that devices are told', async () => {
+    const registry = await open();
+    const one = modelFolder('org/tiny', 'a');
+    await registry.models.takeIn(one);
+    const plain = { keepLoaded: false, maxQueue: null };
+    assert.deepEqual(registry.models.serving('org/tiny'), plain);
+    assert.deepEqual(registry.models.serving('__proto__'), plain);
+    const always = (): boolean => true;
+    await registry.models.change('org/tiny', { keepLoaded: true, maxQueue: 5 }, always);
+    await registry.models.change('org/tiny', { policy: 'auto' }, always);
+    const again = await open();
+    assert.deepEqual(again.models.serving('org/tiny'), { keepLoaded: true, maxQueue: 5 });
+    await again.models.takeIn(one);
+    const [listed] = again.models.list();
+    assert.deepEqual([listed?.keepLoaded, listed?.maxQueue, listed?.policy], [true, 5, 'auto']);
+    await again.models.change('org/tiny', { maxQueue: null }, always);
+    assert.deepEqual(again.models.serving('org/tiny'), { keepLoaded: true, maxQueue: null });
+    await assert.rejects(
+      again.models.change('nobody', { keepLoaded: true }, always),
+      withCode('MODEL_UNKNOWN'),
+    );
   });
 
   it('loses nothing when many ask at once', async () => {
