@@ -30,7 +30,7 @@ import type {
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { ReleaseRecord } from '../shared/contract/releases.ts';
 import type { Result } from '../shared/contract/result.ts';
-import type { OnToken, Runner } from '../shared/inference/runner/runner.ts';
+import type { InputRead, OnToken, Runner } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../shared/release/folder/model-spec.ts';
 import type { ErrorCode } from '../shared/runtime/errors.ts';
@@ -57,6 +57,8 @@ export interface InferenceReply {
   readonly output: unknown;
   readonly model: ModelRef;
   readonly timingsMs: { readonly queue: number; readonly preprocess: number; readonly inference: number };
+  /** How much of the input was read, where the task says so. */
+  readonly read?: InputRead | undefined;
   /** Requests of the run that answered this one; 1 when left out. */
   readonly batchSize?: number;
 }

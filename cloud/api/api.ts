@@ -51,6 +51,7 @@ import type { SignIns } from './frame/sign-in.ts';
 import { createHealthApi } from './health.ts';
 import { createHuggingFaceApi } from './hugging-face/hugging-face.ts';
 import { createOpenInferenceApi } from './open-inference/open-inference.ts';
+import { createOpenAiApi } from './openai/openai.ts';
 import { DOCS_STYLE_SOURCE } from './pages/docs-page.ts';
 import { createAssetApi, readPages } from './pages/page.ts';
 import { mountPages } from './pages/pages.ts';
@@ -139,6 +140,7 @@ export function createHubApi(options: HubApiOptions): Api {
     faceAt('/tuf', createUpdateApi(shared)),
     faceAt('/hf', createHuggingFaceApi({ ...shared, catalog: models })),
     faceAt('/v2', createOpenInferenceApi(shared)),
+    faceAt('/v1', createOpenAiApi(shared)),
   ];
   for (const { base, api } of faces) app.route(base, api);
   answerFailures(app, faces, new FailureLog(clock, options.logger));

@@ -329,11 +329,12 @@ export class ModelQueue {
       };
       this.#reject(job, new AppError(code, message));
     } else if (!job.isSettled) {
-      const { output, timingsMs } = outcome.value;
+      const { output, read, timingsMs } = outcome.value;
       const queueMs = Math.max(0, run.startedMonoMs - job.submittedMonoMs - timingsMs.preprocess);
       this.#settle(job);
       job.resolve({
         ...{ output, model: run.lease.ref, batchSize: run.batchSize },
+        ...(read && { read }),
         timingsMs: { ...timingsMs, queue: queueMs },
       });
     }

@@ -132,7 +132,11 @@ export function readParameters(
     .map(([name, value]) => [(Object.hasOwn(aliases, name) && aliases[name]) || name, value] as const);
   const parsed = parameters.safeParse(withoutNeutral(Object.fromEntries(named), neutral, 'parameters'));
   if (parsed.success) return parsed.data;
-  throw new AppError('PARAMETERS_INVALID', `parameters${firstIssue(parsed.error)}`);
+  const [issue] = parsed.error.issues;
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : [];
+  throw new AppError('PARAMETERS_INVALID', `parameters${firstIssue(parsed.error)}`, {
+    details: { param: [...(issue?.path ?? []), ...unknown].join('.') },
+  });
 }
 
 function firstIssue({ issues: [issue] }: z.ZodError): string {

@@ -148,14 +148,18 @@ const parameters = {
       adapter_id: 'no adapters',
       best_of: ONE_ANSWER,
       decoder_input_details: 'log-probabilities of the prompt would cost a run of their own',
-      frequency_penalty: 'repetition_penalty is what transformers has',
       grammar: 'no constrained decoding',
-      top_n_tokens: ONE_ANSWER,
       watermark: 'no watermarks',
+    },
+    added: {
+      chat: 'a chat’s template is the model’s own, and so is applied where the model runs',
+      logit_bias: 'of OpenAI’s API',
+      presence_penalty: 'of OpenAI’s API',
     },
   } satisfies Differences<TextGenerationParameters, hf.TextGenerationInputGenerateParameters>,
   'automatic-speech-recognition': {
     ...NONE,
+    added: { language: 'Whisper’s own: transformers has it among what steers generation' },
     differing: { generation_parameters: 'see generation' },
   } satisfies Differences<SpeechParameters, hf.AutomaticSpeechRecognitionParameters>,
   'image-to-text': {
@@ -186,11 +190,14 @@ const outputs = {
     differing: { details: 'see details' },
   } satisfies Differences<Generated, hf.TextGenerationOutput>,
   details: {
-    missing: { best_of_sequences: ONE_ANSWER, top_tokens: ONE_ANSWER },
+    missing: { best_of_sequences: ONE_ANSWER },
     added: { input_length: 'the official stream has it with its last token' },
     differing: { prefill: 'a token of the prompt is described as one of the answer' },
   } satisfies Differences<NonNullable<Generated['details']>, hf.TextGenerationOutputDetails>,
-  token: NONE satisfies Differences<GeneratedToken, hf.TextGenerationOutputToken>,
+  token: {
+    ...NONE,
+    added: { top_tokens: 'on its way from the model; faces put it where their protocol has it' },
+  } satisfies Differences<GeneratedToken, hf.TextGenerationOutputToken>,
   'automatic-speech-recognition': {
     ...NONE,
     differing: { chunks: 'the last time stamp may have no end: null, as Python gives it' },

@@ -7,15 +7,17 @@ import { ACCEPTED_CODINGS } from '../../../shared/runtime/content-coding.ts';
 import { withoutPaths } from '../../../shared/runtime/disk-paths.ts';
 import { type AppError, ERRORS, type ErrorCode, toErrorBody } from '../../../shared/runtime/errors.ts';
 import type { HubEnv } from './face.ts';
+import { openAiError, openAiErrorBody, openAiHeaders, openAiStatus } from './openai-error.ts';
 
 /** The name of a shape; each protocol that we speak has its own. */
-export type ErrorShape = 'problem' | 'hugging-face' | 'open-inference';
+export type ErrorShape = 'problem' | 'hugging-face' | 'open-inference' | 'openai';
 
 interface Failure {
   readonly code: ErrorCode;
   /** For people outside: nothing of our insides. */
   readonly message: string;
   readonly requestId: string;
+  readonly details: AppError['details'];
 }
 
 interface Shape {
@@ -23,7 +25,9 @@ interface Shape {
   readonly schema: z.ZodType;
   bodyOf(failure: Failure): object;
   /** Where it is another than the code's own. */
-  statusOf?(httpStatus: number): number;
+  statusOf?(httpStatus: number, failure: Failure): number;
+  /** Response headers beside those that every shape has, where asking again may help. */
+  headersOf?(failure: Failure, waitMs: number): Record<string, string>;
 }
 
 /** Shapes of failures, by name. */
@@ -54,27 +58,47 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
     schema: z.object({ error: z.string() }),
     bodyOf: ({ message }) => ({ error: message }),
   },
+  /** OpenAI's, with its own words where it has them. */
+  openai: {
+    contentType: 'application/json',
+    schema: z.object({ error: openAiErrorBody }),
+    bodyOf: (failure) => ({ error: openAiError(failure) }),
+    statusOf: openAiStatus,
+    headersOf: openAiHeaders,
+  },
 };
 
 /** The response to a failure, in this shape. */
 export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: AppError): Response {
-  const { contentType, bodyOf, statusOf = (status) => status } = ERROR_SHAPES[shape];
+  const { contentType, bodyOf, statusOf = (status) => status, headersOf: own } = ERROR_SHAPES[shape];
   const { code, message } = toErrorBody(error);
-  const body = bodyOf({ code, message: withoutPaths(message), requestId: c.get('requestId') });
-  return c.body(JSON.stringify(body), {
-    status: statusOf(ERRORS[code].httpStatus) as ContentfulStatusCode,
-    headers: { 'content-type': contentType, ...headersOf(error) },
+  const { details } = error;
+  const failure = { code, message: withoutPaths(message), requestId: c.get('requestId'), details };
+  const waitMs = waitOf(error);
+  return c.body(JSON.stringify(bodyOf(failure)), {
+    status: statusOf(ERRORS[code].httpStatus, failure) as ContentfulStatusCode,
+    headers: {
+      'content-type': contentType,
+      ...headersOf(error),
+      ...(waitMs !== undefined && own?.(failure, waitMs)),
+    },
   });
 }
 
-/** Seconds to wait where nobody said how long. */
-const RETRY_AFTER_SECONDS = 1;
+/** To wait where nobody said how long. */
+const RETRY_AFTER_MS = 1_000;
 
-function headersOf({ code, details }: AppError): Record<string, string> {
+/** undefined: asking again does not help. */
+function waitOf({ code, details }: AppError): number | undefined {
+  if (ERRORS[code].retry !== 'backoff') return undefined;
+  const waitMs = details?.retryAfterMs;
+  return typeof waitMs === 'number' ? waitMs : RETRY_AFTER_MS;
+}
+
+function headersOf(error: AppError): Record<string, string> {
+  const { code } = error;
   if (code === 'UNAUTHORIZED') return { 'www-authenticate': 'Bearer realm="outrider"' };
   if (code === 'ENCODING_UNSUPPORTED') return { 'accept-encoding': ACCEPTED_CODINGS };
-  if (ERRORS[code].retry !== 'backoff') return {};
-  const waitMs = details?.retryAfterMs;
-  const seconds = typeof waitMs === 'number' ? Math.ceil(waitMs / 1000) : RETRY_AFTER_SECONDS;
-  return { 'retry-after': String(Math.max(1, seconds)) };
+  const waitMs = waitOf(error);
+  return waitMs === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1000))) };
 }

@@ -40,7 +40,7 @@ export const completionRequest = textGenerationParameters
 /** Of OpenAI's parameters, beside those of the task. */
 const NEUTRAL: NeutralValues = {
   ...TASKS['text-generation'].neutral,
-  ...{ logit_bias: [{}], logprobs: [false], n: [1], suffix: [''] },
+  ...{ logprobs: [false], n: [1], suffix: [''] },
 };
 
 /** A completion in OpenAI’s form. */

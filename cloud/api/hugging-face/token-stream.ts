@@ -4,14 +4,17 @@
  */
 
 import { withoutPaths } from '../../../shared/runtime/disk-paths.ts';
-import { type AppError, toAppError, toErrorBody } from '../../../shared/runtime/errors.ts';
+import { type AppError, toErrorBody } from '../../../shared/runtime/errors.ts';
 import { type GeneratedToken, generated } from '../../../shared/tasks/text-generation/schema.ts';
 import type { InferenceReply, Question } from '../../ports.ts';
+import { openEventStream } from '../frame/event-stream.ts';
 
 /** One event of the stream, in the form of Text Generation Inference (TGI). */
 export interface TokenEvent {
   readonly index: number;
   readonly token: GeneratedToken;
+  /** The likeliest in its place, where they were asked for. */
+  readonly top_tokens?: readonly GeneratedToken[];
   /** With the last token. */
   readonly generated_text: string | null;
   readonly details: {
@@ -35,73 +38,38 @@ export interface TokenStreamOptions {
 }
 
 /** @returns the events; resolves with the first of them @throws as `ask`, before the first token */
-export async function openTokenStream(options: TokenStreamOptions): Promise<ReadableStream<Uint8Array>> {
+export function openTokenStream(options: TokenStreamOptions): Promise<ReadableStream<Uint8Array>> {
   const { ask, callerSignal, toEvent, lastLines } = options;
-  const leaving = new AbortController();
-  const leave = (): void => leaving.abort();
-  callerSignal.addEventListener('abort', leave, { once: true });
-  let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
-  let isOpen = true;
-  const stream = new ReadableStream<Uint8Array>({
-    start: (one) => {
-      controller = one;
-    },
-    cancel: () => {
-      isOpen = false;
-      leave();
-    },
-  });
-  const write = (text: string): void => {
-    if (isOpen) controller?.enqueue(Buffer.from(text));
-  };
-  let count = 0;
-  let last: GeneratedToken | undefined;
-  const send = (token: GeneratedToken, reply?: InferenceReply): void =>
-    write(`data: ${JSON.stringify(toEvent(eventOf(token, count++, reply)))}\n\n`);
-
-  const { promise, resolve, reject } = begin();
-  void ask({
-    signal: leaving.signal,
-    onToken: (token, isLast) => {
-      // The last one goes out with the whole text.
-      if (isLast) last = token;
-      else send(token);
-      resolve();
-    },
-  })
-    .then((reply) => {
+  return openEventStream({
+    callerSignal,
+    failureOf,
+    async produce({ signal, write, begin }) {
+      let count = 0;
+      let last: GeneratedToken | undefined;
+      const send = (token: GeneratedToken, reply?: InferenceReply): void =>
+        write(JSON.stringify(toEvent(eventOf(token, count++, reply))));
+      const reply = await ask({
+        signal,
+        onToken: (token, isLast) => {
+          // The last one goes out with the whole text.
+          if (isLast) last = token;
+          else send(token);
+          begin();
+        },
+      });
       if (last) send(last, reply);
-      for (const line of lastLines?.(reply) ?? []) write(`data: ${line}\n\n`);
-    })
-    .catch((thrown: unknown) => {
-      const error = toAppError(thrown);
-      reject(error);
-      write(`data: ${JSON.stringify(failureOf(error))}\n\n`);
-    })
-    .finally(() => {
-      callerSignal.removeEventListener('abort', leave);
-      resolve();
-      if (isOpen) controller?.close();
-      isOpen = false;
-    });
-  await promise;
-  return stream;
-}
-
-/** A promise that others settle. */
-function begin(): { promise: Promise<void>; resolve: () => void; reject: (error: AppError) => void } {
-  let settle: { resolve: () => void; reject: (error: AppError) => void } | undefined;
-  const promise = new Promise<void>((resolve, reject) => {
-    settle = { resolve, reject };
+      for (const line of lastLines?.(reply) ?? []) write(line);
+    },
   });
-  return { promise, resolve: () => settle?.resolve(), reject: (error) => settle?.reject(error) };
 }
 
-function eventOf(token: GeneratedToken, index: number, reply: InferenceReply | undefined): TokenEvent {
-  if (reply === undefined) return { index, token, generated_text: null, details: null };
+function eventOf(said: GeneratedToken, index: number, reply: InferenceReply | undefined): TokenEvent {
+  const { top_tokens, ...own } = said;
+  const token = { token: own, ...(top_tokens && { top_tokens }) };
+  if (reply === undefined) return { index, ...token, generated_text: null, details: null };
   const { generated_text, details } = generated.parse(reply.output);
   return {
-    ...{ index, token, generated_text },
+    ...{ index, ...token, generated_text },
     details: details
       ? {
           finish_reason: details.finish_reason,

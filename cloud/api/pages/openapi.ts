@@ -46,6 +46,7 @@ const NAMED = {
   ...EVENTS,
   Problem: ERROR_SHAPES.problem.schema,
   HuggingFaceError: ERROR_SHAPES['hugging-face'].schema,
+  OpenAIError: ERROR_SHAPES.openai.schema,
   OpenInferenceError: ERROR_SHAPES['open-inference'].schema,
 };
 
@@ -127,6 +128,7 @@ function detailsOf({ method, path, operation }: DescribedRoute): RouteConfig {
 const FAILURE_HEADERS = {
   Allow: 'With 405: the methods of the address; HEAD goes where GET does',
   'Accept-Encoding': 'With 415 for a content coding: those that are decoded',
+  'Retry-After-Ms': 'The same in milliseconds, below `/v1`',
   'Retry-After': 'Where asking again may help: after so many seconds',
   'WWW-Authenticate': 'With 401',
 };

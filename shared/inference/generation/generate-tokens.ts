@@ -36,6 +36,8 @@ export interface TokenRequest {
   readonly seed?: number | undefined;
   readonly control?: RunControl | undefined;
   readonly onToken?: GreedyOptions['onToken'];
+  /** What changes the scores before the model's own rules and temperature. */
+  readonly biases?: Stepper['adjust'] | undefined;
   /** What else may not be said, after the model's own rules. */
   readonly rules?: Stepper['adjust'];
 }
@@ -49,7 +51,7 @@ export interface TokenAnswer extends Found {
 
 /** @throws PARAMETERS_INVALID, EXPIRED (aborted), MODEL_INVALID */
 export async function generateTokens(generator: Generator, request: TokenRequest): Promise<TokenAnswer> {
-  const { encoded, parameters, positions, control, onToken, rules } = request;
+  const { encoded, parameters, positions, control, onToken, biases, rules } = request;
   const asked = generator.settings(parameters);
   const isSampling = parameters.do_sample ?? false;
   const beams = isSampling ? (parameters.num_beams ?? 1) : asked.num_beams;
@@ -73,6 +75,7 @@ export async function generateTokens(generator: Generator, request: TokenRequest
   const stepper: Stepper = {
     next: own.next,
     adjust(rows, scores) {
+      biases?.(rows, scores);
       own.adjust(rows, scores);
       rules?.(rows, scores);
     },

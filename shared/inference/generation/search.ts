@@ -40,12 +40,28 @@ export interface Sampling {
   readonly random: () => number;
 }
 
+/** A token that stood to choice, with ln of its probability. */
+export interface LikelyToken {
+  readonly id: number;
+  readonly logprob: number;
+}
+
 /** Limits of a greedy search, and who hears of its tokens. */
 export interface GreedyOptions extends SearchLimits {
   /** Without it the likeliest token is taken. */
   readonly sampling?: Sampling | undefined;
-  /** Told each token as it comes, and whether it is the last in any case. @returns whether the answer ends here */
-  readonly onToken?: (token: number, logprob: number, isLast: boolean) => boolean;
+  /**
+   * Told each token as it comes, and whether it is the last in any case.
+   *
+   * @param likeliest gives so many of the likeliest in its place, by the model itself, best first
+   * @returns whether the answer ends here
+   */
+  readonly onToken?: (
+    token: number,
+    logprob: number,
+    isLast: boolean,
+    likeliest: (count: number) => readonly LikelyToken[],
+  ) => boolean;
 }
 
 /** Limits of a beam search, and how beams are ranked. */
@@ -83,12 +99,16 @@ export async function searchGreedily(stepper: Stepper, options: GreedyOptions): 
     stepper.adjust([row], scores);
     const token = sampling ? sample(scores, sampling) : argmax(scores);
     // A token that a rule forces may be one that the model would never say.
-    const logprob = Math.max(ROUTE_SCORE_FLOOR, (logits[token] as number) - logSumExp(logits));
+    const total = logSumExp(logits);
+    const logprobOf = (one: number): number => Math.max(ROUTE_SCORE_FLOOR, (logits[one] as number) - total);
+    const logprob = logprobOf(token);
     sum += logprob;
     row.push(token);
     const hasEnded = endTokens.has(token);
-    const isTold =
-      onToken?.(token, logprob, hasEnded || row.length === prompt.length + maxNewTokens) === true;
+    const isLast = hasEnded || row.length === prompt.length + maxNewTokens;
+    const likeliest = (count: number): LikelyToken[] =>
+      largest(logits, count).map((id) => ({ id, logprob: logprobOf(id) }));
+    const isTold = onToken?.(token, logprob, isLast, likeliest) === true;
     if (hasEnded) reason = 'end';
     else if (isTold) reason = 'told';
     else continue;
@@ -248,6 +268,20 @@ function mostTypical(tokens: readonly Weighed[], wanted: number): Weighed[] {
 function argmax(scores: Float32Array): number {
   let best = 0;
   for (let at = 1; at < scores.length; at++) if ((scores[at] as number) > (scores[best] as number)) best = at;
+  return best;
+}
+
+/** The places of the largest, best first; of equal ones the first. @param scores f32[V] */
+function largest(scores: Float32Array, count: number): number[] {
+  const best: number[] = [];
+  for (let at = 0; at < scores.length; at++) {
+    const score = scores[at] as number;
+    if (best.length === count && !(score > (scores[best.at(-1) ?? 0] as number))) continue;
+    let place = best.length;
+    while (place > 0 && (scores[best[place - 1] as number] as number) < score) place -= 1;
+    best.splice(place, 0, at);
+    if (best.length > count) best.pop();
+  }
   return best;
 }
 

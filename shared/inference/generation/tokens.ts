@@ -18,6 +18,12 @@ interface LibraryTokenizer {
   readonly config: Readonly<Record<string, unknown>>;
   /** Of translators between many languages. */
   readonly language_codes?: readonly string[];
+  /** Of models that chat; several by name. */
+  readonly chat_template?: string | object | null;
+  apply_chat_template(
+    messages: readonly object[],
+    options: { tokenize: false; add_generation_prompt: boolean; chat_template?: string },
+  ): string;
   _build_translation_inputs?(text: string, options: object, over: Record<string, unknown>): unknown;
 }
 
@@ -35,6 +41,8 @@ export interface Tokens {
   readonly library: LibraryTokenizer;
   /** @param limit tokens with the special ones; the end is cut @throws INPUT_EMPTY (no token) */
   read(text: string, limit: number): ReadText;
+  /** Ids of a text that has its special tokens in it, as those of chat templates have. @throws INPUT_EMPTY (no token) */
+  readWhole(text: string): ReadText;
   /** Special tokens are left out unless asked for. */
   write(
     ids: readonly number[],
@@ -58,6 +66,11 @@ export function loadTokens(raw: unknown): Tokens {
       const all = contentIds(library, text, room);
       if (all.length === 0) throw new AppError('INPUT_EMPTY', 'the text is blank');
       return { ids: [...frame.before, ...all.slice(0, room), ...frame.after], isCut: all.length > room };
+    },
+    readWhole(text) {
+      const ids = library.encode(text, { add_special_tokens: false });
+      if (ids.length === 0) throw new AppError('INPUT_EMPTY', 'the prompt is blank');
+      return { ids, isCut: false };
     },
     write(
       ids,

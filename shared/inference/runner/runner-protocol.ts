@@ -98,6 +98,13 @@ const inference = z.object({
   output: z.unknown(),
   routeScore: z.number(),
   isCut: z.boolean().optional(),
+  read: z
+    .object({
+      tokens: z.int().optional(),
+      seconds: z.number().optional(),
+      language: z.string().optional(),
+    })
+    .optional(),
   timingsMs: z.object({ preprocess: z.number(), inference: z.number() }),
 });
 const outcome = z.discriminatedUnion('ok', [

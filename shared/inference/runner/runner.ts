@@ -8,6 +8,16 @@ import type { TaskInput, TaskName } from '../../tasks/tasks.ts';
 import type { GeneratedToken } from '../../tasks/text-generation/schema.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
+/** How much of an input a model has read, for those who count it; of tasks of which somebody does. */
+export interface InputRead {
+  /** Of a text, with those that frame it. */
+  readonly tokens?: number | undefined;
+  /** Of a sound. */
+  readonly seconds?: number | undefined;
+  /** Of a sound, as the model knows it (`en`). */
+  readonly language?: string | undefined;
+}
+
 /** One answer of a model. */
 export interface Inference {
   /** Hugging Face's shape for the task. */
@@ -16,6 +26,7 @@ export interface Inference {
   readonly routeScore: number;
   /** The input is longer than the model reads: it has answered a part of it. */
   readonly isCut?: boolean | undefined;
+  readonly read?: InputRead | undefined;
   readonly timingsMs: { readonly preprocess: number; readonly inference: number };
 }
 

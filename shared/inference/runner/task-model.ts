@@ -4,7 +4,7 @@ import type { ModelSpec } from '../../release/folder/model-spec.ts';
 import type { AppError } from '../../runtime/errors.ts';
 import type { TaskInput } from '../../tasks/tasks.ts';
 import type { OpenSession } from './graph-session.ts';
-import type { OnToken } from './runner.ts';
+import type { InputRead, OnToken } from './runner.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
 /** Model folder to load, and how its graphs should run. */
@@ -27,6 +27,7 @@ export interface Answer {
   readonly routeScore: number;
   /** The input is longer than the model reads: it has answered a part of it. */
   readonly isCut?: boolean;
+  readonly read?: InputRead;
 }
 
 /** Control over a run that takes its time; what one native run answers need not heed it. */

@@ -58,7 +58,10 @@ export async function loadCtc(source: ModelSource): Promise<Listener> {
     executionProvider: generator.executionProvider,
     samplingRate: reader.samplingRate,
     check: refuseWriting,
-    hear: (samples) => hear(model, samples),
+    hear: async (samples) => ({
+      ...(await hear(model, samples)),
+      read: { seconds: samples.length / reader.samplingRate },
+    }),
   };
 }
 
@@ -122,7 +125,13 @@ function likeliest(scores: Float32Array): { token: number; logprob: number } {
 }
 
 /** @throws PARAMETERS_INVALID */
-function refuseWriting({ generation_parameters: settings = {}, return_timestamps }: SpeechParameters): void {
+function refuseWriting(parameters: SpeechParameters): void {
+  const { generation_parameters: settings = {}, return_timestamps, language } = parameters;
+  if (language !== undefined)
+    throw new AppError(
+      'PARAMETERS_INVALID',
+      'language: this model hears the one language that it was taught',
+    );
   if (return_timestamps === true)
     throw new AppError(
       'PARAMETERS_INVALID',

@@ -82,7 +82,9 @@ export async function loadWhisper(source: ModelSource): Promise<Listener> {
   return {
     executionProvider: generator.executionProvider,
     samplingRate: reader.samplingRate,
-    check({ return_timestamps }) {
+    check({ return_timestamps, language }) {
+      if (language !== undefined && languageToken(settings, language) === undefined)
+        throw new AppError('PARAMETERS_INVALID', `language: this model does not know ${language}`);
       if (return_timestamps === true && settings.no_timestamps_token_id == null)
         throw new AppError('PARAMETERS_INVALID', 'return_timestamps: this model knows no time stamps');
     },
@@ -110,7 +112,7 @@ async function hear(model: Model, samples: Float32Array, asked: Asked): Promise<
     const from = Math.round(seek * stampSamples);
     const { data, dims } = await model.reader.features(samples.subarray(from, from + windowSamples));
     const encoded = await model.generator.read({ name: 'input_features', data, dims });
-    language ??= await languageOf(model, encoded);
+    language ??= await languageOf(model, encoded, asked.parameters.language);
     const heard = await write(model, encoded, { ...asked, language, usesStamps });
     if (heard.tokens.length === 0) break;
     means.push(heard.mean);
@@ -128,16 +130,22 @@ async function hear(model: Model, samples: Float32Array, asked: Asked): Promise<
   }
   return {
     output: toOutput(model, segments, wantsStamps),
+    read: { seconds: samples.length / model.reader.samplingRate, language: languageName(settings, language) },
     routeScore:
       means.length === 0 ? ROUTE_SCORE_FLOOR : means.reduce((sum, one) => sum + one, 0) / means.length,
   };
 }
 
 /** @returns undefined for a model of one language */
-async function languageOf({ generator, settings }: Model, encoded: Encoded): Promise<number | undefined> {
-  const { is_multilingual, lang_to_id, language, decoder_start_token_id: start } = settings;
+async function languageOf(
+  { generator, settings }: Model,
+  encoded: Encoded,
+  asked: string | undefined,
+): Promise<number | undefined> {
+  const { is_multilingual, lang_to_id, decoder_start_token_id: start } = settings;
+  const language = asked ?? settings.language;
   if (is_multilingual !== true || !lang_to_id) return undefined;
-  const named = language && (lang_to_id[`<|${language}|>`] ?? lang_to_id[language]);
+  const named = language && languageToken(settings, language);
   if (typeof named === 'number') return named;
   const stepper = generator.begin(encoded, generator.settings({}), 1);
   const logits = await stepper.next([[start]]);
@@ -148,6 +156,22 @@ async function languageOf({ generator, settings }: Model, encoded: Encoded): Pro
     codes[0] ?? start,
   );
 }
+
+/** @returns undefined for one that the model does not know, and of a model of one language */
+function languageToken(
+  { is_multilingual, lang_to_id }: WhisperSettings,
+  language: string,
+): number | undefined {
+  if (is_multilingual !== true || !lang_to_id) return undefined;
+  const name = [`<|${language}|>`, language].find((one) => Object.hasOwn(lang_to_id, one));
+  return name === undefined ? undefined : lang_to_id[name];
+}
+
+/** `en` of `<|en|>`. */
+const languageName = ({ lang_to_id }: WhisperSettings, token: number | undefined): string | undefined =>
+  Object.entries(lang_to_id ?? {})
+    .find(([, id]) => id === token)?.[0]
+    .replace(/^<\|(.*)\|>$/, '$1');
 
 /** One window's tokens, without the end token. */
 async function write(

@@ -82,6 +82,7 @@ function answerOf(
   return {
     output: [Array.from(row)],
     ...(text.isTruncated && { isCut: true }),
+    read: { tokens: text.ids.length },
     routeScore: text.isTruncated ? ROUTE_SCORE_FLOOR : chance,
   };
 }

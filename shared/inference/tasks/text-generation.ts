@@ -7,9 +7,12 @@ import {
   type TextGenerationParameters,
   textGenerationParameters,
 } from '../../tasks/text-generation/schema.ts';
+import { type ChatPrompt, loadChatPrompt } from '../generation/chat-prompt.ts';
 import { generateTokens } from '../generation/generate-tokens.ts';
 import { type Generator, loadGenerator } from '../generation/generation.ts';
-import { TokenText } from '../generation/tokens.ts';
+import type { LikelyToken } from '../generation/search.ts';
+import { biasesOf } from '../generation/token-biases.ts';
+import { type ReadText, type Tokens, TokenText } from '../generation/tokens.ts';
 import type { Answer, ModelSource, RunControl, TaskModel } from '../runner/task-model.ts';
 import { decodeUtf8 } from '../text/utf8.ts';
 
@@ -29,6 +32,7 @@ const DEFAULT_POSITIONS = 2_048;
 export async function loadTextGeneration(source: ModelSource): Promise<TaskModel<PreparedPrompt>> {
   const generator = await loadGenerator(source, 'causal');
   const { config, tokens } = generator;
+  const chatPrompt = await loadChatPrompt(source.folder, tokens);
   const positions =
     config.max_position_embeddings ?? config.n_positions ?? tokens.maxTokens ?? DEFAULT_POSITIONS;
 
@@ -38,8 +42,7 @@ export async function loadTextGeneration(source: ModelSource): Promise<TaskModel
     executionProvider: generator.executionProvider,
     async prepare(input) {
       const parameters = textGenerationParameters.parse(input.parameters ?? {});
-      const text = decodeUtf8(input.body);
-      const { ids, isCut } = tokens.read(text, Number.MAX_SAFE_INTEGER);
+      const { text, ids, isCut } = readPrompt(decodeUtf8(input.body), parameters, { tokens, chatPrompt });
       const { truncate } = parameters;
       const kept = truncate === undefined ? ids : ids.slice(-truncate);
       // A prompt that lost its beginning in silence would be a wrong answer: TGI refuses too.
@@ -63,6 +66,17 @@ export async function loadTextGeneration(source: ModelSource): Promise<TaskModel
   return model;
 }
 
+/** @throws INPUT_EMPTY, INPUT_INVALID (no messages), BAD_REQUEST (a model without a template) */
+function readPrompt(
+  text: string,
+  { chat }: TextGenerationParameters,
+  { tokens, chatPrompt }: { readonly tokens: Tokens; readonly chatPrompt: ChatPrompt },
+): ReadText & { readonly text: string } {
+  if (chat !== true) return { text, ...tokens.read(text, Number.MAX_SAFE_INTEGER) };
+  const prompt = chatPrompt(text);
+  return { text: prompt, ...tokens.readWhole(prompt) };
+}
+
 async function answer(
   generator: Generator,
   {
@@ -73,9 +87,11 @@ async function answer(
 ): Promise<Answer> {
   const { tokens } = generator;
   const { ids, parameters, isCut } = prompt;
-  const { stop = [], seed, return_full_text, details, truncate: _cut, ...rest } = parameters;
+  const { stop = [], seed, return_full_text, details, truncate: _cut, chat: _chat, ...others } = parameters;
+  const { frequency_penalty, presence_penalty, logit_bias, top_n_tokens = 0, ...rest } = others;
   const stream = new TokenText(tokens);
   const said: GeneratedToken[] = [];
+  const likely: (readonly GeneratedToken[])[] = [];
   let written = '';
   const found = await generateTokens(generator, {
     encoded: undefined,
@@ -85,7 +101,8 @@ async function answer(
     defaultNewTokens: DEFAULT_NEW_TOKENS,
     seed,
     control,
-    onToken(id, logprob, isLast) {
+    biases: biasesOf({ frequency_penalty, presence_penalty, logit_bias }, ids.length),
+    onToken(id, logprob, isLast, likeliest) {
       const special = tokens.specialIds.has(id);
       const piece = special ? '' : stream.push(id);
       written += piece;
@@ -97,7 +114,12 @@ async function answer(
         special,
       };
       said.push(token);
-      control?.onToken?.(token, isLast || isStopped);
+      if (top_n_tokens === 0) control?.onToken?.(token, isLast || isStopped);
+      else {
+        const top = likeliest(top_n_tokens).map((one) => toToken(tokens, one));
+        likely.push(top);
+        control?.onToken?.({ ...token, top_tokens: top }, isLast || isStopped);
+      }
       return isStopped;
     },
   });
@@ -114,6 +136,7 @@ async function answer(
           input_length: ids.length,
           prefill: [],
           tokens: said,
+          ...(top_n_tokens > 0 && { top_tokens: likely }),
           ...(seed !== undefined && { seed }),
         },
       }),
@@ -122,6 +145,11 @@ async function answer(
     ...(isCut && { isCut: true }),
   };
 }
+
+/** With the text that it has by itself: beside others it may have another. */
+const toToken = ({ specialIds, write }: Tokens, { id, logprob }: LikelyToken): GeneratedToken => ({
+  ...{ id, logprob, text: write([id], { withSpecial: true }), special: specialIds.has(id) },
+});
 
 /** As TGI: who asks for any of these wants chance, unless at the value at which it changes nothing. */
 function isSampling({

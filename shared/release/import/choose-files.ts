@@ -23,6 +23,7 @@ const SMALL_FILES = new Set([
   'processor_config.json',
   'tokenizer.json',
   'tokenizer_config.json',
+  'chat_template.jinja',
   'special_tokens_map.json',
   'modules.json',
   'config_sentence_transformers.json',

@@ -7,6 +7,8 @@ import type { TaskSchema } from '../task.ts';
 /** Whether parts have time stamps, and what steers generation. */
 export const speechParameters = z.strictObject({
   return_timestamps: z.boolean().optional(),
+  /** Of the speech, as the model names it (`en`); as the folder says, else heard by the model, when left out. */
+  language: z.string().min(1).max(32).optional(),
   generation_parameters: generateParameters.optional(),
 });
 export type SpeechParameters = z.infer<typeof speechParameters>;

@@ -44,6 +44,7 @@ export function withoutNeutral(
     throw new AppError(
       'PARAMETERS_INVALID',
       `${path}.${name}: ${allowed(known)}; another value would change the answer, and is not done here`,
+      { details: { param: [...path.split('.').slice(1), name].join('.'), isDone: false } },
     );
   });
   return Object.fromEntries(kept);

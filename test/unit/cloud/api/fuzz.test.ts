@@ -251,7 +251,12 @@ describe('every address of the hub', () => {
         body: large,
         headers: { 'if-match': '*' },
       });
-      assert.ok([404, 412, 413, 429].includes(response.status), `${operation.path}: ${response.status}`);
+      // An address that takes so many bytes says that they are no form.
+      const isForm = operation.path === '/v1/audio/transcriptions';
+      assert.ok(
+        [404, 412, 413, 429, ...(isForm ? [400] : [])].includes(response.status),
+        `${operation.path}: ${response.status}`,
+      );
     }
   });
 
