@@ -39,7 +39,7 @@ export async function listModels(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/models', modelList, 'models');
   print(options.json, { models: found }, () =>
     table(
-      ['name', 'task', 'version', 'test', 'deployed', 'policy', 'size', 'loaded', 'digest'],
+      ['name', 'task', 'version', 'test', 'deployed', 'policy', 'size', 'loaded', 'engine', 'digest'],
       found.map((one) => [
         one.name,
         one.task,
@@ -49,6 +49,7 @@ export async function listModels(options: Options): Promise<void> {
         one.policy,
         bytesText(one.bytes),
         loadText(one),
+        engineText(one),
         one.digest.slice(0, 12),
       ]),
       { spare: ['digest', 'policy', 'loaded'] },
@@ -59,6 +60,16 @@ export async function listModels(options: Options): Promise<void> {
 /** A processor is what everybody expects; anything else is named. */
 const loadText = ({ loaded, provider }: ModelRecord): string =>
   !loaded ? 'no' : provider === 'cpu' ? 'yes' : `yes, ${provider}`;
+
+/** Where it runs, and how that is, if not in the hub itself. */
+function engineText({ engine }: ModelRecord): string {
+  if (!engine) return 'here';
+  const { kind, url, status } = engine;
+  if (!status || (status.breaker === 'closed' && !status.failure)) return `${kind} ${url}`;
+  const { breaker, failure, wellAtMs } = status;
+  const isWell = breaker === 'closed' && (wellAtMs ?? 0) > (failure?.atMs ?? 0);
+  return `${kind} ${url}${isWell ? '' : `, ${breaker === 'closed' ? 'failing' : breaker}: ${failure?.code ?? ''}`}`;
+}
 
 /** A file of the version that goes up, from disk or made here. */
 interface Part extends VersionFile {

@@ -62,6 +62,8 @@ export class BestProvider {
   readonly start: StartRunner = async (options) => {
     const { wish, candidates, startRunner } = this.#o;
     if (wish === 'cpu' || (wish === 'auto' && candidates.length === 0)) return startRunner(options);
+    // Its graph runs on another server: nothing of it is there to be weighed.
+    if (options.engine) return startRunner(options);
     if (wish !== 'auto') return startRunner({ ...options, ...this.#with(wish) });
     for (const provider of await this.#ranking(options)) {
       if (this.#isAside(options.digest, provider)) continue;

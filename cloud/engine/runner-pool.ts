@@ -26,7 +26,9 @@ export interface LocalRunnerPoolOptions {
   readonly logger: Logger;
   /** Models in memory at a time; the least recently used idle one makes room. */
   readonly maxLoaded: number;
-  readonly runner: Omit<RunnerOptions, 'folder' | 'digest'>;
+  readonly runner: Omit<RunnerOptions, 'folder' | 'digest' | 'engine'>;
+  /** Where the graph of a model runs, if not here; the same object until that changes. */
+  readonly engineOf?: (name: string) => RunnerOptions['engine'];
   /** Uniform in [0, 1). */
   readonly random?: () => number;
 }
@@ -34,6 +36,7 @@ export interface LocalRunnerPoolOptions {
 interface Loaded {
   readonly name: string;
   readonly ref: ModelRef;
+  readonly engine: RunnerOptions['engine'];
   readonly runner: Promise<Runner>;
   /** Set when `runner` has resolved. */
   up: Runner | undefined;
@@ -90,7 +93,16 @@ export class LocalRunnerPool implements RunnerPool {
 
   /** Loads models ahead of the first request; one that fails is logged, and tried again when asked for. */
   async preload(names: readonly string[]): Promise<void> {
-    await Promise.all(names.map((name) => this.#loadAhead(name)));
+    await Promise.all(names.filter((name) => this.#hasFolder(name)).map((name) => this.#loadAhead(name)));
+  }
+
+  /** One that is not there is told when it is asked for. */
+  #hasFolder(name: string): boolean {
+    try {
+      return this.#options.catalog.resolve(name).folder !== '';
+    } catch {
+      return true;
+    }
   }
 
   async lease(name: string): Promise<ModelLease> {
@@ -114,7 +126,7 @@ export class LocalRunnerPool implements RunnerPool {
       run: (handles, control) => runner.run(handles, control),
       discard: (handles) => runner.discard(handles),
       shrink: (body, to) => runner.shrink(body, to),
-      isStale: () => model.isRetired || this.#currentDigest(model.name) !== model.ref.digest,
+      isStale: () => model.isRetired || !this.#isCurrent(model),
       giveBack: () => {
         if (isGivenBack) return;
         isGivenBack = true;
@@ -127,10 +139,11 @@ export class LocalRunnerPool implements RunnerPool {
   #open(name: string): Loaded {
     if (this.#stopping.signal.aborted) throw new AppError('STOPPING');
     const { folder, ref } = this.#options.catalog.resolve(name);
+    if (folder === '') throw new AppError('NOT_OFFERED', `${name} runs on another server, and not here`);
     const known = this.#models.get(name);
     if (known !== undefined) {
       const isGone = known.up !== undefined && !known.up.isUp;
-      if (known.ref.digest === ref.digest && !isGone) {
+      if (known.ref.digest === ref.digest && known.engine === this.#options.engineOf?.(name) && !isGone) {
         known.lastUsedMonoMs = this.#options.clock.nowMonoMs();
         return known;
       }
@@ -144,10 +157,12 @@ export class LocalRunnerPool implements RunnerPool {
   }
 
   #load(name: string, folder: string, ref: ModelRef): Loaded {
+    const engine = this.#options.engineOf?.(name);
     const model: Loaded = {
       name,
       ref,
-      runner: this.#startRunner(folder, ref),
+      engine,
+      runner: this.#startRunner(folder, ref, engine),
       up: undefined,
       leases: 0,
       lastUsedMonoMs: this.#options.clock.nowMonoMs(),
@@ -161,11 +176,11 @@ export class LocalRunnerPool implements RunnerPool {
     return model;
   }
 
-  async #startRunner(folder: string, ref: ModelRef): Promise<Runner> {
+  async #startRunner(folder: string, ref: ModelRef, engine: RunnerOptions['engine']): Promise<Runner> {
     const { clock, startRunner, runner: options } = this.#options;
     const waitMs = (this.#failuresOf(ref)?.retryMonoMs ?? 0) - clock.nowMonoMs();
     if (waitMs > 0) await clock.sleep(waitMs, this.#stopping.signal);
-    const runner = await startRunner({ ...options, folder, digest: ref.digest });
+    const runner = await startRunner({ ...options, folder, digest: ref.digest, ...(engine && { engine }) });
     if (!this.#stopping.signal.aborted) return runner;
     await runner.stop(0);
     throw new AppError('STOPPING');
@@ -194,7 +209,8 @@ export class LocalRunnerPool implements RunnerPool {
   #onStartFailed(model: Loaded, error: AppError): void {
     this.#remove(model);
     if (this.#stopping.signal.aborted) return;
-    this.#countFailure(model.ref, error);
+    // Whether another server is asked again, its circuit breaker decides.
+    if (!model.engine) this.#countFailure(model.ref, error);
     this.#options.logger.failure('engine.start_failed', error, {
       model: model.name,
       modelDigest: model.ref.digest,
@@ -225,11 +241,13 @@ export class LocalRunnerPool implements RunnerPool {
     return this.#failures.get(ref.digest);
   }
 
-  #currentDigest(name: string): string | undefined {
+  /** Whether the catalog still means this version, and this place where its graph runs. */
+  #isCurrent({ name, ref, engine }: Loaded): boolean {
     try {
-      return this.#options.catalog.resolve(name).ref.digest;
+      const { digest } = this.#options.catalog.resolve(name).ref;
+      return digest === ref.digest && engine === this.#options.engineOf?.(name);
     } catch {
-      return undefined;
+      return false;
     }
   }
 

@@ -110,7 +110,7 @@ export function cannedModels(): ModelRecord[] {
     bytes,
   } as const;
   return [
-    { name: 'cifar10-cnn', policy: 'manual', deployed: '1', ...model, versions },
+    { name: 'cifar10-cnn', policy: 'manual', deployed: '1', ...model, versions, engine: null },
     {
       name: 'cifar10-vit',
       policy: 'auto',
@@ -119,6 +119,7 @@ export function cannedModels(): ModelRecord[] {
       loaded: false,
       provider: null,
       versions: [version(7)],
+      engine: null,
     },
   ];
 }

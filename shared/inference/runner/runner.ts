@@ -6,6 +6,7 @@ import type { PictureNeed } from '../../contract/messages.ts';
 import type { ErrorBody } from '../../runtime/errors.ts';
 import type { TaskInput, TaskName } from '../../tasks/tasks.ts';
 import type { GeneratedToken } from '../../tasks/text-generation/schema.ts';
+import type { RemoteGraph } from '../remote/remote-session.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
 /** How much of an input a model has read, for those who count it; of tasks of which somebody does. */
@@ -158,6 +159,8 @@ export interface RunnerOptions {
   readonly executionProvider?: ExecutionProvider;
   /** Folders in which the loader looks first for ONNX Runtime's libraries and for what a provider needs; none when left out. */
   readonly libraries?: readonly string[];
+  /** Its graph runs elsewhere, and its pre- and postprocessing here; left out: here, too. */
+  readonly engine?: RemoteGraph | undefined;
   /** The watchdog ends the process above this RSS. */
   readonly maxRssBytes: number;
   /** Loading and warming up must be done by then. */

@@ -22,6 +22,7 @@ const FIRST: HubData = {
   models: {},
   deployments: {},
   versionsSeen: {},
+  engines: {},
 };
 const deploy =
   (name: string) =>
