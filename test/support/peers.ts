@@ -1,12 +1,10 @@
 /** `npm run test:peers`: runs the tests with programs of others that are there, says what the rest needs, and installs nothing. */
 import { spawnSync } from 'node:child_process';
 import { HOW_TO_GET_IT, hasHomeAssistant } from './home-assistant.ts';
-import { HOW_TO_GET_LLAMA_SERVER, llamaServer } from './llama-server.ts';
 import { HOW_TO_GET_MLSERVER, hasMlServer } from './mlserver.ts';
 
 const hasMosquitto =
   spawnSync('sh', ['-c', 'command -v mosquitto || test -x /usr/sbin/mosquitto']).status === 0;
-/** Each test says by itself which of several programs it lacks. */
 const PEERS: readonly (readonly [file: string, isThere: boolean, what: readonly string[]])[] = [
   [
     'test/peers/home-assistant.peers.ts',
@@ -16,11 +14,7 @@ const PEERS: readonly (readonly [file: string, isThere: boolean, what: readonly 
       ...(hasHomeAssistant() ? [] : [HOW_TO_GET_IT]),
     ],
   ],
-  [
-    'test/peers/engines.peers.ts',
-    hasMlServer() || llamaServer !== undefined,
-    [...(hasMlServer() ? [] : [HOW_TO_GET_MLSERVER]), ...(llamaServer ? [] : [HOW_TO_GET_LLAMA_SERVER])],
-  ],
+  ['test/peers/engines.peers.ts', hasMlServer(), hasMlServer() ? [] : [HOW_TO_GET_MLSERVER]],
 ];
 const missing = PEERS.flatMap(([, , what]) => what);
 if (missing.length > 0) {

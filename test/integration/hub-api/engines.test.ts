@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { goodPicture } from '../../support/bad-inputs.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
+import { GENERATION } from '../../support/generation.ts';
 import { startHubProgram } from '../../support/hub-program.ts';
 import { eventually, outrider } from '../../support/programs.ts';
 
@@ -124,6 +125,78 @@ test('a model runs in another hub, falls back when that is gone, and comes home 
     ['colours', 'remote-colours', 'words'],
   );
   assert.equal((await readdir(join(again.folder, 'engine-keys'))).length, 1);
+});
+
+test('a hub answers OpenAI’s API of another one as its own: whole, streamed, in chats refused alike, and embedded', async (t) => {
+  const models = [
+    join(GENERATION, 'gpt2'),
+    fileURLToPath(new URL('../../fixtures/reference/embed-mean', import.meta.url)),
+  ];
+  const [far, near] = [await startHubProgram(t, { models }), await startHubProgram(t)];
+  for (const [name, remote, task] of [
+    ['org/writer', 'gpt2', 'text-generation'],
+    ['org/embedder', 'embed-mean', 'feature-extraction'],
+  ] as const) {
+    const added = outrider(
+      t,
+      [
+        ...[
+          'models',
+          'add',
+          name,
+          '--engine',
+          far.url,
+          '--kind',
+          'openai',
+          '--task',
+          task,
+          '--remote-name',
+          remote,
+        ],
+        ...['--key-env', 'FAR_KEY', '--hub', near.url, '--key', near.key],
+      ],
+      { env: { FAR_KEY: far.key } },
+    );
+    assert.equal((await added.exited).code, 0, added.output());
+  }
+  const post = async (hub: { url: string; key: string }, path: string, json: object): Promise<string> => {
+    const response = await fetch(`${hub.url}/v1${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify(json),
+    });
+    return response.text();
+  };
+  const text = { prompt: 'Once upon a time', max_tokens: 12, temperature: 0 };
+  const read = (answer: string) => {
+    const { choices, usage } = JSON.parse(answer) as {
+      choices: { text: string; finish_reason: string }[];
+      usage: object;
+    };
+    return { choices: choices.map((one) => [one.text, one.finish_reason]), usage };
+  };
+  const away = read(await post(near, '/completions', { model: 'org/writer', ...text }));
+  assert.deepEqual(away, read(await post(far, '/completions', { model: 'gpt2', ...text })));
+  const streamed = (await post(near, '/completions', { model: 'org/writer', ...text, stream: true }))
+    .trim()
+    .split('\n\n');
+  assert.equal(streamed.pop(), 'data: [DONE]');
+  const said = streamed.map(
+    (line) => (JSON.parse(line.slice('data: '.length)) as { choices: { text: string }[] }).choices[0]?.text,
+  );
+  assert.equal(said.join(''), away.choices[0]?.[0]);
+  const chat = await post(near, '/chat/completions', {
+    model: 'org/writer',
+    messages: [{ role: 'user', content: 'Hi' }],
+  });
+  assert.match(chat, /no chat template/, 'what the other server says of the input is told');
+  const embedded = async (hub: { url: string; key: string }, model: string) =>
+    JSON.parse(await post(hub, '/embeddings', { model, input: ['a fine film', 'b'] })) as {
+      data: object;
+      usage: object;
+    };
+  const [here, there] = [await embedded(near, 'org/embedder'), await embedded(far, 'embed-mean')];
+  assert.deepEqual([here.data, here.usage], [there.data, there.usage]);
 });
 
 test('with its folder here the graph alone runs there', async (t) => {
