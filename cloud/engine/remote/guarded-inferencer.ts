@@ -106,7 +106,7 @@ export class GuardedInferencer implements Inferencer {
         },
       );
     try {
-      const reply = await this.#turns.take(() => this.#inTime(request));
+      const reply = await this.#inTime(request);
       settle('answered');
       this.#budget.answered();
       tell.asked(undefined);
@@ -121,15 +121,20 @@ export class GuardedInferencer implements Inferencer {
     }
   }
 
-  /** Nobody waits longer than the caller said, whatever becomes of the work. */
+  /** Nobody waits longer than the caller said, be it for a turn or for the engine; what nobody waits for is ended there, too. */
   async #inTime(request: InferenceRequest): Promise<InferenceReply> {
     const { clock, engine } = this.#o;
     const leftMs = request.expiresMonoMs - clock.nowMonoMs();
-    if (leftMs <= 0) throw new AppError('EXPIRED');
-    const work = engine.infer(request);
+    const over = new AbortController();
+    const signal = request.signal ? AbortSignal.any([request.signal, over.signal]) : over.signal;
+    const work = this.#turns.take(async () => {
+      if (signal.aborted || clock.nowMonoMs() >= request.expiresMonoMs) throw new AppError('EXPIRED');
+      return engine.infer({ ...request, signal });
+    });
     work.catch(() => undefined);
-    const reply = await within(clock, leftMs, work);
-    if (!reply) throw new AppError('EXPIRED', 'the engine did not answer in the time that the caller waits');
-    return reply;
+    const reply = await within(clock, Math.max(0, leftMs), work);
+    if (reply) return reply;
+    over.abort();
+    throw new AppError('EXPIRED', 'the engine did not answer in the time that the caller waits');
   }
 }

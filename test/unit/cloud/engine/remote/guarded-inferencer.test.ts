@@ -168,11 +168,20 @@ describe('an engine on another server', () => {
 
   it('never keeps a caller longer than it waits', async () => {
     const there = start();
-    there.becomes(() => new Promise(() => undefined));
+    const heard: AbortSignal[] = [];
+    there.becomes(({ signal }) => {
+      if (signal) heard.push(signal);
+      return new Promise(() => undefined);
+    });
     const asking = there.ask({ expiresMonoMs: there.clock.nowMonoMs() + 500 });
     const failed = assert.rejects(asking, { code: 'EXPIRED' });
     await there.clock.advance(500);
     await failed;
+    assert.deepEqual(
+      heard.map(({ aborted }) => aborted),
+      [true],
+      'the work is told to end',
+    );
   });
 
   it('falls back where a model of this hub is named, says which one, and not for a bad input', async () => {
