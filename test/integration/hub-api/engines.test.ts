@@ -8,6 +8,7 @@ import { goodPicture } from '../../support/bad-inputs.ts';
 import { temporaryFolder } from '../../support/fixed.ts';
 import { GENERATION } from '../../support/generation.ts';
 import { startHubProgram } from '../../support/hub-program.ts';
+import { freePort } from '../../support/ports.ts';
 import { eventually, outrider } from '../../support/programs.ts';
 
 const COLOURS = fileURLToPath(new URL('../../fixtures/models/colours', import.meta.url));
@@ -96,6 +97,28 @@ test('a model runs in another hub, falls back when that is gone, and comes home 
     return lines.join('').includes('"engine":"open-inference"');
   }, 'the ledger does not say who answered');
 
+  // A device asks by the same name, and its Result says who it was.
+  const data = await temporaryFolder(t);
+  assert.equal((await command('devices', 'enroll', 'gate-01', '--to', data)).code, 0);
+  const config = join(data, 'outrider.yaml');
+  await writeFile(
+    config,
+    'device: gate-01\npipelines:\n  - { name: text, task: text-classification, cloud: org/remote }\n',
+  );
+  const agentPort = await freePort();
+  const device = outrider(t, [
+    ...['agent', '--config', config, '--data', data, '--hub', near.url, '--agent-port', String(agentPort)],
+  ]);
+  await device.says('agent gate-01:');
+  await eventually(async () => {
+    const asked = await fetch(`http://127.0.0.1:${agentPort}/v1/infer/text`, {
+      method: 'POST',
+      body: 'good good good',
+    });
+    const result = (await asked.json()) as { model?: { name: string; engine?: string } };
+    return result.model?.name === 'org/remote' && result.model.engine === 'open-inference';
+  }, 'the device’s Result does not say that its model is elsewhere');
+
   // The key is in one file that nobody else can read, and nowhere else.
   const keys = join(near.folder, 'engine-keys');
   for (const file of await readdir(keys)) assert.equal((await stat(join(keys, file))).mode & 0o777, 0o600);
@@ -110,7 +133,7 @@ test('a model runs in another hub, falls back when that is gone, and comes home 
   assert.deepEqual([fallen.status, fallen.by], [200, 'words@1'], 'the fallback answers, and says who it is');
   const failed = await ask('remote-colours', new Uint8Array(goodPicture()));
   assert.equal((failed.json as { code: string }).code, 'ENGINE_UNREACHABLE', JSON.stringify(failed));
-  assert.equal((await one('org/remote')).engine?.status?.fellBack, 1);
+  assert.ok(((await one('org/remote')).engine?.status?.fellBack ?? 0) >= 1);
   assert.match((await command('doctor')).output, /engine of remote-colours.*ENGINE_UNREACHABLE/);
 
   // Over a restart it is still known; then it is taken away.
