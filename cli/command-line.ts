@@ -162,6 +162,44 @@ asking(
     .option('--keep-loaded <on|off>', 'load it at the start, and never put it out to make room for another')
     .option('--max-queue <n>', 'requests that may wait for it; default: as many as for any model'),
 ).action(late(async () => (await import('./commands/models.ts')).setModel));
+asking(
+  models
+    .command('add <name>')
+    .description('have a model run on another server: Triton, MLServer, vLLM, llama.cpp, another hub')
+    .requiredOption('--engine <url>', 'the server’s address')
+    .requiredOption(
+      '--kind <kind>',
+      'open-inference (Triton, KServe, MLServer, a hub) or openai (vLLM, SGLang, llama.cpp, Ollama)',
+    )
+    .option('--remote-name <name>', 'the model’s name there (default: the same)')
+    .option('--remote-version <version>', 'its version there (default: the one that the server runs)')
+    .option('--task <task>', 'what it does, where this hub has no folder of it')
+    .option(
+      '--folder <dir>',
+      'publish this folder first: pre- and postprocessing are the hub’s, the graph alone runs there',
+    )
+    .option('--key-file <file>', 'a file with the key that the server wants')
+    .option('--key-env <name>', 'the environment variable that has it')
+    .option('--engine-ca <file>', 'PEM of the server’s authority (default: the system’s)')
+    .option('--timeout <seconds>', 'for an answer (default: 30)')
+    .option('--fallback <model>', 'a model of this hub that answers where the server fails')
+    .option('--batch <where>', 'here: the hub makes batches; there: the server does')
+    .option('--insecure-plain-text', 'send the key in plain text off loopback'),
+)
+  .addHelpText(
+    'after',
+    `
+Examples:
+  outrider models add org/chat --engine http://127.0.0.1:8000 --kind openai --task text-generation
+  outrider models add sst2-minilm --engine https://triton.lan:8000 --kind open-inference --folder models/sst2-minilm --engine-ca lan.pem
+  outrider models add texts --engine https://hub-2.lan:8080 --kind open-inference --task text-classification --remote-name sst2-minilm --key-env HUB2_KEY`,
+  )
+  .action(late(async () => (await import('./commands/engines.ts')).addEngine));
+asking(
+  models
+    .command('rm <name>')
+    .description('take the server away: the model runs in the hub again, or is gone where it has no folder'),
+).action(late(async () => (await import('./commands/engines.ts')).removeEngine));
 models
   .command('calibrate <folder> <labelled>')
   .description('make the scores of a model folder mean what they say, by examples whose labels are known')

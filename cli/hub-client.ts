@@ -107,6 +107,12 @@ export class HubClient {
     return this.#json(sent, schema);
   }
 
+  /** Puts it there, whatever was there before. */
+  async put<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> {
+    const headers = { 'content-type': 'application/json' };
+    return this.#json(await this.#send(path, { method: 'PUT', headers, body: JSON.stringify(body) }), schema);
+  }
+
   /** Raw bytes in, the task's output out. */
   async infer<T>(model: string, body: Uint8Array, contentType: string, schema: z.ZodType<T>): Promise<T> {
     const path = `/hf/models/${modelPath(model)}`;

@@ -42,6 +42,21 @@ export const createHubMetrics = (): Metrics =>
       help: 'Times that a model went on without the execution provider that it had, by that provider',
       labels: ['provider'],
     },
+    outrider_engine_requests_total: {
+      kind: 'counter',
+      help: 'Requests to engines on other servers, by error code; ok where they were answered',
+      labels: ['model', 'code'],
+    },
+    outrider_engine_retries_total: {
+      kind: 'counter',
+      help: 'Requests to engines on other servers that were asked again',
+      labels: ['model'],
+    },
+    outrider_engine_fallbacks_total: {
+      kind: 'counter',
+      help: 'Requests that a model of the hub has answered in the place of an engine on another server',
+      labels: ['model'],
+    },
     outrider_link_bytes_total: {
       kind: 'counter',
       help: 'Payload bytes over the link, by direction and purpose',

@@ -1,4 +1,5 @@
 /** The interfaces between the hub's parts; types only. `main.ts` plugs them together. */
+import type { z } from 'zod';
 import type {
   BoardEntry,
   CreatedKey,
@@ -19,6 +20,7 @@ import type {
   VersionRequest,
   VersionTest,
 } from '../shared/contract/admin.ts';
+import type { EngineStatus, engineRequest } from '../shared/contract/engines.ts';
 import type {
   Desired,
   DevicePresence,
@@ -82,7 +84,7 @@ export interface Inferencer {
 
 /** The models that a hub can run. */
 export interface ModelCatalog {
-  /** @throws MODEL_UNKNOWN */
+  /** `folder` is empty for a model that runs on another server alone. @throws MODEL_UNKNOWN */
   resolve(name: string): {
     readonly folder: string;
     readonly ref: ModelRef;
@@ -349,6 +351,20 @@ export interface ModelShelf {
     change: ModelChange,
     isExpected: (now: Omit<ModelRecord, keyof ModelLoad>) => boolean,
   ): Promise<void>;
+}
+
+/** Which models run on other servers, and how those are. */
+export interface EngineBook {
+  /** @returns whether there was none before @throws PARAMETERS_INVALID, MODEL_UNKNOWN (the fallback), DISK_FULL */
+  put(name: string, request: z.infer<typeof engineRequest>): Promise<boolean>;
+  /** @throws NOT_FOUND */
+  remove(name: string): Promise<void>;
+}
+
+/** Looks after the engines on other servers. */
+export interface EngineMonitor {
+  /** undefined for a model that runs in the hub itself */
+  statusOf(model: string): EngineStatus | undefined;
 }
 
 /** Pins: versions that single devices run instead of what their models deploy. */

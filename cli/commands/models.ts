@@ -41,7 +41,19 @@ export async function listModels(options: Options): Promise<void> {
   const found = await (await HubClient.find(options)).getAll('/api/v1/models', modelList, 'models');
   print(options.json, { models: found }, () =>
     table(
-      ['name', 'task', 'version', 'test', 'deployed', 'policy', 'size', 'loaded', 'memory', 'digest'],
+      [
+        'name',
+        'task',
+        'version',
+        'test',
+        'deployed',
+        'policy',
+        'size',
+        'loaded',
+        'memory',
+        'engine',
+        'digest',
+      ],
       found.map((one) => [
         one.name,
         one.task,
@@ -52,6 +64,7 @@ export async function listModels(options: Options): Promise<void> {
         bytesText(one.bytes),
         loadText(one),
         one.memoryBytes === null ? '–' : bytesText(one.memoryBytes),
+        engineText(one),
         one.digest.slice(0, 12),
       ]),
       { spare: ['digest', 'policy', 'memory', 'loaded'] },
@@ -66,6 +79,16 @@ const loadText = ({ loaded, provider, keepLoaded }: ModelRecord): string =>
     ...(loaded && provider !== 'cpu' ? [provider] : []),
     ...(keepLoaded ? ['kept'] : []),
   ].join(', ');
+
+/** Where it runs, and how that is, if not in the hub itself. */
+function engineText({ engine }: ModelRecord): string {
+  if (!engine) return 'here';
+  const { kind, url, status } = engine;
+  if (!status || (status.breaker === 'closed' && !status.failure)) return `${kind} ${url}`;
+  const { breaker, failure, wellAtMs } = status;
+  const isWell = breaker === 'closed' && (wellAtMs ?? 0) > (failure?.atMs ?? 0);
+  return `${kind} ${url}${isWell ? '' : `, ${breaker === 'closed' ? 'failing' : breaker}: ${failure?.code ?? ''}`}`;
+}
 
 /** A file of the version that goes up, from disk or made here. */
 interface Part extends VersionFile {

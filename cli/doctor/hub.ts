@@ -1,6 +1,6 @@
 /** What the doctor asks of a hub: whether it is there, whether the clocks agree, and how its devices are. */
 import { z } from 'zod';
-import { type DeviceRecord, deviceList } from '../../shared/contract/admin.ts';
+import { type DeviceRecord, deviceList, type ModelRecord, modelList } from '../../shared/contract/admin.ts';
 import { ERRORS, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { HubClient } from '../hub-client.ts';
@@ -48,7 +48,13 @@ export async function lookAtHub(hub: HubClient, isNamed: boolean): Promise<HubLo
     ? ok('hub', `${hub.url} answers, and its broker is connected`)
     : fail('hub', `${hub.url} is up but cannot answer: ${reason ?? ready.status}`, 'See data/logs/hub*.log.');
   return {
-    findings: [about, ...skew, await checkVersion(hub), ...(await checkDevices(hub))],
+    findings: [
+      about,
+      ...skew,
+      await checkVersion(hub),
+      ...(await checkDevices(hub)),
+      ...(await checkEngines(hub)),
+    ],
     isUp: true,
     isReady: ready.ok,
   };
@@ -97,6 +103,31 @@ async function checkDevices(hub: HubClient): Promise<Finding[]> {
       warn('devices', found, isKey ? 'Give one with --key or OUTRIDER_KEY.' : ERRORS[error.code].remedy),
     ];
   }
+}
+
+/** The servers that models run on, where there are any. What keeps it from looking is told of the devices. */
+async function checkEngines(hub: HubClient): Promise<Finding[]> {
+  const models = await hub.getAll('/api/v1/models', modelList, 'models').catch((): ModelRecord[] => []);
+  return models.flatMap(checkEngine);
+}
+
+/** Finding about the server of one model. */
+function checkEngine({ name, engine }: ModelRecord): Finding[] {
+  if (!engine) return [];
+  const about = `engine of ${name}`;
+  const { url, status, fallback } = engine;
+  const failure = status?.failure;
+  const isFailing = status && failure && (status.wellAtMs ?? 0) <= failure.atMs;
+  if (!status || (!isFailing && status.breaker === 'closed'))
+    return [ok(about, status?.wellAtMs == null ? `${url} has not been asked yet` : `${url} answers`)];
+  const found = `${failure?.message ?? url} (${failure?.code ?? status.breaker}); its circuit breaker is ${status.breaker}`;
+  const { remedy } =
+    ERRORS[failure && failure.code in ERRORS ? (failure.code as keyof typeof ERRORS) : 'ENGINE_UNREACHABLE'];
+  return [
+    fallback === null
+      ? fail(about, found, remedy)
+      : warn(about, `${found}; ${fallback} answers in its place`, remedy),
+  ];
 }
 
 /** Findings about one device, only what is not as it should be: a fleet may be large. */

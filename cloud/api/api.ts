@@ -24,6 +24,8 @@ import type {
   DesiredBook,
   DeviceAdmin,
   DeviceCredentials,
+  EngineBook,
+  EngineMonitor,
   EventStream,
   HubAuthority,
   KeyBook,
@@ -69,6 +71,7 @@ export interface HubApiOptions {
   readonly keys: KeyBook;
   readonly devices: DeviceAdmin & DeviceCredentials;
   readonly models: ModelShelf & ModelCatalog & ModelDescriptions;
+  readonly engines: EngineBook & EngineMonitor;
   readonly asking: Asking;
   readonly statistics: ModelStatistics;
   /** Whether a runner holds the model now, what runs it, and its memory. */

@@ -265,7 +265,8 @@ function pipelineLine({ name, edge, edgeModel, cloud, feed }) {
 }
 
 /** @param {ModelRecord} model */
-function modelCells({ name, task, deployed, policy, loaded, provider, versions }) {
+function modelCells(model) {
+  const { name, task, deployed, policy, versions } = model;
   const shown = versions.filter(({ version }, index) => index < MAX_VERSIONS || version === deployed);
   const lines = shown.map((one) => {
     const line = el(
@@ -288,11 +289,22 @@ function modelCells({ name, task, deployed, policy, loaded, provider, versions }
     task,
     deployed === null ? 'none' : `v${deployed}`,
     policy === 'auto' ? 'at once' : 'by hand',
-    loaded
-      ? pill(provider === 'cpu' ? 'loaded' : `loaded, ${provider}`, 'good')
-      : pill('not loaded', 'quiet'),
+    runsWhere(model),
     list(lines),
   ];
+}
+
+/** @param {ModelRecord} model */
+function runsWhere({ loaded, provider, engine }) {
+  if (engine) {
+    const { kind, url, status } = engine;
+    const { failure = null, wellAtMs = null, breaker = 'closed' } = status ?? {};
+    const isWell = breaker === 'closed' && (wellAtMs ?? 0) >= (failure?.atMs ?? 0);
+    const text = isWell ? `on ${kind}` : `on ${kind}: ${failure?.code ?? breaker}`;
+    return titled(pill(text, isWell ? 'good' : 'bad'), failure && !isWell ? failure.message : url);
+  }
+  if (!loaded) return pill('not loaded', 'quiet');
+  return pill(provider === 'cpu' ? 'loaded' : `loaded, ${provider}`, 'good');
 }
 
 /**

@@ -61,7 +61,11 @@ export class BestProvider {
   /** @throws MODEL_INVALID, RUNNER_START_FAILED (with a provider that was named: also where that does not work here) */
   readonly start: StartRunner = async (options) => {
     const { wish, candidates, startRunner } = this.#o;
-    if (wish === 'cpu' || (wish === 'auto' && candidates.length === 0)) return startRunner(options);
+    // A graph that runs elsewhere is none of this machine's.
+    if (wish === 'cpu' || options.engine || (wish === 'auto' && candidates.length === 0))
+      return startRunner(options);
+    // Its graph runs on another server: nothing of it is there to be weighed.
+    if (options.engine) return startRunner(options);
     if (wish !== 'auto') return startRunner({ ...options, ...this.#with(wish) });
     for (const provider of await this.#ranking(options)) {
       if (this.#isAside(options.digest, provider)) continue;

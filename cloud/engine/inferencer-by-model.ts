@@ -6,7 +6,7 @@ export interface InferencerByModelOptions {
   /** Every model that is not named below. */
   readonly here: Inferencer;
   /** By model name. */
-  readonly elsewhere: ReadonlyMap<string, Inferencer>;
+  readonly elsewhere: Pick<ReadonlyMap<string, Inferencer>, 'get'>;
 }
 
 /** One door in front of all inferencers. */

@@ -48,7 +48,9 @@ export interface LocalRunnerPoolOptions {
   readonly beside?: { readonly maxOfOne: number; readonly idleCores: () => number | undefined };
   /** Bytes that a process holds; as the system says when left out. */
   readonly memoryOf?: (pid: number) => Promise<number | undefined>;
-  readonly runner: Omit<RunnerOptions, 'folder' | 'digest'>;
+  readonly runner: Omit<RunnerOptions, 'folder' | 'digest' | 'engine'>;
+  /** Where the graph of a model runs, if not here; the same object until that changes. */
+  readonly engineOf?: (name: string) => RunnerOptions['engine'];
   /** Uniform in [0, 1). */
   readonly random?: () => number;
 }
@@ -57,6 +59,7 @@ interface Loaded extends Holding {
   readonly name: string;
   /** One beside the model’s first. */
   readonly isBeside: boolean;
+  readonly engine: RunnerOptions['engine'];
   readonly runner: Promise<Runner>;
   /** Set when `runner` has resolved. */
   up: Runner | undefined;
@@ -151,7 +154,16 @@ export class LocalRunnerPool implements RunnerPool {
 
   /** Loads models ahead of the first request; one that fails is logged, and tried again when asked for. */
   async preload(names: readonly string[]): Promise<void> {
-    await Promise.all(names.map((name) => this.#loadAhead(name)));
+    await Promise.all(names.filter((name) => this.#hasFolder(name)).map((name) => this.#loadAhead(name)));
+  }
+
+  /** One that is not there is told when it is asked for. */
+  #hasFolder(name: string): boolean {
+    try {
+      return this.#options.catalog.resolve(name).folder !== '';
+    } catch {
+      return true;
+    }
   }
 
   async lease(name: string): Promise<ModelLease> {
@@ -167,10 +179,9 @@ export class LocalRunnerPool implements RunnerPool {
   }
 
   leaseAnother(name: string, held: readonly ModelLease[]): ModelLease | undefined {
-    const digest = this.#currentDigest(name);
-    if (this.#stopping.signal.aborted || digest === undefined) return undefined;
+    if (this.#stopping.signal.aborted) return undefined;
     const taken = held.map((lease) => this.#leased.get(lease));
-    const all = this.#all(name).filter(({ ref }) => ref.digest === digest);
+    const all = this.#all(name).filter((one) => this.#isCurrent(one));
     for (const model of all) {
       if (model.up?.isUp !== true || taken.includes(model)) continue;
       model.leases += 1;
@@ -222,7 +233,7 @@ export class LocalRunnerPool implements RunnerPool {
       run: (handles, control) => runner.run(handles, control),
       discard: (handles) => runner.discard(handles),
       shrink: (body, to) => runner.shrink(body, to),
-      isStale: () => model.isRetired || this.#currentDigest(model.name) !== model.ref.digest,
+      isStale: () => model.isRetired || !this.#isCurrent(model),
       giveBack: () => {
         if (isGivenBack) return;
         isGivenBack = true;
@@ -237,15 +248,16 @@ export class LocalRunnerPool implements RunnerPool {
   #open(name: string): Loaded {
     if (this.#stopping.signal.aborted) throw new AppError('STOPPING');
     const { folder, ref, bytes: fileBytes } = this.#options.catalog.resolve(name);
+    if (folder === '') throw new AppError('NOT_OFFERED', `${name} runs on another server, and not here`);
     const known = this.#models.get(name);
     if (known !== undefined) {
       const isGone = known.up !== undefined && !known.up.isUp;
-      if (known.ref.digest === ref.digest && !isGone) {
+      if (known.ref.digest === ref.digest && known.engine === this.#options.engineOf?.(name) && !isGone) {
         known.lastUsedMonoMs = this.#options.clock.nowMonoMs();
         return known;
       }
       this.#retire(known);
-      for (const one of this.#all(name)) if (one.ref.digest !== ref.digest) this.#retire(one);
+      for (const one of this.#all(name)) if (!this.#isCurrent(one)) this.#retire(one);
     }
     const failures = this.#failuresOf(ref);
     if (failures?.startError !== undefined && this.#options.clock.nowMonoMs() < failures.retryMonoMs)
@@ -263,13 +275,15 @@ export class LocalRunnerPool implements RunnerPool {
     }: { readonly folder: string; readonly ref: ModelRef; readonly fileBytes: number | undefined },
     isBeside: boolean,
   ): Loaded {
+    const engine = this.#options.engineOf?.(name);
     const model: Loaded = {
       name,
       ref,
+      engine,
       fileBytes,
       bytes: undefined,
       isBeside,
-      runner: this.#startRunner(folder, ref),
+      runner: this.#startRunner(folder, ref, engine),
       up: undefined,
       leases: 0,
       lastUsedMonoMs: this.#options.clock.nowMonoMs(),
@@ -285,11 +299,11 @@ export class LocalRunnerPool implements RunnerPool {
     return model;
   }
 
-  async #startRunner(folder: string, ref: ModelRef): Promise<Runner> {
+  async #startRunner(folder: string, ref: ModelRef, engine: RunnerOptions['engine']): Promise<Runner> {
     const { clock, startRunner, runner: options } = this.#options;
     const waitMs = (this.#failuresOf(ref)?.retryMonoMs ?? 0) - clock.nowMonoMs();
     if (waitMs > 0) await clock.sleep(waitMs, this.#stopping.signal);
-    const runner = await startRunner({ ...options, folder, digest: ref.digest });
+    const runner = await startRunner({ ...options, folder, digest: ref.digest, ...(engine && { engine }) });
     if (!this.#stopping.signal.aborted) return runner;
     await runner.stop(0);
     throw new AppError('STOPPING');
@@ -325,7 +339,8 @@ export class LocalRunnerPool implements RunnerPool {
     this.#remove(model);
     if (this.#stopping.signal.aborted) return;
     if (model.isBeside) this.#noneBefore.set(model.name, this.#options.clock.nowMonoMs() + BESIDE_IDLE_MS);
-    else this.#countFailure(model.ref, error);
+    // Whether another server is asked again, its circuit breaker decides.
+    else if (!model.engine) this.#countFailure(model.ref, error);
     this.#options.logger.failure('engine.start_failed', error, {
       model: model.name,
       modelDigest: model.ref.digest,
@@ -356,11 +371,13 @@ export class LocalRunnerPool implements RunnerPool {
     return this.#failures.get(ref.digest);
   }
 
-  #currentDigest(name: string): string | undefined {
+  /** Whether the catalog still means this version, and this place where its graph runs. */
+  #isCurrent({ name, ref, engine }: Loaded): boolean {
     try {
-      return this.#options.catalog.resolve(name).ref.digest;
+      const { digest } = this.#options.catalog.resolve(name).ref;
+      return digest === ref.digest && engine === this.#options.engineOf?.(name);
     } catch {
-      return undefined;
+      return false;
     }
   }
 

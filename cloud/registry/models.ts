@@ -11,16 +11,18 @@ import type {
   ModelRecord,
   VersionFile,
 } from '../../shared/contract/admin.ts';
+import type { EngineRecord } from '../../shared/contract/engines.ts';
 import type { PictureNeed } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import { classifierConfig, labelsInOrder, readModelJson } from '../../shared/release/folder/model-files.ts';
 import { type ModelFolder, readSpec } from '../../shared/release/folder/model-folder.ts';
-import type { ModelSpec } from '../../shared/release/folder/model-spec.ts';
+import { type ModelSpec, modelSpec } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError } from '../../shared/runtime/errors.ts';
+import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog, ModelDescriptions, ModelShelf, VersionBook, VersionFacts } from '../ports.ts';
-import type { HubData, StoredDeployment, StoredServing, StoredVersion } from './records.ts';
+import type { HubData, StoredDeployment, StoredEngine, StoredServing, StoredVersion } from './records.ts';
 import { own, type Store } from './store.ts';
 import type { ModelChoice } from './wanted-version.ts';
 
@@ -58,6 +60,11 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
     const { spec, digest, bytes, path } = folder;
     const { name, task } = spec;
     if (name === '__proto__') throw new AppError('MODEL_INVALID', 'this model name is reserved');
+    if (own<StoredEngine>(this.#store.data.engines, name)?.runs === 'task')
+      throw new AppError(
+        'MODEL_INVALID',
+        `${name} runs on another server: take that away first (outrider models rm ${name})`,
+      );
     let isChanged = false;
     await this.#store.change((data) => {
       const versions = own(data.models, name) ?? [];
@@ -194,18 +201,26 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
     bytes: number;
   } {
     const newest = this.#presentVersions(this.#store.data, name).findLast(({ test }) => test !== 'forced');
+    const engine = own<StoredEngine>(this.#store.data.engines, name);
+    if (engine?.runs === 'task')
+      return { folder: '', ref: refOf(name, engine), task: engine.task, picture: null, bytes: 0 };
     const folder = newest && this.#present.get(`${name} ${newest.digest}`);
     if (folder === undefined) throw new AppError('MODEL_UNKNOWN', 'there is no model of this name');
     const { version, digest, task, picture, bytes } = newest as StoredVersion;
     return { folder, ref: { name, version, digest }, task, picture, bytes };
   }
 
-  spec(name: string): Promise<ModelSpec> {
-    return readSpec(this.resolve(name).folder);
+  async spec(name: string): Promise<ModelSpec> {
+    const { folder, task } = this.resolve(name);
+    // Of a model that runs elsewhere nothing but its task is known.
+    if (folder === '')
+      return modelSpec.parse({ schema: 1, name, task, model: 'model', precision: 'float32', files: {} });
+    return readSpec(folder);
   }
 
   async labels(name: string): Promise<readonly string[] | undefined> {
     const { folder } = this.resolve(name);
+    if (folder === '') return undefined;
     try {
       return labelsInOrder(folder, await readModelJson(folder, 'config.json', classifierConfig));
     } catch (error) {
@@ -216,12 +231,14 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
 
   list(): ShelvedModel[] {
     const { data } = this.#store;
-    return Object.keys(data.models)
+    return [...new Set([...Object.keys(data.models), ...Object.keys(data.engines)])]
       .sort()
       .flatMap((name) => this.#describe(data, name) ?? []);
   }
 
   #describe(data: HubData, name: string): ShelvedModel | undefined {
+    const engine = own<StoredEngine>(data.engines, name);
+    if (engine?.runs === 'task') return describeElsewhere(name, engine);
     const present = this.#presentVersions(data, name);
     const newest = present.at(-1);
     if (!newest) return undefined;
@@ -239,7 +256,18 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
     return {
       ...{ name, task, version, digest, bytes, policy, deployed, keepLoaded, maxQueue },
       versions: versions.reverse(),
+      engine: engine ? shownEngine(engine) : null,
     };
+  }
+
+  /** What the newest folder of this name does; undefined: there is none. */
+  folderTask(name: string): TaskName | undefined {
+    return this.#presentVersions(this.#store.data, name).findLast(({ test }) => test !== 'forced')?.task;
+  }
+
+  /** Where the model runs has changed. */
+  engineChanged(name: string): void {
+    this.#changed(name);
   }
 
   #deploymentOf(data: HubData, name: string): StoredDeployment {
@@ -272,6 +300,37 @@ export function requirePublished(data: HubData, name: string, version: string): 
 
 const servingOf = (data: HubData, name: string): StoredServing =>
   own(data.serving, name) ?? { keepLoaded: false, maxQueue: null };
+/** A model that has no folder here: what is known of it is where it runs. */
+function describeElsewhere(name: string, engine: StoredEngine): ShelvedModel {
+  const { version, digest } = refOf(name, engine);
+  const { createdAtMs } = engine;
+  return {
+    ...{ name, task: engine.task, version, digest, bytes: 0, policy: 'manual', deployed: null },
+    ...{ keepLoaded: false, maxQueue: null },
+    versions: [{ version, digest, bytes: 0, createdAtMs, published: false, test: null }],
+    engine: shownEngine(engine),
+  };
+}
+
+/** Another place, another model there: another digest, so that what devices have learned of the old one does not count. */
+function refOf(name: string, { kind, url, remoteName, version, number }: StoredEngine): ModelRef {
+  return {
+    ...{ name, version: String(number) },
+    digest: sha256Hex(JSON.stringify([kind, url, remoteName, version])),
+  };
+}
+
+const shownEngine = (engine: StoredEngine): EngineRecord => ({
+  ...{
+    kind: engine.kind,
+    url: engine.url,
+    remoteName: engine.remoteName,
+    version: engine.version,
+    runs: engine.runs,
+  },
+  ...{ hasKey: engine.hasKey, hasCa: engine.ca !== null, timeoutSeconds: engine.timeoutMs / 1000 },
+  ...{ fallback: engine.fallback, batch: engine.batch },
+});
 
 const versionsOf = (data: HubData, name: string): StoredVersion[] =>
   own<HubData['models'][string]>(data.models, name) ?? [];

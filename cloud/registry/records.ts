@@ -1,6 +1,7 @@
 /** Schemas of the hub's records, as they lie in `hub.json`: small, hashes instead of secrets. */
 import { z } from 'zod';
 import { deployPolicy, keyScope, versionFile, versionTest } from '../../shared/contract/admin.ts';
+import { engineKind } from '../../shared/contract/engines.ts';
 import { pictureNeed, reported } from '../../shared/contract/messages.ts';
 import { deviceId, digest, modelName, modelVersion } from '../../shared/contract/names.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
@@ -75,6 +76,27 @@ const storedServing = z.object({
   maxQueue: z.int().nullable().default(null),
 });
 export type StoredServing = z.infer<typeof storedServing>;
+/** Record of a model's engine on another server; its key lies in a file of its own. */
+const storedEngine = z.object({
+  kind: engineKind,
+  /** Without a slash at its end. */
+  url: z.string(),
+  remoteName: z.string(),
+  version: z.string().nullable(),
+  task: taskName,
+  /** Whether the graph alone runs there, or all of it. */
+  runs: z.enum(['graph', 'task']),
+  hasKey: z.boolean(),
+  /** PEM. */
+  ca: z.string().nullable(),
+  timeoutMs: z.number().positive(),
+  fallback: modelName.nullable(),
+  batch: z.enum(['here', 'there']),
+  /** Counts how often it was named: the version of a model that has no folder. */
+  number: z.int().positive(),
+  createdAtMs: z.number(),
+});
+export type StoredEngine = z.infer<typeof storedEngine>;
 
 /** All records of a hub. */
 export const hubData = z.object({
@@ -96,5 +118,7 @@ export const hubData = z.object({
   serving: z.record(modelName, storedServing).default({}),
   /** By model name: the highest number that a device has had a version under, which this hub need not know after a restore. */
   versionsSeen: z.record(modelName, z.int().nonnegative()).default({}),
+  /** By model name: those that run on other servers. */
+  engines: z.record(modelName, storedEngine).default({}),
 });
 export type HubData = z.infer<typeof hubData>;

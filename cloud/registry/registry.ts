@@ -18,6 +18,7 @@ import { principalOf } from './credential.ts';
 import { Database } from './database.ts';
 import { DesiredRegistry } from './desired.ts';
 import { DeviceRegistry } from './devices.ts';
+import { EngineRegistry } from './engines.ts';
 import { KeyRegistry, newKey } from './keys.ts';
 import { ModelRegistry, type ShelvedModel } from './models.ts';
 import { PinRegistry } from './pins.ts';
@@ -53,6 +54,7 @@ export interface RegistryOptions {
 const ADMIN_KEY_FILE_NAME = 'admin.key';
 const BROKER_SECRET_FILE_NAME = 'broker.secret';
 const MODELS_FOLDER_NAME = 'models';
+const ENGINE_KEYS_FOLDER_NAME = 'engine-keys';
 /** For secrets: nobody but the hub's own user. */
 const PRIVATE = 0o600;
 
@@ -64,6 +66,7 @@ export class Registry implements Part {
   readonly devices: DeviceRegistry;
   readonly keys: KeyRegistry;
   readonly models: ModelRegistry;
+  readonly engines: EngineRegistry;
   readonly pins: PinRegistry;
   readonly desired: DesiredRegistry;
 
@@ -86,6 +89,10 @@ export class Registry implements Part {
     this.models = new ModelRegistry({
       ...{ store, clock, folder, policy, onDesiredChange, onModelChange },
       versionSeen: (name) => this.devices.versionSeen(name),
+    });
+    this.engines = new EngineRegistry({
+      ...{ store, clock, models: this.models },
+      folder: join(options.folder, ENGINE_KEYS_FOLDER_NAME),
     });
     this.pins = new PinRegistry({ store, onDesiredChange });
     this.desired = new DesiredRegistry({ store, devices: this.devices, models: this.models });
@@ -159,6 +166,7 @@ async function firstData(folder: string, clock: Clock, hubId?: string): Promise<
     deployments: {},
     serving: {},
     versionsSeen: {},
+    engines: {},
   };
 }
 

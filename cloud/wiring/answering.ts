@@ -9,6 +9,7 @@ import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { Batcher } from '../batcher/batcher.ts';
 import { IdleCores } from '../engine/idle-cores.ts';
 import { InferencerByModel } from '../engine/inferencer-by-model.ts';
+import { RemoteEngines } from '../engine/remote/remote-engines.ts';
 import { LocalRunnerPool } from '../engine/runner-pool.ts';
 import { Intake } from '../intake/intake.ts';
 import { DEFAULT_ONCE_LIMITS } from '../intake/once.ts';
@@ -37,6 +38,8 @@ export interface AnsweringParts {
 /** The parts that others need of it. */
 export interface Answering {
   readonly pool: LocalRunnerPool;
+  /** Of models that run on other servers. */
+  readonly engines: RemoteEngines;
   readonly inferencer: Inferencer & ModelStatistics;
   readonly usage: FileUsageLedger;
   readonly link: HubLink;
@@ -52,8 +55,10 @@ export async function startAnswering(
 ): Promise<Answering> {
   const { config, folder, lifecycle, clock, logger, metrics } = program;
   const idleCores = new IdleCores(clock);
+  let engineOf: (name: string) => ReturnType<RemoteEngines['graphOf']> = () => undefined;
   const pool = new LocalRunnerPool({
     catalog: models,
+    engineOf: (name) => engineOf(name),
     startRunner: await runnerStarter(program),
     clock,
     logger,
@@ -84,9 +89,11 @@ export async function startAnswering(
         code,
       }),
   });
-  // Nothing runs elsewhere yet: its adapter would be named here, by the models that are its own.
+  const engines = new RemoteEngines({ catalog: models, pool, here: batcher, clock, logger, metrics });
+  engineOf = (name) => engines.graphOf(name);
+  await lifecycle.start('engines', engines);
   const inferencer = new CountingInferencer(
-    new InferencerByModel({ here: batcher, elsewhere: new Map() }),
+    new InferencerByModel({ here: batcher, elsewhere: engines }),
     clock,
   );
   const usage = new FileUsageLedger({ folder: join(folder, 'usage'), clock, logger });
@@ -131,6 +138,7 @@ export async function startAnswering(
   showEngine(metrics, pool);
   return {
     pool,
+    engines,
     inferencer,
     usage,
     link,

@@ -24,7 +24,7 @@ export function createApi(
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
   const { registry, events } = parts.records;
   const { updates, blobs, publisher } = parts.publishing;
-  const { pool, inferencer, usage, link, gallery } = parts.answering;
+  const { pool, engines, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
   const asking = new HttpAsking({
     admission: ADMITS_EVERY_KEY,
@@ -40,6 +40,11 @@ export function createApi(
     keys: registry.keys,
     devices: registry.devices,
     models: registry.models,
+    engines: {
+      put: (name, request) => registry.engines.put(name, request),
+      remove: (name) => registry.engines.remove(name),
+      statusOf: (name) => engines.statusOf(name),
+    },
     asking,
     statistics: inferencer,
     loadOf: (name) => pool.loadOf(name),

@@ -44,6 +44,11 @@ export async function startRecordedAnswering(
     (pool, link) => bookOf({ ...records, gallery, pool, link }),
   );
   records.attach(answering);
+  const { engines } = answering;
+  for (const { name, engine, key } of await registry.engines.list()) engines.set(name, engine, key);
+  registry.engines.onChange((name, known) =>
+    known ? engines.set(name, known.engine, known.key) : engines.remove(name),
+  );
   // Devices that will ask soon should not wait for their models to load.
   const reports = registry.devices.list().map((device) => device.reported);
   const kept = registry.models.list().filter(({ keepLoaded }) => keepLoaded);

@@ -1,6 +1,7 @@
 /** The admin HTTP API's records: the hub answers with them, the command line reads them. */
 import { z } from 'zod';
 import { taskName } from '../tasks/tasks.ts';
+import { engineRecord, engineStatus } from './engines.ts';
 import { MAX_VERSION_FILES } from './limits.ts';
 import { reported, telemetry } from './messages.ts';
 import { deviceId, digest, innerPath, modelName, modelVersion } from './names.ts';
@@ -58,6 +59,14 @@ export const modelRecord = z.object({
   maxQueue: z.int().nullable().default(null),
   /** Newest first. */
   versions: z.array(modelVersionRecord),
+  /** Where it runs, if not in the hub itself; null: there. */
+  engine: engineRecord
+    .extend({
+      /** Since the hub started. */
+      status: engineStatus.optional(),
+    })
+    .nullable()
+    .default(null),
 });
 export type ModelRecord = z.infer<typeof modelRecord>;
 /** Of a record, what is so at this moment, and nothing that anybody sets. */

@@ -30,5 +30,14 @@ export const innerPath = z
   .refine((path) => !path.split('/').some((part) => ['', '.', '..'].includes(part)), 'must not contain ..');
 
 /** Which version of which model answered. `version` is the hub's number as a string, "0" while no hub has named it. */
-export const modelRef = z.object({ name: modelName, version: modelVersion, digest });
+export const modelRef = z.object({
+  name: modelName,
+  version: modelVersion,
+  digest,
+  /** Kind of the server that it ran on (`open-inference`, `openai`), where that was not the hub itself. */
+  engine: z
+    .string()
+    .regex(/^[a-z0-9-]{1,32}$/)
+    .optional(),
+});
 export type ModelRef = z.infer<typeof modelRef>;

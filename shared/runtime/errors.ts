@@ -261,6 +261,38 @@ export const ERRORS = {
     'Publish a smaller or better quantized version; the one before it answers on.',
   ),
 
+  // Engines on other servers
+  ENGINE_UNREACHABLE: busy(
+    503,
+    'The server that a model runs on does not answer, or says that it cannot now.',
+    'Check that it runs, its address (`outrider models ls`) and the network between; it is asked again by itself.',
+  ),
+  ENGINE_TIMEOUT: busy(
+    504,
+    'The server that a model runs on did not answer in time.',
+    'Look at its load, or raise --timeout of `outrider models add`.',
+  ),
+  ENGINE_UNTRUSTED: world(
+    502,
+    'The certificate of the server that a model runs on is not vouched for by an authority that is trusted here.',
+    'Give its authority by --engine-ca of `outrider models add`.',
+  ),
+  ENGINE_REFUSED: world(
+    502,
+    'The server that a model runs on refuses the key, or does not know the model.',
+    'Check --key-file or --key-env, --remote-name and --remote-version of `outrider models add`.',
+  ),
+  ENGINE_FAILED: busy(
+    502,
+    'The server that a model runs on answered with something that is no answer.',
+    'See the message for what is wrong with it; look at that server’s log.',
+  ),
+  ENGINE_MISFIT: world(
+    422,
+    'The model on the other server takes or gives other tensors than the folder’s graph.',
+    'See the message for which; name the model that was exported from the same weights, or push its folder.',
+  ),
+
   // Updates
   UPDATE_UNTRUSTED: world(
     422,

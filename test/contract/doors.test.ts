@@ -23,7 +23,8 @@ const DOORS: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
   },
   'an engine': {
     'cloud/ports.ts': /export interface Inferencer \{/,
-    'cloud/wiring/answering.ts': /\belsewhere\b/,
+    'cloud/engine/remote/remote-engines.ts': /new OpenAiInferencer/,
+    'shared/contract/engines.ts': /engineKind = z.enum/,
     'shared/inference/runner/graph-session.ts': /export type OpenSession\b/,
     'test/unit/cloud/engine/seams.test.ts': /OpenSession|openSession/,
   },

@@ -107,7 +107,7 @@ export function cannedModels(): ModelRecord[] {
     ...{ keepLoaded: false, maxQueue: null, memoryBytes: null },
   } as const;
   return [
-    { name: 'cifar10-cnn', policy: 'manual', deployed: '1', ...model, versions },
+    { name: 'cifar10-cnn', policy: 'manual', deployed: '1', ...model, versions, engine: null },
     {
       name: 'cifar10-vit',
       policy: 'auto',
@@ -116,6 +116,7 @@ export function cannedModels(): ModelRecord[] {
       loaded: false,
       provider: null,
       versions: [version(7)],
+      engine: null,
     },
   ];
 }

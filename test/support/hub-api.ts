@@ -143,6 +143,11 @@ export async function startHubApi(
     keys: registry.keys,
     devices: registry.devices,
     models: hub.shelf,
+    engines: {
+      put: (name, request) => registry.engines.put(name, request),
+      remove: (name) => registry.engines.remove(name),
+      statusOf: () => undefined,
+    },
     asking: new HttpAsking({
       admission: options.admission ?? ADMITS_EVERY_KEY,
       models: registry.models,

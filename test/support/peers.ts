@@ -1,22 +1,31 @@
-/** `npm run test:peers`: says what the tests with programs of others need, runs them, and installs nothing. */
+/** `npm run test:peers`: runs the tests with programs of others that are there, says what the rest needs, and installs nothing. */
 import { spawnSync } from 'node:child_process';
 import { HOW_TO_GET_IT, hasHomeAssistant } from './home-assistant.ts';
+import { HOW_TO_GET_MLSERVER, hasMlServer } from './mlserver.ts';
 
-const NEEDS: readonly (readonly [isThere: boolean, what: string])[] = [
+const hasMosquitto =
+  spawnSync('sh', ['-c', 'command -v mosquitto || test -x /usr/sbin/mosquitto']).status === 0;
+const PEERS: readonly (readonly [file: string, isThere: boolean, what: readonly string[]])[] = [
   [
-    spawnSync('sh', ['-c', 'command -v mosquitto || test -x /usr/sbin/mosquitto']).status === 0,
-    'the Debian package mosquitto',
+    'test/peers/home-assistant.peers.ts',
+    hasMosquitto && hasHomeAssistant(),
+    [
+      ...(hasMosquitto ? [] : ['the Debian package mosquitto']),
+      ...(hasHomeAssistant() ? [] : [HOW_TO_GET_IT]),
+    ],
   ],
-  [hasHomeAssistant(), HOW_TO_GET_IT],
+  ['test/peers/engines.peers.ts', hasMlServer(), hasMlServer() ? [] : [HOW_TO_GET_MLSERVER]],
 ];
-const missing = NEEDS.filter(([isThere]) => !isThere);
+const missing = PEERS.flatMap(([, , what]) => what);
 if (missing.length > 0) {
-  console.error('The tests with peers need:');
-  for (const [, what] of missing) console.error(`  ${what}`);
+  console.error('The tests with peers need what is not here:');
+  for (const what of missing) console.error(`  ${what}`);
+}
+const tests = PEERS.filter(([, isThere]) => isThere).map(([file]) => file);
+if (tests.length === 0) {
   console.error('Nothing was installed, and nothing was run.');
   process.exit(1);
 }
-const tests = ['test/peers/home-assistant.peers.ts'];
 const loader = ['--import', './tools/from-source.mjs', '--test'];
 const run = spawnSync(process.execPath, [...loader, ...process.argv.slice(2), ...tests], {
   stdio: 'inherit',

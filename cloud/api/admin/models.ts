@@ -9,9 +9,10 @@ import {
   publishedVersion,
   versionRequest,
 } from '../../../shared/contract/admin.ts';
+import { engineRequest } from '../../../shared/contract/engines.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
-import type { ModelShelf, Publisher } from '../../ports.ts';
+import type { EngineBook, EngineMonitor, ModelShelf, Publisher } from '../../ports.ts';
 import { type Api, json, modelOf, mount } from '../frame/endpoint.ts';
 import { ETAG_HEADER, etagOf, ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { HubEnv } from '../frame/face.ts';
@@ -24,6 +25,7 @@ export interface ModelApiOptions {
   readonly guards: Guards;
   readonly models: ModelShelf;
   readonly publisher: Publisher;
+  readonly engines: EngineBook & EngineMonitor;
   /** Whether a runner holds the model now, what runs it, and its memory. */
   readonly loadOf: (model: string) => ModelLoad;
   readonly bodies: BodyReader;
@@ -45,7 +47,15 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
     const found = find(c);
     // Whether it is loaded changes by itself, and is nothing that anybody changes.
     c.header('etag', etagOf(found));
-    return c.json({ ...found, ...options.loadOf(found.name) });
+    return c.json(shown(found));
+  };
+  /** With what changes by itself. */
+  const shown = (one: ReturnType<ModelShelf['list']>[number]) => {
+    const status = options.engines.statusOf(one.name);
+    return {
+      ...{ ...one, ...options.loadOf(one.name) },
+      engine: one.engine && { ...one.engine, ...(status && { status }) },
+    };
   };
 
   mount(
@@ -58,7 +68,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
     (c) => {
       const { items, next } = sliceOf(models.list(), ({ name }) => name, c.get('paging'));
       return c.json({
-        models: items.map((one) => ({ ...one, ...options.loadOf(one.name) })),
+        models: items.map(shown),
         next,
       });
     },
@@ -101,6 +111,38 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
         const version = await publisher.publish(name, request);
         return { status: version.created ? 201 : 200, body: version };
       });
+    },
+  );
+
+  mount(
+    app,
+    {
+      ...{ method: 'put', path: '/models/{model}/engine', tag: TAG },
+      summary: 'Has a model run on another server; one that has no folder here is made by it',
+      guard: guards.key('admin'),
+      body: { 'application/json': engineRequest },
+      responses: {
+        200: json('The model as it is now', modelRecord),
+        201: json('The same; it had none', modelRecord),
+      },
+    },
+    async (c) => {
+      const isNew = await options.engines.put(modelOf(c), await bodies.json(c.req.raw, engineRequest));
+      return c.json(shown(find(c)), isNew ? 201 : 200);
+    },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'delete', path: '/models/{model}/engine', tag: TAG },
+      summary:
+        'Takes the server away: the model runs in the hub again, or is gone where it has no folder here',
+      guard: guards.key('admin'),
+      responses: { 204: 'It is away' },
+    },
+    async (c) => {
+      await options.engines.remove(modelOf(c));
+      return c.body(null, 204);
     },
   );
 

@@ -5,7 +5,7 @@
 import { type AppError, toAppError } from '../../../shared/runtime/errors.ts';
 
 /** What the work of a stream has in its hands. */
-export interface StreamControl {
+interface StreamControl {
   /** Aborted when the reader has gone. */
   readonly signal: AbortSignal;
   /** Writes an event with this data; the response begins with the first one. */

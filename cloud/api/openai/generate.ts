@@ -14,7 +14,7 @@ import type { Generation } from './parameters.ts';
 import { beforeStop, HeldText } from './stop-words.ts';
 
 /** One choice, or a part of one. */
-export interface Piece {
+interface Piece {
   readonly index: number;
   readonly text: string;
   /** Those whose text this is, the special ones left out. */
@@ -24,7 +24,7 @@ export interface Piece {
 }
 
 /** Why a choice ended: by itself or a stop word, or by its length. */
-export type FinishReason = 'stop' | 'length';
+type FinishReason = 'stop' | 'length';
 
 /** Form of the answers: a chat's, or a completion's. */
 export interface GenerationForm {

@@ -19,6 +19,7 @@ import { modelSpec } from '../../release/folder/model-spec.ts';
 import { checkGraphs } from '../../release/import/graph-check.ts';
 import { AppError, type ErrorBody, isAppError, toAppError } from '../../runtime/errors.ts';
 import { firstLine, isProvidersFault } from '../graph/runtime-message.ts';
+import { openRemotely } from '../remote/remote-session.ts';
 import { LOADERS } from '../tasks/loaders.ts';
 import type { Inference, OnToken, Outcome } from './runner.ts';
 import { type FromRunner, PROVIDER_FAILED_EXIT, type ToRunner, toRunner } from './runner-protocol.ts';
@@ -59,6 +60,7 @@ async function load(options: Load): Promise<Serve> {
     threads: options.threads,
     allowSpinning: options.allowSpinning,
     executionProvider: options.executionProvider,
+    ...(options.engine && { openSession: openRemotely(options.engine) }),
   };
   const model = await (await LOADERS[spec.task]())(source);
   say({

@@ -170,7 +170,7 @@ class RunnerProcess implements Runner {
   /** Sends `load` and waits for `ready`, the runner's own refusal, its end, or the time-out. */
   #start(): Promise<void> {
     const { folder, digest, threads, maxRssBytes, startTimeoutMs } = this.#options;
-    const { allowSpinning = false, executionProvider = 'cpu' } = this.#options;
+    const { allowSpinning = false, executionProvider = 'cpu', engine = null } = this.#options;
     return new Promise((resolve, reject) => {
       const fail = (error: AppError) => {
         cancel();
@@ -208,7 +208,7 @@ class RunnerProcess implements Runner {
         }
       });
       this.#send({
-        ...{ type: 'load', folder, threads, allowSpinning, executionProvider },
+        ...{ type: 'load', folder, threads, allowSpinning, executionProvider, engine },
         watch: this.#watchesItself ? { parentPid: process.pid, maxRssBytes } : null,
       });
     });

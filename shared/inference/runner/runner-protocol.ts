@@ -60,6 +60,13 @@ export const toRunner = z.discriminatedUnion('type', [
     executionProvider,
     /** Of a runner that has to look after its parent and its memory by itself. */
     watch: z.object({ parentPid: z.int(), maxRssBytes: z.number().positive() }).nullable(),
+    /** Its graph runs elsewhere: there; null: here. */
+    engine: z
+      .object({
+        ...{ url: z.string(), key: z.string().nullable(), ca: z.string().nullable(), timeoutMs: z.number() },
+        model: z.object({ name: z.string(), version: z.string().nullable() }),
+      })
+      .nullable(),
   }),
   /**
    * `wantsTokens`: each token of a generation comes by itself, before the answer. `shrink`: the picture comes along, made smaller, where

@@ -6,6 +6,7 @@ import type { PictureNeed } from '../../contract/messages.ts';
 import type { ErrorBody } from '../../runtime/errors.ts';
 import type { TaskInput, TaskName } from '../../tasks/tasks.ts';
 import type { GeneratedToken } from '../../tasks/text-generation/schema.ts';
+import type { RemoteGraph } from '../remote/remote-session.ts';
 import type { ExecutionProvider } from './runner-protocol.ts';
 
 /** How much of an input a model has read, for those who count it; of tasks of which somebody does. */
@@ -162,6 +163,8 @@ export interface RunnerOptions {
   readonly libraries?: readonly string[];
   /** Whether other processes’ work goes before its own, as the system can; false when left out. */
   readonly isBackground?: boolean;
+  /** Its graph runs elsewhere, and its pre- and postprocessing here; left out: here, too. */
+  readonly engine?: RemoteGraph | undefined;
   /** The watchdog ends the process above this RSS. */
   readonly maxRssBytes: number;
   /** Loading and warming up must be done by then. */

@@ -23,6 +23,7 @@ const FIRST: HubData = {
   deployments: {},
   serving: {},
   versionsSeen: {},
+  engines: {},
 };
 const deploy =
   (name: string) =>
