@@ -17,6 +17,12 @@ Examples:
   outrider infer cifar10-vit photo.jpg
   outrider infer sst2-minilm "A film that stays with you." --parameters '{"top_k": 1}'
   outrider infer zero-shot "The train is late." --parameters '{"candidate_labels": ["travel", "sports"]}'
+  outrider infer clip photo.jpg --labels "a cat,a dog,an empty room"
+  outrider infer reranker '{"query": "Who won?", "texts": ["It rained.", "Spain won."]}' --parameters '{"return_text": true}'
+  outrider infer minilm '{"source_sentence": "a film", "sentences": ["a movie", "rain"]}'
+  outrider infer segformer photo.jpg --save masks/
+  outrider infer depth-anything photo.jpg --save depth/
+  outrider infer sounds siren.wav --parameters '{"top_k": 3}'
   outrider infer squad-minilm article.txt --question "Who won?"
   outrider infer multi30k-en-de "Two dogs play." --parameters '{"generate_parameters": {"num_beams": 4}}'
   outrider infer whisper talk.wav --parameters '{"return_timestamps": true}'
@@ -125,6 +131,8 @@ asking(
     .description('ask the hub’s model about a file, a text, or what comes in by standard input (-)')
     .option('--parameters <json>', 'parameters of the model’s task, as a JSON object')
     .option('--question <text>', 'of question answering: the input is then the context')
+    .option('--labels <a,b,…>', 'of zero-shot tasks: the labels to choose from')
+    .option('--save <dir>', 'of segmentation and depth: folder for the masks, the depth, as PNG')
     .addHelpText('after', INFER_EXAMPLES),
 ).action(late(async () => (await import('./commands/infer.ts')).infer));
 const models = program.command('models').description('models on the hub, and folders that are to go there');

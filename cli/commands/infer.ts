@@ -10,8 +10,10 @@ import { orNearest } from '../../shared/runtime/near.ts';
 import { forTerminal } from '../../shared/runtime/terminal.ts';
 import { writtenText } from '../../shared/runtime/written-text.ts';
 import { MAX_INPUT_BYTES, TASKS, type TaskName } from '../../shared/tasks/tasks.ts';
+import { savePictures } from '../answer-pictures.ts';
 import { answerText } from '../answer-text.ts';
 import { windowOfCsv } from '../csv-window.ts';
+
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { print } from '../output.ts';
 
@@ -22,6 +24,10 @@ export interface InferOptions extends HubOptions {
   readonly parameters?: string;
   /** Of question answering: then the input is the context. */
   readonly question?: string;
+  /** Of zero-shot tasks, with commas between them. */
+  readonly labels?: string;
+  /** Folder for the pictures of an answer. */
+  readonly save?: string;
 }
 
 /** Of any task's input. */
@@ -46,7 +52,7 @@ export async function infer(model: string, input: string, options: InferOptions)
       `the hub has no model ${model}; it has: ${names.join(', ')}${orNearest(model, names)}`,
     );
   const { task } = known;
-  const parameters = parametersOf(options);
+  const parameters = withLabels(task, parametersOf(options), options);
   const given: Given = { text: input, bytes: await fileBytes(input) };
   if (TASKS[task].streams && options.json !== true && process.stdout.isTTY) {
     const { inputs } = documentOf(task, given, options);
@@ -57,6 +63,7 @@ export async function infer(model: string, input: string, options: InferOptions)
   }
   const { body, contentType } = toSend(task, given, { ...options, parameters });
   const output = await hub.infer(model, body, contentType, z.unknown());
+  if (options.save !== undefined) await savePictures(task, output, options.save);
   print(options.json, output, () => answerText(task, output));
 }
 
@@ -66,6 +73,23 @@ function parametersOf({ parameters }: InferOptions): Record<string, unknown> | u
   const parsed = z.record(z.string(), z.unknown()).safeParse(tryParseJson(Buffer.from(parameters)));
   if (!parsed.success) throw new AppError('USAGE', '--parameters is a JSON object, such as \'{"top_k": 1}\'');
   return parsed.data;
+}
+
+/** With the labels of `--labels`. @throws USAGE, PARAMETERS_INVALID (a task that cannot be asked without them) */
+function withLabels(
+  task: TaskName,
+  parameters: Record<string, unknown> | undefined,
+  { labels }: Pick<InferOptions, 'labels'>,
+): Record<string, unknown> | undefined {
+  const takesLabels = TASKS[task].ranks === 'given';
+  if (labels === undefined) {
+    if (takesLabels && parameters?.candidate_labels === undefined)
+      throw new AppError('PARAMETERS_INVALID', `${task} needs candidate_labels: --labels "a cat,a dog"`);
+    return parameters;
+  }
+  if (!takesLabels) throw new AppError('USAGE', `--labels is not for ${task}`);
+  const all = labels.split(',').map((label) => label.trim());
+  return { ...parameters, candidate_labels: all.filter((label) => label !== '') };
 }
 
 /** The input as it was typed, and the bytes of the file that it names. */
@@ -121,11 +145,22 @@ function textOf(bytes: Uint8Array): string {
   return text;
 }
 
+/** Documents of tasks that people write by hand. */
+const EXAMPLES: Partial<Readonly<Record<TaskName, string>>> = {
+  'question-answering': '{"question": "Who won?", "context": "Spain won."}',
+  'text-ranking': '{"query": "Who won?", "texts": ["It rained.", "Spain won."]}',
+  'sentence-similarity': '{"source_sentence": "a film", "sentences": ["a movie", "rain"]}',
+};
+
 /** A document of its own, or the whole of a request. @throws USAGE */
 function jsonOf(task: TaskName, bytes: Uint8Array): unknown {
   const json = tryParseJson(bytes);
   if (json === undefined && task === 'time-series-classification') return windowOfCsv(textOf(bytes));
-  if (json === undefined) throw new AppError('USAGE', `${task} takes JSON, as a file or on the command line`);
+  if (json === undefined) {
+    const example = EXAMPLES[task];
+    const such = example === undefined ? '' : `, such as '${example}'`;
+    throw new AppError('USAGE', `${task} takes JSON, as a file or on the command line${such}`);
+  }
   return typeof json === 'object' && json !== null && 'inputs' in json ? json.inputs : json;
 }
 

@@ -28,11 +28,7 @@ import {
   type ClassificationParameters,
   classificationParameters,
 } from '../../shared/tasks/forms/labels.ts';
-import {
-  type Segment,
-  type SegmentationParameters,
-  segmentationParameters,
-} from '../../shared/tasks/image-segmentation/schema.ts';
+import { type Segment, segmentationParameters } from '../../shared/tasks/image-segmentation/schema.ts';
 import {
   type CaptionParameters,
   type captioned,
@@ -158,7 +154,7 @@ const parameters = {
       subtask: 'semantic segmentation alone',
       threshold: 'of instances and panoptic segments, which are not done',
     },
-  } satisfies Differences<SegmentationParameters, hf.ImageSegmentationParameters>,
+  } satisfies Differences<object, hf.ImageSegmentationParameters>,
   'audio-classification': NONE satisfies Differences<
     ClassificationParameters,
     hf.AudioClassificationParameters

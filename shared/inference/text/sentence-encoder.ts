@@ -13,7 +13,7 @@ import { loadTextGraph, type TextGraph } from './text-graph.ts';
 const POOLED = 'sentence_embedding';
 
 /** How a text is read. */
-export type ReadOptions = Pick<FeatureParameters, 'prompt_name' | 'truncate' | 'truncation_direction'>;
+type ReadOptions = Pick<FeatureParameters, 'prompt_name' | 'truncate' | 'truncation_direction'>;
 
 /** A loaded model of sentences. */
 export interface SentenceEncoder {

@@ -19,7 +19,6 @@ export type Segment = z.infer<typeof segment>;
 
 /** None: every pixel has the label that is likeliest. */
 export const segmentationParameters = z.strictObject({});
-export type SegmentationParameters = z.infer<typeof segmentationParameters>;
 
 /** The schema of `image-segmentation`. */
 export const imageSegmentation: TaskSchema = {

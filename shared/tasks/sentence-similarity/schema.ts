@@ -4,7 +4,7 @@ import { featureParameters } from '../feature-extraction/schema.ts';
 import type { TaskSchema } from '../task.ts';
 
 /** Sentences of one request that are compared with one. */
-export const MAX_SENTENCES = 64;
+const MAX_SENTENCES = 64;
 
 /** A sentence, and those that it is compared with. */
 export const comparison = z.strictObject({
@@ -27,7 +27,6 @@ export const similarityParameters = z.strictObject({
   /** Which end is cut off; the tokenizer’s own when left out. */
   truncation_direction: featureParameters.shape.truncation_direction,
 });
-export type SimilarityParameters = z.infer<typeof similarityParameters>;
 
 /** The schema of `sentence-similarity`. */
 export const sentenceSimilarity: TaskSchema = {

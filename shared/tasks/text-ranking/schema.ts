@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { TaskSchema } from '../task.ts';
 
 /** Texts of one request: each is a row that the model reads with the query. */
-export const MAX_RANKED_TEXTS = 256;
+const MAX_RANKED_TEXTS = 256;
 
 /** What is looked for, and the texts that are ranked by it. */
 export const rankingInput = z.strictObject({
