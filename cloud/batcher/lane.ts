@@ -12,6 +12,8 @@ export class Lane {
   /** Being decoded. */
   readonly preparing = new Set<Job>();
   readonly ready = new FairLine<ReadyJob>();
+  /** Those being decoded of whose callers nothing else was in hand, and until when the next batch waits for them at most, once it does. */
+  readonly newcomers = new Map<Job, number | undefined>();
   readonly batches = new Set<Batch>();
   /** What is decoded and run by one call. */
   readonly direct = new Set<Job>();

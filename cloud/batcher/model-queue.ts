@@ -28,6 +28,7 @@ import type { CallControl, Outcome } from '../../shared/inference/runner/runner.
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { InferenceReply, InferenceRequest, ModelLease, RunnerPool } from '../ports.ts';
+import { CallerCounts } from './caller-counts.ts';
 import { DeadlineLine } from './deadline-line.ts';
 import { FairLine } from './fair-line.ts';
 import { armExpiry, heedCaller, type Job, jobOf, type ReadyJob, settle } from './job.ts';
@@ -59,6 +60,12 @@ const SHORT_BATCH_MS = 25;
 /** Of so many requests that run by themselves so many are decoded for batches, to see whether these gain anything by now. */
 const LOOK_TURNS = 512;
 const LOOKED_AT = 32;
+/** A batch takes no longer while somebody with a few requests waits beside a flood. */
+const LIGHT_BATCH_MS = 12;
+/** So long after the last of theirs. */
+const LIGHT_MS = 2_000;
+/** So long the next batch waits for one of theirs that is being decoded. */
+const NEWCOMER_MS = 4;
 /** What a run costs beside the graph’s own time: the way to the runner and back, tensors, answers. measured: docs/decisions/0037 */
 const RUN_MS = 0.2;
 /** A runner beyond the first goes back when it has had nothing to do for so long. */
@@ -78,6 +85,7 @@ export class ModelQueue {
   readonly #held = new CallerCounts();
   readonly #inHand = new CallerCounts();
   #isOpening = false;
+  #lightUntilMonoMs = 0;
   /** Requests since it was last looked whether batches gain anything. */
   #turns = 0;
   #cancelDelay: (() => void) | undefined;
@@ -231,6 +239,7 @@ export class ModelQueue {
         ? this.#waiting.take(1)
         : this.#waiting.takeOf((caller) => this.#inHand.of(caller) === 0);
       if (job === undefined) return;
+      if (this.#inHand.of(job.caller) === 0) lane.newcomers.set(job, undefined);
       void this.#prepare(job, lane);
     }
   }
@@ -244,7 +253,8 @@ export class ModelQueue {
     if (!this.#pace.gainsNothing(this.#batchSize(lane.lease))) return 'decode';
     // From time to time whether that is still so.
     if (this.#turns % LOOK_TURNS < LOOKED_AT && this.#batchSize(lane.lease) > 1) return 'decode';
-    return lane.direct.size < roomFor(this.#pace.inferenceMs) ? 'direct' : 'later';
+    const room = roomFor(this.#pace.inferenceMs);
+    return lane.direct.size < (this.#hasLight ? Math.min(2, room) : room) ? 'direct' : 'later';
   }
 
   /** Decodes and runs one by itself. */
@@ -275,6 +285,7 @@ export class ModelQueue {
     try {
       const prepared = await lease.prepare(job.request.input);
       lane.preparing.delete(job);
+      lane.newcomers.delete(job);
       if (job.isSettled) lease.discard([prepared.handle]);
       else if (!this.#lanes.includes(lane)) this.#wait(job);
       else {
@@ -285,6 +296,7 @@ export class ModelQueue {
       }
     } catch (error) {
       lane.preparing.delete(job);
+      lane.newcomers.delete(job);
       this.#onFailure([job], lane, toAppError(error));
     }
     this.#pump();
@@ -294,6 +306,7 @@ export class ModelQueue {
     for (;;) {
       const first = lane.ready.first();
       if (first === undefined || !this.#hasRoomForBatch(lane, first) || !this.#isDue(first, lane)) return;
+      if (this.#awaitsNewcomer(lane)) return;
       const isAlone = first.job.request.onToken !== undefined;
       const size = isAlone ? 1 : this.#worthwhile(first.shapeKey, lane.lease);
       const batch = lane.ready.take(size, ({ shapeKey, job }) =>
@@ -308,11 +321,38 @@ export class ModelQueue {
     }
   }
 
+  /** Whether somebody asks for a few things beside a flood, or has just now: who asks one after the other is away between two of them. */
+  get #hasLight(): boolean {
+    const nowMonoMs = this.#options.clock.nowMonoMs();
+    if (this.#held.hasLightBesideFlood) this.#lightUntilMonoMs = nowMonoMs + LIGHT_MS;
+    return nowMonoMs < this.#lightUntilMonoMs;
+  }
+
+  /**
+   * Whether somebody of whom nothing was decoded yet is about to be ready, beside a flood: the runner could not decode it while it ran, and
+   * would run the next batch before it has. Never for long: a large picture takes its time.
+   */
+  #awaitsNewcomer(lane: Lane): boolean {
+    if (lane.newcomers.size === 0 || !this.#hasLight) return false;
+    const { clock } = this.#options;
+    const nowMonoMs = clock.nowMonoMs();
+    for (const [job, untilMonoMs] of lane.newcomers) {
+      if (untilMonoMs === undefined) {
+        lane.newcomers.set(job, nowMonoMs + NEWCOMER_MS);
+        clock.after(NEWCOMER_MS, () => this.#pump());
+        return true;
+      }
+      if (nowMonoMs < untilMonoMs) return true;
+    }
+    return false;
+  }
+
   /** One batch at a time, and a second one behind it where both are short. */
   #hasRoomForBatch({ batches, lease }: Lane, { shapeKey, job }: ReadyJob): boolean {
     const [running, ...behind] = batches;
     if (running === undefined) return true;
     if (behind.length > 0 || job.crashes > 0 || job.request.onToken !== undefined) return false;
+    if (this.#hasLight) return false;
     if (running.some(({ request, crashes }) => request.onToken !== undefined || crashes > 0)) return false;
     const ms = this.#pace.batchMs(shapeKey, this.#worthwhile(shapeKey, lease));
     return ms !== undefined && ms <= SHORT_BATCH_MS;
@@ -514,26 +554,13 @@ export class ModelQueue {
   /** As many as are of use together; where the operator has batches wait for company, as many as come. */
   #worthwhile(shapeKey: string, lease: ModelLease): number {
     const max = this.#batchSize(lease);
-    return this.#options.maxQueueDelayMs > 0 ? max : Math.min(max, this.#pace.sizeFor(shapeKey, max));
-  }
-}
-
-/** How many of each caller. */
-class CallerCounts {
-  readonly #counts = new Map<string, number>();
-
-  of(caller: string): number {
-    return this.#counts.get(caller) ?? 0;
-  }
-
-  add(caller: string): void {
-    this.#counts.set(caller, this.of(caller) + 1);
-  }
-
-  remove(caller: string): void {
-    const left = this.of(caller) - 1;
-    if (left > 0) this.#counts.set(caller, left);
-    else this.#counts.delete(caller);
+    if (this.#options.maxQueueDelayMs > 0) return max;
+    const size = Math.min(max, this.#pace.sizeFor(shapeKey, max));
+    const eachMs = this.#pace.eachMs(shapeKey);
+    // Somebody waits for all that runs before it.
+    return eachMs === undefined || !this.#hasLight
+      ? size
+      : Math.max(1, Math.min(size, Math.floor(LIGHT_BATCH_MS / eachMs)));
   }
 }
 

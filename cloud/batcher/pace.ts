@@ -115,6 +115,12 @@ export class Pace {
     return true;
   }
 
+  /** What a request of this shape costs in the best batch; undefined: not known yet. */
+  eachMs(shapeKey: string): number | undefined {
+    const shape = this.#shapes.get(shapeKey);
+    return shape && Math.min(...Array.from(shape.costs.values(), ({ ms }) => ms));
+  }
+
   /** How long a batch of about this size takes; undefined: not known yet. */
   batchMs(shapeKey: string, size: number): number | undefined {
     return this.#shapes.get(shapeKey)?.costs.get(stepOf(size))?.batchMs;

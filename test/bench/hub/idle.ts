@@ -97,4 +97,4 @@ async function memory(pid: number): Promise<Held[]> {
 }
 
 const nameOf = (pid: number, hub: number): string =>
-  pid === hub ? 'hub' : (/\b(runner|broker)\b[^/]*$/.exec(commandOf(pid).trim())?.[1] ?? 'other');
+  pid === hub ? 'hub' : (/\/(runner|broker)\.js\b/.exec(commandOf(pid))?.[1] ?? 'other');

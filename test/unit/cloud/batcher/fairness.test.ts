@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Batcher, type BatcherOptions } from '../../../../cloud/batcher/batcher.ts';
-import type { InferenceReply, Priority } from '../../../../cloud/ports.ts';
+import type { InferenceReply, ModelLease, Priority } from '../../../../cloud/ports.ts';
+import type { Outcome } from '../../../../shared/inference/runner/runner.ts';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
 import { type FakeInput, FakePool, fakeInput } from './fake-pool.ts';
@@ -83,6 +84,59 @@ test('whoever comes to a flood of another’s is in the batch after the one that
   assert.equal(batchCallers()[1]?.length, 4, 'which is full');
   await letAllGo();
   await Promise.all([light, ...flood]);
+});
+
+test('beside a flood of slow requests batches are short, and the next one waits a moment for who has just come', async () => {
+  const clock = new FakeClock();
+  const batches: number[][] = [];
+  let handles = 0;
+  const ids = new Map<number, number>();
+  const lease = (): ModelLease => ({
+    ref: { name: 'm', version: '1', digest: 'd'.repeat(64) },
+    maxBatchSize: 32,
+    prepare: async ({ body }) => {
+      // Decoding takes a moment.
+      await clock.sleep(1);
+      ids.set(handles, Number(Buffer.from(body).toString()));
+      return { handle: handles++, shapeKey: 'a' };
+    },
+    run: async (some) => {
+      batches.push(some.map((handle) => ids.get(handle) ?? -1));
+      const ms = 6 * some.length;
+      await clock.sleep(ms);
+      return some.map((output): Outcome => {
+        const timingsMs = { preprocess: 1, inference: ms };
+        return { ok: true, value: { output, routeScore: 0, timingsMs } };
+      });
+    },
+    discard: () => undefined,
+    shrink: async (body) => body,
+    isStale: () => false,
+    giveBack: () => undefined,
+  });
+  const batcher = new Batcher({ pool: { lease: async () => lease() }, clock });
+  const ask = (id: number, caller: string): Promise<InferenceReply> => {
+    const at = clock.nowMonoMs() + 600_000;
+    const input = { contentType: 'text/plain', body: Buffer.from(String(id)) };
+    return batcher.infer({ model: 'm', caller, input, deadlineMonoMs: at, expiresMonoMs: at });
+  };
+  const flood = times(600, () => ask(0, 'hog'));
+  await clock.advance(1_500);
+  for (let light = 1; light <= 5; light++) {
+    const from = batches.length;
+    const askedMonoMs = clock.nowMonoMs();
+    let tookMs = Number.NaN;
+    const reply = ask(light, 'light').then(() => {
+      tookMs = clock.nowMonoMs() - askedMonoMs;
+    });
+    while (Number.isNaN(tookMs)) await clock.advance(1);
+    await reply;
+    const at = batches.slice(from).findIndex((ids) => ids.includes(light));
+    assert.ok(at <= 1, `in batch ${at} after it came`);
+    assert.ok((batches[from + at]?.length ?? 99) <= 2, 'a short one');
+  }
+  await clock.advance(60_000);
+  await Promise.all(flood);
 });
 
 test('two floods share the batches', async () => {
