@@ -189,7 +189,10 @@ asking(
     .option('--key-file <file>', 'a file with the key that the server wants')
     .option('--key-env <name>', 'the environment variable that has it')
     .option('--engine-ca <file>', 'PEM of the server’s authority (default: the system’s)')
-    .option('--timeout <seconds>', 'for an answer (default: 30)')
+    .option(
+      '--timeout <seconds>',
+      'for an answer, of a stream for its next piece (default: 120 of openai, else 30)',
+    )
     .option('--fallback <model>', 'a model of this hub that answers where the server fails')
     .option('--batch <where>', 'here: the hub makes batches; there: the server does')
     .option('--insecure-plain-text', 'send the key in plain text off loopback'),

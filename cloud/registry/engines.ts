@@ -39,6 +39,8 @@ type Checked = z.infer<typeof engineRequest>;
 const PRIVATE = 0o600;
 /** A runner whose call takes longer is taken for one that hangs. */
 const MAX_GRAPH_SECONDS = 50;
+/** A long text that is not streamed takes its time. */
+const DEFAULT_SECONDS = { 'open-inference': 30, openai: 120 } as const;
 const MAX_ENGINES = 1_000;
 const OPENAI_TASKS: readonly TaskName[] = ['text-generation', 'feature-extraction'];
 
@@ -88,7 +90,8 @@ export class EngineRegistry {
     const engine: StoredEngine = {
       ...{ kind: request.kind, url: baseUrl(request), remoteName: request.remoteName ?? name, task, runs },
       ...{ version: request.version ?? null, hasKey: key !== null, ca: request.ca ?? null },
-      ...{ timeoutMs: request.timeoutSeconds * 1000, fallback: request.fallback ?? null },
+      ...{ timeoutMs: (request.timeoutSeconds ?? DEFAULT_SECONDS[request.kind]) * 1000 },
+      fallback: request.fallback ?? null,
       batch: request.batch ?? (runs === 'graph' ? 'here' : 'there'),
       number: (before?.number ?? 0) + 1,
       createdAtMs: before?.createdAtMs ?? clock.nowAtMs(),
@@ -141,7 +144,7 @@ export class EngineRegistry {
         'batch',
         'batches are made here where the graph alone runs there: with a folder, and of kind open-inference',
       );
-    if (runsGraph && timeoutSeconds > MAX_GRAPH_SECONDS)
+    if (runsGraph && (timeoutSeconds ?? 0) > MAX_GRAPH_SECONDS)
       throw invalid('timeoutSeconds', `at most ${MAX_GRAPH_SECONDS} where the graph alone runs there`);
     const problem = key == null ? undefined : plainTextProblem(url);
     if (problem !== undefined && !insecurePlainText) throw invalid('url', problem);

@@ -36,8 +36,8 @@ export const engineRequest = z.strictObject({
     .nullish(),
   /** PEM of the only authorities that are believed; the system’s, when left out. */
   ca: z.string().max(40_000).nullish(),
-  /** For an answer; of a stream for its next piece. At most 50 s where the graph alone runs there. */
-  timeoutSeconds: z.number().min(0.1).max(600).default(30),
+  /** For an answer; of a stream for its next piece. At most 50 where the graph alone runs there; 120 of an `openai` engine, else 30, when left out. */
+  timeoutSeconds: z.number().min(0.1).max(600).optional(),
   /** A model of this hub and of the same task that answers where the engine fails. */
   fallback: modelName.nullish(),
   /** `here` where the graph alone runs there, else `there`, when left out. */
