@@ -64,8 +64,6 @@ export class BestProvider {
     // A graph that runs elsewhere is none of this machine's.
     if (wish === 'cpu' || options.engine || (wish === 'auto' && candidates.length === 0))
       return startRunner(options);
-    // Its graph runs on another server: nothing of it is there to be weighed.
-    if (options.engine) return startRunner(options);
     if (wish !== 'auto') return startRunner({ ...options, ...this.#with(wish) });
     for (const provider of await this.#ranking(options)) {
       if (this.#isAside(options.digest, provider)) continue;
