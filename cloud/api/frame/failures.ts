@@ -9,15 +9,13 @@ import { type AppError, ERRORS, type ErrorCode, toErrorBody } from '../../../sha
 import type { HubEnv } from './face.ts';
 
 /** The name of a shape; each protocol that we speak has its own. */
-export type ErrorShape = 'problem' | 'hugging-face' | 'open-inference';
+export type ErrorShape = 'problem' | 'hugging-face' | 'text-embeddings' | 'open-inference';
 
 interface Failure {
   readonly code: ErrorCode;
   /** For people outside: nothing of our insides. */
   readonly message: string;
   readonly requestId: string;
-  /** Of the request. */
-  readonly path: string;
 }
 
 interface Shape {
@@ -43,23 +41,23 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
       requestId,
     }),
   },
-  /**
-   * Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). `error_type` is that
-   * of Text Embeddings Inference, at its own address alone: elsewhere huggingface_hub would take it for that of its generation server.
-   */
+  /** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). */
   'hugging-face': {
+    contentType: 'application/json',
+    schema: z.object({ error: z.string(), code: z.string(), requestId: z.string() }),
+    bodyOf: ({ code, message, requestId }) => ({ error: message, code, requestId }),
+    statusOf: (httpStatus) => (httpStatus === 503 ? 429 : httpStatus),
+  },
+  /** That of Text Embeddings Inference; elsewhere huggingface_hub would take `error_type` for that of its generation server. */
+  'text-embeddings': {
     contentType: 'application/json',
     schema: z.object({
       error: z.string(),
-      error_type: z.enum(['Backend', 'Empty', 'Overloaded', 'Validation']).optional(),
+      error_type: z.enum(['Backend', 'Empty', 'Overloaded', 'Validation']),
       code: z.string(),
       requestId: z.string(),
     }),
-    bodyOf: ({ code, message, requestId, path }) => ({
-      error: message,
-      ...(path.endsWith('/rerank') && { error_type: typeOf(code) }),
-      ...{ code, requestId },
-    }),
+    bodyOf: ({ code, message, requestId }) => ({ error: message, error_type: typeOf(code), code, requestId }),
     statusOf: (httpStatus) => (httpStatus === 503 ? 429 : httpStatus),
   },
   /** The shape of the Open Inference Protocol and of Triton. */
@@ -82,10 +80,7 @@ function typeOf(code: ErrorCode): 'Backend' | 'Empty' | 'Overloaded' | 'Validati
 export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: AppError): Response {
   const { contentType, bodyOf, statusOf = (status) => status } = ERROR_SHAPES[shape];
   const { code, message } = toErrorBody(error);
-  const body = bodyOf({
-    ...{ code, message: withoutPaths(message), requestId: c.get('requestId') },
-    path: c.req.path,
-  });
+  const body = bodyOf({ code, message: withoutPaths(message), requestId: c.get('requestId') });
   return c.body(JSON.stringify(body), {
     status: statusOf(ERRORS[code].httpStatus) as ContentfulStatusCode,
     headers: { 'content-type': contentType, ...headersOf(error) },
