@@ -11,6 +11,7 @@ import { openModelFolder } from '../../shared/release/folder/model-folder.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import { installLibraries, neededWheels } from '../gpu/install-libraries.ts';
+import { requireGpu } from '../gpu/require-gpu.ts';
 import { systemLibraries } from '../gpu/system-libraries.ts';
 import { DEFAULT_INDEX } from '../gpu/wheel-source.ts';
 import type { Wheel } from '../gpu/wheels.ts';
@@ -112,7 +113,7 @@ async function tryHere(candidate: Candidate | undefined): Promise<Tried> {
 export async function gpuInstall(options: GpuInstallOptions): Promise<void> {
   const { data, json, from, index = process.env.PIP_INDEX_URL || DEFAULT_INDEX, yes, force } = options;
   const dataDir = await dataDirOf(data);
-  await checkMachine(force);
+  requireGpu({ ...process, driver: await findNvidiaDriver() }, force);
   const found = await findGpuLibraries(dataDir);
   if ('folder' in found) {
     print(json, { folder: found.folder, installed: false }, () => `they are there already: ${found.folder}`);
@@ -141,20 +142,6 @@ export async function gpuInstall(options: GpuInstallOptions): Promise<void> {
   } finally {
     bar.stop();
   }
-}
-
-/** @throws GPU_MISSING */
-async function checkMachine(force = false): Promise<void> {
-  if (process.platform !== 'linux' || process.arch !== 'x64')
-    throw new AppError(
-      'GPU_MISSING',
-      `ONNX Runtime’s npm package runs CUDA on linux-x64 alone; this is ${process.platform}-${process.arch}`,
-    );
-  if (force || (await findNvidiaDriver())) return;
-  throw new AppError(
-    'GPU_MISSING',
-    'there is no NVIDIA driver here, and nothing would use the libraries; --force installs them all the same, for an image',
-  );
 }
 
 const wheelTable = (wheels: readonly Wheel[]): string =>

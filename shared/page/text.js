@@ -139,7 +139,7 @@ const MAX_ANSWER_CHARACTERS = 80;
 export function topAnswer(output) {
   const many = Array.isArray(output) && output.length > 0 ? output : [output];
   const [first] = many;
-  const own = typeof first === 'object' && first !== null ? wordsOf(first, many) : numbersText(many);
+  const own = typeof first === 'object' && first !== null ? wordsOf(first, many) : numbersText(output);
   if (own === undefined) return { label: shortened(JSON.stringify(output) ?? NONE), score: null };
   return typeof own === 'string' ? { label: shortened(own), score: null } : own;
 }
@@ -219,8 +219,9 @@ function rowsText(rows) {
   return shape.length > 1 && typeof first === 'number' ? `${shape.join(' × ')} numbers` : undefined;
 }
 
-/** `0.91, -0.20, …` @param {readonly unknown[]} numbers @returns {string | undefined} */
+/** `0.91, -0.20, …` @param {unknown} numbers @returns {string | undefined} */
 function numbersText(numbers) {
+  if (!Array.isArray(numbers) || numbers.length === 0) return undefined;
   if (!numbers.every((one) => typeof one === 'number')) return undefined;
   const texts = numbers.slice(0, SHOWN).map((one) => Number(one).toFixed(2));
   return `${texts.join(', ')}${numbers.length > SHOWN ? ', …' : ''}`;

@@ -53,6 +53,8 @@ export interface Operation {
   readonly responses: Readonly<Record<number, string | Reply>>;
   /** The shape of its failures; `problem`, when left out. */
   readonly errors?: ErrorShape;
+  /** Where it fails in another shape than its neighbours, at its own address and below. */
+  readonly ownErrors?: ErrorShape;
 }
 
 /** A response with a JSON body. */
@@ -85,6 +87,8 @@ export interface Face {
   readonly base: string;
   readonly api: Api;
   readonly errors: ErrorShape;
+  /** Operations that fail otherwise. */
+  readonly own: readonly { readonly errors: ErrorShape; readonly pattern: RegExp }[];
 }
 
 /** @throws INVARIANT_BROKEN where its operations do not agree on one shape */
@@ -93,12 +97,18 @@ export function faceAt(base: string, api: Api): Face {
     routesIn(api).map(({ operation }) => operation.errors ?? 'problem'),
   );
   if (others.length > 0) throw new AppError('INVARIANT_BROKEN', `${base} fails in more than one shape`);
-  return { base, api, errors };
+  const own = routesIn(api).flatMap(({ operation: { path, ownErrors } }) =>
+    ownErrors ? { errors: ownErrors, pattern: endingAs(base, path) } : [],
+  );
+  return { base, api, errors, own };
 }
 
 /** The shape of a failure at this path, whether there is an operation or not. */
 export function errorsAt(path: string, faces: readonly Face[]): ErrorShape {
-  return faces.find(({ base }) => path === base || path.startsWith(`${base}/`))?.errors ?? 'problem';
+  const face = faces.find(({ base }) => path === base || path.startsWith(`${base}/`));
+  if (!face) return 'problem';
+  const own = face.own.find(({ pattern }) => pattern.test(path));
+  return own?.errors ?? face.errors;
 }
 
 /** Puts an operation at its address, in all the ways that a model's name can be written. */
@@ -126,6 +136,10 @@ export function patternOf(path: string): RegExp {
     .replaceAll(/\{\w+\}/g, '[^/]+');
   return new RegExp(`^${source}$`);
 }
+
+/** Paths that end as an operation's, or go on below it, whatever stands for a name: names with dots may have been taken for steps up. */
+const endingAs = (base: string, path: string): RegExp =>
+  new RegExp(`^${base}/(?:.*/)?${path.slice(path.lastIndexOf('/') + 1)}(?:/|$)`);
 
 const readPaging: MiddlewareHandler<HubEnv> = async (c, next) => {
   c.set('paging', parsed(pagingQuery, c.req.query()));

@@ -10,7 +10,7 @@ import type { HubEnv } from './face.ts';
 import { openAiError, openAiErrorBody, openAiHeaders, openAiStatus } from './openai-error.ts';
 
 /** The name of a shape; each protocol that we speak has its own. */
-export type ErrorShape = 'problem' | 'hugging-face' | 'open-inference' | 'openai';
+export type ErrorShape = 'problem' | 'hugging-face' | 'text-embeddings' | 'open-inference' | 'openai';
 
 interface Failure {
   readonly code: ErrorCode;
@@ -18,8 +18,6 @@ interface Failure {
   readonly message: string;
   readonly requestId: string;
   readonly details: AppError['details'];
-  /** Of the request. */
-  readonly path: string;
 }
 
 interface Shape {
@@ -47,23 +45,23 @@ export const ERROR_SHAPES: Readonly<Record<ErrorShape, Shape>> = {
       requestId,
     }),
   },
-  /**
-   * Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). `error_type` is that
-   * of Text Embeddings Inference, at its own address alone: elsewhere huggingface_hub would take it for that of its generation server.
-   */
+  /** Hugging Face's shape; its clients retry 503 at once and without limit, so busy is 429 (docs/design/facts.md 4). */
   'hugging-face': {
+    contentType: 'application/json',
+    schema: z.object({ error: z.string(), code: z.string(), requestId: z.string() }),
+    bodyOf: ({ code, message, requestId }) => ({ error: message, code, requestId }),
+    statusOf: (httpStatus) => (httpStatus === 503 ? 429 : httpStatus),
+  },
+  /** That of Text Embeddings Inference; elsewhere huggingface_hub would take `error_type` for that of its generation server. */
+  'text-embeddings': {
     contentType: 'application/json',
     schema: z.object({
       error: z.string(),
-      error_type: z.enum(['Backend', 'Empty', 'Overloaded', 'Validation']).optional(),
+      error_type: z.enum(['Backend', 'Empty', 'Overloaded', 'Validation']),
       code: z.string(),
       requestId: z.string(),
     }),
-    bodyOf: ({ code, message, requestId, path }) => ({
-      error: message,
-      ...(path.endsWith('/rerank') && { error_type: typeOf(code) }),
-      ...{ code, requestId },
-    }),
+    bodyOf: ({ code, message, requestId }) => ({ error: message, error_type: typeOf(code), code, requestId }),
     statusOf: (httpStatus) => (httpStatus === 503 ? 429 : httpStatus),
   },
   /** The shape of the Open Inference Protocol and of Triton. */
@@ -95,10 +93,7 @@ export function failureResponse(c: Context<HubEnv>, shape: ErrorShape, error: Ap
   const { contentType, bodyOf, statusOf = (status) => status, headersOf: own } = ERROR_SHAPES[shape];
   const { code, message } = toErrorBody(error);
   const { details } = error;
-  const failure = {
-    ...{ code, message: withoutPaths(message), requestId: c.get('requestId'), details },
-    path: c.req.path,
-  };
+  const failure = { code, message: withoutPaths(message), requestId: c.get('requestId'), details };
   const waitMs = waitOf(error);
   return c.body(JSON.stringify(bodyOf(failure)), {
     status: statusOf(ERRORS[code].httpStatus, failure) as ContentfulStatusCode,

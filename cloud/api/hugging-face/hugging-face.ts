@@ -73,7 +73,12 @@ export function createHuggingFaceApi(options: HuggingFaceOptions): Api {
   };
   // Before what takes `org/name` for a model's name.
   const rerank: Operation = {
-    ...{ ...shared, path: '/models/{model}/rerank', summary: 'Ranks texts by a query' },
+    ...{
+      ...shared,
+      path: '/models/{model}/rerank',
+      summary: 'Ranks texts by a query',
+      ownErrors: 'text-embeddings',
+    },
     body: { 'application/json': rerankRequest },
     responses: { 200: json('Texts by their index, best first', reranked) },
   };

@@ -47,6 +47,7 @@ const NAMED = {
   Problem: ERROR_SHAPES.problem.schema,
   HuggingFaceError: ERROR_SHAPES['hugging-face'].schema,
   OpenAIError: ERROR_SHAPES.openai.schema,
+  TextEmbeddingsError: ERROR_SHAPES['text-embeddings'].schema,
   OpenInferenceError: ERROR_SHAPES['open-inference'].schema,
 };
 
@@ -92,8 +93,8 @@ const SECURITY_SCHEMES: NonNullable<ComponentsObject['securitySchemes']> = {
 const SCHEMA = { io: 'input', unrepresentable: 'any', target: 'draft-2020-12' } as const;
 
 function detailsOf({ method, path, operation }: DescribedRoute): RouteConfig {
-  const { tag, summary, guard, errors = 'problem', responses } = operation;
-  const { contentType, schema } = ERROR_SHAPES[errors];
+  const { tag, summary, guard, errors = 'problem', ownErrors = errors, responses } = operation;
+  const { contentType, schema } = ERROR_SHAPES[ownErrors];
   return {
     method,
     path,

@@ -17,6 +17,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { strToU8, zipSync } from 'fflate';
 import { installLibraries, neededWheels } from '../../../cli/gpu/install-libraries.ts';
+import { requireGpu } from '../../../cli/gpu/require-gpu.ts';
 import { WHEELS, WHEELS_FOR, type Wheel } from '../../../cli/gpu/wheels.ts';
 import { findGpuLibraries, runtimeVersion } from '../../../shared/inference/providers/gpu-libraries.ts';
 import { systemClock as clock } from '../../../shared/runtime/clock.ts';
@@ -98,6 +99,17 @@ test('the table is of the ONNX Runtime that runs here, and what the machine has 
   assert.equal((await neededWheels(new Set())).length, WHEELS.length);
   const names = (await neededWheels(new Set(['libcudart.so.13', 'libcudnn.so.9']))).map(({ name }) => name);
   assert.deepEqual(names, ['onnxruntime-gpu', 'nvidia-cublas', 'nvidia-curand', 'nvidia-cuda-nvrtc']);
+});
+
+test('CUDA wants an NVIDIA driver on linux-x64; for an image the platform alone', () => {
+  const machine = { platform: 'linux', arch: 'x64', driver: undefined };
+  assert.throws(() => requireGpu(machine), refuses('GPU_MISSING', /no NVIDIA driver here.*--force/));
+  assert.throws(
+    () => requireGpu({ ...machine, arch: 'arm64' }, true),
+    refuses('GPU_MISSING', /this is linux-arm64/),
+  );
+  assert.doesNotThrow(() => requireGpu(machine, true));
+  assert.doesNotThrow(() => requireGpu({ ...machine, driver: { version: '580.1', gpus: [] } }));
 });
 
 test('libraries are fetched, checked and put in place with ONNX Runtime and their licences', async (t) => {

