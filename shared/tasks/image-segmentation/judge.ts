@@ -44,10 +44,10 @@ function lossOfMasks(local: unknown, cloud: unknown): number {
     all += area;
     agreed += either === 0 ? 0 : area * (both / either);
   }
-  return all === 0 ? Number(mine.size !== 0) : Math.min(1, Math.max(0, 1 - agreed / all));
+  return theirs.size === 0 ? 1 : Math.min(1, Math.max(0, 1 - agreed / all));
 }
 
-/** Whether each place has a label, by labels; undefined for an answer that cannot be read. */
+/** Whether each place has a label, by labels that have any; undefined for an answer that cannot be read. */
 function placesOf(answer: unknown): Map<string, Uint8Array> | undefined {
   const segments = segmentsAnswer.safeParse(answer).data;
   if (!segments) return undefined;
@@ -59,6 +59,8 @@ function placesOf(answer: unknown): Map<string, Uint8Array> | undefined {
     for (let index = 0; index < places.length; index++) if (isWhite(picture, index)) places[index] = 1;
     found.set(label, places);
   }
+  // A mask without a pixel is no more than a label that is not there.
+  for (const [label, places] of found) if (!places.includes(1)) found.delete(label);
   return found;
 }
 
