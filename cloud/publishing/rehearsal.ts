@@ -46,7 +46,6 @@ export const createRehearsal =
         digest,
         threads,
         // Models that answer somebody go before it.
-        isBackground: true,
       });
       // Ends its call as well: then the runner was killed, and the version did not pass.
       const cancel = clock.after(REHEARSAL_MS, () => void runner.stop(0));

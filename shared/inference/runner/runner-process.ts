@@ -10,7 +10,6 @@
  * up       | stop()                       -> stopping: calls in flight finish, then exit; killed after the grace
  */
 import type { ChildProcess } from 'node:child_process';
-import { constants, setPriority } from 'node:os';
 import { type Clock, systemClock } from '../../runtime/clock.ts';
 import { AppError } from '../../runtime/errors.ts';
 import { tellingLine } from '../../runtime/last-words.ts';
@@ -76,7 +75,6 @@ class RunnerProcess implements Runner {
     const { child, watchesItself } = forkRunner(options.libraries);
     this.#child = child;
     this.#watchesItself = watchesItself;
-    if (options.isBackground) yieldToOthers(child.pid);
     this.#child.stderr?.on('data', (chunk: Buffer) => {
       this.#lastWords = (this.#lastWords + chunk.toString()).slice(-LAST_WORDS_CHARS);
     });
@@ -305,15 +303,6 @@ class RunnerProcess implements Runner {
   #reason(how: string): string {
     const said = tellingLine(this.#lastWords);
     return this.#verdict ?? (said === undefined ? how : `${how}: ${said}`);
-  }
-}
-
-/** At once after the fork: threads that it starts later are as their process is. Where the system refuses, it runs as any other. */
-function yieldToOthers(pid: number | undefined): void {
-  try {
-    if (pid !== undefined) setPriority(pid, constants.priority.PRIORITY_LOW);
-  } catch {
-    // Nobody is worse off than without.
   }
 }
 

@@ -161,8 +161,6 @@ export interface RunnerOptions {
   readonly executionProvider?: ExecutionProvider;
   /** Folders in which the loader looks first for ONNX Runtime's libraries and for what a provider needs; none when left out. */
   readonly libraries?: readonly string[];
-  /** Whether other processes’ work goes before its own, as the system can; false when left out. */
-  readonly isBackground?: boolean;
   /** Its graph runs elsewhere, and its pre- and postprocessing here; left out: here, too. */
   readonly engine?: RemoteGraph | undefined;
   /** The watchdog ends the process above this RSS. */
