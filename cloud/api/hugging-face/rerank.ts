@@ -12,7 +12,8 @@ import { rankedText, rankingInput, rankingParameters } from '../../../shared/tas
 /** Body of a reranking: input and parameters of `text-ranking`, side by side. */
 export const rerankRequest = rankingInput.extend({
   ...rankingParameters.shape,
-  truncation_direction: z.enum(['left', 'right', 'Left', 'Right']).optional(),
+  /** As Text Embeddings Inference writes them; in small letters, too. No enum may have both: generators of clients make one name of them. */
+  truncation_direction: z.enum(['Left', 'Right']).optional(),
   /** The address names the model. */
   model: z.unknown().optional(),
 });
