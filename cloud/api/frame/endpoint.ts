@@ -134,12 +134,15 @@ export function patternOf(path: string): RegExp {
     .replaceAll('{model}', '[^/]+(?:/[^/]+)?')
     .replaceAll('{path}', '.+')
     .replaceAll(/\{\w+\}/g, '[^/]+');
-  return new RegExp(`^${source}$`);
+  return new RegExp(`^${source}$`, 's');
 }
 
-/** Paths that end as an operation's, or go on below it, whatever stands for a name: names with dots may have been taken for steps up. */
+/**
+ * Paths that end as an operation's, or go on below it, whatever stands for a name: names with dots may have been taken for steps up, and
+ * a name may have a line break in it.
+ */
 const endingAs = (base: string, path: string): RegExp =>
-  new RegExp(`^${base}/(?:.*/)?${path.slice(path.lastIndexOf('/') + 1)}(?:/|$)`);
+  new RegExp(`^${base}/(?:.*/)?${path.slice(path.lastIndexOf('/') + 1)}(?:/|$)`, 's');
 
 const readPaging: MiddlewareHandler<HubEnv> = async (c, next) => {
   c.set('paging', parsed(pagingQuery, c.req.query()));

@@ -50,6 +50,7 @@ const IDS = [
   'a%5C..%5Cb',
   '%F0%9F%98%80',
   'a;b?c=d',
+  'a%0Ab',
   'f'.repeat(64),
   ' ',
 ];
