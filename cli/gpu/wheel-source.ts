@@ -48,7 +48,11 @@ export async function fetchedWheel(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const to = join(folder, wheel.file);
   const file = { path: wheel.file, bytes: wheel.bytes, check: { sha256: wheel.sha256 } };
-  const url = (await isWhole(to, file)) ? new URL('file:///') : await addressOf(wheel, index, options.signal);
+  if (await isWhole(to, file)) {
+    onBytes(file.bytes);
+    return to;
+  }
+  const url = await addressOf(wheel, index, options.signal);
   await new Download({
     ...options,
     ...{ fetch, url, file, to, onBytes },
