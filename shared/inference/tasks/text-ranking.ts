@@ -12,10 +12,10 @@ import {
   rankingParameters,
 } from '../../tasks/text-ranking/schema.ts';
 import { answerEach, requireFinite } from '../graph/finite.ts';
-import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { readJsonInput } from '../text/json-input.ts';
+import { logitsOfEach } from '../text/logits-of-each.ts';
 import { longestFirst } from '../text/longest-first.ts';
 import { loadTextReader, type TextReader } from '../text/text.ts';
 import { loadTextGraph } from '../text/text-graph.ts';
@@ -54,13 +54,8 @@ export async function loadTextRanking(source: ModelSource): Promise<TaskModel<Pr
     shapeKey: ({ rows }) => graph.shapeKey(rows),
     isLong: ({ rows }) => graph.isLong(rows),
     async run(batch, control) {
-      const logits = await graph.run(
-        batch.flatMap(({ rows }) => rows),
-        output,
-        'text',
-        control,
-      );
-      const each = batch.map(({ rows }) => logits.splice(0, rows.length).map((row) => logitsOf(row, end)));
+      const rows = batch.map((one) => one.rows);
+      const each = await logitsOfEach(graph, rows, { output, end, per: 'text' }, control);
       return answerEach(batch, (asked, index) => answerOf(asked, each[index] ?? [], relevant));
     },
   };

@@ -10,11 +10,11 @@ import {
   tokenClassificationParameters,
 } from '../../tasks/token-classification/schema.ts';
 import { answerEach, requireFinite } from '../graph/finite.ts';
-import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
 import { inCodePoints } from '../text/code-points.ts';
 import { entitiesOf, mergeOverlapping, type PreEntity } from '../text/entities.ts';
+import { logitsOfEach } from '../text/logits-of-each.ts';
 import {
   loadTextReader,
   MAX_UNKNOWN_SHARE,
@@ -66,9 +66,8 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
     shapeKey: ({ parts }) => graph.shapeKey(parts.map(({ row }) => row)),
     isLong: ({ parts }) => graph.isLong(parts.map(({ row }) => row)),
     async run(batch, control) {
-      const rows = batch.flatMap(({ parts }) => parts.map(({ row }) => row));
-      const logits = await graph.run(rows, output, 'token', control);
-      const each = batch.map(({ parts }) => logits.splice(0, parts.length).map((row) => logitsOf(row, end)));
+      const rows = batch.map(({ parts }) => parts.map(({ row }) => row));
+      const each = await logitsOfEach(graph, rows, { output, end, per: 'token' }, control);
       return answerEach(batch, (text, index) => answerOf(text, each[index] ?? [], frame));
     },
   };

@@ -6,9 +6,9 @@ import { boundedScore, ROUTE_SCORE_FLOOR } from '../../tasks/classification.ts';
 import { logOddsMargin, sigmoid, softmax } from '../../tasks/probability.ts';
 import { type ZeroShotParameters, zeroShotParameters } from '../../tasks/zero-shot-classification/schema.ts';
 import { answerEach, requireFinite } from '../graph/finite.ts';
-import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
+import { logitsOfEach } from '../text/logits-of-each.ts';
 import { inTemplate } from '../text/template.ts';
 import { loadTextReader, MAX_UNKNOWN_SHARE, type TextReader } from '../text/text.ts';
 import { loadTextGraph } from '../text/text-graph.ts';
@@ -45,13 +45,8 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
     shapeKey: ({ rows }) => graph.shapeKey(rows),
     isLong: ({ rows }) => graph.isLong(rows),
     async run(batch, control) {
-      const logits = await graph.run(
-        batch.flatMap(({ rows }) => rows),
-        output,
-        'text',
-        control,
-      );
-      const each = batch.map(({ rows }) => logits.splice(0, rows.length).map((row) => logitsOf(row, end)));
+      const rows = batch.map((one) => one.rows);
+      const each = await logitsOfEach(graph, rows, { output, end, per: 'text' }, control);
       return answerEach(batch, (text, index) => answerOf(text, each[index] ?? [], entailment));
     },
   };
