@@ -9,6 +9,7 @@ import { toldFeed } from './feed-status.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
 import { deviceId, digest, modelName, modelRef, pipelineName, requestId } from './names.ts';
 import { routeEvidence } from './routing.ts';
+import { versionCounts } from './version-counts.ts';
 
 /** Device -> hub, on `infer`. Times are milliseconds left, not a time of day: device clocks lie. */
 export const requestHeader = z.object({
@@ -150,6 +151,8 @@ export const telemetry = z.object({
     capBytes: z.number().positive().optional(),
     use: z.array(linkUse).max(1_000),
   }),
+  /** What it has counted of each version of its models since it started, the newest versions first. */
+  versions: z.array(versionCounts).max(20).optional().catch(undefined),
 });
 export type Telemetry = z.infer<typeof telemetry>;
 
