@@ -39,13 +39,21 @@ export const versionCounts = z.object({
     .max(LATENCY_PLACES),
   /** The largest resident size of its runner that was seen; null: not measured yet. */
   memoryBytes: z.number().nonnegative().nullable(),
-  /**
-   * Requests that the cloud could have been asked about and whose fate is known (asked and answered, or not asked), with what is known of
-   * their losses (0..1, by how much the local answer differs from the cloud's): each answered one counts loss / probability of having been
-   * asked, the others 0. Sum and sum of squares of that: its mean is an unbiased estimate of the disagreement with the cloud.
-   */
-  judged: z.object({ requests: count, loss: z.number().nonnegative(), squares: z.number().nonnegative() }),
-  /** Requests that were routed by a threshold in force, and those of them that were escalated by it; what is asked while a router learns is neither. */
-  routed: z.object({ requests: count, escalated: count }),
+  /** What the cloud has said of its answers. */
+  judged: z.object({
+    /** Requests that the cloud could have been asked about, and of which it is known what it said, or that it was not asked. */
+    requests: count,
+    /** Sum over them of loss / probability of having been asked; 0 for those not asked. Divided by `requests`: the disagreement, without bias. */
+    loss: z.number().nonnegative(),
+    /** Sum of the squares of the same. */
+    squares: z.number().nonnegative(),
+  }),
+  /** Requests by a threshold in force; what is asked while a router learns is not among them. */
+  routed: z.object({
+    /** All of them. */
+    requests: count,
+    /** Those that the threshold sent to the cloud. */
+    escalated: count,
+  }),
 });
 export type VersionCounts = z.infer<typeof versionCounts>;
