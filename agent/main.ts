@@ -62,7 +62,7 @@ async function run(config: AgentConfig, finish: () => void) {
   desired.follow((wanted) => {
     pipelines.cloudModelsSeen(config, wanted);
     uplink.announce();
-    updater.want(wanted.models);
+    updater.want(wanted.models.map(({ window: _window, ...ref }) => ref));
   });
   await lifecycle.start('sync', sync);
   const url = await startApi(config, program, {

@@ -11,6 +11,7 @@ import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
 import type { DescribeOptions } from './import/stage-model.ts';
+import { addRolloutCommands } from './rollout/commands.ts';
 
 const INFER_EXAMPLES = `
 Examples:
@@ -164,11 +165,17 @@ following(
     .description('tell devices to run a published version; an older one is a way back'),
 ).action(late(async () => (await import('./commands/models.ts')).deployModel));
 asking(
-  models
-    .command('set <name>')
-    .description('say how the hub serves a model')
-    .option('--keep-loaded <on|off>', 'load it at the start, and never put it out to make room for another')
-    .option('--max-queue <n>', 'requests that may wait for it; default: as many as for any model'),
+  planned(
+    models
+      .command('set <name>')
+      .description('say how the hub serves a model, and what it does with new versions of it')
+      .option('--keep-loaded <on|off>', 'load it at the start, and never put it out to make room for another')
+      .option('--max-queue <n>', 'requests that may wait for it; default: as many as for any model')
+      .option(
+        '--policy <policy>',
+        'of new versions: auto (deployed at once), staged (rolled out, by the plan of the flags below), manual',
+      ),
+  ),
 ).action(late(async () => (await import('./commands/models.ts')).setModel));
 asking(
   models
@@ -246,6 +253,7 @@ asking(devices.command('ls').description('list them')).action(
   late(async () => (await import('./commands/fleet.ts')).listDevices),
 );
 asking(devices.command('enroll [id]').description('make a one-time token for a device'))
+  .option('--label <label...>', 'label of the device, site=north; by labels rollouts choose')
   .option('--to <dir>', 'put it into this data folder of an agent, unless the device is enrolled already')
   .action(late(async () => (await import('./commands/fleet.ts')).enrollDevice));
 asking(devices.command('revoke <id>').description('cut a device off, at once and for good')).action(
@@ -257,6 +265,12 @@ asking(
 asking(devices.command('unpin <id> <model>').description('have it run what the model deploys again')).action(
   late(async () => (await import('./commands/fleet.ts')).unpinDevice),
 );
+asking(
+  devices
+    .command('label <id> [labels...]')
+    .description('give a device labels, by which rollouts choose: site=north, or site- to take one away'),
+).action(late(async () => (await import('./commands/labels.ts')).labelDevice));
+addRolloutCommands(program, { asking, planned, late });
 const keys = program.command('keys').description('keys for the hub’s HTTP API');
 asking(keys.command('ls').description('list them')).action(
   late(async () => (await import('./commands/fleet.ts')).listKeys),
@@ -478,6 +492,28 @@ function following(command: Command): Command {
   return asking(command)
     .option('--wait <seconds>', 'watch devices take it for so long', '180')
     .option('--no-wait', 'do not watch devices take it');
+}
+
+/** Flags of a rollout's plan. */
+function planned(command: Command): Command {
+  return command
+    .option(
+      '--to <selector>',
+      'which devices, by labels and facts: site=north,agent>=0.2.0,platform=linux-arm64 (default: all that run the model)',
+    )
+    .option('--stages <list>', 'devices or shares that each stage reaches in all (default: 1,10%,50%,100%)')
+    .option('--min-time <time>', 'the least that a stage takes: 10m, 24h (default: 10m)')
+    .option('--min-answers <n>', 'answers by the version before the next stage (default: 200)')
+    .option(
+      '--gate <gate...>',
+      'GATE=LIMIT or GATE=off, of agreement (may fall by: 0.02), escalation (may rise by: 0.1), errors (0.02), latencyP95 (times: 1.5), crashes (share of devices: 0.05), memory (times: 1.5)',
+    )
+    .option('--confidence <share>', 'that no gate is wrong by chance (default: 0.95)')
+    .option('--window <cron>', 'minutes in which devices may try it, in their own time zones: "* 1-4 * * *"')
+    .option(
+      '--on-failure <what>',
+      'when a gate fails: roll-back (every device goes back), hold (nobody new until you decide) (default: roll-back)',
+    );
 }
 
 /** Options of commands that talk to an agent. */

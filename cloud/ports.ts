@@ -21,6 +21,7 @@ import type {
   VersionTest,
 } from '../shared/contract/admin.ts';
 import type { EngineStatus, engineRequest } from '../shared/contract/engines.ts';
+import type { DeviceLabels } from '../shared/contract/labels.ts';
 import type {
   Desired,
   DevicePresence,
@@ -33,6 +34,15 @@ import type { ModelRef } from '../shared/contract/names.ts';
 import type { ReleaseRecord } from '../shared/contract/releases.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type {
+  RolloutAction,
+  RolloutDevice,
+  RolloutNote,
+  RolloutPlanChange,
+  RolloutRecord,
+  RolloutRequest,
+  RolloutState,
+} from '../shared/contract/rollouts.ts';
+import type {
   CallControl,
   Inference,
   InputRead,
@@ -43,6 +53,7 @@ import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../shared/release/folder/model-spec.ts';
 import type { ErrorCode } from '../shared/runtime/errors.ts';
 import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
+import type { StoredRollout } from './registry/rollout-records.ts';
 
 /** How urgent a request is: a person or program that waits, a device that goes on meanwhile, or work that nobody waits for. */
 export type Priority = 'interactive' | 'device' | 'background';
@@ -341,15 +352,17 @@ export interface ModelShelf {
   /** By name. */
   list(): Omit<ModelRecord, keyof ModelLoad>[];
   /**
-   * Changes policy or deployed version; devices are told when it returns.
+   * Changes policy or deployed version; devices are told when it returns. To deploy one by hand ends the model's rollout.
    *
    * @param isExpected whether the change is one of what is there now; asked in the same step
+   * @param by id of the key of who does it
    * @throws MODEL_UNKNOWN, PRECONDITION_FAILED, UPDATE_NOT_LISTED
    */
   change(
     name: string,
     change: ModelChange,
     isExpected: (now: Omit<ModelRecord, keyof ModelLoad>) => boolean,
+    by?: string | null,
   ): Promise<void>;
 }
 
@@ -377,6 +390,80 @@ export interface PinBook {
     pins: DevicePins['pins'],
     isExpected: (now: DevicePins['pins']) => boolean,
   ): Promise<void>;
+}
+
+/** Labels that an operator gives devices. */
+export interface LabelBook {
+  /** @throws DEVICE_UNKNOWN */
+  labelsOf(deviceId: string): DeviceLabels;
+  /** Replaces all of them. @throws DEVICE_UNKNOWN, PRECONDITION_FAILED */
+  label(deviceId: string, labels: DeviceLabels, isExpected: (now: DeviceLabels) => boolean): Promise<void>;
+}
+
+export type { StoredRollout, StoredRolloutDevice } from './registry/rollout-records.ts';
+
+/** Models as rollouts see them, in the state that a change begins with. */
+export interface RolloutModels {
+  /** @throws MODEL_UNKNOWN, UPDATE_NOT_LISTED */
+  versionOf(model: string, version: string): { readonly digest: string };
+  /** null: none yet */
+  deployedOf(model: string): string | null;
+}
+
+/** All rollouts after a change, what their histories say of it, and the version that it deploys. */
+export interface RolloutChange {
+  readonly rollouts: Readonly<Record<string, StoredRollout>>;
+  readonly notes: readonly (RolloutNote & { readonly id: string })[];
+  readonly deploy?: { readonly model: string; readonly version: string } | undefined;
+}
+
+/** Records of rollouts. */
+export interface RolloutBook {
+  /** By id. */
+  readonly all: Readonly<Record<string, StoredRollout>>;
+  readonly models: RolloutModels;
+  /** One step, with what it deploys; devices are told when it returns. @throws DISK_FULL, or what `next` throws: then nothing has changed */
+  change(
+    next: (now: Readonly<Record<string, StoredRollout>>, models: RolloutModels) => RolloutChange,
+  ): Promise<void>;
+}
+
+/** Rollouts, for who orders them. */
+export interface RolloutAdmin {
+  /** Newest first. */
+  list(): RolloutRecord[];
+  /** @throws NOT_FOUND */
+  get(id: string): RolloutRecord;
+  /** @throws NOT_FOUND */
+  standingOf(id: string): RolloutStanding;
+  /** By id. @throws NOT_FOUND */
+  devicesOf(id: string): RolloutDevice[];
+  /** @param by id of the key of who does it @throws PARAMETERS_INVALID, MODEL_UNKNOWN, UPDATE_NOT_LISTED, CONFLICT */
+  start(request: RolloutRequest, by: string | null): Promise<RolloutRecord>;
+  /** Changes its plan. @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT (it has ended), PARAMETERS_INVALID */
+  change(
+    id: string,
+    change: RolloutPlanChange,
+    isExpected: (now: RolloutStanding) => boolean,
+    by: string | null,
+  ): Promise<RolloutRecord>;
+  /** @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT (not in this state) */
+  act(
+    id: string,
+    action: RolloutAction,
+    isExpected: (now: RolloutStanding) => boolean,
+    by: string | null,
+  ): Promise<RolloutRecord>;
+}
+
+/** Of a rollout, what an operator decides by: what its ETag is of. */
+export interface RolloutStanding {
+  readonly id: string;
+  readonly state: RolloutState;
+  readonly stage: number;
+  readonly holds: boolean;
+  /** What of its plan can be changed, as JSON. */
+  readonly plan: string;
 }
 
 /** Files by digest, on their way up and back down. */

@@ -45,8 +45,8 @@ export interface UpdaterOptions {
   readonly taskOf: (model: string) => TaskName | undefined;
   readonly source: UpdateSource;
   readonly agentVersion: string;
-  /** Whether an update may be tried now; false outside the operator's window. */
-  readonly isInWindow: () => boolean;
+  /** Whether an update of the model may be tried now; false outside the operator's window. */
+  readonly isInWindow: (model: string) => boolean;
   /** What `updates` says has changed. */
   readonly onChange: () => void;
   /** Whether the link's bytes of the day allow it. */
@@ -204,13 +204,13 @@ export class Updater implements Part {
 
   async #update(slot: UpdatableSlot, wanted: ModelRef): Promise<void> {
     // Nothing is read, written or told again while it waits: that can be a night on a flash disk.
-    if (this.#isStaged(wanted) && !this.#o.isInWindow()) return this.#again(WINDOW_CHECK_MS);
+    if (this.#isStaged(wanted) && !this.#o.isInWindow(wanted.name)) return this.#again(WINDOW_CHECK_MS);
     const here = await this.#store.find(wanted.digest);
     const release = here ? undefined : await this.#fetch(wanted);
     const folder = here ?? (release && (await this.#stage(release)));
     if (!folder) return;
     await this.#enter(wanted, 'staged');
-    if (!this.#o.isInWindow()) return this.#again(WINDOW_CHECK_MS);
+    if (!this.#o.isInWindow(wanted.name)) return this.#again(WINDOW_CHECK_MS);
     await this.#try(slot, { ref: wanted, folder });
   }
 

@@ -1,4 +1,5 @@
 /** Puts together what keeps the agent in touch with its hub: uplink, credential, byte ledger, desired state, sync. */
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import {
   desired as desiredSchema,
@@ -12,6 +13,7 @@ import { hostOf } from '../../shared/runtime/host-of.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { machineMemoryBytes } from '../../shared/runtime/machine-memory.ts';
 import { Schedule } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
@@ -64,6 +66,11 @@ const SYNC_JITTER_MS = 30_000;
 export async function openLink(config: AgentConfig, program: AgentProgram, parts: LinkParts): Promise<Link> {
   const { dataDir, clock, logger, metrics, lifecycle } = program;
   const { outbox, pipelines } = parts;
+  const hardware = {
+    platform: `${process.platform}-${process.arch}`,
+    cores: availableParallelism(),
+    memoryBytes: machineMemoryBytes(),
+  };
   let problem: ErrorBody | null = null;
   let brokerUrl: string | undefined;
   let broker: Pick<MqttConnection, 'failure'> | undefined;
@@ -155,6 +162,8 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
         };
       }),
       updates: parts.updates(),
+      labels: config.labels,
+      hardware,
     }),
     telemetry: () => {
       const { entries, bytes, deadLetters } = outbox.depth;

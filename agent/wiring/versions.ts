@@ -1,6 +1,8 @@
 /** The versions of the local models: what answers from the start, each in its slot, and the updater that brings the next one. */
 import { join } from 'node:path';
+import type { Desired } from '../../shared/contract/messages.ts';
 import { isInDailyWindow } from '../../shared/runtime/daily-window.ts';
+import { isCron, isCronMinute } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
 import type { DiskKeeper } from '../disk/keeper.ts';
@@ -45,9 +47,7 @@ export async function startVersions(
     taskOf: (name) => config.pipelines.find(({ edge }) => edge === name)?.task,
     source: { book: () => link().source.book(), open: (...how) => link().source.open(...how) },
     agentVersion: VERSION,
-    isInWindow: () =>
-      config.sync.window === undefined ||
-      isInDailyWindow(config.sync.window, clock.nowAtMs(), config.sync.timeZone),
+    isInWindow: (model) => isInWindow(model, config.sync, clock.nowAtMs(), link().desired.current),
     mayDownload: () => link().meter.mayTransmit(),
     roomFor: (bytes) => disk.roomFor(bytes),
     onBytes: (bytes) => link().meter.count(null, 'update', 'down', bytes),
@@ -79,6 +79,20 @@ export async function startVersions(
   });
   updater.use(slots);
   return { updater, slots, initial };
+}
+
+/** Whether a version of the model may be tried now: by the device's own window, and by that of its rollout. */
+function isInWindow(
+  model: string,
+  { window, timeZone }: AgentConfig['sync'],
+  nowAtMs: number,
+  desired: Desired | undefined,
+): boolean {
+  const ofRollout = desired?.models.find(({ name }) => name === model)?.window;
+  return (
+    (window === undefined || isInDailyWindow(window, nowAtMs, timeZone)) &&
+    (ofRollout === undefined || !isCron(ofRollout) || isCronMinute(ofRollout, nowAtMs, timeZone))
+  );
 }
 
 /** The model that a pipeline runs by itself. */

@@ -3,6 +3,7 @@ import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  deployPolicy,
   type ModelChange,
   type ModelRecord,
   modelChange,
@@ -30,6 +31,7 @@ import { cardText } from '../import/model-card.ts';
 import { DESCRIBING_FLAGS, type DescribeOptions, stageModel } from '../import/stage-model.ts';
 import { bytesText, note, print, table } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
+import { PLAN_FLAGS, type PlanFlags, planOf } from '../rollout/plan-flags.ts';
 import { versionText } from '../update-text.ts';
 import { followUpdate } from './follow-update.ts';
 import { listVersion } from './list-version.ts';
@@ -232,12 +234,13 @@ export async function deployModel(
     await followUpdate(hub, { name, version, digest }, waitMs);
 }
 
-interface SetOptions extends Options {
+interface SetOptions extends Options, PlanFlags {
   readonly keepLoaded?: string;
   readonly maxQueue?: string;
+  readonly policy?: string;
 }
 
-/** `outrider models set`: what a hub keeps of how it serves a model. */
+/** `outrider models set`: what a hub keeps of how it serves a model, and brings new versions of it to devices. */
 export async function setModel(name: string, options: SetOptions): Promise<void> {
   if (!modelName.safeParse(name).success) throw new AppError('MODEL_UNKNOWN', `“${name}” is no model name`);
   const body = changeOf(options);
@@ -246,20 +249,38 @@ export async function setModel(name: string, options: SetOptions): Promise<void>
   const { etag } = await hub.getTagged(path, modelRecord);
   const now = await hub.change('PATCH', path, { etag, body, schema: modelRecord });
   const queue = now.maxQueue === null ? 'as many requests as for any model' : `${now.maxQueue} requests`;
-  print(
-    options.json,
-    now,
-    () => `${name}: ${now.keepLoaded ? 'kept loaded' : 'makes room for others'}; ${queue} may wait for it.`,
+  print(options.json, now, () =>
+    [
+      `${name}: ${now.keepLoaded ? 'kept loaded' : 'makes room for others'}; ${queue} may wait for it.`,
+      `New versions: ${POLICY_TEXT[now.policy]}.`,
+    ].join('\n'),
   );
 }
 
+const POLICY_TEXT: Readonly<Record<ModelRecord['policy'], string>> = {
+  auto: 'deployed at once (auto)',
+  staged: 'rolled out by the model’s plan, stage by stage (staged)',
+  manual: 'wait for somebody to deploy or roll them out (manual)',
+};
+
 /** @throws USAGE */
-function changeOf({ keepLoaded, maxQueue }: SetOptions): ModelChange {
-  if (keepLoaded === undefined && maxQueue === undefined)
-    throw new AppError('USAGE', 'say what to change: --keep-loaded on|off, --max-queue N|default');
+function changeOf({ keepLoaded, maxQueue, policy, ...flags }: SetOptions): ModelChange {
+  const hasPlan = PLAN_FLAGS.some((flag) => flags[flag] !== undefined);
+  if (keepLoaded === undefined && maxQueue === undefined && policy === undefined && !hasPlan)
+    throw new AppError(
+      'USAGE',
+      'say what to change: --keep-loaded on|off, --max-queue N|default, --policy auto|staged|manual, --stages …',
+    );
   if (keepLoaded !== undefined && keepLoaded !== 'on' && keepLoaded !== 'off')
     throw new AppError('USAGE', '--keep-loaded is on or off');
+  const checked = policy === undefined ? undefined : deployPolicy.safeParse(policy);
+  if (checked && !checked.success) throw new AppError('USAGE', '--policy is auto, staged or manual');
+  const of = {
+    ...(checked && { policy: checked.data }),
+    ...(hasPlan && { plan: planOf(flags) }),
+  };
   const change = modelChange.safeParse({
+    ...of,
     ...(keepLoaded !== undefined && { keepLoaded: keepLoaded === 'on' }),
     ...(maxQueue !== undefined && { maxQueue: maxQueue === 'default' ? null : Number(maxQueue) }),
   });

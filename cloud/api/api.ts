@@ -29,6 +29,7 @@ import type {
   EventStream,
   HubAuthority,
   KeyBook,
+  LabelBook,
   ModelCatalog,
   ModelDescriptions,
   ModelShelf,
@@ -37,6 +38,7 @@ import type {
   Publisher,
   ReleaseShelf,
   ResultGallery,
+  RolloutAdmin,
   SignedUpdates,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
@@ -78,6 +80,8 @@ export interface HubApiOptions {
   readonly loadOf: (model: string) => ModelLoad;
   readonly desired: DesiredBook;
   readonly pins: PinBook;
+  readonly labels: LabelBook;
+  readonly rollouts: RolloutAdmin;
   readonly publisher: Publisher;
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;

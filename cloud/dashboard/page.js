@@ -18,6 +18,7 @@ import { bytesText, linkTexts, NONE, routesOf, shortDigest } from '../../shared/
 /**
  * @typedef {import('../../shared/contract/admin.ts').DeviceRecord} DeviceRecord
  * @typedef {import('../../shared/contract/admin.ts').ModelRecord} ModelRecord
+ * @typedef {import('../../shared/contract/rollouts.ts').RolloutRecord} RolloutRecord
  * @typedef {import('../../shared/contract/admin.ts').BoardEntry} BoardEntry
  * @typedef {import('../../shared/contract/admin.ts').HubEvent} HubEvent
  * @typedef {Extract<HubEvent, { type: 'version-refused' }>} Refusal
@@ -25,6 +26,7 @@ import { bytesText, linkTexts, NONE, routesOf, shortDigest } from '../../shared/
 
 const MAX_ANSWERS = 50;
 const MAX_REFUSALS = 10;
+const MAX_ROLLOUTS = 10;
 const MAX_VERSIONS = 5;
 /** Pages of a list that are read: a larger fleet is looked at with other tools. */
 const MAX_PAGES = 20;
@@ -34,12 +36,14 @@ const RETRY_MS = 3_000;
 /** Not all that changes is told of: counters, and whether a model is loaded. */
 const LOOK_EVERY_MS = 15_000;
 /** @type {readonly HubEvent['type'][]} */
-const EVENTS = ['device', 'device-removed', 'model', 'result', 'version-refused'];
+const EVENTS = ['device', 'device-removed', 'model', 'rollout', 'result', 'version-refused'];
 
 /** @type {Map<string, DeviceRecord>} */
 let devices = new Map();
 /** @type {Map<string, ModelRecord>} */
 let models = new Map();
+/** @type {Map<string, RolloutRecord>} */
+let rollouts = new Map();
 /** Newest last. @type {Map<string, BoardEntry>} */
 let answers = new Map();
 /** Newest first. @type {Refusal[]} */
@@ -60,6 +64,8 @@ const routeRows = new Rows(
 );
 /** @type {Rows<ModelRecord>} */
 const modelRows = new Rows('models', ({ name }) => name, modelCells);
+/** @type {Rows<RolloutRecord>} */
+const rolloutRows = new Rows('rollouts', ({ id }) => id, rolloutCells);
 /** @type {Rows<BoardEntry>} */
 const answerRows = new Rows('answers', keyOf, (entry) =>
   answerCells(entry.result, {
@@ -154,10 +160,12 @@ function whileKeepingEvents(reading) {
 }
 
 async function readFleet() {
-  const [allDevices, allModels] = await Promise.all([
+  const [allDevices, allModels, { rollouts: newest }] = await Promise.all([
     readAll('/api/v1/devices', 'devices'),
     readAll('/api/v1/models', 'models'),
+    read(`/api/v1/rollouts?limit=${MAX_ROLLOUTS}`),
   ]);
+  rollouts = new Map(newest.map((/** @type {RolloutRecord} */ one) => [one.id, one]));
   devices = new Map(allDevices.map((/** @type {DeviceRecord} */ one) => [one.id, one]));
   models = new Map(allModels.map((/** @type {ModelRecord} */ one) => [one.name, one]));
 }
@@ -195,6 +203,9 @@ function apply(event) {
     case 'model':
       models.set(event.model.name, event.model);
       return;
+    case 'rollout':
+      rollouts.set(event.rollout.id, event.rollout);
+      return;
     case 'result': {
       const key = keyOf(event.entry);
       answers.delete(key);
@@ -220,6 +231,8 @@ function render() {
   deviceRows.show(all);
   routeRows.show(all.flatMap(routesOf));
   modelRows.show([...models.values()].sort((a, b) => (a.name < b.name ? -1 : 1)));
+  const newest = [...rollouts.values()].sort((a, b) => b.createdAtMs - a.createdAtMs);
+  rolloutRows.show(newest.slice(0, MAX_ROLLOUTS));
   answerRows.show([...answers.values()].reverse());
   const online = all.filter((one) => one.online).length;
   say('summary', `${online} of ${all.length} ${all.length === 1 ? 'device' : 'devices'} online`);
@@ -264,6 +277,47 @@ function pipelineLine({ name, edge, edgeModel, cloud, feed }) {
   return line;
 }
 
+/** @type {Record<RolloutRecord['state'], 'good' | 'warn' | 'bad' | 'quiet'>} */
+const STATE_TONES = {
+  ...{ waiting: 'quiet', running: 'good', paused: 'warn', halted: 'bad' },
+  ...{ aborted: 'quiet', 'rolled-back': 'bad', done: 'good' },
+};
+
+/** @param {RolloutRecord} rollout */
+function rolloutCells({
+  model,
+  version,
+  from,
+  state,
+  stage,
+  stages,
+  devices,
+  matched,
+  answers,
+  verdicts,
+  reason,
+  createdAtMs,
+}) {
+  const counts = Object.entries(devices).map(([where, count]) =>
+    el('span', { class: where === 'rolled-back' ? 'nowrap bad' : 'nowrap' }, `${count} ${where}`),
+  );
+  const gates = verdicts
+    .filter((one) => one.state !== 'unmeasured')
+    .map(({ gate, state: says, detail }) => titled(pill(`${gate}: ${says}`, GATE_TONES[says]), detail));
+  return [
+    `${model}@${version}${from === null ? '' : ` after ${from}`}`,
+    pill(state, STATE_TONES[state]),
+    `${stage + 1} of ${stages.length}`,
+    list([...counts, el('span', { class: 'nowrap quiet' }, `of ${matched}; ${answers} answers`)]),
+    gates.length > 0 ? list(gates) : NONE,
+    reason,
+    ago(createdAtMs),
+  ];
+}
+
+/** @type {Record<RolloutRecord['verdicts'][number]['state'], 'good' | 'quiet' | 'bad'>} */
+const GATE_TONES = { passed: 'good', waiting: 'quiet', failed: 'bad', unmeasured: 'quiet' };
+
 /** @param {ModelRecord} model */
 function modelCells(model) {
   const { name, task, deployed, policy, versions } = model;
@@ -288,7 +342,7 @@ function modelCells(model) {
     name,
     task,
     deployed === null ? 'none' : `v${deployed}`,
-    policy === 'auto' ? 'at once' : 'by hand',
+    { auto: 'at once', staged: 'in stages', manual: 'by hand' }[policy],
     runsWhere(model),
     list(lines),
   ];

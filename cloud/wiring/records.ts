@@ -16,6 +16,8 @@ export interface Records {
   readonly registry: Registry;
   readonly events: EventFeed;
   readonly news: DeviceNews;
+  /** Who hears that a device has told something, or that a model has changed. */
+  onNews(hear: () => void): void;
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
     readonly pool: Pick<LocalRunnerPool, 'loadOf' | 'preload'>;
@@ -38,9 +40,10 @@ export async function startRecords(program: HubProgram): Promise<Records> {
   };
   const events = new EventFeed(clock);
   await lifecycle.start('events', events);
-  const news = new DeviceNews({ get: (id) => registry.devices.get(id), events, clock });
+  const news = new DeviceNews({ get: (id) => registry.devices.get(id), events, clock, onNews: () => hear() });
   await lifecycle.start('device news', news);
   let attached: Parameters<Records['attach']>[0] | undefined;
+  let hear = (): void => undefined;
   const tellDevices = (): void => {
     if (!attached) return;
     for (const { id } of registry.devices.list()) {
@@ -58,6 +61,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
       attached?.link.forget(id);
     },
     onModelChange: (model) => {
+      hear();
       events.publish({
         type: 'model',
         model: { ...model, ...(attached?.pool.loadOf(model.name) ?? NOT_LOADED) },
@@ -77,6 +81,9 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     registry,
     events,
     news,
+    onNews: (hearer) => {
+      hear = hearer;
+    },
     attach: (answering) => {
       attached = answering;
     },

@@ -7,7 +7,9 @@ const atMs = z.number();
 /** Whom a stage reaches: so many devices, or a share of all that the selector matches; at least one. */
 export const rolloutStage = z
   .strictObject({
+    /** So many in all. */
     devices: z.int().min(1).max(100_000).optional(),
+    /** Share of those that the selector matches, at least one. */
     share: z.number().gt(0).max(1).optional(),
     /** The least time that a stage takes once its first device runs the version. */
     minMinutes: z.number().min(0).max(100_000).default(10),
@@ -30,44 +32,43 @@ export const ROLLOUT_GATES = [
   'memory',
 ] as const;
 /** Name of a gate. */
-export const rolloutGateName = z.enum(ROLLOUT_GATES);
+const rolloutGateName = z.enum(ROLLOUT_GATES);
 export type RolloutGateName = z.infer<typeof rolloutGateName>;
+
+const drop = z.strictObject({
+  /** The most that it may fall by: 0.02 is two points. */
+  maxDrop: z.number().gt(0).max(1),
+});
+const rise = z.strictObject({
+  /** The most that it may rise by, as a share of all. */
+  maxRise: z.number().gt(0).max(1),
+});
+const ratio = z.strictObject({
+  /** The most that it may be, as a multiple of what it was. */
+  maxRatio: z.number().gt(1).max(100),
+});
+const troubled = z.strictObject({
+  /** Of the devices that have tried it. */
+  maxShare: z.number().min(0).max(1),
+});
 
 /**
  * What a version may be worse by, against the same devices before and the others now; null: not looked at. A stage is passed when the
  * version is shown to be worse by no more than that, and the rollout fails when it is shown to be worse by more than half of it.
  */
 export const rolloutGates = z.strictObject({
-  /** Agreement with the cloud model that it may lose, 0.02 for two points. */
-  agreement: z
-    .strictObject({ maxDrop: z.number().gt(0).max(1) })
-    .nullable()
-    .default({ maxDrop: 0.02 }),
-  /** By how much of all requests more may be escalated. */
-  escalation: z
-    .strictObject({ maxRise: z.number().gt(0).max(1) })
-    .nullable()
-    .default({ maxRise: 0.1 }),
-  /** By how much of all inputs more may fail. */
-  errors: z
-    .strictObject({ maxRise: z.number().gt(0).max(1) })
-    .nullable()
-    .default({ maxRise: 0.02 }),
-  /** How many times as long the slowest twentieth of the answers may take. */
-  latencyP95: z
-    .strictObject({ maxRatio: z.number().gt(1).max(100) })
-    .nullable()
-    .default({ maxRatio: 1.5 }),
-  /** Share of the devices on which it may crash or be rolled back. A plain limit. */
-  crashes: z
-    .strictObject({ maxShare: z.number().min(0).max(1) })
-    .nullable()
-    .default({ maxShare: 0.05 }),
-  /** How many times the memory it may take, at the median over the devices. A plain limit. */
-  memory: z
-    .strictObject({ maxRatio: z.number().gt(1).max(100) })
-    .nullable()
-    .default({ maxRatio: 1.5 }),
+  /** Agreement with the cloud model. */
+  agreement: drop.nullable().default({ maxDrop: 0.02 }),
+  /** Requests that are escalated. */
+  escalation: rise.nullable().default({ maxRise: 0.1 }),
+  /** Inputs that it can't answer. */
+  errors: rise.nullable().default({ maxRise: 0.02 }),
+  /** Time that the slowest twentieth of the answers takes at least. */
+  latencyP95: ratio.nullable().default({ maxRatio: 1.5 }),
+  /** Devices on which it crashes or is rolled back. A plain limit. */
+  crashes: troubled.nullable().default({ maxShare: 0.05 }),
+  /** Memory of its process, at the median over the devices. A plain limit. */
+  memory: ratio.nullable().default({ maxRatio: 1.5 }),
   /** Probability that no good version is stopped and none worse than allowed is let through by chance, all gates together. */
   confidence: z.number().min(0.5).max(0.9999).default(0.95),
 });
@@ -77,7 +78,7 @@ export type RolloutGates = z.infer<typeof rolloutGates>;
  * What a gate says now. `passed`: shown to be within its limit; `waiting`: not shown yet; `failed`: shown to be over half of it (a plain
  * limit: over it); `unmeasured`: nobody can tell, and nothing waits for it (no device asks the cloud; there is nothing to compare with).
  */
-export const gateVerdict = z.object({
+const gateVerdict = z.object({
   gate: rolloutGateName,
   state: z.enum(['passed', 'waiting', 'failed', 'unmeasured']),
   /** In a sentence, with figures. */
@@ -100,6 +101,7 @@ const DEFAULT_STAGES = [{ devices: 1 }, { share: 0.1 }, { share: 0.5 }, { share:
 export const rolloutPlan = z.strictObject({
   /** Which devices, as Kubernetes writes label selectors: `site=north,line in (1,2),!old,agent>=0.2.0`; all, when empty. */
   selector: z.string().max(1_000).default(''),
+  /** Each reaches more devices than the one before it; the last should reach all. */
   stages: z
     .array(rolloutStage)
     .min(1)
@@ -141,8 +143,12 @@ export const rolloutState = z.enum([
 ]);
 export type RolloutState = z.infer<typeof rolloutState>;
 
+/** Whether a rollout in this state may still change by itself, or be gone on with. */
+export const isUnderWay = (state: RolloutState): boolean =>
+  ['waiting', 'running', 'paused', 'halted'].includes(state);
+
 /** How far a device of a rollout is. `told`: it has been told, and has not begun. */
-export const rolloutDeviceState = z.enum(['told', 'updating', 'trial', 'running', 'rolled-back', 'left']);
+const rolloutDeviceState = z.enum(['told', 'updating', 'trial', 'running', 'rolled-back', 'left']);
 
 /** A device in a rollout. */
 export const rolloutDevice = z.object({
@@ -175,12 +181,14 @@ export const rolloutNote = z.object({
     'rolled-back',
     'done',
     'device-rolled-back',
+    'changed',
   ]),
   /** In a sentence. */
   detail: z.string(),
   /** Id of the key of who did it; null: the hub itself. */
   by: z.string().nullable(),
 });
+export type RolloutNote = z.infer<typeof rolloutNote>;
 
 /** Rollout as the hub shows it. */
 export const rolloutRecord = rolloutPlan.extend({
@@ -211,6 +219,14 @@ export const rolloutRecord = rolloutPlan.extend({
   history: z.array(rolloutNote),
 });
 export type RolloutRecord = z.infer<typeof rolloutRecord>;
+
+/** `PATCH /rollouts/{id}`, with If-Match: what may be changed of one that is under way. */
+export const rolloutChange = z.strictObject({
+  gates: rolloutGates.optional(),
+  window: z.string().max(100).nullable().optional(),
+  onFailure: rolloutPlan.shape.onFailure.unwrap().optional(),
+});
+export type RolloutPlanChange = z.infer<typeof rolloutChange>;
 
 const next = z.string().nullable().default(null);
 /** One page of the rollouts, newest first. */

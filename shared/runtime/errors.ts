@@ -261,6 +261,12 @@ export const ERRORS = {
     'Publish a smaller or better quantized version; the one before it answers on.',
   ),
 
+  ROLLOUT_FAILED: world(
+    422,
+    'The rollout has not reached its end.',
+    'outrider rollout show says which gate stopped it, by what figures; publish a better version, or change the gate.',
+  ),
+
   // Engines on other servers
   ENGINE_UNREACHABLE: busy(
     503,
