@@ -17,7 +17,7 @@ export const NO_TOTALS: VersionTotals = {
   crashes: 0,
   times: new Array<number>(LATENCY_PLACES).fill(0),
   memoryBytes: null,
-  judged: { requests: 0, loss: 0, squares: 0 },
+  judged: { requests: 0, asked: 0, loss: 0, squares: 0, weights: 0 },
   routed: { requests: 0, escalated: 0 },
 };
 
@@ -43,8 +43,10 @@ function combine(
     memoryBytes,
     judged: {
       requests: of(one.judged.requests, other.judged.requests),
+      asked: of(one.judged.asked, other.judged.asked),
       loss: of(one.judged.loss, other.judged.loss),
       squares: of(one.judged.squares, other.judged.squares),
+      weights: of(one.judged.weights, other.judged.weights),
     },
     routed: {
       requests: of(one.routed.requests, other.routed.requests),
