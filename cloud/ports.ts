@@ -42,6 +42,7 @@ import type {
   RolloutRequest,
   RolloutState,
 } from '../shared/contract/rollouts.ts';
+import type { VersionCounts } from '../shared/contract/version-counts.ts';
 import type {
   CallControl,
   Inference,
@@ -189,6 +190,14 @@ export interface DeviceBook {
   answered(deviceId: string, result: Result): void;
   /** A pipeline lets people see an input that has just been answered here. */
   inputShared(input: SharedInput): void;
+}
+
+/** What devices have counted of the versions of their models. */
+export interface VersionEvidence {
+  /** Counts of a device's runs, as it tells them again and again. */
+  take(deviceId: string, versions: readonly VersionCounts[]): void;
+  /** It is gone, and its counts with it. */
+  forget(deviceId: string): void;
 }
 
 /** An input that its pipeline lets people see (`share: inputs`). */

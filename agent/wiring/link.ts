@@ -17,6 +17,7 @@ import { machineMemoryBytes } from '../../shared/runtime/machine-memory.ts';
 import { Schedule } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
+import type { VersionCounter } from '../counts/version-counter.ts';
 import type { FeedStates } from '../feed/feed-states.ts';
 import type { NoteSent, Outbox, PipelineFace } from '../ports.ts';
 import { type EnrollOptions, findCredential, hubOf, waitForCredential } from '../uplink/credential.ts';
@@ -39,6 +40,8 @@ export interface LinkParts {
   readonly feeds: Pick<FeedStates, 'of'>;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
   readonly updates: () => UpdateReport[];
+  /** What it has counted of each version of its models. */
+  readonly counts: Pick<VersionCounter, 'told' | 'toldEveryMs'>;
   /** After each scheduled sync, whatever came of it. */
   readonly onSync: () => void;
 }
@@ -172,8 +175,10 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
         atMs: clock.nowAtMs(),
         outbox: { entries, bytes, deadLetters },
         link: { day, use: [...use], ...(capBytes !== undefined && { capBytes }) },
+        versions: parts.counts.told,
       };
     },
+    telemetryEveryMs: () => parts.counts.toldEveryMs,
     onDesired: (wanted) => desired.onMessage(wanted),
     sharesInput: (pipeline) => toldOf(config, pipeline).share === 'inputs',
     noteSent: (note) => parts.noteSent({ ...note, to: hostOf(brokerUrl ?? '') }),

@@ -6,7 +6,7 @@ import { isCron, isCronMinute } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
 import type { DiskKeeper } from '../disk/keeper.ts';
-import type { LocalModel, SlotVersion } from '../ports.ts';
+import type { LocalModel, SlotVersion, VersionMeter } from '../ports.ts';
 import { noLocalModel, type Slot } from '../slot/slot.ts';
 import { Updater } from '../updater/updater.ts';
 import type { Link } from './link.ts';
@@ -33,10 +33,12 @@ export async function startVersions(
   {
     link,
     onSwitch,
+    counts,
     disk,
   }: {
     readonly link: () => Link;
     readonly onSwitch: (version: SlotVersion) => void;
+    readonly counts: VersionMeter;
     readonly disk: Pick<DiskKeeper, 'roomFor'>;
   },
 ): Promise<Versions> {
@@ -61,7 +63,8 @@ export async function startVersions(
   const stop = async (): Promise<void> => {
     await Promise.all([...slots.values()].map((slot) => slot.stop()));
   };
-  const parts = { threads: config.threads, maxMemory: config.maxMemory, onSwitch, clock, logger, metrics };
+  const { threads, maxMemory } = config;
+  const parts = { threads, maxMemory, onSwitch, counts, clock, logger, metrics };
   // One part, which starts its models side by side: each waits for a process of its own.
   await lifecycle.start('slots', {
     start: async () => {

@@ -25,13 +25,7 @@ export interface Done {
 const MAX_UNDER_WAY = 100;
 
 /** @throws PARAMETERS_INVALID: what the schema alone does not see */
-function checkPlan({
-  selector,
-  window,
-}: {
-  selector?: string;
-  window?: string | null | undefined;
-}): void {
+function checkPlan({ selector, window }: { selector?: string; window?: string | null | undefined }): void {
   parseSelector(selector ?? '');
   if (window !== undefined && window !== null && !isCron(window))
     throw new AppError(

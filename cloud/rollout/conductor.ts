@@ -21,8 +21,9 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { RolloutBook, RolloutChange, StoredRollout } from '../ports.ts';
 import { begin, released } from './actions.ts';
-import { Arms, type Judge, type TotalsOf } from './arms.ts';
+import { RolloutArms, type TotalsOf } from './arms.ts';
 import { fleetOf } from './fleet.ts';
+import { judge } from './gates/gates.ts';
 import { parseSelector } from './selector.ts';
 import { type Step, step } from './step.ts';
 
@@ -35,7 +36,6 @@ export interface ConductorOptions {
   /** For the policy `staged`. */
   readonly models: () => readonly Pick<ModelRecord, 'name' | 'policy' | 'plan' | 'deployed' | 'versions'>[];
   readonly totalsOf: TotalsOf;
-  readonly judge: Judge;
   /** After each look: these have changed, or may have. */
   readonly onLook: (ids: readonly string[]) => void;
   readonly clock: Clock;
@@ -61,7 +61,7 @@ const NOTHING: RolloutSight = { waitsFor: undefined, verdicts: [], matched: 0, a
 /** Looks at the rollouts that are under way, and brings each on. */
 export class RolloutConductor implements Part {
   readonly #o: ConductorOptions;
-  readonly #arms: Arms;
+  readonly #arms: RolloutArms;
   readonly #seen = new Map<string, RolloutSight>();
   #cancel: () => void = () => undefined;
   #isHurried = false;
@@ -70,7 +70,7 @@ export class RolloutConductor implements Part {
 
   constructor(options: ConductorOptions) {
     this.#o = options;
-    this.#arms = new Arms(options.totalsOf);
+    this.#arms = new RolloutArms(options.totalsOf);
   }
 
   start(): void {
@@ -166,10 +166,12 @@ export class RolloutConductor implements Part {
       this.#o.isPinned,
     );
     const arms = this.#arms.of(id, one, fleet);
-    const verdicts = arms.tried === 0 ? [] : this.#o.judge(gates, arms);
-    const answers = arms.version.reduce((sum, totals) => sum + totals.answers, 0);
+    const standing = { stage: one.stage, stages: one.stages.length };
+    const verdicts = arms.version.length === 0 ? [] : judge(gates, arms, standing);
+    const answers = arms.version.reduce((sum, { totals }) => sum + totals.answers, 0);
     const done = step(one, { nowAtMs, fleet, verdicts, answers });
-    this.#seen.set(id, { waitsFor: done.waitsFor, verdicts, matched: fleet.size, answers });
+    const all = this.#arms.answers(done.rollout);
+    this.#seen.set(id, { waitsFor: done.waitsFor, verdicts, matched: fleet.size, answers: all });
     return done;
   }
 

@@ -25,7 +25,7 @@ export interface StepView {
   /** Devices that are meant now, by id. */
   readonly fleet: ReadonlyMap<string, FleetDevice>;
   readonly verdicts: readonly GateVerdict[];
-  /** Answers by the version, of all its devices. */
+  /** Answers by the version since the stage began, of all its devices. */
   readonly answers: number;
 }
 

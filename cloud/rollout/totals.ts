@@ -1,5 +1,9 @@
 /** What one version has done on one device, or on several together, over all runs of the agent: sums of `VersionCounts`. */
-import { LATENCY_PLACES, type VersionCounts } from '../../shared/contract/version-counts.ts';
+import {
+  LATENCY_PLACES,
+  MAX_JUDGED_WEIGHT,
+  type VersionCounts,
+} from '../../shared/contract/version-counts.ts';
 
 /** Sums of counts; those of several devices are added up, and those until a moment taken away again. */
 export interface VersionTotals
@@ -17,7 +21,7 @@ export const NO_TOTALS: VersionTotals = {
   crashes: 0,
   times: new Array<number>(LATENCY_PLACES).fill(0),
   memoryBytes: null,
-  judged: { requests: 0, loss: 0, squares: 0 },
+  judged: { requests: 0, asked: 0, loss: 0, squares: 0, weights: 0 },
   routed: { requests: 0, escalated: 0 },
 };
 
@@ -28,6 +32,46 @@ export const plus = (one: VersionTotals, other: VersionTotals): VersionTotals =>
 /** What has come since `before`, which is an earlier state of the same; never below nothing. */
 export const since = (now: VersionTotals, before: VersionTotals): VersionTotals =>
   combine(now, before, (a, b) => Math.max(0, a - b), now.memoryBytes);
+
+/** The larger of each: counts of one run only grow, whatever comes late or is lost. */
+export const furthest = (one: VersionTotals, other: VersionTotals): VersionTotals =>
+  combine(one, other, Math.max, largest(one.memoryBytes, other.memoryBytes));
+
+/** Many thousand years of the busiest device: sums of a fleet stay exact below it. */
+const MAX_COUNT = 1e12;
+const MAX_MEMORY_BYTES = 2 ** 50;
+
+/** Counts as a device tells them, within what can be: nothing that it says breaks a sum or a statistic. */
+export function toTotals(told: Omit<VersionCounts, 'model' | 'run'>): VersionTotals {
+  const bounded = (value: number, most = MAX_COUNT): number => Math.min(value, most);
+  const times = new Array<number>(LATENCY_PLACES).fill(0);
+  for (const [place, number] of told.times) times[place] = bounded((times[place] ?? 0) + number);
+  const requests = bounded(told.judged.requests);
+  const asked = bounded(told.judged.asked, requests);
+  const loss = bounded(told.judged.loss, asked * MAX_JUDGED_WEIGHT);
+  // The mean of squares is at least the square of the mean, and none weighs more than the heaviest.
+  const squares = Math.min(
+    Math.max(told.judged.squares, asked === 0 ? 0 : loss ** 2 / asked),
+    loss * MAX_JUDGED_WEIGHT,
+  );
+  const weights = Math.min(Math.max(told.judged.weights, squares, asked), asked * MAX_JUDGED_WEIGHT ** 2);
+  const decided = bounded(told.routed.requests);
+  return {
+    answers: bounded(told.answers),
+    failures: bounded(told.failures),
+    crashes: bounded(told.crashes),
+    times,
+    memoryBytes: told.memoryBytes === null ? null : bounded(told.memoryBytes, MAX_MEMORY_BYTES),
+    judged: { requests, asked, loss, squares, weights },
+    routed: { requests: decided, escalated: bounded(told.routed.escalated, decided) },
+  };
+}
+
+/** Totals in the form of the contract, as they are kept on disk. */
+export const toCounts = ({ times, ...rest }: VersionTotals): Omit<VersionCounts, 'model' | 'run'> => ({
+  ...rest,
+  times: [...times.entries()].filter(([, number]) => number > 0),
+});
 
 function combine(
   one: VersionTotals,
@@ -43,8 +87,10 @@ function combine(
     memoryBytes,
     judged: {
       requests: of(one.judged.requests, other.judged.requests),
+      asked: of(one.judged.asked, other.judged.asked),
       loss: of(one.judged.loss, other.judged.loss),
       squares: of(one.judged.squares, other.judged.squares),
+      weights: of(one.judged.weights, other.judged.weights),
     },
     routed: {
       requests: of(one.routed.requests, other.routed.requests),

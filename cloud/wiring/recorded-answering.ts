@@ -66,13 +66,13 @@ function accountOf(
 }
 
 function bookOf(
-  parts: Pick<Records, 'registry' | 'news'> & {
+  parts: Pick<Records, 'registry' | 'news' | 'evidence'> & {
     readonly gallery: Gallery;
     readonly pool: LocalRunnerPool;
     readonly link: () => HubLink;
   },
 ): DeviceBook {
-  const { gallery, news, pool, link } = parts;
+  const { gallery, news, evidence, pool, link } = parts;
   const { devices, desired } = parts.registry;
   return {
     isActive: (id) => devices.isActive(id),
@@ -82,6 +82,8 @@ function bookOf(
     },
     counted(id, counters) {
       devices.counted(id, counters);
+      // Bounds what is kept: only devices that exist can be heard.
+      if (counters.versions && devices.isActive(id)) evidence.take(id, counters.versions);
       news.changed(id);
     },
     answered: (id, result) => gallery.answered(id, result),

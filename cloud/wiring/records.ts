@@ -9,6 +9,7 @@ import { DeviceNews } from '../events/device-news.ts';
 import { EventFeed } from '../events/event-feed.ts';
 import type { HubLink } from '../link/hub-link.ts';
 import { Registry } from '../registry/registry.ts';
+import { Evidence } from '../rollout/evidence.ts';
 import type { HubProgram } from './program.ts';
 
 /** The parts that others need of it. */
@@ -18,6 +19,8 @@ export interface Records {
   readonly news: DeviceNews;
   /** Who hears that a device has told something, or that a model has changed. */
   onNews(hear: () => void): void;
+  /** What devices have counted of each version. */
+  readonly evidence: Evidence;
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
     readonly pool: Pick<LocalRunnerPool, 'loadOf' | 'preload'>;
@@ -42,6 +45,8 @@ export async function startRecords(program: HubProgram): Promise<Records> {
   await lifecycle.start('events', events);
   const news = new DeviceNews({ get: (id) => registry.devices.get(id), events, clock, onNews: () => hear() });
   await lifecycle.start('device news', news);
+  const evidence = new Evidence({ folder, clock, logger });
+  await lifecycle.start('evidence', evidence);
   let attached: Parameters<Records['attach']>[0] | undefined;
   let hear = (): void => undefined;
   const tellDevices = (): void => {
@@ -58,6 +63,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     onDesiredChange: tellDevices,
     onDeviceRevoked: (id) => {
       news.changed(id);
+      evidence.forget(id);
       attached?.link.forget(id);
     },
     onModelChange: (model) => {
@@ -84,6 +90,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     onNews: (hearer) => {
       hear = hearer;
     },
+    evidence,
     attach: (answering) => {
       attached = answering;
     },

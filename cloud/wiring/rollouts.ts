@@ -8,7 +8,7 @@ import type { Records } from './records.ts';
 /** Goes on with the rollouts that were under way. @throws DATA_CORRUPT, DISK_FULL */
 export async function startRollouts(
   { lifecycle, metrics, clock, logger }: HubProgram,
-  { registry, events, onNews }: Records,
+  { registry, events, evidence, onNews }: Records,
 ): Promise<RolloutAdmin> {
   const { rollouts: book, devices, models } = registry;
   const conductor = new RolloutConductor({
@@ -16,8 +16,7 @@ export async function startRollouts(
     devices: () => devices.list(),
     isPinned: (id, model) => Object.hasOwn(registry.pins.pinsOf(id), model),
     models: () => models.list(),
-    totalsOf: () => undefined,
-    judge: () => [],
+    totalsOf: (id, digest) => evidence.of(id, digest),
     onLook: (ids) => {
       for (const id of ids) events.publish({ type: 'rollout', rollout: orders.get(id) });
     },

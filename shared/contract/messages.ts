@@ -147,7 +147,7 @@ export type LinkUse = z.infer<typeof linkUse>;
 /** Traffic class by which bytes over the link are counted. */
 export type LinkPurpose = LinkUse['purpose'];
 
-/** Counters of a device, on `telemetry`, once a minute, QoS 0. */
+/** Counters of a device, on `telemetry`, QoS 0: once a minute, each 10 s while a version is new, at once after its first answers and when it crashes. */
 export const telemetry = z.object({
   atMs: z.number(),
   outbox: z.object({

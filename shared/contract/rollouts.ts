@@ -13,7 +13,7 @@ export const rolloutStage = z
     share: z.number().gt(0).max(1).optional(),
     /** The least time that a stage takes once its first device runs the version. */
     minMinutes: z.number().min(0).max(100_000).default(10),
-    /** The least number of answers by the version, of all its devices together, before the next stage. */
+    /** The least number of answers by the version in this stage, of all its devices together. */
     minAnswers: z.int().min(0).max(1_000_000_000).default(200),
   })
   .refine(

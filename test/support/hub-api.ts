@@ -145,7 +145,6 @@ export async function startHubApi(
     isPinned: (id, model) => Object.hasOwn(registry.pins.pinsOf(id), model),
     models: () => [],
     totalsOf: () => undefined,
-    judge: () => [],
     onLook: () => undefined,
     clock,
     logger: silentLogger,
