@@ -1,5 +1,6 @@
 /** `outrider rollout start|ls|show|devices|pause|resume|abort|rollback|change`: versions brought to a fleet in stages. */
 
+import { createLogUpdate } from 'log-update';
 import { modelName, modelVersion } from '../../shared/contract/names.ts';
 import {
   isUnderWay,
@@ -11,6 +12,7 @@ import {
 } from '../../shared/contract/rollouts.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { forTerminal } from '../../shared/runtime/terminal.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { agoText, note, print, table } from '../output.ts';
 import { gatesOf, type PlanFlags, planOf } from '../rollout/plan-flags.ts';
@@ -198,15 +200,27 @@ const stagesText = ({ stages }: RolloutRecord): string =>
 
 const LOOK_EVERY_MS = 1_000;
 
+/** Figures alone are no news. */
+function lineByLine(): (line: string) => void {
+  let said = '';
+  return (line) => {
+    const news = line.replace(/; about [^;]* needed$/, '').replaceAll(/[\d.,]+/g, '');
+    if (news !== said) note(line);
+    said = news;
+  };
+}
+
 /** @throws ROLLOUT_FAILED where a gate has stopped it, or somebody else */
 async function follow(hub: HubClient, made: RolloutRecord, waitMs: number, isJson: boolean): Promise<void> {
   const untilMonoMs = clock.nowMonoMs() + waitMs;
-  let said = '';
+  const show = isJson
+    ? () => undefined
+    : process.stderr.isTTY
+      ? createLogUpdate(process.stderr)
+      : lineByLine();
   for (;;) {
     const now = await hub.get(`/api/v1/rollouts/${made.id}`, rolloutRecord);
-    const line = lineOf(now);
-    if (line !== said && !isJson) note(line);
-    said = line;
+    show(forTerminal(lineOf(now)));
     if (now.state === 'done') return;
     if (!isUnderWay(now.state) || now.state === 'halted')
       throw new AppError('ROLLOUT_FAILED', `${now.model}@${now.version} is ${now.state}: ${now.reason}`);
