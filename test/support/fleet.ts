@@ -43,7 +43,7 @@ export async function startFleet(
   {
     labels = () => ({}),
     pictures = plainPictures,
-    paceMs = 20,
+    paceMs = 10,
   }: {
     readonly labels?: (id: string) => Readonly<Record<string, string>>;
     readonly pictures?: (folder: string) => Promise<void>;
