@@ -23,7 +23,7 @@ export interface Arms {
 }
 
 /** Who says more than so many times what the others say at the median is no more heard than that: one device does not decide for all. */
-const MAX_OF_MEDIAN = 10;
+const MAX_OF_MEDIAN = 3;
 
 /** Largest number of observations that one device of these brings in. */
 export function mostOfOne(numbers: readonly number[]): number {

@@ -33,7 +33,7 @@ export interface Difference {
   readonly against: 'before' | 'before and rest' | 'rest';
 }
 
-/** What was counted, and the differences that can be told from it, the surest first. */
+/** What was counted, and the differences that can be told from it, the one that counts first. */
 export interface Compared {
   /** Requests. */
   readonly evidence: { readonly version: number; readonly before: number; readonly rest: number };
@@ -43,7 +43,7 @@ export interface Compared {
     readonly before: number | null;
     readonly rest: number | null;
   };
-  readonly found: Difference | undefined;
+  readonly found: readonly Difference[];
 }
 
 /** Fewer say nothing, however the sums look. */
@@ -75,8 +75,13 @@ interface Change {
 /**
  * @param sumsOf what is compared
  * @param mayLackRest that there are no others does not keep the devices from being compared with themselves
+ * @param useful variance above which what is known of before is too little: then the others go before it
  */
-export function compare(arms: Arms, sumsOf: (totals: VersionTotals) => Sums, mayLackRest: boolean): Compared {
+export function compare(
+  arms: Arms,
+  sumsOf: (totals: VersionTotals) => Sums,
+  { mayLackRest, useful }: { readonly mayLackRest: boolean; readonly useful: number },
+): Compared {
   const [version, rest] = [sidesOf(arms.version, sumsOf), sidesOf(arms.rest, sumsOf)];
   const totalsBefore = byDevice(arms.before);
   const beforeOf = (sides: readonly Side[]): Side[] =>
@@ -93,14 +98,15 @@ export function compare(arms: Arms, sumsOf: (totals: VersionTotals) => Sums, may
   const known = (sides: readonly Side[]): boolean => total(sides) >= LEAST_REQUESTS;
   const meanIf = (sides: readonly Side[]): number | null => (known(sides) ? meanOf(sides) : null);
   const means = { version: meanIf(version), before: meanIf(before), rest: meanIf(rest) };
-  if (!known(version)) return { evidence, means, found: undefined };
+  if (!known(version)) return { evidence, means, found: [] };
   const found: Difference[] = [];
   const drift = known(rest) && known(restBefore) ? driftOf(rest, restBefore) : undefined;
   if (known(before) && (drift || mayLackRest)) found.push(sinceBefore(version, before, drift));
   if (known(rest)) found.push(againstRest(version, rest));
   // By what was counted, and not by what came out of it.
-  found.sort((one, other) => one.lasting - other.lasting);
-  return { evidence, means, found: found[0] };
+  const [first, second] = found;
+  const isTooLittle = first && second && first.lastingForEver > useful && second.lasting < first.lasting;
+  return { evidence, means, found: isTooLittle ? found.reverse() : found };
 }
 
 /** Device by device, less what has changed for all. */

@@ -91,18 +91,22 @@ function meanVerdict(
   },
 ): GateVerdict {
   const { limit, alpha, sumsOf, isFirst } = how;
-  const compared = compare(arms, sumsOf, isFirst);
-  const { evidence, found } = compared;
-  const open = { gate, evidence, worse: null, atLeast: null, atMost: null };
-  if (!found) return { ...open, ...silence(gate, arms, compared, sumsOf) };
   // The bounds are to be narrow about where a version passes that is no worse.
   const best = (limit / 5) ** 2;
+  const useful = varianceFor(limit, alpha, best) / 2;
+  const compared = compare(arms, sumsOf, { mayLackRest: isFirst, useful });
+  const { evidence } = compared;
+  const [found, other] = compared.found;
+  const open = { gate, evidence, worse: null, atLeast: null, atMost: null };
+  if (!found) return { ...open, ...silence(gate, arms, compared, sumsOf) };
   const { worse } = found;
   const atLeast = worse - radius(found.variance, alpha, best);
   const atMost = worse + radius(found.ownVariance, alpha, best);
   const said = `${sayMeans(gate, compared)}: worse by ${points(worse)} (${signed(atLeast)} to ${signed(atMost)})`;
   const known = { gate, evidence, worse, atLeast, atMost };
-  if (atLeast > limit / 2) return { ...known, state: 'failed', detail: said };
+  // Worse than before and worse than the others: what the other comparison knows must not speak against it.
+  const isDenied = other && other.worse + radius(other.variance, alpha, best) <= limit / 2;
+  if (atLeast > limit / 2 && !isDenied) return { ...known, state: 'failed', detail: said };
   if (atMost <= limit) return { ...known, state: 'passed', detail: said };
   // As if it were as much worse as it seems, up to half of the limit: one that is about too bad is never shown to be good.
   const room = varianceFor(limit - Math.min(limit / 2, Math.max(0, worse)), alpha, best);
@@ -150,7 +154,7 @@ function silence(
   };
 }
 
-function sayMeans(gate: 'agreement' | 'escalation', { evidence, means, found }: Compared): string {
+function sayMeans(gate: 'agreement' | 'escalation', { evidence, means, found: [found] }: Compared): string {
   const others = [
     means.before !== null &&
       found?.against !== 'rest' &&
