@@ -38,6 +38,7 @@ import type {
   ReleaseShelf,
   ResultGallery,
   SignedUpdates,
+  SigningDesk,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
 import { createInstallApi, deviceInstall } from './device/install.ts';
@@ -81,6 +82,7 @@ export interface HubApiOptions {
   readonly publisher: Publisher;
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;
+  readonly signing: SigningDesk;
   readonly events: EventStream;
   readonly gallery: ResultGallery;
   readonly signIns: SignIns;

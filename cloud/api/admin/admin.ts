@@ -8,11 +8,18 @@ import { type FleetApiOptions, mountFleet } from './fleet.ts';
 import { type GalleryApiOptions, mountGallery } from './gallery.ts';
 import { type KeyApiOptions, mountKeys } from './keys.ts';
 import { type ModelApiOptions, mountModels } from './models.ts';
+import { mountSigning, type SigningApiOptions } from './signing.ts';
 import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
 
 /** The ports and frame parts of all administration. */
 export type AdminOptions = Omit<
-  ModelApiOptions & FleetApiOptions & KeyApiOptions & BlobApiOptions & TargetsApiOptions & GalleryApiOptions,
+  ModelApiOptions &
+    FleetApiOptions &
+    KeyApiOptions &
+    BlobApiOptions &
+    TargetsApiOptions &
+    SigningApiOptions &
+    GalleryApiOptions,
   'answers'
 > & { readonly clock: Clock };
 
@@ -24,6 +31,7 @@ export function createAdminApi(options: AdminOptions): Api {
   mountModels(app, { ...options, answers });
   mountBlobs(app, options);
   mountPublisherTargets(app, options);
+  mountSigning(app, options);
   mountFleet(app, { ...options, answers });
   mountKeys(app, { ...options, answers });
   mountGallery(app, options);
