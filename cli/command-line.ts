@@ -157,7 +157,16 @@ describing(
   ),
 )
   .option('--force', 'publish although it answers its golden inputs otherwise than recorded')
-  .option('--signing-key <file>', 'PEM of the key of targets, for a hub that does not hold it')
+  .option(
+    '--signing-key <file...>',
+    'PEM of the key of targets, or of a delegation, for a hub that does not hold it; several where several have to sign',
+  )
+  .option('--signing-command <command>', 'sign with a token instead (see outrider keys sign --help)')
+  .option('--public-key <file>', 'PEM of the key that the command signs with')
+  .option(
+    '--out <file>',
+    'where the signed listing goes while signatures are missing (default: outrider-change.json)',
+  )
   .action(late(async () => (await import('./commands/models.ts')).pushModel));
 following(
   models
@@ -271,7 +280,9 @@ asking(
     .description('give a device labels, by which rollouts choose: site=north, or site- to take one away'),
 ).action(late(async () => (await import('./commands/labels.ts')).labelDevice));
 addRolloutCommands(program, { asking, planned, late });
-const keys = program.command('keys').description('keys for the hub’s HTTP API');
+const keys = program
+  .command('keys')
+  .description('keys for the hub’s HTTP API (ls, create, revoke), and those that sign updates (the others)');
 asking(keys.command('ls').description('list them')).action(
   late(async () => (await import('./commands/fleet.ts')).listKeys),
 );
@@ -284,6 +295,79 @@ asking(
 asking(keys.command('revoke <id>').description('revoke one')).action(
   late(async () => (await import('./commands/fleet.ts')).revokeKey),
 );
+asking(
+  keys
+    .command('status')
+    .description('say who signs updates with which keys, until when it is good, and what is to be done'),
+).action(late(async () => (await import('./commands/signing-changes.ts')).signingKeys));
+signing(
+  keys
+    .command('init')
+    .description(
+      'take the keys of root and targets off the hub: several for the root, of which some have to sign',
+    )
+    .option('--root-keys <n>', 'make so many keys of root', '3')
+    .option('--threshold <n>', 'so many of them have to sign', '2')
+    .option('--root-key <file...>', 'take these instead: PEM, public halves of keys on tokens, or private')
+    .option(
+      '--targets-keys <n>',
+      'make so many keys of targets; 0: the hub goes on to list versions by itself',
+      '1',
+    )
+    .option('--targets-threshold <n>', 'so many of them have to sign', '1')
+    .option('--targets-key <file...>', 'take these instead')
+    .option(
+      '--to <dir>',
+      'where keys that are made go, in files that nobody else can read',
+      './outrider-keys',
+    ),
+).action(late(async () => (await import('./commands/keys.ts')).initKeys));
+signing(
+  keys
+    .command('rotate <role>')
+    .description(
+      'other keys for root, targets, snapshot, timestamp or a delegation; the hub makes those that it holds',
+    )
+    .option('--make <n>', 'make so many new ones')
+    .option('--add <file...>', 'take these: PEM, public or private')
+    .option('--remove <id...>', 'only these go, by the beginning of their ids; else all that were there')
+    .option('--keep', 'none of those that were there goes')
+    .option('--threshold <n>', 'so many of them have to sign (default: as before)')
+    .option(
+      '--compromised',
+      'somebody has the old key: the hub’s own keys of snapshot and timestamp go with it',
+    )
+    .option('--to <dir>', 'where keys that are made go', './outrider-keys'),
+).action(late(async () => (await import('./commands/keys.ts')).rotateKeys));
+signing(
+  keys
+    .command('renew <role>')
+    .description('sign root, targets or a delegation again before its signature ends, with the same keys'),
+).action(late(async () => (await import('./commands/keys.ts')).renewRole));
+signing(
+  keys
+    .command('delegate <name>')
+    .description('let somebody publish the models of some names with a key of their own')
+    .requiredOption('--models <pattern...>', 'names of models: eyes, acme/eyes, acme/*')
+    .requiredOption('--publisher-key <file...>', 'PEM of their public keys')
+    .option('--threshold <n>', 'so many of them have to sign', '1'),
+).action(late(async () => (await import('./commands/keys.ts')).delegateModels));
+signing(
+  keys.command('undelegate <name>').description('take that away again, and what was listed that way'),
+).action(late(async () => (await import('./commands/keys.ts')).undelegateModels));
+signingWith(
+  keys
+    .command('sign <change>')
+    .description('sign a change that others have made; needs no hub, and says first what changes'),
+)
+  .option('--out <file>', 'where the signed change goes (default: in its place)')
+  .option('--json', 'print JSON')
+  .action(late(async () => (await import('./commands/signing-changes.ts')).signChangeFile));
+asking(
+  keys
+    .command('import <change...>')
+    .description('bring a change to the hub once enough have signed it; copies of one are put together'),
+).action(late(async () => (await import('./commands/signing-changes.ts')).importChange));
 const cameras = program.command('cameras').description('cameras of the network, and what one of them has');
 cameras
   .command('find')
@@ -485,6 +569,25 @@ function describing(command: Command): Command {
       'an input that it takes: .json, .npy, .safetensors, a picture, a sound, a text',
     )
     .option('--max-size <size>', 'refuse more than this', '2GB');
+}
+
+/** Options that name who signs. */
+function signingWith(command: Command): Command {
+  return command
+    .option('--signing-key <file...>', 'PEM of private keys to sign with')
+    .option(
+      '--signing-command <command>',
+      'sign with a token instead: gets the bytes on standard input, gives the signature on standard output',
+    )
+    .option('--public-key <file>', 'PEM of the key that the command signs with');
+}
+
+/** … for a change of keys, which goes to the hub, or to a file until enough have signed. */
+function signing(command: Command): Command {
+  return signingWith(asking(command)).option(
+    '--out <file>',
+    'where the change goes while signatures are missing (default: outrider-change.json)',
+  );
 }
 
 /** … and then watch what devices make of it. */

@@ -42,6 +42,7 @@ import type {
   RolloutRequest,
   RolloutState,
 } from '../shared/contract/rollouts.ts';
+import type { nextSigningKey, SigningChange, SigningStatus } from '../shared/contract/signing.ts';
 import type { VersionCounts } from '../shared/contract/version-counts.ts';
 import type {
   CallControl,
@@ -523,6 +524,8 @@ export interface VersionBook {
         readonly files: VersionFile[];
         /** Whether the signed metadata lists it. */
         readonly published: boolean;
+        /** When somebody removed it; null: nobody has. What is left of it goes as soon as it can. */
+        readonly removedAtMs: number | null;
       }
     | undefined;
   /** Every version that is recorded, whether it is there or not. */
@@ -557,6 +560,22 @@ export interface Publisher {
    * @throws PRECONDITION_FAILED, UPDATE_UNTRUSTED, DISK_FULL
    */
   putTargets(body: Uint8Array, ifMatch: string): Promise<string>;
+  /**
+   * The same of a delegated role, which lists its own models alone.
+   *
+   * @param ifMatch `*` where it has signed nothing yet
+   * @throws NOT_FOUND, PRECONDITION_FAILED, UPDATE_UNTRUSTED, DISK_FULL
+   */
+  putDelegated(role: string, body: Uint8Array, ifMatch: string): Promise<string>;
+  /** Takes other keys, delegations or expiries. @throws UPDATE_UNTRUSTED, PRECONDITION_FAILED, CONFLICT, DISK_FULL */
+  applyChange(change: SigningChange): Promise<void>;
+}
+
+/** The keys that sign updates, as the API shows them. */
+export interface SigningDesk {
+  status(): SigningStatus;
+  /** A key that is to take the place of one that this hub holds. @throws NOT_FOUND, UPDATE_UNTRUSTED, DISK_FULL */
+  nextKey(role: string): Promise<z.infer<typeof nextSigningKey>>;
 }
 
 /** The signed metadata, and the files that it lists (TUF 1.0). */
@@ -571,6 +590,10 @@ export interface SignedUpdates {
   target(path: string): { readonly sha256: string; readonly bytes: number } | undefined;
   /** The targets metadata as it is, for a publisher with a key of its own. */
   targets(): { readonly etag: string; readonly body: Uint8Array };
+  /** The root metadata that is in force. */
+  root(): { readonly etag: string; readonly body: Uint8Array };
+  /** What a delegated role has signed; undefined: nothing yet. */
+  delegated(role: string): { readonly etag: string; readonly body: Uint8Array } | undefined;
 }
 
 /** Receiver of events: whoever wants to know what happens here. */

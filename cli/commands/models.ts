@@ -23,7 +23,6 @@ import {
   versionFilesOf,
 } from '../../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../../shared/release/folder/model-spec.ts';
-import { readSigningKey } from '../../shared/release/tuf/signing-keys.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { HubClient, type HubOptions, modelPath } from '../hub-client.ts';
@@ -32,6 +31,7 @@ import { DESCRIBING_FLAGS, type DescribeOptions, stageModel } from '../import/st
 import { bytesText, note, print, table } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
 import { PLAN_FLAGS, type PlanFlags, planOf } from '../rollout/plan-flags.ts';
+import { type SignerOptions, signersOf } from '../signing/signers.ts';
 import { versionText } from '../update-text.ts';
 import { followUpdate } from './follow-update.ts';
 import { listVersion } from './list-version.ts';
@@ -97,11 +97,10 @@ interface Part extends VersionFile {
   readonly from: string | Uint8Array;
 }
 
-interface PushOptions extends Options, DescribeOptions {
+interface PushOptions extends Options, DescribeOptions, SignerOptions {
   readonly force?: boolean;
-  /** File of the key of targets. */
-  readonly signingKey?: string;
   readonly wait: string | false;
+  readonly out?: string;
 }
 
 /** A folder of somebody else's is described and tried first, in a copy: the folder itself stays as it is. */
@@ -127,7 +126,7 @@ export async function pushModel(path: string, options: PushOptions): Promise<voi
 /** Uploads what the hub does not have, publishes the version, signs for it where the hub can't, and shows how devices take it. */
 async function pushFolder(path: string, options: PushOptions): Promise<void> {
   const waitMs = waitOf(options.wait);
-  const key = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
+  const signers = await signersOf(options);
   const hub = await HubClient.find(options);
   const { spec, parts } = await partsOf(path, options.name);
   const { name, task } = spec;
@@ -137,9 +136,9 @@ async function pushFolder(path: string, options: PushOptions): Promise<void> {
   let made = await hub.post(`/api/v1/models/${modelPath(name)}/versions`, request, publishedVersion);
   const wasPublished = made.published && !made.created;
   if (!made.published) {
-    if (!key) throw waitsForSignature(made);
+    if (signers.length === 0) throw waitsForSignature(made);
     const ref = { name, version: made.version, digest: digestOf(files, spec) };
-    made = await listVersion(hub, made, { release: { ref, task, files }, key });
+    made = await listVersion(hub, made, { release: { ref, task, files }, signers, out: options.out });
   }
   print(options.json, made, () => publishedText(made, wasPublished));
   if (made.deployed && waitMs > 0 && !options.json) await followUpdate(hub, made, waitMs);

@@ -40,6 +40,7 @@ import type {
   ResultGallery,
   RolloutAdmin,
   SignedUpdates,
+  SigningDesk,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
 import { createInstallApi, deviceInstall } from './device/install.ts';
@@ -85,6 +86,7 @@ export interface HubApiOptions {
   readonly publisher: Publisher;
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;
+  readonly signing: SigningDesk;
   readonly events: EventStream;
   readonly gallery: ResultGallery;
   readonly signIns: SignIns;

@@ -22,6 +22,7 @@ import { bytesText, linkTexts, NONE, routesOf, shortDigest } from '../../shared/
  * @typedef {import('../../shared/contract/admin.ts').BoardEntry} BoardEntry
  * @typedef {import('../../shared/contract/admin.ts').HubEvent} HubEvent
  * @typedef {Extract<HubEvent, { type: 'version-refused' }>} Refusal
+ * @typedef {import('../../shared/contract/signing.ts').SigningStatus} SigningStatus
  */
 
 const MAX_ANSWERS = 50;
@@ -36,7 +37,16 @@ const RETRY_MS = 3_000;
 /** Not all that changes is told of: counters, and whether a model is loaded. */
 const LOOK_EVERY_MS = 15_000;
 /** @type {readonly HubEvent['type'][]} */
-const EVENTS = ['device', 'device-removed', 'model', 'rollout', 'result', 'version-refused'];
+const EVENTS = [
+  'device',
+  'device-removed',
+  'model',
+  'rollout',
+  'result',
+  'version-refused',
+  'signing',
+  'version-removed',
+];
 
 /** @type {Map<string, DeviceRecord>} */
 let devices = new Map();
@@ -46,6 +56,8 @@ let models = new Map();
 let rollouts = new Map();
 /** Newest last. @type {Map<string, BoardEntry>} */
 let answers = new Map();
+/** How signing stands; undefined: not read yet. @type {SigningStatus | undefined} */
+let signing;
 /** Newest first. @type {Refusal[]} */
 const refusals = [];
 /** Events that come while the state is read; null: it is applied at once. @type {HubEvent[] | null} */
@@ -160,12 +172,14 @@ function whileKeepingEvents(reading) {
 }
 
 async function readFleet() {
-  const [allDevices, allModels, { rollouts: newest }] = await Promise.all([
+  const [allDevices, allModels, { rollouts: newest }, signingNow] = await Promise.all([
     readAll('/api/v1/devices', 'devices'),
     readAll('/api/v1/models', 'models'),
     read(`/api/v1/rollouts?limit=${MAX_ROLLOUTS}`),
+    read('/api/v1/tuf/status'),
   ]);
   rollouts = new Map(newest.map((/** @type {RolloutRecord} */ one) => [one.id, one]));
+  signing = signingNow;
   devices = new Map(allDevices.map((/** @type {DeviceRecord} */ one) => [one.id, one]));
   models = new Map(allModels.map((/** @type {ModelRecord} */ one) => [one.name, one]));
 }
@@ -214,6 +228,11 @@ function apply(event) {
       if (answers.size > MAX_ANSWERS && oldest !== undefined) answers.delete(oldest);
       return;
     }
+    case 'signing':
+    case 'version-removed':
+      // The lists have what is so now.
+      look();
+      return;
     case 'version-refused':
       refusals.unshift(event);
       refusals.length = Math.min(refusals.length, MAX_REFUSALS);
@@ -234,8 +253,43 @@ function render() {
   const newest = [...rollouts.values()].sort((a, b) => b.createdAtMs - a.createdAtMs);
   rolloutRows.show(newest.slice(0, MAX_ROLLOUTS));
   answerRows.show([...answers.values()].reverse());
+  showSigning();
   const online = all.filter((one) => one.online).length;
   say('summary', `${online} of ${all.length} ${all.length === 1 ? 'device' : 'devices'} online`);
+}
+
+/** Only what somebody has to do something about. */
+function showSigning() {
+  if (!signing) return;
+  byId('development').hidden = !signing.isDevelopment;
+  const lines = signing.roles.flatMap(({ role, level, expiresAtMs, todo }) => {
+    if (todo === null) return [];
+    const tone = level === 'soon' ? 'warn' : 'bad';
+    const ends =
+      expiresAtMs === null ? '' : `, good until ${new Date(expiresAtMs).toISOString().slice(0, 10)}`;
+    return [
+      el(
+        'span',
+        {},
+        el('strong', {}, role),
+        ' ',
+        pill(level === 'expired' ? 'ended' : level, tone),
+        `${ends}: ${todo}`,
+      ),
+    ];
+  });
+  const { toList, toDelist } = signing;
+  if (toList.length > 0) lines.push(el('span', {}, `To be signed for: ${versionNames(toList)}`));
+  if (toDelist.length > 0)
+    lines.push(el('span', {}, `Removed, and listed until somebody signs: ${versionNames(toDelist)}`));
+  byId('signing').hidden = lines.length === 0;
+  byId('signing-list').replaceChildren(...lines.map((line) => el('li', {}, line)));
+}
+
+/** @param {SigningStatus['toList']} refs */
+function versionNames(refs) {
+  const shown = refs.slice(0, MAX_VERSIONS).map(({ model, version }) => `${model}@${version}`);
+  return `${shown.join(', ')}${refs.length > shown.length ? ` and ${refs.length - shown.length} more` : ''}`;
 }
 
 /** @param {BoardEntry} entry */

@@ -78,6 +78,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
             version: nextVersion(versions, this.#o.versionSeen(name)),
             ...{ digest, bytes, folder: path, task, picture, files, test },
             published: false,
+            removedAtMs: null,
             createdAtMs: this.#o.clock.nowAtMs(),
           };
       isChanged = !isDeepStrictEqual(known, next);

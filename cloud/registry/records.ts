@@ -65,6 +65,8 @@ const storedVersion = z.object({
   published: z.boolean().default(false),
   /** How this hub has tried it; null: not, somebody has put its folder here. */
   test: versionTest.nullable().default(null),
+  /** When it was removed; what is left of it goes as soon as nothing lists it. */
+  removedAtMs: z.number().nullable().default(null),
 });
 export type StoredVersion = z.infer<typeof storedVersion>;
 

@@ -25,7 +25,7 @@ export function createApi(
   },
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
   const { registry, events } = parts.records;
-  const { updates, blobs, publisher } = parts.publishing;
+  const { updates, blobs, publisher, signing } = parts.publishing;
   const { pool, engines, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
   const asking = new HttpAsking({
@@ -57,6 +57,7 @@ export function createApi(
     publisher,
     blobs,
     signedUpdates: updates,
+    signing,
     events,
     gallery,
     signIns,

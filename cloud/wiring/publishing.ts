@@ -4,11 +4,15 @@ import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
 import { findModelFolders } from '../../shared/release/folder/model-folder.ts';
 import { TufRepository } from '../../shared/release/tuf/repository.ts';
+import { ROLES } from '../../shared/release/tuf/roles.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { VersionBook } from '../ports.ts';
+import type { SigningDesk, VersionBook } from '../ports.ts';
 import { VersionPublisher } from '../publishing/publisher.ts';
 import { createRehearsal } from '../publishing/rehearsal.ts';
+import { signingRoles, signingStatus } from '../publishing/signing-status.ts';
+import { SigningWatch } from '../publishing/signing-watch.ts';
 import type { HubProgram } from './program.ts';
 import type { Records } from './records.ts';
 
@@ -17,6 +21,7 @@ export interface Publishing {
   readonly updates: TufRepository;
   readonly blobs: BlobStore;
   readonly publisher: VersionPublisher;
+  readonly signing: SigningDesk;
 }
 
 /**
@@ -25,7 +30,7 @@ export interface Publishing {
  * @throws DATA_CORRUPT, DISK_FULL
  */
 export async function startPublishing(
-  { config, folder, isRestored, lifecycle, clock, logger }: HubProgram,
+  { config, folder, isRestored, lifecycle, metrics, clock, logger }: HubProgram,
   { registry, events }: Records,
 ): Promise<Publishing> {
   const updatesFolder = join(folder, 'tuf');
@@ -34,6 +39,8 @@ export async function startPublishing(
   if (updates.isDevelopment)
     logger.warn('updates.development_keys', { keysFolder: join(updatesFolder, 'keys') });
   const blobs = new BlobStore(join(folder, 'blobs'));
+  const roles = () => signingRoles(updates, clock.nowAtMs());
+  const watch = new SigningWatch({ roles, events, metrics, clock, logger });
   const publisher = new VersionPublisher({
     models: registry.models,
     blobs,
@@ -41,13 +48,27 @@ export async function startPublishing(
     rehearse: createRehearsal({ startRunner, threads: config.threads, clock }),
     folder: join(folder, 'models'),
     events,
+    onListed: () => watch.look(),
     clock,
     logger,
   });
   await publisher.restore();
+  await lifecycle.start('signing watch', watch);
   await takeInModels(config.modelsDir, publisher, logger);
   await sweepUploads(blobs, { models: registry.models, updates }, clock, logger);
-  return { updates, blobs, publisher };
+  const signing: SigningDesk = {
+    status: () => signingStatus(updates, registry.models, clock.nowAtMs()),
+    nextKey: (role) => nextKeyOf(updates, role),
+  };
+  return { updates, blobs, publisher, signing };
+}
+
+/** @throws NOT_FOUND, UPDATE_UNTRUSTED (the key is elsewhere: so is the next), DISK_FULL */
+async function nextKeyOf(updates: TufRepository, name: string): ReturnType<SigningDesk['nextKey']> {
+  const role = ROLES.find((one) => one === name);
+  if (!role) throw new AppError('NOT_FOUND', 'this hub holds keys of root, targets, snapshot and timestamp');
+  const key = await updates.nextKey(role);
+  return { role, id: key.id, publicKey: key.publicPem };
 }
 
 /** Uploads that never became part of a version go. */

@@ -8,6 +8,7 @@ import { reported, telemetry } from './messages.ts';
 import { deviceId, digest, innerPath, modelName, modelVersion } from './names.ts';
 import { answer, failure } from './result.ts';
 import { rolloutPlan, rolloutRecord } from './rollouts.ts';
+import { signingLevel, signingRole } from './signing.ts';
 
 /** Right of a key over the HTTP API. */
 export const keyScope = z.enum(['admin', 'infer', 'metrics']);
@@ -185,6 +186,27 @@ export const EVENTS = {
     error: z.object({ code: z.string(), message: z.string() }),
     atMs: z.number(),
   }),
+  /** A signature of updates ends soon, or has been made again. */
+  SigningEvent: z.object({
+    type: z.literal('signing'),
+    role: signingRole,
+    level: signingLevel,
+    expiresAtMs: z.number().nullable(),
+    /** What to do; null: nothing. */
+    todo: z.string().nullable(),
+    atMs: z.number(),
+  }),
+  /** A version is no longer offered: somebody removed it, or the hub keeps a number of them. */
+  VersionRemovedEvent: z.object({
+    type: z.literal('version-removed'),
+    model: modelName,
+    version: modelVersion,
+    /** Of its files, those that no other version has: what the disk gets back. */
+    freedBytes: z.number(),
+    /** `asked`: somebody removed it; `kept`: the hub keeps fewer versions (`--keep-versions`). */
+    why: z.enum(['asked', 'kept']),
+    atMs: z.number(),
+  }),
 };
 /** Event that `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
 export const hubEvent = z.discriminatedUnion('type', [
@@ -194,6 +216,8 @@ export const hubEvent = z.discriminatedUnion('type', [
   EVENTS.RolloutEvent,
   EVENTS.ResultEvent,
   EVENTS.VersionRefusedEvent,
+  EVENTS.SigningEvent,
+  EVENTS.VersionRemovedEvent,
 ]);
 export type HubEvent = z.infer<typeof hubEvent>;
 

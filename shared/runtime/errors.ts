@@ -320,6 +320,16 @@ export const ERRORS = {
     'The signed metadata does not list this version.',
     'Publish it, or ask for another version.',
   ),
+  SIGNING_FAILED: world(
+    502,
+    'The command that signs, or its token, gave no signature that its key verifies.',
+    'Run it by hand with the bytes on its standard input; docs/updates.md has lines that work.',
+  ),
+  MODEL_IN_USE: caller(
+    409,
+    'The version cannot be removed: something still needs it.',
+    'The message names who: deploy another version, unpin the device, or wait until it has reported.',
+  ),
   UPDATE_INTERRUPTED: world(
     500,
     'The agent ended while it tried the new version.',

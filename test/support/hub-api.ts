@@ -32,6 +32,7 @@ import { silentLogger } from '../../shared/runtime/logger.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import {
   FolderBlobs,
+  MEMORY_SIGNING,
   MemoryGallery,
   MemoryPins,
   MemoryPublisher,
@@ -182,6 +183,7 @@ export async function startHubApi(
     publisher: hub.publisher,
     blobs: hub.blobs,
     signedUpdates: hub.updates,
+    signing: MEMORY_SIGNING,
     events: hub.events,
     gallery: hub.gallery,
     signIns: new SignIns(clock),

@@ -9,6 +9,7 @@ import { type GalleryApiOptions, mountGallery } from './gallery.ts';
 import { type KeyApiOptions, mountKeys } from './keys.ts';
 import { type ModelApiOptions, mountModels } from './models.ts';
 import { mountRollouts, type RolloutApiOptions } from './rollouts.ts';
+import { mountSigning, type SigningApiOptions } from './signing.ts';
 import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
 
 /** The ports and frame parts of all administration. */
@@ -19,6 +20,7 @@ export type AdminOptions = Omit<
     KeyApiOptions &
     BlobApiOptions &
     TargetsApiOptions &
+    SigningApiOptions &
     GalleryApiOptions,
   'answers'
 > & { readonly clock: Clock };
@@ -31,6 +33,7 @@ export function createAdminApi(options: AdminOptions): Api {
   mountModels(app, { ...options, answers });
   mountBlobs(app, options);
   mountPublisherTargets(app, options);
+  mountSigning(app, options);
   mountFleet(app, { ...options, answers });
   mountRollouts(app, { ...options, answers });
   mountKeys(app, { ...options, answers });
