@@ -319,6 +319,11 @@ export const ERRORS = {
     'The agent ended while it tried the new version.',
     'Look at why it ended; ask for another version, then for this one again.',
   ),
+  DELTA_INVALID: world(
+    502,
+    'A difference between two files does not make the file that it is for.',
+    'Nothing to do: the whole file is fetched in its place.',
+  ),
   DOWNLOAD_INCOMPLETE: busy(502, 'A download broke off or was too slow.', 'It goes on where it ended.'),
   AGENT_TOO_OLD: world(422, 'The version needs a newer agent.', 'Update the agent on this device.'),
 
