@@ -21,7 +21,7 @@ async function runHub(config: HubConfig): Promise<Running> {
   const publishing = await startPublishing(program, records);
   if (program.isRestored) await settleRestored(program.folder);
   const broker = await startBroker(program);
-  const answering = await startRecordedAnswering(program, records, broker);
+  const answering = await startRecordedAnswering(program, records, broker, publishing.considerDeltas);
   const { app, signIns } = createApi(program, { records, publishing, broker, answering });
   const url = await program.serve(app);
   const { hubId } = records.registry;

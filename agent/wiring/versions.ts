@@ -1,5 +1,6 @@
 /** The versions of the local models: what answers from the start, each in its slot, and the updater that brings the next one. */
 import { join } from 'node:path';
+import { applyDelta } from '../../shared/release/delta/delta-process.ts';
 import { isInDailyWindow } from '../../shared/runtime/daily-window.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
@@ -7,6 +8,7 @@ import type { DiskKeeper } from '../disk/keeper.ts';
 import type { LocalModel, SlotVersion } from '../ports.ts';
 import { noLocalModel, type Slot } from '../slot/slot.ts';
 import { Updater } from '../updater/updater.ts';
+import { isSystemMetered } from '../uplink/metered.ts';
 import type { Link } from './link.ts';
 import { edgeModels, givenModels, startSlot } from './models.ts';
 import type { AgentProgram } from './program.ts';
@@ -49,6 +51,12 @@ export async function startVersions(
       config.sync.window === undefined ||
       isInDailyWindow(config.sync.window, clock.nowAtMs(), config.sync.timeZone),
     mayDownload: () => link().meter.mayTransmit(),
+    metered: async () => {
+      const isMetered = config.metered === 'auto' ? await isSystemMetered() : config.metered;
+      return isMetered ? { maxBytes: config.meteredMaxBytes } : undefined;
+    },
+    maxBytesPerSecond: config.maxDownloadRate,
+    applyDelta,
     roomFor: (bytes) => disk.roomFor(bytes),
     onBytes: (bytes) => link().meter.count(null, 'update', 'down', bytes),
     onChange: () => link().uplink.announce(),

@@ -2,11 +2,14 @@
 import { join } from 'node:path';
 import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
+import { makeDelta } from '../../shared/release/delta/delta-process.ts';
 import { findModelFolders } from '../../shared/release/folder/model-folder.ts';
 import { TufRepository } from '../../shared/release/tuf/repository.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { VersionBook } from '../ports.ts';
+import { DeltaMaker } from '../deltas/delta-maker.ts';
+import { DeltaShelf } from '../deltas/delta-shelf.ts';
+import type { BlobShelf, VersionBook } from '../ports.ts';
 import { VersionPublisher } from '../publishing/publisher.ts';
 import { createRehearsal } from '../publishing/rehearsal.ts';
 import type { HubProgram } from './program.ts';
@@ -15,8 +18,10 @@ import type { Records } from './records.ts';
 /** The parts that others need of it. */
 export interface Publishing {
   readonly updates: TufRepository;
-  readonly blobs: BlobStore;
+  readonly blobs: BlobShelf;
   readonly publisher: VersionPublisher;
+  /** What devices have may have changed: differences may be worth making. */
+  readonly considerDeltas: () => void;
 }
 
 /**
@@ -25,20 +30,23 @@ export interface Publishing {
  * @throws DATA_CORRUPT, DISK_FULL
  */
 export async function startPublishing(
-  { config, folder, isRestored, lifecycle, clock, logger }: HubProgram,
+  program: HubProgram,
   { registry, events }: Records,
 ): Promise<Publishing> {
+  const { config, folder, isRestored, lifecycle, clock, logger } = program;
   const updatesFolder = join(folder, 'tuf');
   const updates = await TufRepository.open({ folder: updatesFolder, isRestored, clock, logger });
   await lifecycle.start('updates', updates);
   if (updates.isDevelopment)
     logger.warn('updates.development_keys', { keysFolder: join(updatesFolder, 'keys') });
   const blobs = new BlobStore(join(folder, 'blobs'));
+  const deltas = await openDeltas(program, { registry, updates });
   const publisher = new VersionPublisher({
     models: registry.models,
     blobs,
     updates,
     rehearse: createRehearsal({ startRunner, threads: config.threads, clock }),
+    prepare: async (ref) => deltas.maker?.prepare(ref, PREPARE_MS),
     folder: join(folder, 'models'),
     events,
     clock,
@@ -47,8 +55,61 @@ export async function startPublishing(
   await publisher.restore();
   await takeInModels(config.modelsDir, publisher, logger);
   await sweepUploads(blobs, { models: registry.models, updates }, clock, logger);
-  return { updates, blobs, publisher };
+  if (deltas.maker) await lifecycle.start('deltas', deltas.maker);
+  return {
+    updates,
+    blobs: withDeltas(blobs, deltas.shelf),
+    publisher,
+    considerDeltas: () => deltas.maker?.consider(),
+  };
 }
+
+/** A device that is told of a version before its differences are there fetches whole files. */
+const PREPARE_MS = 30_000;
+
+/** The differences between versions, and who makes them where that is wanted. */
+async function openDeltas(
+  { config, folder, clock, logger, metrics }: HubProgram,
+  { registry, updates }: Pick<Records, 'registry'> & { readonly updates: TufRepository },
+): Promise<{ readonly shelf: DeltaShelf; readonly maker: DeltaMaker | undefined }> {
+  const shelf = await DeltaShelf.open({
+    folder: join(folder, 'deltas'),
+    maxBytes: config.maxDeltaBytes,
+    clock,
+    logger,
+  });
+  metrics.gauge('outrider_deltas_bytes', 'Disk that differences between versions take', () => shelf.bytes);
+  if (config.maxDeltaBytes === 0) {
+    if (updates.canList) await updates.listDeltas([]);
+    return { shelf, maker: undefined };
+  }
+  const { models, devices, desired } = registry;
+  const maker = new DeltaMaker({
+    shelf,
+    facts: () => ({
+      devices: devices.list(),
+      wantedBy: (id) => desired.of(id)?.models ?? [],
+      versions: models.all().map((ref) => ({ ...ref, published: models.stored(ref)?.published ?? false })),
+    }),
+    copyOf: (ref) => {
+      const files = models.stored(ref)?.files ?? [];
+      return files.length === 0 ? undefined : { folder: models.folderOf(ref), files };
+    },
+    updates,
+    make: makeDelta,
+    ...{ clock, logger, metrics },
+  });
+  return { shelf, maker };
+}
+
+/** What devices fetch: files of versions, and differences between them. */
+const withDeltas = (blobs: BlobStore, shelf: DeltaShelf): BlobShelf => ({
+  size: (sha256) => blobs.size(sha256),
+  partialBytes: (sha256) => blobs.partialBytes(sha256),
+  append: (sha256, offset, source, maxBytes) => blobs.append(sha256, offset, source, maxBytes),
+  finish: (sha256) => blobs.finish(sha256),
+  path: (sha256) => shelf.pathOf(sha256) ?? blobs.path(sha256),
+});
 
 /** Uploads that never became part of a version go. */
 const FORGOTTEN_AFTER_MS = 86_400_000;

@@ -16,7 +16,8 @@ import { AppError, isDiskFull, systemCode } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { makeFolder } from '../../runtime/make-folder.ts';
-import type { Release } from '../release.ts';
+import type { Delta, Release } from '../release.ts';
+import { deltasIn } from './delta-targets.ts';
 import { type MetadataFetch, MetadataFetcher, translate } from './fetcher.ts';
 import { type Floor, noFloor, raise, readFloor, writeFloor } from './floor.ts';
 import { releaseIn } from './listing.ts';
@@ -96,6 +97,11 @@ export class UpdateVerifier {
   /** What the newest good metadata says of a version; undefined when it does not list it, or not in one voice. */
   release(name: string, version: string): Release | undefined {
     return this.#good && releaseIn(this.#good.signed.targets.signed, name, version);
+  }
+
+  /** The deltas that the newest good metadata lists. */
+  deltas(): Delta[] {
+    return this.#good ? deltasIn(this.#good.signed.targets.signed) : [];
   }
 
   async #refresh(): Promise<void> {
