@@ -32,6 +32,7 @@ import { bytesText, note, print, table } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
 import { versionText } from '../update-text.ts';
 import { followUpdate } from './follow-update.ts';
+import { listDeltas } from './list-deltas.ts';
 import { listVersion } from './list-version.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
@@ -137,6 +138,8 @@ async function pushFolder(path: string, options: PushOptions): Promise<void> {
   if (!made.published) {
     if (!key) throw waitsForSignature(made);
     const ref = { name, version: made.version, digest: digestOf(files, spec) };
+    // Before devices hear of the version: else they would fetch whole files.
+    await listDeltas(hub, files, key);
     made = await listVersion(hub, made, { release: { ref, task, files }, key });
   }
   print(options.json, made, () => publishedText(made, wasPublished));

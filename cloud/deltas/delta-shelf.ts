@@ -89,6 +89,11 @@ export class DeltaShelf {
     );
   }
 
+  /** Of its content; undefined where it is none. */
+  sizeOf(sha256: string): number | undefined {
+    return this.all().find((one) => one.sha256 === sha256)?.bytes;
+  }
+
   /** Where the content of a delta lies; undefined where it is none. Whoever asks is about to read it. */
   pathOf(sha256: string): string | undefined {
     for (const [key, pair] of this.#pairs) {

@@ -53,6 +53,7 @@ export function createApi(
     publisher,
     blobs,
     signedUpdates: updates,
+    offeredDeltas: parts.publishing.offeredDeltas,
     events,
     gallery,
     signIns,

@@ -4,6 +4,7 @@ import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
 import { makeDelta } from '../../shared/release/delta/delta-process.ts';
 import { findModelFolders } from '../../shared/release/folder/model-folder.ts';
+import type { Delta } from '../../shared/release/release.ts';
 import { TufRepository } from '../../shared/release/tuf/repository.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
@@ -22,6 +23,8 @@ export interface Publishing {
   readonly publisher: VersionPublisher;
   /** What devices have may have changed: differences may be worth making. */
   readonly considerDeltas: () => void;
+  /** Those that are made, listed or not. */
+  readonly offeredDeltas: () => Delta[];
 }
 
 /**
@@ -61,6 +64,7 @@ export async function startPublishing(
     blobs: withDeltas(blobs, deltas.shelf),
     publisher,
     considerDeltas: () => deltas.maker?.consider(),
+    offeredDeltas: () => deltas.shelf.all(),
   };
 }
 
@@ -104,7 +108,7 @@ async function openDeltas(
 
 /** What devices fetch: files of versions, and differences between them. */
 const withDeltas = (blobs: BlobStore, shelf: DeltaShelf): BlobShelf => ({
-  size: (sha256) => blobs.size(sha256),
+  size: async (sha256) => (await blobs.size(sha256)) ?? shelf.sizeOf(sha256),
   partialBytes: (sha256) => blobs.partialBytes(sha256),
   append: (sha256, offset, source, maxBytes) => blobs.append(sha256, offset, source, maxBytes),
   finish: (sha256) => blobs.finish(sha256),

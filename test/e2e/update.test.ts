@@ -130,9 +130,14 @@ test('a device takes what somebody with the key has signed for, and hears nothin
   assert.deepEqual([await running(), await update()], ['1', undefined]);
   const asked = asking(agent, 'a fine film', 'text');
   const pushed = await run('models', 'push', retrained, '--signing-key', join(safe, 'targets.pem'));
+  const tuned = await nudged(name, join(data, 'tuned'));
+  const small = await run('models', 'push', tuned, '--signing-key', join(safe, 'targets.pem'));
   await asked.stop();
+  assert.match(small.said, /demo: sst2-lstm@3 committed \(no golden inputs\), .* came of/);
+  const { wireBytes = 0, totalBytes = 0 } = (await update()) ?? {};
+  assert.ok(wireBytes < totalBytes / 5, `${wireBytes} of ${totalBytes}: the signed difference was taken`);
   assert.equal(pushed.code, 0, pushed.said);
   assert.match(pushed.said, /sst2-lstm@2 is published\./);
   assert.match(pushed.said, /demo: sst2-lstm@2 committed/);
-  await eventually(async () => (await running()) === '2', 'the hub was not told');
+  await eventually(async () => (await running()) === '3', 'the hub was not told');
 });

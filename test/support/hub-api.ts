@@ -165,6 +165,7 @@ export async function startHubApi(
     publisher: hub.publisher,
     blobs: hub.blobs,
     signedUpdates: hub.updates,
+    offeredDeltas: () => [],
     events: hub.events,
     gallery: hub.gallery,
     signIns: new SignIns(clock),

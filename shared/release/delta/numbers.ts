@@ -3,8 +3,7 @@
  * a small change of a float is a small change of that integer. Of each difference, made unsigned (0, -1, 1, -2, …), the length in bits is
  * coded by what is usual, then the two bits after its first one, and the rest, which is noise, as it is.
  *
- * What is usual depends on the exponent of the number before: the same change of the weight is more steps of a small number than of a large
- * one. For integers it depends on what changed just before. (measured: docs/decisions/0043)
+ * What is usual depends on how far the numbers before it have moved (`Guess`; measured: docs/decisions/0043).
  */
 import type { ElementForm } from './format.ts';
 import { refusedDelta } from './format.ts';
@@ -12,7 +11,7 @@ import { Odds, RangeDecoder, RangeEncoder } from './range-coder.ts';
 
 /** Contexts of one length: whether it is 0, and a tree of 32 lengths above. */
 const PER_LENGTH = 1 + 32;
-/** Exponents of 8 bits, or what changed before. */
+/** Half bits of a guess, or the lengths of four differences. */
 const LENGTH_CONTEXTS = 256;
 /** After the first bit of a number: two more, by its length and by the first of the two. */
 const PER_HEAD = 3;
@@ -40,14 +39,40 @@ function numbersIn(bytes: Uint8Array, { width }: ElementForm): Numbers {
     : new Uint32Array(buffer, byteOffset, length / 4);
 }
 
-/** By what the length of the next difference is guessed. */
-function contextOf(form: ElementForm, before: number, last: number): number {
-  if (form.exponentShift !== undefined) return (before >>> form.exponentShift) & (form.exponentMask ?? 0);
-  return last;
-}
+/**
+ * Guesses the length of the next difference. Weights of one layer have moved by about as much: the steps that this is of a float follow from its
+ * exponent, so their sum is what is remembered, in 256ths of a bit and as a mean over some 16 numbers. Of integers the last four lengths are.
+ */
+class Guess {
+  readonly #form: ElementForm;
+  #moved = -1;
+  #last = 0;
 
-/** After integers whose differences had these lengths. */
-const noted = (last: number, length: number): number => ((last << 2) | Math.min(length, 3)) & 0xff;
+  constructor(form: ElementForm) {
+    this.#form = form;
+  }
+
+  /** Context of the difference to this number. */
+  contextOf(before: number): number {
+    const { exponentShift, exponentMask = 0 } = this.#form;
+    if (exponentShift === undefined) return this.#last;
+    if (this.#moved < 0) return 0;
+    const halfBits = (this.#moved - (((before >>> exponentShift) & exponentMask) << 8)) >> 7;
+    return Math.max(0, Math.min(LENGTH_CONTEXTS - 1, halfBits));
+  }
+
+  /** The difference to it had so many bits. */
+  note(before: number, length: number): void {
+    const { exponentShift, exponentMask = 0 } = this.#form;
+    if (exponentShift === undefined) {
+      this.#last = ((this.#last << 2) | Math.min(length, 3)) & (LENGTH_CONTEXTS - 1);
+      return;
+    }
+    const moved = (((before >>> exponentShift) & exponentMask) + length) << 8;
+    if (this.#moved < 0) this.#moved = moved;
+    else this.#moved += (moved - this.#moved) >> 4;
+  }
+}
 
 /** Encoder of differences: learns from block to block. */
 export class NumberEncoder {
@@ -93,7 +118,8 @@ export class NumberEncoder {
     const unused = 32 - 8 * form.width;
     if (this.#rest.length < numbers.length + 1) this.#rest = new Uint32Array(numbers.length + 1);
     const rest = this.#rest;
-    let [held, heldBits, at, last] = [0, 0, 0, 0];
+    const guess = new Guess(form);
+    let [held, heldBits, at] = [0, 0, 0];
     range.begin(out);
     for (let i = 0; i < numbers.length; i++) {
       const old = before[i] as number;
@@ -101,8 +127,8 @@ export class NumberEncoder {
       const step = (((numbers[i] as number) - old) << unused) >> unused;
       const value = ((step << 1) ^ (step >> 31)) >>> 0;
       const length = 32 - Math.clz32(value);
-      const context = contextOf(form, old, last) * PER_LENGTH;
-      last = noted(last, length);
+      const context = guess.contextOf(old) * PER_LENGTH;
+      guess.note(old, length);
       if (length === 0) {
         range.encode(lengths, context, 0);
         continue;
@@ -152,20 +178,21 @@ export class NumberDecoder {
     const range = this.#range;
     const numbers = numbersIn(bytes, form);
     const widest = 8 * form.width;
-    let [held, heldBits, at, last] = [0, 0, 0, 0];
+    const guess = new Guess(form);
+    let [held, heldBits, at] = [0, 0, 0];
     range.begin(coded);
     for (let i = 0; i < numbers.length; i++) {
       const old = numbers[i] as number;
-      const context = contextOf(form, old, last) * PER_LENGTH;
+      const context = guess.contextOf(old) * PER_LENGTH;
       if (range.decode(lengths, context) === 0) {
-        last = noted(last, 0);
+        guess.note(old, 0);
         continue;
       }
       let node = 1;
       for (let shift = 4; shift >= 0; shift--) node = (node << 1) | range.decode(lengths, context + node);
       const length = node - 32 + 1;
       if (length > widest) throw refusedDelta('it has a number that is wider than its kind');
-      last = noted(last, length);
+      guess.note(old, length);
       let value = 1;
       let left = length - 1;
       for (let head = 0, seen = 0; head < HEAD_BITS && left > 0; head++, left--) {
