@@ -75,6 +75,12 @@ export interface AgentConfig extends ApiAccess {
   readonly sent: { readonly maxBytes?: number | undefined; readonly age?: number | undefined };
   /** Of the whole link, a day; undefined: no cap. */
   readonly linkBytesPerDay: number | undefined;
+  /** Of updates, a second; undefined: no cap. */
+  readonly maxDownloadRate: number | undefined;
+  /** Whether bytes are paid for one by one; `auto`: as the system says. */
+  readonly metered: boolean | 'auto';
+  /** Of an update that comes over a metered link all the same. */
+  readonly meteredMaxBytes: number;
   readonly sync: {
     readonly schedule: string;
     readonly timeZone?: string | undefined;
@@ -167,6 +173,9 @@ export async function loadConfig(
     disk: config.disk,
     sent: config.sent,
     linkBytesPerDay: config.link.bytesPerDay,
+    maxDownloadRate: config.link.maxDownload,
+    metered: config.link.metered,
+    meteredMaxBytes: config.link.meteredMax,
     sync: config.sync,
     host,
     port: checked['agent-port'],

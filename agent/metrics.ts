@@ -48,6 +48,16 @@ export const createAgentMetrics = (): Metrics =>
       help: 'Bytes over the link: payloads by pipeline and purpose, and what the transport took besides as overhead',
       labels: ['direction', 'purpose', 'pipeline'],
     },
+    outrider_update_saved_bytes_total: {
+      kind: 'counter',
+      help: 'Bytes of new versions that did not come over the link, because of what was here',
+      labels: ['model'],
+    },
+    outrider_update_deltas_total: {
+      kind: 'counter',
+      help: 'Differences between versions, by what became of them: applied, refused',
+      labels: ['model', 'outcome'],
+    },
     outrider_shrunk_bytes_total: {
       kind: 'counter',
       help: 'Bytes saved by bringing pictures to what the cloud model can use',

@@ -11,7 +11,7 @@ import type { SinkType } from '../shared/contract/sink-status.ts';
 import type { ShrinkBelow, Shrinking } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { CloudCertificate } from '../shared/release/folder/model-spec.ts';
-import type { Release } from '../shared/release/release.ts';
+import type { Delta, Release } from '../shared/release/release.ts';
 import type { AppError, ErrorBody, ErrorCode } from '../shared/runtime/errors.ts';
 import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
 
@@ -117,6 +117,8 @@ export interface ReleaseBook {
   refresh(): Promise<void>;
   /** undefined when it is not listed */
   release(name: string, version: string): Release | undefined;
+  /** Every delta that is listed. */
+  deltas(): readonly Delta[];
 }
 
 /** Source of model updates: signed metadata, and the files that they list. */

@@ -174,6 +174,11 @@ export class HubClient {
     };
   }
 
+  /** A file as it comes. */
+  async getFile(path: string): Promise<AsyncIterable<Uint8Array>> {
+    return (await this.#stream(path, { method: 'GET' })).body;
+  }
+
   /** Puts it in the place of what was read with this ETag. @throws PRECONDITION_FAILED when somebody has changed it since */
   async putBytes(
     path: string,

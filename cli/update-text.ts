@@ -12,21 +12,18 @@ export function updateText(update: UpdateReport): string {
   return `${versionText(update.model)}: ${progressText(update)}`;
 }
 
+/** Less is not worth a word. */
+const WORTH_SAYING = 0.1;
+
 /** Progress of an update in words, without the model's name. */
-export function progressText({
-  phase,
-  error,
-  downloadedBytes,
-  totalBytes,
-  answers,
-  test,
-}: UpdateReport): string {
+export function progressText(update: UpdateReport): string {
+  const { phase, error, answers, test } = update;
   const why = error ? ` (${error.message}; ${error.code})` : '';
   switch (phase) {
     case 'checking':
       return `checking the signatures${why}`;
     case 'downloading':
-      return `downloading ${bytesText(downloadedBytes)} of ${bytesText(totalBytes)}${why}`;
+      return `downloading ${downloadText(update)}${why}`;
     case 'staged':
       return `staged${why}`;
     case 'trying':
@@ -34,8 +31,25 @@ export function progressText({
     case 'trial':
       return `on trial, ${answers} answers${test === 'smoke' ? ', no golden inputs' : ''}`;
     case 'committed':
-      return `committed${test === 'smoke' ? ' (no golden inputs)' : ''}`;
+      return `committed${test === 'smoke' ? ' (no golden inputs)' : ''}${savedText(update)}`;
     case 'rolled-back':
       return `refused${why}`;
   }
+}
+
+/** Of a difference, what comes, and what it makes. */
+function downloadText({
+  downloadedBytes,
+  totalBytes,
+  wireBytes = 0,
+  wireTotalBytes = totalBytes,
+}: UpdateReport): string {
+  if (wireTotalBytes > totalBytes * (1 - WORTH_SAYING))
+    return `${bytesText(downloadedBytes)} of ${bytesText(totalBytes)}`;
+  return `${bytesText(wireBytes)} of ${bytesText(wireTotalBytes)}, all that differs in ${bytesText(totalBytes)}`;
+}
+
+function savedText({ totalBytes, wireBytes = 0, savedBytes = 0 }: UpdateReport): string {
+  if (savedBytes === 0 || savedBytes < totalBytes * WORTH_SAYING) return '';
+  return `, ${bytesText(wireBytes)} came of ${bytesText(totalBytes)}`;
 }

@@ -55,6 +55,8 @@ Options:
                       what devices may have seen since
   --max-memory SIZE   memory of all loaded models together, such as 6GB: of those that are idle the one that was asked least
                       recently makes room (default: half of the machine's, or of what this service may take)
+  --max-deltas SIZE   disk for differences between versions, which devices fetch instead of whole files (default 2GB; 0B: none are
+                      made)
   --max-loaded N      models kept loaded at a time, besides (default: as many as there is memory for)
   --provider NAME     what runs the models: cpu, cuda (after outrider gpu install), webgpu, or auto, the fastest that gives a model’s
                       golden answers here (default auto)
@@ -118,6 +120,8 @@ export interface HubConfig {
   readonly provider: 'auto' | 'cpu' | 'cuda' | 'webgpu';
   /** Bytes of all runners together. */
   readonly maxMemoryBytes: number;
+  /** Disk for differences between versions; 0: none are made. */
+  readonly maxDeltaBytes: number;
   readonly threads: number;
   /** Of one busy model. */
   readonly maxRunners: number;
@@ -154,6 +158,7 @@ const flags = {
   deploy: { type: 'string', default: 'manual' },
   provider: { type: 'string', default: 'auto' },
   'max-memory': { type: 'string' },
+  'max-deltas': { type: 'string', default: '2GB' },
   'max-loaded': { type: 'string' },
   threads: { type: 'string' },
   runners: { type: 'string' },
@@ -200,6 +205,7 @@ const values = z.object({
   'max-memory': size
     .refine((bytes) => bytes >= MIN_MEMORY_BYTES, 'at least 100MB: a runner alone takes as much')
     .optional(),
+  'max-deltas': size,
   'max-loaded': wholeNumber(1, 64).optional(),
   threads: wholeNumber(1, 256).optional(),
   runners: wholeNumber(1, 16).optional(),
@@ -272,6 +278,7 @@ export function loadConfig(
     deploy: checked.deploy,
     maxLoaded: checked['max-loaded'] ?? Number.POSITIVE_INFINITY,
     maxMemoryBytes: checked['max-memory'] ?? machineMemoryBytes() / 2,
+    maxDeltaBytes: checked['max-deltas'],
     provider: checked.provider,
     threads,
     maxRunners: checked.runners ?? Math.min(MAX_RUNNERS, Math.ceil(availableParallelism() / threads)),

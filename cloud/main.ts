@@ -22,7 +22,7 @@ async function runHub(config: HubConfig): Promise<Running> {
   const publishing = await startPublishing(program, records);
   if (program.isRestored) await settleRestored(program.folder);
   const broker = await startBroker(program);
-  const answering = await startRecordedAnswering(program, records, broker);
+  const answering = await startRecordedAnswering(program, records, broker, publishing.considerDeltas);
   const rollouts = await startRollouts(program, records);
   const { app, signIns } = createApi(program, { records, publishing, broker, answering, rollouts });
   const url = await program.serve(app);

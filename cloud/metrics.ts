@@ -62,6 +62,11 @@ export const createHubMetrics = (): Metrics =>
       help: 'Payload bytes over the link, by direction and purpose',
       labels: ['direction', 'purpose'],
     },
+    outrider_deltas_total: {
+      kind: 'counter',
+      help: 'Differences between versions, by what became of them: made, too-large, failed',
+      labels: ['outcome'],
+    },
     outrider_http_requests_total: {
       kind: 'counter',
       help: 'HTTP requests, by route and status',

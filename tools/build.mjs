@@ -19,6 +19,7 @@ const DIST = dirname(STAMP);
 const PROGRAMS = {
   agent: 'agent/main.ts',
   broker: 'cloud/broker/main.ts',
+  delta: 'shared/release/delta/delta-main.ts',
   hub: 'cloud/main.ts',
   outrider: 'cli/main.ts',
   runner: 'shared/inference/runner/runner-main.ts',

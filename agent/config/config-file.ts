@@ -5,8 +5,11 @@ import { deviceId } from '../../shared/contract/names.ts';
 import { isDailyWindow } from '../../shared/runtime/daily-window.ts';
 import { isCron } from '../../shared/runtime/schedule.ts';
 import { pipeline } from './pipeline.ts';
-import { duration, mqttUrl, size } from './quantities.ts';
+import { duration, mqttUrl, rate, size } from './quantities.ts';
 import { sharedSnapshotFolders } from './sink-problems.ts';
+
+/** Four times what a steady download has to bring. */
+const MIN_DOWNLOAD_RATE = 4_000;
 
 /** Every quarter of an hour. */
 const DEFAULT_SYNC = '*/15 * * * *';
@@ -60,8 +63,26 @@ export const configFile = z.strictObject({
        * @example 300MB
        */
       bytesPerDay: size.optional(),
+      /**
+       * Of updates, together; at least 4KB/s, slower ones would be taken for links that hang. As fast as they come when left out.
+       *
+       * @example 500KB/s
+       */
+      maxDownload: rate.refine((bytes) => bytes >= MIN_DOWNLOAD_RATE, 'at least 4KB/s').optional(),
+      /**
+       * Whether bytes are paid for one by one: then updates wait for another link. `auto`: as NetworkManager says, where there is one.
+       *
+       * @example true
+       */
+      metered: z.union([z.boolean(), z.literal('auto')]).default('auto'),
+      /**
+       * An update of which no more has to come is taken over a metered link as well.
+       *
+       * @example 1MB
+       */
+      meteredMax: size.default(0),
     })
-    .default({}),
+    .prefault({}),
   /**
    * When the agent asks over HTTP what the hub wants of it, and when updates may be tried.
    *

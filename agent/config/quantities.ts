@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { duration } from '../../shared/runtime/quantities.ts';
 
-export { duration, size } from '../../shared/runtime/quantities.ts';
+export { duration, rate, size } from '../../shared/runtime/quantities.ts';
 
 /** Where a broker is. */
 export const mqttUrl = z.url({ protocol: /^(mqtts?|wss?)$/ });

@@ -2,9 +2,13 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { updateReport } from '../../shared/contract/messages.ts';
-import { modelName, modelRef } from '../../shared/contract/names.ts';
+import { digest, modelName, modelRef } from '../../shared/contract/names.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
+
+/** A version has no more files. */
+export const MAX_REFUSED_DELTAS = 1_000;
 
 /** State of one model on the device: which version is committed, and its newest update. */
 const modelState = z.object({
@@ -17,6 +21,8 @@ const modelState = z.object({
     .extend({
       /** How often its self-test has begun: one that takes the agent down with it is not begun for ever. */
       tries: z.int().nonnegative(),
+      /** SHA-256 of deltas that have not made what they are for: they are not tried again. */
+      refusedDeltas: z.array(digest).max(MAX_REFUSED_DELTAS).optional(),
     })
     .nullable(),
 });
@@ -32,6 +38,8 @@ const EMPTY: ModelState = { active: null, previous: null, update: null };
 export class UpdateState {
   readonly #path: string;
   #models: Record<string, ModelState>;
+  /** Models are updated side by side, and there is one file. */
+  readonly #writing = new SerialQueue();
 
   private constructor(path: string, models: Record<string, ModelState>) {
     this.#path = path;
@@ -67,10 +75,13 @@ export class UpdateState {
   }
 
   /** On disk when it returns. @throws DISK_FULL (nothing has changed) */
-  async set(name: string, change: Partial<ModelState>): Promise<void> {
-    const models = { ...this.#models, [name]: { ...this.of(name), ...change } };
-    await writeJsonAtomic(this.#path, { schema: 1, models });
-    this.#models = models;
+  set(name: string, change: Partial<ModelState>): Promise<void> {
+    return this.#writing.run(async () => {
+      const state = { ...this.of(name), ...change };
+      await writeJsonAtomic(this.#path, { schema: 1, models: { ...this.#models, [name]: state } });
+      // Others may have been noted meanwhile.
+      this.#models = { ...this.#models, [name]: state };
+    });
   }
 
   /** For people only: it may be lost. */

@@ -1,16 +1,20 @@
 /**
- * Brings each model to the version that the hub wants, one at a time, and never leaves the device without one that answers.
+ * Brings each model to the version that the hub wants, each by itself, and never leaves the device without one that answers.
  *
  * phase       | event                                   -> phase
  * (none)      | another version is desired              -> checking
  * checking    | listed in signed metadata               -> downloading
  * checking    | not trusted, expired, older, not listed -> checking (told; again at the next sync)
  * downloading | every file is there and checked         -> staged
- * downloading | broke off, no space                     -> downloading (told; again after a while, from where it ended)
- * staged      | inside the window                       -> trying (a new runner, the golden inputs)
+ * downloading | broke off, no space, a metered link     -> downloading (told; again after a while, from where it ended)
+ * staged      | inside the window, a place is free      -> trying (a new runner, the golden inputs)
  * trying      | answers as recorded                     -> trial (answers for real, the old one warm)
  * trial       | 50 answers or 10 minutes                -> committed
+ * trial       | no answer yet, and others want its place -> staged (once)
  * staged, trying, trial | refused, crashed, hung, slow  -> rolled-back, with the reason
+ *
+ * Models are updated side by side. One thing at a time is done to the disk, downloads included; so many versions are on trial at a time as there
+ * are places (trial-places.ts), since each is one model more in memory.
  *
  * On disk before each step. After a crash: `trial` is rolled back, `trying` is begun once more, earlier phases begin again; after a
  * stop that was asked for, `trying` and `trial` are `staged`. What was rolled back is not tried again until another version is
@@ -20,7 +24,7 @@
 import type { UpdatePhase, UpdateReport } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
-import type { Release } from '../../shared/release/release.ts';
+import type { Delta, Release } from '../../shared/release/release.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
@@ -28,11 +32,15 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
+import { SerialQueue } from '../../shared/runtime/serial-queue.ts';
 import { within } from '../../shared/runtime/within.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { SlotVersion, TrialEnd, UpdatableSlot, UpdateSource } from '../ports.ts';
-import { download, presentBytes } from './download.ts';
-import { hasEnded, type Update, UpdateState } from './update-state.ts';
+import { type ApplyDelta, download, presentBytes } from './download.ts';
+import { type FileRoute, planFetch } from './fetch-plan.ts';
+import { pacer } from './pace.ts';
+import { TrialPlaces } from './trial-places.ts';
+import { hasEnded, MAX_REFUSED_DELTAS, type Update, UpdateState } from './update-state.ts';
 import { VersionStore } from './version-store.ts';
 
 /** Source of updates, where versions are kept, and when one may be tried. */
@@ -53,6 +61,11 @@ export interface UpdaterOptions {
   readonly mayDownload: () => boolean;
   /** Makes room on the disk. @throws DISK_FULL */
   readonly roomFor?: (bytes: number) => Promise<void> | undefined;
+  /** Whether bytes are paid for one by one, and how many may come all the same; asked before each download. */
+  readonly metered?: () => Promise<{ readonly maxBytes: number } | undefined>;
+  /** Of all downloads together; undefined: as fast as they come. */
+  readonly maxBytesPerSecond?: number | undefined;
+  readonly applyDelta: ApplyDelta;
   /** Bytes that came over the link. */
   readonly onBytes: (bytes: number) => void;
   readonly clock: Clock;
@@ -67,8 +80,24 @@ const WINDOW_CHECK_MS = 30_000;
 const TELL_EVERY_MS = 1_000;
 const MAX_TRIES = 2;
 const STOP_MS = 3_000;
+/** A link may be another one by now. */
+const METERED_CHECK_MS = 60_000;
+/** Each is one model more in memory. */
+const MAX_TRIALS = 3;
+/** A version that has had no input for so long on trial gives its place to one that has had no trial. */
+const IDLE_TRIAL_MS = 20_000;
 
 type Slots = ReadonlyMap<string, UpdatableSlot>;
+
+/** What is under way for one model. */
+interface Lane {
+  work: Promise<void> | undefined;
+  isDue: boolean;
+  attempt: number;
+  cancelAgain: () => void;
+  /** Digest of the version whose trial has given its place to others. */
+  yielded: string | undefined;
+}
 
 /** Update state machine: brings each model to the wanted version, or back to the one before. */
 export class Updater implements Part {
@@ -78,16 +107,20 @@ export class Updater implements Part {
   readonly #stopping = new AbortController();
   #slots: Slots = new Map();
   #wanted: readonly ModelRef[] = [];
-  #work: Promise<void> | undefined;
-  #isDue = false;
-  #attempt = 0;
-  #cancelAgain = (): void => undefined;
+  /** By model. */
+  readonly #lanes = new Map<string, Lane>();
+  /** What reads, brings or removes files of versions. */
+  readonly #files = new SerialQueue();
+  readonly #preparing = new SerialQueue();
+  readonly #places = new TrialPlaces(MAX_TRIALS);
+  readonly #pace: ReturnType<typeof pacer>;
   #toldMonoMs = Number.NEGATIVE_INFINITY;
 
   private constructor(options: UpdaterOptions, state: UpdateState, store: VersionStore) {
     this.#o = options;
     this.#state = state;
     this.#store = store;
+    this.#pace = pacer(options.maxBytesPerSecond, options.clock, this.#stopping.signal);
   }
 
   static async open(options: UpdaterOptions): Promise<Updater> {
@@ -99,7 +132,7 @@ export class Updater implements Part {
 
   /** The newest update of each model that had one. */
   get updates(): UpdateReport[] {
-    return this.#state.updates.map(({ tries: _tries, ...report }) => report);
+    return this.#state.updates.map(({ tries: _tries, refusedDeltas: _refusedDeltas, ...report }) => report);
   }
 
   /** What can answer from the start, best first: the committed version, the one before it, and the folder that was given. */
@@ -131,9 +164,11 @@ export class Updater implements Part {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#cancelAgain();
+    const lanes = [...this.#lanes.values()];
+    for (const { cancelAgain } of lanes) cancelAgain();
+    const work = Promise.all([...lanes.map((lane) => lane.work), this.#files.settled()]);
     // A hub that hangs is not waited for: what is on disk is enough to go on from.
-    if (this.#work) await within(this.#o.clock, STOP_MS, this.#work);
+    await within(this.#o.clock, STOP_MS, work);
   }
 
   /** What the hub wants now. Returns at once. */
@@ -144,23 +179,39 @@ export class Updater implements Part {
 
   /** What stood in the way may be gone. Returns at once. */
   retry(): void {
-    this.#attempt = 0;
-    this.#begin();
+    for (const { name } of this.#wanted) {
+      const lane = this.#laneOf(name);
+      lane.attempt = 0;
+      this.#begin(name, lane);
+    }
   }
 
-  #begin(): void {
-    this.#cancelAgain();
-    this.#isDue = true;
+  #laneOf(name: string): Lane {
+    const known = this.#lanes.get(name);
+    if (known) return known;
+    const lane: Lane = {
+      ...{ work: undefined, isDue: false, attempt: 0, yielded: undefined },
+      cancelAgain: () => undefined,
+    };
+    // Bounded by the places that there are.
+    if (this.#slots.has(name)) this.#lanes.set(name, lane);
+    return lane;
+  }
+
+  #begin(name: string, lane: Lane): void {
+    lane.cancelAgain();
+    lane.isDue = true;
     if (this.#stopping.signal.aborted) return;
-    this.#work ??= this.#runWhileDue().finally(() => {
-      this.#work = undefined;
+    lane.work ??= this.#runWhileDue(name, lane).finally(() => {
+      lane.work = undefined;
     });
   }
 
-  async #runWhileDue(): Promise<void> {
-    while (this.#isDue && !this.#stopping.signal.aborted) {
-      this.#isDue = false;
-      for (const wanted of this.#wanted) await this.#bring(wanted);
+  async #runWhileDue(name: string, lane: Lane): Promise<void> {
+    while (lane.isDue && !this.#stopping.signal.aborted) {
+      lane.isDue = false;
+      const wanted = this.#wanted.find((one) => one.name === name);
+      if (wanted) await this.#bring(wanted);
     }
   }
 
@@ -204,43 +255,131 @@ export class Updater implements Part {
 
   async #update(slot: UpdatableSlot, wanted: ModelRef): Promise<void> {
     // Nothing is read, written or told again while it waits: that can be a night on a flash disk.
-    if (this.#isStaged(wanted) && !this.#o.isInWindow(wanted.name)) return this.#again(WINDOW_CHECK_MS);
+    if (this.#isStaged(wanted) && !this.#o.isInWindow(wanted.name))
+      return this.#again(wanted, WINDOW_CHECK_MS);
+    const folder = await this.#files.run(() => this.#bringFiles(wanted));
+    if (!folder) return;
+    if (!this.#o.isInWindow(wanted.name)) return this.#again(wanted, WINDOW_CHECK_MS);
+    const lane = this.#laneOf(wanted.name);
+    const giveBack = await this.#places.take(lane.yielded !== wanted.digest, this.#stopping.signal);
+    try {
+      // It may have waited long.
+      if (this.#isSuperseded(wanted) || this.#stopping.signal.aborted) return;
+      if (!this.#o.isInWindow(wanted.name)) return this.#again(wanted, WINDOW_CHECK_MS);
+      await this.#try(slot, { ref: wanted, folder });
+    } finally {
+      giveBack();
+    }
+  }
+
+  /** The version's folder, staged; undefined when it cannot come yet, or is refused. */
+  async #bringFiles(wanted: ModelRef): Promise<ModelFolder | undefined> {
+    if (this.#stopping.signal.aborted || this.#isSuperseded(wanted)) return undefined;
     const here = await this.#store.find(wanted.digest);
     const release = here ? undefined : await this.#fetch(wanted);
     const folder = here ?? (release && (await this.#stage(release)));
-    if (!folder) return;
-    await this.#enter(wanted, 'staged');
-    if (!this.#o.isInWindow(wanted.name)) return this.#again(WINDOW_CHECK_MS);
-    await this.#try(slot, { ref: wanted, folder });
+    if (folder) await this.#enter(wanted, 'staged');
+    return folder;
   }
 
   /** All its files are here when it returns. @returns undefined when nobody can be asked yet */
   async #fetch(wanted: ModelRef): Promise<Release | undefined> {
     await this.#enter(wanted, 'checking');
-    const release = await this.#releaseOf(wanted);
-    if (!release) return undefined;
+    const found = await this.#releaseOf(wanted);
+    if (!found) return undefined;
+    const { release, deltas } = found;
+    const { files } = release;
     if (!this.#o.mayDownload())
       throw new AppError('OVER_BUDGET', 'the bytes of the day for the link are used up');
-    const totalBytes = release.files.reduce((sum, { bytes }) => sum + bytes, 0);
+    const totalBytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
     await this.#enter(wanted, 'downloading', { totalBytes });
-    await this.#store.reuse(release.files);
-    let downloadedBytes = await presentBytes(release.files, this.#store.blobs);
-    await this.#o.roomFor?.(totalBytes - downloadedBytes);
-    const { source, folder, clock, onBytes } = this.#o;
-    await download(release, {
-      source,
-      blobs: this.#store.blobs,
-      folder,
-      clock,
+    await this.#store.reuse(files, await this.#store.held());
+    const held = await this.#store.held();
+    const routes = await this.#routes(wanted, files, { deltas, held });
+    const toComeBytes = routes.reduce((sum, { wireBytes }) => sum + wireBytes, 0);
+    const before = this.#state.of(wanted.name).update?.wireBytes ?? 0;
+    await this.#enter(wanted, 'downloading', { wireBytes: before, wireTotalBytes: before + toComeBytes });
+    await this.#refuseMetered(toComeBytes);
+    await this.#o.roomFor?.(routes.reduce((sum, { file }) => sum + file.bytes, 0));
+    await this.#download(wanted, release, { routes, held });
+    const wireBytes = this.#state.of(wanted.name).update?.wireBytes ?? 0;
+    const savedBytes = Math.max(0, totalBytes - wireBytes);
+    this.#state.note(wanted.name, { downloadedBytes: totalBytes, savedBytes });
+    this.#o.metrics.count('outrider_update_saved_bytes_total', { model: wanted.name }, savedBytes);
+    return release;
+  }
+
+  async #routes(
+    { name }: ModelRef,
+    files: Release['files'],
+    from: { readonly deltas: readonly Delta[]; readonly held: ReadonlyMap<string, string> },
+  ): Promise<FileRoute[]> {
+    const partials = await this.#store.blobs.partials();
+    const whole = new Set(await this.#store.blobs.list());
+    const refused = new Set(this.#state.of(name).update?.refusedDeltas);
+    return planFetch(files, from.deltas, {
+      has: (sha256) => whole.has(sha256) || from.held.has(sha256),
+      partialBytes: (sha256) => partials.get(sha256) ?? 0,
+      isRefused: (sha256) => refused.has(sha256),
+    });
+  }
+
+  async #download(
+    wanted: ModelRef,
+    release: Release,
+    { routes, held }: { readonly routes: readonly FileRoute[]; readonly held: ReadonlyMap<string, string> },
+  ): Promise<void> {
+    const { source, folder, applyDelta, clock, onBytes, logger, metrics } = this.#o;
+    const { name } = wanted;
+    let present = await presentBytes(release.files, this.#store.blobs);
+    const missing = routes.reduce((sum, { wireBytes }) => sum + wireBytes, 0);
+    // A byte of a difference stands for many of the file.
+    const worth = missing === 0 ? 1 : Math.max(1, (total(release) - present) / missing);
+    await download(release, routes, {
+      ...{ source, blobs: this.#store.blobs, folder, applyDelta, held, clock, pace: this.#pace },
       onBytes: (bytes) => {
         onBytes(bytes);
-        downloadedBytes += bytes;
-        this.#note(wanted, { downloadedBytes });
+        present = Math.min(total(release), present + bytes * worth);
+        const wireBytes = (this.#state.of(name).update?.wireBytes ?? 0) + bytes;
+        this.#note(wanted, { downloadedBytes: Math.round(present), wireBytes });
       },
+      onApplied: (delta) => {
+        logger.info('update.delta_applied', {
+          ...facts(wanted),
+          bytes: delta.bytes,
+          resultBytes: delta.resultBytes,
+        });
+        metrics.count('outrider_update_deltas_total', { model: name, outcome: 'applied' });
+      },
+      onRefused: (delta, error) => this.#refuseDelta(wanted, delta, error),
       signal: this.#stopping.signal,
     });
-    this.#state.note(wanted.name, { downloadedBytes: totalBytes });
-    return release;
+  }
+
+  /** Told, and not tried again for this version. */
+  async #refuseDelta(wanted: ModelRef, delta: Delta, error: AppError): Promise<void> {
+    const { logger, metrics } = this.#o;
+    const { refusedDeltas = [], wireTotalBytes = 0 } = this.#state.of(wanted.name).update ?? {};
+    logger.failure('update.delta_refused', error, {
+      ...facts(wanted),
+      base: delta.base,
+      result: delta.result,
+    });
+    metrics.count('outrider_update_deltas_total', { model: wanted.name, outcome: 'refused' });
+    await this.#enter(wanted, 'downloading', {
+      refusedDeltas: [...refusedDeltas, delta.sha256].slice(-MAX_REFUSED_DELTAS),
+      wireTotalBytes: wireTotalBytes + delta.resultBytes,
+    });
+  }
+
+  /** @throws LINK_METERED */
+  async #refuseMetered(bytes: number): Promise<void> {
+    const metered = bytes > 0 ? await this.#o.metered?.() : undefined;
+    if (metered && bytes > metered.maxBytes)
+      throw new AppError(
+        'LINK_METERED',
+        `waits for an unmetered link: ${bytes} bytes are to come, and ${metered.maxBytes} may over this one`,
+      );
   }
 
   /** @returns undefined for a version that is refused: its files are as signed, and no model */
@@ -256,7 +395,9 @@ export class Updater implements Part {
   }
 
   /** What the signed metadata says of it: `desired` is not signed and only chooses. */
-  async #releaseOf(wanted: ModelRef): Promise<Release | undefined> {
+  async #releaseOf(
+    wanted: ModelRef,
+  ): Promise<{ readonly release: Release; readonly deltas: readonly Delta[] } | undefined> {
     const { source, agentVersion, taskOf } = this.#o;
     const book = await source.book();
     if (!book) return undefined;
@@ -274,19 +415,22 @@ export class Updater implements Part {
         'AGENT_TOO_OLD',
         `${which} needs agent ${minAgentVersion}, this one is ${agentVersion}`,
       );
-    return release;
+    return { release, deltas: book.deltas() };
   }
 
   async #try(slot: UpdatableSlot, version: SlotVersion): Promise<void> {
     const { ref } = version;
     const tries = (this.#state.of(ref.name).update?.tries ?? 0) + 1;
     await this.#enter(ref, 'trying', { tries });
-    const tested = await this.#unlessStopped(slot.prepare(version)).catch(toAppError);
+    // One at a time: each starts a process and loads a model, beside those that answer.
+    const preparing = this.#preparing.run(() => slot.prepare(version));
+    const tested = await this.#unlessStopped(preparing).catch(toAppError);
     if (tested instanceof AppError)
       return tested.code === 'STOPPING' ? this.#putBack(ref) : this.#rollBack(ref, tested);
     try {
       await this.#enter(ref, 'trial', { test: tested, answers: 0 });
-      await this.#end(slot, ref, await this.#watch(ref, slot.startTrial()));
+      const end = await this.#watch(ref, slot.startTrial());
+      await (end === 'yields' ? this.#yield(ref) : this.#end(slot, ref, end));
     } finally {
       // Committed, there is nothing to discard.
       await slot.discard();
@@ -305,8 +449,10 @@ export class Updater implements Part {
   }
 
   /** Tells how it goes until it ends; a stop, and a hub that wants another version meanwhile, end it too. */
-  async #watch(ref: ModelRef, trial: ReturnType<UpdatableSlot['startTrial']>): Promise<TrialEnd> {
+  async #watch(ref: ModelRef, trial: ReturnType<UpdatableSlot['startTrial']>): Promise<TrialEnd | 'yields'> {
     const { signal } = this.#stopping;
+    const startedMonoMs = this.#o.clock.nowMonoMs();
+    const hasYielded = this.#laneOf(ref.name).yielded === ref.digest;
     const found: { end?: TrialEnd } = {};
     const ended = trial.ended.then((end) => {
       found.end = end;
@@ -314,10 +460,20 @@ export class Updater implements Part {
     this.#tell();
     while (!found.end) {
       if (signal.aborted || this.#isSuperseded(ref)) return { kind: 'stopped' };
+      const isIdle = trial.answers === 0 && this.#o.clock.nowMonoMs() - startedMonoMs >= IDLE_TRIAL_MS;
+      if (isIdle && !hasYielded && this.#places.isWantedByNew) return 'yields';
       await Promise.race([ended, this.#o.clock.sleep(TELL_EVERY_MS, signal).catch(() => undefined)]);
       this.#note(ref, { answers: trial.answers });
     }
     return found.end;
+  }
+
+  /** It had nothing to answer, and others wait: it is tried again when there is a place. */
+  async #yield(ref: ModelRef): Promise<void> {
+    const lane = this.#laneOf(ref.name);
+    lane.yielded = ref.digest;
+    lane.isDue = true;
+    await this.#putBack(ref);
   }
 
   #isSuperseded({ name, digest }: ModelRef): boolean {
@@ -347,7 +503,7 @@ export class Updater implements Part {
     this.#o.metrics.count('outrider_updates_total', { model: ref.name, outcome: 'committed' });
     await slot.commit();
     this.#tell();
-    await this.#sweep();
+    this.#sweep();
   }
 
   async #rollBack(ref: ModelRef, thrown: unknown): Promise<void> {
@@ -355,7 +511,7 @@ export class Updater implements Part {
     this.#o.logger.warn('update.rolled_back', { ...facts(ref), ...error });
     this.#o.metrics.count('outrider_updates_total', { model: ref.name, outcome: 'rolled-back' });
     await this.#enter(ref, 'rolled-back', { error });
-    await this.#sweep();
+    this.#sweep();
   }
 
   /** The agent stops: at its next start it is tried from the beginning, and that was nobody's fault. */
@@ -371,13 +527,15 @@ export class Updater implements Part {
     // The same as a moment ago is not told again.
     if (update?.error?.message !== error.message) this.#o.logger.failure('update.blocked', error, facts(ref));
     if (update) await this.#enter(ref, update.phase, { error: toErrorBody(error) }).catch(() => undefined);
-    if (['HUB_UNREACHABLE', 'NAME_UNRESOLVED', 'HUB_FAILED', 'DOWNLOAD_INCOMPLETE'].includes(error.code))
-      this.#again(1_000 + backoffDelayMs(this.#attempt++, AGAIN));
+    if (error.code === 'LINK_METERED') this.#again(ref, METERED_CHECK_MS);
+    else if (['HUB_UNREACHABLE', 'NAME_UNRESOLVED', 'HUB_FAILED', 'DOWNLOAD_INCOMPLETE'].includes(error.code))
+      this.#again(ref, 1_000 + backoffDelayMs(this.#laneOf(ref.name).attempt++, AGAIN));
   }
 
-  #again(delayMs: number): void {
-    this.#cancelAgain();
-    this.#cancelAgain = this.#o.clock.after(delayMs, () => this.#begin());
+  #again({ name }: ModelRef, delayMs: number): void {
+    const lane = this.#laneOf(name);
+    lane.cancelAgain();
+    lane.cancelAgain = this.#o.clock.after(delayMs, () => this.#begin(name, lane));
   }
 
   /** On disk when it returns. */
@@ -410,13 +568,17 @@ export class Updater implements Part {
     this.#o.onChange();
   }
 
-  async #sweep(): Promise<void> {
-    const isIdle = this.#state.updates.every(hasEnded);
-    await this.#store
-      .sweep(this.#state.kept, isIdle)
-      .catch((error: unknown) => this.#o.logger.failure('update.not_swept', error));
+  /** After whatever is being brought; nobody waits for it. */
+  #sweep(): void {
+    const sweeping = this.#files.run(async () => {
+      const isIdle = this.#state.updates.every(hasEnded);
+      await this.#store.sweep(this.#state.kept, isIdle);
+    });
+    sweeping.catch((error: unknown) => this.#o.logger.failure('update.not_swept', error));
   }
 }
+
+const total = ({ files }: Release): number => files.reduce((sum, { bytes }) => sum + bytes, 0);
 
 const facts = ({ name, version, digest }: ModelRef): Record<string, unknown> => ({
   model: name,

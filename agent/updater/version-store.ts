@@ -6,7 +6,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { VersionFile } from '../../shared/contract/admin.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
-import { type ModelFolder, openModelFolder } from '../../shared/release/folder/model-folder.ts';
+import { type ModelFolder, openModelFolder, readSpec } from '../../shared/release/folder/model-folder.ts';
 import type { Release } from '../../shared/release/release.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
@@ -62,17 +62,34 @@ export class VersionStore {
     );
   }
 
-  /** Takes what a folder of `--models` has already, instead of downloading it. */
-  async reuse(files: readonly VersionFile[]): Promise<void> {
-    for (const { path, spec } of this.#given) {
-      const known = new Map(Object.entries(spec.files).map(([name, sha256]) => [sha256, name]));
-      for (const { sha256 } of files) {
-        const name = known.get(sha256);
-        if (name !== undefined)
-          await this.blobs
-            .takeIn(sha256, join(path, name))
-            .catch((error: unknown) => this.#logger.failure('update.not_reused', error));
-      }
+  /**
+   * All content that is on this device under any name: SHA-256 -> path. By what its folders say; what is there may have been damaged
+   * since, so whoever takes it checks it.
+   */
+  async held(): Promise<Map<string, string>> {
+    const held = new Map<string, string>();
+    const add = (path: string, files: Readonly<Record<string, string>>): void => {
+      for (const [name, sha256] of Object.entries(files)) held.set(sha256, join(path, name));
+    };
+    for (const { path, spec } of this.#given) add(path, spec.files);
+    for (const name of await readdir(this.#folder).catch(() => [])) {
+      const path = join(this.#folder, name);
+      // One that is being made, or is damaged, has nothing to offer.
+      const spec = await readSpec(path).catch(() => undefined);
+      if (spec) add(path, spec.files);
+    }
+    for (const sha256 of await this.blobs.list()) held.set(sha256, this.blobs.path(sha256));
+    return held;
+  }
+
+  /** Takes what is here already under another name, instead of downloading it. */
+  async reuse(files: readonly VersionFile[], held: ReadonlyMap<string, string>): Promise<void> {
+    for (const { sha256 } of files) {
+      const path = held.get(sha256);
+      if (path !== undefined && path !== this.blobs.path(sha256))
+        await this.blobs
+          .takeIn(sha256, path)
+          .catch((error: unknown) => this.#logger.failure('update.not_reused', error));
     }
   }
 

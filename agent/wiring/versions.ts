@@ -1,6 +1,7 @@
 /** The versions of the local models: what answers from the start, each in its slot, and the updater that brings the next one. */
 import { join } from 'node:path';
 import type { Desired } from '../../shared/contract/messages.ts';
+import { applyDelta } from '../../shared/release/delta/delta-process.ts';
 import { isInDailyWindow } from '../../shared/runtime/daily-window.ts';
 import { isCron, isCronMinute } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
@@ -9,6 +10,7 @@ import type { DiskKeeper } from '../disk/keeper.ts';
 import type { LocalModel, SlotVersion, VersionMeter } from '../ports.ts';
 import { noLocalModel, type Slot } from '../slot/slot.ts';
 import { Updater } from '../updater/updater.ts';
+import { isSystemMetered } from '../uplink/metered.ts';
 import type { Link } from './link.ts';
 import { edgeModels, givenModels, startSlot } from './models.ts';
 import type { AgentProgram } from './program.ts';
@@ -51,6 +53,12 @@ export async function startVersions(
     agentVersion: VERSION,
     isInWindow: (model) => isInWindow(model, config.sync, clock.nowAtMs(), link().desired.current),
     mayDownload: () => link().meter.mayTransmit(),
+    metered: async () => {
+      const isMetered = config.metered === 'auto' ? await isSystemMetered() : config.metered;
+      return isMetered ? { maxBytes: config.meteredMaxBytes } : undefined;
+    },
+    maxBytesPerSecond: config.maxDownloadRate,
+    applyDelta,
     roomFor: (bytes) => disk.roomFor(bytes),
     onBytes: (bytes) => link().meter.count(null, 'update', 'down', bytes),
     onChange: () => link().uplink.announce(),

@@ -34,6 +34,7 @@ import { PLAN_FLAGS, type PlanFlags, planOf } from '../rollout/plan-flags.ts';
 import { type SignerOptions, signersOf } from '../signing/signers.ts';
 import { versionText } from '../update-text.ts';
 import { followUpdate } from './follow-update.ts';
+import { listDeltas } from './list-deltas.ts';
 import { listVersion } from './list-version.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
@@ -138,6 +139,8 @@ async function pushFolder(path: string, options: PushOptions): Promise<void> {
   if (!made.published) {
     if (signers.length === 0) throw waitsForSignature(made);
     const ref = { name, version: made.version, digest: digestOf(files, spec) };
+    // Before devices hear of the version: else they would fetch whole files.
+    await listDeltas(hub, files, signers);
     made = await listVersion(hub, made, { release: { ref, task, files }, signers, out: options.out });
   }
   print(options.json, made, () => publishedText(made, wasPublished));

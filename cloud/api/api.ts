@@ -9,6 +9,7 @@ import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
 import type { ModelLoad } from '../../shared/contract/admin.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
+import type { Delta } from '../../shared/release/release.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import { FailureLog } from '../../shared/runtime/failure-log.ts';
@@ -87,6 +88,8 @@ export interface HubApiOptions {
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;
   readonly signing: SigningDesk;
+  /** Deltas that this hub has made, listed or not. */
+  readonly offeredDeltas: () => readonly Delta[];
   readonly events: EventStream;
   readonly gallery: ResultGallery;
   readonly signIns: SignIns;

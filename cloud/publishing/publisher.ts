@@ -63,6 +63,8 @@ export interface VersionPublisherOptions {
   readonly blobs: BlobStore;
   readonly updates: Listing;
   readonly rehearse: Rehearse;
+  /** Makes it cheap for devices to take a version that they are about to be told of. Never rejects, and does not take long. */
+  readonly prepare?: (ref: ModelRef) => Promise<void>;
   /** For what is not a version yet; the hub's folder of models. */
   readonly folder: string;
   readonly events: EventSink;
@@ -226,6 +228,7 @@ export class VersionPublisher implements Publisher {
     const stored = this.#o.models.stored(known)?.files ?? [];
     if (stored.length === 0) await this.#o.models.addFiles(known, files);
     await this.#shelve(known, stored.length === 0 ? files : stored);
+    await this.#prepare(known);
     return { ...known, created: false, ...(await this.#list(known)), test: null };
   }
 
@@ -240,10 +243,16 @@ export class VersionPublisher implements Publisher {
     const test = await this.#rehearse(folder, force);
     const ref = await models.takeIn({ ...folder, path: '' }, { picture, files: [...files], test });
     await this.#shelve(ref, files);
+    await this.#prepare(ref);
     const standing = await this.#list(ref);
     if (standing.published)
       logger.info('registry.published', { model: name, version: ref.version, modelDigest: ref.digest, test });
     return { ...ref, created: true, ...standing, test };
+  }
+
+  /** Before devices hear of it; where others sign, what is made is signed with the version. */
+  async #prepare(ref: ModelRef): Promise<void> {
+    if (!this.#o.models.stored(ref)?.published) await this.#o.prepare?.(ref);
   }
 
   /** Force forgives answers that are not as recorded, and nothing else. @throws MODEL_INVALID, MODEL_SELF_TEST_FAILED */

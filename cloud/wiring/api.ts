@@ -58,6 +58,7 @@ export function createApi(
     blobs,
     signedUpdates: updates,
     signing,
+    offeredDeltas: parts.publishing.offeredDeltas,
     events,
     gallery,
     signIns,

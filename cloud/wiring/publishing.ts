@@ -2,13 +2,17 @@
 import { join } from 'node:path';
 import { startRunner } from '../../shared/inference/runner/runner-process.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
+import { makeDelta } from '../../shared/release/delta/delta-process.ts';
 import { findModelFolders } from '../../shared/release/folder/model-folder.ts';
+import type { Delta } from '../../shared/release/release.ts';
 import { TufRepository } from '../../shared/release/tuf/repository.ts';
 import { ROLES } from '../../shared/release/tuf/roles.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { SigningDesk, VersionBook } from '../ports.ts';
+import { DeltaMaker } from '../deltas/delta-maker.ts';
+import { DeltaShelf } from '../deltas/delta-shelf.ts';
+import type { BlobShelf, SigningDesk, VersionBook } from '../ports.ts';
 import { VersionPublisher } from '../publishing/publisher.ts';
 import { createRehearsal } from '../publishing/rehearsal.ts';
 import { signingRoles, signingStatus } from '../publishing/signing-status.ts';
@@ -19,9 +23,13 @@ import type { Records } from './records.ts';
 /** The parts that others need of it. */
 export interface Publishing {
   readonly updates: TufRepository;
-  readonly blobs: BlobStore;
+  readonly blobs: BlobShelf;
   readonly publisher: VersionPublisher;
   readonly signing: SigningDesk;
+  /** What devices have may have changed: differences may be worth making. */
+  readonly considerDeltas: () => void;
+  /** Those that are made, listed or not. */
+  readonly offeredDeltas: () => Delta[];
 }
 
 /**
@@ -30,9 +38,10 @@ export interface Publishing {
  * @throws DATA_CORRUPT, DISK_FULL
  */
 export async function startPublishing(
-  { config, folder, isRestored, lifecycle, metrics, clock, logger }: HubProgram,
+  program: HubProgram,
   { registry, events }: Records,
 ): Promise<Publishing> {
+  const { config, folder, isRestored, lifecycle, metrics, clock, logger } = program;
   const updatesFolder = join(folder, 'tuf');
   const updates = await TufRepository.open({ folder: updatesFolder, isRestored, clock, logger });
   await lifecycle.start('updates', updates);
@@ -41,11 +50,13 @@ export async function startPublishing(
   const blobs = new BlobStore(join(folder, 'blobs'));
   const roles = () => signingRoles(updates, clock.nowAtMs());
   const watch = new SigningWatch({ roles, events, metrics, clock, logger });
+  const deltas = await openDeltas(program, { registry, updates });
   const publisher = new VersionPublisher({
     models: registry.models,
     blobs,
     updates,
     rehearse: createRehearsal({ startRunner, threads: config.threads, clock }),
+    prepare: async (ref) => deltas.maker?.prepare(ref, PREPARE_MS),
     folder: join(folder, 'models'),
     events,
     onListed: () => watch.look(),
@@ -56,11 +67,19 @@ export async function startPublishing(
   await lifecycle.start('signing watch', watch);
   await takeInModels(config.modelsDir, publisher, logger);
   await sweepUploads(blobs, { models: registry.models, updates }, clock, logger);
+  if (deltas.maker) await lifecycle.start('deltas', deltas.maker);
   const signing: SigningDesk = {
     status: () => signingStatus(updates, registry.models, clock.nowAtMs()),
     nextKey: (role) => nextKeyOf(updates, role),
   };
-  return { updates, blobs, publisher, signing };
+  return {
+    updates,
+    blobs: withDeltas(blobs, deltas.shelf),
+    publisher,
+    signing,
+    considerDeltas: () => deltas.maker?.consider(),
+    offeredDeltas: () => deltas.shelf.all(),
+  };
 }
 
 /** @throws NOT_FOUND, UPDATE_UNTRUSTED (the key is elsewhere: so is the next), DISK_FULL */
@@ -70,6 +89,53 @@ async function nextKeyOf(updates: TufRepository, name: string): ReturnType<Signi
   const key = await updates.nextKey(role);
   return { role, id: key.id, publicKey: key.publicPem };
 }
+
+/** A device that is told of a version before its differences are there fetches whole files. */
+const PREPARE_MS = 30_000;
+
+/** The differences between versions, and who makes them where that is wanted. */
+async function openDeltas(
+  { config, folder, clock, logger, metrics }: HubProgram,
+  { registry, updates }: Pick<Records, 'registry'> & { readonly updates: TufRepository },
+): Promise<{ readonly shelf: DeltaShelf; readonly maker: DeltaMaker | undefined }> {
+  const shelf = await DeltaShelf.open({
+    folder: join(folder, 'deltas'),
+    maxBytes: config.maxDeltaBytes,
+    clock,
+    logger,
+  });
+  metrics.gauge('outrider_deltas_bytes', 'Disk that differences between versions take', () => shelf.bytes);
+  if (config.maxDeltaBytes === 0) {
+    if (updates.canList) await updates.listDeltas([]);
+    return { shelf, maker: undefined };
+  }
+  const { models, devices, desired } = registry;
+  const maker = new DeltaMaker({
+    shelf,
+    facts: () => ({
+      devices: devices.list(),
+      wantedBy: (id) => desired.of(id)?.models ?? [],
+      versions: models.all().map((ref) => ({ ...ref, published: models.stored(ref)?.published ?? false })),
+    }),
+    copyOf: (ref) => {
+      const files = models.stored(ref)?.files ?? [];
+      return files.length === 0 ? undefined : { folder: models.folderOf(ref), files };
+    },
+    updates,
+    make: makeDelta,
+    ...{ clock, logger, metrics },
+  });
+  return { shelf, maker };
+}
+
+/** What devices fetch: files of versions, and differences between them. */
+const withDeltas = (blobs: BlobStore, shelf: DeltaShelf): BlobShelf => ({
+  size: async (sha256) => (await blobs.size(sha256)) ?? shelf.sizeOf(sha256),
+  partialBytes: (sha256) => blobs.partialBytes(sha256),
+  append: (sha256, offset, source, maxBytes) => blobs.append(sha256, offset, source, maxBytes),
+  finish: (sha256) => blobs.finish(sha256),
+  path: (sha256) => shelf.pathOf(sha256) ?? blobs.path(sha256),
+});
 
 /** Uploads that never became part of a version go. */
 const FORGOTTEN_AFTER_MS = 86_400_000;

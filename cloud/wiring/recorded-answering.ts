@@ -23,6 +23,7 @@ export async function startRecordedAnswering(
   program: HubProgram,
   records: Records,
   broker: BrokerAddress,
+  onReport: () => void,
 ): Promise<RecordedAnswering> {
   const { registry, events } = records;
   const gallery = new Gallery({
@@ -41,7 +42,7 @@ export async function startRecordedAnswering(
       models: registry.models,
       devices: registry.devices,
     },
-    (pool, link) => bookOf({ ...records, gallery, pool, link }),
+    (pool, link) => bookOf({ ...records, gallery, pool, link, onReport }),
   );
   records.attach(answering);
   const { engines } = answering;
@@ -70,6 +71,7 @@ function bookOf(
     readonly gallery: Gallery;
     readonly pool: LocalRunnerPool;
     readonly link: () => HubLink;
+    readonly onReport: () => void;
   },
 ): DeviceBook {
   const { gallery, news, evidence, pool, link } = parts;
@@ -94,6 +96,7 @@ function bookOf(
       void pool.preload(cloudModelsOf([state]));
       const wanted = desired.of(id);
       if (wanted) link().want(id, wanted);
+      parts.onReport();
     },
   };
 }

@@ -102,6 +102,24 @@ export type ModelChange = z.infer<typeof modelChange>;
 export const versionFile = z.strictObject({ path: innerPath, sha256: digest, bytes: z.int().nonnegative() });
 export type VersionFile = z.infer<typeof versionFile>;
 
+/** `GET /tuf/deltas`: differences between files of versions that this hub has made, for who signs elsewhere to check and list. */
+export const offeredDeltas = z.object({
+  deltas: z.array(
+    z.object({
+      /** SHA-256 of the file that it is based on. */
+      base: digest,
+      /** SHA-256 of the file that it makes. */
+      result: digest,
+      /** Of the file that it makes. */
+      resultBytes: z.int().nonnegative(),
+      /** Its own: a blob. */
+      sha256: digest,
+      /** Its own. */
+      bytes: z.int().nonnegative(),
+    }),
+  ),
+});
+
 /** `POST /models/{name}/versions`. The same digest is the same version: asked again, it is answered again. */
 export const versionRequest = z.strictObject({
   files: z.array(versionFile).min(1).max(MAX_VERSION_FILES),

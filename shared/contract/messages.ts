@@ -194,6 +194,12 @@ export const updateReport = z.object({
   test: z.enum(['golden', 'smoke']).nullable(),
   downloadedBytes: z.number().nonnegative(),
   totalBytes: z.number().nonnegative(),
+  /** Of these bytes, what has come over the link for it, files of earlier tries included; missing: it is not known. */
+  wireBytes: z.number().nonnegative().optional(),
+  /** What has to come over the link for it in all; less than `totalBytes` where the rest is here or made of differences. */
+  wireTotalBytes: z.number().nonnegative().optional(),
+  /** What need not come over the link, because of what was here. */
+  savedBytes: z.number().nonnegative().optional(),
   /** Given in the trial so far. */
   answers: z.int().nonnegative(),
   atMs: z.number(),

@@ -78,7 +78,7 @@ export type RolloutGates = z.infer<typeof rolloutGates>;
  * What a gate says now. `passed`: shown to be within its limit; `waiting`: not shown yet; `failed`: shown to be over half of it (a plain
  * limit: over it); `unmeasured`: nobody can tell, and nothing waits for it (no device asks the cloud; there is nothing to compare with).
  */
-const gateVerdict = z.object({
+export const gateVerdict = z.object({
   gate: rolloutGateName,
   state: z.enum(['passed', 'waiting', 'failed', 'unmeasured']),
   /** In a sentence, with figures. */

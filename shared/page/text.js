@@ -244,9 +244,15 @@ const PHASES = {
 };
 
 /** How far an update has come. @param {UpdateReport} update */
-export function updateText({ phase, answers, downloadedBytes, totalBytes, test }) {
+export function updateText({ phase, answers, downloadedBytes, totalBytes, test, ...wire }) {
+  const { wireBytes = 0, wireTotalBytes = totalBytes, savedBytes = 0 } = wire;
   const words = PHASES[phase] ?? phase;
+  if (phase === 'downloading' && wireTotalBytes <= totalBytes * 0.9)
+    return `${words}, ${bytesText(wireBytes)} of ${bytesText(wireTotalBytes)}, all that differs in ${bytesText(totalBytes)}`;
   if (phase === 'downloading') return `${words}, ${bytesText(downloadedBytes)} of ${bytesText(totalBytes)}`;
   if (phase === 'trial') return `${words}, ${answers} ${answers === 1 ? 'answer' : 'answers'} so far`;
-  return phase === 'committed' && test === 'smoke' ? `${words}, without golden inputs` : words;
+  if (phase !== 'committed') return words;
+  const came =
+    savedBytes > totalBytes * 0.1 ? `, ${bytesText(wireBytes)} came of ${bytesText(totalBytes)}` : '';
+  return `${words}${test === 'smoke' ? ', without golden inputs' : ''}${came}`;
 }

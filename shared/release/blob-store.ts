@@ -137,6 +137,58 @@ export class BlobStore {
     });
   }
 
+  /**
+   * Takes in what `make` writes to the path that it is given. What had come of the blob by another way stays until it is there.
+   *
+   * @throws MODEL_DIGEST_MISMATCH (something else was made), DISK_FULL, or what `make` throws
+   */
+  produce(sha256: string, make: (path: string) => Promise<void>): Promise<void> {
+    return this.#writing.run(sha256, async () => {
+      if ((await this.size(sha256)) !== undefined) return;
+      const made = `${this.#part(sha256)}.made`;
+      await makeFolder(dirname(made)).catch(refuseFullDisk);
+      try {
+        await make(made);
+        // Checked before it takes the place of what has come: that is worth something only if this is not.
+        if ((await fileSha256(made)) !== sha256)
+          throw new AppError('MODEL_DIGEST_MISMATCH', 'what was made of a delta has another content');
+        await rename(made, this.#part(sha256));
+      } catch (error) {
+        await rm(made, { force: true });
+        return refuseFullDisk(error);
+      }
+      await syncFile(this.#part(sha256)).catch(refuseFullDisk);
+      await rename(this.#part(sha256), this.path(sha256));
+      await syncFolder(dirname(this.path(sha256)));
+    });
+  }
+
+  /** The digests that are there whole. */
+  async list(): Promise<string[]> {
+    const found: string[] = [];
+    for (const shelf of await readdir(this.#folder).catch(() => []))
+      for (const name of await readdir(join(this.#folder, shelf)).catch(() => []))
+        if (BLOB_NAME.test(name)) found.push(name);
+    return found;
+  }
+
+  /** What has come of those that are not there whole: digest -> bytes. */
+  async partials(): Promise<Map<string, number>> {
+    const found = new Map<string, number>();
+    for (const shelf of await readdir(this.#folder).catch(() => []))
+      for (const name of await readdir(join(this.#folder, shelf)).catch(() => [])) {
+        const sha256 = name.replace(/\.part$/, '');
+        if (sha256 !== name && BLOB_NAME.test(sha256)) found.set(sha256, await this.partialBytes(sha256));
+      }
+    return found;
+  }
+
+  /** Removes one, whole or not. */
+  async remove(sha256: string): Promise<void> {
+    await this.discard(sha256);
+    await rm(this.path(sha256), { force: true });
+  }
+
   /** Forgets what has come of it. */
   async discard(sha256: string): Promise<void> {
     await rm(this.#part(sha256), { force: true });
@@ -175,7 +227,7 @@ export class BlobStore {
     let freed = 0;
     for (const shelf of await readdir(this.#folder).catch(() => [])) {
       for (const name of await readdir(join(this.#folder, shelf)).catch(() => [])) {
-        if (keep.has(name.replace(/\.part$/, ''))) continue;
+        if (keep.has(name.replace(/\.part(\.made)?$/, ''))) continue;
         const path = join(this.#folder, shelf, name);
         const found = await stat(path).catch(() => undefined);
         if (!found || found.mtimeMs > untouchedSinceAtMs) continue;
@@ -190,6 +242,8 @@ export class BlobStore {
     return `${this.path(sha256)}.part`;
   }
 }
+
+const BLOB_NAME = /^[0-9a-f]{64}$/;
 
 /** A system call may write less than it was given. */
 async function writeAt(file: FileHandle, bytes: Uint8Array, atBytes: number): Promise<void> {

@@ -25,6 +25,27 @@ export interface Release {
   readonly files: readonly VersionFile[];
 }
 
+/** A signed difference between two files of versions: whoever has the one makes the other of it. */
+export interface Delta {
+  /** SHA-256 of the file that it is based on. */
+  readonly base: string;
+  /** SHA-256 of the file that it makes. */
+  readonly result: string;
+  readonly resultBytes: number;
+  /** Its own. */
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+/** Custom part of a delta's target: what it is, for whoever reads the targets. */
+export const deltaCustom = z.object({
+  delta: z.object({ base: digest, result: digest, resultBytes: z.int().nonnegative() }),
+});
+
+/** The path of a delta among the targets. */
+export const deltaPath = ({ base, result }: Pick<Delta, 'base' | 'result'>): string =>
+  `deltas/${base}-${result}`;
+
 /** Name and version first: the files of one version have one prefix. */
 export const targetPrefix = (name: string, version: string): string => `models/${name}/${version}/`;
 

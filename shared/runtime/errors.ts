@@ -335,6 +335,16 @@ export const ERRORS = {
     'The agent ended while it tried the new version.',
     'Look at why it ended; ask for another version, then for this one again.',
   ),
+  LINK_METERED: world(
+    503,
+    'A download waits for a link that is not paid by the byte.',
+    'It goes on by itself there; `link.metered` and `link.meteredMax` of the configuration say what is metered, and what may come all the same.',
+  ),
+  DELTA_INVALID: world(
+    502,
+    'A difference between two files does not make the file that it is for.',
+    'Nothing to do: the whole file is fetched in its place.',
+  ),
   DOWNLOAD_INCOMPLETE: busy(502, 'A download broke off or was too slow.', 'It goes on where it ended.'),
   AGENT_TOO_OLD: world(422, 'The version needs a newer agent.', 'Update the agent on this device.'),
 

@@ -23,6 +23,12 @@ export const size = z
   .regex(/^\d+(\.\d+)?(B|KB|MB|GB|KiB|MiB|GiB)$/, 'a size such as 512KiB, 50MB, 1GB')
   .transform((text) => quantity(text, UNIT_BYTES));
 
+/** `500KB/s`, … as bytes a second. */
+export const rate = z
+  .string()
+  .regex(/^\d+(\.\d+)?(B|KB|MB|GB|KiB|MiB|GiB)\/s$/, 'a rate such as 64KB/s, 500KB/s, 2MB/s')
+  .transform((text) => quantity(text.slice(0, -2), UNIT_BYTES));
+
 function quantity(text: string, units: Record<string, number>): number {
   const [, number = '', unit = ''] = /^([\d.]+)(\w+)$/.exec(text) ?? [];
   return Number(number) * (units[unit] ?? 1);

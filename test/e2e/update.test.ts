@@ -7,7 +7,7 @@ import { HubClient } from '../../cli/hub-client.ts';
 import { deviceList } from '../../shared/contract/admin.ts';
 import { isFailure, type Result, result } from '../../shared/contract/result.ts';
 import { temporaryFolder } from '../support/fixed.ts';
-import { mislabelled, recalibrated } from '../support/model-variants.ts';
+import { mislabelled, nudged, recalibrated } from '../support/model-variants.ts';
 import { freePort } from '../support/ports.ts';
 import { commandOf, descendants, eventually, outrider, upFlags } from '../support/programs.ts';
 
@@ -69,13 +69,18 @@ test('a pushed version is taken within seconds with no input dropped; a broken o
   assert.equal(pushed.code, 0, pushed.said);
   assert.match(pushed.said, /cifar10-cnn@2 is published, its golden inputs answered as recorded/);
   assert.match(pushed.said, /demo: cifar10-cnn@2 committed/);
+  const tuned = await run('models', 'push', await nudged(NAME, join(data, 'tuned')));
+  assert.equal(tuned.code, 0, tuned.said);
+  assert.match(tuned.said, /demo: cifar10-cnn@3 committed \(no golden inputs\), .* came of/);
+  const { wireBytes = 0, totalBytes = 0, savedBytes = 0 } = (await update()) ?? {};
+  assert.ok(wireBytes < totalBytes / 10 && savedBytes > 0.9 * totalBytes, `${wireBytes} of ${totalBytes}`);
   await asked.stop();
   assert.deepEqual(asked.answers.filter(isFailure), []);
   const versions = asked.answers.map((one) => (isFailure(one) ? 'failed' : one.model.version));
-  assert.deepEqual([...new Set(versions)], ['1', '2'], 'one after the other, and nothing in between');
-  await eventually(async () => (await running()) === '2', 'the hub was not told');
-  assert.match((await run('devices', 'ls')).said, /cifar10-cnn@2/);
-  assert.match((await run('models', 'ls')).said, /cifar10-cnn +image-classification +2 +golden +2 +auto/);
+  assert.deepEqual([...new Set(versions)], ['1', '2', '3'], 'one after the other, and nothing in between');
+  await eventually(async () => (await running()) === '3', 'the hub was not told');
+  assert.match((await run('devices', 'ls')).said, /cifar10-cnn@3/);
+  assert.match((await run('models', 'ls')).said, /cifar10-cnn +image-classification +3 +smoke +3 +auto/);
 
   const broken = await mislabelled(NAME, join(data, 'broken'));
   const refused = await run('models', 'push', broken);
@@ -84,9 +89,9 @@ test('a pushed version is taken within seconds with no input dropped; a broken o
 
   const forced = await run('models', 'push', broken, '--force');
   assert.equal(forced.code, 1, forced.said);
-  assert.match(forced.said, /demo has refused cifar10-cnn@3: .*golden.*\(MODEL_SELF_TEST_FAILED\)/);
-  assert.deepEqual([await running(), (await update())?.phase], ['2', 'rolled-back']);
-  assert.match((await run('devices', 'ls')).said, /cifar10-cnn@3: refused/);
+  assert.match(forced.said, /demo has refused cifar10-cnn@4: .*golden.*\(MODEL_SELF_TEST_FAILED\)/);
+  assert.deepEqual([await running(), (await update())?.phase], ['3', 'rolled-back']);
+  assert.match((await run('devices', 'ls')).said, /cifar10-cnn@4: refused/);
 
   const back = await run('models', 'deploy', NAME, '1', '--no-wait');
   assert.equal(back.code, 0, back.said);
@@ -125,9 +130,14 @@ test('a device takes what somebody with the key has signed for, and hears nothin
   assert.deepEqual([await running(), await update()], ['1', undefined]);
   const asked = asking(agent, 'a fine film', 'text');
   const pushed = await run('models', 'push', retrained, '--signing-key', join(safe, 'targets.pem'));
+  const tuned = await nudged(name, join(data, 'tuned'));
+  const small = await run('models', 'push', tuned, '--signing-key', join(safe, 'targets.pem'));
   await asked.stop();
+  assert.match(small.said, /demo: sst2-lstm@3 committed \(no golden inputs\), .* came of/);
+  const { wireBytes = 0, totalBytes = 0 } = (await update()) ?? {};
+  assert.ok(wireBytes < totalBytes / 5, `${wireBytes} of ${totalBytes}: the signed difference was taken`);
   assert.equal(pushed.code, 0, pushed.said);
   assert.match(pushed.said, /sst2-lstm@2 is published\./);
   assert.match(pushed.said, /demo: sst2-lstm@2 committed/);
-  await eventually(async () => (await running()) === '2', 'the hub was not told');
+  await eventually(async () => (await running()) === '3', 'the hub was not told');
 });

@@ -184,6 +184,7 @@ export async function startHubApi(
     blobs: hub.blobs,
     signedUpdates: hub.updates,
     signing: MEMORY_SIGNING,
+    offeredDeltas: () => [],
     events: hub.events,
     gallery: hub.gallery,
     signIns: new SignIns(clock),

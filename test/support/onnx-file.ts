@@ -20,6 +20,8 @@ interface Weight {
   readonly type?: number;
   readonly dims?: readonly number[];
   readonly location?: string;
+  /** In the file that `location` names. */
+  readonly place?: { readonly offset: number; readonly length: number };
   readonly bytes?: Uint8Array;
 }
 
@@ -114,7 +116,7 @@ function node({ op, domain, body }: NonNullable<GraphParts['nodes']>[number]): U
   return writer.finish();
 }
 
-function weight({ name, type = FLOAT, dims = [1], location, bytes }: Weight): Uint8Array {
+function weight({ name, type = FLOAT, dims = [1], location, place, bytes }: Weight): Uint8Array {
   const writer = new BinaryWriter();
   for (const dim of dims) writer.tag(1, WireType.Varint).int64(dim);
   writer.tag(2, WireType.Varint).int32(type);
@@ -122,6 +124,7 @@ function weight({ name, type = FLOAT, dims = [1], location, bytes }: Weight): Ui
   if (bytes) message(writer, 9, bytes);
   if (location !== undefined) {
     message(writer, 13, entry('location', location));
+    for (const [key, number] of Object.entries(place ?? {})) message(writer, 13, entry(key, `${number}`));
     writer.tag(14, WireType.Varint).int32(1);
   }
   return writer.finish();

@@ -1,8 +1,10 @@
 /** The signed targets metadata, for a publisher with a key of its own: reads it, signs a new one, puts it in its place. */
+import { offeredDeltas } from '../../../shared/contract/admin.ts';
+import type { Delta } from '../../../shared/release/release.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { Publisher, SignedUpdates } from '../../ports.ts';
-import { type Api, anyBytes, mount } from '../frame/endpoint.ts';
+import { type Api, anyBytes, json, mount } from '../frame/endpoint.ts';
 import { ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { Guards } from '../frame/guards.ts';
 
@@ -11,6 +13,8 @@ export interface TargetsApiOptions {
   readonly guards: Guards;
   readonly signedUpdates: SignedUpdates;
   readonly publisher: Publisher;
+  /** Deltas that this hub has made, listed or not. */
+  readonly offeredDeltas: () => readonly Delta[];
   readonly bodies: BodyReader;
 }
 
@@ -34,6 +38,16 @@ export function mountPublisherTargets(app: Api, options: TargetsApiOptions): voi
       c.header('etag', quoted(etag));
       return c.body(Buffer.from(body), 200, { 'content-type': 'application/json' });
     },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/tuf/deltas', tag, guard },
+      summary:
+        'Lists the differences between files of versions that this hub has made, whether they are signed or not',
+      responses: { 200: json('The differences; each is a blob', offeredDeltas) },
+    },
+    (c) => c.json({ deltas: [...options.offeredDeltas()] }),
   );
   mount(
     app,

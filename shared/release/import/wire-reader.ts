@@ -77,6 +77,11 @@ export class WireReader {
     }
   }
 
+  /** Where in the file it is: for a handler of `messages`, where its part begins. */
+  get position(): number {
+    return this.#at;
+  }
+
   /** One message up to `end`. @throws MODEL_INVALID */
   walk(end: number, { strings = {}, varints = {}, messages = {} }: Fields): void {
     while (this.#at < end) {

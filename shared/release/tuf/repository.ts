@@ -17,10 +17,11 @@ import type { Part } from '../../runtime/lifecycle.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { readIfThere } from '../../runtime/read-file.ts';
 import { SerialQueue } from '../../runtime/serial-queue.ts';
-import type { Release } from '../release.ts';
+import type { Delta, Release } from '../release.ts';
 import { type Change, missingSignatures, parseChange } from './change.ts';
 import { nextRoot } from './change-making.ts';
 import { delegationsOf, requireOwn } from './delegations.ts';
+import { deltasIn, targetsWithDeltas } from './delta-targets.ts';
 import { allReleases, contentOfAll, findRelease, type Listed } from './listed.ts';
 import { type NextTargets, nextTargets, targetsWith, targetsWithout, versionAbove } from './listing.ts';
 import { canSign, type Found, filesIn, findCurrent } from './repository-files.ts';
@@ -188,6 +189,29 @@ export class TufRepository implements Part {
   /** The versions that devices may take. */
   releases(): Release[] {
     return allReleases(listedOf(this.#current));
+  }
+
+  /** The deltas that are listed, in no order. */
+  deltas(): Delta[] {
+    return deltasIn(this.#current.targets.metadata.signed);
+  }
+
+  /**
+   * Lists these deltas and no others.
+   *
+   * @throws UPDATE_UNTRUSTED (the key of targets is not here), CONFLICT (too many), DISK_FULL
+   */
+  listDeltas(deltas: readonly Delta[]): Promise<void> {
+    return this.#writing.run(async () => {
+      const targets = targetsWithDeltas(this.#current.targets.metadata.signed, deltas, this.#nextTargets());
+      if (!targets) return;
+      this.#require('targets').sign(targets);
+      await this.#list(targets, encodeMetadata(targets));
+      this.#logger.info('updates.deltas_listed', {
+        targetsVersion: targets.signed.version,
+        deltas: deltas.length,
+      });
+    });
   }
 
   targets(): { readonly etag: string; readonly body: Uint8Array } {

@@ -12,7 +12,7 @@ import { encodeMetadata, isoTime, isSignedBy, LIFE_MS, parseMetadata, type Signe
 import type { Signer, SigningKey } from './signing-keys.ts';
 
 /** What a holder of keys does to what is listed; undefined: it is so already. */
-type Edit = (targets: Targets, of: NextTargets) => Signed['targets'] | undefined;
+export type Edit = (targets: Targets, of: NextTargets) => Signed['targets'] | undefined;
 
 /** Lists this version, too. @throws CONFLICT (the same version with other files) */
 export const listing =

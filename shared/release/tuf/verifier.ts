@@ -16,7 +16,7 @@ import { AppError, isAppError, isDiskFull, systemCode } from '../../runtime/erro
 import { sha256Hex } from '../../runtime/ids.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { makeFolder } from '../../runtime/make-folder.ts';
-import type { Release } from '../release.ts';
+import type { Delta, Release } from '../release.ts';
 import {
   DELEGATED_FOLDER,
   type Delegates,
@@ -25,6 +25,7 @@ import {
   readDelegates,
   refreshDelegates,
 } from './delegates.ts';
+import { deltasIn } from './delta-targets.ts';
 import { type MetadataFetch, MetadataFetcher, translate } from './fetcher.ts';
 import { type Floor, hasOtherKeys, noFloor, raise, readFloor, writeFloor } from './floor.ts';
 import { delegateOf, findRelease } from './listed.ts';
@@ -116,6 +117,11 @@ export class UpdateVerifier {
     if (failure) throw failure;
     const delegated = new Map([...delegates.files].map(([one, { metadata }]) => [one, metadata]));
     return findRelease({ targets, delegated }, name, version);
+  }
+
+  /** The deltas that the newest good metadata lists. */
+  deltas(): Delta[] {
+    return this.#good ? deltasIn(this.#good.signed.targets.signed) : [];
   }
 
   async #refresh(): Promise<void> {

@@ -8,6 +8,7 @@ import { Updater } from '../../../agent/updater/updater.ts';
 import { HubUpdateSource } from '../../../agent/uplink/update-source.ts';
 import { createSlot } from '../../../agent/wiring/models.ts';
 import type { ModelRef } from '../../../shared/contract/names.ts';
+import { applyDelta } from '../../../shared/release/delta/delta-process.ts';
 import { type Clock, systemClock } from '../../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
 import type { Classification } from '../../../shared/tasks/forms/labels.ts';
@@ -55,6 +56,7 @@ async function setUp(t: TestContext) {
     agentVersion: '0.1.0',
     isInWindow: () => true,
     mayDownload: () => true,
+    applyDelta,
     onBytes: () => undefined,
     onChange: () => undefined,
     clock,

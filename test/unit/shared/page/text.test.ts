@@ -88,6 +88,12 @@ test('an update says how far it has come', () => {
   const said = (update: object) =>
     plain(page.updateText({ ...base, ...update } as Parameters<typeof page.updateText>[0]));
   assert.equal(said({ phase: 'downloading' }), 'downloading, 1.0 kB of 4.0 kB');
+  const small = { wireBytes: 100, wireTotalBytes: 200, savedBytes: 3_800 };
+  assert.equal(
+    said({ phase: 'downloading', ...small }),
+    'downloading, 100 B of 200 B, all that differs in 4.0 kB',
+  );
+  assert.equal(said({ phase: 'committed', ...small }), 'in use, 100 B came of 4.0 kB');
   assert.equal(said({ phase: 'trial' }), 'on trial, 1 answer so far');
   assert.equal(said({ phase: 'committed' }), 'in use');
   assert.equal(said({ phase: 'committed', test: 'smoke' }), 'in use, without golden inputs');

@@ -1,0 +1,103 @@
+/** Between which versions deltas are worth making: from those that devices really have, and the one before, to those that they are to have. */
+import type { DeviceRecord, VersionFile } from '../../shared/contract/admin.ts';
+import type { ModelRef } from '../../shared/contract/names.ts';
+
+/** Records by which it is told. */
+export interface PairFacts {
+  readonly devices: readonly Pick<DeviceRecord, 'id' | 'reported'>[];
+  /** What a device is told to run. */
+  wantedBy(deviceId: string): readonly ModelRef[];
+  /** All versions that are recorded, those of one model in the order of their numbers. */
+  readonly versions: readonly (ModelRef & { readonly published: boolean })[];
+}
+
+/** Two versions of one model. */
+export interface VersionPair {
+  readonly base: ModelRef;
+  readonly result: ModelRef;
+}
+
+/** A delta to each file of a small change is made from so many versions at most. */
+const MAX_BASES = 4;
+
+/**
+ * Pairs of versions, the most devices first.
+ *
+ * @param next versions that are about to be published: devices will want them
+ */
+export function wantedPairs(facts: PairFacts, next: readonly ModelRef[]): VersionPair[] {
+  const held = heldBy(facts.devices);
+  const counts = new Map<string, { readonly pair: VersionPair; count: number }>();
+  const add = (base: ModelRef, result: ModelRef, count: number): void => {
+    if (base.name !== result.name || base.digest === result.digest) return;
+    const key = `${base.digest} ${result.digest}`;
+    const known = counts.get(key);
+    if (known) known.count += count;
+    else counts.set(key, { pair: { base, result }, count });
+  };
+  for (const { id, refs } of held)
+    for (const result of facts.wantedBy(id)) for (const base of refs) add(base, result, 1);
+  for (const result of newest(facts, next)) {
+    for (const { refs } of held) for (const base of refs) add(base, result, 1);
+    const before = facts.versions.filter(
+      ({ name, version }) => name === result.name && Number(version) < Number(result.version),
+    );
+    const last = before.at(-1);
+    // What a chain of deltas goes over, for devices that report later.
+    if (last) add(last, result, 0);
+  }
+  const bases = new Map<string, number>();
+  return [...counts.values()]
+    .sort((a, b) => b.count - a.count)
+    .filter(({ pair }) => {
+      const { digest } = pair.result;
+      const before = bases.get(digest) ?? 0;
+      bases.set(digest, before + 1);
+      return before < MAX_BASES;
+    })
+    .map(({ pair }) => pair);
+}
+
+/** What each device says that it runs. */
+function heldBy(
+  devices: PairFacts['devices'],
+): { readonly id: string; readonly refs: readonly ModelRef[] }[] {
+  return devices.map(({ id, reported }) => ({
+    id,
+    refs: (reported?.pipelines ?? []).flatMap(({ edge }) => edge ?? []),
+  }));
+}
+
+/** Of each model the newest version that is published, and those that are about to be. */
+function newest({ versions }: PairFacts, next: readonly ModelRef[]): ModelRef[] {
+  const found = new Map<string, ModelRef>();
+  for (const one of versions) if (one.published) found.set(one.name, one);
+  return [...next, ...found.values()];
+}
+
+/** Files of two versions that a delta may be made between. */
+export interface FileJob {
+  readonly base: VersionFile;
+  readonly result: VersionFile;
+}
+
+/** A smaller file costs less than asking for it. */
+const MIN_FILE_BYTES = 64 * 1024;
+
+/** The files that the result's version has and the base's has not, each with what is most likely like it there. */
+export function filePairs(base: readonly VersionFile[], result: readonly VersionFile[]): FileJob[] {
+  const there = new Set(base.map(({ sha256 }) => sha256));
+  const large = base.filter(({ bytes }) => bytes >= MIN_FILE_BYTES);
+  return result.flatMap((file) => {
+    if (file.bytes < MIN_FILE_BYTES || there.has(file.sha256)) return [];
+    const named = large.find(({ path }) => path === file.path);
+    // Renamed: the one of its kind that is nearest in size.
+    const alike = large
+      .filter(({ path }) => extensionOf(path) === extensionOf(file.path))
+      .sort((a, b) => Math.abs(a.bytes - file.bytes) - Math.abs(b.bytes - file.bytes));
+    const like = named ?? alike[0];
+    return like ? { base: like, result: file } : [];
+  });
+}
+
+const extensionOf = (path: string): string => path.slice(path.lastIndexOf('.') + 1);
