@@ -1,6 +1,7 @@
 /** The rollouts: begun, looked at, changed, stopped and taken back, each of the state that its author has read. */
 import type { Context } from 'hono';
 import {
+  type RolloutAction,
   rolloutAction,
   rolloutChange,
   rolloutDeviceList,
@@ -8,7 +9,6 @@ import {
   rolloutRecord,
   rolloutRequest,
 } from '../../../shared/contract/rollouts.ts';
-import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { RolloutAdmin } from '../../ports.ts';
 import { type Api, json, mount } from '../frame/endpoint.ts';
@@ -123,21 +123,26 @@ function mountOrders(app: Api, { guards, rollouts, bodies, answers }: RolloutApi
       return show(c, rollouts);
     },
   );
-  mount(
-    app,
-    {
-      ...{ method: 'post', path: '/rollouts/{id}/{action}', tag },
-      summary: 'Pauses, resumes, aborts or rolls a rollout back: `pause`, `resume`, `abort`, `roll-back`',
-      guard: guards.key('admin'),
-      headers: ifMatchHeader('the rollout as it was read'),
-      responses: { 200: { ...json('The rollout as it is now', rolloutRecord), headers: ETAG_HEADER } },
-    },
-    async (c) => {
-      const action = rolloutAction.safeParse(c.req.param('action'));
-      if (!action.success) throw new AppError('NOT_FOUND', `there is: ${rolloutAction.options.join(', ')}`);
-      const isRead = ifMatch(c);
-      await rollouts.act(idOf(c), action.data, (now) => isRead(etagOf(now)), c.get('holder').id);
-      return show(c, rollouts);
-    },
-  );
+  for (const action of rolloutAction.options)
+    mount(
+      app,
+      {
+        ...{ method: 'post', path: `/rollouts/{id}/${action}`, tag, summary: ORDERS[action] },
+        guard: guards.key('admin'),
+        headers: ifMatchHeader('the rollout as it was read'),
+        responses: { 200: { ...json('The rollout as it is now', rolloutRecord), headers: ETAG_HEADER } },
+      },
+      async (c) => {
+        const isRead = ifMatch(c);
+        await rollouts.act(idOf(c), action, (now) => isRead(etagOf(now)), c.get('holder').id);
+        return show(c, rollouts);
+      },
+    );
 }
+
+const ORDERS: Readonly<Record<RolloutAction, string>> = {
+  pause: 'Lets nobody new into a rollout',
+  resume: 'Goes on with a rollout, under its gates as they are now',
+  abort: 'Ends a rollout: devices keep what they have',
+  'roll-back': 'Ends a rollout, also one that is done: every device goes back to what was deployed before',
+};
