@@ -1,8 +1,12 @@
 /** What devices have counted, put together for the gates: of the version, of what the same devices ran before, and of what the others run. */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
+import type { Logger } from '../../shared/runtime/logger.ts';
 import type { StoredRollout } from '../ports.ts';
 import type { FleetDevice } from './fleet.ts';
 import type { Arms, DeviceTotals } from './gates/arms.ts';
-import { NO_TOTALS, since, type VersionTotals } from './totals.ts';
+import { NO_TOTALS, since, toCounts, toTotals, totalsOnDisk, type VersionTotals } from './totals.ts';
 
 /** What a device has counted of a version; undefined: nothing. */
 export type TotalsOf = (deviceId: string, digest: string) => VersionTotals | undefined;
@@ -16,17 +20,58 @@ interface Marks {
   readonly totals: Map<string, VersionTotals>;
 }
 
+const MARKS_FILE = 'rollout-marks.json';
+const marksFile = z.object({
+  schema: z.literal(1),
+  rollouts: z.record(
+    z.string(),
+    z.object({ stage: z.int().nonnegative(), totals: z.record(z.string(), totalsOnDisk) }),
+  ),
+});
+
 /**
- * Counts of rollouts that are under way. A stage is judged by what has come since it began, or since this process looked at it first: what
- * was counted until then is kept in memory alone, and a hub that starts again begins to count anew.
+ * Counts of rollouts that are under way. A stage is judged by what has come since it began: where each count was then lies in a file of
+ * its own. One that is lost, or cannot be read, costs time alone: the stage begins to count anew.
  */
 export class RolloutArms {
   readonly #totalsOf: TotalsOf;
+  readonly #path: string;
   /** By rollout. */
   readonly #marks = new Map<string, Marks>();
+  #isDirty = false;
 
-  constructor(totalsOf: TotalsOf) {
+  private constructor(totalsOf: TotalsOf, path: string) {
     this.#totalsOf = totalsOf;
+    this.#path = path;
+  }
+
+  /** @param folder the hub's own */
+  static async open(folder: string, totalsOf: TotalsOf, logger: Logger): Promise<RolloutArms> {
+    const arms = new RolloutArms(totalsOf, join(folder, MARKS_FILE));
+    const found = await readJson(arms.#path, marksFile).catch((error: unknown) => {
+      logger.failure('rollout.marks_unreadable', error, { path: arms.#path });
+      return undefined;
+    });
+    for (const [id, { stage, totals }] of Object.entries(found?.rollouts ?? {}))
+      arms.#marks.set(id, {
+        stage,
+        totals: new Map(Object.entries(totals).map(([key, counts]) => [key, toTotals(counts)])),
+      });
+    return arms;
+  }
+
+  /** Keeps where the stages of these began, and forgets the others. @throws DISK_FULL */
+  async save(ids: ReadonlySet<string>): Promise<void> {
+    for (const id of this.#marks.keys()) if (!ids.has(id) && this.#marks.delete(id)) this.#isDirty = true;
+    if (!this.#isDirty) return;
+    const rollouts = Object.fromEntries(
+      Array.from(this.#marks, ([id, { stage, totals }]) => [
+        id,
+        { stage, totals: Object.fromEntries(Array.from(totals, ([key, one]) => [key, toCounts(one)])) },
+      ]),
+    );
+    await writeJsonAtomic(this.#path, { schema: 1, rollouts }, 0o600);
+    this.#isDirty = false;
   }
 
   of(id: string, { devices, digest, stage }: StoredRollout, fleet: ReadonlyMap<string, FleetDevice>): Arms {
@@ -61,11 +106,6 @@ export class RolloutArms {
     return Object.keys(devices).reduce((sum, device) => sum + this.#now(device, digest).answers, 0);
   }
 
-  /** Forgets what is not of these. */
-  keep(ids: ReadonlySet<string>): void {
-    for (const id of this.#marks.keys()) if (!ids.has(id)) this.#marks.delete(id);
-  }
-
   #now(device: string, digest: string): VersionTotals {
     return this.#totalsOf(device, digest) ?? NO_TOTALS;
   }
@@ -80,14 +120,18 @@ export class RolloutArms {
     if (known?.stage === stage) return known;
     const fresh = { stage, totals: new Map<string, VersionTotals>() };
     this.#marks.set(id, fresh);
+    this.#isDirty = true;
     return fresh;
   }
 
   /** What had been counted when it was first looked at in this stage. */
   #mark({ totals }: Marks, device: string, digest: string): VersionTotals {
     const key = `${device} ${digest}`;
-    const mark = totals.get(key) ?? this.#now(device, digest);
+    const known = totals.get(key);
+    if (known) return known;
+    const mark = this.#now(device, digest);
     totals.set(key, mark);
+    this.#isDirty = true;
     return mark;
   }
 }

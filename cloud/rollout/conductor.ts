@@ -21,7 +21,7 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { RolloutBook, RolloutChange, StoredRollout } from '../ports.ts';
 import { begin, released } from './actions.ts';
-import { RolloutArms, type TotalsOf } from './arms.ts';
+import type { RolloutArms } from './arms.ts';
 import { fleetOf } from './fleet.ts';
 import { judge } from './gates/gates.ts';
 import { parseSelector } from './selector.ts';
@@ -35,7 +35,8 @@ export interface ConductorOptions {
   readonly isPinned: (deviceId: string, model: string) => boolean;
   /** For the policy `staged`. */
   readonly models: () => readonly Pick<ModelRecord, 'name' | 'policy' | 'plan' | 'deployed' | 'versions'>[];
-  readonly totalsOf: TotalsOf;
+  /** What devices have counted. */
+  readonly arms: RolloutArms;
   /** After each look: these have changed, or may have. */
   readonly onLook: (ids: readonly string[]) => void;
   readonly clock: Clock;
@@ -61,7 +62,6 @@ const NOTHING: RolloutSight = { waitsFor: undefined, verdicts: [], matched: 0, a
 /** Looks at the rollouts that are under way, and brings each on. */
 export class RolloutConductor implements Part {
   readonly #o: ConductorOptions;
-  readonly #arms: RolloutArms;
   readonly #seen = new Map<string, RolloutSight>();
   #cancel: () => void = () => undefined;
   #isHurried = false;
@@ -70,7 +70,6 @@ export class RolloutConductor implements Part {
 
   constructor(options: ConductorOptions) {
     this.#o = options;
-    this.#arms = new RolloutArms(options.totalsOf);
   }
 
   start(): void {
@@ -121,7 +120,7 @@ export class RolloutConductor implements Part {
     const devices = Object.values(book.all).some(counts) ? this.#o.devices() : [];
     if (devices.length > 0) await book.change((now, models) => this.#broughtOn(now, models, devices));
     const underWay = Object.entries(book.all).filter(([, one]) => counts(one));
-    this.#arms.keep(new Set(underWay.map(([id]) => id)));
+    await this.#o.arms.save(new Set(underWay.map(([id]) => id)));
     for (const id of this.#seen.keys()) if (!Object.hasOwn(book.all, id)) this.#seen.delete(id);
     for (const [id, one] of Object.entries(book.all)) this.#log(id, one, before);
     this.#o.onLook(
@@ -165,12 +164,12 @@ export class RolloutConductor implements Part {
       { model, digest, selector: parseSelector(one.selector) },
       this.#o.isPinned,
     );
-    const arms = this.#arms.of(id, one, fleet);
+    const arms = this.#o.arms.of(id, one, fleet);
     const standing = { stage: one.stage, stages: one.stages.length };
     const verdicts = arms.version.length === 0 ? [] : judge(gates, arms, standing);
     const answers = arms.version.reduce((sum, { totals }) => sum + totals.answers, 0);
     const done = step(one, { nowAtMs, fleet, verdicts, answers });
-    const all = this.#arms.answers(done.rollout);
+    const all = this.#o.arms.answers(done.rollout);
     this.#seen.set(id, { waitsFor: done.waitsFor, verdicts, matched: fleet.size, answers: all });
     return done;
   }

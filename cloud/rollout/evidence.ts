@@ -6,13 +6,13 @@
 import { join } from 'node:path';
 import { z } from 'zod';
 import { digest, modelName } from '../../shared/contract/names.ts';
-import { type VersionCounts, versionCounts } from '../../shared/contract/version-counts.ts';
+import type { VersionCounts } from '../../shared/contract/version-counts.ts';
 import { readJson, writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { VersionEvidence } from '../ports.ts';
-import { furthest, NO_TOTALS, plus, toCounts, toTotals, type VersionTotals } from './totals.ts';
+import { furthest, NO_TOTALS, plus, toCounts, toTotals, totalsOnDisk, type VersionTotals } from './totals.ts';
 
 /** Versions of one model that are kept of a device: what it runs, tries and ran before, and a few that were taken back. */
 const MAX_VERSIONS = 6;
@@ -25,7 +25,6 @@ const SAVE_EVERY_MS = 30_000;
 const MAX_SAVING_SHARE = 0.05;
 const EVIDENCE_FILE = 'evidence.json';
 
-const kept = versionCounts.omit({ model: true, run: true });
 const evidenceFile = z.object({
   schema: z.literal(1),
   devices: z.record(
@@ -35,8 +34,8 @@ const evidenceFile = z.object({
         z.object({
           model: modelName,
           digest,
-          earlier: kept,
-          runs: z.array(z.object({ run: z.string(), counts: kept })).max(MAX_RUNS),
+          earlier: totalsOnDisk,
+          runs: z.array(z.object({ run: z.string(), counts: totalsOnDisk })).max(MAX_RUNS),
         }),
       )
       .max(MAX_ENTRIES),

@@ -3,6 +3,7 @@ import {
   LATENCY_PLACES,
   MAX_JUDGED_WEIGHT,
   type VersionCounts,
+  versionCounts,
 } from '../../shared/contract/version-counts.ts';
 
 /** Sums of counts; those of several devices are added up, and those until a moment taken away again. */
@@ -66,6 +67,9 @@ export function toTotals(told: Omit<VersionCounts, 'model' | 'run'>): VersionTot
     routed: { requests: decided, escalated: bounded(told.routed.escalated, decided) },
   };
 }
+
+/** Schema of totals as they are kept on disk. */
+export const totalsOnDisk = versionCounts.omit({ model: true, run: true });
 
 /** Totals in the form of the contract, as they are kept on disk. */
 export const toCounts = ({ times, ...rest }: VersionTotals): Omit<VersionCounts, 'model' | 'run'> => ({

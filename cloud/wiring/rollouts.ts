@@ -1,5 +1,6 @@
 /** Puts together what brings versions to a fleet in stages: the records, what devices have counted, the gates, and who brings it on. */
 import type { RolloutAdmin } from '../ports.ts';
+import { RolloutArms } from '../rollout/arms.ts';
 import { RolloutConductor } from '../rollout/conductor.ts';
 import { deviceCounts, RolloutOrders } from '../rollout/orders.ts';
 import type { HubProgram } from './program.ts';
@@ -7,7 +8,7 @@ import type { Records } from './records.ts';
 
 /** Goes on with the rollouts that were under way. @throws DATA_CORRUPT, DISK_FULL */
 export async function startRollouts(
-  { lifecycle, metrics, clock, logger }: HubProgram,
+  { folder, lifecycle, metrics, clock, logger }: HubProgram,
   { registry, events, evidence, onNews }: Records,
 ): Promise<RolloutAdmin> {
   const { rollouts: book, devices, models } = registry;
@@ -16,7 +17,7 @@ export async function startRollouts(
     devices: () => devices.list(),
     isPinned: (id, model) => Object.hasOwn(registry.pins.pinsOf(id), model),
     models: () => models.list(),
-    totalsOf: (id, digest) => evidence.of(id, digest),
+    arms: await RolloutArms.open(folder, (id, digest) => evidence.of(id, digest), logger),
     onLook: (ids) => {
       for (const id of ids) events.publish({ type: 'rollout', rollout: orders.get(id) });
     },

@@ -21,6 +21,7 @@ import type {
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import { ReleaseFolder } from '../../cloud/releases/release-folder.ts';
+import { RolloutArms } from '../../cloud/rollout/arms.ts';
 import { RolloutConductor } from '../../cloud/rollout/conductor.ts';
 import { RolloutOrders } from '../../cloud/rollout/orders.ts';
 import { problem, signInLink } from '../../shared/contract/admin.ts';
@@ -145,7 +146,7 @@ export async function startHubApi(
     devices: () => registry.devices.list(),
     isPinned: (id, model) => Object.hasOwn(registry.pins.pinsOf(id), model),
     models: () => [],
-    totalsOf: () => undefined,
+    arms: await RolloutArms.open(join(root, 'hub'), () => undefined, silentLogger),
     onLook: () => undefined,
     clock,
     logger: silentLogger,
