@@ -32,6 +32,7 @@ import type {
 import type { ModelRef } from '../shared/contract/names.ts';
 import type { ReleaseRecord } from '../shared/contract/releases.ts';
 import type { Result } from '../shared/contract/result.ts';
+import type { RolloutSimulation, rolloutSimulationRequest } from '../shared/contract/rollouts.ts';
 import type { VersionCounts } from '../shared/contract/version-counts.ts';
 import type {
   CallControl,
@@ -187,6 +188,12 @@ export interface VersionEvidence {
   take(deviceId: string, versions: readonly VersionCounts[]): void;
   /** It is gone, and its counts with it. */
   forget(deviceId: string): void;
+}
+
+/** Says what a rollout would come to. */
+export interface RolloutSimulator {
+  /** @throws QUEUE_FULL (one at a time), MODEL_UNKNOWN */
+  simulate(request: z.output<typeof rolloutSimulationRequest>): Promise<RolloutSimulation>;
 }
 
 /** An input that its pipeline lets people see (`share: inputs`). */

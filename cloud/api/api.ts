@@ -37,6 +37,7 @@ import type {
   Publisher,
   ReleaseShelf,
   ResultGallery,
+  RolloutSimulator,
   SignedUpdates,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
@@ -83,6 +84,7 @@ export interface HubApiOptions {
   readonly signedUpdates: SignedUpdates;
   readonly events: EventStream;
   readonly gallery: ResultGallery;
+  readonly simulator: RolloutSimulator;
   readonly signIns: SignIns;
   readonly releases: ReleaseShelf;
   /** Address of the hub as devices are told it; as each has reached it, when left out. */

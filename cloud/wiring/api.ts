@@ -5,6 +5,7 @@ import { ADMITS_EVERY_KEY } from '../asking/admission.ts';
 import { HttpAsking } from '../asking/asking.ts';
 import { showDeviceRoutes } from '../metrics.ts';
 import { ReleaseFolder } from '../releases/release-folder.ts';
+import { Simulator } from '../rollout/simulation/simulator.ts';
 import type { BrokerAddress } from './broker.ts';
 import type { HubProgram } from './program.ts';
 import type { Publishing } from './publishing.ts';
@@ -22,7 +23,7 @@ export function createApi(
     readonly answering: RecordedAnswering;
   },
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
-  const { registry, events } = parts.records;
+  const { registry, events, evidence } = parts.records;
   const { updates, blobs, publisher } = parts.publishing;
   const { pool, engines, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
@@ -55,6 +56,7 @@ export function createApi(
     signedUpdates: updates,
     events,
     gallery,
+    simulator: new Simulator({ evidence, models: registry.models, clock }),
     signIns,
     corsOrigins: config.corsOrigins,
     releases: new ReleaseFolder(config.releasesDir, logger),

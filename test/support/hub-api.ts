@@ -21,6 +21,7 @@ import type {
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import { ReleaseFolder } from '../../cloud/releases/release-folder.ts';
+import { Simulator } from '../../cloud/rollout/simulation/simulator.ts';
 import { problem, signInLink } from '../../shared/contract/admin.ts';
 import { modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
@@ -167,6 +168,7 @@ export async function startHubApi(
     signedUpdates: hub.updates,
     events: hub.events,
     gallery: hub.gallery,
+    simulator: new Simulator({ evidence: { ofAll: () => [] }, models: registry.models, clock }),
     signIns: new SignIns(clock),
     releases: new ReleaseFolder(options.releasesDir ?? join(root, 'hub', 'releases'), silentLogger),
     publicUrl: options.publicUrl,

@@ -8,11 +8,18 @@ import { type FleetApiOptions, mountFleet } from './fleet.ts';
 import { type GalleryApiOptions, mountGallery } from './gallery.ts';
 import { type KeyApiOptions, mountKeys } from './keys.ts';
 import { type ModelApiOptions, mountModels } from './models.ts';
+import { mountSimulations, type SimulationApiOptions } from './simulations.ts';
 import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
 
 /** The ports and frame parts of all administration. */
 export type AdminOptions = Omit<
-  ModelApiOptions & FleetApiOptions & KeyApiOptions & BlobApiOptions & TargetsApiOptions & GalleryApiOptions,
+  ModelApiOptions &
+    FleetApiOptions &
+    KeyApiOptions &
+    BlobApiOptions &
+    TargetsApiOptions &
+    GalleryApiOptions &
+    SimulationApiOptions,
   'answers'
 > & { readonly clock: Clock };
 
@@ -27,5 +34,6 @@ export function createAdminApi(options: AdminOptions): Api {
   mountFleet(app, { ...options, answers });
   mountKeys(app, { ...options, answers });
   mountGallery(app, options);
+  mountSimulations(app, options);
   return app;
 }
