@@ -2,7 +2,7 @@
  * `npm run bench:rollout`: how often the gates of a rollout are wrong, over simulated rollouts by the default plan: how often a version that
  * is no worse is stopped, and how many devices one that is worse reaches. By the product's own gates; the fleet does not exist.
  *
- * node … test/bench/rollout.ts [--runs 500] [--devices 100] [--world 0]   (one of the four; all, when left out)
+ * node … test/bench/rollout.ts [--runs 500] [--devices 100] [--world 0] [--kinds 2]   (one of the four worlds; the first kinds of versions)
  */
 import { parseArgs } from 'node:util';
 import type { FleetShape, VersionBehaviour } from '../../cloud/rollout/simulation/fleet.ts';
@@ -16,6 +16,7 @@ const { values } = parseArgs({
     runs: { type: 'string', default: '500' },
     devices: { type: 'string', default: '100' },
     world: { type: 'string' },
+    kinds: { type: 'string' },
   },
 });
 const RUNS = Number(values.runs);
@@ -73,7 +74,7 @@ for (const [index, [world, shape]] of Object.entries(WORLDS).entries()) {
     '| version | stopped | done | waiting after 30 days | devices reached, median (95 %) | over a tenth | until the end, median (95 %) |',
   );
   console.log('| --- | --- | --- | --- | --- | --- | --- |');
-  for (const [name, defect, by] of DEFECTS) {
+  for (const [name, defect, by] of DEFECTS.slice(0, Number(values.kinds ?? DEFECTS.length))) {
     const next = worsened(BEFORE, defect, { defects: defect ? { [defect]: by } : {} });
     const runs: SimulatedRun[] = [];
     for (let seed = 1; seed <= RUNS; seed++) {

@@ -10,6 +10,7 @@ import { proportionBounds } from './proportions.ts';
 
 /** Below it nobody can tell two versions apart on a busy device; as the slot's trial has it (`agent/slot/trial.ts`). */
 const NOISE_MS = 2;
+/** Share of the answers that take longer than the 95th percentile. */
 export const SLOW_SHARE = 0.05;
 /** Fewer times have no 95th percentile. */
 const LEAST_TIMES = 100;
