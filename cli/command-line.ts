@@ -413,6 +413,35 @@ const route = program.command('route').description('which requests are escalated
 asking(route.command('ls').description('what devices promise, and how they stand by it')).action(
   late(async () => (await import('./commands/routes.ts')).listRoutes),
 );
+const rollout = program.command('rollout').description('versions on their way to the fleet, stage by stage');
+asking(
+  rollout
+    .command('simulate <model>')
+    .description('say what a plan would cost, had the version been bad: on a fleet that does not exist')
+    .option('--stages <list>', 'devices or shares: 1,10%,50%,100% (the default)')
+    .option('--min-minutes <n>', 'least time of a stage')
+    .option('--min-answers <n>', 'least answers before the next stage')
+    .option('--devices <n>', 'of the made-up fleet (default: those of which there is evidence, or 1,000)')
+    .option('--rate <n>', 'answers a minute of each device (default: 10)')
+    .option('--history <n>', 'answers of the version before that are known of each device')
+    .option(
+      '--disagreement <share>',
+      'answers that the cloud gives otherwise now (default: as recorded, or 10%)',
+    )
+    .option('--escalated <share>', 'requests that are escalated now (default: as recorded, or 20%)')
+    .option('--spread <share>', 'by how much devices differ in that (default: 3%)')
+    .option('--drift <minute:share>', 'what all devices see becomes harder in the midst of it: 60:5%')
+    .option('--agreement-drop <share>', 'a version that loses so much agreement with the cloud: 0.02 or 2%')
+    .option('--error-rise <share>', 'a version that fails so many more inputs')
+    .option('--slower <times>', 'a version that takes so many times as long')
+    .option('--crash <share>', 'a version that crashes on so many devices')
+    .option('--escalation-rise <share>', 'a version of which so many more requests are escalated')
+    .option('--memory <times>', 'a version that takes so many times the memory')
+    .option('--max-drop <share>', 'agreement that the gate allows to lose')
+    .option('--confidence <share>', 'of the gates')
+    .option('--runs <n>', 'rollouts of each kind (default: 50)')
+    .option('--seed <n>', 'the same seed gives the same chance (default: 1)'),
+).action(late(async () => (await import('./commands/rollout-simulate.ts')).simulateRollouts));
 ownFlags(
   route,
   'simulate',

@@ -40,7 +40,9 @@ import type {
   RolloutPlanChange,
   RolloutRecord,
   RolloutRequest,
+  RolloutSimulation,
   RolloutState,
+  rolloutSimulationRequest,
 } from '../shared/contract/rollouts.ts';
 import type { nextSigningKey, SigningChange, SigningStatus } from '../shared/contract/signing.ts';
 import type { VersionCounts } from '../shared/contract/version-counts.ts';
@@ -199,6 +201,12 @@ export interface VersionEvidence {
   take(deviceId: string, versions: readonly VersionCounts[]): void;
   /** It is gone, and its counts with it. */
   forget(deviceId: string): void;
+}
+
+/** Says what a rollout would come to. */
+export interface RolloutSimulator {
+  /** @throws QUEUE_FULL (one at a time), MODEL_UNKNOWN */
+  simulate(request: z.output<typeof rolloutSimulationRequest>): Promise<RolloutSimulation>;
 }
 
 /** An input that its pipeline lets people see (`share: inputs`). */

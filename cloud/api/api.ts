@@ -40,6 +40,7 @@ import type {
   ReleaseShelf,
   ResultGallery,
   RolloutAdmin,
+  RolloutSimulator,
   SignedUpdates,
   SigningDesk,
 } from '../ports.ts';
@@ -92,6 +93,7 @@ export interface HubApiOptions {
   readonly offeredDeltas: () => readonly Delta[];
   readonly events: EventStream;
   readonly gallery: ResultGallery;
+  readonly simulator: RolloutSimulator;
   readonly signIns: SignIns;
   readonly releases: ReleaseShelf;
   /** Address of the hub as devices are told it; as each has reached it, when left out. */

@@ -12,6 +12,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { VersionEvidence } from '../ports.ts';
+import type { DeviceTotals } from './gates/arms.ts';
 import { furthest, NO_TOTALS, plus, toCounts, toTotals, totalsOnDisk, type VersionTotals } from './totals.ts';
 
 /** Versions of one model that are kept of a device: what it runs, tries and ran before, and a few that were taken back. */
@@ -112,6 +113,14 @@ export class Evidence implements VersionEvidence, Part {
   of(deviceId: string, digest: string): VersionTotals | undefined {
     const entry = this.#devices.get(deviceId)?.find((one) => one.digest === digest);
     return entry?.runs.reduce((sum, { totals }) => plus(sum, totals), entry.earlier);
+  }
+
+  /** Of a version, on each device that has told of it. */
+  ofAll(digest: string): DeviceTotals[] {
+    return [...this.#devices.keys()].flatMap((id) => {
+      const totals = this.of(id, digest);
+      return totals ? [{ id, totals }] : [];
+    });
   }
 
   forget(deviceId: string): void {

@@ -6,6 +6,7 @@ import { HttpAsking } from '../asking/asking.ts';
 import { showDeviceRoutes } from '../metrics.ts';
 import type { RolloutAdmin } from '../ports.ts';
 import { ReleaseFolder } from '../releases/release-folder.ts';
+import { Simulator } from '../rollout/simulation/simulator.ts';
 import type { BrokerAddress } from './broker.ts';
 import type { HubProgram } from './program.ts';
 import type { Publishing } from './publishing.ts';
@@ -24,7 +25,7 @@ export function createApi(
     readonly rollouts: RolloutAdmin;
   },
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
-  const { registry, events } = parts.records;
+  const { registry, events, evidence } = parts.records;
   const { updates, blobs, publisher, signing } = parts.publishing;
   const { pool, engines, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
@@ -61,6 +62,7 @@ export function createApi(
     offeredDeltas: parts.publishing.offeredDeltas,
     events,
     gallery,
+    simulator: new Simulator({ evidence, models: registry.models, clock }),
     signIns,
     corsOrigins: config.corsOrigins,
     releases: new ReleaseFolder(config.releasesDir, logger),

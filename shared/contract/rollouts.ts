@@ -236,3 +236,99 @@ export const rolloutDeviceList = z.object({ devices: z.array(rolloutDevice), nex
 /** `POST /rollouts/{id}/{action}`, with If-Match. */
 export const rolloutAction = z.enum(['pause', 'resume', 'abort', 'roll-back']);
 export type RolloutAction = z.infer<typeof rolloutAction>;
+
+const share = z.number().min(0).max(1);
+
+/** How a version does on an ordinary device, as far as it is known. */
+export const versionBehaviour = z.strictObject({
+  /** Share of its answers that the cloud would have given otherwise. */
+  disagreement: share,
+  /** Share of requests that its routers escalate, once they have learned. */
+  escalated: share,
+  /** Share of inputs that it cannot answer. */
+  failures: share,
+  /** 95th percentile of its times, in milliseconds. */
+  p95Ms: z.number().positive().max(600_000),
+  memoryBytes: z.number().positive().max(1e12),
+});
+
+/** What is wrong with a made-up version; each is simulated by itself. */
+export const rolloutDefects = z.strictObject({
+  /** Agreement with the cloud that it loses: 0.02 for two points. */
+  agreementDrop: share.optional(),
+  /** Share of inputs more that fail. */
+  errorRise: share.optional(),
+  /** How many times as long it takes. */
+  slower: z.number().gt(1).max(100).optional(),
+  /** Share of the devices that it crashes on. */
+  crash: share.optional(),
+  /** Share of requests more that are escalated. */
+  escalationRise: share.optional(),
+  /** How many times the memory it takes. */
+  memory: z.number().gt(1).max(100).optional(),
+});
+/** Name of a defect. */
+export type RolloutDefect = keyof z.infer<typeof rolloutDefects>;
+
+/** `POST /rollouts/simulations`. */
+export const rolloutSimulationRequest = rolloutPlan.omit({ selector: true, window: true }).extend({
+  /** Whose recorded evidence says what is usual. */
+  model: modelName,
+  /** Of the made-up fleet; those of which there is evidence of the model, or 1,000, when left out. */
+  devices: z.int().min(1).max(10_000).optional(),
+  /** Of each of them, at the median. */
+  answersPerMinute: z.number().min(0.01).max(10_000).default(10),
+  /** Answers of the version before that are known of each device; as recorded, or 20,000, when left out. */
+  history: z.int().min(0).max(1_000_000_000).optional(),
+  /** What is usual now, where it is to be other than recorded. */
+  baseline: versionBehaviour.partial().default({}),
+  /** Standard deviation among the devices of the share of their answers that the cloud would have given otherwise. */
+  spread: share.default(0.03),
+  /** What all devices see becomes harder at a time: by how much more is answered otherwise. */
+  drift: z
+    .strictObject({ atMinute: z.number().min(0).max(100_000), disagreement: z.number().min(-1).max(1) })
+    .nullable()
+    .default(null),
+  defects: rolloutDefects.default({}),
+  /** Rollouts of each kind. */
+  runs: z.int().min(1).max(500).default(50),
+  /** The same seed gives the same chance. */
+  seed: z.int().min(0).max(4_294_967_295).default(1),
+});
+export type RolloutSimulationRequest = z.input<typeof rolloutSimulationRequest>;
+
+const spread = z.object({ median: z.number(), most95: z.number() });
+
+/** What came of the simulated rollouts of one kind: at the median, and in 95 of 100 at most. */
+export const simulatedOutcome = z.object({
+  /** null: a version that is no worse. */
+  defect: z.enum(['agreementDrop', 'errorRise', 'slower', 'crash', 'escalationRise', 'memory']).nullable(),
+  runs: z.int().nonnegative(),
+  /** How many went through, were stopped by a gate, or were still waiting after 30 days. */
+  done: z.int().nonnegative(),
+  halted: z.int().nonnegative(),
+  waiting: z.int().nonnegative(),
+  /** Devices that got the version. */
+  devices: spread,
+  /** Until the end. */
+  minutes: spread,
+  /** Answers that were wrong or missing because of it. */
+  wrong: spread,
+  /** Which gates stopped it, how often. */
+  gates: z.partialRecord(rolloutGateName, z.int().positive()),
+});
+export type SimulatedOutcome = z.infer<typeof simulatedOutcome>;
+
+/** Answer to `POST /rollouts/simulations`. */
+export const rolloutSimulation = z.object({
+  model: modelName,
+  devices: z.int().positive(),
+  baseline: versionBehaviour,
+  /** Devices whose evidence it rests on; 0: on what is assumed. */
+  evidenceOf: z.int().nonnegative(),
+  /** A version that is no worse first, then each defect. */
+  outcomes: z.array(simulatedOutcome).max(7),
+  /** There was no time for all runs that were asked for. */
+  isCut: z.boolean(),
+});
+export type RolloutSimulation = z.infer<typeof rolloutSimulation>;

@@ -25,16 +25,21 @@ async function setUp(t: TestContext, { folder = '', model = NAME, pipeline = 'vi
     return { code, said: command.output() };
   };
   const client = await HubClient.find({ hub, data });
-  const device = async () => {
+  const record = async () => {
     const { devices } = await client.get('/api/v1/devices', deviceList);
-    return devices.find(({ id }) => id === 'demo')?.reported ?? undefined;
+    return devices.find(({ id }) => id === 'demo');
   };
+  const device = async () => (await record())?.reported ?? undefined;
+  const countsOf = async (version: string) =>
+    (await record())?.telemetry?.versions?.find(
+      (one) => one.model.name === model && one.model.version === version,
+    );
   const running = async () =>
     (await device())?.pipelines.find(({ name }) => name === pipeline)?.edge?.version;
   const update = async () => (await device())?.updates?.find((one) => one.model.name === model);
   // Until the hub has said so, a model from a folder has no number.
   await eventually(async () => (await running()) === '1', 'the device was not told its number');
-  return { data, up, agent, run, running, update };
+  return { data, up, agent, run, running, update, countsOf };
 }
 
 /** Asks the device again and again, until it is told to stop. */
@@ -63,7 +68,7 @@ async function picture(): Promise<Uint8Array> {
 }
 
 test('a pushed version is taken within seconds with no input dropped; a broken one is refused and says why', async (t) => {
-  const { data, agent, run, running, update } = await setUp(t);
+  const { data, up, agent, run, running, update, countsOf } = await setUp(t);
   const asked = asking(agent, await picture());
   const pushed = await run('models', 'push', await recalibrated(NAME, join(data, 'retrained')));
   assert.equal(pushed.code, 0, pushed.said);
@@ -78,6 +83,10 @@ test('a pushed version is taken within seconds with no input dropped; a broken o
   assert.deepEqual(asked.answers.filter(isFailure), []);
   const versions = asked.answers.map((one) => (isFailure(one) ? 'failed' : one.model.version));
   assert.deepEqual([...new Set(versions)], ['1', '2', '3'], 'one after the other, and nothing in between');
+  await eventually(async () => ((await countsOf('2'))?.answers ?? 0) >= 50, 'its answers were not counted');
+  const [before, now] = [await countsOf('1'), await countsOf('2')];
+  assert.ok((before?.answers ?? 0) > 0 && (before?.times.length ?? 0) > 0);
+  assert.deepEqual([now?.failures, now?.crashes, before?.failures, before?.crashes], [0, 0, 0, 0]);
   await eventually(async () => (await running()) === '3', 'the hub was not told');
   assert.match((await run('devices', 'ls')).said, /cifar10-cnn@3/);
   assert.match((await run('models', 'ls')).said, /cifar10-cnn +image-classification +3 +smoke +3 +auto/);
@@ -96,6 +105,12 @@ test('a pushed version is taken within seconds with no input dropped; a broken o
   const back = await run('models', 'deploy', NAME, '1', '--no-wait');
   assert.equal(back.code, 0, back.said);
   await eventually(async () => (await running()) === '1', 'the way back was not taken');
+
+  // What was counted of both outlives the hub.
+  up.process.kill('SIGTERM');
+  await up.exited;
+  const evidence = await readFile(join(data, 'hub', 'evidence.json'), 'utf8');
+  for (const one of [before, now]) assert.ok(evidence.includes(one?.model.digest ?? 'nothing'));
 });
 
 test('an agent that is killed in a trial comes back with the version before, and says so', async (t) => {

@@ -24,6 +24,7 @@ import { ReleaseFolder } from '../../cloud/releases/release-folder.ts';
 import { RolloutArms } from '../../cloud/rollout/arms.ts';
 import { RolloutConductor } from '../../cloud/rollout/conductor.ts';
 import { RolloutOrders } from '../../cloud/rollout/orders.ts';
+import { Simulator } from '../../cloud/rollout/simulation/simulator.ts';
 import { problem, signInLink } from '../../shared/contract/admin.ts';
 import { modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
@@ -188,6 +189,7 @@ export async function startHubApi(
     offeredDeltas: () => [],
     events: hub.events,
     gallery: hub.gallery,
+    simulator: new Simulator({ evidence: { ofAll: () => [] }, models: registry.models, clock }),
     signIns: new SignIns(clock),
     releases: new ReleaseFolder(options.releasesDir ?? join(root, 'hub', 'releases'), silentLogger),
     publicUrl: options.publicUrl,

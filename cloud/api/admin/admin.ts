@@ -10,6 +10,7 @@ import { type KeyApiOptions, mountKeys } from './keys.ts';
 import { type ModelApiOptions, mountModels } from './models.ts';
 import { mountRollouts, type RolloutApiOptions } from './rollouts.ts';
 import { mountSigning, type SigningApiOptions } from './signing.ts';
+import { mountSimulations, type SimulationApiOptions } from './simulations.ts';
 import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
 
 /** The ports and frame parts of all administration. */
@@ -17,6 +18,7 @@ export type AdminOptions = Omit<
   ModelApiOptions &
     FleetApiOptions &
     RolloutApiOptions &
+    SimulationApiOptions &
     KeyApiOptions &
     BlobApiOptions &
     TargetsApiOptions &
@@ -38,5 +40,6 @@ export function createAdminApi(options: AdminOptions): Api {
   mountRollouts(app, { ...options, answers });
   mountKeys(app, { ...options, answers });
   mountGallery(app, options);
+  mountSimulations(app, options);
   return app;
 }

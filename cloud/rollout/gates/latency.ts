@@ -10,6 +10,7 @@ import { proportionBounds } from './proportions.ts';
 
 /** Below it nobody can tell two versions apart on a busy device; as the slot's trial has it (`agent/slot/trial.ts`). */
 const NOISE_MS = 2;
+/** Share of the answers that take longer than the 95th percentile. */
 export const SLOW_SHARE = 0.05;
 /** Fewer times have no 95th percentile. */
 const LEAST_TIMES = 100;
@@ -36,18 +37,23 @@ export interface Slowness {
 /** @returns undefined where there is too little of either to compare */
 export function slowness(arms: Arms, maxRatio: number, alpha: number): Slowness | undefined {
   const before = byDevice(arms.before);
-  const anybody = usable(together(arms.rest)) ?? usable(together(arms.before));
+  let anybody: { readonly totals: VersionTotals | undefined } | undefined;
+  // Hardware differs: what others take is asked only for a device of which nothing is known.
+  const others = (): VersionTotals | undefined => {
+    anybody ??= { totals: usable(together(arms.rest)) ?? usable(together(arms.before)) };
+    return anybody.totals;
+  };
   const halfRatio = 1 + (maxRatio - 1) / 2;
-  const compared = (arm: readonly DeviceTotals[], fallback: VersionTotals | undefined) =>
+  const compared = (arm: readonly DeviceTotals[], fallback: () => VersionTotals | undefined) =>
     arm.flatMap(({ id, totals }) => {
-      const earlier = usable(before.get(id)) ?? fallback;
+      const earlier = usable(before.get(id)) ?? fallback();
       const answers = timed(totals);
       if (!earlier || answers === 0) return [];
       const usual = usualMs(earlier);
       return [{ totals, answers, earlier, usual }];
     });
-  const ours = compared(arms.version, anybody);
-  const others = compared(arms.rest, undefined);
+  const ours = compared(arms.version, others);
+  const theirs = compared(arms.rest, () => undefined);
   const version = ours.reduce((sum, { answers }) => sum + answers, 0);
   if (version < LEAST_TIMES) return undefined;
   const over = (sides: typeof ours, ratio: number): { share: number; least: number; most: number } => {
@@ -65,14 +71,14 @@ export function slowness(arms: Arms, maxRatio: number, alpha: number): Slowness 
     .filter(({ answers }) => answers >= LEAST_TIMES)
     .map(({ totals, earlier }) => percentile(totals, 1 - SLOW_SHARE) / percentile(earlier, 1 - SLOW_SHARE))
     .sort((one, other) => one - other);
-  const restAnswers = others.reduce((sum, { answers }) => sum + answers, 0);
+  const restAnswers = theirs.reduce((sum, { answers }) => sum + answers, 0);
   return {
     version,
     before: [...new Set(ours.map(({ earlier }) => earlier))].reduce((sum, one) => sum + timed(one), 0),
     rest: restAnswers,
     overHalf: over(ours, halfRatio),
     overAll: over(ours, maxRatio),
-    restOverHalf: restAnswers < LEAST_TIMES ? null : over(others, halfRatio),
+    restOverHalf: restAnswers < LEAST_TIMES ? null : over(theirs, halfRatio),
     ratio: ratios[ratios.length >> 1] ?? Number.NaN,
   };
 }

@@ -37,20 +37,27 @@ export interface SimulatedRun {
 
 /** Looked at so often at first, and less often the longer a stage takes: as often in each doubling of its evidence. */
 const LOOK_MINUTES = 0.5;
-const LOOKS_PER_DOUBLING = 14;
+const LOOKS_PER_DOUBLING = 8;
 /** Devices without the version that are looked at. */
-const MAX_REST = 200;
+const MAX_REST = 100;
 /** Nobody waits longer. */
-export const MAX_MINUTES = 60 * 24 * 60;
+const MAX_MINUTES = 30 * 24 * 60;
+/** Between two breaths of a hub that has others to answer. */
+const DEVICES_AT_ONCE = 50;
 
-/** @param plan whose stages are gone through @param versions what runs now, and what is rolled out */
-export function simulateRollout(
+/**
+ * In steps of a few milliseconds, so that others can be served between them.
+ *
+ * @param plan whose stages are gone through
+ * @param versions what runs now, and what is rolled out
+ */
+export function* simulateRollout(
   plan: Pick<RolloutPlan, 'stages'>,
   shape: FleetShape,
   versions: { readonly before: VersionBehaviour; readonly next: VersionBehaviour },
   deciding: Deciding,
   random: Random,
-): SimulatedRun {
+): Generator<undefined, SimulatedRun> {
   const fleet = new SimulatedFleet(shape, random);
   const { devices } = fleet;
   const history = devices.map((device) => ({
@@ -81,7 +88,8 @@ export function simulateRollout(
     };
     for (let inStage = 0; ; ) {
       const minutes = Math.max(LOOK_MINUTES, inStage / LOOKS_PER_DOUBLING);
-      for (const device of ours) {
+      for (const [at, device] of ours.entries()) {
+        if (at % DEVICES_AT_ONCE === 0) yield;
         const fresh = count(device, versions.next, minutes);
         const inputs = fresh.answers + fresh.failures;
         seen.set(device.id, (seen.get(device.id) ?? 0) + inputs);
@@ -117,4 +125,12 @@ export function simulateRollout(
     }
   }
   return { end: 'done', minutes: minute, reached, gate: null, wrong, answers };
+}
+
+/** What comes of it, at once. */
+export function allOf(run: Generator<undefined, SimulatedRun>): SimulatedRun {
+  for (;;) {
+    const step = run.next();
+    if (step.done) return step.value;
+  }
 }
