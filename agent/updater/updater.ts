@@ -99,7 +99,10 @@ export class Updater implements Part {
 
   /** The newest update of each model that had one. */
   get updates(): UpdateReport[] {
-    return this.#state.updates.map(({ tries: _tries, ...report }) => report);
+    return this.#state.updates.map(({ tries: _tries, ...report }) => ({
+      ...report,
+      previous: this.#state.of(report.model.name).previous,
+    }));
   }
 
   /** What can answer from the start, best first: the committed version, the one before it, and the folder that was given. */

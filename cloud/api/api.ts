@@ -36,6 +36,7 @@ import type {
   PinBook,
   Publisher,
   ReleaseShelf,
+  Remover,
   ResultGallery,
   SignedUpdates,
   SigningDesk,
@@ -83,6 +84,7 @@ export interface HubApiOptions {
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;
   readonly signing: SigningDesk;
+  readonly remover: Remover;
   readonly events: EventStream;
   readonly gallery: ResultGallery;
   readonly signIns: SignIns;

@@ -23,6 +23,7 @@ import { KeyRegistry, newKey } from './keys.ts';
 import { ModelRegistry, type ShelvedModel } from './models.ts';
 import { PinRegistry } from './pins.ts';
 import type { HubData } from './records.ts';
+import { RemovalRegistry } from './removal.ts';
 import type { OpenStore, Store, StoreOptions } from './store.ts';
 
 /** Data folder of the hub, its broker’s accounts, and who hears of changes. */
@@ -68,6 +69,7 @@ export class Registry implements Part {
   readonly models: ModelRegistry;
   readonly engines: EngineRegistry;
   readonly pins: PinRegistry;
+  readonly removal: RemovalRegistry;
   readonly desired: DesiredRegistry;
 
   private constructor(store: Store, brokerSecret: string, options: RegistryOptions) {
@@ -95,6 +97,10 @@ export class Registry implements Part {
       folder: join(options.folder, ENGINE_KEYS_FOLDER_NAME),
     });
     this.pins = new PinRegistry({ store, onDesiredChange });
+    this.removal = new RemovalRegistry({
+      ...{ store, clock, models: this.models },
+      reportOf: (id) => this.devices.reportOf(id),
+    });
     this.desired = new DesiredRegistry({ store, devices: this.devices, models: this.models });
   }
 
@@ -166,6 +172,7 @@ async function firstData(folder: string, clock: Clock, hubId?: string): Promise<
     deployments: {},
     serving: {},
     versionsSeen: {},
+    removed: {},
     engines: {},
   };
 }

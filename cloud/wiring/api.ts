@@ -23,7 +23,7 @@ export function createApi(
   },
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
   const { registry, events } = parts.records;
-  const { updates, blobs, publisher, signing } = parts.publishing;
+  const { updates, blobs, publisher, signing, remover } = parts.publishing;
   const { pool, engines, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
   const asking = new HttpAsking({
@@ -50,10 +50,20 @@ export function createApi(
     loadOf: (name) => pool.loadOf(name),
     desired: registry.desired,
     pins: registry.pins,
-    publisher,
+    publisher: {
+      publish: async (name, request) => {
+        const made = await publisher.publish(name, request);
+        await remover.tidy();
+        return made;
+      },
+      putTargets: (body, etag) => publisher.putTargets(body, etag),
+      putDelegated: (role, body, etag) => publisher.putDelegated(role, body, etag),
+      applyChange: (change) => publisher.applyChange(change),
+    },
     blobs,
     signedUpdates: updates,
     signing,
+    remover,
     events,
     gallery,
     signIns,

@@ -8,9 +8,11 @@ import { ROLES } from '../../shared/release/tuf/roles.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { SigningDesk, VersionBook } from '../ports.ts';
+import { showModelDisk } from '../metrics.ts';
+import type { SigningDesk } from '../ports.ts';
 import { VersionPublisher } from '../publishing/publisher.ts';
 import { createRehearsal } from '../publishing/rehearsal.ts';
+import { VersionRemover } from '../publishing/remover.ts';
 import { signingRoles, signingStatus } from '../publishing/signing-status.ts';
 import { SigningWatch } from '../publishing/signing-watch.ts';
 import type { HubProgram } from './program.ts';
@@ -22,6 +24,7 @@ export interface Publishing {
   readonly blobs: BlobStore;
   readonly publisher: VersionPublisher;
   readonly signing: SigningDesk;
+  readonly remover: VersionRemover;
 }
 
 /**
@@ -41,6 +44,10 @@ export async function startPublishing(
   const blobs = new BlobStore(join(folder, 'blobs'));
   const roles = () => signingRoles(updates, clock.nowAtMs());
   const watch = new SigningWatch({ roles, events, metrics, clock, logger });
+  const remover = new VersionRemover({
+    ...{ removal: registry.removal, models: registry.models, updates, blobs },
+    ...{ keepVersions: config.keepVersions, events, clock, logger },
+  });
   const publisher = new VersionPublisher({
     models: registry.models,
     blobs,
@@ -48,19 +55,26 @@ export async function startPublishing(
     rehearse: createRehearsal({ startRunner, threads: config.threads, clock }),
     folder: join(folder, 'models'),
     events,
-    onListed: () => watch.look(),
+    onListed: () => {
+      watch.look();
+      void remover.tidy();
+    },
+    isRemoved: (name, digest) => registry.removal.isRemoved(name, digest),
     clock,
     logger,
   });
   await publisher.restore();
   await lifecycle.start('signing watch', watch);
   await takeInModels(config.modelsDir, publisher, logger);
-  await sweepUploads(blobs, { models: registry.models, updates }, clock, logger);
+  await remover.tidy();
+  await sweepUploads(blobs, { models: registry.models, removal: registry.removal, updates }, clock, logger);
+  const { models, removal } = registry;
+  showModelDisk(metrics, () => models.list());
   const signing: SigningDesk = {
-    status: () => signingStatus(updates, registry.models, clock.nowAtMs()),
+    status: () => signingStatus(updates, models, { removal, nowAtMs: clock.nowAtMs() }),
     nextKey: (role) => nextKeyOf(updates, role),
   };
-  return { updates, blobs, publisher, signing };
+  return { updates, blobs, publisher, signing, remover };
 }
 
 /** @throws NOT_FOUND, UPDATE_UNTRUSTED (the key is elsewhere: so is the next), DISK_FULL */
@@ -76,11 +90,15 @@ const FORGOTTEN_AFTER_MS = 86_400_000;
 
 async function sweepUploads(
   blobs: BlobStore,
-  { models, updates }: { readonly models: VersionBook; readonly updates: TufRepository },
+  {
+    models,
+    removal,
+    updates,
+  }: Pick<Records['registry'], 'models' | 'removal'> & { readonly updates: TufRepository },
   clock: Clock,
   logger: Logger,
 ): Promise<void> {
-  const files = models.all().flatMap((ref) => models.stored(ref)?.files ?? []);
+  const files = [...models.all(), ...removal.marked()].flatMap((ref) => models.stored(ref)?.files ?? []);
   // A publisher who signs elsewhere may have listed a version with another README than this hub has recorded.
   const kept = new Set([...files.map(({ sha256 }) => sha256), ...updates.digests()]);
   const bytes = await blobs.sweep(kept, clock.nowAtMs() - FORGOTTEN_AFTER_MS);

@@ -165,6 +165,14 @@ export class BlobStore {
     await syncFolder(dirname(folder));
   }
 
+  /** Removes one blob, whole or not. */
+  remove(sha256: string): Promise<void> {
+    return this.#writing.run(sha256, async () => {
+      await this.discard(sha256);
+      await rm(this.path(sha256), { force: true });
+    });
+  }
+
   /**
    * Removes every blob, whole or not, that is not kept.
    *

@@ -167,6 +167,12 @@ export async function startHubApi(
     blobs: hub.blobs,
     signedUpdates: hub.updates,
     signing: MEMORY_SIGNING,
+    remover: {
+      remove: async (name, version) => {
+        const marked = await registry.removal.mark(name, version);
+        return { name, versions: marked.map((one) => one.version), delisted: true, freedBytes: 0 };
+      },
+    },
     events: hub.events,
     gallery: hub.gallery,
     signIns: new SignIns(clock),
