@@ -222,11 +222,22 @@ Examples:
   outrider models add texts --engine https://hub-2.lan:8080 --kind open-inference --task text-classification --remote-name sst2-minilm --key-env HUB2_KEY`,
   )
   .action(late(async () => (await import('./commands/engines.ts')).addEngine));
-asking(
+signing(
   models
     .command('rm <name>')
-    .description('take the server away: the model runs in the hub again, or is gone where it has no folder'),
-).action(late(async () => (await import('./commands/engines.ts')).removeEngine));
+    .description(
+      'remove a version that nobody needs (NAME@VERSION), a model that no device uses, or a model’s server',
+    ),
+)
+  .addHelpText(
+    'after',
+    `
+  outrider models rm eyes@3     one version: refused while it is deployed, pinned, on a device, or the last good one
+  outrider models rm eyes       all of it: refused while a device uses it
+  outrider models rm org/chat   of a model that runs on another server: that is taken away, its folder stays
+Devices that have a removed version keep it, and answer with it. --signing-key is for a hub that does not hold the key that lists it.`,
+  )
+  .action(late(async () => (await import('./commands/remove-model.ts')).removeModel));
 models
   .command('calibrate <folder> <labelled>')
   .description('make the scores of a model folder mean what they say, by examples whose labels are known')

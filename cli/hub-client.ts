@@ -216,6 +216,11 @@ export class HubClient {
     });
   }
 
+  /** Takes it away, and reads what became of it. */
+  async remove<T>(path: string, schema: z.ZodType<T>): Promise<T> {
+    return this.#json(await this.#send(path, { method: 'DELETE' }), schema);
+  }
+
   async delete(path: string): Promise<void> {
     await this.#send(path, { method: 'DELETE' });
   }

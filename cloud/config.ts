@@ -51,6 +51,7 @@ Options:
   --sign-in           print a one-time address that signs a browser in, at the start
   --deploy auto|manual  whether a version of a new model is deployed to devices as soon as it is published, or when somebody says
                       so (default manual; a model's first version is deployed at once)
+  --keep-versions N   keep so many versions of each model, and remove older ones that no device has, runs or is pinned to (default all)
   --restored          the data folder has come back from a copy of another kind (a snapshot of the machine): sign and number above
                       what devices may have seen since
   --max-memory SIZE   memory of all loaded models together, such as 6GB: of those that are idle the one that was asked least
@@ -115,6 +116,8 @@ export interface HubConfig {
   readonly printsSignIn: boolean;
   /** The policy of models that are new. */
   readonly deploy: DeployPolicy;
+  /** Versions of each model that stay; undefined: all. */
+  readonly keepVersions: number | undefined;
   readonly maxLoaded: number;
   /** What runs the models. */
   readonly provider: 'auto' | 'cpu' | 'cuda' | 'webgpu';
@@ -156,6 +159,7 @@ const flags = {
   'other-hub': { type: 'string', multiple: true },
   'credential-days': { type: 'string' },
   deploy: { type: 'string', default: 'manual' },
+  'keep-versions': { type: 'string' },
   provider: { type: 'string', default: 'auto' },
   'max-memory': { type: 'string' },
   'max-deltas': { type: 'string', default: '2GB' },
@@ -201,6 +205,7 @@ const values = z.object({
     .array(z.string().refine(isOrigin, 'an origin such as https://app.example.com, without a path, or *'))
     .default([]),
   deploy: deployPolicy,
+  'keep-versions': wholeNumber(2, 10_000).optional(),
   provider: z.enum(['auto', 'cpu', 'cuda', 'webgpu']),
   'max-memory': size
     .refine((bytes) => bytes >= MIN_MEMORY_BYTES, 'at least 100MB: a runner alone takes as much')
@@ -276,6 +281,7 @@ export function loadConfig(
     corsOrigins: checked.cors,
     printsSignIn: given['sign-in'],
     deploy: checked.deploy,
+    keepVersions: checked['keep-versions'],
     maxLoaded: checked['max-loaded'] ?? Number.POSITIVE_INFINITY,
     maxMemoryBytes: checked['max-memory'] ?? machineMemoryBytes() / 2,
     maxDeltaBytes: checked['max-deltas'],

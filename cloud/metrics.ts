@@ -1,5 +1,5 @@
 /** Every counter and histogram of the hub, in one table. */
-import type { DeviceRecord } from '../shared/contract/admin.ts';
+import type { DeviceRecord, ModelRecord } from '../shared/contract/admin.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
 import { routesOf } from '../shared/page/text.js';
 import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
@@ -98,6 +98,27 @@ const DEVICE_ROUTE_GAUGES: Readonly<
   outrider_device_saved_requests: ['Requests that the hub was spared', ({ saved }) => saved.requests],
   outrider_device_route_alarms: ['Alarms of drift since this pair of models answers', ({ alarms }) => alarms],
 };
+
+/** Adds what versions of models take on the hub's disk, and how many there are. */
+export function showModelDisk(
+  metrics: Metrics,
+  models: () => readonly Pick<ModelRecord, 'name' | 'storedBytes' | 'versions'>[],
+): void {
+  const each = (of: (model: Pick<ModelRecord, 'storedBytes' | 'versions'>) => number) => () =>
+    models().map((model) => [{ model: model.name }, of(model)] as const);
+  metrics.gauges(
+    'outrider_model_disk_bytes',
+    'What the versions of a model take on the hub’s disk; files that several have are counted once',
+    ['model'],
+    each(({ storedBytes }) => storedBytes),
+  );
+  metrics.gauges(
+    'outrider_model_versions',
+    'Versions of a model that the hub keeps',
+    ['model'],
+    each(({ versions }) => versions.length),
+  );
+}
 
 /** Adds the gauges of all devices, read at each scrape. */
 export function showDeviceRoutes(metrics: Metrics, devices: () => readonly DeviceRecord[]): void {

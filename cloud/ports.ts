@@ -16,6 +16,7 @@ import type {
   ModelLoad,
   ModelRecord,
   PublishedVersion,
+  RemovedVersions,
   VersionFile,
   VersionRequest,
   VersionTest,
@@ -532,8 +533,6 @@ export interface VersionBook {
         readonly files: VersionFile[];
         /** Whether the signed metadata lists it. */
         readonly published: boolean;
-        /** When somebody removed it; null: nobody has. What is left of it goes as soon as it can. */
-        readonly removedAtMs: number | null;
       }
     | undefined;
   /** Every version that is recorded, whether it is there or not. */
@@ -577,6 +576,35 @@ export interface Publisher {
   putDelegated(role: string, body: Uint8Array, ifMatch: string): Promise<string>;
   /** Takes other keys, delegations or expiries. @throws UPDATE_UNTRUSTED, PRECONDITION_FAILED, CONFLICT, DISK_FULL */
   applyChange(change: SigningChange): Promise<void>;
+}
+
+/** Removes versions that nobody needs. */
+export interface Remover {
+  /**
+   * Nobody is told of them when it returns; where this hub can sign, they are not listed and their files are gone.
+   *
+   * @param version one version; all of the model, when left out
+   * @throws MODEL_UNKNOWN, NOT_FOUND, MODEL_IN_USE (says who holds it), DISK_FULL
+   */
+  remove(name: string, version?: string): Promise<RemovedVersions>;
+}
+
+/** Removed versions in the records. */
+export interface RemovalBook {
+  /** From here on nobody is told of them. Asked again it says the same. @throws MODEL_UNKNOWN, NOT_FOUND, MODEL_IN_USE */
+  mark(name: string, version?: string): Promise<ModelRef[]>;
+  /** Those that are marked, and not forgotten yet. */
+  marked(): ModelRef[];
+  /** Its content, as blobs. */
+  filesOf(ref: ModelRef): readonly VersionFile[];
+  /** SHA-256 of the files of all versions but these. */
+  filesElsewhere(refs: readonly ModelRef[]): Set<string>;
+  /** Versions over the number that is kept, oldest first, that nobody holds. */
+  excess(name: string, keep: number): ModelRef[];
+  /** Nothing is left of it; its number stays taken. @throws DISK_FULL */
+  forget(ref: ModelRef): Promise<void>;
+  /** Whether a version with this content was removed, and not pushed again since. */
+  isRemoved(name: string, digest: string): boolean;
 }
 
 /** The keys that sign updates, as the API shows them. */

@@ -132,7 +132,10 @@ export class Updater implements Part {
 
   /** The newest update of each model that had one. */
   get updates(): UpdateReport[] {
-    return this.#state.updates.map(({ tries: _tries, refusedDeltas: _refusedDeltas, ...report }) => report);
+    return this.#state.updates.map(({ tries: _tries, refusedDeltas: _refusedDeltas, ...report }) => ({
+      ...report,
+      previous: this.#state.of(report.model.name).previous,
+    }));
   }
 
   /** What can answer from the start, best first: the committed version, the one before it, and the folder that was given. */

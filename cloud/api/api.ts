@@ -38,6 +38,7 @@ import type {
   PinBook,
   Publisher,
   ReleaseShelf,
+  Remover,
   ResultGallery,
   RolloutAdmin,
   RolloutSimulator,
@@ -91,6 +92,7 @@ export interface HubApiOptions {
   readonly signing: SigningDesk;
   /** Deltas that this hub has made, listed or not. */
   readonly offeredDeltas: () => readonly Delta[];
+  readonly remover: Remover;
   readonly events: EventStream;
   readonly gallery: ResultGallery;
   readonly simulator: RolloutSimulator;

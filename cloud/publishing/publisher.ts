@@ -70,6 +70,8 @@ export interface VersionPublisherOptions {
   readonly events: EventSink;
   /** Keys or metadata of somebody else are in force now. */
   readonly onListed?: () => void;
+  /** A version with this content was removed: its folder does not bring it back, only a push does. */
+  readonly isRemoved?: (name: string, digest: string) => boolean;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -121,6 +123,10 @@ export class VersionPublisher implements Publisher {
     const taken: ModelRef[] = [];
     const whole: { readonly folder: ModelFolder; readonly ref: ModelRef }[] = [];
     for (const folder of folders) {
+      if (this.#o.isRemoved?.(folder.spec.name, folder.digest)) {
+        this.#o.logger.info('registry.folder_removed', { model: folder.spec.name, path: folder.path });
+        continue;
+      }
       try {
         await checkGraphs(folder.path, folder.spec);
         const { ref, isWhole } = await this.#bring(folder);

@@ -1,9 +1,10 @@
 /** How the keys that sign updates stand: who signs what, until when it is good, what waits for a signature, and what to do. */
+import type { ModelRef } from '../../shared/contract/names.ts';
 import type { SigningLevel, SigningRoleStatus, SigningStatus } from '../../shared/contract/signing.ts';
 import { delegationsOf } from '../../shared/release/tuf/delegations.ts';
 import type { TufRepository } from '../../shared/release/tuf/repository.ts';
 import { expiresAtMs, LIFE_MS, ROLES, type Role, signersOf } from '../../shared/release/tuf/roles.ts';
-import type { VersionBook } from '../ports.ts';
+import type { RemovalBook, VersionBook } from '../ports.ts';
 
 const DAY_MS = 86_400_000;
 /** Long before it ends: the holders of keys may be travelling. */
@@ -15,11 +16,16 @@ const LEFT_WHEN_LATE = 1 / 6;
 export type SigningSide = Pick<TufRepository, 'current' | 'isDevelopment' | 'holds' | 'renews' | 'release'>;
 
 /** Status of all roles at this time. */
-export function signingStatus(updates: SigningSide, models: VersionBook, nowAtMs: number): SigningStatus {
+export function signingStatus(
+  updates: SigningSide,
+  models: Pick<VersionBook, 'all' | 'stored'>,
+  of: { readonly removal: Pick<RemovalBook, 'marked'>; readonly nowAtMs: number },
+): SigningStatus {
+  const { removal, nowAtMs } = of;
   return {
     isDevelopment: updates.isDevelopment,
     roles: signingRoles(updates, nowAtMs),
-    ...waitingFor(updates, models),
+    ...waitingFor(updates, models, removal),
   };
 }
 
@@ -75,15 +81,19 @@ function todoOf(role: string, level: SigningLevel, renewsItself: boolean): strin
   return `Sign it again where its keys are: outrider keys renew ${role} --signing-key FILE (docs/updates.md).`;
 }
 
-function waitingFor(updates: SigningSide, models: VersionBook): Pick<SigningStatus, 'toList' | 'toDelist'> {
-  const toList: SigningStatus['toList'] = [];
-  const toDelist: SigningStatus['toDelist'] = [];
-  for (const ref of models.all()) {
+function waitingFor(
+  updates: SigningSide,
+  models: Pick<VersionBook, 'all' | 'stored'>,
+  removal: Pick<RemovalBook, 'marked'>,
+): Pick<SigningStatus, 'toList' | 'toDelist'> {
+  const named = ({ name, version }: ModelRef) => ({ model: name, version });
+  const waits = (ref: ModelRef): boolean => {
     const stored = models.stored(ref);
-    const { name: model, version } = ref;
-    if (stored && stored.removedAtMs !== null) {
-      if (updates.release(model, version)) toDelist.push({ model, version });
-    } else if (stored && !stored.published && stored.files.length > 0) toList.push({ model, version });
-  }
-  return { toList, toDelist };
+    return stored !== undefined && !stored.published && stored.files.length > 0;
+  };
+  const isListed = ({ name, version }: ModelRef): boolean => updates.release(name, version) !== undefined;
+  return {
+    toList: models.all().filter(waits).map(named),
+    toDelist: removal.marked().filter(isListed).map(named),
+  };
 }

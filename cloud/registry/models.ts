@@ -73,7 +73,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
       // Facts of a version that have been found stay: only where it lies, and what was not known, is new.
       const { picture = null, files = known?.files ?? [], test = null } = facts;
       const next: StoredVersion = known
-        ? { ...known, folder: path, picture, files }
+        ? { ...known, folder: path, picture, files, removedAtMs: null }
         : {
             version: nextVersion(versions, this.#o.versionSeen(name)),
             ...{ digest, bytes, folder: path, task, picture, files, test },
@@ -84,7 +84,8 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
       isChanged = !isDeepStrictEqual(known, next);
       if (!isChanged) return data;
       const all = known ? versions.map((one) => (one === known ? next : one)) : [...versions, next];
-      return withVersions(data, name, all);
+      const removed = (own(data.removed, name) ?? []).filter((one) => one !== digest);
+      return withVersions({ ...data, removed: { ...data.removed, [name]: removed } }, name, all);
     });
     if (!facts.files) this.#present.set(`${name} ${digest}`, path);
     const ref = this.find(name, digest);
@@ -104,7 +105,9 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
   }
 
   find(name: string, digest: string): ModelRef | undefined {
-    const version = versionsOf(this.#store.data, name).find((one) => one.digest === digest)?.version;
+    const version = versionsOf(this.#store.data, name).find(
+      (one) => one.digest === digest && one.removedAtMs === null,
+    )?.version;
     return version === undefined ? undefined : { name, version, digest };
   }
 
@@ -114,8 +117,15 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
 
   all(): ModelRef[] {
     return Object.entries(this.#store.data.models).flatMap(([name, versions]) =>
-      versions.map(({ version, digest }) => ({ name, version, digest })),
+      versions
+        .filter(({ removedAtMs }) => removedAtMs === null)
+        .map(({ version, digest }) => ({ name, version, digest })),
     );
+  }
+
+  /** It was removed: people see it no more, and nobody is answered with it. */
+  unshelve({ name, digest }: ModelRef): void {
+    if (this.#present.delete(`${name} ${digest}`)) this.#changed(name);
   }
 
   folderOf({ name, version }: Pick<ModelRef, 'name' | 'version'>): string {
@@ -271,8 +281,10 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
     }));
     const { policy, deployed, plan } = this.#deploymentOf(data, name);
     const { keepLoaded, maxQueue } = servingOf(data, name);
+    const files = new Map(present.flatMap((one) => one.files.map((file) => [file.sha256, file.bytes])));
     return {
       ...{ name, task, version, digest, bytes, policy, plan, deployed, keepLoaded, maxQueue },
+      storedBytes: [...files.values()].reduce((sum, one) => sum + one, 0),
       versions: versions.reverse(),
       engine: engine ? shownEngine(engine) : null,
     };
@@ -299,7 +311,9 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
 
   /** Oldest first. */
   #presentVersions(data: HubData, name: string): StoredVersion[] {
-    return versionsOf(data, name).filter(({ digest }) => this.#present.has(`${name} ${digest}`));
+    return versionsOf(data, name).filter(
+      ({ digest, removedAtMs }) => removedAtMs === null && this.#present.has(`${name} ${digest}`),
+    );
   }
 
   #changed(name: string): void {
@@ -329,7 +343,7 @@ function describeElsewhere(name: string, engine: StoredEngine): ShelvedModel {
   const { createdAtMs } = engine;
   return {
     ...{ name, task: engine.task, version, digest, bytes: 0, policy: 'manual', deployed: null },
-    ...{ plan: null, keepLoaded: false, maxQueue: null },
+    ...{ plan: null, keepLoaded: false, maxQueue: null, storedBytes: 0 },
     versions: [{ version, digest, bytes: 0, createdAtMs, published: false, test: null }],
     engine: shownEngine(engine),
   };

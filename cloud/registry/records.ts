@@ -129,6 +129,8 @@ export const hubData = z.object({
   serving: z.record(modelName, storedServing).default({}),
   /** By model name: the highest number that a device has had a version under, which this hub need not know after a restore. */
   versionsSeen: z.record(modelName, z.int().nonnegative()).default({}),
+  /** By model name: digests of versions that were removed, so that their folders do not bring them back. */
+  removed: z.record(modelName, z.array(digest)).default({}),
   /** By model name: those that run on other servers. */
   engines: z.record(modelName, storedEngine).default({}),
   /** By id. */

@@ -24,6 +24,7 @@ import { LabelRegistry } from './labels.ts';
 import { ModelRegistry, type ShelvedModel } from './models.ts';
 import { PinRegistry } from './pins.ts';
 import type { HubData } from './records.ts';
+import { RemovalRegistry } from './removal.ts';
 import { paused } from './rollout-records.ts';
 import { RolloutRegistry } from './rollouts.ts';
 import type { OpenStore, Store, StoreOptions } from './store.ts';
@@ -73,6 +74,7 @@ export class Registry implements Part {
   readonly pins: PinRegistry;
   readonly labels: LabelRegistry;
   readonly rollouts: RolloutRegistry;
+  readonly removal: RemovalRegistry;
   readonly desired: DesiredRegistry;
 
   private constructor(store: Store, brokerSecret: string, options: RegistryOptions) {
@@ -104,6 +106,10 @@ export class Registry implements Part {
     this.rollouts = new RolloutRegistry({
       store,
       onDesiredChange: (model) => this.models.deploymentChanged(model),
+    });
+    this.removal = new RemovalRegistry({
+      ...{ store, clock, models: this.models },
+      reportOf: (id) => this.devices.reportOf(id),
     });
     this.desired = new DesiredRegistry({ store, devices: this.devices, models: this.models });
   }
@@ -178,6 +184,7 @@ async function firstData(folder: string, clock: Clock, hubId?: string): Promise<
     deployments: {},
     serving: {},
     versionsSeen: {},
+    removed: {},
     engines: {},
     rollouts: {},
   };

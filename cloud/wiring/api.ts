@@ -26,7 +26,7 @@ export function createApi(
   },
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
   const { registry, events, evidence } = parts.records;
-  const { updates, blobs, publisher, signing } = parts.publishing;
+  const { updates, blobs, publisher, signing, remover } = parts.publishing;
   const { pool, engines, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
   const asking = new HttpAsking({
@@ -55,11 +55,21 @@ export function createApi(
     pins: registry.pins,
     labels: registry.labels,
     rollouts: parts.rollouts,
-    publisher,
+    publisher: {
+      publish: async (name, request) => {
+        const made = await publisher.publish(name, request);
+        await remover.tidy();
+        return made;
+      },
+      putTargets: (body, etag) => publisher.putTargets(body, etag),
+      putDelegated: (role, body, etag) => publisher.putDelegated(role, body, etag),
+      applyChange: (change) => publisher.applyChange(change),
+    },
     blobs,
     signedUpdates: updates,
     signing,
     offeredDeltas: parts.publishing.offeredDeltas,
+    remover,
     events,
     gallery,
     simulator: new Simulator({ evidence, models: registry.models, clock }),

@@ -12,9 +12,11 @@ import { AppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { DeltaMaker } from '../deltas/delta-maker.ts';
 import { DeltaShelf } from '../deltas/delta-shelf.ts';
-import type { BlobShelf, SigningDesk, VersionBook } from '../ports.ts';
+import { showModelDisk } from '../metrics.ts';
+import type { BlobShelf, SigningDesk } from '../ports.ts';
 import { VersionPublisher } from '../publishing/publisher.ts';
 import { createRehearsal } from '../publishing/rehearsal.ts';
+import { VersionRemover } from '../publishing/remover.ts';
 import { signingRoles, signingStatus } from '../publishing/signing-status.ts';
 import { SigningWatch } from '../publishing/signing-watch.ts';
 import type { HubProgram } from './program.ts';
@@ -30,6 +32,7 @@ export interface Publishing {
   readonly considerDeltas: () => void;
   /** Those that are made, listed or not. */
   readonly offeredDeltas: () => Delta[];
+  readonly remover: VersionRemover;
 }
 
 /**
@@ -51,6 +54,10 @@ export async function startPublishing(
   const roles = () => signingRoles(updates, clock.nowAtMs());
   const watch = new SigningWatch({ roles, events, metrics, clock, logger });
   const deltas = await openDeltas(program, { registry, updates });
+  const remover = new VersionRemover({
+    ...{ removal: registry.removal, models: registry.models, updates, blobs },
+    ...{ keepVersions: config.keepVersions, events, clock, logger },
+  });
   const publisher = new VersionPublisher({
     models: registry.models,
     blobs,
@@ -59,17 +66,24 @@ export async function startPublishing(
     prepare: async (ref) => deltas.maker?.prepare(ref, PREPARE_MS),
     folder: join(folder, 'models'),
     events,
-    onListed: () => watch.look(),
+    onListed: () => {
+      watch.look();
+      void remover.tidy();
+    },
+    isRemoved: (name, digest) => registry.removal.isRemoved(name, digest),
     clock,
     logger,
   });
   await publisher.restore();
   await lifecycle.start('signing watch', watch);
   await takeInModels(config.modelsDir, publisher, logger);
-  await sweepUploads(blobs, { models: registry.models, updates }, clock, logger);
+  await remover.tidy();
+  await sweepUploads(blobs, { models: registry.models, removal: registry.removal, updates }, clock, logger);
+  const { models, removal } = registry;
+  showModelDisk(metrics, () => models.list());
   if (deltas.maker) await lifecycle.start('deltas', deltas.maker);
   const signing: SigningDesk = {
-    status: () => signingStatus(updates, registry.models, clock.nowAtMs()),
+    status: () => signingStatus(updates, models, { removal, nowAtMs: clock.nowAtMs() }),
     nextKey: (role) => nextKeyOf(updates, role),
   };
   return {
@@ -77,6 +91,7 @@ export async function startPublishing(
     blobs: withDeltas(blobs, deltas.shelf),
     publisher,
     signing,
+    remover,
     considerDeltas: () => deltas.maker?.consider(),
     offeredDeltas: () => deltas.shelf.all(),
   };
@@ -142,11 +157,15 @@ const FORGOTTEN_AFTER_MS = 86_400_000;
 
 async function sweepUploads(
   blobs: BlobStore,
-  { models, updates }: { readonly models: VersionBook; readonly updates: TufRepository },
+  {
+    models,
+    removal,
+    updates,
+  }: Pick<Records['registry'], 'models' | 'removal'> & { readonly updates: TufRepository },
   clock: Clock,
   logger: Logger,
 ): Promise<void> {
-  const files = models.all().flatMap((ref) => models.stored(ref)?.files ?? []);
+  const files = [...models.all(), ...removal.marked()].flatMap((ref) => models.stored(ref)?.files ?? []);
   // A publisher who signs elsewhere may have listed a version with another README than this hub has recorded.
   const kept = new Set([...files.map(({ sha256 }) => sha256), ...updates.digests()]);
   const bytes = await blobs.sweep(kept, clock.nowAtMs() - FORGOTTEN_AFTER_MS);

@@ -65,6 +65,8 @@ export const modelRecord = z.object({
   keepLoaded: z.boolean().default(false),
   /** Requests that may wait for it; null: as many as for any model. */
   maxQueue: z.int().nullable().default(null),
+  /** What its versions take on the hub's disk together; files that several have are counted once. */
+  storedBytes: z.number().default(0),
   /** Newest first. */
   versions: z.array(modelVersionRecord),
   /** Where it runs, if not in the hub itself; null: there. */
@@ -83,6 +85,17 @@ export type ModelLoad = Pick<ModelRecord, 'loaded' | 'provider' | 'memoryBytes'>
 export const modelVersions = z.object({ versions: z.array(modelVersionRecord), next });
 /** One page of the models. */
 export const modelList = z.object({ models: z.array(modelRecord), next });
+
+/** Answer to the removal of a version, or of all versions of a model. */
+export const removedVersions = z.object({
+  name: modelName,
+  versions: z.array(modelVersion),
+  /** Whether nothing signed lists them any more. False: the key that lists them is not on this hub, and they wait for who has it. */
+  delisted: z.boolean(),
+  /** What the hub's disk got back. */
+  freedBytes: z.number(),
+});
+export type RemovedVersions = z.infer<typeof removedVersions>;
 
 /** `PATCH /models/{name}`, with If-Match. */
 export const modelChange = z.strictObject({

@@ -190,6 +190,8 @@ export const updateReport = z.object({
   error: z
     .object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), message: z.string().max(1_000) })
     .nullable(),
+  /** The version before, which stays on the device so that it can go back; missing: of an older agent. */
+  previous: modelRef.nullable().optional(),
   /** By what it was tested before it answered for anybody; null before that. `smoke`: it has no golden inputs. */
   test: z.enum(['golden', 'smoke']).nullable(),
   downloadedBytes: z.number().nonnegative(),

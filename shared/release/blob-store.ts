@@ -183,12 +183,6 @@ export class BlobStore {
     return found;
   }
 
-  /** Removes one, whole or not. */
-  async remove(sha256: string): Promise<void> {
-    await this.discard(sha256);
-    await rm(this.path(sha256), { force: true });
-  }
-
   /** Forgets what has come of it. */
   async discard(sha256: string): Promise<void> {
     await rm(this.#part(sha256), { force: true });
@@ -215,6 +209,14 @@ export class BlobStore {
     for (const one of folders) await syncFolder(one);
     await rename(staged, folder);
     await syncFolder(dirname(folder));
+  }
+
+  /** Removes one blob, whole or not. */
+  remove(sha256: string): Promise<void> {
+    return this.#writing.run(sha256, async () => {
+      await this.discard(sha256);
+      await rm(this.path(sha256), { force: true });
+    });
   }
 
   /**

@@ -187,6 +187,12 @@ export async function startHubApi(
     signedUpdates: hub.updates,
     signing: MEMORY_SIGNING,
     offeredDeltas: () => [],
+    remover: {
+      remove: async (name, version) => {
+        const marked = await registry.removal.mark(name, version);
+        return { name, versions: marked.map((one) => one.version), delisted: true, freedBytes: 0 };
+      },
+    },
     events: hub.events,
     gallery: hub.gallery,
     simulator: new Simulator({ evidence: { ofAll: () => [] }, models: registry.models, clock }),

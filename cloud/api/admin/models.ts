@@ -7,12 +7,14 @@ import {
   modelRecord,
   modelVersions,
   publishedVersion,
+  removedVersions,
   versionRequest,
 } from '../../../shared/contract/admin.ts';
 import { engineRequest } from '../../../shared/contract/engines.ts';
+import { modelVersion } from '../../../shared/contract/names.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
-import type { EngineBook, EngineMonitor, ModelShelf, Publisher } from '../../ports.ts';
+import type { EngineBook, EngineMonitor, ModelShelf, Publisher, Remover } from '../../ports.ts';
 import { type Api, json, modelOf, mount } from '../frame/endpoint.ts';
 import { ETAG_HEADER, etagOf, ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { HubEnv } from '../frame/face.ts';
@@ -26,6 +28,7 @@ export interface ModelApiOptions {
   readonly models: ModelShelf;
   readonly publisher: Publisher;
   readonly engines: EngineBook & EngineMonitor;
+  readonly remover: Remover;
   /** Whether a runner holds the model now, what runs it, and its memory. */
   readonly loadOf: (model: string) => ModelLoad;
   readonly bodies: BodyReader;
@@ -114,6 +117,27 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
     },
   );
 
+  const removed = {
+    200: json('What was removed; `delisted` says whether nothing lists it', removedVersions),
+  };
+  mount(
+    app,
+    {
+      ...{
+        method: 'delete',
+        path: '/models/{model}/versions/{version}',
+        tag: TAG,
+        guard: guards.key('admin'),
+      },
+      summary: 'Removes a version that nobody needs; asked again it goes on with what was held up',
+      responses: removed,
+    },
+    async (c) => {
+      const version = modelVersion.safeParse(c.req.param('version'));
+      if (!version.success) throw new AppError('NOT_FOUND', 'there is no such version');
+      return c.json(await options.remover.remove(modelOf(c), version.data));
+    },
+  );
   mount(
     app,
     {
@@ -144,6 +168,15 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
       await options.engines.remove(modelOf(c));
       return c.body(null, 204);
     },
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'delete', path: '/models/{model}', tag: TAG, guard: guards.key('admin') },
+      summary: 'Removes a model that no device uses, with all its versions',
+      responses: removed,
+    },
+    async (c) => c.json(await options.remover.remove(modelOf(c))),
   );
 
   mount(

@@ -1,5 +1,5 @@
 /** Makes the next root and the next targets, not signed yet: other keys, other thresholds, other delegations, or only a later expiry. */
-import { type Key, Metadata, Root, Targets } from '@tufjs/models';
+import { type Key, Metadata, Root } from '@tufjs/models';
 import {
   type Delegation,
   delegationsOf,
@@ -8,7 +8,16 @@ import {
   requireThreshold,
 } from './delegations.ts';
 import { nextTargets, versionAbove } from './listing.ts';
-import { isoTime, LIFE_MS, ROLES, type Role, type Signed, SPEC_VERSION, signersOf } from './roles.ts';
+import {
+  isoTime,
+  LIFE_MS,
+  parseMetadata,
+  ROLES,
+  type Role,
+  type Signed,
+  SPEC_VERSION,
+  signersOf,
+} from './roles.ts';
 
 /** Keys of a role, and how many of them have to sign. */
 export interface Signers {
@@ -55,5 +64,6 @@ export function targetsAgain(
   });
   const delegations = delegationsWith(change(delegationsOf(targets)));
   const { delegations: _before, ...json } = next.signed.toJSON();
-  return new Metadata(Targets.fromJSON({ ...json, ...(delegations && { delegations }) } as typeof json));
+  const signed = { ...json, ...(delegations && { delegations }) };
+  return parseMetadata('targets', Buffer.from(JSON.stringify({ signatures: [], signed })));
 }

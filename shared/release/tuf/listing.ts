@@ -13,7 +13,7 @@ import {
   targetPath,
   targetPrefix,
 } from '../release.ts';
-import { type Signed, SPEC_VERSION } from './roles.ts';
+import { quickly, type Signed, SPEC_VERSION } from './roles.ts';
 
 /** What the next targets are to say of themselves. */
 export interface NextTargets {
@@ -29,7 +29,7 @@ export function nextTargets(
   { expires, version }: NextTargets,
 ): Signed['targets'] {
   const next = { version, specVersion: SPEC_VERSION, expires, targets: { ...targets } };
-  return new Metadata(new Targets({ ...next, ...(delegations && { delegations }) }));
+  return new Metadata(quickly(new Targets({ ...next, ...(delegations && { delegations }) })));
 }
 
 /**

@@ -104,9 +104,10 @@ const sends = (response: ServerResponse, body: Uint8Array): true => {
 };
 
 test('a good version is taken, and no input is dropped on the way', async (t) => {
-  const { updater, second, answer, now } = await setUp(t);
+  const { hub, updater, second, answer, now } = await setUp(t);
   assert.equal(await answer(), 'red by 0');
-  updater.want([await second()]);
+  const taken = await second();
+  updater.want([taken]);
   const said = new Set<string>();
   const failures: unknown[] = [];
   const asking = Array.from({ length: 3 }, async () => {
@@ -118,6 +119,12 @@ test('a good version is taken, and no input is dropped on the way', async (t) =>
   said.add(await answer());
   assert.deepEqual([...said].sort(), ['crimson by 2', 'red by 0']);
   assert.deepEqual([now()?.test, await answer()], ['smoke', 'crimson by 2']);
+  // Listed no more: a device that has it answers with it.
+  await hub.repository.remove([taken]);
+  assert.equal(hub.repository.release(taken.name, taken.version), undefined);
+  updater.want([taken]);
+  await updater.stop();
+  assert.deepEqual([now()?.phase, await answer()], ['committed', 'crimson by 2']);
 });
 
 test('a wrong signature is refused, and the old version answers', async (t) => {

@@ -179,6 +179,24 @@ test('keys are taken off the hub, shared, delegated and changed, and a device th
     ['ears', '2'],
   ] as const)
     assert.ok(away.release(name, version), `${name} ${version}`);
+  // A version is removed where the hub holds no key: in two steps, or in one with the key in hand.
+  assert.match(await fails('models', 'rm', 'ears@2'), /ears@2 is deployed.*\(MODEL_IN_USE\)/);
+  assert.match(
+    await works('models', 'rm', 'ears@1'),
+    /offered to nobody any more, and listed still[\s\S]*--signing-key/,
+  );
+  assert.match(await works('keys', 'status'), /Removed, and listed still: ears@1/);
+  assert.match(await works('models', 'rm', 'ears@1', '--signing-key', newTargets), /ears@1 is removed/);
+  assert.match(
+    await works('models', 'rm', 'acme/eyes@1', '--signing-key', join(acme, 'acme-2.pem')),
+    /acme\/eyes@1 is removed/,
+  );
+  assert.doesNotMatch(await works('keys', 'status'), /Removed, and listed/);
+  assert.match(await fails('models', 'rm', 'ears@1'), /NOT_FOUND/);
+  await away.refresh();
+  assert.equal(away.release('ears', '1'), undefined);
+  assert.ok(away.release('ears', '2'));
+
   const status = JSON.parse(await works('keys', 'status', '--json'));
   assert.equal(status.isDevelopment, false);
   assert.deepEqual(

@@ -77,12 +77,17 @@ describe('the watch over signatures', () => {
     await hub.moveKeysAway();
     await hub.start();
     await hub.push('eyes', 'b');
-    const status = schema.parse(signingStatus(hub.updates, hub.registry.models, Date.now()));
+    const status = schema.parse(
+      signingStatus(hub.updates, hub.registry.models, { removal: hub.registry.removal, nowAtMs: Date.now() }),
+    );
     assert.deepEqual(status.toList, [{ model: 'eyes', version: '2' }]);
     const [finding] = signingFindings(status, Date.now());
     assert.equal(finding?.level, 'warn');
     assert.match(`${finding?.found} ${finding?.todo}`, /to be listed: eyes@2.*--signing-key/);
-    const late = signingStatus(hub.updates, hub.registry.models, Date.now() + 360 * DAY_MS);
+    const late = signingStatus(hub.updates, hub.registry.models, {
+      removal: hub.registry.removal,
+      nowAtMs: Date.now() + 360 * DAY_MS,
+    });
     assert.ok(
       signingFindings(late, Date.now()).some(
         ({ level, found }) => level === 'fail' && /that of targets/.test(found),
@@ -91,7 +96,10 @@ describe('the watch over signatures', () => {
     await hub.moveKeysBack();
     await rm(join(hub.root, 'targets.pem'), { force: true });
     await hub.start();
-    const good = signingFindings(signingStatus(hub.updates, hub.registry.models, Date.now()), Date.now());
+    const good = signingFindings(
+      signingStatus(hub.updates, hub.registry.models, { removal: hub.registry.removal, nowAtMs: Date.now() }),
+      Date.now(),
+    );
     assert.deepEqual(
       good.map(({ level }) => level),
       ['ok'],

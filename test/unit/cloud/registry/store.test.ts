@@ -23,6 +23,7 @@ const FIRST: HubData = {
   deployments: {},
   serving: {},
   versionsSeen: {},
+  removed: {},
   engines: {},
   rollouts: {},
 };

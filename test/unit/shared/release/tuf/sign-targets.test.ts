@@ -75,7 +75,7 @@ describe('who keeps the key of targets', () => {
     const pem = (cipher = {}) =>
       ed25519.privateKey.export({ type: 'pkcs8', format: 'pem', ...cipher }).toString();
     const spki = ed25519.publicKey.export({ type: 'spki', format: 'pem' }).toString();
-    const ec = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const ec = generateKeyPairSync('ec', { namedCurve: 'P-384' });
     const ecPem = ec.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
     const locked = pem({ cipher: 'aes-256-cbc', passphrase: 'secret' });
     const invalid = (message: RegExp) => withCode('CONFIG_INVALID', message);
