@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { hostDeviceId } from '../shared/contract/host-device.ts';
+import type { DeviceLabels } from '../shared/contract/labels.ts';
 import { deviceId } from '../shared/contract/names.ts';
 import { readJson } from '../shared/runtime/atomic-file.ts';
 import { readAuthority } from '../shared/runtime/certificate-files.ts';
@@ -48,6 +49,8 @@ Options:
 /** Agent’s configuration with file, flags and environment put together, paths resolved. */
 export interface AgentConfig extends ApiAccess {
   readonly device: string;
+  /** By which an operator chooses it. */
+  readonly labels: DeviceLabels;
   readonly hubUrl: string | undefined;
   readonly mqttUrl: string | undefined;
   /** PEM of the authorities that vouch for hub and broker, given by hand. */
@@ -156,6 +159,7 @@ export async function loadConfig(
     values.data === undefined ? resolve(baseDir, config.dataDir ?? resolve('data')) : resolve(values.data);
   return {
     device: checked.device ?? config.device ?? (await enrolledDevice(dataDir)) ?? hostDeviceId(),
+    labels: config.labels,
     hubUrl,
     mqttUrl,
     hubCa: await caIn(values['hub-ca'], config.hub.ca, baseDir),

@@ -6,6 +6,7 @@ import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { takeServiceEnvironment } from '../shared/runtime/service-manager.ts';
 import { ResultStore } from './api/result-store.ts';
 import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
+import { VersionCounter } from './counts/version-counter.ts';
 import { FeedStates } from './feed/feed-states.ts';
 import { SinkStates } from './sink/sink-states.ts';
 import { startApi } from './wiring/api.ts';
@@ -32,10 +33,13 @@ async function run(config: AgentConfig, finish: () => void) {
   const feedStates = new FeedStates({ clock: program.clock, logger, onChange: () => link.uplink.announce() });
   const sinkStates = new SinkStates(program);
   const pictureSizes = new PictureSizes();
+  const counts = new VersionCounter({ clock: program.clock, onNews: () => link.uplink.countersChanged() });
   const versions = await startVersions(config, program, {
     link: () => link,
     disk,
+    counts,
     onSwitch: (version) => {
+      counts.began(version.ref);
       pipelines.edgeModelSeen(config, version);
       void pictureSizes.edgeModelSeen(version);
       link.uplink.announce();
@@ -48,13 +52,14 @@ async function run(config: AgentConfig, finish: () => void) {
     pipelines: pipelines.all,
     feeds: feedStates,
     updates: () => updater.updates,
+    counts,
     onSync: () => updater.retry(),
   });
   const { uplink, desired, sync } = link;
   const show = results.add.bind(results);
   await pipelines.start({
     ...{ config, program, outbox, link, versions, disk, sent },
-    ...{ feeds: feedStates, sinks: sinkStates, show },
+    ...{ feeds: feedStates, sinks: sinkStates, counts, show },
   });
   await lifecycle.start('disk', disk);
   await lifecycle.start('uplink', uplink);
@@ -62,7 +67,7 @@ async function run(config: AgentConfig, finish: () => void) {
   desired.follow((wanted) => {
     pipelines.cloudModelsSeen(config, wanted);
     uplink.announce();
-    updater.want(wanted.models);
+    updater.want(wanted.models.map(({ window: _window, ...ref }) => ref));
   });
   await lifecycle.start('sync', sync);
   const url = await startApi(config, program, {

@@ -56,6 +56,28 @@ export interface LocalModel {
   shrink(input: TaskInput, to: Shrinking): Promise<TaskInput>;
 }
 
+/** Counts what each version of the models does, for the hub's rollouts. */
+export interface VersionMeter {
+  /** Another version answers from now on. */
+  began(model: ModelRef): void;
+  /** @param ms preprocessing and inference; null: measured beside another version, which tells nothing */
+  answered(model: ModelRef, ms: number | null): void;
+  /** It could not answer an input with which nothing was wrong. */
+  failed(model: ModelRef): void;
+  /** Its runner has ended, and nobody had asked for that; or it did not come up. */
+  crashed(model: ModelRef): void;
+  /** Its runner holds so many bytes of memory. */
+  holds(model: ModelRef, residentBytes: number): void;
+}
+
+/** Counts how local answers compare with the cloud's, by the version that gave them. */
+export interface RouteMeter {
+  /** @param loss 0..1; null: the cloud was not asked @param probability that it would be */
+  judged(edgeDigest: string, loss: number | null, probability: number): void;
+  /** By a router that has seen enough. */
+  routed(edgeDigest: string, isEscalated: boolean): void;
+}
+
 /** A version of a model that lies on this device, checked. */
 export interface SlotVersion {
   readonly ref: ModelRef;

@@ -11,6 +11,7 @@ import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
 import type { DescribeOptions } from './import/stage-model.ts';
+import { addRolloutCommands } from './rollout/commands.ts';
 
 const INFER_EXAMPLES = `
 Examples:
@@ -156,7 +157,16 @@ describing(
   ),
 )
   .option('--force', 'publish although it answers its golden inputs otherwise than recorded')
-  .option('--signing-key <file>', 'PEM of the key of targets, for a hub that does not hold it')
+  .option(
+    '--signing-key <file...>',
+    'PEM of the key of targets, or of a delegation, for a hub that does not hold it; several where several have to sign',
+  )
+  .option('--signing-command <command>', 'sign with a token instead (see outrider keys sign --help)')
+  .option('--public-key <file>', 'PEM of the key that the command signs with')
+  .option(
+    '--out <file>',
+    'where the signed listing goes while signatures are missing (default: outrider-change.json)',
+  )
   .action(late(async () => (await import('./commands/models.ts')).pushModel));
 following(
   models
@@ -164,11 +174,17 @@ following(
     .description('tell devices to run a published version; an older one is a way back'),
 ).action(late(async () => (await import('./commands/models.ts')).deployModel));
 asking(
-  models
-    .command('set <name>')
-    .description('say how the hub serves a model')
-    .option('--keep-loaded <on|off>', 'load it at the start, and never put it out to make room for another')
-    .option('--max-queue <n>', 'requests that may wait for it; default: as many as for any model'),
+  planned(
+    models
+      .command('set <name>')
+      .description('say how the hub serves a model, and what it does with new versions of it')
+      .option('--keep-loaded <on|off>', 'load it at the start, and never put it out to make room for another')
+      .option('--max-queue <n>', 'requests that may wait for it; default: as many as for any model')
+      .option(
+        '--policy <policy>',
+        'of new versions: auto (deployed at once), staged (rolled out, by the plan of the flags below), manual',
+      ),
+  ),
 ).action(late(async () => (await import('./commands/models.ts')).setModel));
 asking(
   models
@@ -246,6 +262,7 @@ asking(devices.command('ls').description('list them')).action(
   late(async () => (await import('./commands/fleet.ts')).listDevices),
 );
 asking(devices.command('enroll [id]').description('make a one-time token for a device'))
+  .option('--label <label...>', 'label of the device, site=north; by labels rollouts choose')
   .option('--to <dir>', 'put it into this data folder of an agent, unless the device is enrolled already')
   .action(late(async () => (await import('./commands/fleet.ts')).enrollDevice));
 asking(devices.command('revoke <id>').description('cut a device off, at once and for good')).action(
@@ -257,7 +274,15 @@ asking(
 asking(devices.command('unpin <id> <model>').description('have it run what the model deploys again')).action(
   late(async () => (await import('./commands/fleet.ts')).unpinDevice),
 );
-const keys = program.command('keys').description('keys for the hub’s HTTP API');
+asking(
+  devices
+    .command('label <id> [labels...]')
+    .description('give a device labels, by which rollouts choose: site=north, or site- to take one away'),
+).action(late(async () => (await import('./commands/labels.ts')).labelDevice));
+addRolloutCommands(program, { asking, planned, late });
+const keys = program
+  .command('keys')
+  .description('keys for the hub’s HTTP API (ls, create, revoke), and those that sign updates (the others)');
 asking(keys.command('ls').description('list them')).action(
   late(async () => (await import('./commands/fleet.ts')).listKeys),
 );
@@ -270,6 +295,79 @@ asking(
 asking(keys.command('revoke <id>').description('revoke one')).action(
   late(async () => (await import('./commands/fleet.ts')).revokeKey),
 );
+asking(
+  keys
+    .command('status')
+    .description('say who signs updates with which keys, until when it is good, and what is to be done'),
+).action(late(async () => (await import('./commands/signing-changes.ts')).signingKeys));
+signing(
+  keys
+    .command('init')
+    .description(
+      'take the keys of root and targets off the hub: several for the root, of which some have to sign',
+    )
+    .option('--root-keys <n>', 'make so many keys of root', '3')
+    .option('--threshold <n>', 'so many of them have to sign', '2')
+    .option('--root-key <file...>', 'take these instead: PEM, public halves of keys on tokens, or private')
+    .option(
+      '--targets-keys <n>',
+      'make so many keys of targets; 0: the hub goes on to list versions by itself',
+      '1',
+    )
+    .option('--targets-threshold <n>', 'so many of them have to sign', '1')
+    .option('--targets-key <file...>', 'take these instead')
+    .option(
+      '--to <dir>',
+      'where keys that are made go, in files that nobody else can read',
+      './outrider-keys',
+    ),
+).action(late(async () => (await import('./commands/keys.ts')).initKeys));
+signing(
+  keys
+    .command('rotate <role>')
+    .description(
+      'other keys for root, targets, snapshot, timestamp or a delegation; the hub makes those that it holds',
+    )
+    .option('--make <n>', 'make so many new ones')
+    .option('--add <file...>', 'take these: PEM, public or private')
+    .option('--remove <id...>', 'only these go, by the beginning of their ids; else all that were there')
+    .option('--keep', 'none of those that were there goes')
+    .option('--threshold <n>', 'so many of them have to sign (default: as before)')
+    .option(
+      '--compromised',
+      'somebody has the old key: the hub’s own keys of snapshot and timestamp go with it',
+    )
+    .option('--to <dir>', 'where keys that are made go', './outrider-keys'),
+).action(late(async () => (await import('./commands/keys.ts')).rotateKeys));
+signing(
+  keys
+    .command('renew <role>')
+    .description('sign root, targets or a delegation again before its signature ends, with the same keys'),
+).action(late(async () => (await import('./commands/keys.ts')).renewRole));
+signing(
+  keys
+    .command('delegate <name>')
+    .description('let somebody publish the models of some names with a key of their own')
+    .requiredOption('--models <pattern...>', 'names of models: eyes, acme/eyes, acme/*')
+    .requiredOption('--publisher-key <file...>', 'PEM of their public keys')
+    .option('--threshold <n>', 'so many of them have to sign', '1'),
+).action(late(async () => (await import('./commands/keys.ts')).delegateModels));
+signing(
+  keys.command('undelegate <name>').description('take that away again, and what was listed that way'),
+).action(late(async () => (await import('./commands/keys.ts')).undelegateModels));
+signingWith(
+  keys
+    .command('sign <change>')
+    .description('sign a change that others have made; needs no hub, and says first what changes'),
+)
+  .option('--out <file>', 'where the signed change goes (default: in its place)')
+  .option('--json', 'print JSON')
+  .action(late(async () => (await import('./commands/signing-changes.ts')).signChangeFile));
+asking(
+  keys
+    .command('import <change...>')
+    .description('bring a change to the hub once enough have signed it; copies of one are put together'),
+).action(late(async () => (await import('./commands/signing-changes.ts')).importChange));
 const cameras = program.command('cameras').description('cameras of the network, and what one of them has');
 cameras
   .command('find')
@@ -473,11 +571,52 @@ function describing(command: Command): Command {
     .option('--max-size <size>', 'refuse more than this', '2GB');
 }
 
+/** Options that name who signs. */
+function signingWith(command: Command): Command {
+  return command
+    .option('--signing-key <file...>', 'PEM of private keys to sign with')
+    .option(
+      '--signing-command <command>',
+      'sign with a token instead: gets the bytes on standard input, gives the signature on standard output',
+    )
+    .option('--public-key <file>', 'PEM of the key that the command signs with');
+}
+
+/** … for a change of keys, which goes to the hub, or to a file until enough have signed. */
+function signing(command: Command): Command {
+  return signingWith(asking(command)).option(
+    '--out <file>',
+    'where the change goes while signatures are missing (default: outrider-change.json)',
+  );
+}
+
 /** … and then watch what devices make of it. */
 function following(command: Command): Command {
   return asking(command)
     .option('--wait <seconds>', 'watch devices take it for so long', '180')
     .option('--no-wait', 'do not watch devices take it');
+}
+
+/** Flags of a rollout's plan. */
+function planned(command: Command): Command {
+  return command
+    .option(
+      '--to <selector>',
+      'which devices, by labels and facts: site=north,agent>=0.2.0,platform=linux-arm64 (default: all that run the model)',
+    )
+    .option('--stages <list>', 'devices or shares that each stage reaches in all (default: 1,10%,50%,100%)')
+    .option('--min-time <time>', 'the least that a stage takes: 10m, 24h (default: 10m)')
+    .option('--min-answers <n>', 'answers by the version before the next stage (default: 200)')
+    .option(
+      '--gate <gate...>',
+      'GATE=LIMIT or GATE=off, of agreement (may fall by: 0.02), escalation (may rise by: 0.1), errors (0.02), latencyP95 (times: 1.5), crashes (share of devices: 0.05), memory (times: 1.5)',
+    )
+    .option('--confidence <share>', 'that no gate is wrong by chance (default: 0.95)')
+    .option('--window <cron>', 'minutes in which devices may try it, in their own time zones: "* 1-4 * * *"')
+    .option(
+      '--on-failure <what>',
+      'when a gate fails: roll-back (every device goes back), hold (nobody new until you decide) (default: roll-back)',
+    );
 }
 
 /** Options of commands that talk to an agent. */

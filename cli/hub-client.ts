@@ -150,7 +150,7 @@ export class HubClient {
 
   /** Changes what was read with this ETag. @throws PRECONDITION_FAILED when somebody has changed it since */
   async change<T>(
-    method: 'PUT' | 'PATCH',
+    method: 'PUT' | 'PATCH' | 'POST',
     path: string,
     { etag, body, schema }: { readonly etag: string; readonly body: object; readonly schema: z.ZodType<T> },
   ): Promise<T> {

@@ -1,5 +1,5 @@
 /** The hub's flags, and the only reader of process.env on this side. */
-import { availableParallelism, totalmem } from 'node:os';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type DeployPolicy, deployPolicy } from '../shared/contract/admin.ts';
@@ -7,6 +7,7 @@ import { deviceId } from '../shared/contract/names.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, portNumber, readFlags, wholeNumber } from '../shared/runtime/flags.ts';
 import { bareHost, isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
+import { machineMemoryBytes } from '../shared/runtime/machine-memory.ts';
 import { size } from '../shared/runtime/quantities.ts';
 
 /** Text of `--help`. */
@@ -178,13 +179,6 @@ const MIN_MEMORY_BYTES = 100e6;
 /** Each holds the model once more. */
 const MAX_RUNNERS = 4;
 
-/** Bytes; in a container or a service with a limit, what that leaves. */
-function memoryOfMachine(): number {
-  // 0, or more than there is, where there is no limit.
-  const limit = process.constrainedMemory();
-  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
-}
-
 const DAYS = 'must be a number of days above 0, at most 3650';
 
 const values = z.object({
@@ -283,7 +277,7 @@ export function loadConfig(
     printsSignIn: given['sign-in'],
     deploy: checked.deploy,
     maxLoaded: checked['max-loaded'] ?? Number.POSITIVE_INFINITY,
-    maxMemoryBytes: checked['max-memory'] ?? memoryOfMachine() / 2,
+    maxMemoryBytes: checked['max-memory'] ?? machineMemoryBytes() / 2,
     maxDeltaBytes: checked['max-deltas'],
     provider: checked.provider,
     threads,

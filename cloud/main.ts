@@ -14,6 +14,7 @@ import { openProgram, type Running } from './wiring/program.ts';
 import { startPublishing } from './wiring/publishing.ts';
 import { startRecordedAnswering } from './wiring/recorded-answering.ts';
 import { startRecords } from './wiring/records.ts';
+import { startRollouts } from './wiring/rollouts.ts';
 
 async function runHub(config: HubConfig): Promise<Running> {
   const program = await openProgram(config);
@@ -22,7 +23,8 @@ async function runHub(config: HubConfig): Promise<Running> {
   if (program.isRestored) await settleRestored(program.folder);
   const broker = await startBroker(program);
   const answering = await startRecordedAnswering(program, records, broker, publishing.considerDeltas);
-  const { app, signIns } = createApi(program, { records, publishing, broker, answering });
+  const rollouts = await startRollouts(program, records);
+  const { app, signIns } = createApi(program, { records, publishing, broker, answering, rollouts });
   const url = await program.serve(app);
   const { hubId } = records.registry;
   const { isDevelopment } = publishing.updates;

@@ -21,6 +21,7 @@ import type {
   VersionTest,
 } from '../shared/contract/admin.ts';
 import type { EngineStatus, engineRequest } from '../shared/contract/engines.ts';
+import type { DeviceLabels } from '../shared/contract/labels.ts';
 import type {
   Desired,
   DevicePresence,
@@ -33,6 +34,17 @@ import type { ModelRef } from '../shared/contract/names.ts';
 import type { ReleaseRecord } from '../shared/contract/releases.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type {
+  RolloutAction,
+  RolloutDevice,
+  RolloutNote,
+  RolloutPlanChange,
+  RolloutRecord,
+  RolloutRequest,
+  RolloutState,
+} from '../shared/contract/rollouts.ts';
+import type { nextSigningKey, SigningChange, SigningStatus } from '../shared/contract/signing.ts';
+import type { VersionCounts } from '../shared/contract/version-counts.ts';
+import type {
   CallControl,
   Inference,
   InputRead,
@@ -43,6 +55,7 @@ import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../shared/release/folder/model-spec.ts';
 import type { ErrorCode } from '../shared/runtime/errors.ts';
 import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
+import type { StoredRollout } from './registry/rollout-records.ts';
 
 /** How urgent a request is: a person or program that waits, a device that goes on meanwhile, or work that nobody waits for. */
 export type Priority = 'interactive' | 'device' | 'background';
@@ -178,6 +191,14 @@ export interface DeviceBook {
   answered(deviceId: string, result: Result): void;
   /** A pipeline lets people see an input that has just been answered here. */
   inputShared(input: SharedInput): void;
+}
+
+/** What devices have counted of the versions of their models. */
+export interface VersionEvidence {
+  /** Counts of a device's runs, as it tells them again and again. */
+  take(deviceId: string, versions: readonly VersionCounts[]): void;
+  /** It is gone, and its counts with it. */
+  forget(deviceId: string): void;
 }
 
 /** An input that its pipeline lets people see (`share: inputs`). */
@@ -341,15 +362,17 @@ export interface ModelShelf {
   /** By name. */
   list(): Omit<ModelRecord, keyof ModelLoad>[];
   /**
-   * Changes policy or deployed version; devices are told when it returns.
+   * Changes policy or deployed version; devices are told when it returns. To deploy one by hand ends the model's rollout.
    *
    * @param isExpected whether the change is one of what is there now; asked in the same step
+   * @param by id of the key of who does it
    * @throws MODEL_UNKNOWN, PRECONDITION_FAILED, UPDATE_NOT_LISTED
    */
   change(
     name: string,
     change: ModelChange,
     isExpected: (now: Omit<ModelRecord, keyof ModelLoad>) => boolean,
+    by?: string | null,
   ): Promise<void>;
 }
 
@@ -377,6 +400,80 @@ export interface PinBook {
     pins: DevicePins['pins'],
     isExpected: (now: DevicePins['pins']) => boolean,
   ): Promise<void>;
+}
+
+/** Labels that an operator gives devices. */
+export interface LabelBook {
+  /** @throws DEVICE_UNKNOWN */
+  labelsOf(deviceId: string): DeviceLabels;
+  /** Replaces all of them. @throws DEVICE_UNKNOWN, PRECONDITION_FAILED */
+  label(deviceId: string, labels: DeviceLabels, isExpected: (now: DeviceLabels) => boolean): Promise<void>;
+}
+
+export type { StoredRollout, StoredRolloutDevice } from './registry/rollout-records.ts';
+
+/** Models as rollouts see them, in the state that a change begins with. */
+export interface RolloutModels {
+  /** @throws MODEL_UNKNOWN, UPDATE_NOT_LISTED */
+  versionOf(model: string, version: string): { readonly digest: string };
+  /** null: none yet */
+  deployedOf(model: string): string | null;
+}
+
+/** All rollouts after a change, what their histories say of it, and the version that it deploys. */
+export interface RolloutChange {
+  readonly rollouts: Readonly<Record<string, StoredRollout>>;
+  readonly notes: readonly (RolloutNote & { readonly id: string })[];
+  readonly deploy?: { readonly model: string; readonly version: string } | undefined;
+}
+
+/** Records of rollouts. */
+export interface RolloutBook {
+  /** By id. */
+  readonly all: Readonly<Record<string, StoredRollout>>;
+  readonly models: RolloutModels;
+  /** One step, with what it deploys; devices are told when it returns. @throws DISK_FULL, or what `next` throws: then nothing has changed */
+  change(
+    next: (now: Readonly<Record<string, StoredRollout>>, models: RolloutModels) => RolloutChange,
+  ): Promise<void>;
+}
+
+/** Rollouts, for who orders them. */
+export interface RolloutAdmin {
+  /** Newest first. */
+  list(): RolloutRecord[];
+  /** @throws NOT_FOUND */
+  get(id: string): RolloutRecord;
+  /** @throws NOT_FOUND */
+  standingOf(id: string): RolloutStanding;
+  /** By id. @throws NOT_FOUND */
+  devicesOf(id: string): RolloutDevice[];
+  /** @param by id of the key of who does it @throws PARAMETERS_INVALID, MODEL_UNKNOWN, UPDATE_NOT_LISTED, CONFLICT */
+  start(request: RolloutRequest, by: string | null): Promise<RolloutRecord>;
+  /** Changes its plan. @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT (it has ended), PARAMETERS_INVALID */
+  change(
+    id: string,
+    change: RolloutPlanChange,
+    isExpected: (now: RolloutStanding) => boolean,
+    by: string | null,
+  ): Promise<RolloutRecord>;
+  /** @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT (not in this state) */
+  act(
+    id: string,
+    action: RolloutAction,
+    isExpected: (now: RolloutStanding) => boolean,
+    by: string | null,
+  ): Promise<RolloutRecord>;
+}
+
+/** Of a rollout, what an operator decides by: what its ETag is of. */
+export interface RolloutStanding {
+  readonly id: string;
+  readonly state: RolloutState;
+  readonly stage: number;
+  readonly holds: boolean;
+  /** What of its plan can be changed, as JSON. */
+  readonly plan: string;
 }
 
 /** Files by digest, on their way up and back down. */
@@ -427,6 +524,8 @@ export interface VersionBook {
         readonly files: VersionFile[];
         /** Whether the signed metadata lists it. */
         readonly published: boolean;
+        /** When somebody removed it; null: nobody has. What is left of it goes as soon as it can. */
+        readonly removedAtMs: number | null;
       }
     | undefined;
   /** Every version that is recorded, whether it is there or not. */
@@ -461,6 +560,22 @@ export interface Publisher {
    * @throws PRECONDITION_FAILED, UPDATE_UNTRUSTED, DISK_FULL
    */
   putTargets(body: Uint8Array, ifMatch: string): Promise<string>;
+  /**
+   * The same of a delegated role, which lists its own models alone.
+   *
+   * @param ifMatch `*` where it has signed nothing yet
+   * @throws NOT_FOUND, PRECONDITION_FAILED, UPDATE_UNTRUSTED, DISK_FULL
+   */
+  putDelegated(role: string, body: Uint8Array, ifMatch: string): Promise<string>;
+  /** Takes other keys, delegations or expiries. @throws UPDATE_UNTRUSTED, PRECONDITION_FAILED, CONFLICT, DISK_FULL */
+  applyChange(change: SigningChange): Promise<void>;
+}
+
+/** The keys that sign updates, as the API shows them. */
+export interface SigningDesk {
+  status(): SigningStatus;
+  /** A key that is to take the place of one that this hub holds. @throws NOT_FOUND, UPDATE_UNTRUSTED, DISK_FULL */
+  nextKey(role: string): Promise<z.infer<typeof nextSigningKey>>;
 }
 
 /** The signed metadata, and the files that it lists (TUF 1.0). */
@@ -475,6 +590,10 @@ export interface SignedUpdates {
   target(path: string): { readonly sha256: string; readonly bytes: number } | undefined;
   /** The targets metadata as it is, for a publisher with a key of its own. */
   targets(): { readonly etag: string; readonly body: Uint8Array };
+  /** The root metadata that is in force. */
+  root(): { readonly etag: string; readonly body: Uint8Array };
+  /** What a delegated role has signed; undefined: nothing yet. */
+  delegated(role: string): { readonly etag: string; readonly body: Uint8Array } | undefined;
 }
 
 /** Receiver of events: whoever wants to know what happens here. */

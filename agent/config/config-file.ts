@@ -1,5 +1,6 @@
 /** `outrider.yaml` as a whole. Strict: an unknown key is an error. */
 import { z } from 'zod';
+import { deviceLabels } from '../../shared/contract/labels.ts';
 import { deviceId } from '../../shared/contract/names.ts';
 import { isDailyWindow } from '../../shared/runtime/daily-window.ts';
 import { isCron } from '../../shared/runtime/schedule.ts';
@@ -26,6 +27,8 @@ function isTimeZone(name: string): boolean {
 export const configFile = z.strictObject({
   /** This device's id; the host's name when left out. @example gate-01 */
   device: deviceId.optional(),
+  /** By which an operator chooses devices, for rollouts for instance. @example { site: north, line: "3" } */
+  labels: deviceLabels.default({}),
   /** How the hub is reached; none: the device answers by itself. @example { url: https://hub.example.com:8080 } */
   hub: z
     .strictObject({

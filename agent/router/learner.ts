@@ -58,6 +58,8 @@ const DOUBT_AUDITS = 0.5;
 const DOUBT_LENGTH = 600;
 /** Requests that a histogram needs before it can be compared with anything. */
 const MIN_HISTOGRAM = 300;
+/** Requests and openings after which the share that is escalated hardly falls any more (docs/design/router.md 4.1). */
+const MATURE = { requests: 5_000, openings: 5 };
 /** Openings after which the usual disagreement of what is asked is known well enough. */
 const OPENINGS_OF_EXPECTATION = 3;
 
@@ -150,6 +152,11 @@ export class Learner {
   /** … of which no answer has come. */
   get unanswered(): number {
     return this.#unanswered;
+  }
+
+  /** Whether what it escalates tells of the models, and no longer of how little it has seen. */
+  get isMature(): boolean {
+    return this.#count >= Math.max(MATURE.requests, MATURE.openings * this.#opening);
   }
 
   get basis(): Exclude<RouteBasis, 'none'> {

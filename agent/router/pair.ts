@@ -5,7 +5,7 @@
 import type { DriftKind, RouteAlarm, RouteEvidence, Standing } from '../../shared/contract/routing.ts';
 import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import type { AskOutcome } from '../ports.ts';
+import type { AskOutcome, RouteMeter } from '../ports.ts';
 import { AgreementMeter } from './agreement-meter.ts';
 import { Learner, type LearnerState, type Ticket } from './learner.ts';
 import type { OnlineTime } from './online-time.ts';
@@ -23,6 +23,8 @@ export interface PairOptions {
   readonly deadlineMs: number;
   readonly random: () => number;
   readonly onAlarm: (alarm: RouteAlarm) => void;
+  /** Counts how the versions do. */
+  readonly counts?: RouteMeter | undefined;
   /** By which a reply is waited for. */
   readonly time: OnlineTime;
   readonly clock: Clock;
@@ -108,8 +110,10 @@ export class Pair {
   decided(id: string, label: string | null, drawn: Ticket): void {
     this.#counts.eligible++;
     if (drawn.isAsked) this.#counts[drawn.isEscalated ? 'escalated' : 'audited']++;
-    const atOnlineMs = this.#o.time.nowMs;
-    this.#settlement.add({ id, group: this.#groupOf(label), ticket: drawn, atOnlineMs });
+    const { edgeDigest, counts, time } = this.#o;
+    const group = this.#groupOf(label);
+    if (this.#learners.get(group)?.isMature) counts?.routed(edgeDigest, drawn.isEscalated);
+    this.#settlement.add({ id, group, ticket: drawn, atOnlineMs: time.nowMs });
   }
 
   /** One that could be asked, and is no witness of its own. */
@@ -229,6 +233,8 @@ export class Pair {
   #settled({ group, ticket: drawn, loss }: Pending, isAssumed: boolean): void {
     if (isAssumed) this.#counts.assumed++;
     const known = drawn.isAsked ? (loss ?? null) : 0;
+    if (known !== null)
+      this.#o.counts?.judged(this.#o.edgeDigest, drawn.isAsked ? known : null, drawn.probability);
     if (drawn.isEscalated) this.#meter.countCloud();
     else this.#meter.countLocal(known ?? 1, drawn.probability);
     const learner = this.#learners.get(group);

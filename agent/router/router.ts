@@ -13,7 +13,7 @@ import type { RouteAlarm, RouteEvidence } from '../../shared/contract/routing.ts
 import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { topLabel } from '../../shared/tasks/tasks.ts';
-import type { AskOutcome, LocalAnswer, Route, RouteQuestion, Router } from '../ports.ts';
+import type { AskOutcome, LocalAnswer, Route, RouteMeter, RouteQuestion, Router } from '../ports.ts';
 import { Budget, type BudgetLimits, type Room } from './budget.ts';
 import type { Learner } from './learner.ts';
 import { OnlineTime } from './online-time.ts';
@@ -40,6 +40,8 @@ export interface RouterOptions {
   /** Uniform in [0, 1); the audits' lot, so it should not be guessable. */
   readonly random: () => number;
   readonly onAlarm: (alarm: RouteAlarm) => void;
+  /** Counts how the versions do. */
+  readonly counts?: RouteMeter | undefined;
   readonly clock: Clock;
 }
 

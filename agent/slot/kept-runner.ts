@@ -19,7 +19,7 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { TaskInput } from '../../shared/tasks/tasks.ts';
-import type { LocalInference, LocalModel } from '../ports.ts';
+import type { LocalInference, LocalModel, VersionMeter } from '../ports.ts';
 import { type MemoryBounds, MemoryWatch } from './memory-watch.ts';
 
 /** Model version to answer with, and how its runner is started. */
@@ -29,6 +29,8 @@ export interface KeptRunnerOptions {
   readonly startRunner: StartRunner;
   /** Left out: it may grow up to where its process is ended. */
   readonly memory?: MemoryBounds | undefined;
+  /** Counts what becomes of its runners. */
+  readonly counts?: VersionMeter | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -52,7 +54,7 @@ export class KeptRunner implements LocalModel, Part {
   constructor(options: KeptRunnerOptions) {
     this.model = options.model;
     this.#o = options;
-    this.#memory = options.memory && new MemoryWatch(options.memory, options.clock);
+    this.#memory = options.memory && new MemoryWatch(this.#noting(options.memory), options.clock);
   }
 
   /** Whether inputs are answered now. */
@@ -81,6 +83,7 @@ export class KeptRunner implements LocalModel, Part {
       this.#runner = await this.#o.startRunner(this.#o.runner);
     } catch (error) {
       if (ERRORS[toAppError(error).code].retry === 'never') throw error;
+      this.#o.counts?.crashed(this.model);
       this.#o.logger.failure('slot.not_started', error, { model: this.model.name });
     }
     this.#begin(this.#runner);
@@ -114,6 +117,8 @@ export class KeptRunner implements LocalModel, Part {
     while (!this.#stopping.signal.aborted) {
       const upSince = clock.nowMonoMs();
       const ending = await runner?.ended;
+      // Before anything else: the version may be on trial, and taken back by now because of it.
+      if (ending && !ending.expected) this.#o.counts?.crashed(this.model);
       // Another has taken its place while it was up.
       if (this.#runner !== runner && this.#runner !== undefined) {
         runner = this.#runner;
@@ -151,6 +156,16 @@ export class KeptRunner implements LocalModel, Part {
     }
   }
 
+  /** What is looked at anyway is counted. */
+  #noting(memory: MemoryBounds): MemoryBounds {
+    const memoryOf = async (pid: number): Promise<number | undefined> => {
+      const residentBytes = await memory.memoryOf(pid);
+      if (residentBytes !== undefined) this.#o.counts?.holds(this.model, residentBytes);
+      return residentBytes;
+    };
+    return { ...memory, memoryOf };
+  }
+
   async #restart(): Promise<Runner | undefined> {
     if (this.#stopping.signal.aborted) return undefined;
     try {
@@ -160,6 +175,7 @@ export class KeptRunner implements LocalModel, Part {
       this.#memory?.began(false);
       return runner;
     } catch (error) {
+      if (!this.#stopping.signal.aborted) this.#o.counts?.crashed(this.model);
       this.#o.logger.failure('slot.not_started', error, { model: this.model.name });
       return undefined;
     }

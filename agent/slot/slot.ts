@@ -20,7 +20,7 @@ import type {
 } from '../../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
+import { AppError, ERRORS, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { median } from '../../shared/runtime/median.ts';
@@ -33,6 +33,7 @@ import type {
   SlotVersion,
   TrialEnd,
   UpdatableSlot,
+  VersionMeter,
 } from '../ports.ts';
 import { KeptRunner } from './kept-runner.ts';
 import type { MemoryBounds } from './memory-watch.ts';
@@ -54,6 +55,8 @@ export interface SlotOptions {
   readonly selfTest: SelfTest;
   /** Another version answers from now on, or the same under another number. */
   readonly onSwitch: (version: SlotVersion) => void;
+  /** Counts what the versions do. */
+  readonly counts?: VersionMeter | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -127,7 +130,8 @@ export class Slot implements LocalModel, UpdatableSlot, Part {
     // What is on trial is asked for nothing but answers.
     if (standby?.trial) return this.#inferOnTrial(input, standby, standby.trial);
     if (!this.#active) throw new AppError('MODEL_NOT_LOADED', `there is no version of ${this.#o.name} yet`);
-    const answer = await this.#active.kept.infer(input, shrink);
+    const { kept } = this.#active;
+    const answer = await this.#counted(kept, kept.infer(input, shrink));
     this.#times.push(spentMs(answer));
     if (this.#times.length > KEPT_TIMES) this.#times.shift();
     return answer;
@@ -149,7 +153,10 @@ export class Slot implements LocalModel, UpdatableSlot, Part {
 
   async prepare({ ref, folder }: SlotVersion): Promise<'golden' | 'smoke'> {
     if (this.#standby) throw new AppError('INVARIANT_BROKEN', `${this.#o.name} has a standby already`);
-    const runner = await this.#o.startRunner(this.#runnerOptions(folder));
+    const runner = await this.#o.startRunner(this.#runnerOptions(folder)).catch((error: unknown) => {
+      if (toAppError(error).code.startsWith('RUNNER_')) this.#o.counts?.crashed(ref);
+      throw error;
+    });
     try {
       if (this.#isStopping) throw new AppError('STOPPING');
       const { kind } = await this.#o.selfTest(runner, folder);
@@ -157,6 +164,7 @@ export class Slot implements LocalModel, UpdatableSlot, Part {
       this.#standby = { folder, runner, kept: this.#keep(ref, folder), trial: undefined, working: 0 };
       return kind;
     } catch (error) {
+      if (!this.#isStopping && toAppError(error).code.startsWith('RUNNER_')) this.#o.counts?.crashed(ref);
       await runner.stop(0);
       throw this.#isStopping ? new AppError('STOPPING', undefined, { cause: error }) : error;
     }
@@ -203,7 +211,9 @@ export class Slot implements LocalModel, UpdatableSlot, Part {
     const active = this.#active;
     standby.working++;
     try {
-      const answer = await (active ? this.#patiently(standby.kept.infer(input)) : standby.kept.infer(input));
+      const { kept } = standby;
+      const asked = active ? this.#patiently(kept.infer(input)) : kept.infer(input);
+      const answer = await this.#counted(kept, asked, active !== undefined);
       trial.answered();
       if (active) this.#compare(input, spentMs(answer), { active, trial });
       return answer;
@@ -212,12 +222,27 @@ export class Slot implements LocalModel, UpdatableSlot, Part {
       const isEnd = error.code === 'RUNNER_CRASHED' || error.code === 'RUNNER_TIMEOUT';
       if (isEnd && !this.#isStopping) trial.failed(error);
       if (!active) throw error;
-      const answer = await active.kept.infer(input);
+      const answer = await this.#counted(active.kept, active.kept.infer(input), true);
       // The input was good, so the new version is not. A queue that is full says nothing of either.
       if (error.code !== 'QUEUE_FULL' && error.code !== 'STOPPING' && !this.#isStopping) trial.failed(error);
       return answer;
     } finally {
       standby.working--;
+    }
+  }
+
+  /** @param isBeside another version works at the same time */
+  async #counted<T extends LocalAnswer>(kept: KeptRunner, asked: Promise<T>, isBeside = false): Promise<T> {
+    const { counts } = this.#o;
+    try {
+      const answer = await asked;
+      counts?.answered(answer.model, isBeside ? null : spentMs(answer));
+      return answer;
+    } catch (error) {
+      const { code } = toAppError(error);
+      const isItsOwn = ERRORS[code].kind !== 'caller' && code !== 'QUEUE_FULL' && code !== 'STOPPING';
+      if (isItsOwn && !this.#isStopping) counts?.failed(kept.model);
+      throw error;
     }
   }
 
@@ -253,12 +278,13 @@ export class Slot implements LocalModel, UpdatableSlot, Part {
   }
 
   #keep(model: ModelRef, folder: ModelFolder): KeptRunner {
-    const { startRunner, memory, clock, logger, metrics } = this.#o;
+    const { startRunner, memory, counts, clock, logger, metrics } = this.#o;
     return new KeptRunner({
       model,
       runner: this.#runnerOptions(folder),
       startRunner,
       memory,
+      counts,
       clock,
       logger,
       metrics,

@@ -53,8 +53,8 @@ export interface UpdaterOptions {
   readonly taskOf: (model: string) => TaskName | undefined;
   readonly source: UpdateSource;
   readonly agentVersion: string;
-  /** Whether an update may be tried now; false outside the operator's window. */
-  readonly isInWindow: () => boolean;
+  /** Whether an update of the model may be tried now; false outside the operator's window. */
+  readonly isInWindow: (model: string) => boolean;
   /** What `updates` says has changed. */
   readonly onChange: () => void;
   /** Whether the link's bytes of the day allow it. */
@@ -267,16 +267,17 @@ export class Updater implements Part {
 
   async #update(slot: UpdatableSlot, wanted: ModelRef): Promise<void> {
     // Nothing is read, written or told again while it waits: that can be a night on a flash disk.
-    if (this.#isStaged(wanted) && !this.#o.isInWindow()) return this.#again(wanted, WINDOW_CHECK_MS);
+    if (this.#isStaged(wanted) && !this.#o.isInWindow(wanted.name))
+      return this.#again(wanted, WINDOW_CHECK_MS);
     const folder = await this.#bringFiles(wanted);
     if (!folder) return;
-    if (!this.#o.isInWindow()) return this.#again(wanted, WINDOW_CHECK_MS);
+    if (!this.#o.isInWindow(wanted.name)) return this.#again(wanted, WINDOW_CHECK_MS);
     const lane = this.#laneOf(wanted.name);
     const giveBack = await this.#places.take(lane.yielded !== wanted.digest, this.#stopping.signal);
     try {
       // It may have waited long.
       if (this.#isSuperseded(wanted) || this.#stopping.signal.aborted) return;
-      if (!this.#o.isInWindow()) return this.#again(wanted, WINDOW_CHECK_MS);
+      if (!this.#o.isInWindow(wanted.name)) return this.#again(wanted, WINDOW_CHECK_MS);
       await this.#try(slot, { ref: wanted, folder });
     } finally {
       giveBack();

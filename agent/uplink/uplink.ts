@@ -41,6 +41,8 @@ export interface UplinkOptions {
   readonly outbox: Outbox;
   readonly reported: () => Reported;
   readonly telemetry: () => Telemetry;
+  /** How often it is told now; asked after each time. Once a minute, when left out. */
+  readonly telemetryEveryMs?: () => number;
   readonly onDesired: (wanted: Desired) => void;
   /** Whether the hub may keep and show this pipeline's inputs; none, when left out. */
   readonly sharesInput?: (pipeline: string) => boolean;
@@ -55,6 +57,8 @@ export interface UplinkOptions {
 /** How long a goodbye may take through a broker that has fallen silent. */
 const GOODBYE_MS = 1_000;
 const TELEMETRY_EVERY_MS = 60_000;
+/** What happens at once is told together. */
+const NEWS_AFTER_MS = 1_000;
 
 /** Agent’s side of the MQTT link, with the sender of its requests. */
 export class MqttUplink implements Uplink, Part {
@@ -67,6 +71,9 @@ export class MqttUplink implements Uplink, Part {
   readonly #stopping = new AbortController();
   #opening: Promise<void> | undefined;
   #online = false;
+  /** Ends the wait for the next telling of the counters. */
+  #wake: () => void = () => undefined;
+  #isNews = false;
   #takeReply: (id: string, reply: CloudReply, roundTripMs: number) => void = () => undefined;
   readonly #takeChange: ((online: boolean) => void)[] = [];
 
@@ -133,6 +140,7 @@ export class MqttUplink implements Uplink, Part {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#wake();
     await this.#opening;
     this.#sender.stop();
     if (this.#connection?.connected) {
@@ -273,13 +281,32 @@ export class MqttUplink implements Uplink, Part {
     this.#o.noteSent?.({ what: 'report', bytes: Buffer.byteLength(payload), topic });
   }
 
-  /** Counters go up when the link comes up, and once a minute. */
+  /** The hub should not wait a minute for what the counters say now. */
+  countersChanged(): void {
+    this.#isNews = true;
+    this.#wake();
+  }
+
+  /** Counters go up when the link comes up, and once a minute; more often while there is something to see. */
   async #keepTelling(): Promise<void> {
     const { signal } = this.#stopping;
+    const { clock, telemetryEveryMs = () => TELEMETRY_EVERY_MS } = this.#o;
     while (!signal.aborted) {
-      await this.#o.clock.sleep(TELEMETRY_EVERY_MS, signal).catch(() => undefined);
+      if (!this.#isNews) await this.#untilWoken(telemetryEveryMs());
+      if (this.#isNews) await clock.sleep(NEWS_AFTER_MS, signal).catch(() => undefined);
+      this.#isNews = false;
       if (this.#online && !signal.aborted) this.#tellCounters();
     }
+  }
+
+  #untilWoken(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#o.clock.after(delayMs, resolve);
+      this.#wake = () => {
+        cancel();
+        resolve();
+      };
+    });
   }
 
   #tellCounters(): void {

@@ -1,4 +1,5 @@
 /** Puts together what keeps the agent in touch with its hub: uplink, credential, byte ledger, desired state, sync. */
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import {
   desired as desiredSchema,
@@ -12,9 +13,11 @@ import { hostOf } from '../../shared/runtime/host-of.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { machineMemoryBytes } from '../../shared/runtime/machine-memory.ts';
 import { Schedule } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
+import type { VersionCounter } from '../counts/version-counter.ts';
 import type { FeedStates } from '../feed/feed-states.ts';
 import type { NoteSent, Outbox, PipelineFace } from '../ports.ts';
 import { type EnrollOptions, findCredential, hubOf, waitForCredential } from '../uplink/credential.ts';
@@ -37,6 +40,8 @@ export interface LinkParts {
   readonly feeds: Pick<FeedStates, 'of'>;
   readonly pipelines: ReadonlyMap<string, PipelineFace>;
   readonly updates: () => UpdateReport[];
+  /** What it has counted of each version of its models. */
+  readonly counts: Pick<VersionCounter, 'told' | 'toldEveryMs'>;
   /** After each scheduled sync, whatever came of it. */
   readonly onSync: () => void;
 }
@@ -64,6 +69,11 @@ const SYNC_JITTER_MS = 30_000;
 export async function openLink(config: AgentConfig, program: AgentProgram, parts: LinkParts): Promise<Link> {
   const { dataDir, clock, logger, metrics, lifecycle } = program;
   const { outbox, pipelines } = parts;
+  const hardware = {
+    platform: `${process.platform}-${process.arch}`,
+    cores: availableParallelism(),
+    memoryBytes: machineMemoryBytes(),
+  };
   let problem: ErrorBody | null = null;
   let brokerUrl: string | undefined;
   let broker: Pick<MqttConnection, 'failure'> | undefined;
@@ -155,6 +165,8 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
         };
       }),
       updates: parts.updates(),
+      labels: config.labels,
+      hardware,
     }),
     telemetry: () => {
       const { entries, bytes, deadLetters } = outbox.depth;
@@ -163,8 +175,10 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
         atMs: clock.nowAtMs(),
         outbox: { entries, bytes, deadLetters },
         link: { day, use: [...use], ...(capBytes !== undefined && { capBytes }) },
+        versions: parts.counts.told,
       };
     },
+    telemetryEveryMs: () => parts.counts.toldEveryMs,
     onDesired: (wanted) => desired.onMessage(wanted),
     sharesInput: (pipeline) => toldOf(config, pipeline).share === 'inputs',
     noteSent: (note) => parts.noteSent({ ...note, to: hostOf(brokerUrl ?? '') }),

@@ -9,7 +9,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { residentBytes } from '../../shared/runtime/resident-memory.ts';
 import type { AgentConfig } from '../config.ts';
-import type { SlotVersion } from '../ports.ts';
+import type { SlotVersion, VersionMeter } from '../ports.ts';
 import { Slot } from '../slot/slot.ts';
 
 /** A runner of a small model: far above what the starter models take, far below what hurts a device. */
@@ -62,6 +62,8 @@ export interface SlotParts {
   /** Over it a runner is replaced; undefined: by what it takes once it is warm. */
   readonly maxMemory?: number | undefined;
   readonly onSwitch: (version: SlotVersion) => void;
+  /** Counts what the versions do. */
+  readonly counts?: VersionMeter;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;

@@ -10,7 +10,7 @@ import type { FeedStates } from '../feed/feed-states.ts';
 import { showRoutes, showSinks } from '../metrics.ts';
 import { Expiries } from '../pipeline/expiries.ts';
 import { Pipeline } from '../pipeline/pipeline.ts';
-import type { Outbox, SlotVersion } from '../ports.ts';
+import type { Outbox, RouteMeter, SlotVersion } from '../ports.ts';
 import { barePicture } from '../privacy/bare-picture.ts';
 import { RouteKeeper } from '../router/route-keeper.ts';
 import type { LearningRouter } from '../router/router.ts';
@@ -45,6 +45,8 @@ export interface PipelineParts {
   readonly feeds: Pick<FeedStates, 'of'>;
   /** What their sinks are doing. */
   readonly sinks: SinkStates;
+  /** Counts what each version does. */
+  readonly counts: RouteMeter;
   /** Sees each Result at once. */
   readonly show: (result: Result) => void;
 }
@@ -136,6 +138,7 @@ export class Pipelines {
       isOpen: (id) => outbox.has(id),
       maxRequestBytes: () => link.uplink.maxRequestBytes,
       onAlarm: (alarm) => keeper.alarmed(one.name, alarm),
+      counts: parts.counts,
       clock: program.clock,
     });
     const version = one.edge === undefined ? undefined : versions.initial.get(one.edge);

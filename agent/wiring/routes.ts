@@ -6,6 +6,7 @@ import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
+import type { RouteMeter } from '../ports.ts';
 import { LearningRouter, type RouterState } from '../router/router.ts';
 
 /** Learned state and limits that a router is made with, beside its configuration. */
@@ -16,6 +17,7 @@ export interface RouterParts {
   readonly isOpen: (id: string) => boolean;
   readonly maxRequestBytes: () => number;
   readonly onAlarm: (alarm: RouteAlarm) => void;
+  readonly counts?: RouteMeter;
   readonly clock: Clock;
 }
 

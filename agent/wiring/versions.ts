@@ -1,11 +1,13 @@
 /** The versions of the local models: what answers from the start, each in its slot, and the updater that brings the next one. */
 import { join } from 'node:path';
+import type { Desired } from '../../shared/contract/messages.ts';
 import { applyDelta } from '../../shared/release/delta/delta-process.ts';
 import { isInDailyWindow } from '../../shared/runtime/daily-window.ts';
+import { isCron, isCronMinute } from '../../shared/runtime/schedule.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentConfig } from '../config.ts';
 import type { DiskKeeper } from '../disk/keeper.ts';
-import type { LocalModel, SlotVersion } from '../ports.ts';
+import type { LocalModel, SlotVersion, VersionMeter } from '../ports.ts';
 import { noLocalModel, type Slot } from '../slot/slot.ts';
 import { Updater } from '../updater/updater.ts';
 import { isSystemMetered } from '../uplink/metered.ts';
@@ -33,10 +35,12 @@ export async function startVersions(
   {
     link,
     onSwitch,
+    counts,
     disk,
   }: {
     readonly link: () => Link;
     readonly onSwitch: (version: SlotVersion) => void;
+    readonly counts: VersionMeter;
     readonly disk: Pick<DiskKeeper, 'roomFor'>;
   },
 ): Promise<Versions> {
@@ -47,9 +51,7 @@ export async function startVersions(
     taskOf: (name) => config.pipelines.find(({ edge }) => edge === name)?.task,
     source: { book: () => link().source.book(), open: (...how) => link().source.open(...how) },
     agentVersion: VERSION,
-    isInWindow: () =>
-      config.sync.window === undefined ||
-      isInDailyWindow(config.sync.window, clock.nowAtMs(), config.sync.timeZone),
+    isInWindow: (model) => isInWindow(model, config.sync, clock.nowAtMs(), link().desired.current),
     mayDownload: () => link().meter.mayTransmit(),
     metered: async () => {
       const isMetered = config.metered === 'auto' ? await isSystemMetered() : config.metered;
@@ -69,7 +71,8 @@ export async function startVersions(
   const stop = async (): Promise<void> => {
     await Promise.all([...slots.values()].map((slot) => slot.stop()));
   };
-  const parts = { threads: config.threads, maxMemory: config.maxMemory, onSwitch, clock, logger, metrics };
+  const { threads, maxMemory } = config;
+  const parts = { threads, maxMemory, onSwitch, counts, clock, logger, metrics };
   // One part, which starts its models side by side: each waits for a process of its own.
   await lifecycle.start('slots', {
     start: async () => {
@@ -87,6 +90,20 @@ export async function startVersions(
   });
   updater.use(slots);
   return { updater, slots, initial };
+}
+
+/** Whether a version of the model may be tried now: by the device's own window, and by that of its rollout. */
+function isInWindow(
+  model: string,
+  { window, timeZone }: AgentConfig['sync'],
+  nowAtMs: number,
+  desired: Desired | undefined,
+): boolean {
+  const ofRollout = desired?.models.find(({ name }) => name === model)?.window;
+  return (
+    (window === undefined || isInDailyWindow(window, nowAtMs, timeZone)) &&
+    (ofRollout === undefined || !isCron(ofRollout) || isCronMinute(ofRollout, nowAtMs, timeZone))
+  );
 }
 
 /** The model that a pipeline runs by itself. */

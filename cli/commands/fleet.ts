@@ -20,6 +20,7 @@ import { isLoopback, plainTextProblem } from '../../shared/runtime/loopback.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { agoText, bytesText, note, print, table } from '../output.ts';
 import { updateText, versionText } from '../update-text.ts';
+import { labelsIn, labelsText } from './labels.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
 
@@ -37,8 +38,8 @@ export async function listDevices(options: Options): Promise<void> {
   const now = Date.now();
   print(options.json, { devices: found }, () =>
     table(
-      ['device', 'state', 'last seen', 'agent', 'waits', 'link today', 'pipelines', 'updates'],
-      found.map(({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, reported, telemetry }) => [
+      ['device', 'state', 'last seen', 'agent', 'labels', 'waits', 'link today', 'pipelines', 'updates'],
+      found.map(({ id, online, lastSeenAtMs, labels, expiresAtMs, contestedAtMs, reported, telemetry }) => [
         id,
         [
           online ? 'online' : 'offline',
@@ -47,6 +48,7 @@ export async function listDevices(options: Options): Promise<void> {
         ].join(', '),
         agoText(lastSeenAtMs, now),
         reported?.agentVersion ?? '–',
+        labelsText(labels),
         String(telemetry?.outbox.entries ?? '–'),
         linkText(telemetry),
         reported?.pipelines
@@ -71,7 +73,7 @@ function linkText(telemetry: Telemetry | null): string {
   return `${bytesText(up ?? 0)} up, ${bytesText(down ?? 0)} down`;
 }
 
-type EnrollCommandOptions = Options & { readonly to?: string };
+type EnrollCommandOptions = Options & { readonly to?: string; readonly label?: readonly string[] };
 
 /** Prints a one-time token and the command that uses it, or puts the token where the agent finds it. */
 export async function enrollDevice(id: string | undefined, options: EnrollCommandOptions): Promise<void> {
@@ -82,7 +84,7 @@ export async function enrollDevice(id: string | undefined, options: EnrollComman
   if (options.to !== undefined) return enrollInto(hub, id, { ...options, to: options.to });
   const known = id === undefined ? [] : await hub.getAll('/api/v1/devices', deviceList, 'devices');
   const before = known.find((one) => one.id === id);
-  const made = await createToken(hub, id);
+  const made = await createToken(hub, id, options.label);
   if (made.install?.platforms.length === 0 && !options.json)
     note(
       'This hub has no release for devices yet. In a checkout: npx outrider release --platform linux-arm64 --with-node --out DIR, where DIR is its folder of releases (data/hub/releases, or --releases).',
@@ -128,7 +130,7 @@ function installLine({ hubUrl, caSha256 }: DeviceInstall, token: string, id: str
 async function enrollInto(
   hub: HubClient,
   id: string | undefined,
-  { to, json }: EnrollCommandOptions & { readonly to: string },
+  { to, json, label }: EnrollCommandOptions & { readonly to: string },
 ): Promise<void> {
   if (id === undefined) throw new AppError('USAGE', '--to needs the device’s id');
   const folder = join(resolve(to), 'agent');
@@ -136,7 +138,7 @@ async function enrollInto(
   const known = await hub.getAll('/api/v1/devices', deviceList, 'devices');
   if (credential?.deviceId === id && known.some((one) => one.id === id))
     return print(json, { deviceId: id, enrolled: true }, () => `${id} is enrolled already.`);
-  const { token, expiresAtMs } = await createToken(hub, id);
+  const { token, expiresAtMs } = await createToken(hub, id, label);
   const path = join(folder, ENROL_TOKEN_FILE);
   await writeFileAtomic(path, `${token}\n`, 0o600);
   print(
@@ -149,8 +151,16 @@ async function enrollInto(
 const createToken = (
   hub: HubClient,
   id: string | undefined,
+  labels: readonly string[] = [],
 ): Promise<z.infer<typeof enrollmentTokenAnswer>> =>
-  hub.post('/api/v1/enrollment-tokens', { ...(id !== undefined && { deviceId: id }) }, enrollmentTokenAnswer);
+  hub.post(
+    '/api/v1/enrollment-tokens',
+    {
+      ...(id !== undefined && { deviceId: id }),
+      ...(labels.length > 0 && { labels: labelsIn(labels) }),
+    },
+    enrollmentTokenAnswer,
+  );
 
 /** `outrider devices revoke`: ends the credential of a device. */
 export async function revokeDevice(id: string, options: Options): Promise<void> {

@@ -12,8 +12,9 @@ import { offeredDeltas, type VersionFile } from '../../shared/contract/admin.ts'
 import { MAX_BLOB_BYTES } from '../../shared/contract/limits.ts';
 import { applyDelta } from '../../shared/release/delta/delta-process.ts';
 import { type Delta, deltaPath } from '../../shared/release/release.ts';
-import { signDeltas } from '../../shared/release/tuf/delta-targets.ts';
-import type { SigningKey } from '../../shared/release/tuf/signing-keys.ts';
+import { listingDeltas } from '../../shared/release/tuf/delta-targets.ts';
+import { signedBy, targetsToSign } from '../../shared/release/tuf/sign-targets.ts';
+import type { Signer } from '../../shared/release/tuf/signing-keys.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError } from '../../shared/runtime/errors.ts';
 import { fileSha256 } from '../../shared/runtime/file-digest.ts';
@@ -29,7 +30,7 @@ const APPLY_MS = 10 * 60_000;
 export async function listDeltas(
   hub: HubClient,
   files: readonly VersionFile[],
-  key: SigningKey,
+  signers: readonly Signer[],
 ): Promise<void> {
   try {
     const { deltas } = await hub.get('/api/v1/tuf/deltas', offeredDeltas);
@@ -38,7 +39,7 @@ export async function listDeltas(
     );
     const checked: Delta[] = [];
     for (const delta of wanted) if (await isRight(hub, delta)) checked.push(delta);
-    if (checked.length > 0) await sign(hub, key, { checked, offered: deltas });
+    if (checked.length > 0) await sign(hub, signers, { checked, offered: deltas });
   } catch (error) {
     // A hub of before there were differences.
     if (isAppError(error, 'NOT_FOUND')) return;
@@ -90,17 +91,17 @@ async function* atMost(maxBytes: number, source: AsyncIterable<Uint8Array>): Asy
 
 async function sign(
   hub: HubClient,
-  key: SigningKey,
+  signers: readonly Signer[],
   { checked, offered }: { readonly checked: readonly Delta[]; readonly offered: readonly Delta[] },
 ): Promise<void> {
   const paths = new Set(offered.map(deltaPath));
   const isOffered = (delta: Delta): boolean => paths.has(deltaPath(delta));
   for (let tries = 1; ; tries++) {
     const { etag, body } = await hub.getBytes(TARGETS_PATH);
-    const signed = signDeltas(body, checked, { key, clock, isOffered });
-    if (!signed) return;
+    const next = targetsToSign(body, listingDeltas(checked, isOffered), { signers, clock });
+    if (!next) return;
     try {
-      await hub.putBytes(TARGETS_PATH, { etag, body: signed });
+      await hub.putBytes(TARGETS_PATH, { etag, body: await signedBy(next, signers) });
       return;
     } catch (error) {
       if (!isAppError(error, 'PRECONDITION_FAILED') || tries === MAX_TRIES) throw error;

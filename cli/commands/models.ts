@@ -3,6 +3,7 @@ import { mkdtemp, open, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import {
+  deployPolicy,
   type ModelChange,
   type ModelRecord,
   modelChange,
@@ -22,7 +23,6 @@ import {
   versionFilesOf,
 } from '../../shared/release/folder/model-folder.ts';
 import type { ModelSpec } from '../../shared/release/folder/model-spec.ts';
-import { readSigningKey } from '../../shared/release/tuf/signing-keys.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { HubClient, type HubOptions, modelPath } from '../hub-client.ts';
@@ -30,6 +30,8 @@ import { cardText } from '../import/model-card.ts';
 import { DESCRIBING_FLAGS, type DescribeOptions, stageModel } from '../import/stage-model.ts';
 import { bytesText, note, print, table } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
+import { PLAN_FLAGS, type PlanFlags, planOf } from '../rollout/plan-flags.ts';
+import { type SignerOptions, signersOf } from '../signing/signers.ts';
 import { versionText } from '../update-text.ts';
 import { followUpdate } from './follow-update.ts';
 import { listDeltas } from './list-deltas.ts';
@@ -96,11 +98,10 @@ interface Part extends VersionFile {
   readonly from: string | Uint8Array;
 }
 
-interface PushOptions extends Options, DescribeOptions {
+interface PushOptions extends Options, DescribeOptions, SignerOptions {
   readonly force?: boolean;
-  /** File of the key of targets. */
-  readonly signingKey?: string;
   readonly wait: string | false;
+  readonly out?: string;
 }
 
 /** A folder of somebody else's is described and tried first, in a copy: the folder itself stays as it is. */
@@ -126,7 +127,7 @@ export async function pushModel(path: string, options: PushOptions): Promise<voi
 /** Uploads what the hub does not have, publishes the version, signs for it where the hub can't, and shows how devices take it. */
 async function pushFolder(path: string, options: PushOptions): Promise<void> {
   const waitMs = waitOf(options.wait);
-  const key = options.signingKey === undefined ? undefined : await readSigningKey(options.signingKey);
+  const signers = await signersOf(options);
   const hub = await HubClient.find(options);
   const { spec, parts } = await partsOf(path, options.name);
   const { name, task } = spec;
@@ -136,11 +137,11 @@ async function pushFolder(path: string, options: PushOptions): Promise<void> {
   let made = await hub.post(`/api/v1/models/${modelPath(name)}/versions`, request, publishedVersion);
   const wasPublished = made.published && !made.created;
   if (!made.published) {
-    if (!key) throw waitsForSignature(made);
+    if (signers.length === 0) throw waitsForSignature(made);
     const ref = { name, version: made.version, digest: digestOf(files, spec) };
     // Before devices hear of the version: else they would fetch whole files.
-    await listDeltas(hub, files, key);
-    made = await listVersion(hub, made, { release: { ref, task, files }, key });
+    await listDeltas(hub, files, signers);
+    made = await listVersion(hub, made, { release: { ref, task, files }, signers, out: options.out });
   }
   print(options.json, made, () => publishedText(made, wasPublished));
   if (made.deployed && waitMs > 0 && !options.json) await followUpdate(hub, made, waitMs);
@@ -235,12 +236,13 @@ export async function deployModel(
     await followUpdate(hub, { name, version, digest }, waitMs);
 }
 
-interface SetOptions extends Options {
+interface SetOptions extends Options, PlanFlags {
   readonly keepLoaded?: string;
   readonly maxQueue?: string;
+  readonly policy?: string;
 }
 
-/** `outrider models set`: what a hub keeps of how it serves a model. */
+/** `outrider models set`: what a hub keeps of how it serves a model, and brings new versions of it to devices. */
 export async function setModel(name: string, options: SetOptions): Promise<void> {
   if (!modelName.safeParse(name).success) throw new AppError('MODEL_UNKNOWN', `“${name}” is no model name`);
   const body = changeOf(options);
@@ -249,20 +251,38 @@ export async function setModel(name: string, options: SetOptions): Promise<void>
   const { etag } = await hub.getTagged(path, modelRecord);
   const now = await hub.change('PATCH', path, { etag, body, schema: modelRecord });
   const queue = now.maxQueue === null ? 'as many requests as for any model' : `${now.maxQueue} requests`;
-  print(
-    options.json,
-    now,
-    () => `${name}: ${now.keepLoaded ? 'kept loaded' : 'makes room for others'}; ${queue} may wait for it.`,
+  print(options.json, now, () =>
+    [
+      `${name}: ${now.keepLoaded ? 'kept loaded' : 'makes room for others'}; ${queue} may wait for it.`,
+      `New versions: ${POLICY_TEXT[now.policy]}.`,
+    ].join('\n'),
   );
 }
 
+const POLICY_TEXT: Readonly<Record<ModelRecord['policy'], string>> = {
+  auto: 'deployed at once (auto)',
+  staged: 'rolled out by the model’s plan, stage by stage (staged)',
+  manual: 'wait for somebody to deploy or roll them out (manual)',
+};
+
 /** @throws USAGE */
-function changeOf({ keepLoaded, maxQueue }: SetOptions): ModelChange {
-  if (keepLoaded === undefined && maxQueue === undefined)
-    throw new AppError('USAGE', 'say what to change: --keep-loaded on|off, --max-queue N|default');
+function changeOf({ keepLoaded, maxQueue, policy, ...flags }: SetOptions): ModelChange {
+  const hasPlan = PLAN_FLAGS.some((flag) => flags[flag] !== undefined);
+  if (keepLoaded === undefined && maxQueue === undefined && policy === undefined && !hasPlan)
+    throw new AppError(
+      'USAGE',
+      'say what to change: --keep-loaded on|off, --max-queue N|default, --policy auto|staged|manual, --stages …',
+    );
   if (keepLoaded !== undefined && keepLoaded !== 'on' && keepLoaded !== 'off')
     throw new AppError('USAGE', '--keep-loaded is on or off');
+  const checked = policy === undefined ? undefined : deployPolicy.safeParse(policy);
+  if (checked && !checked.success) throw new AppError('USAGE', '--policy is auto, staged or manual');
+  const of = {
+    ...(checked && { policy: checked.data }),
+    ...(hasPlan && { plan: planOf(flags) }),
+  };
   const change = modelChange.safeParse({
+    ...of,
     ...(keepLoaded !== undefined && { keepLoaded: keepLoaded === 'on' }),
     ...(maxQueue !== undefined && { maxQueue: maxQueue === 'default' ? null : Number(maxQueue) }),
   });

@@ -1,6 +1,7 @@
 /** What the doctor asks of a hub: whether it is there, whether the clocks agree, and how its devices are. */
 import { z } from 'zod';
 import { type DeviceRecord, deviceList, type ModelRecord, modelList } from '../../shared/contract/admin.ts';
+import { type SigningStatus, signingStatus } from '../../shared/contract/signing.ts';
 import { ERRORS, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { HubClient } from '../hub-client.ts';
@@ -54,6 +55,7 @@ export async function lookAtHub(hub: HubClient, isNamed: boolean): Promise<HubLo
       await checkVersion(hub),
       ...(await checkDevices(hub)),
       ...(await checkEngines(hub)),
+      ...(await checkSigning(hub)),
     ],
     isUp: true,
     isReady: ready.ok,
@@ -109,6 +111,43 @@ async function checkDevices(hub: HubClient): Promise<Finding[]> {
 async function checkEngines(hub: HubClient): Promise<Finding[]> {
   const models = await hub.getAll('/api/v1/models', modelList, 'models').catch((): ModelRecord[] => []);
   return models.flatMap(checkEngine);
+}
+
+/** Signatures of updates that end. What keeps it from looking is told of the devices. */
+async function checkSigning(hub: HubClient): Promise<Finding[]> {
+  const status = await hub.get('/api/v1/tuf/status', signingStatus).catch(() => undefined);
+  return status ? signingFindings(status, Date.now()) : [];
+}
+
+/** Findings about who signs updates: all that somebody has to do something about. */
+export function signingFindings({ roles, toList, toDelist }: SigningStatus, nowAtMs: number): Finding[] {
+  const about = 'signatures';
+  const findings = roles.flatMap(({ role, level, expiresAtMs, todo }): Finding[] => {
+    if (todo === null) return [];
+    const leftMs = (expiresAtMs ?? nowAtMs) - nowAtMs;
+    const ends = level === 'expired' ? 'has ended' : `ends in ${spanText(leftMs)}`;
+    const found = expiresAtMs === null ? `${role} signs nothing that counts` : `that of ${role} ${ends}`;
+    return [level === 'soon' ? warn(about, found, todo) : fail(about, found, todo)];
+  });
+  const names = (all: SigningStatus['toList']): string =>
+    all.map(({ model, version }) => `${model}@${version}`).join(', ');
+  if (toList.length > 0)
+    findings.push(
+      warn(about, `to be listed: ${names(toList)}`, 'outrider models push FOLDER --signing-key FILE'),
+    );
+  if (toDelist.length > 0)
+    findings.push(
+      warn(
+        about,
+        `removed, and listed still: ${names(toDelist)}`,
+        'outrider models rm NAME@VERSION --signing-key FILE',
+      ),
+    );
+  if (findings.length > 0) return findings;
+  const next = roles.filter(({ renewsItself, expiresAtMs }) => !renewsItself && expiresAtMs !== null);
+  const firstMs = Math.min(...next.map(({ expiresAtMs }) => expiresAtMs ?? Number.POSITIVE_INFINITY));
+  const until = next.length === 0 ? '' : `; the next that people sign ends in ${spanText(firstMs - nowAtMs)}`;
+  return [ok(about, `${roles.length} roles, all good${until}`)];
 }
 
 /** Finding about the server of one model. */

@@ -30,6 +30,7 @@ import type {
   EventStream,
   HubAuthority,
   KeyBook,
+  LabelBook,
   ModelCatalog,
   ModelDescriptions,
   ModelShelf,
@@ -38,7 +39,9 @@ import type {
   Publisher,
   ReleaseShelf,
   ResultGallery,
+  RolloutAdmin,
   SignedUpdates,
+  SigningDesk,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
 import { createInstallApi, deviceInstall } from './device/install.ts';
@@ -79,9 +82,12 @@ export interface HubApiOptions {
   readonly loadOf: (model: string) => ModelLoad;
   readonly desired: DesiredBook;
   readonly pins: PinBook;
+  readonly labels: LabelBook;
+  readonly rollouts: RolloutAdmin;
   readonly publisher: Publisher;
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;
+  readonly signing: SigningDesk;
   /** Deltas that this hub has made, listed or not. */
   readonly offeredDeltas: () => readonly Delta[];
   readonly events: EventStream;

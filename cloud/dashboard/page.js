@@ -18,13 +18,16 @@ import { bytesText, linkTexts, NONE, routesOf, shortDigest } from '../../shared/
 /**
  * @typedef {import('../../shared/contract/admin.ts').DeviceRecord} DeviceRecord
  * @typedef {import('../../shared/contract/admin.ts').ModelRecord} ModelRecord
+ * @typedef {import('../../shared/contract/rollouts.ts').RolloutRecord} RolloutRecord
  * @typedef {import('../../shared/contract/admin.ts').BoardEntry} BoardEntry
  * @typedef {import('../../shared/contract/admin.ts').HubEvent} HubEvent
  * @typedef {Extract<HubEvent, { type: 'version-refused' }>} Refusal
+ * @typedef {import('../../shared/contract/signing.ts').SigningStatus} SigningStatus
  */
 
 const MAX_ANSWERS = 50;
 const MAX_REFUSALS = 10;
+const MAX_ROLLOUTS = 10;
 const MAX_VERSIONS = 5;
 /** Pages of a list that are read: a larger fleet is looked at with other tools. */
 const MAX_PAGES = 20;
@@ -34,14 +37,27 @@ const RETRY_MS = 3_000;
 /** Not all that changes is told of: counters, and whether a model is loaded. */
 const LOOK_EVERY_MS = 15_000;
 /** @type {readonly HubEvent['type'][]} */
-const EVENTS = ['device', 'device-removed', 'model', 'result', 'version-refused'];
+const EVENTS = [
+  'device',
+  'device-removed',
+  'model',
+  'rollout',
+  'result',
+  'version-refused',
+  'signing',
+  'version-removed',
+];
 
 /** @type {Map<string, DeviceRecord>} */
 let devices = new Map();
 /** @type {Map<string, ModelRecord>} */
 let models = new Map();
+/** @type {Map<string, RolloutRecord>} */
+let rollouts = new Map();
 /** Newest last. @type {Map<string, BoardEntry>} */
 let answers = new Map();
+/** How signing stands; undefined: not read yet. @type {SigningStatus | undefined} */
+let signing;
 /** Newest first. @type {Refusal[]} */
 const refusals = [];
 /** Events that come while the state is read; null: it is applied at once. @type {HubEvent[] | null} */
@@ -60,6 +76,8 @@ const routeRows = new Rows(
 );
 /** @type {Rows<ModelRecord>} */
 const modelRows = new Rows('models', ({ name }) => name, modelCells);
+/** @type {Rows<RolloutRecord>} */
+const rolloutRows = new Rows('rollouts', ({ id }) => id, rolloutCells);
 /** @type {Rows<BoardEntry>} */
 const answerRows = new Rows('answers', keyOf, (entry) =>
   answerCells(entry.result, {
@@ -154,10 +172,14 @@ function whileKeepingEvents(reading) {
 }
 
 async function readFleet() {
-  const [allDevices, allModels] = await Promise.all([
+  const [allDevices, allModels, { rollouts: newest }, signingNow] = await Promise.all([
     readAll('/api/v1/devices', 'devices'),
     readAll('/api/v1/models', 'models'),
+    read(`/api/v1/rollouts?limit=${MAX_ROLLOUTS}`),
+    read('/api/v1/tuf/status'),
   ]);
+  rollouts = new Map(newest.map((/** @type {RolloutRecord} */ one) => [one.id, one]));
+  signing = signingNow;
   devices = new Map(allDevices.map((/** @type {DeviceRecord} */ one) => [one.id, one]));
   models = new Map(allModels.map((/** @type {ModelRecord} */ one) => [one.name, one]));
 }
@@ -195,6 +217,9 @@ function apply(event) {
     case 'model':
       models.set(event.model.name, event.model);
       return;
+    case 'rollout':
+      rollouts.set(event.rollout.id, event.rollout);
+      return;
     case 'result': {
       const key = keyOf(event.entry);
       answers.delete(key);
@@ -203,6 +228,11 @@ function apply(event) {
       if (answers.size > MAX_ANSWERS && oldest !== undefined) answers.delete(oldest);
       return;
     }
+    case 'signing':
+    case 'version-removed':
+      // The lists have what is so now.
+      look();
+      return;
     case 'version-refused':
       refusals.unshift(event);
       refusals.length = Math.min(refusals.length, MAX_REFUSALS);
@@ -220,9 +250,46 @@ function render() {
   deviceRows.show(all);
   routeRows.show(all.flatMap(routesOf));
   modelRows.show([...models.values()].sort((a, b) => (a.name < b.name ? -1 : 1)));
+  const newest = [...rollouts.values()].sort((a, b) => b.createdAtMs - a.createdAtMs);
+  rolloutRows.show(newest.slice(0, MAX_ROLLOUTS));
   answerRows.show([...answers.values()].reverse());
+  showSigning();
   const online = all.filter((one) => one.online).length;
   say('summary', `${online} of ${all.length} ${all.length === 1 ? 'device' : 'devices'} online`);
+}
+
+/** Only what somebody has to do something about. */
+function showSigning() {
+  if (!signing) return;
+  byId('development').hidden = !signing.isDevelopment;
+  const lines = signing.roles.flatMap(({ role, level, expiresAtMs, todo }) => {
+    if (todo === null) return [];
+    const tone = level === 'soon' ? 'warn' : 'bad';
+    const ends =
+      expiresAtMs === null ? '' : `, good until ${new Date(expiresAtMs).toISOString().slice(0, 10)}`;
+    return [
+      el(
+        'span',
+        {},
+        el('strong', {}, role),
+        ' ',
+        pill(level === 'expired' ? 'ended' : level, tone),
+        `${ends}: ${todo}`,
+      ),
+    ];
+  });
+  const { toList, toDelist } = signing;
+  if (toList.length > 0) lines.push(el('span', {}, `To be signed for: ${versionNames(toList)}`));
+  if (toDelist.length > 0)
+    lines.push(el('span', {}, `Removed, and listed until somebody signs: ${versionNames(toDelist)}`));
+  byId('signing').hidden = lines.length === 0;
+  byId('signing-list').replaceChildren(...lines.map((line) => el('li', {}, line)));
+}
+
+/** @param {SigningStatus['toList']} refs */
+function versionNames(refs) {
+  const shown = refs.slice(0, MAX_VERSIONS).map(({ model, version }) => `${model}@${version}`);
+  return `${shown.join(', ')}${refs.length > shown.length ? ` and ${refs.length - shown.length} more` : ''}`;
 }
 
 /** @param {BoardEntry} entry */
@@ -264,6 +331,47 @@ function pipelineLine({ name, edge, edgeModel, cloud, feed }) {
   return line;
 }
 
+/** @type {Record<RolloutRecord['state'], 'good' | 'warn' | 'bad' | 'quiet'>} */
+const STATE_TONES = {
+  ...{ waiting: 'quiet', running: 'good', paused: 'warn', halted: 'bad' },
+  ...{ aborted: 'quiet', 'rolled-back': 'bad', done: 'good' },
+};
+
+/** @param {RolloutRecord} rollout */
+function rolloutCells({
+  model,
+  version,
+  from,
+  state,
+  stage,
+  stages,
+  devices,
+  matched,
+  answers,
+  verdicts,
+  reason,
+  createdAtMs,
+}) {
+  const counts = Object.entries(devices).map(([where, count]) =>
+    el('span', { class: where === 'rolled-back' ? 'nowrap bad' : 'nowrap' }, `${count} ${where}`),
+  );
+  const gates = verdicts
+    .filter((one) => one.state !== 'unmeasured')
+    .map(({ gate, state: says, detail }) => titled(pill(`${gate}: ${says}`, GATE_TONES[says]), detail));
+  return [
+    `${model}@${version}${from === null ? '' : ` after ${from}`}`,
+    pill(state, STATE_TONES[state]),
+    `${stage + 1} of ${stages.length}`,
+    list([...counts, el('span', { class: 'nowrap quiet' }, `of ${matched}; ${answers} answers`)]),
+    gates.length > 0 ? list(gates) : NONE,
+    reason,
+    ago(createdAtMs),
+  ];
+}
+
+/** @type {Record<RolloutRecord['verdicts'][number]['state'], 'good' | 'quiet' | 'bad'>} */
+const GATE_TONES = { passed: 'good', waiting: 'quiet', failed: 'bad', unmeasured: 'quiet' };
+
 /** @param {ModelRecord} model */
 function modelCells(model) {
   const { name, task, deployed, policy, versions } = model;
@@ -288,7 +396,7 @@ function modelCells(model) {
     name,
     task,
     deployed === null ? 'none' : `v${deployed}`,
-    policy === 'auto' ? 'at once' : 'by hand',
+    { auto: 'at once', staged: 'in stages', manual: 'by hand' }[policy],
     runsWhere(model),
     list(lines),
   ];

@@ -11,6 +11,7 @@ export class DeviceNews implements Part {
   readonly #get: (id: string) => DeviceRecord | undefined;
   readonly #events: EventSink;
   readonly #clock: Clock;
+  readonly #onNews: () => void;
   readonly #changed = new Set<string>();
   #cancel: (() => void) | undefined;
 
@@ -18,10 +19,13 @@ export class DeviceNews implements Part {
     readonly get: (id: string) => DeviceRecord | undefined;
     readonly events: EventSink;
     readonly clock: Clock;
+    /** Hears that some have changed, as often as it is told. */
+    readonly onNews?: () => void;
   }) {
     this.#get = parts.get;
     this.#events = parts.events;
     this.#clock = parts.clock;
+    this.#onNews = parts.onNews ?? (() => undefined);
   }
 
   stop(): void {
@@ -37,6 +41,7 @@ export class DeviceNews implements Part {
     this.#cancel = undefined;
     const ids = [...this.#changed];
     this.#changed.clear();
+    this.#onNews();
     for (const id of ids) {
       const device = this.#get(id);
       this.#events.publish(device ? { type: 'device', device } : { type: 'device-removed', id });

@@ -16,6 +16,7 @@ import type {
 } from '../../shared/contract/admin.ts';
 import { MAX_VERSION_BYTES, MAX_VERSION_FILES } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
+import type { SigningChange } from '../../shared/contract/signing.ts';
 import type { BlobStore } from '../../shared/release/blob-store.ts';
 import {
   type ModelFolder,
@@ -45,6 +46,10 @@ export interface Listing {
   add(releases: readonly Release[]): Promise<void>;
   /** Takes what somebody else has signed. @returns its ETag */
   putTargets(body: Uint8Array, ifMatch: string): Promise<string>;
+  /** The same of a delegated role. */
+  putDelegated(role: string, body: Uint8Array, ifMatch: string): Promise<string>;
+  /** Takes other keys, delegations or expiries. */
+  apply(change: unknown): Promise<void>;
   /** undefined when it is not listed */
   release(name: string, version: string): Release | undefined;
 }
@@ -63,6 +68,8 @@ export interface VersionPublisherOptions {
   /** For what is not a version yet; the hub's folder of models. */
   readonly folder: string;
   readonly events: EventSink;
+  /** Keys or metadata of somebody else are in force now. */
+  readonly onListed?: () => void;
   readonly clock: Clock;
   readonly logger: Logger;
 }
@@ -174,11 +181,27 @@ export class VersionPublisher implements Publisher {
   }
 
   async putTargets(body: Uint8Array, ifMatch: string): Promise<string> {
-    const { models, updates } = this.#o;
-    const etag = await updates.putTargets(body, ifMatch);
-    // Once they are in force they are taken: what a failure here leaves undone, a start or the next push does.
-    for (const ref of models.all()) if (!models.stored(ref)?.published) await this.#settle(ref);
+    const etag = await this.#o.updates.putTargets(body, ifMatch);
+    await this.#settleAll();
     return etag;
+  }
+
+  async putDelegated(role: string, body: Uint8Array, ifMatch: string): Promise<string> {
+    const etag = await this.#o.updates.putDelegated(role, body, ifMatch);
+    await this.#settleAll();
+    return etag;
+  }
+
+  async applyChange(change: SigningChange): Promise<void> {
+    await this.#o.updates.apply(change);
+    await this.#settleAll();
+  }
+
+  /** Once they are in force they are taken: what a failure here leaves undone, a start or the next push does. */
+  async #settleAll(): Promise<void> {
+    const { models, onListed = () => undefined } = this.#o;
+    for (const ref of models.all()) if (!models.stored(ref)?.published) await this.#settle(ref);
+    onListed();
   }
 
   async #publish(name: string, { files, force = false }: VersionRequest): Promise<PublishedVersion> {

@@ -35,7 +35,7 @@ export class DesiredRegistry implements DesiredBook {
     return {
       version: store.data.desiredVersion,
       cloudModels: [...asked].sort().flatMap((name) => this.#describe(name)),
-      models: wantedVersions({ id: deviceId, pins, reported }, (name) => models.choiceOf(name)),
+      models: wantedVersions({ id: deviceId, pins, reported }, (name) => models.choiceOf(name, deviceId)),
     };
   }
 

@@ -128,11 +128,13 @@ export class DeviceRegistry
 
   #recordOf(id: string, stored: StoredDevice): DeviceRecord {
     const { enrolledAtMs } = stored;
-    return { id, enrolledAtMs, expiresAtMs: endOf(stored), ...this.#sightings.of(id, stored) };
+    const seen = this.#sightings.of(id, stored);
+    const labels = { ...seen.reported?.labels, ...stored.labels };
+    return { id, enrolledAtMs, labels, expiresAtMs: endOf(stored), ...seen };
   }
 
   async createToken(request: EnrollmentTokenRequest): Promise<EnrollmentToken> {
-    const { deviceId = null, expiresMs = TOKEN_LIFE_MS } = request;
+    const { deviceId = null, expiresMs = TOKEN_LIFE_MS, labels = {} } = request;
     const token = newSecret();
     const expiresAtMs = this.#clock.nowAtMs() + expiresMs;
     await this.#store.change((data) => {
@@ -140,7 +142,10 @@ export class DeviceRegistry
       const tokens = this.#withoutExpired(data);
       if (Object.keys(tokens).length >= MAX_TOKENS)
         throw new AppError('CONFLICT', `${MAX_TOKENS} enrolment tokens are open already`);
-      return { ...data, tokens: { ...tokens, [sha256Hex(token)]: { deviceId, expiresAtMs, usedBy: null } } };
+      return {
+        ...data,
+        tokens: { ...tokens, [sha256Hex(token)]: { deviceId, expiresAtMs, usedBy: null, labels } },
+      };
     });
     return { token, expiresAtMs };
   }
@@ -284,6 +289,7 @@ export class DeviceRegistry
       lastSeenAtMs: null,
       reported: null,
       pins: existing?.pins ?? {},
+      labels: { ...existing?.labels, ...found.labels },
     };
     return {
       ...data,

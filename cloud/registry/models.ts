@@ -23,6 +23,7 @@ import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog, ModelDescriptions, ModelShelf, VersionBook, VersionFacts } from '../ports.ts';
 import type { HubData, StoredDeployment, StoredEngine, StoredServing, StoredVersion } from './records.ts';
+import { heldVersion, supersede } from './rollout-records.ts';
 import { own, type Store } from './store.ts';
 import type { ModelChoice } from './wanted-version.ts';
 
@@ -77,6 +78,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
             version: nextVersion(versions, this.#o.versionSeen(name)),
             ...{ digest, bytes, folder: path, task, picture, files, test },
             published: false,
+            removedAtMs: null,
             createdAtMs: this.#o.clock.nowAtMs(),
           };
       isChanged = !isDeepStrictEqual(known, next);
@@ -136,9 +138,10 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
       if (!found) throw new AppError('INVARIANT_BROKEN', `version ${version} of ${name} is not recorded`);
       isChanged = !found.published;
       if (!isChanged) return data;
-      const { policy, deployed } = this.#deploymentOf(data, name);
+      const before = this.#deploymentOf(data, name);
+      const { policy, deployed } = before;
       const isNext = deployed === null || (policy === 'auto' && Number(version) > Number(deployed));
-      const deployment = { policy, deployed: isNext ? version : deployed };
+      const deployment = { ...before, deployed: isNext ? version : deployed };
       return {
         ...withVersions(
           data,
@@ -154,8 +157,9 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
 
   async change(
     name: string,
-    { policy, deployed, keepLoaded, maxQueue }: ModelChange,
+    { policy, plan, deployed, keepLoaded, maxQueue }: ModelChange,
     isExpected: (now: ShelvedModel) => boolean,
+    by: string | null = null,
   ): Promise<void> {
     let isChanged = false;
     let isDesiredChanged = false;
@@ -165,7 +169,11 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
       if (!isExpected(now)) throw new AppError('PRECONDITION_FAILED');
       if (deployed !== undefined) requirePublished(data, name, deployed);
       const before = this.#deploymentOf(data, name);
-      const next = { policy: policy ?? before.policy, deployed: deployed ?? before.deployed };
+      const next = {
+        policy: policy ?? before.policy,
+        deployed: deployed ?? before.deployed,
+        plan: plan === undefined ? before.plan : plan,
+      };
       const served = servingOf(data, name);
       const serving = {
         keepLoaded: keepLoaded ?? served.keepLoaded,
@@ -173,11 +181,16 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
       };
       const isServedAsBefore = isDeepStrictEqual(served, serving);
       const changed = isServedAsBefore ? data : { ...data, serving: { ...data.serving, [name]: serving } };
-      isDesiredChanged = !isDeepStrictEqual(before, next);
+      const atMs = this.#o.clock.nowAtMs();
+      const rollouts =
+        deployed === undefined
+          ? data.rollouts
+          : supersede(data.rollouts, name, { atMs, by, detail: `version ${deployed} was deployed by hand` });
+      isDesiredChanged = !isDeepStrictEqual(before, next) || !isDeepStrictEqual(rollouts, data.rollouts);
       isChanged = isDesiredChanged || !isServedAsBefore;
       if (!isDesiredChanged) return changed;
       const desiredVersion = data.desiredVersion + 1;
-      return { ...changed, desiredVersion, deployments: { ...data.deployments, [name]: next } };
+      return { ...changed, desiredVersion, rollouts, deployments: { ...data.deployments, [name]: next } };
     });
     if (isDesiredChanged) this.#changed(name);
     else if (isChanged) this.#tell(name);
@@ -187,10 +200,15 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
     return servingOf(this.#store.data, name);
   }
 
-  /** Deployment and versions, of which one is chosen for a device. */
-  choiceOf(name: string): ModelChoice {
+  /** Deployment, rollout and versions, of which one is chosen for a device. */
+  choiceOf(name: string, deviceId: string): ModelChoice {
     const { data } = this.#store;
-    return { name, deployment: this.#deploymentOf(data, name), versions: versionsOf(data, name) };
+    return {
+      name,
+      deployment: this.#deploymentOf(data, name),
+      held: heldVersion(data.rollouts, name, deviceId),
+      versions: versionsOf(data, name),
+    };
   }
 
   resolve(name: string): {
@@ -251,10 +269,10 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
       published: one.published,
       test: one.test,
     }));
-    const { policy, deployed } = this.#deploymentOf(data, name);
+    const { policy, deployed, plan } = this.#deploymentOf(data, name);
     const { keepLoaded, maxQueue } = servingOf(data, name);
     return {
-      ...{ name, task, version, digest, bytes, policy, deployed, keepLoaded, maxQueue },
+      ...{ name, task, version, digest, bytes, policy, plan, deployed, keepLoaded, maxQueue },
       versions: versions.reverse(),
       engine: engine ? shownEngine(engine) : null,
     };
@@ -270,8 +288,13 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
     this.#changed(name);
   }
 
+  /** Another version of it is deployed, or rolled out to other devices. */
+  deploymentChanged(name: string): void {
+    this.#changed(name);
+  }
+
   #deploymentOf(data: HubData, name: string): StoredDeployment {
-    return own(data.deployments, name) ?? { policy: this.#o.policy, deployed: null };
+    return own(data.deployments, name) ?? { policy: this.#o.policy, deployed: null, plan: null };
   }
 
   /** Oldest first. */
@@ -306,7 +329,7 @@ function describeElsewhere(name: string, engine: StoredEngine): ShelvedModel {
   const { createdAtMs } = engine;
   return {
     ...{ name, task: engine.task, version, digest, bytes: 0, policy: 'manual', deployed: null },
-    ...{ keepLoaded: false, maxQueue: null },
+    ...{ plan: null, keepLoaded: false, maxQueue: null },
     versions: [{ version, digest, bytes: 0, createdAtMs, published: false, test: null }],
     engine: shownEngine(engine),
   };

@@ -41,7 +41,8 @@ export class PinRegistry implements PinBook {
   }
 }
 
-function requireDevice(data: HubData, deviceId: string): StoredDevice {
+/** @throws DEVICE_UNKNOWN */
+export function requireDevice(data: HubData, deviceId: string): StoredDevice {
   const device = own(data.devices, deviceId);
   if (!device) throw new AppError('DEVICE_UNKNOWN', 'there is no device of this name');
   return device;

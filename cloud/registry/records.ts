@@ -2,9 +2,12 @@
 import { z } from 'zod';
 import { deployPolicy, keyScope, versionFile, versionTest } from '../../shared/contract/admin.ts';
 import { engineKind } from '../../shared/contract/engines.ts';
+import { deviceLabels } from '../../shared/contract/labels.ts';
 import { pictureNeed, reported } from '../../shared/contract/messages.ts';
 import { deviceId, digest, modelName, modelVersion } from '../../shared/contract/names.ts';
+import { rolloutPlan } from '../../shared/contract/rollouts.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
+import { storedRollout } from './rollout-records.ts';
 
 /** Record of a device: its credential as digests, and what it last said of itself. */
 const storedDevice = z.object({
@@ -21,6 +24,8 @@ const storedDevice = z.object({
   reported: reported.nullable(),
   /** Model name -> version that this device is to run, whatever its model deploys. */
   pins: z.record(modelName, modelVersion).default({}),
+  /** By the operator, beside those of its own configuration. */
+  labels: deviceLabels.default({}),
 });
 export type StoredDevice = z.infer<typeof storedDevice>;
 
@@ -30,6 +35,8 @@ const storedToken = z.object({
   expiresAtMs: z.number(),
   /** Kept until it expires, so that a device whose answer was lost may ask again. */
   usedBy: deviceId.nullable(),
+  /** Of the device that enrols with it. */
+  labels: deviceLabels.default({}),
 });
 
 /** Record of a key of the HTTP API; it is stored under the key’s digest. */
@@ -58,6 +65,8 @@ const storedVersion = z.object({
   published: z.boolean().default(false),
   /** How this hub has tried it; null: not, somebody has put its folder here. */
   test: versionTest.nullable().default(null),
+  /** When it was removed; what is left of it goes as soon as nothing lists it. */
+  removedAtMs: z.number().nullable().default(null),
 });
 export type StoredVersion = z.infer<typeof storedVersion>;
 
@@ -66,6 +75,8 @@ const storedDeployment = z.object({
   policy: deployPolicy,
   /** Version that devices are told to run; null: none yet. */
   deployed: modelVersion.nullable(),
+  /** By which a version is rolled out with the policy `staged`; null: as any plan is, when left out. */
+  plan: rolloutPlan.nullable().default(null),
 });
 export type StoredDeployment = z.infer<typeof storedDeployment>;
 
@@ -120,5 +131,7 @@ export const hubData = z.object({
   versionsSeen: z.record(modelName, z.int().nonnegative()).default({}),
   /** By model name: those that run on other servers. */
   engines: z.record(modelName, storedEngine).default({}),
+  /** By id. */
+  rollouts: z.record(z.string(), storedRollout).default({}),
 });
 export type HubData = z.infer<typeof hubData>;

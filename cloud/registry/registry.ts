@@ -20,9 +20,12 @@ import { DesiredRegistry } from './desired.ts';
 import { DeviceRegistry } from './devices.ts';
 import { EngineRegistry } from './engines.ts';
 import { KeyRegistry, newKey } from './keys.ts';
+import { LabelRegistry } from './labels.ts';
 import { ModelRegistry, type ShelvedModel } from './models.ts';
 import { PinRegistry } from './pins.ts';
 import type { HubData } from './records.ts';
+import { paused } from './rollout-records.ts';
+import { RolloutRegistry } from './rollouts.ts';
 import type { OpenStore, Store, StoreOptions } from './store.ts';
 
 /** Data folder of the hub, its broker’s accounts, and who hears of changes. */
@@ -68,6 +71,8 @@ export class Registry implements Part {
   readonly models: ModelRegistry;
   readonly engines: EngineRegistry;
   readonly pins: PinRegistry;
+  readonly labels: LabelRegistry;
+  readonly rollouts: RolloutRegistry;
   readonly desired: DesiredRegistry;
 
   private constructor(store: Store, brokerSecret: string, options: RegistryOptions) {
@@ -95,6 +100,11 @@ export class Registry implements Part {
       folder: join(options.folder, ENGINE_KEYS_FOLDER_NAME),
     });
     this.pins = new PinRegistry({ store, onDesiredChange });
+    this.labels = new LabelRegistry({ store });
+    this.rollouts = new RolloutRegistry({
+      store,
+      onDesiredChange: (model) => this.models.deploymentChanged(model),
+    });
     this.desired = new DesiredRegistry({ store, devices: this.devices, models: this.models });
   }
 
@@ -136,6 +146,8 @@ const goneOn = (data: HubData, nowAtMs: number): HubData => ({
   ...data,
   desiredVersion: Math.max(data.desiredVersion + 1, Math.floor(nowAtMs / 1_000)),
   tokens: {},
+  // What devices have done since the copy nobody knows here: a person looks first.
+  rollouts: paused(data.rollouts, nowAtMs),
 });
 
 function accessOf(data: HubData, brokerSecret: string): AccessFile {
@@ -167,6 +179,7 @@ async function firstData(folder: string, clock: Clock, hubId?: string): Promise<
     serving: {},
     versionsSeen: {},
     engines: {},
+    rollouts: {},
   };
 }
 

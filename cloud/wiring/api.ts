@@ -4,6 +4,7 @@ import { SignIns } from '../api/frame/sign-in.ts';
 import { ADMITS_EVERY_KEY } from '../asking/admission.ts';
 import { HttpAsking } from '../asking/asking.ts';
 import { showDeviceRoutes } from '../metrics.ts';
+import type { RolloutAdmin } from '../ports.ts';
 import { ReleaseFolder } from '../releases/release-folder.ts';
 import type { BrokerAddress } from './broker.ts';
 import type { HubProgram } from './program.ts';
@@ -20,10 +21,11 @@ export function createApi(
     readonly publishing: Publishing;
     readonly broker: BrokerAddress;
     readonly answering: RecordedAnswering;
+    readonly rollouts: RolloutAdmin;
   },
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
   const { registry, events } = parts.records;
-  const { updates, blobs, publisher } = parts.publishing;
+  const { updates, blobs, publisher, signing } = parts.publishing;
   const { pool, engines, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
   const asking = new HttpAsking({
@@ -50,9 +52,12 @@ export function createApi(
     loadOf: (name) => pool.loadOf(name),
     desired: registry.desired,
     pins: registry.pins,
+    labels: registry.labels,
+    rollouts: parts.rollouts,
     publisher,
     blobs,
     signedUpdates: updates,
+    signing,
     offeredDeltas: parts.publishing.offeredDeltas,
     events,
     gallery,

@@ -6,13 +6,17 @@ import { makeDelta } from '../../shared/release/delta/delta-process.ts';
 import { findModelFolders } from '../../shared/release/folder/model-folder.ts';
 import type { Delta } from '../../shared/release/release.ts';
 import { TufRepository } from '../../shared/release/tuf/repository.ts';
+import { ROLES } from '../../shared/release/tuf/roles.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
+import { AppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { DeltaMaker } from '../deltas/delta-maker.ts';
 import { DeltaShelf } from '../deltas/delta-shelf.ts';
-import type { BlobShelf, VersionBook } from '../ports.ts';
+import type { BlobShelf, SigningDesk, VersionBook } from '../ports.ts';
 import { VersionPublisher } from '../publishing/publisher.ts';
 import { createRehearsal } from '../publishing/rehearsal.ts';
+import { signingRoles, signingStatus } from '../publishing/signing-status.ts';
+import { SigningWatch } from '../publishing/signing-watch.ts';
 import type { HubProgram } from './program.ts';
 import type { Records } from './records.ts';
 
@@ -21,6 +25,7 @@ export interface Publishing {
   readonly updates: TufRepository;
   readonly blobs: BlobShelf;
   readonly publisher: VersionPublisher;
+  readonly signing: SigningDesk;
   /** What devices have may have changed: differences may be worth making. */
   readonly considerDeltas: () => void;
   /** Those that are made, listed or not. */
@@ -36,13 +41,15 @@ export async function startPublishing(
   program: HubProgram,
   { registry, events }: Records,
 ): Promise<Publishing> {
-  const { config, folder, isRestored, lifecycle, clock, logger } = program;
+  const { config, folder, isRestored, lifecycle, metrics, clock, logger } = program;
   const updatesFolder = join(folder, 'tuf');
   const updates = await TufRepository.open({ folder: updatesFolder, isRestored, clock, logger });
   await lifecycle.start('updates', updates);
   if (updates.isDevelopment)
     logger.warn('updates.development_keys', { keysFolder: join(updatesFolder, 'keys') });
   const blobs = new BlobStore(join(folder, 'blobs'));
+  const roles = () => signingRoles(updates, clock.nowAtMs());
+  const watch = new SigningWatch({ roles, events, metrics, clock, logger });
   const deltas = await openDeltas(program, { registry, updates });
   const publisher = new VersionPublisher({
     models: registry.models,
@@ -52,20 +59,35 @@ export async function startPublishing(
     prepare: async (ref) => deltas.maker?.prepare(ref, PREPARE_MS),
     folder: join(folder, 'models'),
     events,
+    onListed: () => watch.look(),
     clock,
     logger,
   });
   await publisher.restore();
+  await lifecycle.start('signing watch', watch);
   await takeInModels(config.modelsDir, publisher, logger);
   await sweepUploads(blobs, { models: registry.models, updates }, clock, logger);
   if (deltas.maker) await lifecycle.start('deltas', deltas.maker);
+  const signing: SigningDesk = {
+    status: () => signingStatus(updates, registry.models, clock.nowAtMs()),
+    nextKey: (role) => nextKeyOf(updates, role),
+  };
   return {
     updates,
     blobs: withDeltas(blobs, deltas.shelf),
     publisher,
+    signing,
     considerDeltas: () => deltas.maker?.consider(),
     offeredDeltas: () => deltas.shelf.all(),
   };
+}
+
+/** @throws NOT_FOUND, UPDATE_UNTRUSTED (the key is elsewhere: so is the next), DISK_FULL */
+async function nextKeyOf(updates: TufRepository, name: string): ReturnType<SigningDesk['nextKey']> {
+  const role = ROLES.find((one) => one === name);
+  if (!role) throw new AppError('NOT_FOUND', 'this hub holds keys of root, targets, snapshot and timestamp');
+  const key = await updates.nextKey(role);
+  return { role, id: key.id, publicKey: key.publicPem };
 }
 
 /** A device that is told of a version before its differences are there fetches whole files. */

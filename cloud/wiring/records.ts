@@ -9,6 +9,7 @@ import { DeviceNews } from '../events/device-news.ts';
 import { EventFeed } from '../events/event-feed.ts';
 import type { HubLink } from '../link/hub-link.ts';
 import { Registry } from '../registry/registry.ts';
+import { Evidence } from '../rollout/evidence.ts';
 import type { HubProgram } from './program.ts';
 
 /** The parts that others need of it. */
@@ -16,6 +17,10 @@ export interface Records {
   readonly registry: Registry;
   readonly events: EventFeed;
   readonly news: DeviceNews;
+  /** Who hears that a device has told something, or that a model has changed. */
+  onNews(hear: () => void): void;
+  /** What devices have counted of each version. */
+  readonly evidence: Evidence;
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
     readonly pool: Pick<LocalRunnerPool, 'loadOf' | 'preload'>;
@@ -38,9 +43,12 @@ export async function startRecords(program: HubProgram): Promise<Records> {
   };
   const events = new EventFeed(clock);
   await lifecycle.start('events', events);
-  const news = new DeviceNews({ get: (id) => registry.devices.get(id), events, clock });
+  const news = new DeviceNews({ get: (id) => registry.devices.get(id), events, clock, onNews: () => hear() });
   await lifecycle.start('device news', news);
+  const evidence = new Evidence({ folder, clock, logger });
+  await lifecycle.start('evidence', evidence);
   let attached: Parameters<Records['attach']>[0] | undefined;
+  let hear = (): void => undefined;
   const tellDevices = (): void => {
     if (!attached) return;
     for (const { id } of registry.devices.list()) {
@@ -55,9 +63,11 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     onDesiredChange: tellDevices,
     onDeviceRevoked: (id) => {
       news.changed(id);
+      evidence.forget(id);
       attached?.link.forget(id);
     },
     onModelChange: (model) => {
+      hear();
       events.publish({
         type: 'model',
         model: { ...model, ...(attached?.pool.loadOf(model.name) ?? NOT_LOADED) },
@@ -77,6 +87,10 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     registry,
     events,
     news,
+    onNews: (hearer) => {
+      hear = hearer;
+    },
+    evidence,
     attach: (answering) => {
       attached = answering;
     },

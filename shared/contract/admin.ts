@@ -2,10 +2,13 @@
 import { z } from 'zod';
 import { taskName } from '../tasks/tasks.ts';
 import { engineRecord, engineStatus } from './engines.ts';
+import { deviceLabels } from './labels.ts';
 import { MAX_VERSION_FILES } from './limits.ts';
 import { reported, telemetry } from './messages.ts';
 import { deviceId, digest, innerPath, modelName, modelVersion } from './names.ts';
 import { answer, failure } from './result.ts';
+import { rolloutPlan, rolloutRecord } from './rollouts.ts';
+import { signingLevel, signingRole } from './signing.ts';
 
 /** Right of a key over the HTTP API. */
 export const keyScope = z.enum(['admin', 'infer', 'metrics']);
@@ -14,8 +17,11 @@ export type KeyScope = z.infer<typeof keyScope>;
 /** Cursor of a list's next page: pass it as `after`; null on the last page. */
 const next = z.string().nullable().default(null);
 
-/** `auto`: a version that is published is deployed at once. `manual`: only by who says so. */
-export const deployPolicy = z.enum(['auto', 'manual']);
+/**
+ * `auto`: a version that is published is deployed at once. `staged`: it is rolled out by the model's plan, stage by stage. `manual`: only
+ * by who says so. The first version of a model is deployed at once.
+ */
+export const deployPolicy = z.enum(['auto', 'staged', 'manual']);
 export type DeployPolicy = z.infer<typeof deployPolicy>;
 
 /**
@@ -51,6 +57,8 @@ export const modelRecord = z.object({
   /** Memory that its runners hold, as measured last or estimated by its files; null: none holds it. */
   memoryBytes: z.number().nullable().default(null),
   policy: deployPolicy,
+  /** By which a version is rolled out with the policy `staged`; null: as any rollout is. */
+  plan: rolloutPlan.nullable().default(null),
   /** The version that devices are told to run, where no device is told otherwise; null: none yet. */
   deployed: modelVersion.nullable(),
   /** Whether the hub loads it at its start and never puts it out to make room for another. */
@@ -79,7 +87,9 @@ export const modelList = z.object({ models: z.array(modelRecord), next });
 /** `PATCH /models/{name}`, with If-Match. */
 export const modelChange = z.strictObject({
   policy: deployPolicy.optional(),
-  /** One of its published versions. */
+  /** By which a version is rolled out with the policy `staged`; null: as any rollout is. */
+  plan: rolloutPlan.nullable().optional(),
+  /** One of its published versions; a rollout of the model that is under way ends. */
   deployed: modelVersion.optional(),
   /** Load it at the hub's start and never put it out to make room for another. */
   keepLoaded: z.boolean().optional(),
@@ -141,6 +151,8 @@ export const deviceRecord = z.object({
   /** When it was last heard of; null when never. */
   lastSeenAtMs: z.number().nullable(),
   enrolledAtMs: z.number(),
+  /** Those of its configuration, and over them those of the operator. */
+  labels: deviceLabels.default({}),
   /** When its credential ends unless it is renewed before; null: never. */
   expiresAtMs: z.number().nullable(),
   /** When two programs were last seen to use this id in turn; null when not in the last hour. */
@@ -162,6 +174,9 @@ export const devicePins = z.strictObject({
 });
 export type DevicePins = z.infer<typeof devicePins>;
 
+/** `PUT /devices/{id}/labels`, with If-Match: labels that the operator gives a device; over those of its configuration. */
+export const deviceLabelsBody = z.strictObject({ labels: deviceLabels });
+
 /** One line of the hub's board of last answers: what a device that shares its results has said. */
 export const boardEntry = z.object({
   deviceId,
@@ -180,6 +195,7 @@ export const EVENTS = {
   DeviceEvent: z.object({ type: z.literal('device'), device: deviceRecord }),
   DeviceRemovedEvent: z.object({ type: z.literal('device-removed'), id: deviceId }),
   ModelEvent: z.object({ type: z.literal('model'), model: modelRecord }),
+  RolloutEvent: z.object({ type: z.literal('rollout'), rollout: rolloutRecord }),
   ResultEvent: z.object({ type: z.literal('result'), entry: boardEntry }),
   /** A version that was offered to the hub and not taken. */
   VersionRefusedEvent: z.object({
@@ -188,14 +204,38 @@ export const EVENTS = {
     error: z.object({ code: z.string(), message: z.string() }),
     atMs: z.number(),
   }),
+  /** A signature of updates ends soon, or has been made again. */
+  SigningEvent: z.object({
+    type: z.literal('signing'),
+    role: signingRole,
+    level: signingLevel,
+    expiresAtMs: z.number().nullable(),
+    /** What to do; null: nothing. */
+    todo: z.string().nullable(),
+    atMs: z.number(),
+  }),
+  /** A version is no longer offered: somebody removed it, or the hub keeps a number of them. */
+  VersionRemovedEvent: z.object({
+    type: z.literal('version-removed'),
+    model: modelName,
+    version: modelVersion,
+    /** Of its files, those that no other version has: what the disk gets back. */
+    freedBytes: z.number(),
+    /** `asked`: somebody removed it; `kept`: the hub keeps fewer versions (`--keep-versions`). */
+    why: z.enum(['asked', 'kept']),
+    atMs: z.number(),
+  }),
 };
 /** Event that `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
 export const hubEvent = z.discriminatedUnion('type', [
   EVENTS.DeviceEvent,
   EVENTS.DeviceRemovedEvent,
   EVENTS.ModelEvent,
+  EVENTS.RolloutEvent,
   EVENTS.ResultEvent,
   EVENTS.VersionRefusedEvent,
+  EVENTS.SigningEvent,
+  EVENTS.VersionRemovedEvent,
 ]);
 export type HubEvent = z.infer<typeof hubEvent>;
 
@@ -209,6 +249,8 @@ export const enrollmentTokenRequest = z.strictObject({
     .min(1_000)
     .max(30 * 86_400_000)
     .optional(),
+  /** Of the device that enrols with it, beside those of its configuration. */
+  labels: deviceLabels.optional(),
 });
 export type EnrollmentTokenRequest = z.infer<typeof enrollmentTokenRequest>;
 /** One-time token with its secret, shown in this answer only. */

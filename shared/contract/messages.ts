@@ -6,9 +6,11 @@ import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
 import { taskName } from '../tasks/tasks.ts';
 import { toldFeed } from './feed-status.ts';
+import { deviceLabels } from './labels.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
-import { deviceId, digest, modelName, modelRef, pipelineName, requestId } from './names.ts';
+import { deviceId, digest, modelName, modelRef, modelVersion, pipelineName, requestId } from './names.ts';
 import { routeEvidence } from './routing.ts';
+import { versionCounts } from './version-counts.ts';
 
 /** Device -> hub, on `infer`. Times are milliseconds left, not a time of day: device clocks lie. */
 export const requestHeader = z.object({
@@ -113,6 +115,16 @@ export const pictureNeed = z.object({
 });
 export type PictureNeed = z.infer<typeof pictureNeed>;
 
+/** A version that a device should run. */
+const wantedVersion = z.object({
+  name: modelName,
+  version: modelVersion,
+  /** Of the version as a whole. */
+  digest,
+  /** When it may be tried, as a cron expression of the minutes that are good, by the device's own time zone; at any time, when left out. */
+  window: z.string().max(100).optional(),
+});
+
 /** What the hub wants of a device, and what it should know; retained, and read over HTTP at each sync. */
 export const desired = z.object({
   /** Counts up with each change; `reported` says which one the device has taken. */
@@ -120,7 +132,7 @@ export const desired = z.object({
   /** The cloud models that the device's pipelines ask, as the hub runs them now. */
   cloudModels: z.array(z.object({ model: modelRef, task: taskName, picture: pictureNeed.nullable() })),
   /** Which version of each of its own models the device should run; a model that is not named here stays as it is. */
-  models: z.array(modelRef).default([]),
+  models: z.array(wantedVersion).default([]),
 });
 export type Desired = z.infer<typeof desired>;
 
@@ -135,7 +147,7 @@ export type LinkUse = z.infer<typeof linkUse>;
 /** Traffic class by which bytes over the link are counted. */
 export type LinkPurpose = LinkUse['purpose'];
 
-/** Counters of a device, on `telemetry`, once a minute, QoS 0. */
+/** Counters of a device, on `telemetry`, QoS 0: once a minute, each 10 s while a version is new, at once after its first answers and when it crashes. */
 export const telemetry = z.object({
   atMs: z.number(),
   outbox: z.object({
@@ -150,6 +162,8 @@ export const telemetry = z.object({
     capBytes: z.number().positive().optional(),
     use: z.array(linkUse).max(1_000),
   }),
+  /** What it has counted of each version of its models since it started, the newest versions first. */
+  versions: z.array(versionCounts).max(20).optional().catch(undefined),
 });
 export type Telemetry = z.infer<typeof telemetry>;
 
@@ -192,6 +206,16 @@ export const updateReport = z.object({
 });
 export type UpdateReport = z.infer<typeof updateReport>;
 
+/** The machine that an agent runs on. */
+const hardware = z.object({
+  /** As Node names system and processor: `linux-arm64`. */
+  platform: z.string().max(64),
+  /** That it may use. */
+  cores: z.int().positive(),
+  /** Of the machine, or what its container allows. */
+  memoryBytes: z.number().positive(),
+});
+
 /** What a device says it has, retained. */
 export const reported = z.object({
   agentVersion: z.string(),
@@ -215,6 +239,10 @@ export const reported = z.object({
   ),
   /** The newest update of each model that had one. */
   updates: z.array(updateReport).max(100).optional(),
+  /** By its configuration; the operator may add others. */
+  labels: deviceLabels.optional().catch(undefined),
+  /** The machine that it runs on. */
+  hardware: hardware.optional().catch(undefined),
 });
 export type Reported = z.infer<typeof reported>;
 

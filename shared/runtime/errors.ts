@@ -261,6 +261,12 @@ export const ERRORS = {
     'Publish a smaller or better quantized version; the one before it answers on.',
   ),
 
+  ROLLOUT_FAILED: world(
+    422,
+    'The rollout has not reached its end.',
+    'outrider rollout show says which gate stopped it, by what figures; publish a better version, or change the gate.',
+  ),
+
   // Engines on other servers
   ENGINE_UNREACHABLE: busy(
     503,
@@ -313,6 +319,16 @@ export const ERRORS = {
     404,
     'The signed metadata does not list this version.',
     'Publish it, or ask for another version.',
+  ),
+  SIGNING_FAILED: world(
+    502,
+    'The command that signs, or its token, gave no signature that its key verifies.',
+    'Run it by hand with the bytes on its standard input; docs/updates.md has lines that work.',
+  ),
+  MODEL_IN_USE: caller(
+    409,
+    'The version cannot be removed: something still needs it.',
+    'The message names who: deploy another version, unpin the device, or wait until it has reported.',
   ),
   UPDATE_INTERRUPTED: world(
     500,

@@ -31,8 +31,8 @@ export class BodyReader {
   }
 
   /** A small JSON body. @throws BAD_REQUEST, naming the field, and what `with` throws */
-  json<T>(request: Request, schema: z.ZodType<T>): Promise<T> {
-    return this.with(request, MAX_JSON_BYTES, async (bytes) => {
+  json<T>(request: Request, schema: z.ZodType<T>, maxBytes = MAX_JSON_BYTES): Promise<T> {
+    return this.with(request, maxBytes, async (bytes) => {
       const parsed = schema.safeParse(parseJson(bytes));
       if (parsed.success) return parsed.data;
       const issue = parsed.error.issues[0];

@@ -21,6 +21,21 @@ export interface ScheduleOptions {
 export const isCron = (cron: string): boolean => validate(cron);
 
 /**
+ * Whether the minute of a point in time is one that the expression names.
+ *
+ * @param cron has passed `isCron`
+ * @param timeZone IANA name; the machine's own when left out
+ */
+export function isCronMinute(cron: string, atMs: number, timeZone?: string): boolean {
+  const task = createTask(cron, () => undefined, timeZone === undefined ? {} : { timezone: timeZone });
+  try {
+    return task.match(new Date(Math.floor(atMs / 60_000) * 60_000));
+  } finally {
+    void task.destroy();
+  }
+}
+
+/**
  * A run that is still going when the next is due lets that one pass; one that fails is told and does not end the schedule. Runs that
  * were missed, because the machine slept or was too busy, are made up by one.
  */

@@ -31,6 +31,7 @@ export function cannedDevice(overrides: Partial<DeviceRecord> = {}): DeviceRecor
     online: true,
     lastSeenAtMs: Date.now() - 3_000,
     enrolledAtMs: Date.now() - 86_400_000,
+    labels: {},
     expiresAtMs: null,
     contestedAtMs: null,
     reported: {
@@ -104,7 +105,7 @@ export function cannedModels(): ModelRecord[] {
   const model = {
     ...({ task: 'image-classification', loaded: true, provider: 'cpu' } as const),
     ...{ version: '8', digest, bytes },
-    ...{ keepLoaded: false, maxQueue: null, memoryBytes: null },
+    ...{ plan: null, keepLoaded: false, maxQueue: null, memoryBytes: null },
   } as const;
   return [
     { name: 'cifar10-cnn', policy: 'manual', deployed: '1', ...model, versions, engine: null },

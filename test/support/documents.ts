@@ -107,7 +107,7 @@ function protocol(): Record<string, string> {
     `| \`${topics.reported}\` | device | hub | 1 | yes |`,
     `| \`${topics.presence}\` | device (birth, last will) | hub | 1 | yes |`,
     `| \`${topics.results}\` | device, where a pipeline shares them | hub | 0 | no |`,
-    `| \`${topics.telemetry}\` | device (counters, once a minute) | hub | 0 | no |`,
+    `| \`${topics.telemetry}\` | device (counters, once a minute; each 10 s while a version is new) | hub | 0 | no |`,
     `| \`${topics.desired}\` | hub | device | 1 | yes |`,
     `| \`${topics.chunk}\` | hub (acknowledges chunks) | device | 1 | no |`,
     `| \`${hub.chunk('{id}')}\` | device (chunks) | that hub process | 1 | no |`,

@@ -21,6 +21,8 @@ import type {
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import { ReleaseFolder } from '../../cloud/releases/release-folder.ts';
+import { RolloutConductor } from '../../cloud/rollout/conductor.ts';
+import { RolloutOrders } from '../../cloud/rollout/orders.ts';
 import { problem, signInLink } from '../../shared/contract/admin.ts';
 import { modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
@@ -30,6 +32,7 @@ import { silentLogger } from '../../shared/runtime/logger.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import {
   FolderBlobs,
+  MEMORY_SIGNING,
   MemoryGallery,
   MemoryPins,
   MemoryPublisher,
@@ -61,6 +64,8 @@ export interface TestHubApi {
   /** What the next request gets: the labels, unless a test throws. */
   answer: (request: InferenceRequest) => unknown;
   notReady: string | undefined;
+  /** Rollouts look at their devices. */
+  look(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -107,7 +112,7 @@ export async function startHubApi(
   const asked: InferenceRequest[] = [];
   const usage: UsageLine[] = [];
   const updates = new MemoryUpdates();
-  const hub: Omit<TestHubApi, 'app'> = {
+  const hub: Omit<TestHubApi, 'app' | 'look'> = {
     registry,
     brokerFolder,
     adminKey: (await readFile(join(root, 'hub', 'admin.key'), 'utf8')).trim(),
@@ -135,6 +140,17 @@ export async function startHubApi(
     const { ref } = registry.models.resolve(request.model);
     return { output, model: ref, timingsMs: { queue: 1, preprocess: 2, inference: 3 } };
   };
+  const conductor = new RolloutConductor({
+    book: registry.rollouts,
+    devices: () => registry.devices.list(),
+    isPinned: (id, model) => Object.hasOwn(registry.pins.pinsOf(id), model),
+    models: () => [],
+    totalsOf: () => undefined,
+    onLook: () => undefined,
+    clock,
+    logger: silentLogger,
+  });
+  const rollouts = new RolloutOrders({ book: registry.rollouts, conductor, clock, logger: silentLogger });
   const counting = new CountingInferencer(options.inferencer ?? { infer }, clock);
   const app = createHubApi({
     hubId: registry.hubId,
@@ -161,10 +177,13 @@ export async function startHubApi(
         ? { loaded: true, provider: 'cpu', memoryBytes: 100e6 }
         : { loaded: false, provider: null, memoryBytes: null },
     desired: registry.desired,
+    labels: registry.labels,
+    rollouts,
     pins: new MemoryPins((id) => registry.devices.isActive(id)),
     publisher: hub.publisher,
     blobs: hub.blobs,
     signedUpdates: hub.updates,
+    signing: MEMORY_SIGNING,
     offeredDeltas: () => [],
     events: hub.events,
     gallery: hub.gallery,
@@ -179,7 +198,7 @@ export async function startHubApi(
     ...(options.corsOrigins && { corsOrigins: options.corsOrigins }),
     ...(bodyTimeoutMs !== undefined && { bodyTimeoutMs }),
   });
-  return Object.assign(hub, { app });
+  return Object.assign(hub, { app, look: () => conductor.look() });
 }
 
 export type Body = NonNullable<RequestInit['body']>;

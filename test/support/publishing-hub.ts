@@ -28,6 +28,8 @@ export const listingWith = (updates: Listing, changes: Partial<Listing>): Listin
   canList: updates.canList,
   add: (releases) => updates.add(releases),
   putTargets: (body, ifMatch) => updates.putTargets(body, ifMatch),
+  putDelegated: (role, body, ifMatch) => updates.putDelegated(role, body, ifMatch),
+  apply: (change) => updates.apply(change),
   release: (name, version) => updates.release(name, version),
   ...changes,
 });

@@ -11,6 +11,7 @@ import type {
   Publisher,
   ResultGallery,
   SignedUpdates,
+  SigningDesk,
 } from '../../cloud/ports.ts';
 import type { BoardEntry, DevicePins, ModelLoad, ModelRecord } from '../../shared/contract/admin.ts';
 import { type ModelSpec, modelSpec } from '../../shared/release/folder/model-spec.ts';
@@ -159,6 +160,14 @@ export class MemoryPublisher implements Publisher {
 
   putTargets: Publisher['putTargets'] = (body, ifMatch) => this.#updates.putTargets(body, ifMatch);
 
+  putDelegated: Publisher['putDelegated'] = async (role) => {
+    throw new AppError('NOT_FOUND', `there is no delegation ${role}`);
+  };
+
+  applyChange: Publisher['applyChange'] = async () => {
+    throw new AppError('UPDATE_UNTRUSTED');
+  };
+
   publish: Publisher['publish'] = async (name, { files }) => {
     await this.wait;
     const digest = sha256Hex(JSON.stringify(files));
@@ -193,6 +202,14 @@ export class MemoryUpdates implements SignedUpdates {
     return { etag: sha256Hex(this.#targets), body: this.#targets };
   }
 
+  root(): { etag: string; body: Uint8Array } {
+    return { etag: '"root"', body: Buffer.from(this.initialRoot()) };
+  }
+
+  delegated(): undefined {
+    return undefined;
+  }
+
   async putTargets(body: Uint8Array, ifMatch: string): Promise<string> {
     if (ifMatch !== this.targets().etag) throw new AppError('PRECONDITION_FAILED');
     if (!Buffer.from(body).includes('signed')) throw new AppError('UPDATE_UNTRUSTED');
@@ -213,3 +230,22 @@ export class MemoryGallery implements ResultGallery {
     return this.thumbnails.get(requestId);
   }
 }
+
+/** A hub that holds one key. */
+export const MEMORY_SIGNING: SigningDesk = {
+  status: () => ({
+    isDevelopment: true,
+    roles: [
+      {
+        ...{ role: 'root', version: 1, keys: [{ id: 'a'.repeat(64), kind: 'ed25519', isHere: true }] },
+        ...{ threshold: 1, expiresAtMs: 1e12, renewsItself: true, level: 'ok', todo: null },
+      },
+    ],
+    toList: [],
+    toDelist: [],
+  }),
+  nextKey: async (role) => {
+    if (role !== 'snapshot') throw new AppError('NOT_FOUND');
+    return { role, id: 'b'.repeat(64), publicKey: 'PEM' };
+  },
+};

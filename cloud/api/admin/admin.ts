@@ -8,11 +8,20 @@ import { type FleetApiOptions, mountFleet } from './fleet.ts';
 import { type GalleryApiOptions, mountGallery } from './gallery.ts';
 import { type KeyApiOptions, mountKeys } from './keys.ts';
 import { type ModelApiOptions, mountModels } from './models.ts';
+import { mountRollouts, type RolloutApiOptions } from './rollouts.ts';
+import { mountSigning, type SigningApiOptions } from './signing.ts';
 import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
 
 /** The ports and frame parts of all administration. */
 export type AdminOptions = Omit<
-  ModelApiOptions & FleetApiOptions & KeyApiOptions & BlobApiOptions & TargetsApiOptions & GalleryApiOptions,
+  ModelApiOptions &
+    FleetApiOptions &
+    RolloutApiOptions &
+    KeyApiOptions &
+    BlobApiOptions &
+    TargetsApiOptions &
+    SigningApiOptions &
+    GalleryApiOptions,
   'answers'
 > & { readonly clock: Clock };
 
@@ -24,7 +33,9 @@ export function createAdminApi(options: AdminOptions): Api {
   mountModels(app, { ...options, answers });
   mountBlobs(app, options);
   mountPublisherTargets(app, options);
+  mountSigning(app, options);
   mountFleet(app, { ...options, answers });
+  mountRollouts(app, { ...options, answers });
   mountKeys(app, { ...options, answers });
   mountGallery(app, options);
   return app;

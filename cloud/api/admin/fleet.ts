@@ -2,6 +2,7 @@
 import type { Context } from 'hono';
 import {
   type DeviceInstall,
+  deviceLabelsBody,
   deviceList,
   devicePins,
   deviceRecord,
@@ -14,7 +15,7 @@ import { enrollRequest, enrollResponse } from '../../../shared/contract/messages
 import { AppError } from '../../../shared/runtime/errors.ts';
 import { remoteAddress } from '../../../shared/runtime/remote-address.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
-import type { DeviceAdmin, HubAuthority, PinBook } from '../../ports.ts';
+import type { DeviceAdmin, HubAuthority, LabelBook, PinBook } from '../../ports.ts';
 import { type Api, deviceOf, json, mount } from '../frame/endpoint.ts';
 import { ETAG_HEADER, etagOf, ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { HubEnv, Welcome } from '../frame/face.ts';
@@ -29,6 +30,7 @@ export interface FleetApiOptions {
   readonly authority: HubAuthority | undefined;
   readonly devices: DeviceAdmin;
   readonly pins: PinBook;
+  readonly labels: LabelBook;
   /** Answer to a device that gets its credential. */
   readonly welcome: Welcome;
   readonly bodies: BodyReader;
@@ -39,10 +41,11 @@ export interface FleetApiOptions {
   readonly deviceInstall: (c: Context<HubEnv>) => Promise<DeviceInstall>;
 }
 
-/** Puts `/devices`, their pins, `/enrollment-tokens` and `/enroll` there. */
+/** Puts `/devices`, their pins and labels, `/enrollment-tokens` and `/enroll` there. */
 export function mountFleet(app: Api, options: FleetApiOptions): void {
   mountDevices(app, options);
   mountPins(app, options);
+  mountLabels(app, options);
   mountTokens(app, options);
 }
 
@@ -124,6 +127,42 @@ function mountPins(app: Api, { guards, pins, bodies }: FleetApiOptions): void {
       const isRead = ifMatch(c);
       const wanted = await bodies.json(c.req.raw, devicePins);
       await pins.pin(id, wanted.pins, (now) => isRead(etagOf(now)));
+      return show(c);
+    },
+  );
+}
+
+function mountLabels(app: Api, { guards, labels, bodies }: FleetApiOptions): void {
+  const tag = 'devices';
+  const show = (c: Context<HubEnv>): Response => {
+    const found = labels.labelsOf(deviceOf(c));
+    c.header('etag', etagOf(found));
+    return c.json({ labels: found });
+  };
+  mount(
+    app,
+    {
+      ...{ method: 'get', path: '/devices/{id}/labels', tag },
+      summary: 'Shows the labels that the operator has given a device',
+      guard: guards.key('admin'),
+      responses: { 200: { ...json('The labels, with their ETag', deviceLabelsBody), headers: ETAG_HEADER } },
+    },
+    show,
+  );
+  mount(
+    app,
+    {
+      ...{ method: 'put', path: '/devices/{id}/labels', tag },
+      summary: 'Replaces the labels that the operator has given a device; those of its configuration stay',
+      guard: guards.key('admin'),
+      headers: ifMatchHeader('the labels as they were read'),
+      body: { 'application/json': deviceLabelsBody },
+      responses: { 200: { ...json('The labels as they are now', deviceLabelsBody), headers: ETAG_HEADER } },
+    },
+    async (c) => {
+      const isRead = ifMatch(c);
+      const wanted = await bodies.json(c.req.raw, deviceLabelsBody);
+      await labels.label(deviceOf(c), wanted.labels, (now) => isRead(etagOf(now)));
       return show(c);
     },
   );

@@ -169,7 +169,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
       const name = modelOf(c);
       const isRead = ifMatch(c);
       const change = await bodies.json(c.req.raw, modelChange);
-      await models.change(name, change, (now) => isRead(etagOf(now)));
+      await models.change(name, change, (now) => isRead(etagOf(now)), c.get('holder').id);
       return show(c);
     },
   );

@@ -13,6 +13,7 @@ import {
   modelRecord,
   publishedVersion,
 } from '../../../shared/contract/admin.ts';
+import { rolloutPlan, rolloutRecord } from '../../../shared/contract/rollouts.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
 import {
   type Api,
@@ -42,6 +43,8 @@ const NAMED = {
   Device: deviceRecord,
   Key: createdKey,
   BoardEntry: boardEntry,
+  Rollout: rolloutRecord,
+  RolloutPlan: rolloutPlan,
   HubEvent: hubEvent,
   ...EVENTS,
   Problem: ERROR_SHAPES.problem.schema,

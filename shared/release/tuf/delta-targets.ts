@@ -2,12 +2,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import { TargetFile, type Targets } from '@tufjs/models';
 import { digest } from '../../contract/names.ts';
-import type { Clock } from '../../runtime/clock.ts';
-import { AppError } from '../../runtime/errors.ts';
 import { type Delta, deltaCustom, deltaPath } from '../release.ts';
-import { type NextTargets, nextTargets, versionAbove } from './listing.ts';
-import { encodeMetadata, isoTime, LIFE_MS, parseMetadata, type Signed } from './roles.ts';
-import type { SigningKey } from './signing-keys.ts';
+import { type NextTargets, nextTargets } from './listing.ts';
+import type { Signed } from './roles.ts';
+import type { Edit } from './sign-targets.ts';
 
 /** As a directory: what is listed below it is a delta, and nothing else is. */
 const PREFIX = 'deltas/';
@@ -44,41 +42,22 @@ export function targetsWithDeltas(
 }
 
 /**
- * The targets that follow these, with these deltas too, signed where the hub cannot. Those that the hub does not have any more go.
+ * Lists these deltas, too, where the hub cannot; those that it does not have any more go.
  *
- * @param body the signed targets that are in force
  * @param deltas whoever signs has made each of them, or made its file of it
  * @param isOffered whether the hub still has it
- * @returns undefined when they list them already
- * @throws UPDATE_UNTRUSTED (this key has not signed them)
  */
-export function signDeltas(
-  body: Uint8Array,
-  deltas: readonly Delta[],
-  {
-    key,
-    clock,
-    isOffered,
-  }: { readonly key: SigningKey; readonly clock: Clock; readonly isOffered: (delta: Delta) => boolean },
-): Buffer | undefined {
-  const current = parseMetadata('targets', body);
-  if (!key.hasSigned(current))
-    throw new AppError('UPDATE_UNTRUSTED', 'the hub’s targets.json is not signed with this key');
-  const nowAtMs = clock.nowAtMs();
-  const kept = new Map(
-    deltasIn(current.signed)
-      .filter(isOffered)
-      .map((one) => [deltaPath(one), one]),
-  );
-  for (const one of deltas) kept.set(deltaPath(one), one);
-  const next = targetsWithDeltas(current.signed, [...kept.values()], {
-    expires: isoTime(nowAtMs + LIFE_MS.targets),
-    version: versionAbove(current.signed.version, nowAtMs),
-  });
-  if (!next) return undefined;
-  key.sign(next);
-  return encodeMetadata(next);
-}
+export const listingDeltas =
+  (deltas: readonly Delta[], isOffered: (delta: Delta) => boolean): Edit =>
+  (targets, of) => {
+    const kept = new Map(
+      deltasIn(targets)
+        .filter(isOffered)
+        .map((one) => [deltaPath(one), one]),
+    );
+    for (const one of deltas) kept.set(deltaPath(one), one);
+    return targetsWithDeltas(targets, [...kept.values()], of);
+  };
 
 /** What is listed of it, and no more. */
 const plain = ({ base, result, resultBytes, sha256, bytes }: Delta): Delta => ({

@@ -19,6 +19,8 @@ const floor = z.object({
   versions: z.object({ root: version, targets: version, snapshot: version, timestamp: version }),
   /** The ids of each role's keys, sorted. */
   keys: z.partialRecord(z.enum(ROLES), z.array(z.string())),
+  /** By delegated role. */
+  delegated: z.record(z.string(), z.object({ version, keys: z.array(z.string()) })).default({}),
   /** When the newest timestamp was signed, by the hub's clock: the time is at least that. */
   signedAtMs: z.number(),
 });
@@ -30,6 +32,7 @@ export const noFloor = (trustedRootSha256: string): Floor => ({
   trustedRootSha256,
   versions: { root: 0, targets: 0, snapshot: 0, timestamp: 0 },
   keys: {},
+  delegated: {},
   signedAtMs: 0,
 });
 
@@ -73,10 +76,15 @@ export function raise(before: Floor, found: Signed): Floor {
  * itself only counts up.
  */
 function isRotated(before: Floor, keys: Record<string, string[]>, role: Role): boolean {
-  if (role === 'root') return false;
-  const of = role === 'targets' ? (['targets', 'snapshot'] as const) : [role];
-  return of.some((one) => before.keys[one] !== undefined && `${before.keys[one]}` !== `${keys[one]}`);
+  const of = { root: [], targets: ['targets', 'snapshot'], snapshot: ONLINE, timestamp: ONLINE } as const;
+  return of[role].some((one) => before.keys[one] !== undefined && `${before.keys[one]}` !== `${keys[one]}`);
 }
+
+const ONLINE = ['snapshot', 'timestamp'] as const;
+
+/** Whether another root has other keys for what is signed under it. */
+export const hasOtherKeys = (before: Signed['root'], after: Signed['root']): boolean =>
+  ROLES.some((role) => role !== 'root' && `${keyIds(before, role)}` !== `${keyIds(after, role)}`);
 
 const keyIds = (root: Signed['root'], role: Role): string[] =>
   [...(root.signed.roles[role]?.keyIDs ?? [])].sort();

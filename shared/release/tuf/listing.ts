@@ -24,9 +24,12 @@ export interface NextTargets {
 }
 
 /** Targets with the same content, not signed yet. */
-export function nextTargets({ targets }: Targets, { expires, version }: NextTargets): Signed['targets'] {
+export function nextTargets(
+  { targets, delegations }: Targets,
+  { expires, version }: NextTargets,
+): Signed['targets'] {
   const next = { version, specVersion: SPEC_VERSION, expires, targets: { ...targets } };
-  return new Metadata(new Targets(next));
+  return new Metadata(new Targets({ ...next, ...(delegations && { delegations }) }));
 }
 
 /**
@@ -53,6 +56,24 @@ export function targetsWith(
   const next = nextTargets(targets, of);
   for (const target of missing.flatMap(targetsOf)) next.signed.addTarget(target);
   return next;
+}
+
+/**
+ * Targets of the next version without these, not signed yet.
+ *
+ * @returns undefined when none of them is listed
+ */
+export function targetsWithout(
+  targets: Targets,
+  refs: readonly { readonly name: string; readonly version: string }[],
+  of: NextTargets,
+): Signed['targets'] | undefined {
+  const prefixes = refs.map(({ name, version }) => targetPrefix(name, version));
+  const next = nextTargets(targets, of);
+  const paths = Object.keys(next.signed.targets);
+  const gone = paths.filter((path) => prefixes.some((prefix) => path.startsWith(prefix)));
+  for (const path of gone) delete (next.signed.targets as Record<string, TargetFile>)[path];
+  return gone.length === 0 ? undefined : next;
 }
 
 function isListed(targets: Targets, release: Release): boolean {

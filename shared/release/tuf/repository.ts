@@ -8,7 +8,6 @@
 
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Metadata, Root } from '@tufjs/models';
 import { Alarm } from '../../runtime/alarm.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
 import type { Clock } from '../../runtime/clock.ts';
@@ -19,34 +18,39 @@ import type { Logger } from '../../runtime/logger.ts';
 import { readIfThere } from '../../runtime/read-file.ts';
 import { SerialQueue } from '../../runtime/serial-queue.ts';
 import type { Delta, Release } from '../release.ts';
+import { type Change, missingSignatures, parseChange } from './change.ts';
+import { nextRoot } from './change-making.ts';
+import { delegationsOf, requireOwn } from './delegations.ts';
 import { deltasIn, targetsWithDeltas } from './delta-targets.ts';
+import { allReleases, contentOfAll, findRelease, type Listed } from './listed.ts';
+import { type NextTargets, nextTargets, targetsWith, targetsWithout, versionAbove } from './listing.ts';
+import { canSign, type Found, filesIn, findCurrent } from './repository-files.ts';
 import {
-  contentOf,
-  type NextTargets,
-  nextTargets,
-  releaseIn,
-  releasesIn,
-  targetsWith,
-  versionAbove,
-} from './listing.ts';
-import { type Found, filesIn, findCurrent } from './repository-files.ts';
-import {
+  delegatedRoleOf,
   encodeMetadata,
   expiresAtMs,
   isoTime,
   LIFE_MS,
   MAX_BYTES,
+  MAX_DELEGATED_BYTES,
   parseMetadata,
   ROLES,
   type Role,
   requireSigned,
   roleOf,
   type Signed,
-  SPEC_VERSION,
   signedAtMs,
+  signersOf,
 } from './roles.ts';
-import { type Current, signedSnapshot, signedTimestamp } from './signing.ts';
-import { makeKeys, readKeys, type SigningKey, type SigningKeys } from './signing-keys.ts';
+import { type Current, type SignedFile, signedSnapshot, signedTimestamp } from './signing.ts';
+import {
+  makeKeys,
+  makeNextKey,
+  readKeys,
+  type SigningKey,
+  type SigningKeys,
+  settleKeys,
+} from './signing-keys.ts';
 
 /** Folder in which the hub keeps its signing keys and its metadata. */
 export interface TufRepositoryOptions {
@@ -62,19 +66,22 @@ export interface TufRepositoryOptions {
 const LEFT_WHEN_RENEWED = 1 / 3;
 /** A disk that was full is tried again. */
 const RENEW_AGAIN_MS = 60_000;
+/** Numbers follow the seconds since 1970: a day ahead is somebody's clock, more is none. */
+const MAX_VERSION_AHEAD = 86_400;
 /** A device may be in the middle of reading the ones before the newest. */
 const KEPT_VERSIONS = 10;
 
 /** Signing side of The Update Framework: lists versions, and signs anew what would expire. */
 export class TufRepository implements Part {
   readonly #metadataFolder: string;
-  readonly #keys: SigningKeys;
+  readonly #keysFolder: string;
+  #keys: SigningKeys;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #initialRoot: string;
   readonly #renewal: Alarm;
   #current: Current;
-  #content: ReturnType<typeof contentOf>;
+  #content: ReturnType<typeof contentOfAll>;
   /** One writing at a time. */
   readonly #writing = new SerialQueue();
   #isStopped = false;
@@ -82,12 +89,13 @@ export class TufRepository implements Part {
 
   private constructor(options: TufRepositoryOptions, keys: SigningKeys, found: Found) {
     this.#metadataFolder = join(options.folder, 'metadata');
+    this.#keysFolder = join(options.folder, 'keys');
     this.#clock = options.clock;
     this.#logger = options.logger;
     this.#keys = keys;
     this.#initialRoot = found.initialRoot;
     this.#current = found.current;
-    this.#content = contentOf(found.current.targets.metadata.signed);
+    this.#content = contentOfAll(listedOf(found.current));
     this.#renewal = new Alarm(options.clock, () => void this.#renewInTime());
   }
 
@@ -104,9 +112,11 @@ export class TufRepository implements Part {
     const files = await filesIn(metadataFolder);
     const isNew = !files.some(({ role }) => role === 'root');
     const keys = isNew ? await makeKeys(keysFolder) : await readKeys(keysFolder);
-    const found = await findCurrent({ files, metadataFolder, keys, nowAtMs: clock.nowAtMs() });
-    const repository = new TufRepository(options, keys, found);
+    const given = { keys, next: await readKeys(keysFolder, '.next') };
+    const found = await findCurrent({ files, metadataFolder, given, nowAtMs: clock.nowAtMs() });
+    const repository = new TufRepository(options, found.keys, found);
     await repository.#finish(found);
+    await settleKeys(keysFolder, found.current.root.metadata, given);
     if (options.isRestored) await repository.#goOnAbove();
     await repository.#renew();
     return repository;
@@ -119,7 +129,22 @@ export class TufRepository implements Part {
 
   /** Whether this hub can list versions itself; else somebody with the key does, with `putTargets`. */
   get canList(): boolean {
-    return this.#keys.targets !== undefined;
+    return this.#canSign('targets');
+  }
+
+  /** The metadata that counts now. */
+  get current(): Current {
+    return this.#current;
+  }
+
+  /** Whether this hub holds the private half. */
+  holds(keyId: string): boolean {
+    return ROLES.some((role) => this.#keys[role]?.id === keyId);
+  }
+
+  /** Whether this hub signs it again in time by itself. */
+  renews(role: Role): boolean {
+    return this.#canSign(role);
   }
 
   start(): void {
@@ -141,7 +166,7 @@ export class TufRepository implements Part {
   /** A metadata file by its name; undefined when there is none. */
   async metadata(name: string): Promise<Uint8Array | undefined> {
     // Only names that we give: what comes from an address never becomes a path.
-    const role = roleOf(name);
+    const role = roleOf(name) ?? delegatedRoleOf(name);
     if (role === undefined || (role === 'timestamp') !== (name === 'timestamp.json')) return undefined;
     return readIfThere(join(this.#metadataFolder, name));
   }
@@ -158,12 +183,12 @@ export class TufRepository implements Part {
 
   /** The version as it is listed; undefined when it is not. */
   release(name: string, version: string): Release | undefined {
-    return releaseIn(this.#current.targets.metadata.signed, name, version);
+    return findRelease(listedOf(this.#current), name, version);
   }
 
   /** The versions that devices may take. */
   releases(): Release[] {
-    return releasesIn(this.#current.targets.metadata.signed);
+    return allReleases(listedOf(this.#current));
   }
 
   /** The deltas that are listed, in no order. */
@@ -190,8 +215,18 @@ export class TufRepository implements Part {
   }
 
   targets(): { readonly etag: string; readonly body: Uint8Array } {
-    const { body } = this.#current.targets;
-    return { etag: etagOf(body), body };
+    return tagged(this.#current.targets);
+  }
+
+  /** The root that counts now. */
+  root(): { readonly etag: string; readonly body: Uint8Array } {
+    return tagged(this.#current.root);
+  }
+
+  /** What a delegated role has signed; undefined: nothing yet, or nobody has named it. */
+  delegated(role: string): { readonly etag: string; readonly body: Uint8Array } | undefined {
+    const file = this.#current.delegated.get(role);
+    return file && tagged(file);
   }
 
   /**
@@ -211,6 +246,24 @@ export class TufRepository implements Part {
   }
 
   /**
+   * Takes these versions out of what is listed; those that are not listed cost nothing.
+   *
+   * @throws UPDATE_UNTRUSTED (the key of targets is not here), DISK_FULL
+   */
+  remove(refs: readonly { readonly name: string; readonly version: string }[]): Promise<void> {
+    return this.#writing.run(async () => {
+      const targets = targetsWithout(this.#current.targets.metadata.signed, refs, this.#nextTargets());
+      if (!targets) return;
+      this.#require('targets').sign(targets);
+      await this.#list(targets, encodeMetadata(targets));
+      this.#logger.info('updates.delisted', {
+        targetsVersion: targets.signed.version,
+        versions: refs.length,
+      });
+    });
+  }
+
+  /**
    * Takes targets metadata that somebody with the key has signed.
    *
    * @param ifMatch the ETag of the targets that these follow
@@ -225,17 +278,209 @@ export class TufRepository implements Part {
         throw new AppError('UPDATE_UNTRUSTED', `targets.json is over ${MAX_BYTES.targets} bytes`);
       const offered = parseMetadata('targets', body);
       requireSigned(root.metadata, 'targets', offered);
-      const { version } = offered.signed;
-      const before = targets.metadata.signed.version;
-      if (version <= before)
-        throw new AppError('UPDATE_UNTRUSTED', `targets.json has version ${version}; ${before} is in force`);
-      if (expiresAtMs(offered) <= this.#nowAtMs())
-        throw new AppError('UPDATE_UNTRUSTED', 'targets.json has passed its expiry already');
+      this.#requireNewer('targets', offered, targets.metadata.signed.version);
       const taken = Buffer.from(body);
-      await this.#list(offered, taken);
-      this.#logger.info('updates.listed', { targetsVersion: version, by: 'publisher' });
+      await this.#list(offered, taken, this.#stillSigned(offered));
+      this.#logger.info('updates.listed', { targetsVersion: offered.signed.version, by: 'publisher' });
       return etagOf(taken);
     });
+  }
+
+  /**
+   * Takes metadata that a delegated role has signed: it may list its own models alone.
+   *
+   * @param ifMatch the ETag of what these follow; `*` where it has signed nothing yet
+   * @returns the ETag of these
+   * @throws NOT_FOUND (nobody has named the role), PRECONDITION_FAILED, UPDATE_UNTRUSTED, DISK_FULL
+   */
+  putDelegated(role: string, body: Uint8Array, ifMatch: string): Promise<string> {
+    return this.#writing.run(async () => {
+      const { targets, delegated } = this.#current;
+      const before = delegated.get(role);
+      if (ifMatch !== (before ? etagOf(before.body) : '*')) throw new AppError('PRECONDITION_FAILED');
+      const offered = this.#ownOf(role, targets.metadata, body);
+      const taken = Buffer.from(body);
+      await this.#write(`${offered.signed.version}.${role}.json`, taken);
+      const next = new Map(delegated).set(role, { metadata: offered, body: taken });
+      await this.#list(targets.metadata, targets.body, next);
+      this.#logger.info('updates.listed', { role, version: offered.signed.version, by: 'publisher' });
+      return etagOf(taken);
+    });
+  }
+
+  /** The key that is to take the place of the role's; it signs once a root names it. @throws UPDATE_UNTRUSTED, DISK_FULL */
+  nextKey(role: Role): Promise<SigningKey> {
+    return this.#writing.run(async () => {
+      this.#require(role);
+      return makeNextKey(this.#keysFolder, role);
+    });
+  }
+
+  /**
+   * Takes other keys, other delegations, or later expiries, once enough have signed them; for what this hub holds the key of, it signs itself.
+   * What comes first on disk nobody can follow before the rest is there, as far as that can be.
+   *
+   * @throws UPDATE_UNTRUSTED, PRECONDITION_FAILED (others are in force by now), CONFLICT (the root), DISK_FULL
+   */
+  apply(value: unknown): Promise<void> {
+    return this.#writing.run(async () => {
+      const change = parseChange(value);
+      const { root: before, targets: targetsBefore } = this.#current;
+      const next = { keys: this.#keys, next: await readKeys(this.#keysFolder, '.next') };
+      const root = change.root ?? before.metadata;
+      if (change.root) this.#requireNextRoot(change.root, next.next);
+      if (change.targets && change.before.targetsEtag !== etagOf(targetsBefore.body))
+        throw new AppError(
+          'PRECONDITION_FAILED',
+          'other targets are in force by now: make this change anew, and have it signed again',
+        );
+      for (const role of change.delegated.keys())
+        if (change.before.delegatedEtags?.[role] !== this.delegated(role)?.etag)
+          throw new AppError(
+            'PRECONDITION_FAILED',
+            `${role} has signed something else by now: make this change anew, and have it signed again`,
+          );
+      this.#signOwn(change, root, next);
+      const targets = this.#targetsUnder(root, change, next.next);
+      const delegated = this.#stillSigned(targets.metadata);
+      for (const [role, metadata] of change.delegated) {
+        const body = encodeMetadata(metadata);
+        delegated.set(role, { metadata: this.#ownOf(role, targets.metadata, body), body });
+      }
+      const isListChanged = targets !== targetsBefore || change.delegated.size > 0;
+      if (targets !== targetsBefore)
+        await this.#write(`${targets.metadata.signed.version}.targets.json`, targets.body);
+      for (const [role, { metadata, body }] of delegated)
+        if (change.delegated.has(role)) await this.#write(`${metadata.signed.version}.${role}.json`, body);
+      if (change.root) {
+        const body = encodeMetadata(change.root);
+        await this.#write(`${change.root.signed.version}.root.json`, body);
+        this.#current = { ...this.#current, root: { metadata: change.root, body } };
+        this.#keys = await settleKeys(this.#keysFolder, change.root, next);
+      }
+      if (isListChanged || change.root) await this.#list(targets.metadata, targets.body, delegated);
+      this.#logger.info('updates.keys_changed', {
+        rootVersion: root.signed.version,
+        targetsVersion: targets.metadata.signed.version,
+      });
+    });
+  }
+
+  /** The next root counts when the one before and it itself say so, and when this hub can go on signing under it. */
+  #requireNextRoot(root: Signed['root'], next: SigningKeys): void {
+    const before = this.#current.root.metadata;
+    const { version, consistentSnapshot } = root.signed;
+    if (version !== before.signed.version + 1)
+      throw new AppError(
+        'CONFLICT',
+        `root.json has version ${version}, and ${before.signed.version} is in force: make this change anew`,
+      );
+    if (!consistentSnapshot)
+      throw new AppError('UPDATE_UNTRUSTED', 'root.json does without consistent snapshots');
+    if (expiresAtMs(root) <= this.#nowAtMs())
+      throw new AppError('UPDATE_UNTRUSTED', 'root.json has passed its expiry already');
+    for (const role of ['snapshot', 'timestamp'] as const) {
+      const { keys, threshold } = signersOf(root, role);
+      const isHere = keys.some(({ keyID }) => [this.#keys[role]?.id, next[role]?.id].includes(keyID));
+      if (!isHere || threshold !== 1)
+        throw new AppError(
+          'UPDATE_UNTRUSTED',
+          `root.json names no key of ${role} that this hub holds: it could sign nothing any more`,
+        );
+    }
+  }
+
+  /** With the keys that are here, where they are named. */
+  #signOwn(
+    change: Change,
+    root: Signed['root'],
+    { keys, next }: { readonly keys: SigningKeys; readonly next: SigningKeys },
+  ): void {
+    for (const key of [keys.root, next.root])
+      if (key && change.root && [this.#current.root.metadata, root].some((one) => names(one, 'root', key)))
+        key.sign(change.root);
+    for (const key of [keys.targets, next.targets])
+      if (key && change.targets && names(root, 'targets', key)) key.sign(change.targets);
+    const [missing] = missingSignatures({
+      ...change,
+      before: { root: this.#current.root.metadata, targets: this.#current.targets.metadata },
+    });
+    if (missing)
+      throw new AppError(
+        'UPDATE_UNTRUSTED',
+        `${missing.file} was signed by ${missing.signed} of the ${missing.threshold} different keys ${missing.by} that are wanted; it could be signed by ${missing.keys.join(', ') || 'nobody'}`,
+      );
+  }
+
+  /** The targets that count under this root. @throws UPDATE_UNTRUSTED */
+  #targetsUnder(root: Signed['root'], { targets: offered }: Change, next: SigningKeys): Current['targets'] {
+    const { targets } = this.#current;
+    if (offered) {
+      requireSigned(root, 'targets', offered);
+      this.#requireNewer('targets', offered, targets.metadata.signed.version);
+      return { metadata: offered, body: encodeMetadata(offered) };
+    }
+    try {
+      requireSigned(root, 'targets', targets.metadata);
+      return targets;
+    } catch (error) {
+      const key = [next.targets, this.#keys.targets].find((one) => one && names(root, 'targets', one));
+      if (!key) throw error;
+      const again = nextTargets(targets.metadata.signed, this.#nextTargets());
+      key.sign(again);
+      requireSigned(root, 'targets', again);
+      return { metadata: again, body: encodeMetadata(again) };
+    }
+  }
+
+  /** Delegated metadata as these targets still trust it: another key has to sign anew first. */
+  #stillSigned(targets: Signed['targets']): Map<string, SignedFile<'targets'>> {
+    const still = new Map<string, SignedFile<'targets'>>();
+    for (const delegation of delegationsOf(targets)) {
+      const file = this.#current.delegated.get(delegation.role);
+      try {
+        if (!file) continue;
+        requireSigned(targets, delegation.role, file.metadata);
+        requireOwn(delegation, file.metadata);
+        still.set(delegation.role, file);
+      } catch (error) {
+        this.#logger.failure('updates.delegation_to_sign', error, { role: delegation.role });
+      }
+    }
+    return still;
+  }
+
+  /** @throws NOT_FOUND, UPDATE_UNTRUSTED */
+  #ownOf(role: string, targets: Signed['targets'], body: Uint8Array): Signed['targets'] {
+    const delegation = delegationsOf(targets).find((one) => one.role === role);
+    if (!delegation) throw new AppError('NOT_FOUND', `there is no delegation ${role}`);
+    if (body.length > MAX_DELEGATED_BYTES)
+      throw new AppError('UPDATE_UNTRUSTED', `${role}.json is over ${MAX_DELEGATED_BYTES} bytes`);
+    const offered = parseMetadata('targets', body);
+    requireSigned(targets, role, offered);
+    requireOwn(delegation, offered);
+    this.#requireNewer(role, offered, this.#lastVersionOf(role));
+    return offered;
+  }
+
+  /** Devices keep the number of a role whose delegation was taken away for a while. */
+  #lastVersionOf(role: string): number {
+    return this.#current.snapshot.metadata.signed.meta[`${role}.json`]?.version ?? 0;
+  }
+
+  /** Nobody runs the numbers up to where nobody could follow (TUF 5.3.11 is the way back from that). @throws UPDATE_UNTRUSTED */
+  #requireNewer(role: string, { signed }: Signed['targets'], before: number): void {
+    const { version, expires } = signed;
+    if (version <= before)
+      throw new AppError('UPDATE_UNTRUSTED', `${role}.json has version ${version}; ${before} is in force`);
+    const highest = Math.max(before, Math.floor(this.#nowAtMs() / 1_000)) + MAX_VERSION_AHEAD;
+    if (version > highest)
+      throw new AppError(
+        'UPDATE_UNTRUSTED',
+        `${role}.json has version ${version}, which leaves no room after it`,
+      );
+    if (Date.parse(expires) <= this.#nowAtMs())
+      throw new AppError('UPDATE_UNTRUSTED', `${role}.json has passed its expiry already`);
   }
 
   /** After a crash: what had been written of the newest targets counts from now on. */
@@ -293,15 +538,16 @@ export class TufRepository implements Part {
   }
 
   async #renewRoot(): Promise<void> {
-    const { keys, roles, version } = this.#current.root.metadata.signed;
-    const root = new Metadata(
-      new Root({ version: version + 1, specVersion: SPEC_VERSION, expires: this.#end('root'), keys, roles }),
-    );
+    const root = nextRoot(this.#current.root.metadata, {}, this.#nowAtMs());
     this.#require('root').sign(root);
     const body = encodeMetadata(root);
     await this.#write(`${root.signed.version}.root.json`, body);
     this.#current = { ...this.#current, root: { metadata: root, body } };
     this.#logger.info('updates.signed', { role: 'root', version: root.signed.version });
+  }
+
+  #canSign(role: Role): boolean {
+    return canSign(this.#current.root.metadata, role, this.#keys);
   }
 
   /** @throws UPDATE_UNTRUSTED where the key is kept elsewhere */
@@ -316,7 +562,11 @@ export class TufRepository implements Part {
   }
 
   /** Makes these the targets that count. */
-  async #list(metadata: Signed['targets'], body: Buffer): Promise<void> {
+  async #list(
+    metadata: Signed['targets'],
+    body: Buffer,
+    delegated: Current['delegated'] = this.#current.delegated,
+  ): Promise<void> {
     const { version } = metadata.signed;
     if (body.length > MAX_BYTES.targets)
       throw new AppError(
@@ -329,16 +579,18 @@ export class TufRepository implements Part {
       version: this.#nextVersion('snapshot'),
       expires: this.#end('snapshot'),
       targets: { metadata, body },
+      delegated,
+      before: this.#current.snapshot.metadata,
     });
     await this.#write(`${snapshot.metadata.signed.version}.snapshot.json`, snapshot.body);
-    await this.#stamp(snapshot, { metadata, body });
+    await this.#stamp(snapshot, { targets: { metadata, body }, delegated });
     await this.#prune();
   }
 
   /** The last writing: from here on it counts. */
   async #stamp(
     snapshot: Current['snapshot'],
-    targets: Current['targets'] = this.#current.targets,
+    { targets, delegated }: Pick<Current, 'targets' | 'delegated'> = this.#current,
   ): Promise<void> {
     const timestamp = signedTimestamp(this.#require('timestamp'), {
       version: this.#nextVersion('timestamp'),
@@ -346,8 +598,8 @@ export class TufRepository implements Part {
       snapshot,
     });
     await this.#write('timestamp.json', timestamp.body);
-    this.#current = { ...this.#current, targets, snapshot, timestamp };
-    this.#content = contentOf(targets.metadata.signed);
+    this.#current = { ...this.#current, targets, snapshot, timestamp, delegated };
+    this.#content = contentOfAll(listedOf(this.#current));
     if (!this.#isStopped) this.#watch();
     this.#logger.debug('updates.signed', {
       role: 'timestamp',
@@ -367,12 +619,12 @@ export class TufRepository implements Part {
 
   #watch(): void {
     this.#renewal.set(
-      Math.min(...ROLES.filter((role) => this.#keys[role]).map((role) => this.#dueAtMs(role))),
+      Math.min(...ROLES.filter((role) => this.#canSign(role)).map((role) => this.#dueAtMs(role))),
     );
   }
 
   #isDue(role: Role): boolean {
-    return this.#keys[role] !== undefined && this.#dueAtMs(role) <= this.#nowAtMs();
+    return this.#canSign(role) && this.#dueAtMs(role) <= this.#nowAtMs();
   }
 
   #dueAtMs(role: Role): number {
@@ -398,7 +650,10 @@ export class TufRepository implements Part {
   /** Roots stay for ever: a device may have to follow all of them. */
   async #prune(): Promise<void> {
     const files = await filesIn(this.#metadataFolder);
-    for (const role of ['targets', 'snapshot'] as const) {
+    const delegated = new Set(
+      files.map(({ role }) => role).filter((role) => !ROLES.some((one) => one === role)),
+    );
+    for (const role of ['targets', 'snapshot', ...delegated]) {
       const own = files.filter((one) => one.role === role);
       for (const { name } of own.slice(0, -KEPT_VERSIONS))
         await rm(join(this.#metadataFolder, name), { force: true });
@@ -406,4 +661,15 @@ export class TufRepository implements Part {
   }
 }
 
+/** ETag of metadata: of its bytes. */
 const etagOf = (body: Uint8Array): string => `"${sha256Hex(body)}"`;
+
+const tagged = ({ body }: { readonly body: Buffer }) => ({ etag: etagOf(body), body });
+
+const listedOf = ({ targets, delegated }: Current): Listed => ({
+  targets: targets.metadata,
+  delegated: new Map([...delegated].map(([role, { metadata }]) => [role, metadata])),
+});
+
+const names = (root: Signed['root'], role: Role, key: SigningKey): boolean =>
+  signersOf(root, role).keys.some(({ keyID }) => keyID === key.id);

@@ -12,6 +12,7 @@ import {
   type Timestamp,
 } from '@tufjs/models';
 import { AppError } from '../../runtime/errors.ts';
+import { fingerprintOf } from './public-keys.ts';
 
 /** Roles in the order in which a device trusts them. */
 export const ROLES = ['root', 'targets', 'snapshot', 'timestamp'] as const;
@@ -38,6 +39,13 @@ export const MAX_BYTES: Readonly<Record<Role, number>> = {
   timestamp: 16_384,
 };
 
+/** Largest file of a delegated role, in bytes: some 2,000 files of versions. */
+export const MAX_DELEGATED_BYTES = 1_000_000;
+/** Delegated roles of a hub. tuf-js and python-tuf look into as many for one target. */
+export const MAX_DELEGATED_ROLES = 32;
+/** Keys of one role. */
+export const MAX_ROLE_KEYS = 16;
+
 /** Metadata that each role signs. */
 export interface Signed {
   root: Metadata<Root>;
@@ -50,6 +58,15 @@ export interface Signed {
 export function roleOf(fileName: string): Role | undefined {
   const name = /^(?:\d{1,16}\.)?(root|targets|snapshot|timestamp)\.json$/.exec(fileName)?.[1];
   return ROLES.find((role) => role === name);
+}
+
+/** Name of a delegated role: stands in file names and addresses, and never begins with a digit, which would change its place. */
+export const DELEGATED_ROLE = /^(?!(?:root|targets|snapshot|timestamp)$)[a-z][a-z0-9-]{0,62}$/;
+
+/** Delegated role whose file this is, as `3.acme.json`. undefined for any other name. */
+export function delegatedRoleOf(fileName: string): string | undefined {
+  const name = /^\d{1,16}\.([a-z][a-z0-9-]{0,62})\.json$/.exec(fileName)?.[1];
+  return name !== undefined && DELEGATED_ROLE.test(name) ? name : undefined;
 }
 
 /** @throws UPDATE_UNTRUSTED when it is not metadata of this role */
@@ -71,30 +88,48 @@ export function parseMetadata<R extends Role>(role: R, body: Uint8Array): Signed
 
 const KINDS = { root: 'Root', targets: 'Targets', snapshot: 'Snapshot', timestamp: 'Timestamp' } as const;
 
-/** @throws UPDATE_UNTRUSTED when too few of the role's keys have signed it; one key under two ids is one key (TUF 4.2.1) */
-export function requireSigned(root: Signed['root'], role: Role, metadata: Signed[Role]): void {
+/**
+ * @param delegator who names the role's keys: the root, or the targets for a delegated role
+ * @throws UPDATE_UNTRUSTED when too few of the role's keys have signed it; one key under two ids is one key (TUF 4.2.1)
+ */
+export function requireSigned(
+  delegator: Signed['root'] | Signed['targets'],
+  role: string,
+  metadata: Signed[Role],
+): void {
   try {
-    root.verifyDelegate(role, metadata);
+    delegator.verifyDelegate(role, metadata);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new AppError('UPDATE_UNTRUSTED', `${role}.json: ${why}`, { cause: error });
   }
   // `verifyDelegate` counts ids.
-  const { keyIDs = [], threshold = 1 } = root.signed.roles[role] ?? {};
-  const signers = new Set(
-    keyIDs.flatMap((id) => {
-      const key = root.signed.keys[id];
-      return key && isSignedBy(key, metadata) ? [`${key.keyType} ${key.keyVal.public}`] : [];
-    }),
-  );
-  if (signers.size < threshold)
+  const { keys, threshold } = signersOf(delegator, role);
+  const signed = signersAmong(keys, metadata).size;
+  if (signed < threshold)
     throw new AppError(
       'UPDATE_UNTRUSTED',
-      `${role}.json was signed by ${signers.size} different keys, ${threshold} are wanted`,
+      `${role}.json was signed by ${signed} different keys, ${threshold} are wanted`,
     );
 }
 
-function isSignedBy(key: Key, metadata: Signed[Role]): boolean {
+/** Keys of a role, and how many of them have to sign. None for a role that nobody knows. */
+export function signersOf(
+  delegator: Signed['root'] | Signed['targets'],
+  role: string,
+): { readonly keys: readonly Key[]; readonly threshold: number } {
+  const of = 'roles' in delegator.signed ? delegator.signed : delegator.signed.delegations;
+  const named = of?.roles && Object.hasOwn(of.roles, role) ? of.roles[role] : undefined;
+  if (!of || !named) return { keys: [], threshold: 1 };
+  return { keys: named.keyIDs.flatMap((id) => of.keys[id] ?? []), threshold: named.threshold };
+}
+
+/** Fingerprints of those keys that have signed it. */
+export const signersAmong = (keys: readonly Key[], metadata: Signed[Role]): Set<string> =>
+  new Set(keys.filter((key) => isSignedBy(key, metadata)).map(fingerprintOf));
+
+/** Whether this key has signed it. */
+export function isSignedBy(key: Key, metadata: Signed[Role]): boolean {
   try {
     key.verifySignature(metadata);
     return true;

@@ -5,8 +5,17 @@ import { sha256Hex } from '../../runtime/ids.ts';
 import { encodeMetadata, isoTime, LIFE_MS, ROLES, type Role, type Signed, SPEC_VERSION } from './roles.ts';
 import type { SigningKey, SigningKeys } from './signing-keys.ts';
 
-/** The metadata that counts now, each with the bytes that lie on disk. */
-export type Current = { readonly [R in Role]: { readonly metadata: Signed[R]; readonly body: Buffer } };
+/** Metadata with the bytes that lie on disk. */
+export interface SignedFile<R extends Role> {
+  readonly metadata: Signed[R];
+  readonly body: Buffer;
+}
+
+/** The metadata that counts now. */
+export type Current = { readonly [R in Role]: SignedFile<R> } & {
+  /** By delegated role: those that have signed anything yet. */
+  readonly delegated: ReadonlyMap<string, SignedFile<'targets'>>;
+};
 
 /**
  * Root metadata, version 1, signed with its own key; it names the keys of all four roles.
@@ -34,24 +43,39 @@ export function firstRoot(keys: SigningKeys, nowAtMs: number): Current['root'] {
  */
 export function signedTargets(
   key: SigningKey,
-  of: { readonly version: number; readonly expires: string; readonly targets: Targets['targets'] },
+  of: {
+    readonly version: number;
+    readonly expires: string;
+    readonly targets: Targets['targets'];
+    readonly delegations?: Targets['delegations'] | undefined;
+  },
 ): Current['targets'] {
-  const metadata = new Metadata(new Targets({ ...of, specVersion: SPEC_VERSION }));
+  const { delegations, ...rest } = of;
+  const metadata = new Metadata(
+    new Targets({ ...rest, specVersion: SPEC_VERSION, ...(delegations && { delegations }) }),
+  );
   key.sign(metadata);
   return { metadata, body: encodeMetadata(metadata) };
 }
 
 /**
- * Snapshot metadata: which version of the targets metadata counts.
+ * Snapshot metadata: which version of the targets metadata counts, and of each delegated role's.
  *
- * @param of `expires` as ISO 8601
+ * @param of `expires` as ISO 8601; `before`: what it has named goes on to be named, a device would take it for a rollback (TUF 5.5.5)
  */
 export function signedSnapshot(
   key: SigningKey,
-  of: { readonly version: number; readonly expires: string; readonly targets: Current['targets'] },
+  of: {
+    readonly version: number;
+    readonly expires: string;
+    readonly targets: Current['targets'];
+    readonly delegated: Current['delegated'];
+    readonly before: Signed['snapshot'] | undefined;
+  },
 ): Current['snapshot'] {
-  const { version, expires, targets } = of;
-  const meta = { 'targets.json': describe(targets) };
+  const { version, expires, targets, delegated, before } = of;
+  const meta: Record<string, MetaFile> = { ...before?.signed.meta, 'targets.json': describe(targets) };
+  for (const [role, file] of delegated) meta[`${role}.json`] = describe(file);
   const metadata = new Metadata(new Snapshot({ version, specVersion: SPEC_VERSION, expires, meta }));
   key.sign(metadata);
   return { metadata, body: encodeMetadata(metadata) };
@@ -74,7 +98,7 @@ export function signedTimestamp(
 }
 
 /** With length and hash: nobody can put a file of another time in its place. */
-const describe = ({ metadata, body }: Current['targets' | 'snapshot']): MetaFile =>
+const describe = ({ metadata, body }: SignedFile<'targets' | 'snapshot'>): MetaFile =>
   new MetaFile({
     version: metadata.signed.version,
     length: body.length,

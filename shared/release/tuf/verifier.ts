@@ -3,24 +3,32 @@
  * Around tuf-js, which writes in place and knows no floor (docs/design/link.md 4):
  *
  * work/      a copy of what is good, on which tuf-js works; verified, checked again at our own time, fsynced, then renamed to
- * current/   the newest good metadata; what was there before it is
+ * current/   the newest good metadata, delegated/ included (delegates.ts); what was there before it is
  * previous/  the last good one, for a crash between the two renames
  * floor.json the least versions that are accepted, raised before the renames (floor.ts)
  */
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Fetcher, Updater } from 'tuf-js';
 import { syncFile, syncFolder } from '../../runtime/atomic-file.ts';
 import type { Clock } from '../../runtime/clock.ts';
-import { AppError, isDiskFull, systemCode } from '../../runtime/errors.ts';
+import { AppError, isAppError, isDiskFull, systemCode } from '../../runtime/errors.ts';
 import { sha256Hex } from '../../runtime/ids.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { makeFolder } from '../../runtime/make-folder.ts';
 import type { Delta, Release } from '../release.ts';
+import {
+  DELEGATED_FOLDER,
+  type Delegates,
+  NO_DELEGATES,
+  raiseDelegates,
+  readDelegates,
+  refreshDelegates,
+} from './delegates.ts';
 import { deltasIn } from './delta-targets.ts';
 import { type MetadataFetch, MetadataFetcher, translate } from './fetcher.ts';
-import { type Floor, noFloor, raise, readFloor, writeFloor } from './floor.ts';
-import { releaseIn } from './listing.ts';
+import { type Floor, hasOtherKeys, noFloor, raise, readFloor, writeFloor } from './floor.ts';
+import { delegateOf, findRelease } from './listed.ts';
 import {
   expiresAtMs,
   MAX_BYTES,
@@ -48,6 +56,7 @@ export interface UpdateVerifierOptions {
 interface Good {
   readonly signed: Signed;
   readonly bodies: Readonly<Record<keyof Signed, Buffer>>;
+  readonly delegates: Delegates;
 }
 
 /** Verifier of signed metadata on a device; what it has once accepted it never goes back behind. */
@@ -94,9 +103,20 @@ export class UpdateVerifier {
     this.#isLoaded = true;
   }
 
-  /** What the newest good metadata says of a version; undefined when it does not list it, or not in one voice. */
+  /**
+   * What the newest good metadata says of a version; undefined when it does not list it, or not in one voice.
+   *
+   * @throws what has come in the way of the publisher's metadata that would list it
+   */
   release(name: string, version: string): Release | undefined {
-    return this.#good && releaseIn(this.#good.signed.targets.signed, name, version);
+    if (!this.#good) return undefined;
+    const { signed, delegates } = this.#good;
+    const { targets } = signed;
+    const role = delegates.failures.size === 0 ? undefined : delegateOf(targets, name, version);
+    const failure = role === undefined ? undefined : delegates.failures.get(role);
+    if (failure) throw failure;
+    const delegated = new Map([...delegates.files].map(([one, { metadata }]) => [one, metadata]));
+    return findRelease({ targets, delegated }, name, version);
   }
 
   /** The deltas that the newest good metadata lists. */
@@ -110,10 +130,17 @@ export class UpdateVerifier {
     const work = join(folder, 'work');
     try {
       await this.#prepare(work);
-      const found = await this.#update(work);
-      this.#refuseExpired(found.signed);
-      const floor = raise(this.#floor, found.signed);
-      if (!this.#isNew(found)) return;
+      const top = await this.#update(work);
+      this.#refuseExpired(top.signed);
+      const raised = raise(this.#floor, top.signed);
+      const found = await this.#withDelegates(top);
+      if (!this.#isNew(found)) {
+        this.#good = found;
+        return;
+      }
+      const delegated = raiseDelegates(this.#floor.delegated, found.delegates, found.signed.targets);
+      const floor = { ...raised, delegated };
+      await this.#writeDelegates(work, found.delegates);
       await writeFloor(folder, floor);
       this.#floor = floor;
       await this.#swap(work);
@@ -134,8 +161,22 @@ export class UpdateVerifier {
     for (const [role, body] of Object.entries(bodies)) await writeFile(join(work, `${role}.json`), body);
   }
 
-  /** tuf-js's part of the work, in the terms of our errors. */
+  /** TUF 5.3.11: where a new root has other keys, what the old ones have signed does not hold up what the new ones sign. */
   async #update(work: string): Promise<Good> {
+    try {
+      return await this.#updateOnce(work);
+    } catch (error) {
+      const before = this.#good?.signed.root;
+      if (!before || !isAppError(error, 'UPDATE_OLDER')) throw error;
+      // Only a root that follows from the one before has been written there.
+      if (!hasOtherKeys(before, parseMetadata('root', await readFile(join(work, 'root.json'))))) throw error;
+      for (const role of ROLES) if (role !== 'root') await rm(join(work, `${role}.json`), { force: true });
+      return await this.#updateOnce(work);
+    }
+  }
+
+  /** tuf-js's part of the work, in the terms of our errors. */
+  async #updateOnce(work: string): Promise<Good> {
     const fetcher = new MetadataFetcher(this.#o.fetch);
     try {
       await this.#updater(work, fetcher).refresh();
@@ -161,15 +202,34 @@ export class UpdateVerifier {
     });
   }
 
+  async #withDelegates({ signed, bodies }: Good): Promise<Good> {
+    const delegates = await refreshDelegates(signed, {
+      before: this.#good?.delegates.files ?? new Map(),
+      fetch: this.#o.fetch,
+      floor: this.#floor.delegated,
+      nowAtMs: this.#nowAtMs(signed),
+    });
+    for (const [role, error] of delegates.failures)
+      this.#o.logger.failure('updates.delegation_refused', error, { role });
+    return { signed, bodies, delegates };
+  }
+
+  async #writeDelegates(work: string, { files }: Delegates): Promise<void> {
+    const folder = join(work, DELEGATED_FOLDER);
+    await rm(folder, { recursive: true, force: true });
+    if (files.size === 0) return;
+    await makeFolder(folder);
+    for (const [role, { body }] of files) await writeFile(join(folder, `${role}.json`), body);
+  }
+
+  #nowAtMs({ timestamp }: Signed): number {
+    const { clock, buildAtMs } = this.#o;
+    return Math.max(clock.nowAtMs(), buildAtMs, this.#floor.signedAtMs, signedAtMs(timestamp));
+  }
+
   /** tuf-js asks the system's clock, which may say 1970 (TUF 5.3.10, 5.4.4, 5.5.6, 5.6.5). @throws UPDATE_EXPIRED */
   #refuseExpired(signed: Signed): void {
-    const { clock, buildAtMs } = this.#o;
-    const nowAtMs = Math.max(
-      clock.nowAtMs(),
-      buildAtMs,
-      this.#floor.signedAtMs,
-      signedAtMs(signed.timestamp),
-    );
+    const nowAtMs = this.#nowAtMs(signed);
     for (const role of ROLES) {
       if (expiresAtMs(signed[role]) > nowAtMs) continue;
       throw new AppError(
@@ -179,8 +239,12 @@ export class UpdateVerifier {
     }
   }
 
-  #isNew({ bodies }: Good): boolean {
-    return !this.#good || ROLES.some((role) => !this.#good?.bodies[role].equals(bodies[role]));
+  #isNew({ bodies, delegates: { files } }: Good): boolean {
+    const before = this.#good;
+    if (!before || ROLES.some((role) => !before.bodies[role].equals(bodies[role]))) return true;
+    const known = before.delegates.files;
+    const isKnown = (role: string, body: Buffer): boolean => known.get(role)?.body.equals(body) === true;
+    return known.size !== files.size || [...files].some(([role, { body }]) => !isKnown(role, body));
   }
 
   async #swap(work: string): Promise<void> {
@@ -188,6 +252,10 @@ export class UpdateVerifier {
     const current = join(folder, 'current');
     const previous = join(folder, 'previous');
     for (const role of ROLES) await syncFile(join(work, `${role}.json`));
+    const delegated = join(work, DELEGATED_FOLDER);
+    const names = await readdir(delegated).catch(() => []);
+    for (const name of names) await syncFile(join(delegated, name));
+    if (names.length > 0) await syncFolder(delegated);
     await syncFolder(work);
     // Only what is good takes the place of the last good one.
     if (await readGood(current)) {
@@ -220,13 +288,15 @@ async function loadGood(folder: string): Promise<Good> {
     timestamp: parseMetadata('timestamp', bodies.timestamp),
   };
   for (const role of ROLES) requireSigned(signed.root, role, signed[role]);
-  return { signed, bodies };
+  return { signed, bodies, delegates: NO_DELEGATES };
 }
 
 /** Metadata that has been verified before, if it is whole. */
 async function readGood(folder: string): Promise<Good | undefined> {
   try {
-    return await loadGood(folder);
+    const good = await loadGood(folder);
+    const files = await readDelegates(folder, good.signed.targets);
+    return { ...good, delegates: { files, failures: new Map() } };
   } catch (error) {
     if (error instanceof AppError || ['ENOENT', 'ENOTDIR', 'EISDIR'].includes(systemCode(error) ?? ''))
       return undefined;

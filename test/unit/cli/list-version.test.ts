@@ -14,6 +14,7 @@ const withCode =
   (error: unknown) =>
     isAppError(error, code) && message.test(error.message);
 const TARGETS = '/api/v1/tuf/targets';
+const ROOT = '/api/v1/tuf/root';
 const release = releaseOf('eyes', '7');
 const made: PublishedVersion = {
   ...release.ref,
@@ -29,6 +30,11 @@ async function setUp(t: TestContext, rivals: number) {
   const state = { puts: 0, isTaken: true };
   const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const { repository } = hub;
+    if (request.url === ROOT) {
+      const { etag, body } = repository.root();
+      response.writeHead(200, { etag }).end(body);
+      return;
+    }
     if (request.url !== TARGETS) {
       const published = state.isTaken && repository.release('eyes', '7') !== undefined;
       const version = { version: '7', digest: made.digest, bytes: 1, createdAtMs: 1, published };
@@ -72,7 +78,7 @@ async function setUp(t: TestContext, rivals: number) {
 
 test('signs again when somebody else was quicker, and loses nothing of theirs', async (t) => {
   const { hub, state, client, key } = await setUp(t, 4);
-  assert.deepEqual(await listVersion(client, made, { release, key }), {
+  assert.deepEqual(await listVersion(client, made, { release, signers: [key] }), {
     ...made,
     published: true,
     deployed: true,
@@ -80,13 +86,16 @@ test('signs again when somebody else was quicker, and loses nothing of theirs', 
   assert.equal(state.puts, 5);
   assert.deepEqual(hub.repository.release('eyes', '7'), release);
   assert.equal(hub.repository.releases().length, 5);
-  await listVersion(client, made, { release, key });
+  await listVersion(client, made, { release, signers: [key] });
   assert.equal(state.puts, 5, 'what is listed is not signed again');
 });
 
 test('gives up when somebody else is quicker each time', async (t) => {
   const { hub, state, client, key } = await setUp(t, 5);
-  await assert.rejects(listVersion(client, made, { release, key }), withCode('PRECONDITION_FAILED'));
+  await assert.rejects(
+    listVersion(client, made, { release, signers: [key] }),
+    withCode('PRECONDITION_FAILED'),
+  );
   assert.equal(state.puts, 5);
   assert.equal(hub.repository.release('eyes', '7'), undefined);
 });
@@ -96,12 +105,12 @@ test('does not sign with another key, nor for another version than was pushed', 
   const before = hub.repository.targets();
   const other = await hub.key('root');
   await assert.rejects(
-    listVersion(client, made, { release, key: other }),
+    listVersion(client, made, { release, signers: [other] }),
     withCode('UPDATE_UNTRUSTED', /not signed with this key/),
   );
   const swapped = { ...made, digest: 'f'.repeat(64) };
   await assert.rejects(
-    listVersion(client, swapped, { release, key }),
+    listVersion(client, swapped, { release, signers: [key] }),
     withCode('UPDATE_UNTRUSTED', /not what was pushed/),
   );
   assert.deepEqual([hub.repository.targets(), state.puts], [before, 0]);
@@ -111,7 +120,7 @@ test('says so when the hub has taken the signature and not published the version
   const { state, client, key } = await setUp(t, 0);
   state.isTaken = false;
   await assert.rejects(
-    listVersion(client, made, { release, key }),
+    listVersion(client, made, { release, signers: [key] }),
     withCode('UPDATE_NOT_LISTED', /push it again/),
   );
 });

@@ -17,7 +17,7 @@ const pipeline = (route: unknown) => ({
 function device(route: unknown): DeviceRecord {
   const state = reported.parse({ agentVersion: '1', pipelines: [pipeline(route)] });
   const seen = { online: true, lastSeenAtMs: 1, contestedAtMs: null, reported: state, telemetry: null };
-  return { id: 'gate-01', enrolledAtMs: 1, expiresAtMs: null, ...seen };
+  return { id: 'gate-01', enrolledAtMs: 1, labels: {}, expiresAtMs: null, ...seen };
 }
 
 test('the hub’s metrics say how devices stand by their promises', async () => {

@@ -402,3 +402,44 @@ test('says what was saved, in requests, bytes and money', () => {
   }
   assert.deepEqual(subject.status().saved, { requests: 3, bytes: 3e4, money: 1.53, currency: 'EUR' });
 });
+
+test('tells of each settled decision what the cloud said, and of what is escalated once it has seen enough', () => {
+  const judged: [number | null, number][] = [];
+  const routed: boolean[] = [];
+  const counts = {
+    judged: (digest: string, loss: number | null, probability: number) => {
+      assert.equal(digest, EDGE_MODEL.digest);
+      judged.push([loss, probability]);
+    },
+    routed: (_digest: string, isEscalated: boolean) => routed.push(isEscalated),
+  };
+  const subject = startedRouter({ random: lot(1), counts }, null);
+  live(subject, 5_000);
+  assert.equal(routed.length, 0);
+  assert.equal(judged.length, 5_000);
+  assert.ok(judged.slice(0, 200).every(([loss, probability]) => loss !== null && probability === 1));
+  assert.ok(judged.some(([loss]) => loss === null));
+  const mean = judged.reduce((sum, [loss, probability]) => sum + (loss ?? 0) / probability, 0) / 5_000;
+  live(subject, 1_000, 8);
+  assert.equal(routed.length, 1_000);
+  const share = routed.filter((isEscalated) => isEscalated).length / 1_000;
+  assert.ok(share > 0 && share < 0.8, `${share}`);
+  // What random scores in -1..7 are wrong in: the mean of 1 - sigmoid.
+  const truth = (Math.log(1 + Math.E) - Math.log(1 + Math.exp(-7))) / 8;
+  assert.ok(Math.abs(mean - truth) < 0.04, `${mean} for ${truth}`);
+});
+
+test('what never was answered is no evidence of a version, nor is what could not be asked', () => {
+  let judged = 0;
+  const subject = startedRouter({
+    random: always,
+    counts: { judged: () => judged++, routed: () => undefined },
+  });
+  subject.choose('1', question({ routeScore: 1 }));
+  subject.settle('1', EDGE_MODEL.digest, { kind: 'failed' });
+  subject.choose('2', question({ online: false }));
+  assert.equal(judged, 0);
+  subject.choose('3', question({ routeScore: 1 }));
+  subject.settle('3', EDGE_MODEL.digest, answered(1));
+  assert.equal(judged, 1);
+});

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { VersionCounter } from '../../../../agent/counts/version-counter.ts';
 import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import { KeptRunner } from '../../../../agent/slot/kept-runner.ts';
 import type { Inference } from '../../../../shared/inference/runner/runner.ts';
@@ -18,6 +19,7 @@ async function setUp(maxBytes?: number) {
   const logger = recordingLogger();
   const metrics = createAgentMetrics();
   const runners: TestRunner[] = [];
+  const counts = new VersionCounter({ clock, onNews: () => undefined });
   const state = { rssBytes: 100 * MB, isBroken: false };
   const slot = new KeptRunner({
     model: EDGE_MODEL,
@@ -35,6 +37,7 @@ async function setUp(maxBytes?: number) {
       return runners.at(-1)!;
     },
     memory: { memoryOf: async () => state.rssBytes, maxBytes, hardBytes: 1_000 * MB },
+    counts,
     clock,
     logger,
     metrics,
@@ -43,7 +46,7 @@ async function setUp(maxBytes?: number) {
   const ask = async (count: number): Promise<void> => {
     for (let index = 0; index < count; index++) await slot.infer(INPUT);
   };
-  return { clock, logger, metrics, runners, state, slot, ask };
+  return { clock, logger, metrics, runners, state, slot, ask, counts };
 }
 
 test('one that has grown is replaced by another that is up before, and finishes what it has begun', async () => {
@@ -103,5 +106,21 @@ test('where none can be started the one that has grown answers on', async () => 
   await ask(1);
   assert.deepEqual([runners.length, runners[0]?.stops, slot.isUp], [1, 0, true]);
   assert.deepEqual(logger.failures(), ['slot.not_replaced RUNNER_START_FAILED']);
+  await slot.stop();
+});
+
+test('the largest that was seen is counted for its version, and so are ends that nobody asked for', async () => {
+  const { clock, counts, runners, state, slot, ask } = await setUp();
+  for (const size of [100, 180, 120]) {
+    state.rssBytes = size * MB;
+    await ask(1);
+    await clock.advance(10_000);
+  }
+  state.isBroken = true;
+  runners[0]!.crash();
+  await clock.advance(500);
+  const [told] = counts.told;
+  assert.equal(told?.memoryBytes, 180 * MB);
+  assert.ok((told?.crashes ?? 0) >= 2, 'it ended, and did not come up');
   await slot.stop();
 });

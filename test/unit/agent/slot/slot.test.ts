@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { VersionCounter } from '../../../../agent/counts/version-counter.ts';
 import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import type { SlotVersion } from '../../../../agent/ports.ts';
 import { Slot } from '../../../../agent/slot/slot.ts';
@@ -27,6 +28,7 @@ async function setUp(
   const clock = new FakeClock();
   const runners = new Map<string, TestRunner>();
   const switched: string[] = [];
+  const counts = new VersionCounter({ clock, onNews: () => undefined });
   const slot = new Slot(
     {
       name: OLD.ref.name,
@@ -38,6 +40,7 @@ async function setUp(
       },
       selfTest: options.selfTest ?? (async () => ({ kind: 'golden' })),
       onSwitch: ({ ref }) => switched.push(ref.version),
+      counts,
       clock,
       logger: recordingLogger(),
       metrics: createAgentMetrics(),
@@ -58,7 +61,15 @@ async function setUp(
     void trial.ended.then((end) => ends.push(end.kind === 'failed' ? end.error.code : end.kind));
     return { trial, ends };
   };
-  return { clock, slot, switched, runnerOf, version, onTrial };
+  /** By version: answers, failures, crashes, answers of which the time counts. */
+  const counted = () =>
+    Object.fromEntries(
+      counts.told.map(({ model, answers, failures, crashes, times }) => [
+        model.version,
+        [answers, failures, crashes, times.reduce((sum, [, number]) => sum + number, 0)],
+      ]),
+    );
+  return { clock, slot, switched, runnerOf, version, onTrial, counted };
 }
 
 test('a version that is being prepared answers nobody', async () => {
@@ -207,4 +218,38 @@ test('stopped in a trial it ends it without a verdict, and both runners are gone
   await settle();
   assert.deepEqual(ends, ['stopped']);
   assert.deepEqual([runnerOf(OLD).isUp, runnerOf(NEW).isUp], [false, false]);
+});
+
+test('counts what a version on trial answers as its own, and what the one before answers in its place as that one’s', async () => {
+  const { slot, runnerOf, version, onTrial, counted } = await setUp();
+  await version();
+  const { ends } = await onTrial();
+  await version();
+  await settle();
+  assert.deepEqual(counted(), { 1: [1, 0, 0, 1], 2: [1, 0, 0, 0] });
+  runnerOf(NEW).crash();
+  await version();
+  await settle();
+  await slot.discard();
+  await version();
+  assert.deepEqual(ends, ['RUNNER_CRASHED']);
+  assert.deepEqual(counted(), { 1: [3, 0, 0, 2], 2: [1, 1, 1, 0] });
+  await slot.stop();
+});
+
+test('bad inputs, full queues and stops are no failures of a version', async () => {
+  const { slot, runnerOf, counted } = await setUp();
+  for (const code of ['IMAGE_CORRUPT', 'QUEUE_FULL', 'STOPPING', 'RUNNER_TIMEOUT'] as const) {
+    runnerOf(OLD).answer = () => Promise.reject(new AppError(code));
+    await assert.rejects(slot.infer(INPUT), withCode(code));
+  }
+  assert.deepEqual(counted(), { 1: [0, 1, 0, 0] });
+  await slot.stop();
+});
+
+test('a version whose runner does not come up, or breaks in its test, has crashed', async () => {
+  const { slot, counted } = await setUp({ selfTest: () => Promise.reject(new AppError('RUNNER_CRASHED')) });
+  await assert.rejects(slot.prepare(NEW), withCode('RUNNER_CRASHED'));
+  assert.deepEqual(counted(), { 2: [0, 0, 1, 0] });
+  await slot.stop();
 });

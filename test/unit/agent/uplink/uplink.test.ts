@@ -29,7 +29,12 @@ const TELEMETRY: Telemetry = {
   link: { day: '2026-01-01', use: [] },
 };
 
-function setUp(options: { connect?: (will: LastWill, signal: AbortSignal) => Promise<MqttConnection> } = {}) {
+function setUp(
+  options: {
+    connect?: (will: LastWill, signal: AbortSignal) => Promise<MqttConnection>;
+    telemetryEveryMs?: () => number;
+  } = {},
+) {
   const clock = new FakeClock();
   const logger = recordingLogger();
   const link = new MemoryMqtt();
@@ -67,6 +72,7 @@ function setUp(options: { connect?: (will: LastWill, signal: AbortSignal) => Pro
     outbox,
     reported: () => REPORTED,
     telemetry: () => TELEMETRY,
+    ...(options.telemetryEveryMs && { telemetryEveryMs: options.telemetryEveryMs }),
     onDesired: (wanted) => desired.push(wanted),
     meter: {
       count: (pipeline, purpose, direction, bytes) => counted.push([pipeline, purpose, direction, bytes]),
@@ -438,4 +444,27 @@ test('hands on what the hub wants, and passes over what is no such message', asy
     logger.lines.filter(({ event }) => event === 'uplink.bad_desired').map(({ facts }) => facts),
     [{ bytes: 8 }],
   );
+});
+
+test('tells its counters as often as it should, and within a second when they say something new', async () => {
+  let everyMs = 10_000;
+  const { start, hub, link, clock, uplink } = setUp({ telemetryEveryMs: () => everyMs });
+  const told = (): number => link.on(TOPICS.telemetry).length;
+  await start();
+  hub('hub-1', true);
+  await clock.advance(30_000);
+  assert.equal(told(), 4);
+  everyMs = 60_000;
+  await clock.advance(10_000);
+  for (let news = 0; news < 5; news++) uplink.countersChanged();
+  await clock.advance(999);
+  assert.equal(told(), 5);
+  uplink.countersChanged();
+  await clock.advance(1);
+  assert.equal(told(), 6);
+  await clock.advance(59_000);
+  assert.equal(told(), 6);
+  await clock.advance(1_000);
+  assert.equal(told(), 7);
+  await uplink.stop();
 });

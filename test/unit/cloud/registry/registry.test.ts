@@ -142,6 +142,7 @@ describe('the registry', () => {
         id: 'gate-01',
         online: true,
         lastSeenAtMs: nowAtMs,
+        labels: {},
         enrolledAtMs: nowAtMs - 1_000,
         expiresAtMs: null,
         contestedAtMs: null,

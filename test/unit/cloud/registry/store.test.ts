@@ -24,13 +24,14 @@ const FIRST: HubData = {
   serving: {},
   versionsSeen: {},
   engines: {},
+  rollouts: {},
 };
 const deploy =
   (name: string) =>
   (data: HubData): HubData => ({
     ...data,
     desiredVersion: data.desiredVersion + 1,
-    deployments: { ...data.deployments, [name]: { policy: 'auto', deployed: null } },
+    deployments: { ...data.deployments, [name]: { policy: 'auto', deployed: null, plan: null } },
   });
 
 let root: string;

@@ -5,6 +5,7 @@ import { type ModelChoice, wantedVersions } from '../../../../cloud/registry/wan
 const words = (deployed: string | null, unpublished: readonly string[] = []): ModelChoice => ({
   name: 'words',
   deployment: { deployed },
+  held: undefined,
   versions: ['1', '2', '3'].map((version) => ({
     version,
     digest: version.repeat(64),
