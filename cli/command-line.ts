@@ -11,7 +11,7 @@ import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
 import type { DescribeOptions } from './import/stage-model.ts';
-import { addRolloutCommands } from './rollout/commands.ts';
+import { addRolloutCommands, planned } from './rollout/commands.ts';
 
 const INFER_EXAMPLES = `
 Examples:
@@ -290,7 +290,7 @@ asking(
     .command('label <id> [labels...]')
     .description('give a device labels, by which rollouts choose: site=north, or site- to take one away'),
 ).action(late(async () => (await import('./commands/labels.ts')).labelDevice));
-addRolloutCommands(program, { asking, planned, late });
+addRolloutCommands(program, { asking, late });
 const keys = program
   .command('keys')
   .description('keys for the hub’s HTTP API (ls, create, revoke), and those that sign updates (the others)');
@@ -424,35 +424,6 @@ const route = program.command('route').description('which requests are escalated
 asking(route.command('ls').description('what devices promise, and how they stand by it')).action(
   late(async () => (await import('./commands/routes.ts')).listRoutes),
 );
-const rollout = program.command('rollout').description('versions on their way to the fleet, stage by stage');
-asking(
-  rollout
-    .command('simulate <model>')
-    .description('say what a plan would cost, had the version been bad: on a fleet that does not exist')
-    .option('--stages <list>', 'devices or shares: 1,10%,50%,100% (the default)')
-    .option('--min-minutes <n>', 'least time of a stage')
-    .option('--min-answers <n>', 'least answers before the next stage')
-    .option('--devices <n>', 'of the made-up fleet (default: those of which there is evidence, or 1,000)')
-    .option('--rate <n>', 'answers a minute of each device (default: 10)')
-    .option('--history <n>', 'answers of the version before that are known of each device')
-    .option(
-      '--disagreement <share>',
-      'answers that the cloud gives otherwise now (default: as recorded, or 10%)',
-    )
-    .option('--escalated <share>', 'requests that are escalated now (default: as recorded, or 20%)')
-    .option('--spread <share>', 'by how much devices differ in that (default: 3%)')
-    .option('--drift <minute:share>', 'what all devices see becomes harder in the midst of it: 60:5%')
-    .option('--agreement-drop <share>', 'a version that loses so much agreement with the cloud: 0.02 or 2%')
-    .option('--error-rise <share>', 'a version that fails so many more inputs')
-    .option('--slower <times>', 'a version that takes so many times as long')
-    .option('--crash <share>', 'a version that crashes on so many devices')
-    .option('--escalation-rise <share>', 'a version of which so many more requests are escalated')
-    .option('--memory <times>', 'a version that takes so many times the memory')
-    .option('--max-drop <share>', 'agreement that the gate allows to lose')
-    .option('--confidence <share>', 'of the gates')
-    .option('--runs <n>', 'rollouts of each kind (default: 50)')
-    .option('--seed <n>', 'the same seed gives the same chance (default: 1)'),
-).action(late(async () => (await import('./commands/rollout-simulate.ts')).simulateRollouts));
 ownFlags(
   route,
   'simulate',
@@ -635,28 +606,6 @@ function following(command: Command): Command {
   return asking(command)
     .option('--wait <seconds>', 'watch devices take it for so long', '180')
     .option('--no-wait', 'do not watch devices take it');
-}
-
-/** Flags of a rollout's plan. */
-function planned(command: Command): Command {
-  return command
-    .option(
-      '--to <selector>',
-      'which devices, by labels and facts: site=north,agent>=0.2.0,platform=linux-arm64 (default: all that run the model)',
-    )
-    .option('--stages <list>', 'devices or shares that each stage reaches in all (default: 1,10%,50%,100%)')
-    .option('--min-time <time>', 'the least that a stage takes: 10m, 24h (default: 10m)')
-    .option('--min-answers <n>', 'answers by the version before the next stage (default: 200)')
-    .option(
-      '--gate <gate...>',
-      'GATE=LIMIT or GATE=off, of agreement (may fall by: 0.02), escalation (may rise by: 0.1), errors (0.02), latencyP95 (times: 1.5), crashes (share of devices: 0.05), memory (times: 1.5)',
-    )
-    .option('--confidence <share>', 'that no gate is wrong by chance (default: 0.95)')
-    .option('--window <cron>', 'minutes in which devices may try it, in their own time zones: "* 1-4 * * *"')
-    .option(
-      '--on-failure <what>',
-      'when a gate fails: roll-back (every device goes back), hold (nobody new until you decide) (default: roll-back)',
-    );
 }
 
 /** Options of commands that talk to an agent. */

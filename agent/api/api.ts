@@ -56,6 +56,8 @@ export interface AgentApiOptions {
   readonly meter: Pick<LinkMeter, 'today'>;
   /** The newest update of each model that had one. */
   readonly updates: () => readonly UpdateReport[];
+  /** Updates that wait for another link come over this one, for an hour. */
+  readonly allowMetered: () => void;
   /** What is kept on the disk. */
   readonly disk: () => DiskStatus;
   /** What the configuration makes the device connect to. */
@@ -221,6 +223,11 @@ export function createAgentApi(options: AgentApiOptions): Hono {
       throw new AppError('BAD_REQUEST', `after and since are numbers, limit is 1 to ${MAX_SENT}`);
     const { after, since, limit } = asked.data;
     return c.json({ items: await options.sent({ after, sinceAtMs: since, limit }) } satisfies SentList);
+  });
+
+  app.post('/v1/updates/over-metered', (c) => {
+    options.allowMetered();
+    return c.body(null, 202);
   });
 
   const { outbox, hurry } = options;

@@ -53,7 +53,7 @@ export interface DownloadParts {
 
 /** The files, and as much again for whatever else the device writes meanwhile. */
 const SPACE_FACTOR = 2;
-/** On a slow device 10 MB/s, and a minute for a short one. */
+/** A device that is busy with other things makes 1 MB a second; a minute for a short one. */
 const applyMs = ({ resultBytes }: Delta): number => 60_000 + resultBytes / 1_000;
 
 /** How much of the version has come before, in bytes. */

@@ -82,6 +82,8 @@ const MAX_TRIES = 2;
 const STOP_MS = 3_000;
 /** A link may be another one by now. */
 const METERED_CHECK_MS = 60_000;
+/** What an operator allows over a metered link is what waits now. */
+const METERED_ALLOWED_MS = 60 * 60_000;
 /** Each is one model more in memory. */
 const MAX_TRIALS = 3;
 /** A version that has had no input for so long on trial gives its place to one that has had no trial. */
@@ -111,10 +113,13 @@ export class Updater implements Part {
   readonly #lanes = new Map<string, Lane>();
   /** What reads, brings or removes files of versions. */
   readonly #files = new SerialQueue();
+  /** Digests of versions that are looked for, and not on record yet. */
+  readonly #looked = new Set<string>();
   readonly #preparing = new SerialQueue();
   readonly #places = new TrialPlaces(MAX_TRIALS);
   readonly #pace: ReturnType<typeof pacer>;
   #toldMonoMs = Number.NEGATIVE_INFINITY;
+  #meteredUntilMonoMs = Number.NEGATIVE_INFINITY;
 
   private constructor(options: UpdaterOptions, state: UpdateState, store: VersionStore) {
     this.#o = options;
@@ -189,6 +194,13 @@ export class Updater implements Part {
     }
   }
 
+  /** An operator says that what waits for an unmetered link may come over this one. Returns at once. */
+  allowMetered(): void {
+    this.#meteredUntilMonoMs = this.#o.clock.nowMonoMs() + METERED_ALLOWED_MS;
+    this.#o.logger.info('update.metered_allowed', { forMs: METERED_ALLOWED_MS });
+    this.retry();
+  }
+
   #laneOf(name: string): Lane {
     const known = this.#lanes.get(name);
     if (known) return known;
@@ -260,7 +272,7 @@ export class Updater implements Part {
     // Nothing is read, written or told again while it waits: that can be a night on a flash disk.
     if (this.#isStaged(wanted) && !this.#o.isInWindow(wanted.name))
       return this.#again(wanted, WINDOW_CHECK_MS);
-    const folder = await this.#files.run(() => this.#bringFiles(wanted));
+    const folder = await this.#bringFiles(wanted);
     if (!folder) return;
     if (!this.#o.isInWindow(wanted.name)) return this.#again(wanted, WINDOW_CHECK_MS);
     const lane = this.#laneOf(wanted.name);
@@ -277,12 +289,26 @@ export class Updater implements Part {
 
   /** The version's folder, staged; undefined when it cannot come yet, or is refused. */
   async #bringFiles(wanted: ModelRef): Promise<ModelFolder | undefined> {
+    this.#looked.add(wanted.digest);
+    try {
+      // What is here waits for nobody's download: it may be the way back.
+      const here = await this.#store.look(wanted.digest);
+      const folder =
+        here === undefined || here === 'damaged'
+          ? await this.#files.run(() => this.#fetchFiles(wanted))
+          : here;
+      if (folder) await this.#enter(wanted, 'staged');
+      return folder;
+    } finally {
+      this.#looked.delete(wanted.digest);
+    }
+  }
+
+  async #fetchFiles(wanted: ModelRef): Promise<ModelFolder | undefined> {
     if (this.#stopping.signal.aborted || this.#isSuperseded(wanted)) return undefined;
     const here = await this.#store.find(wanted.digest);
     const release = here ? undefined : await this.#fetch(wanted);
-    const folder = here ?? (release && (await this.#stage(release)));
-    if (folder) await this.#enter(wanted, 'staged');
-    return folder;
+    return here ?? (release && (await this.#stage(release)));
   }
 
   /** All its files are here when it returns. @returns undefined when nobody can be asked yet */
@@ -377,7 +403,8 @@ export class Updater implements Part {
 
   /** @throws LINK_METERED */
   async #refuseMetered(bytes: number): Promise<void> {
-    const metered = bytes > 0 ? await this.#o.metered?.() : undefined;
+    const isAllowed = this.#o.clock.nowMonoMs() < this.#meteredUntilMonoMs;
+    const metered = bytes > 0 && !isAllowed ? await this.#o.metered?.() : undefined;
     if (metered && bytes > metered.maxBytes)
       throw new AppError(
         'LINK_METERED',
@@ -575,7 +602,7 @@ export class Updater implements Part {
   #sweep(): void {
     const sweeping = this.#files.run(async () => {
       const isIdle = this.#state.updates.every(hasEnded);
-      await this.#store.sweep(this.#state.kept, isIdle);
+      await this.#store.sweep(new Set([...this.#state.kept, ...this.#looked]), isIdle);
     });
     sweeping.catch((error: unknown) => this.#o.logger.failure('update.not_swept', error));
   }

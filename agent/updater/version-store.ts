@@ -26,8 +26,18 @@ export class VersionStore {
     this.#logger = options.logger;
   }
 
-  /** A version with every file checked; undefined when it is not here, or no longer as it should be. */
+  /** A version with every file checked; undefined when it is not here, or no longer as it should be: then what is left of it goes. */
   async find(digest: string): Promise<ModelFolder | undefined> {
+    const found = await this.look(digest);
+    if (found !== 'damaged') return found;
+    // Blobs may be the same files on disk.
+    await rm(join(this.#folder, digest), { recursive: true, force: true });
+    await this.blobs.sweep(new Set());
+    return undefined;
+  }
+
+  /** The same, and nothing goes: others may be bringing files. */
+  async look(digest: string): Promise<ModelFolder | 'damaged' | undefined> {
     const given = this.#given.find((folder) => folder.digest === digest);
     if (given) return given;
     const path = join(this.#folder, digest);
@@ -39,10 +49,7 @@ export class VersionStore {
       throw new AppError('MODEL_DIGEST_MISMATCH', `${path} has become ${folder.digest}`);
     } catch (error) {
       this.#logger.failure('update.version_damaged', error, { modelDigest: digest });
-      // Blobs may be the same files on disk.
-      await rm(path, { recursive: true, force: true });
-      await this.blobs.sweep(new Set());
-      return undefined;
+      return 'damaged';
     }
   }
 

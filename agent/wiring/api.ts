@@ -47,6 +47,7 @@ export async function startApi(
     hurry: (id) => uplink.hurry(id),
     meter,
     updates: () => versions.updater.updates,
+    allowMetered: () => versions.updater.allowMetered(),
     disk: () => disk.status(),
     connections: () => connectionsOf(config, parts.link.brokerUrl()),
     sent: (query) => parts.sent.read(query),

@@ -8,13 +8,11 @@ import {
 import { AppError } from '../../shared/runtime/errors.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { bytesText, print, spanText, table } from '../output.ts';
+import { type PlanFlags, planOf } from '../rollout/plan-flags.ts';
 
 /** Flags of the command, as they were typed. */
-interface SimulateOptions extends HubOptions {
+interface SimulateOptions extends HubOptions, PlanFlags {
   readonly json?: boolean;
-  readonly stages?: string;
-  readonly minMinutes?: string;
-  readonly minAnswers?: string;
   readonly devices?: string;
   readonly rate?: string;
   readonly history?: string;
@@ -28,8 +26,6 @@ interface SimulateOptions extends HubOptions {
   readonly crash?: string;
   readonly escalationRise?: string;
   readonly memory?: string;
-  readonly maxDrop?: string;
-  readonly confidence?: string;
   readonly runs?: string;
   readonly seed?: string;
 }
@@ -66,18 +62,10 @@ export async function simulateRollouts(model: string, options: SimulateOptions):
 }
 
 function requestOf(model: string, options: SimulateOptions): RolloutSimulationRequest {
-  const { stages, minMinutes, minAnswers, drift, maxDrop, confidence } = options;
-  const least = {
-    ...given('minMinutes', number('min-minutes', minMinutes)),
-    ...given('minAnswers', number('min-answers', minAnswers)),
-  };
-  const list = stages ?? (Object.keys(least).length > 0 ? '1,10%,50%,100%' : undefined);
+  const { drift } = options;
+  const { stages, gates, onFailure } = planOf(options);
   return {
-    model,
-    ...given(
-      'stages',
-      list?.split(',').map((one) => ({ ...stage(one.trim()), ...least })),
-    ),
+    ...{ model, stages, gates, onFailure },
     ...given('devices', number('devices', options.devices)),
     ...given('answersPerMinute', number('rate', options.rate)),
     ...given('history', number('history', options.history)),
@@ -95,10 +83,6 @@ function requestOf(model: string, options: SimulateOptions): RolloutSimulationRe
       ...given('escalationRise', number('escalation-rise', options.escalationRise)),
       ...given('memory', number('memory', options.memory)),
     },
-    gates: {
-      ...(maxDrop !== undefined && { agreement: { maxDrop: number('max-drop', maxDrop) ?? 0 } }),
-      ...given('confidence', number('confidence', confidence)),
-    } as RolloutSimulationRequest['gates'],
     ...given('runs', number('runs', options.runs)),
     ...given('seed', number('seed', options.seed)),
   };
@@ -115,12 +99,6 @@ function number(flag: string, text: string | undefined): number | undefined {
   if (digits === '' || !Number.isFinite(value))
     throw new AppError('USAGE', `--${flag} takes a number, not ${text}`);
   return value;
-}
-
-/** `1` is a device, `10%` a share. @throws USAGE */
-function stage(text: string): { devices: number } | { share: number } {
-  const value = number('stages', text) ?? 0;
-  return text.endsWith('%') ? { share: value } : { devices: value };
 }
 
 function driftOf(text: string): { atMinute: number; disagreement: number } {

@@ -4,7 +4,6 @@ import type { Command } from 'commander';
 /** What the commands of a hub have in common. */
 interface Common {
   readonly asking: (command: Command) => Command;
-  readonly planned: (command: Command) => Command;
   readonly late: <Args extends unknown[]>(
     load: () => Promise<(...args: Args) => void | Promise<void>>,
   ) => (...args: Args) => Promise<void>;
@@ -21,7 +20,7 @@ A stage is passed when it has run long enough and every gate has shown, by what 
 than its limit allows. docs/updates.md says how to read the gates.`;
 
 /** Puts `rollout` and its words there. */
-export function addRolloutCommands(program: Command, { asking, planned, late }: Common): void {
+export function addRolloutCommands(program: Command, { asking, late }: Common): void {
   const rollout = program
     .command('rollout')
     .description('bring a version to the fleet in stages, as far as the devices’ own figures allow');
@@ -50,6 +49,31 @@ export function addRolloutCommands(program: Command, { asking, planned, late }: 
       .option('--window <cron>', 'minutes in which devices may try it; any: at any time')
       .option('--on-failure <what>', 'roll-back or hold'),
   ).action(late(async () => (await import('../commands/rollouts.ts')).changeRollout));
+  asking(
+    staged(
+      rollout
+        .command('simulate <model>')
+        .description('say what a plan would cost, had the version been bad: on a fleet that does not exist'),
+    )
+      .option('--devices <n>', 'of the made-up fleet (default: those of which there is evidence, or 1,000)')
+      .option('--rate <n>', 'answers a minute of each device (default: 10)')
+      .option('--history <n>', 'answers of the version before that are known of each device')
+      .option(
+        '--disagreement <share>',
+        'answers that the cloud gives otherwise now (default: as recorded, or 10%)',
+      )
+      .option('--escalated <share>', 'requests that are escalated now (default: as recorded, or 20%)')
+      .option('--spread <share>', 'by how much devices differ in that (default: 3%)')
+      .option('--drift <minute:share>', 'what all devices see becomes harder in the midst of it: 60:5%')
+      .option('--agreement-drop <share>', 'a version that loses so much agreement with the cloud: 0.02 or 2%')
+      .option('--error-rise <share>', 'a version that fails so many more inputs')
+      .option('--slower <times>', 'a version that takes so many times as long')
+      .option('--crash <share>', 'a version that crashes on so many devices')
+      .option('--escalation-rise <share>', 'a version of which so many more requests are escalated')
+      .option('--memory <times>', 'a version that takes so many times the memory')
+      .option('--runs <n>', 'rollouts of each kind (default: 50)')
+      .option('--seed <n>', 'the same seed gives the same chance (default: 1)'),
+  ).action(late(async () => (await import('../commands/rollout-simulate.ts')).simulateRollouts));
   const orders = [
     ['pause', 'pause', 'nobody new gets it until it is resumed'],
     ['resume', 'resume', 'go on, under the gates as they are now'],
@@ -65,3 +89,29 @@ export function addRolloutCommands(program: Command, { asking, planned, late }: 
       late(async () => (await import('../commands/rollouts.ts')).orderRollout(action)),
     );
 }
+
+/** Flags of a rollout's stages and gates. */
+const staged = (command: Command): Command =>
+  command
+    .option('--stages <list>', 'devices or shares that each stage reaches in all (default: 1,10%,50%,100%)')
+    .option('--min-time <time>', 'the least that a stage takes: 10m, 24h (default: 10m)')
+    .option('--min-answers <n>', 'answers by the version before the next stage (default: 200)')
+    .option(
+      '--gate <gate...>',
+      'GATE=LIMIT or GATE=off, of agreement (may fall by: 0.02), escalation (may rise by: 0.1), errors (0.02), latencyP95 (times: 1.5), crashes (share of devices: 0.05), memory (times: 1.5)',
+    )
+    .option('--confidence <share>', 'that no gate is wrong by chance (default: 0.95)');
+
+/** Flags of a rollout's whole plan. */
+export const planned = (command: Command): Command =>
+  staged(
+    command.option(
+      '--to <selector>',
+      'which devices, by labels and facts: site=north,agent>=0.2.0,platform=linux-arm64 (default: all that run the model)',
+    ),
+  )
+    .option('--window <cron>', 'minutes in which devices may try it, in their own time zones: "* 1-4 * * *"')
+    .option(
+      '--on-failure <what>',
+      'when a gate fails: roll-back (every device goes back), hold (nobody new until you decide) (default: roll-back)',
+    );

@@ -207,6 +207,7 @@ async function startAgent(
     updates: () => [],
     disk: () => ROOMY,
     connections: () => [],
+    allowMetered: () => undefined,
     sent: async () => [],
     ready: () => undefined,
     link: () => ({ online: false, hub: null, problem: null, outbox: outbox.depth }),

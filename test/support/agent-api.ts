@@ -193,6 +193,12 @@ export const AGENT_OPERATIONS: readonly Operation[] = [
     },
   },
   {
+    method: 'post',
+    path: '/v1/updates/over-metered',
+    summary: 'Let updates that wait for an unmetered link come over this one, for an hour',
+    replies: { 202: { what: 'Under way, where one waits' } },
+  },
+  {
     method: 'get',
     path: '/v1/outbox',
     summary: 'What waits for the cloud, and what was given up, in pages',

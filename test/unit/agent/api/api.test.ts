@@ -125,6 +125,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
   const vision = new TestPipeline('vision', 'image-classification');
   const metrics = createAgentMetrics();
   const owed = new Set<string>();
+  const allowed: string[] = [];
   const app = createAgentApi({
     deviceId: 'gate-01',
     pipelines: new Map([
@@ -141,6 +142,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
     disk: () => ROOMY,
     connections: () => [],
     sent: async () => [],
+    allowMetered: () => allowed.push('metered'),
     ready: () => options.notReady,
     link: () => ({
       online: true,
@@ -166,7 +168,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
       body: body as never,
       ...(body instanceof ReadableStream && { duplex: 'half' }),
     });
-  return { clock, logger, results, feeds, sinks, owed, text, vision, app, get, post };
+  return { clock, logger, results, feeds, sinks, owed, allowed, text, vision, app, get, post };
 }
 
 /** @returns status, code of the error and Retry-After */
@@ -712,4 +714,11 @@ test('who asks from another machine is told no paths of this one, who asks on it
     await reader?.cancel();
     assert.ok(event.includes(`"message":"${told}"`), event);
   }
+});
+
+test('updates that wait for an unmetered link are let through, by who may', async () => {
+  const { post, allowed } = setUp({ key: 'the key' });
+  assert.equal((await post('/v1/updates/over-metered', '')).status, 401);
+  const { status } = await post('/v1/updates/over-metered', '', { authorization: 'Bearer the key' });
+  assert.deepEqual([status, allowed], [202, ['metered']]);
 });

@@ -201,6 +201,7 @@ test('a metered link: waits and says so, takes what is small enough, and goes on
   link.metered = undefined;
   await clock.advance(60_000);
   await until(() => slot.onTrial && slot.model?.version === '3', 'a trial over the other link');
+
   await updater.stop();
 });
 
@@ -215,6 +216,16 @@ test('downloads keep to their rate, and are not taken for links that hang', asyn
   const then = now()?.wireBytes ?? 0;
   assert.ok(then - first <= 12_000 && then > first, `${then - first} bytes in two seconds`);
   await clock.advance(10_000);
+  await until(() => slot.onTrial, 'a trial');
+  await updater.stop();
+});
+
+test('an operator lets what waits come over a metered link', async (t) => {
+  const agent = await setUp(t, { metered: async () => ({ maxBytes: 0 }) });
+  const { hub, updater, now, slot } = agent;
+  updater.want([hub.ref('2')]);
+  await until(() => now()?.error?.code === 'LINK_METERED', 'told');
+  updater.allowMetered();
   await until(() => slot.onTrial, 'a trial');
   await updater.stop();
 });

@@ -37,6 +37,22 @@ test('one that fails, and one that cannot come, leave the other as it is', async
   await updater.stop();
 });
 
+test('a download that hangs does not hold up the way back of another model', async (t) => {
+  const { hub, updater, slotOf, now, clock } = await setUp(t, undefined, [NAME, OTHER]);
+  updater.want([hub.ref('2', OTHER)]);
+  await until(() => slotOf(OTHER).onTrial, 'a trial');
+  slotOf(OTHER).end({ kind: 'passed' });
+  await until(() => slotOf(OTHER).active?.version === '2', 'committed');
+  hub.source.open = () => new Promise(() => undefined);
+  updater.want([hub.ref('3'), hub.ref('2', OTHER)]);
+  await until(() => now()?.phase === 'downloading', 'it hangs');
+  updater.want([hub.ref('3'), hub.ref('1', OTHER)]);
+  await until(() => slotOf(OTHER).model?.version === '1', 'the way back');
+  const stopped = updater.stop();
+  await clock.advance(3_000);
+  await stopped;
+});
+
 test('three are on trial at a time; one without inputs gives its place to one that had none', async (t) => {
   const { hub, updater, slotOf, now, clock } = await setUp(t, undefined, FOUR);
   const onTrial = (): string[] => FOUR.filter((name) => slotOf(name).onTrial);
