@@ -110,14 +110,18 @@ function meanVerdict(
   if (atMost <= limit) return { ...known, state: 'passed', detail: said };
   // As if it were as much worse as it seems, up to half of the limit: one that is about too bad is never shown to be good.
   const room = varianceFor(limit - Math.min(limit / 2, Math.max(0, worse)), alpha, best);
-  if (found.lastingForEver >= room && worse <= limit / 2) {
+  const isHopeless = found.lastingForEver >= room;
+  // Then as long as only the version's own requests still tell anything: the first few look good by chance too often.
+  const own = found.ownVariance - found.lasting;
+  const aim = isHopeless ? useful : room - found.lasting;
+  if (isHopeless && own <= aim && worse <= limit / 2) {
     const why = 'these devices told too little before, or differ too much from the others, to be certain';
     return { ...known, state: 'unmeasured', detail: `${said}; ${why}` };
   }
-  if (found.lasting >= room)
+  if (aim <= 0 || own <= aim)
     return { ...known, state: 'waiting', detail: `${said}; more has to be known of the others` };
-  const needed = (evidence.version * (found.ownVariance - found.lasting)) / (room - found.lasting);
-  return { ...known, state: 'waiting', detail: `${said}; about ${amount(needed)} requests are needed` };
+  const needed = amount((evidence.version * own) / aim);
+  return { ...known, state: 'waiting', detail: `${said}; about ${needed} requests are needed` };
 }
 
 /** Why there is nothing to compare. */
