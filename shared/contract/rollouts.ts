@@ -240,7 +240,7 @@ export type RolloutAction = z.infer<typeof rolloutAction>;
 const share = z.number().min(0).max(1);
 
 /** How a version does on an ordinary device, as far as it is known. */
-export const versionBehaviour = z.strictObject({
+const versionBehaviour = z.strictObject({
   /** Share of its answers that the cloud would have given otherwise. */
   disagreement: share,
   /** Share of requests that its routers escalate, once they have learned. */
@@ -253,7 +253,7 @@ export const versionBehaviour = z.strictObject({
 });
 
 /** What is wrong with a made-up version; each is simulated by itself. */
-export const rolloutDefects = z.strictObject({
+const rolloutDefects = z.strictObject({
   /** Agreement with the cloud that it loses: 0.02 for two points. */
   agreementDrop: share.optional(),
   /** Share of inputs more that fail. */
@@ -300,7 +300,7 @@ export type RolloutSimulationRequest = z.input<typeof rolloutSimulationRequest>;
 const spread = z.object({ median: z.number(), most95: z.number() });
 
 /** What came of the simulated rollouts of one kind: at the median, and in 95 of 100 at most. */
-export const simulatedOutcome = z.object({
+const simulatedOutcome = z.object({
   /** null: a version that is no worse. */
   defect: z.enum(['agreementDrop', 'errorRise', 'slower', 'crash', 'escalationRise', 'memory']).nullable(),
   runs: z.int().nonnegative(),

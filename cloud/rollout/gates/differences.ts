@@ -21,7 +21,7 @@ export interface Sums {
 }
 
 /** A difference of means, by how much the version is worse. */
-export interface Difference {
+interface Difference {
   readonly worse: number;
   /** With a failure in mind: single devices move by themselves. */
   readonly variance: number;
