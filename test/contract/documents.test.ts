@@ -97,9 +97,19 @@ function sensorOf(key: string, type: string | undefined): object | undefined {
 }
 
 const ofPipeline = (key: string): boolean =>
-  !['device', 'hub', 'dataDir', 'link', 'sync', 'outbox', 'disk', 'sent', 'runner', 'pipelines'].includes(
-    key.split('.')[0] ?? '',
-  );
+  ![
+    'device',
+    'labels',
+    'hub',
+    'dataDir',
+    'link',
+    'sync',
+    'outbox',
+    'disk',
+    'sent',
+    'runner',
+    'pipelines',
+  ].includes(key.split('.')[0] ?? '');
 
 function put(into: object, [key = '', ...rest]: readonly string[], value: unknown): void {
   const record = into as Record<string, unknown>;
