@@ -159,9 +159,9 @@ export class KeptRunner implements LocalModel, Part {
   /** What is looked at anyway is counted. */
   #noting(memory: MemoryBounds): MemoryBounds {
     const memoryOf = async (pid: number): Promise<number | undefined> => {
-      const residentBytes = await memory.memoryOf(pid);
-      if (residentBytes !== undefined) this.#o.counts?.holds(this.model, residentBytes);
-      return residentBytes;
+      const peakBytes = await (memory.peakOf ?? memory.memoryOf)(pid);
+      if (peakBytes !== undefined) this.#o.counts?.holds(this.model, peakBytes);
+      return memory.memoryOf(pid);
     };
     return { ...memory, memoryOf };
   }

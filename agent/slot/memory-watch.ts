@@ -8,6 +8,8 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 export interface MemoryBounds {
   /** Resident bytes of a process; undefined: it is gone, or the system does not tell. */
   readonly memoryOf: (pid: number) => Promise<number | undefined>;
+  /** The most that it has held since it began, for who counts that; as `memoryOf`, when left out. */
+  readonly peakOf?: (pid: number) => Promise<number | undefined>;
   /** undefined: by what it takes once it is warm. */
   readonly maxBytes: number | undefined;
   /** At which its process is ended, whatever it is doing. */

@@ -7,7 +7,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
-import { residentBytes } from '../../shared/runtime/resident-memory.ts';
+import { peakResidentBytes, residentBytes } from '../../shared/runtime/resident-memory.ts';
 import type { AgentConfig } from '../config.ts';
 import type { SlotVersion, VersionMeter } from '../ports.ts';
 import { Slot } from '../slot/slot.ts';
@@ -103,6 +103,9 @@ export function createSlot(name: string, initial: SlotVersion | undefined, parts
     startTimeoutMs: RUNNER_START_TIMEOUT_MS,
     callTimeoutMs: RUNNER_CALL_TIMEOUT_MS,
   };
-  const memory = { memoryOf: residentBytes, maxBytes: maxMemory, hardBytes: MAX_RUNNER_RSS_BYTES };
+  const memory = {
+    ...{ memoryOf: residentBytes, peakOf: peakResidentBytes },
+    ...{ maxBytes: maxMemory, hardBytes: MAX_RUNNER_RSS_BYTES },
+  };
   return new Slot({ name, runner, startRunner, memory, selfTest, ...rest }, initial);
 }

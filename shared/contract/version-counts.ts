@@ -52,7 +52,7 @@ export const versionCounts = z.object({
       ]),
     )
     .max(LATENCY_PLACES),
-  /** The largest resident size of its runner that was seen, looked at each 10 s while it answers; null: not measured yet. */
+  /** The largest resident size of its runner, looked at each 10 s while it answers; null: not measured yet. */
   memoryBytes: z.number().nonnegative().nullable(),
   /**
    * Requests that the cloud could have been asked about and whose fate is known (asked and answered, or not asked), with what is known of

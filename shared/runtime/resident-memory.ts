@@ -10,6 +10,12 @@ export async function residentBytes(pid: number): Promise<number | undefined> {
   return kilobytes === undefined ? undefined : Number(kilobytes) * 1024;
 }
 
+/** @returns the most that it has held since it began, which a look now and then would miss; what it holds now, where the system does not tell */
+export async function peakResidentBytes(pid: number): Promise<number | undefined> {
+  const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(readStatus(pid) ?? '')?.[1];
+  return kilobytes === undefined ? residentBytes(pid) : Number(kilobytes) * 1024;
+}
+
 /** It is read from no disk, and asked five times a second: by way of a thread each look took 20 times as long. measured: docs/decisions/0036 */
 function readStatus(pid: number): string | undefined {
   try {
