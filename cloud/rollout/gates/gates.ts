@@ -108,6 +108,12 @@ function meanVerdict(
   const isDenied = other && other.worse + radius(other.variance, alpha, best) <= limit / 2;
   if (atLeast > limit / 2 && !isDenied) return { ...known, state: 'failed', detail: said };
   if (atMost <= limit) return { ...known, state: 'passed', detail: said };
+  // Known well enough to pass, had it been good: more of the same requests will hardly tell whether it is bad, or these few devices are.
+  if (worse > limit / 2 && atMost - worse <= limit / 2) {
+    const why =
+      'too much for what is allowed, and too few devices to be certain that it is the version’s doing';
+    return { ...known, state: 'waiting', detail: `${said}; ${why}: nobody new gets it until you decide` };
+  }
   // As if it were as much worse as it seems, up to half of the limit: one that is about too bad is never shown to be good.
   const room = varianceFor(limit - Math.min(limit / 2, Math.max(0, worse)), alpha, best);
   const isHopeless = found.lastingForEver >= room;

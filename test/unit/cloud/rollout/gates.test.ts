@@ -127,6 +127,17 @@ describe('gates', () => {
     );
   });
 
+  it('says so where more requests of the same few devices would tell nothing', () => {
+    const canary: Arms = {
+      version: arm(1, { requests: 100_000, wrong: 0.15 }),
+      before: arm(3, { requests: 100_000 }),
+      rest: arm(2, { requests: 100_000 }, 1),
+    };
+    const verdict = verdictOf('agreement', canary, rolloutGates.parse({ agreement: { maxDrop: 0.06 } }));
+    assert.equal(verdict?.state, 'waiting', verdict?.detail);
+    assert.match(verdict?.detail ?? '', /too few devices to be certain.*until you decide/);
+  });
+
   it('says how much more it has to see while it is not certain', () => {
     const arms = { ...usual({}), version: arm(1, { requests: 500 }) };
     const verdict = verdictOf('agreement', arms);
