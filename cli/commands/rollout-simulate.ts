@@ -38,7 +38,7 @@ export async function simulateRollouts(model: string, options: SimulateOptions):
     throw new AppError('USAGE', `${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`);
   }
   const client = await HubClient.find(options);
-  const found = await client.post('/api/v1/rollouts/simulations', asked.data, rolloutSimulation);
+  const found = await client.post('/api/v1/rollout-simulations', asked.data, rolloutSimulation);
   const { baseline, evidenceOf, outcomes, isCut } = found;
   print(options.json, found, () => {
     const from =

@@ -270,7 +270,7 @@ const rolloutDefects = z.strictObject({
 /** Name of a defect. */
 export type RolloutDefect = keyof z.infer<typeof rolloutDefects>;
 
-/** `POST /rollouts/simulations`. */
+/** `POST /rollout-simulations`. */
 export const rolloutSimulationRequest = rolloutPlan.omit({ selector: true, window: true }).extend({
   /** Whose recorded evidence says what is usual. */
   model: modelName,
@@ -319,7 +319,7 @@ const simulatedOutcome = z.object({
 });
 export type SimulatedOutcome = z.infer<typeof simulatedOutcome>;
 
-/** Answer to `POST /rollouts/simulations`. */
+/** Answer to `POST /rollout-simulations`. */
 export const rolloutSimulation = z.object({
   model: modelName,
   devices: z.int().positive(),

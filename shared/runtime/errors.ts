@@ -264,7 +264,7 @@ export const ERRORS = {
   ROLLOUT_FAILED: world(
     422,
     'The rollout has not reached its end.',
-    'outrider rollout show says which gate stopped it, by what figures; publish a better version, or change the gate.',
+    'Look at outrider rollout show: it says which gate has stopped it, and by what figures. Publish a better version, or change the gate.',
   ),
 
   // Engines on other servers

@@ -12,14 +12,14 @@ export interface SimulationApiOptions {
   readonly bodies: BodyReader;
 }
 
-/** Puts `/rollouts/simulations` there. */
+/** Puts `/rollout-simulations` there. */
 export function mountSimulations(app: Api, { guards, simulator, bodies }: SimulationApiOptions): void {
   const summary =
     'Says what a plan would cost: how many devices a bad version reaches, how often a good one is stopped';
   mount(
     app,
     {
-      ...{ method: 'post', path: '/rollouts/simulations', tag: 'rollouts', summary },
+      ...{ method: 'post', path: '/rollout-simulations', tag: 'rollouts', summary },
       guard: guards.key('admin'),
       body: { 'application/json': rolloutSimulationRequest },
       responses: { 200: json('What came of each kind, within about a minute', rolloutSimulation) },
