@@ -61,11 +61,14 @@ export async function simulateRollouts(model: string, options: SimulateOptions):
   });
 }
 
+/** Whoever sits at a terminal waits so long. */
+const MAX_SECONDS = 50;
+
 function requestOf(model: string, options: SimulateOptions): RolloutSimulationRequest {
   const { drift } = options;
   const { stages, gates, onFailure } = planOf(options);
   return {
-    ...{ model, stages, gates, onFailure },
+    ...{ model, stages, gates, onFailure, maxSeconds: MAX_SECONDS },
     ...given('devices', number('devices', options.devices)),
     ...given('answersPerMinute', number('rate', options.rate)),
     ...given('history', number('history', options.history)),

@@ -292,6 +292,8 @@ export const rolloutSimulationRequest = rolloutPlan.omit({ selector: true, windo
   defects: rolloutDefects.default({}),
   /** Rollouts of each kind. */
   runs: z.int().min(1).max(500).default(50),
+  /** For all of it: then it is answered by what was run, and `isCut` says so. */
+  maxSeconds: z.number().min(0.1).max(60).default(8),
   /** The same seed gives the same chance. */
   seed: z.int().min(0).max(4_294_967_295).default(1),
 });

@@ -22,7 +22,7 @@ export function mountSimulations(app: Api, { guards, simulator, bodies }: Simula
       ...{ method: 'post', path: '/rollout-simulations', tag: 'rollouts', summary },
       guard: guards.key('admin'),
       body: { 'application/json': rolloutSimulationRequest },
-      responses: { 200: json('What came of each kind, within about a minute', rolloutSimulation) },
+      responses: { 200: json('What came of each kind, within `maxSeconds`', rolloutSimulation) },
     },
     async (c) => c.json(await simulator.simulate(await bodies.json(c.req.raw, rolloutSimulationRequest))),
   );

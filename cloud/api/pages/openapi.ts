@@ -190,9 +190,22 @@ function schemaOf(schema: z.ZodType): Json {
   );
 }
 
-/** Without what only a schema that stands alone needs. */
+/** Without what only a schema that stands alone needs, and what generators of clients do not take. */
 function bare(schema: Json): Json {
-  return Object.fromEntries(Object.entries(schema).filter(([key]) => key !== '$schema' && key !== '$id'));
+  return openTuples(
+    Object.fromEntries(Object.entries(schema).filter(([key]) => key !== '$schema' && key !== '$id')),
+  ) as Json;
+}
+
+/** Tuples without `items: false`, a schema that is a word alone. */
+function openTuples(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(openTuples);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key, one]) => key !== 'items' || one !== false)
+      .map(([key, one]) => [key, openTuples(one)]),
+  );
 }
 
 /** `get /api/v1/models/{model}/versions` -> `getApiV1ModelsModelVersions`. */

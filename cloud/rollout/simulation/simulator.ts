@@ -36,8 +36,6 @@ export interface SimulatorOptions {
   readonly clock: Clock;
 }
 
-/** Whoever asks does not wait longer. */
-const MAX_MS = 60_000;
 /** At a stretch: then the hub answers others, for as long. */
 const TURN_MS = 10;
 const ASSUMED = {
@@ -74,7 +72,7 @@ export class Simulator implements RolloutSimulator {
     const shape = shapeOf(request, evidence);
     const kinds: (RolloutDefect | null)[] = [null, ...(Object.keys(request.defects) as RolloutDefect[])];
     const runs = new Map<RolloutDefect | null, SimulatedRun[]>(kinds.map((kind) => [kind, []]));
-    const untilMonoMs = this.#o.clock.nowMonoMs() + MAX_MS;
+    const untilMonoMs = this.#o.clock.nowMonoMs() + 1_000 * request.maxSeconds;
     const pace = new Pace(this.#o.clock);
     let isCut = false;
     // In turns, so that all kinds have as many when time is up.
