@@ -20,7 +20,7 @@ test('a good version passes its stages; a wrong one is taken back from its canar
   assert.deepEqual(await fleet.versions(), { 'gate-1': '1', 'gate-2': '1', 'gate-3': '1' });
   const north = await fleet.run(
     ...['rollout', 'start', `${MODEL}@2`, '--to', 'site=north', '--stages', '1,100%', ...QUICK],
-    ...['--gate', 'agreement=0.05', '--gate', 'latencyP95=5', '--confidence', '0.8', '--wait', '300'],
+    ...['--gate', 'agreement=0.2', '--gate', 'latencyP95=5', '--confidence', '0.8', '--wait', '600'],
   );
   assert.equal(north.code, 0, north.said);
   assert.match(north.said, /seer@2 is running, stage 1 of 2, 1 of 2 devices/);
@@ -38,7 +38,7 @@ test('a good version passes its stages; a wrong one is taken back from its canar
   assert.equal(wrong.code, 0, wrong.said);
   const refused = await fleet.run(
     ...['rollout', 'start', `${MODEL}@3`, '--stages', '1,100%', ...QUICK, '--note', 'retrained'],
-    ...['--gate', 'agreement=0.05', '--gate', 'latencyP95=5', '--confidence', '0.8', '--wait', '300'],
+    ...['--gate', 'agreement=0.05', '--gate', 'latencyP95=5', '--confidence', '0.8', '--wait', '600'],
   );
   assert.equal(refused.code, 1, refused.said);
   assert.match(
