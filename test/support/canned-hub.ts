@@ -7,9 +7,11 @@ import sharp from 'sharp';
 import type { HubEnv } from '../../cloud/api/frame/face.ts';
 import { createAssetApi, readPages } from '../../cloud/api/pages/page.ts';
 import type { BoardEntry, DeviceRecord, HubEvent, ModelRecord } from '../../shared/contract/admin.ts';
+import { type RolloutRecord, rolloutPlan } from '../../shared/contract/rollouts.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import { TELEMETRY } from './fixed.ts';
+import { MEMORY_SIGNING } from './update-ports.ts';
 
 const ref = (name: string, version: string) => ({
   name,
@@ -146,6 +148,26 @@ export function cannedEntry(index = 0, overrides: Partial<BoardEntry> = {}): Boa
   };
 }
 
+/** In its second stage, with gates of each kind of word. */
+export function cannedRollout(): RolloutRecord {
+  const verdict = (gate: 'agreement' | 'errors', state: 'passed' | 'waiting', detail: string) => ({
+    ...{ gate, state, detail, worse: 0, atLeast: -0.01, atMost: 0.01 },
+    evidence: { version: 400, before: 4_000, rest: 9_000 },
+  });
+  return {
+    ...rolloutPlan.parse({}),
+    ...{ id: '01a2', model: 'cifar10-cnn', version: '8', digest: 'd'.repeat(64), from: '1', note: '' },
+    ...{ state: 'running', reason: 'the stage has 4 minutes to go', stage: 1, stageSinceAtMs: Date.now() },
+    ...{ createdAtMs: Date.now() - 600_000, endedAtMs: null, matched: 50, answers: 412 },
+    devices: { running: 4, 'rolled-back': 1 },
+    verdicts: [
+      verdict('agreement', 'waiting', 'about 2,000 requests are needed'),
+      verdict('errors', 'passed', '0 of 412 inputs failed'),
+    ],
+    history: [],
+  };
+}
+
 export interface CannedHub {
   readonly url: string;
   tell(event: HubEvent): Promise<void>;
@@ -182,6 +204,10 @@ export async function startCannedHub(options: { hasDevelopmentKeys?: boolean } =
     return c.json({ devices, next });
   });
   app.get('/api/v1/models', (c) => c.json({ models: hub.models, next: null }));
+  app.get('/api/v1/rollouts', (c) => c.json({ rollouts: [cannedRollout()], next: null }));
+  app.get('/api/v1/tuf/status', (c) =>
+    c.json({ ...MEMORY_SIGNING.status(), isDevelopment: options.hasDevelopmentKeys ?? false }),
+  );
   app.get('/api/v1/results', (c) => c.json({ results: hub.results }));
   app.get('/api/v1/results/:id/thumbnail', (c) => c.body(picture, 200, { 'content-type': 'image/webp' }));
   app.get('/api/v1/events', (c) =>

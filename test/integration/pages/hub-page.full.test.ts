@@ -34,6 +34,11 @@ test('shows the fleet, page by page, its models and its last answers, and asks n
     (await page.locator('#models tbody tr').first().textContent()) ?? '',
     /v8.*not published.*v1.*deployed.*2 older/s,
   );
+  const rollout = page.locator('#rollouts tbody tr');
+  assert.match(
+    (await rollout.textContent()) ?? '',
+    /cifar10-cnn@8 after 1running2 of 4.*4 running.*1 rolled-back.*of 50; 412 answers.*agreement: waiting.*errors: passed.*4 minutes to go/s,
+  );
   const pictures = page.locator('#answers img');
   assert.equal(await pictures.count(), hub.results.filter(({ hasThumbnail }) => hasThumbnail).length);
   const loaded = await pictures.first().evaluate((img) => 'naturalWidth' in img && img.naturalWidth);
