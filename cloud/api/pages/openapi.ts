@@ -192,19 +192,20 @@ function schemaOf(schema: z.ZodType): Json {
 
 /** Without what only a schema that stands alone needs, and what generators of clients do not take. */
 function bare(schema: Json): Json {
-  return openTuples(
+  return plainer(
     Object.fromEntries(Object.entries(schema).filter(([key]) => key !== '$schema' && key !== '$id')),
   ) as Json;
 }
 
-/** Tuples without `items: false`, a schema that is a word alone. */
-function openTuples(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(openTuples);
+/** Tuples without `items: false`, a schema that is a word alone; and without defaults that are objects, which no generator can write down. */
+function plainer(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(plainer);
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
       .filter(([key, one]) => key !== 'items' || one !== false)
-      .map(([key, one]) => [key, openTuples(one)]),
+      .filter(([key, one]) => key !== 'default' || typeof one !== 'object' || one === null)
+      .map(([key, one]) => [key, plainer(one)]),
   );
 }
 
