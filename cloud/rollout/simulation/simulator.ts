@@ -4,7 +4,6 @@ import type { z } from 'zod';
 import type {
   RolloutDefect,
   RolloutSimulation,
-  RolloutStage,
   rolloutSimulationRequest,
   SimulatedOutcome,
 } from '../../../shared/contract/rollouts.ts';
@@ -17,6 +16,7 @@ import type { RolloutSimulator } from '../../ports.ts';
 import type { Evidence } from '../evidence.ts';
 import type { DeviceTotals } from '../gates/arms.ts';
 import { judge } from '../gates/gates.ts';
+import { stageSize } from '../step.ts';
 import { NO_TOTALS, plus, type VersionTotals } from '../totals.ts';
 import type { FleetShape, VersionBehaviour } from './fleet.ts';
 import { type Deciding, type SimulatedRun, simulateRollout } from './simulate.ts';
@@ -97,13 +97,9 @@ export class Simulator implements RolloutSimulator {
   }
 }
 
-/** As many devices as a stage says. */
-const devicesOf = ({ devices, share = 1 }: RolloutStage, of: number): number =>
-  devices ?? Math.max(1, Math.ceil(share * of));
-
 /** By the gates of a plan, as the hub does. */
 export const decidingBy = ({ gates, stages }: Pick<Request, 'gates' | 'stages'>): Deciding => ({
-  devicesOf,
+  devicesOf: stageSize,
   judge: (arms, stage) => judge(gates, arms, { stage, stages: stages.length }),
 });
 
