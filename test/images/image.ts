@@ -64,7 +64,7 @@ async function up(): Promise<void> {
 const untilHealthy = (name: string, check: readonly string[]): Promise<void> =>
   eventually(
     () => engine.tryPodman('exec', nameOf(name), ...check).code === 0,
-    `${name} never became healthy: ${engine.tryPodman('logs', nameOf(name)).output}`,
+    () => `${name} never became healthy: ${engine.tryPodman('logs', nameOf(name)).output}`,
     HEALTHY_MS,
   );
 

@@ -56,7 +56,7 @@ test('entities appear by themselves, follow the device, and go with the pipeline
     );
   const stateOf = async (id: string): Promise<string | undefined> => (await ours()).get(id)?.state;
   const until = (what: () => Promise<boolean>, why: string) =>
-    eventually(what, `${why}: ${home.log().slice(-2_000)}`, PATIENCE_MS);
+    eventually(what, () => `${why}: ${home.log().slice(-2_000)}`, PATIENCE_MS);
 
   const vision = `{ name: vision, task: image-classification, edge: cifar10-cnn, feed: { type: folder, path: ${join(MODELS, 'demo', 'pictures')}, repeat: { pace: 1s } }, sinks: [{ ${mqtt}, topic: home/vision, discovery: homeassistant }] }`;
   const words = `{ name: words, task: text-classification, edge: sst2-lstm, feed: { type: text-lines, path: ${join(MODELS, 'demo', 'sentences.txt')}, repeat: { pace: 1s } }, sinks: [{ ${mqtt}, topic: home/words, discovery: homeassistant }] }`;

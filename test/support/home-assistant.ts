@@ -58,7 +58,7 @@ export async function startHomeAssistant(t: TestContext, broker: number): Promis
           ({ ok }) => ok,
           () => false,
         ),
-      `Home Assistant did not start: ${text.slice(-2_000)}`,
+      () => `Home Assistant did not start: ${text.slice(-2_000)}`,
       600_000,
     );
   };

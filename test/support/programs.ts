@@ -134,15 +134,16 @@ const LOOK_EVERY_MS = 10;
 /**
  * Waits until something is true, with the clock on the wall: for what another process does, and only where it tells nothing that one
  * could wait for. The limit is there to fail at all, on the busiest machine too; how long something may take, it does not say.
+ * What has been said or seen until the end goes into a function: a text is made when the waiting begins.
  */
 export async function eventually(
   what: () => boolean | Promise<boolean>,
-  why: string,
+  why: string | (() => string),
   timeoutMs = 60_000,
 ): Promise<void> {
   const untilMonoMs = performance.now() + timeoutMs;
   while (!(await what())) {
-    if (performance.now() > untilMonoMs) assert.fail(why);
+    if (performance.now() > untilMonoMs) assert.fail(typeof why === 'string' ? why : why());
     await delay(LOOK_EVERY_MS);
   }
 }
