@@ -13,7 +13,7 @@ import { answerEach, requireScores } from '../graph/finite.ts';
 import { logitsOf } from '../graph/logits.ts';
 import type { Answer, ModelSource, TaskModel } from '../runner/task-model.ts';
 import { type Floats, mainOutput } from '../tensor/floats.ts';
-import { type EncodedText, loadTextReader, type TextReader } from '../text/text.ts';
+import { type EncodedText, loadTextReader, type TextReader, TRIAL_TEXTS } from '../text/text.ts';
 import { loadTextGraph } from '../text/text-graph.ts';
 import { decodeUtf8 } from '../text/utf8.ts';
 
@@ -44,7 +44,8 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
     );
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs, source.spec.output);
-  const end = await graph.endOf(output);
+  const trial = TRIAL_TEXTS.map((text) => reader.encode(`${text} ${maskToken}`));
+  const end = await graph.endOf(output, 'token', trial);
 
   const model: TaskModel<PreparedText> = {
     maxBatchSize: graph.maxBatchSize,

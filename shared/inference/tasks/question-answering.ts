@@ -45,7 +45,11 @@ export async function loadQuestionAnswering(source: ModelSource): Promise<TaskMo
   const framer = pairFramer(reader);
   const graph = await loadTextGraph(source, reader.padId);
   const [start, end] = logitNames(graph);
-  const ends = { start: await graph.endOf(start), end: await graph.endOf(end) };
+  // Shares of one are those of a window's tokens.
+  const ends = {
+    start: await graph.endOf(start, 'token', framer.trial),
+    end: await graph.endOf(end, 'token', framer.trial),
+  };
 
   const model: TaskModel<PreparedQuestion> = {
     maxBatchSize: graph.maxBatchSize,

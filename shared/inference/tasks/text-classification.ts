@@ -5,11 +5,10 @@ import { AppError } from '../../runtime/errors.ts';
 import type { ClassificationParameters } from '../../tasks/forms/labels.ts';
 import { scoreByChance } from '../../tasks/random-score.ts';
 import { answerEach } from '../graph/finite.ts';
-import { seenEnd } from '../graph/seen-end.ts';
 import { ClassificationHead, parametersOf } from '../labels/classification-head.ts';
 import type { ModelSource, TaskModel } from '../runner/task-model.ts';
-import { type Floats, mainOutput } from '../tensor/floats.ts';
-import { type EncodedText, loadTextReader, MAX_UNKNOWN_SHARE } from '../text/text.ts';
+import { mainOutput } from '../tensor/floats.ts';
+import { type EncodedText, loadTextReader, MAX_UNKNOWN_SHARE, TRIAL_TEXTS } from '../text/text.ts';
 import { loadTextGraph } from '../text/text-graph.ts';
 import { decodeUtf8 } from '../text/utf8.ts';
 
@@ -25,15 +24,8 @@ export async function loadTextClassification(source: ModelSource): Promise<TaskM
   const reader = await loadTextReader(source.folder, config);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs, source.spec.output);
-  const ask = async (text: string): Promise<Floats> => {
-    const [row] = await graph.run([reader.encode(text)], output, 'text');
-    if (row === undefined) throw new AppError('INVARIANT_BROKEN', 'a text without logits');
-    return row;
-  };
-  // The first run allocates.
-  const first = await ask('a');
-  const trial = [async () => first, () => ask('Is this one not another?')];
-  const end = (await graph.endOf(output)) ?? (await seenEnd(trial));
+  const trial = TRIAL_TEXTS.map((text) => reader.encode(text));
+  const end = await graph.endOf(output, 'text', trial);
   const head = new ClassificationHead(source, config, end);
 
   const model: TaskModel<PreparedText> = {
@@ -62,7 +54,9 @@ export async function loadTextClassification(source: ModelSource): Promise<TaskM
       });
     },
   };
-  // Shows whether graph, labels and tokenizer fit together; what is not finite is said when somebody asks.
-  answerEach([first], (row) => head.answer(row, { parameters: {}, isUnsure: false, chance: 0 }));
+  // The first run allocates, and shows whether graph, labels and tokenizer fit together; what is not finite is said when somebody asks.
+  answerEach(await graph.run(trial.slice(0, 1), output, 'text'), (row) =>
+    head.answer(row, { parameters: {}, isUnsure: false, chance: 0 }),
+  );
   return model;
 }

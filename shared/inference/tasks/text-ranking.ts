@@ -42,7 +42,7 @@ export async function loadTextRanking(source: ModelSource): Promise<TaskModel<Pr
   const framer = pairFramer(reader);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs, source.spec.output);
-  const end = await graph.endOf(output);
+  const end = await graph.endOf(output, 'text', framer.trial);
 
   const model: TaskModel<PreparedRanking> = {
     maxBatchSize: graph.maxBatchSize,

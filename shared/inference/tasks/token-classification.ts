@@ -21,6 +21,7 @@ import {
   MAX_WINDOWS,
   type TextReader,
   type TextRow,
+  TRIAL_TEXTS,
   windowsOf,
 } from '../text/text.ts';
 import { loadTextGraph } from '../text/text-graph.ts';
@@ -53,7 +54,8 @@ export async function loadTokenClassification(source: ModelSource): Promise<Task
   const reader = await loadTextReader(source.folder, config);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs, source.spec.output);
-  const end = await graph.endOf(output);
+  const trial = TRIAL_TEXTS.map((text) => reader.encode(text));
+  const end = await graph.endOf(output, 'token', trial);
   const frame = { before: reader.tokenizer.single.before.length, labels, reader };
 
   const model: TaskModel<PreparedText> = {

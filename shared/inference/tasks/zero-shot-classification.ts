@@ -34,7 +34,7 @@ export async function loadZeroShotClassification(source: ModelSource): Promise<T
   const framer = pairFramer(reader);
   const graph = await loadTextGraph(source, reader.padId);
   const output = mainOutput(graph.outputs, source.spec.output);
-  const end = await graph.endOf(output);
+  const end = await graph.endOf(output, 'text', framer.trial);
 
   const model: TaskModel<PreparedText> = {
     maxBatchSize: graph.maxBatchSize,

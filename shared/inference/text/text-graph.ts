@@ -5,6 +5,7 @@ import { AppError } from '../../runtime/errors.ts';
 import { sizeOf, type Tensors } from '../../tasks/tensor/element-types.ts';
 import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 import { mixesRows } from '../graph/batch-safety.ts';
+import { seenEnd } from '../graph/seen-end.ts';
 import { loadSession } from '../graph/session.ts';
 import type { ModelSource, RunControl } from '../runner/task-model.ts';
 import { type Floats, floatsOf, rowOf } from '../tensor/floats.ts';
@@ -33,8 +34,12 @@ export interface TextGraph {
   readonly executionProvider: string;
   /** Requests that may share a batch: 1 where rows depend on their neighbours. */
   readonly maxBatchSize: number;
-  /** What the graph does last to an output. */
-  endOf(output: string): Promise<GraphEnd>;
+  /**
+   * What the graph does last to an output, by its nodes, else by what it answers.
+   *
+   * @param trial rows that differ, to be tried where the nodes do not tell
+   */
+  endOf(output: string, per: Per, trial: readonly TextRow[]): Promise<GraphEnd>;
   /** Requests with equal keys may share a batch. */
   shapeKey(rows: readonly TextRow[]): string;
   /**
@@ -74,16 +79,32 @@ export async function loadTextGraph(source: ModelSource, padId: number): Promise
     outputs: session.outputs,
     executionProvider: session.executionProvider,
     maxBatchSize: maxRows,
-    endOf: (output) => graphEnd(modelPath, output),
+    endOf: async (output, per, trial) =>
+      (await graphEnd(modelPath, output)) ?? seenEnd(trial.map((row) => () => runOne(row, output, per))),
     shapeKey(rows) {
       const [first] = rows;
       // A request that fills a run alone gains nothing by company, and would make it wait.
       return first !== undefined && rows.length === 1 ? `${stepOf(first)}` : `alone-${unshared++}`;
     },
-    run: async (rows, name, per, control) => (await runAll(rows, [name], per, control))[0] ?? [],
+    run,
     runAll,
     isLong: (rows) => rows.length >= LONG_ROWS,
   };
+
+  async function run(
+    rows: readonly TextRow[],
+    name: string,
+    per: Per,
+    control?: RunControl,
+  ): Promise<Floats[]> {
+    return (await runAll(rows, [name], per, control))[0] ?? [];
+  }
+
+  async function runOne(row: TextRow, name: string, per: Per): Promise<Floats> {
+    const [answer] = await run([row], name, per);
+    if (answer === undefined) throw new AppError('INVARIANT_BROKEN', 'a row without an answer');
+    return answer;
+  }
 
   async function runAll(
     rows: readonly TextRow[],

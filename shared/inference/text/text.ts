@@ -129,6 +129,9 @@ export async function loadTextReader(
   return reader;
 }
 
+/** Two that differ, to see what a graph makes of any: short, so that a start stays quick. */
+export const TRIAL_TEXTS: readonly string[] = ['a', 'Is this one not another?'];
+
 /** Above this share of unknown tokens the model has not read the text (docs/design/router.md 3). */
 export const MAX_UNKNOWN_SHARE = 0.5;
 

@@ -12,6 +12,7 @@ const PASSES_ON = new Set([
   ...['Identity', 'Cast', 'Reshape', 'Squeeze', 'Unsqueeze', 'Flatten', 'Dropout', 'Transpose'],
   ...['Slice', 'Split', 'Gather', 'Expand', 'QuantizeLinear', 'DequantizeLinear', 'Clip'],
 ]);
+const ADDS = new Set(['Add', 'Sum']);
 const ENDS: Readonly<Record<string, GraphEnd>> = {
   Softmax: 'softmax',
   Sigmoid: 'sigmoid',
@@ -60,7 +61,10 @@ class Way {
 
   endOf(value: Value): GraphEnd {
     const last = this.#makerOf(value);
-    if (!last) return undefined;
+    return last && this.#endOfMaker(last);
+  }
+
+  #endOfMaker(last: Maker): GraphEnd {
     const { node, place, output } = last;
     if (node.op === 'If')
       return alike(
@@ -68,9 +72,55 @@ class Way {
           this.endOf({ name: body.outputs[output] ?? '', place: { body, around: place } }),
         ),
       );
-    // Parts that were made alike, side by side.
-    if (node.op === 'Concat') return alike(node.inputs.map((name) => this.endOf({ name, place })));
+    // Parts that were made alike, side by side or as a mean.
+    if (node.op === 'Concat' || node.op === 'Mean') return this.#endOfAll(last);
+    if (node.op === 'ReduceMean') return this.#endOf(last, 0);
+    const scaled = this.#scaled(last);
+    if (scaled) return this.#endOfSum(scaled);
+    if (ADDS.has(node.op)) return this.#endOfShares(last);
     return ENDS[node.op] ?? this.#spelledOut(last);
+  }
+
+  #endOf({ node, place }: Maker, input: number): GraphEnd {
+    const name = node.inputs[input];
+    return name === undefined ? undefined : this.endOf({ name, place });
+  }
+
+  #endOfAll({ node, place }: Maker): GraphEnd {
+    return alike(node.inputs.map((name) => this.endOf({ name, place })));
+  }
+
+  /** What a node multiplies with a weight, or divides by one; undefined for any other node. */
+  #scaled(last: Maker): Maker | undefined {
+    const { op } = last.node;
+    if (op === 'Div' && isConstant(last, 1)) return this.#from(last, 0);
+    if (op !== 'Mul') return undefined;
+    return isConstant(last, 1) ? this.#from(last, 0) : isConstant(last, 0) ? this.#from(last, 1) : undefined;
+  }
+
+  /** Of a sum that is divided by how many there are. */
+  #endOfSum(sum: Maker): GraphEnd {
+    if (sum.node.op === 'ReduceSum') return this.#endOf(sum, 0);
+    return ADDS.has(sum.node.op) ? this.#endOfTerms(sum, (term) => this.#endOfMaker(term)) : undefined;
+  }
+
+  /** Of a sum of which each term has its share already: a * softmax(x) + (1 - a) * softmax(y). */
+  #endOfShares(sum: Maker): GraphEnd {
+    return this.#endOfTerms(sum, (term) => {
+      const scaled = this.#scaled(term);
+      return scaled && this.#endOfMaker(scaled);
+    });
+  }
+
+  /** Of sums of sums, what all that is added up ends in. */
+  #endOfTerms(sum: Maker, endOf: (term: Maker) => GraphEnd): GraphEnd {
+    return alike(
+      sum.node.inputs.map((_, input) => {
+        const term = this.#from(sum, input);
+        if (term === undefined) return undefined;
+        return ADDS.has(term.node.op) ? this.#endOfTerms(term, endOf) : endOf(term);
+      }),
+    );
   }
 
   /** The node that makes a value, past those that only change places or types; undefined for an input, a weight or somebody's own operator. */
