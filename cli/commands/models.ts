@@ -55,6 +55,7 @@ export async function listModels(options: Options): Promise<void> {
         'on disk',
         'loaded',
         'memory',
+        'waiting',
         'engine',
         'digest',
       ],
@@ -69,10 +70,11 @@ export async function listModels(options: Options): Promise<void> {
         bytesText(one.storedBytes),
         loadText(one),
         one.memoryBytes === null ? '–' : bytesText(one.memoryBytes),
+        String(one.waiting),
         engineText(one),
         one.digest.slice(0, 12),
       ]),
-      { spare: ['digest', 'policy', 'memory', 'loaded'] },
+      { spare: ['digest', 'policy', 'waiting', 'memory', 'loaded'] },
     ),
   );
 }

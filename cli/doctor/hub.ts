@@ -5,7 +5,7 @@ import { type SigningStatus, signingStatus } from '../../shared/contract/signing
 import { ERRORS, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { HubClient } from '../hub-client.ts';
-import { spanText } from '../output.ts';
+import { bytesText, spanText } from '../output.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import { checkUpdates } from './updates.ts';
 
@@ -24,6 +24,9 @@ const notReady = z.object({ reason: z.string() });
 const MAX_SKEW = { warnMs: 30_000, failMs: 300_000 };
 /** A device renews at two thirds of its credential's life; one that has so little left is not renewing. */
 const SOON_MS = 3 * 86_400_000;
+
+/** Requests that may wait for a model of which nothing else was said (docs/operate.md). */
+const USUAL_QUEUE = 2_000;
 
 /** @param isNamed whether somebody said that there is a hub at this address */
 export async function lookAtHub(hub: HubClient, isNamed: boolean): Promise<HubLook> {
@@ -54,7 +57,7 @@ export async function lookAtHub(hub: HubClient, isNamed: boolean): Promise<HubLo
       ...skew,
       await checkVersion(hub),
       ...(await checkDevices(hub)),
-      ...(await checkEngines(hub)),
+      ...(await checkModels(hub)),
       ...(await checkSigning(hub)),
     ],
     isUp: true,
@@ -107,10 +110,33 @@ async function checkDevices(hub: HubClient): Promise<Finding[]> {
   }
 }
 
-/** The servers that models run on, where there are any. What keeps it from looking is told of the devices. */
-async function checkEngines(hub: HubClient): Promise<Finding[]> {
+/** What is held in memory, what waits, and the servers that models run on. What keeps it from looking is told of the devices. */
+async function checkModels(hub: HubClient): Promise<Finding[]> {
   const models = await hub.getAll('/api/v1/models', modelList, 'models').catch((): ModelRecord[] => []);
-  return models.flatMap(checkEngine);
+  return [...loadFindings(models), ...models.flatMap(checkEngine)];
+}
+
+/** Findings about what models take, and of those that more is asked of than the machine answers. */
+export function loadFindings(
+  models: readonly Pick<ModelRecord, 'name' | 'loaded' | 'memoryBytes' | 'waiting' | 'maxQueue'>[],
+): Finding[] {
+  if (models.length === 0) return [];
+  const about = 'hub models';
+  const loaded = models.filter((one) => one.loaded);
+  const bytes = loaded.reduce((sum, { memoryBytes }) => sum + (memoryBytes ?? 0), 0);
+  const waiting = models.reduce((sum, one) => sum + one.waiting, 0);
+  const held = `${loaded.length} of ${models.length} in memory, ${bytesText(bytes)}`;
+  const behind = models.filter((one) => one.waiting > (one.maxQueue ?? USUAL_QUEUE) / 2);
+  return [
+    ok(about, waiting === 0 ? held : `${held}; ${waiting} requests wait`),
+    ...behind.map(({ name, waiting: its }) =>
+      warn(
+        about,
+        `${its} requests wait for ${name}: more is asked of it than this machine answers`,
+        'Give it more cores or a GPU, ask less of it, or refuse sooner: outrider models set NAME --max-queue N.',
+      ),
+    ),
+  ];
 }
 
 /** Signatures of updates that end. What keeps it from looking is told of the devices. */

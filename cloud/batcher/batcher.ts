@@ -92,6 +92,11 @@ export class Batcher implements Inferencer {
     return new Map(Array.from(this.#queues, ([model, { depth }]) => [model, depth]));
   }
 
+  /** Requests of a model that do not run yet. */
+  waitingFor(model: string): number {
+    return this.#queues.get(model)?.depth ?? 0;
+  }
+
   async infer(request: InferenceRequest): Promise<InferenceReply> {
     const { model, caller, input } = request;
     if (this.#stopping.signal.aborted) throw new AppError('STOPPING');

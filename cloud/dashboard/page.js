@@ -397,12 +397,20 @@ function modelCells(model) {
     task,
     deployed === null ? 'none' : `v${deployed}`,
     { auto: 'at once', staged: 'in stages', manual: 'by hand' }[policy],
-    runsWhere(model),
+    loadLines(model),
     list(lines),
   ];
 }
 
-/** @param {ModelRecord} model */
+/** How it runs in the hub, what that takes, and how many requests wait for it. @param {ModelRecord} model */
+function loadLines({ memoryBytes, waiting, ...model }) {
+  const lines = [runsWhere(model)];
+  if (memoryBytes !== null) lines.push(el('span', { class: 'nowrap' }, bytesText(memoryBytes)));
+  if (waiting > 0) lines.push(el('span', { class: 'nowrap' }, `${waiting} waiting`));
+  return list(lines);
+}
+
+/** @param {Pick<ModelRecord, 'loaded' | 'provider' | 'engine'>} model */
 function runsWhere({ loaded, provider, engine }) {
   if (engine) {
     const { kind, url, status } = engine;

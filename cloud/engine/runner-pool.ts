@@ -125,7 +125,7 @@ export class LocalRunnerPool implements RunnerPool {
   }
 
   /** Whether a model answers without loading first, what runs it then, and the memory of its runners. */
-  loadOf(name: string): ModelLoad {
+  loadOf(name: string): Omit<ModelLoad, 'waiting'> {
     const runner = this.#models.get(name)?.up;
     const provider = runner?.isUp ? runner.facts.executionProvider : null;
     const all = this.#all(name);

@@ -3,6 +3,7 @@
  * answers.
  */
 import { join } from 'node:path';
+import type { ModelLoad } from '../../shared/contract/admin.ts';
 import { connectMqtt, type MqttConnectOptions } from '../../shared/mqtt/connect.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -38,6 +39,8 @@ export interface AnsweringParts {
 /** The parts that others need of it. */
 export interface Answering {
   readonly pool: LocalRunnerPool;
+  /** How a model is held here, and how much waits for it. */
+  loadOf(model: string): ModelLoad;
   /** Of models that run on other servers. */
   readonly engines: RemoteEngines;
   readonly inferencer: Inferencer & ModelStatistics;
@@ -138,6 +141,7 @@ export async function startAnswering(
   showEngine(metrics, pool);
   return {
     pool,
+    loadOf: (model) => ({ ...pool.loadOf(model), waiting: batcher.waitingFor(model) }),
     engines,
     inferencer,
     usage,

@@ -27,7 +27,7 @@ export function createApi(
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
   const { registry, events, evidence } = parts.records;
   const { updates, blobs, publisher, signing, remover } = parts.publishing;
-  const { pool, engines, inferencer, usage, link, gallery } = parts.answering;
+  const { loadOf, engines, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
   const asking = new HttpAsking({
     admission: ADMITS_EVERY_KEY,
@@ -50,7 +50,7 @@ export function createApi(
     },
     asking,
     statistics: inferencer,
-    loadOf: (name) => pool.loadOf(name),
+    loadOf,
     desired: registry.desired,
     pins: registry.pins,
     labels: registry.labels,

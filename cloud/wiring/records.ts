@@ -23,12 +23,13 @@ export interface Records {
   readonly evidence: Evidence;
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
-    readonly pool: Pick<LocalRunnerPool, 'loadOf' | 'preload'>;
+    readonly pool: Pick<LocalRunnerPool, 'preload'>;
+    readonly loadOf: (model: string) => ModelLoad;
     readonly link: Pick<HubLink, 'want' | 'forget'>;
   }): void;
 }
 
-const NOT_LOADED: ModelLoad = { loaded: false, provider: null, memoryBytes: null };
+const NOT_LOADED: ModelLoad = { loaded: false, provider: null, memoryBytes: null, waiting: 0 };
 
 /** @throws DATA_CORRUPT, DISK_FULL, BROKER_UNREACHABLE, CONFIG_INVALID */
 export async function startRecords(program: HubProgram): Promise<Records> {
@@ -70,7 +71,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
       hear();
       events.publish({
         type: 'model',
-        model: { ...model, ...(attached?.pool.loadOf(model.name) ?? NOT_LOADED) },
+        model: { ...model, ...(attached?.loadOf(model.name) ?? NOT_LOADED) },
       });
       if (model.keepLoaded) void attached?.pool.preload([model.name]);
     },

@@ -56,6 +56,8 @@ export const modelRecord = z.object({
   provider: z.string().nullable(),
   /** Memory that its runners hold, as measured last or estimated by its files; null: none holds it. */
   memoryBytes: z.number().nullable().default(null),
+  /** Requests that wait for it. */
+  waiting: z.int().default(0),
   policy: deployPolicy,
   /** By which a version is rolled out with the policy `staged`; null: as any rollout is. */
   plan: rolloutPlan.nullable().default(null),
@@ -80,7 +82,7 @@ export const modelRecord = z.object({
 });
 export type ModelRecord = z.infer<typeof modelRecord>;
 /** Of a record, what is so at this moment, and nothing that anybody sets. */
-export type ModelLoad = Pick<ModelRecord, 'loaded' | 'provider' | 'memoryBytes'>;
+export type ModelLoad = Pick<ModelRecord, 'loaded' | 'provider' | 'memoryBytes' | 'waiting'>;
 /** `GET /models/{name}/versions`, newest first. */
 export const modelVersions = z.object({ versions: z.array(modelVersionRecord), next });
 /** One page of the models. */

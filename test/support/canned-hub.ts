@@ -107,7 +107,7 @@ export function cannedModels(): ModelRecord[] {
   const model = {
     ...({ task: 'image-classification', loaded: true, provider: 'cpu' } as const),
     ...{ version: '8', digest, bytes },
-    ...{ plan: null, keepLoaded: false, maxQueue: null, storedBytes: 0, memoryBytes: null },
+    ...{ plan: null, keepLoaded: false, maxQueue: null, storedBytes: 0, memoryBytes: 210e6, waiting: 3 },
   } as const;
   return [
     { name: 'cifar10-cnn', policy: 'manual', deployed: '1', ...model, versions, engine: null },

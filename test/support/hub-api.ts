@@ -176,8 +176,8 @@ export async function startHubApi(
     statistics: counting,
     loadOf: (name) =>
       name === 'texts'
-        ? { loaded: true, provider: 'cpu', memoryBytes: 100e6 }
-        : { loaded: false, provider: null, memoryBytes: null },
+        ? { loaded: true, provider: 'cpu', memoryBytes: 100e6, waiting: 3 }
+        : { loaded: false, provider: null, memoryBytes: null, waiting: 0 },
     desired: registry.desired,
     labels: registry.labels,
     rollouts,

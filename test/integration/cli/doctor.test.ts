@@ -69,6 +69,7 @@ test('looks at a hub, its devices and its clock, and fails where the hub cannot 
     ['ok', 'ok', 'ok', 'ok', 'ok'],
   );
   assert.equal(well.code, 0);
+  assert.match(well.by['hub models']?.found ?? '', /^1 of \d+ in memory, 100\.0 MB; 3 requests wait$/);
   hub.notReady = 'the MQTT broker is not connected';
   const ill = await run(hub.inferKey);
   assert.equal(ill.code, 1);

@@ -48,7 +48,10 @@ describe('the hub’s HTTP server', () => {
     t.after(() => void socket.destroy());
     return {
       hears: (wanted: RegExp) =>
-        eventually(() => wanted.test(heard), () => `it never heard ${wanted}, but: ${heard}`),
+        eventually(
+          () => wanted.test(heard),
+          () => `it never heard ${wanted}, but: ${heard}`,
+        ),
       hangUp: () => socket.destroy(),
     };
   }

@@ -64,6 +64,8 @@ test('says of a version how little speaks for it', async (t) => {
   assert.deepEqual(await said('model-untested'), [...always, 'untested']);
   assert.deepEqual(await said('model-forced'), [...always, 'forced']);
   for (const name of ['model-golden', 'model-null']) assert.deepEqual(await said(name), always);
+  const row = await page.locator('#models tbody tr', { hasText: 'model-golden' }).textContent();
+  assert.match(row ?? '', /loaded.*210\.0\sMB.*3 waiting/);
 });
 
 test('says in red that the hub has development keys', async (t) => {

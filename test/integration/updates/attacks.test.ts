@@ -83,7 +83,10 @@ async function setUp(t: TestContext) {
   };
   const now = () => updater.updates[0];
   const refusedWith = async (code: ErrorCode): Promise<string> => {
-    await eventually(() => now()?.error?.code === code, () => `not ${code}: ${JSON.stringify(now())}`);
+    await eventually(
+      () => now()?.error?.code === code,
+      () => `not ${code}: ${JSON.stringify(now())}`,
+    );
     return now()?.error?.message ?? '';
   };
   const onTrial = () => eventually(() => now()?.phase === 'trial', 'it never came');
@@ -170,7 +173,10 @@ test('older metadata is refused, and the version that desired names of what is l
   updater.want([await second()]);
   await onTrial();
   for (let i = 0; i < 60; i++) await answer();
-  await eventually(() => now()?.phase === 'committed', () => `not committed: ${JSON.stringify(now())}`);
+  await eventually(
+    () => now()?.phase === 'committed',
+    () => `not committed: ${JSON.stringify(now())}`,
+  );
 
   const third = await hub.publish(
     '3',

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkAgent } from '../../../cli/doctor/agent.ts';
-import { checkDevice, checkSkew } from '../../../cli/doctor/hub.ts';
+import { checkDevice, checkSkew, loadFindings } from '../../../cli/doctor/hub.ts';
 import { checkClock, checkDisk, checkPort, checkVersions } from '../../../cli/doctor/machine.ts';
 import { checkModels } from '../../../cli/doctor/models.ts';
 import { checkUpdates } from '../../../cli/doctor/updates.ts';
@@ -22,6 +22,21 @@ const MODELS = new URL('../../../models', import.meta.url).pathname;
 
 test('finds its own versions good', async () => {
   assert.deepEqual(levels(await checkVersions()), ['ok', 'ok', 'ok']);
+});
+
+test('says what a hub’s models take together, and for which more waits than is answered', () => {
+  const model = (name: string, waiting: number, maxQueue: number | null = null) =>
+    ({
+      ...{ name, waiting, maxQueue },
+      loaded: waiting > 0,
+      memoryBytes: waiting > 0 ? 150e6 : null,
+    }) as const;
+  const [held, ...behind] = loadFindings([model('calm', 0), model('asked', 600), model('short', 600, 1_000)]);
+  assert.deepEqual([held?.level, held?.found], ['ok', '2 of 3 in memory, 300.0 MB; 1200 requests wait']);
+  assert.deepEqual(levels(behind), ['warn']);
+  assert.match(behind[0]?.found ?? '', /^600 requests wait for short:/);
+  assert.equal(loadFindings([model('calm', 0)])[0]?.found, '0 of 1 in memory, 0 B');
+  assert.deepEqual(loadFindings([]), []);
 });
 
 test('a clock before the release fails', async () => {
