@@ -69,7 +69,9 @@ pipelines:
   assert.match(reason, /its quota is 3000000 \(disk\.maxBytes\)/);
   assert.match(await (await fetch(`${url}/metrics`)).text(), /outrider_disk_full_ratio 1/);
 
-  const doctor = outrider(t, ['doctor', '--agent', url, '--json'], { env: { COLUMNS: '400' } });
+  const doctor = outrider(t, ['doctor', '--agent', url, '--models', await temporaryFolder(t), '--json'], {
+    env: { COLUMNS: '400' },
+  });
   await doctor.exited;
   const findings = (
     JSON.parse(doctor.output()) as { findings: { about: string; level: string; found: string }[] }

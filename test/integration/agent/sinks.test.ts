@@ -89,7 +89,7 @@ test('a webhook gets signed results with pictures, snapshots are kept, and docto
   const shot = await readFile(join(shots, day, picture));
   assert.equal(shot.readUInt16BE(0), 0xffd8);
 
-  const doctor = outrider(t, ['doctor', '--agent', url, '--json']);
+  const doctor = outrider(t, ['doctor', '--agent', url, '--models', await temporaryFolder(t), '--json']);
   await doctor.exited;
   assert.match(doctor.output(), /sink of gate/);
   const metrics = await (await fetch(`${url}/metrics`)).text();

@@ -20,7 +20,7 @@ async function startAgent(
   t: TestContext,
   hub: HubProgram,
   data: string,
-  { device = 'device: gate-01\n', says = 'agent gate-01:', mqtt = '' } = {},
+  { device = 'device: gate-01\n', said = 'agent gate-01:', mqtt = '' } = {},
 ): Promise<string> {
   const port = await freePort();
   const config = join(data, 'outrider.yaml');
@@ -29,8 +29,38 @@ async function startAgent(
     `${device}pipelines:\n  - { name: text, task: text-classification, cloud: words }\n`,
   );
   const flags = ['--config', config, '--data', data, '--hub', hub.url, '--agent-port', String(port)];
-  await outrider(t, ['agent', ...flags, ...(mqtt === '' ? [] : ['--mqtt', mqtt])]).says(says);
+  await outrider(t, ['agent', ...flags, ...(mqtt === '' ? [] : ['--mqtt', mqtt])]).says(said);
   return `http://127.0.0.1:${port}`;
+}
+
+/** Waits for what the doctor says; it is asked where the device or the hub knows something new, since a look at a machine costs a second. */
+async function says(
+  t: TestContext,
+  { hub, agent, about, what }: { hub: HubProgram; agent: string; about: string; what: RegExp },
+): Promise<void> {
+  let known = '';
+  let said = '';
+  await eventually(
+    async () => {
+      const now = await knownTo(hub, agent);
+      if (now === known) return false;
+      known = now;
+      said = await found(t, hub, agent, about);
+      return what.test(said);
+    },
+    () => `doctor never said ${what.source}, but: ${said}`,
+  );
+}
+
+/** What device and hub know of the link, whatever else changes. */
+async function knownTo(hub: HubProgram, agent: string): Promise<string> {
+  const { link } = (await (await fetch(`${agent}/v1/pipelines`)).json()) as { link: Record<string, unknown> };
+  const headers = { authorization: `Bearer ${hub.key}` };
+  const { devices } = (await (await fetch(`${hub.url}/api/v1/devices`, { headers })).json()) as {
+    devices: { online: boolean; contestedAtMs: number | null }[];
+  };
+  const fleet = devices.map(({ online, contestedAtMs }) => [online, contestedAtMs !== null]);
+  return JSON.stringify([link.online, link.problem, fleet]);
 }
 
 /** What the doctor finds about something there; of no model. */
@@ -51,27 +81,18 @@ test('a credential that was revoked, and an id that two devices use, are named',
   const data = await temporaryFolder(t);
   await run(t, 'devices', 'enroll', 'gate-01', '--to', data, ...asHub);
   const agent = await startAgent(t, hub, data);
-  await eventually(
-    async () => /^ok online/.test(await found(t, hub, agent, 'link')),
-    'it did not get online',
-  );
+  await says(t, { hub, agent, about: 'link', what: /^ok online/ });
 
   const copy = await temporaryFolder(t);
   await cp(data, copy, { recursive: true });
   await startAgent(t, hub, copy);
-  await eventually(
-    async () => /two programs use its id/.test(await found(t, hub, agent, 'device gate-01')),
-    'nobody named the two',
-  );
+  await says(t, { hub, agent, about: 'device gate-01', what: /two programs use its id/ });
 
   await run(t, 'devices', 'revoke', 'gate-01', ...asHub);
-  await eventually(
-    async () =>
-      /^fail offline: the hub does not know this device’s credential, or it has ended \(LINK_REFUSED\)/.test(
-        await found(t, hub, agent, 'link'),
-      ),
-    'nobody named the refusal',
-  );
+  await says(t, {
+    ...{ hub, agent, about: 'link' },
+    what: /^fail offline: the hub does not know this device’s credential, or it has ended \(LINK_REFUSED\)/,
+  });
 });
 
 test('a credential that cannot be read is named, and the device answers on', async (t) => {
@@ -81,11 +102,7 @@ test('a credential that cannot be read is named, and the device answers on', asy
   await writeFile(join(data, 'agent', 'enroll.token'), '');
   await writeFile(join(data, 'agent', 'credential.json'), '{"deviceId": "gate-01", "secr');
   const agent = await startAgent(t, hub, data);
-  await eventually(
-    async () =>
-      /^fail offline: .*credential\.json.* \(DATA_CORRUPT\)/.test(await found(t, hub, agent, 'link')),
-    'nobody named the file',
-  );
+  await says(t, { hub, agent, about: 'link', what: /^fail offline: .*credential\.json.* \(DATA_CORRUPT\)/ });
   assert.equal((await fetch(`${agent}/v1/pipelines`)).status, 200);
 });
 
@@ -94,27 +111,23 @@ test('a device whose host is called otherwise stays who it is enrolled as, and a
   const data = await temporaryFolder(t);
   const id = `not-${hostname().replace(/[^A-Za-z0-9_-]/g, '-')}`.slice(0, 64);
   await run(t, 'devices', 'enroll', id, '--to', data, '--hub', hub.url, '--key', hub.key);
-  await startAgent(t, hub, data, { device: `device: ${id}\n`, says: `agent ${id}:` }).then((first) =>
-    eventually(async () => /^ok online/.test(await found(t, hub, first, 'link')), 'it did not get online'),
-  );
+  const first = await startAgent(t, hub, data, { device: `device: ${id}\n`, said: `agent ${id}:` });
+  await says(t, { hub, agent: first, about: 'link', what: /^ok online/ });
   const copy = await temporaryFolder(t);
   await cp(join(data, 'agent', 'credential.json'), join(copy, 'agent', 'credential.json'));
   // Nothing names it now but its host, which is called otherwise.
-  const agent = await startAgent(t, hub, copy, { device: '', says: `agent ${id}:` });
-  await eventually(
-    async () => (await found(t, hub, agent, 'agent')) === `ok ${id} runs text`,
-    'the doctor sees another device',
-  );
+  const agent = await startAgent(t, hub, copy, { device: '', said: `agent ${id}:` });
+  await says(t, { hub, agent, about: 'agent', what: new RegExp(`^ok ${id} runs text$`) });
 
   const other = await temporaryFolder(t);
   await cp(join(data, 'agent', 'credential.json'), join(other, 'agent', 'credential.json'));
   const named = await startAgent(t, hub, other);
-  await eventually(
-    async () =>
-      (await found(t, hub, named, 'link')) ===
-      `fail offline: this data folder is enrolled as ${id}, and the device is called gate-01 now: name it ${id} again, or enrol gate-01 (LINK_REFUSED)`,
-    'nobody named the difference',
-  );
+  await says(t, {
+    ...{ hub, agent: named, about: 'link' },
+    what: new RegExp(
+      `^fail offline: this data folder is enrolled as ${id}, and the device is called gate-01 now: name it ${id} again, or enrol gate-01 \\(LINK_REFUSED\\)$`,
+    ),
+  });
 });
 
 test('a broker that is not there, and one that does not know the device, are told from a hub that is away', async (t) => {
@@ -126,15 +139,17 @@ test('a broker that is not there, and one that does not know the device, are tol
     await run(t, 'devices', 'enroll', 'gate-01', '--to', data, '--hub', hub.url, '--key', hub.key);
     return [await startAgent(t, hub, data, { mqtt }), data];
   };
-  const says = async (agent: string, what: RegExp): Promise<void> =>
-    eventually(async () => what.test(await found(t, hub, agent, 'link')), `nobody said ${what.source}`);
-
   const [away] = await linkOver(`mqtt://${gone}`);
-  await says(away, new RegExp(`^fail offline: .*${gone}.*ECONNREFUSED.* \\(BROKER_UNREACHABLE\\)`));
+  await says(t, {
+    ...{ hub, agent: away, about: 'link' },
+    what: new RegExp(`^fail offline: .*${gone}.*ECONNREFUSED.* \\(BROKER_UNREACHABLE\\)`),
+  });
   const { host } = new URL(other.mqttUrl);
   const [refused] = await linkOver(other.mqttUrl);
-  await says(
-    refused,
-    new RegExp(`^fail offline: the broker ${host} refuses the credential of gate-01: .* \\(LINK_REFUSED\\)`),
-  );
+  await says(t, {
+    ...{ hub, agent: refused, about: 'link' },
+    what: new RegExp(
+      `^fail offline: the broker ${host} refuses the credential of gate-01: .* \\(LINK_REFUSED\\)`,
+    ),
+  });
 });

@@ -88,7 +88,8 @@ test('a model runs in another hub, falls back when that is gone, and comes home 
   ).text();
   assert.match(metrics, /outrider_engine_requests_total\{model="org\/remote",code="ok"\} 1/);
   assert.match(metrics, /outrider_engine_available_ratio\{model="org\/remote"\} 1/);
-  const doctor = await command('doctor');
+  const noModels = ['--models', await temporaryFolder(t)];
+  const doctor = await command('doctor', ...noModels);
   assert.match(doctor.output, /engine of org\/remote.*answers/);
   const usage = join(near.folder, 'usage');
   await eventually(async () => {
@@ -134,7 +135,7 @@ test('a model runs in another hub, falls back when that is gone, and comes home 
   const failed = await ask('remote-colours', new Uint8Array(goodPicture()));
   assert.equal((failed.json as { code: string }).code, 'ENGINE_UNREACHABLE', JSON.stringify(failed));
   assert.ok(((await one('org/remote')).engine?.status?.fellBack ?? 0) >= 1);
-  assert.match((await command('doctor')).output, /engine of remote-colours.*ENGINE_UNREACHABLE/);
+  assert.match((await command('doctor', ...noModels)).output, /engine of remote-colours.*ENGINE_UNREACHABLE/);
 
   // Over a restart it is still known; then it is taken away.
   await near.stop();
