@@ -97,7 +97,7 @@ export async function showRollout(which: string, options: Options): Promise<void
         : [
             '',
             table(
-              ['device', 'stage', 'state', 'before', 'why'],
+              ['device', 'stage', one.endedAtMs === null ? 'state' : 'at the end', 'before', 'why'],
               devices
                 .slice(0, MAX_SHOWN)
                 .map(({ id, stage, state, before, error }) => [
