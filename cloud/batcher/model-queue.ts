@@ -24,14 +24,15 @@
  * runners cannot take others along twice. One whose tokens are heard as they come runs alone, and is never run again once it has said
  * something.
  */
-import type { CallControl, Outcome } from '../../shared/inference/runner/runner.ts';
+import type { CallControl } from '../../shared/inference/runner/runner.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { InferenceReply, InferenceRequest, ModelLease, RunnerPool } from '../ports.ts';
-import { CallerCounts } from './caller-counts.ts';
+import { BatchPolicy } from './batch-policy.ts';
 import { DeadlineLine } from './deadline-line.ts';
 import { FairLine } from './fair-line.ts';
-import { armExpiry, heedCaller, type Job, jobOf, type ReadyJob, settle } from './job.ts';
+import { armExpiry, heedCaller, type Job, jobOf, type ReadyJob } from './job.ts';
+import { JobBook } from './job-book.ts';
 import { Lane } from './lane.ts';
 import { Pace } from './pace.ts';
 
@@ -55,17 +56,6 @@ const MAX_LONG = 3;
 const MAX_PREPARING = 16;
 /** In how many runners that ended a job may have been. */
 const MAX_CRASHES = 2;
-/** A batch that takes no longer may have the next one wait in the runner: the way there and back is a good part of it. */
-const SHORT_BATCH_MS = 25;
-/** Of so many requests that run by themselves so many are decoded for batches, to see whether these gain anything by now. */
-const LOOK_TURNS = 512;
-const LOOKED_AT = 32;
-/** A batch takes no longer while somebody with a few requests waits beside a flood. */
-const LIGHT_BATCH_MS = 12;
-/** So long after the last of theirs. */
-const LIGHT_MS = 2_000;
-/** So long the next batch waits for one of theirs that is being decoded. */
-const NEWCOMER_MS = 4;
 /** What a run costs beside the graph’s own time: the way to the runner and back, tensors, answers. measured: docs/decisions/0037 */
 const RUN_MS = 0.2;
 /** A runner beyond the first goes back when it has had nothing to do for so long. */
@@ -81,19 +71,19 @@ export class ModelQueue {
   /** Long ones without room. */
   readonly #parked = new DeadlineLine<Job>();
   #lanes: readonly Lane[] = [];
-  /** Jobs that are not answered, and of them those that a runner decodes or has decoded; by caller. */
-  readonly #held = new CallerCounts();
-  readonly #inHand = new CallerCounts();
+  readonly #jobs = new JobBook();
+  readonly #policy: BatchPolicy;
   #isOpening = false;
-  #lightUntilMonoMs = 0;
-  /** Requests since it was last looked whether batches gain anything. */
-  #turns = 0;
-  #cancelDelay: (() => void) | undefined;
 
   constructor(model: string, options: QueueOptions) {
     this.#model = model;
     this.#options = options;
     this.#pace = options.pace ?? new Pace();
+    const { clock, maxBatchSize, maxQueueDelayMs } = options;
+    this.#policy = new BatchPolicy({
+      ...{ clock, maxBatchSize, maxQueueDelayMs, pace: this.#pace, held: this.#jobs.held },
+      onLater: () => this.#pump(),
+    });
   }
 
   /** Jobs that do not run yet. */
@@ -116,14 +106,14 @@ export class ModelQueue {
 
   /** Jobs of a caller that are not answered yet. */
   heldBy(caller: string): number {
-    return this.#held.of(caller);
+    return this.#jobs.held.of(caller);
   }
 
   put(request: InferenceRequest): Promise<InferenceReply> {
     const { clock } = this.#options;
     return new Promise((resolve, reject) => {
       const job = jobOf(request, clock, { resolve, reject });
-      this.#held.add(job.caller);
+      this.#jobs.held.add(job.caller);
       this.#armExpiry(job);
       heedCaller(job, () => {
         if (job.stopRun) job.stopRun();
@@ -208,8 +198,7 @@ export class ModelQueue {
     if (!this.#lanes.includes(lane)) return;
     this.#lanes = this.#lanes.filter((one) => one !== lane);
     if (this.#lanes.length === 0) {
-      this.#cancelDelay?.();
-      this.#cancelDelay = undefined;
+      this.#policy.stopWaiting();
     }
     lane.lease.giveBack();
   }
@@ -226,35 +215,22 @@ export class ModelQueue {
     while (this.#waiting.length > 0) {
       const lane = leastOf(open);
       if (lane === undefined) return;
-      const way = this.#wayOf(lane);
+      const way = this.#policy.wayOf(lane, this.#waiting);
       if (way === 'later') return;
-      this.#turns += 1;
+      this.#policy.countTurn();
       if (way === 'direct') {
         for (const job of this.#waiting.take(1)) void this.#runDirect(job, lane);
         continue;
       }
       // One batch runs, the next one is decoded meanwhile.
-      const hasRoom = lane.preparing.size + lane.ready.length < this.#batchSize(lane.lease) * 2;
+      const hasRoom = lane.preparing.size + lane.ready.length < this.#policy.batchSize(lane.lease) * 2;
       const [job] = hasRoom
         ? this.#waiting.take(1)
-        : this.#waiting.takeOf((caller) => this.#inHand.of(caller) === 0);
+        : this.#waiting.takeOf((caller) => this.#jobs.inHand.of(caller) === 0);
       if (job === undefined) return;
-      if (this.#inHand.of(job.caller) === 0) lane.newcomers.set(job, undefined);
+      if (this.#jobs.inHand.of(job.caller) === 0) lane.newcomers.set(job, undefined);
       void this.#prepare(job, lane);
     }
-  }
-
-  /** How the next one goes to a runner: by one call where no batch gains by it, a few at a time, so that the others keep their turns. */
-  #wayOf(lane: Lane): 'direct' | 'decode' | 'later' {
-    const { maxQueueDelayMs } = this.#options;
-    if (lane.lease.infer === undefined || maxQueueDelayMs > 0) return 'decode';
-    if (this.#waiting.first()?.request.onToken !== undefined) return 'decode';
-    if (lane.inFlight === 0 && this.#waiting.length === 1) return 'direct';
-    if (!this.#pace.gainsNothing(this.#batchSize(lane.lease))) return 'decode';
-    // From time to time whether that is still so.
-    if (this.#turns % LOOK_TURNS < LOOKED_AT && this.#batchSize(lane.lease) > 1) return 'decode';
-    const room = roomFor(this.#pace.inferenceMs);
-    return lane.direct.size < (this.#hasLight ? Math.min(2, room) : room) ? 'direct' : 'later';
   }
 
   /** Decodes and runs one by itself. */
@@ -270,7 +246,7 @@ export class ModelQueue {
       lane.endedMonoMs = endedMonoMs;
       if (value) this.#pace.observeAlone(value.timingsMs.inference);
       onBatch?.(1);
-      this.#answer(job, value && { ok: true, value }, { lease, endedMonoMs, batchSize: 1 });
+      this.#jobs.answer(job, value && { ok: true, value }, { lease, endedMonoMs, batchSize: 1 });
     } catch (error) {
       lane.direct.delete(job);
       this.#onFailure([job], lane, toAppError(error));
@@ -281,7 +257,7 @@ export class ModelQueue {
   async #prepare(job: Job, lane: Lane): Promise<void> {
     const { lease } = lane;
     lane.preparing.add(job);
-    this.#takeInHand(job);
+    this.#jobs.takeInHand(job);
     try {
       const prepared = await lease.prepare(job.request.input);
       lane.preparing.delete(job);
@@ -305,10 +281,15 @@ export class ModelQueue {
   #startRunning(lane: Lane): void {
     for (;;) {
       const first = lane.ready.first();
-      if (first === undefined || !this.#hasRoomForBatch(lane, first) || !this.#isDue(first, lane)) return;
-      if (this.#awaitsNewcomer(lane)) return;
+      if (
+        first === undefined ||
+        !this.#policy.hasRoomForBatch(lane, first) ||
+        !this.#policy.isDue(first, lane)
+      )
+        return;
+      if (this.#policy.awaitsNewcomer(lane)) return;
       const isAlone = first.job.request.onToken !== undefined;
-      const size = isAlone ? 1 : this.#worthwhile(first.shapeKey, lane.lease);
+      const size = isAlone ? 1 : this.#policy.worthwhile(first.shapeKey, lane.lease);
       const batch = lane.ready.take(size, ({ shapeKey, job }) =>
         isAlone ? job === first.job : shapeKey === first.shapeKey && job.request.onToken === undefined,
       );
@@ -321,49 +302,12 @@ export class ModelQueue {
     }
   }
 
-  /** Whether somebody asks for a few things beside a flood, or has just now: who asks one after the other is away between two of them. */
-  get #hasLight(): boolean {
-    const nowMonoMs = this.#options.clock.nowMonoMs();
-    if (this.#held.hasLightBesideFlood) this.#lightUntilMonoMs = nowMonoMs + LIGHT_MS;
-    return nowMonoMs < this.#lightUntilMonoMs;
-  }
-
-  /**
-   * Whether somebody of whom nothing was decoded yet is about to be ready, beside a flood: the runner could not decode it while it ran, and
-   * would run the next batch before it has. Never for long: a large picture takes its time.
-   */
-  #awaitsNewcomer(lane: Lane): boolean {
-    if (lane.newcomers.size === 0 || !this.#hasLight) return false;
-    const { clock } = this.#options;
-    const nowMonoMs = clock.nowMonoMs();
-    for (const [job, untilMonoMs] of lane.newcomers) {
-      if (untilMonoMs === undefined) {
-        lane.newcomers.set(job, nowMonoMs + NEWCOMER_MS);
-        clock.after(NEWCOMER_MS, () => this.#pump());
-        return true;
-      }
-      if (nowMonoMs < untilMonoMs) return true;
-    }
-    return false;
-  }
-
-  /** One batch at a time, and a second one behind it where both are short. */
-  #hasRoomForBatch({ batches, lease }: Lane, { shapeKey, job }: ReadyJob): boolean {
-    const [running, ...behind] = batches;
-    if (running === undefined) return true;
-    if (behind.length > 0 || job.crashes > 0 || job.request.onToken !== undefined) return false;
-    if (this.#hasLight) return false;
-    if (running.some(({ request, crashes }) => request.onToken !== undefined || crashes > 0)) return false;
-    const ms = this.#pace.batchMs(shapeKey, this.#worthwhile(shapeKey, lease));
-    return ms !== undefined && ms <= SHORT_BATCH_MS;
-  }
-
   /** Runs a long one beside the batch, or parks it: prepared it would take the room of those that can run. */
   #startLong(ready: ReadyJob, lane: Lane): void {
     const { job, handle, lease } = ready;
     if (!this.#hasRoomFor(job)) {
       lease.discard([handle]);
-      this.#letGo(job);
+      this.#jobs.letGo(job);
       this.#parked.put(job);
       return;
     }
@@ -379,26 +323,13 @@ export class ModelQueue {
     return long.length < MAX_LONG && !long.some((one) => one.caller === caller);
   }
 
-  /** Whether the batch around the first job should wait no longer for company. */
-  #isDue(first: ReadyJob, { lease, ready }: Lane): boolean {
-    const { clock, maxQueueDelayMs } = this.#options;
-    if (maxQueueDelayMs === 0) return true;
-    let mates = 0;
-    for (const { shapeKey } of ready) if (shapeKey === first.shapeKey) mates += 1;
-    const leftMs = first.job.submittedMonoMs + maxQueueDelayMs - clock.nowMonoMs();
-    if (mates >= this.#batchSize(lease) || leftMs <= 0) return true;
-    this.#cancelDelay?.();
-    this.#cancelDelay = clock.after(leftMs, () => this.#pump());
-    return false;
-  }
-
   /** @param onEnd it is no longer running */
   async #run(batch: readonly ReadyJob[], lane: Lane, onEnd: () => void): Promise<void> {
     const { clock, onBatch } = this.#options;
     const jobs = batch.map(({ job }) => job);
     for (const job of jobs) {
       job.cancelExpiry();
-      this.#letGo(job);
+      this.#jobs.letGo(job);
     }
     const [first] = batch;
     const control = jobs.length === 1 && first ? this.#controlOf(first.job) : undefined;
@@ -418,7 +349,7 @@ export class ModelQueue {
       }
       onBatch?.(jobs.length);
       for (const [index, job] of jobs.entries())
-        this.#answer(job, outcomes[index], { lease: lane.lease, endedMonoMs, batchSize: jobs.length });
+        this.#jobs.answer(job, outcomes[index], { lease: lane.lease, endedMonoMs, batchSize: jobs.length });
     } catch (error) {
       onEnd();
       this.#onFailure(jobs, lane, toAppError(error));
@@ -444,33 +375,9 @@ export class ModelQueue {
     };
   }
 
-  #answer(
-    job: Job,
-    outcome: Outcome | undefined,
-    run: { readonly lease: ModelLease; readonly endedMonoMs: number; readonly batchSize: number },
-  ): void {
-    if (outcome?.ok !== true) {
-      const { code, message } = outcome?.error ?? {
-        code: 'INVARIANT_BROKEN',
-        message: 'an answer is missing',
-      };
-      this.#reject(job, new AppError(code, message));
-    } else if (!job.isSettled) {
-      const { output, read, timingsMs } = outcome.value;
-      const wholeMs = run.endedMonoMs - job.submittedMonoMs;
-      const queueMs = Math.max(0, wholeMs - timingsMs.preprocess - timingsMs.inference);
-      this.#settle(job);
-      job.resolve({
-        ...{ output, model: run.lease.ref, batchSize: run.batchSize },
-        ...(read && { read }),
-        timingsMs: { ...timingsMs, queue: queueMs },
-      });
-    }
-  }
-
   #onFailure(jobs: readonly Job[], lane: Lane, error: AppError): void {
     if (error.code !== 'RUNNER_CRASHED' && error.code !== 'RUNNER_TIMEOUT') {
-      for (const job of jobs) this.#reject(job, error);
+      for (const job of jobs) this.#jobs.reject(job, error);
       return;
     }
     this.#onRunnerEnded(lane);
@@ -479,7 +386,7 @@ export class ModelQueue {
     for (const job of jobs) {
       job.crashes += 1;
       job.stopRun = undefined;
-      if (isHopeless || job.hasSpoken || job.crashes >= MAX_CRASHES) this.#reject(job, error);
+      if (isHopeless || job.hasSpoken || job.crashes >= MAX_CRASHES) this.#jobs.reject(job, error);
       else this.#wait(job);
     }
   }
@@ -491,7 +398,7 @@ export class ModelQueue {
   }
 
   #wait(job: Job): void {
-    this.#letGo(job);
+    this.#jobs.letGo(job);
     if (job.isSettled) return;
     this.#armExpiry(job);
     if (job.crashes > 0) this.#suspects.put(job);
@@ -514,29 +421,7 @@ export class ModelQueue {
           one.lease.discard([one.handle]);
           break;
         }
-    this.#reject(job, error);
-  }
-
-  #reject(job: Job, error: AppError): void {
-    if (job.isSettled) return;
-    this.#settle(job);
-    job.reject(error);
-  }
-
-  #settle(job: Job): void {
-    settle(job);
-    this.#letGo(job);
-    this.#held.remove(job.caller);
-  }
-
-  #takeInHand(job: Job): void {
-    if (!job.isInHand) this.#inHand.add(job.caller);
-    job.isInHand = true;
-  }
-
-  #letGo(job: Job): void {
-    if (job.isInHand) this.#inHand.remove(job.caller);
-    job.isInHand = false;
+    this.#jobs.reject(job, error);
   }
 
   #pending(): Job[] {
@@ -546,27 +431,7 @@ export class ModelQueue {
     ]);
     return [...this.#waiting, ...this.#suspects, ...this.#parked, ...inLanes];
   }
-
-  #batchSize(lease: ModelLease): number {
-    return Math.max(1, Math.min(lease.maxBatchSize, this.#options.maxBatchSize));
-  }
-
-  /** As many as are of use together; where the operator has batches wait for company, as many as come. */
-  #worthwhile(shapeKey: string, lease: ModelLease): number {
-    const max = this.#batchSize(lease);
-    if (this.#options.maxQueueDelayMs > 0) return max;
-    const size = Math.min(max, this.#pace.sizeFor(shapeKey, max));
-    const eachMs = this.#pace.eachMs(shapeKey);
-    // Somebody waits for all that runs before it.
-    return eachMs === undefined || !this.#hasLight
-      ? size
-      : Math.max(1, Math.min(size, Math.floor(LIGHT_BATCH_MS / eachMs)));
-  }
 }
-
-/** How many a runner has in its hands where each runs by itself: one that runs, and while these are short those that are decoded meanwhile. */
-const roomFor = (inferenceMs: number | undefined): number =>
-  inferenceMs === undefined ? 1 : inferenceMs <= SHORT_BATCH_MS ? 3 : inferenceMs <= 100 ? 2 : 1;
 
 /** The runner that has least to do, of those that may decode one more. */
 function leastOf(lanes: readonly Lane[]): Lane | undefined {
