@@ -23,14 +23,15 @@ import type {
   RunnerOptions,
   StartRunner,
 } from '../../shared/inference/runner/runner.ts';
-import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { residentBytes } from '../../shared/runtime/resident-memory.ts';
 import type { TaskInput } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog, ModelLease, RunnerPool } from '../ports.ts';
+import { AnotherRunner } from './another-runner.ts';
 import { type Holding, MemoryBudget } from './memory-budget.ts';
+import { StartBackoff } from './start-backoff.ts';
 
 /** Models to run, how runners start, and how many are held at a time. */
 export interface LocalRunnerPoolOptions {
@@ -70,37 +71,21 @@ interface Loaded extends Holding {
   cancelIdle: () => void;
 }
 
-interface Failures {
-  count: number;
-  /** No start before then. */
-  retryMonoMs: number;
-  /** Error of a failed start; a crash of a loaded model leaves it empty. */
-  startError: AppError | undefined;
-}
-
-const RESTART = { firstMs: 500, maxMs: 30_000 };
 /** A runner that stayed up this long has earned a fresh backoff. */
 const STABLE_MS = 60_000;
 /** What runners hold is looked at so often. */
 const MEASURE_MS = 5_000;
-/** A second runner is started when it has been wanted for so long, without a pause of more than the other. */
-const WANTED_MS = 300;
-const WANT_PAUSE_MS = 150;
-/** Cores that must have nothing to do for that: what a runner gains on less is lost in loading it. */
-const MIN_IDLE_CORES = 0.2;
-/** It is ended when it has been idle for so long; another try after a failed one waits as long. */
+/** A second runner is ended when it has been idle for so long; another try after a failed one waits as long. */
 const BESIDE_IDLE_MS = 30_000;
 
 /** The pool of the runners on this machine. */
 export class LocalRunnerPool implements RunnerPool {
   readonly #options: LocalRunnerPoolOptions;
   readonly #models = new Map<string, Loaded>();
-  readonly #failures = new Map<string, Failures>();
+  readonly #failures: StartBackoff;
   /** Those beside the models’ first ones. */
   readonly #beside = new Set<Loaded>();
-  /** Since when another one is wanted, and until when none is started; by model. */
-  readonly #wanted = new Map<string, { sinceMonoMs: number; lastMonoMs: number }>();
-  readonly #noneBefore = new Map<string, number>();
+  readonly #another: AnotherRunner;
   readonly #leased = new WeakMap<ModelLease, Loaded>();
   readonly #budget: MemoryBudget;
   /** Runners that are not yet gone, whatever became of their models. */
@@ -109,6 +94,9 @@ export class LocalRunnerPool implements RunnerPool {
 
   constructor(options: LocalRunnerPoolOptions) {
     this.#options = options;
+    const { clock, random, beside } = options;
+    this.#failures = new StartBackoff(clock, random);
+    this.#another = new AnotherRunner(clock, () => beside?.idleCores());
     this.#budget = new MemoryBudget(options.maxMemoryBytes ?? Number.POSITIVE_INFINITY);
   }
 
@@ -189,34 +177,18 @@ export class LocalRunnerPool implements RunnerPool {
       return this.#toLease(model, model.up);
     }
     const isFull = all.length === 0 || all.length >= (this.#options.beside?.maxOfOne ?? 1);
-    if (!isFull && this.#isWantedForLong(name)) this.#startBeside(name, all);
+    if (!isFull && this.#another.want(name)) this.#startBeside(name, all);
     return undefined;
   }
 
-  /** Asked each time that it is wanted. */
-  #isWantedForLong(name: string): boolean {
-    const nowMonoMs = this.#options.clock.nowMonoMs();
-    // Looked at from the first time on, so that there is a figure when it counts.
-    const idle = this.#options.beside?.idleCores() ?? 0;
-    const wanted = this.#wanted.get(name);
-    if (wanted === undefined || nowMonoMs - wanted.lastMonoMs > WANT_PAUSE_MS) {
-      this.#wanted.set(name, { sinceMonoMs: nowMonoMs, lastMonoMs: nowMonoMs });
-      return false;
-    }
-    wanted.lastMonoMs = nowMonoMs;
-    return nowMonoMs - wanted.sinceMonoMs >= WANTED_MS && idle >= MIN_IDLE_CORES;
-  }
-
   #startBeside(name: string, all: readonly Loaded[]): void {
-    const { clock } = this.#options;
     const [first] = all;
     const isLoading = all.some(({ up }) => up === undefined);
-    const isTooSoon = clock.nowMonoMs() < (this.#noneBefore.get(name) ?? 0);
-    if (first === undefined || isLoading || isTooSoon) return;
+    if (first === undefined || isLoading || this.#another.isTooSoon(name)) return;
     // Nothing else makes room for it: it is only faster.
     const bytes = this.#budget.totalOf(this.#held()) + this.#budget.bytesOf(first);
     if (bytes > this.#budget.maxBytes) return;
-    this.#noneBefore.set(name, clock.nowMonoMs() + WANTED_MS);
+    this.#another.pause(name);
     const { folder, ref } = this.#options.catalog.resolve(name);
     this.#load(name, { folder, ref, fileBytes: first.fileBytes }, true);
   }
@@ -259,9 +231,8 @@ export class LocalRunnerPool implements RunnerPool {
       this.#retire(known);
       for (const one of this.#all(name)) if (!this.#isCurrent(one)) this.#retire(one);
     }
-    const failures = this.#failuresOf(ref);
-    if (failures?.startError !== undefined && this.#options.clock.nowMonoMs() < failures.retryMonoMs)
-      throw failures.startError;
+    const failure = this.#failures.errorOf(ref.digest);
+    if (failure) throw failure;
     this.#makeRoomFor({ ref, fileBytes, bytes: undefined });
     return this.#load(name, { folder, ref, fileBytes }, false);
   }
@@ -301,7 +272,7 @@ export class LocalRunnerPool implements RunnerPool {
 
   async #startRunner(folder: string, ref: ModelRef, engine: RunnerOptions['engine']): Promise<Runner> {
     const { clock, startRunner, runner: options } = this.#options;
-    const waitMs = (this.#failuresOf(ref)?.retryMonoMs ?? 0) - clock.nowMonoMs();
+    const waitMs = this.#failures.waitMs(ref.digest);
     if (waitMs > 0) await clock.sleep(waitMs, this.#stopping.signal);
     const runner = await startRunner({ ...options, folder, digest: ref.digest, ...(engine && { engine }) });
     if (!this.#stopping.signal.aborted) return runner;
@@ -323,11 +294,11 @@ export class LocalRunnerPool implements RunnerPool {
       if (expected || this.#stopping.signal.aborted) return;
       logger.warn('engine.runner_ended', { ...facts, reason });
       if (model.isBeside) {
-        this.#noneBefore.set(model.name, clock.nowMonoMs() + BESIDE_IDLE_MS);
+        this.#another.pause(model.name, BESIDE_IDLE_MS);
         return this.#remove(model);
       }
-      if (clock.nowMonoMs() - upSinceMonoMs > STABLE_MS) this.#failures.delete(model.ref.digest);
-      this.#countFailure(model.ref, undefined);
+      if (clock.nowMonoMs() - upSinceMonoMs > STABLE_MS) this.#failures.forget(model.ref.digest);
+      this.#failures.count(model.ref.digest, undefined);
       this.#remove(model);
       // One try ahead of the next request; if it fails, requests try.
       if (!model.isRetired) void this.#loadAhead(model.name);
@@ -338,9 +309,9 @@ export class LocalRunnerPool implements RunnerPool {
   #onStartFailed(model: Loaded, error: AppError): void {
     this.#remove(model);
     if (this.#stopping.signal.aborted) return;
-    if (model.isBeside) this.#noneBefore.set(model.name, this.#options.clock.nowMonoMs() + BESIDE_IDLE_MS);
+    if (model.isBeside) this.#another.pause(model.name, BESIDE_IDLE_MS);
     // Whether another server is asked again, its circuit breaker decides.
-    else if (!model.engine) this.#countFailure(model.ref, error);
+    else if (!model.engine) this.#failures.count(model.ref.digest, error);
     this.#options.logger.failure('engine.start_failed', error, {
       model: model.name,
       modelDigest: model.ref.digest,
@@ -355,20 +326,6 @@ export class LocalRunnerPool implements RunnerPool {
       if (!isAppError(error, 'STOPPING'))
         this.#options.logger.failure('engine.preload_failed', error, { model: name });
     }
-  }
-
-  /** The first failure costs no wait: most crashes are one input's doing. */
-  #countFailure(ref: ModelRef, startError: AppError | undefined): void {
-    const { clock, random } = this.#options;
-    const count = (this.#failuresOf(ref)?.count ?? 0) + 1;
-    const isFirstCrash = count === 1 && startError === undefined;
-    const backoff = random === undefined ? RESTART : { ...RESTART, random };
-    const delayMs = isFirstCrash ? 0 : backoffDelayMs(count - 1, backoff);
-    this.#failures.set(ref.digest, { count, startError, retryMonoMs: clock.nowMonoMs() + delayMs });
-  }
-
-  #failuresOf(ref: ModelRef): Failures | undefined {
-    return this.#failures.get(ref.digest);
   }
 
   /** Whether the catalog still means this version, and this place where its graph runs. */
