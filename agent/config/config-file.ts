@@ -154,6 +154,11 @@ export const configFile = z.strictObject({
       'each needs an edge model, a cloud model or both',
     )
     .refine(
+      (all) =>
+        all.every(({ edge, task }) => all.every((one) => one.edge !== edge || one.task === task || !edge)),
+      'those that run the same edge model need the same task: a model has one',
+    )
+    .refine(
       (all) => sharedSnapshotFolders(all).length === 0,
       'each snapshots sink needs a folder of its own',
     ),

@@ -8,6 +8,7 @@ import { AppError, isAppError, toAppError } from '../../shared/runtime/errors.ts
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { peakResidentBytes, residentBytes } from '../../shared/runtime/resident-memory.ts';
+import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { AgentConfig } from '../config.ts';
 import type { SlotVersion, VersionMeter } from '../ports.ts';
 import { Slot } from '../slot/slot.ts';
@@ -56,6 +57,10 @@ function noModel(name: string, { modelsDir }: AgentConfig, invalid: ReadonlyMap<
   return new AppError('MODEL_UNKNOWN', `there is no model ${name} in ${modelsDir}${why}`);
 }
 
+/** What a model of the pipelines is for; undefined: none of them runs it by itself. */
+export const taskOf = ({ pipelines }: Pick<AgentConfig, 'pipelines'>, name: string): TaskName | undefined =>
+  pipelines.find(({ edge }) => edge === name)?.task;
+
 /** Threads and tools that every slot gets. */
 export interface SlotParts {
   readonly threads: number;
@@ -72,17 +77,21 @@ export interface SlotParts {
 /**
  * A place with the first of these versions that a runner takes: one that answered before an upgrade of the agent may not any more.
  *
+ * @param task what its pipelines are for: a configuration that has changed may not be about this model any more
  * @param candidates best first; none: the place waits for one
- * @throws MODEL_INVALID where not even the last can be loaded
+ * @throws MODEL_INVALID, CONFIG_INVALID (it does something else) where not even the last can be loaded
  */
 export async function startSlot(
-  name: string,
+  { name, task }: { readonly name: string; readonly task: TaskName | undefined },
   candidates: readonly SlotVersion[],
   parts: SlotParts,
 ): Promise<{ readonly slot: Slot; readonly version: SlotVersion | undefined }> {
   for (const [index, version] of candidates.entries()) {
     const slot = createSlot(name, version, parts);
     try {
+      const does = version.folder.spec.task;
+      if (does !== task)
+        throw new AppError('CONFIG_INVALID', `${name} does ${does}, and its pipeline is for ${task}`);
       await slot.start();
       return { slot, version };
     } catch (error) {

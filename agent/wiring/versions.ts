@@ -12,7 +12,7 @@ import { noLocalModel, type Slot } from '../slot/slot.ts';
 import { Updater } from '../updater/updater.ts';
 import { isSystemMetered } from '../uplink/metered.ts';
 import type { Link } from './link.ts';
-import { edgeModels, givenModels, startSlot } from './models.ts';
+import { edgeModels, givenModels, startSlot, taskOf } from './models.ts';
 import type { AgentProgram } from './program.ts';
 
 /** Model versions of a device: a slot for each model, and the updater over all of them. */
@@ -48,7 +48,7 @@ export async function startVersions(
   const updater = await Updater.open({
     folder: join(dataDir, 'updates'),
     given: await givenModels(config, logger),
-    taskOf: (name) => config.pipelines.find(({ edge }) => edge === name)?.task,
+    taskOf: (name) => taskOf(config, name),
     source: { book: () => link().source.book(), open: (...how) => link().source.open(...how) },
     agentVersion: VERSION,
     isInWindow: (model) => isInWindow(model, config.sync, clock.nowAtMs(), link().desired.current),
@@ -77,7 +77,11 @@ export async function startVersions(
   await lifecycle.start('slots', {
     start: async () => {
       const starting = [...edgeModels(config)].map(async (name) => {
-        const { slot, version } = await startSlot(name, await updater.candidates(name), parts);
+        const { slot, version } = await startSlot(
+          { name, task: taskOf(config, name) },
+          await updater.candidates(name),
+          parts,
+        );
         slots.set(name, slot);
         if (version) initial.set(name, version);
       });

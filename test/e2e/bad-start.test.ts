@@ -50,7 +50,7 @@ async function startWith(
 
 test('a model folder that is not usable keeps the agent from starting, and is named', async (t) => {
   const nothing = (): void => undefined;
-  const [withoutSpec, damaged, badField, withoutLabels, absent] = await Promise.all([
+  const [withoutSpec, damaged, badField, withoutLabels, absent, other] = await Promise.all([
     startWith(t, (folder) => rmSync(join(folder, 'outrider.json'))),
     startWith(t, (folder) => writeFileSync(join(folder, 'onnx', 'model.onnx'), 'something else')),
     startWith(t, (folder) =>
@@ -58,6 +58,7 @@ test('a model folder that is not usable keeps the agent from starting, and is na
     ),
     startWith(t, nothing, CONFIG.replace('colours', 'no-labels'), 'no-labels'),
     startWith(t, nothing, CONFIG.replace('colours', 'another')),
+    startWith(t, nothing, CONFIG.replace('image-classification', 'depth-estimation')),
   ]);
   assertSays(withoutSpec, 1, /colours: has no outrider\.json \(MODEL_INVALID\)$/m);
   assertSays(
@@ -68,6 +69,11 @@ test('a model folder that is not usable keeps the agent from starting, and is na
   assertSays(badField, 1, /task: .*model: .*precision: .*\(MODEL_INVALID\)$/m);
   assertSays(withoutLabels, 1, /labels?.* \(MODEL_INVALID\)$/m);
   assertSays(absent, 1, /no model another in .* \(MODEL_UNKNOWN\)$/m);
+  assertSays(
+    other,
+    1,
+    /colours does image-classification, and its pipeline is for depth-estimation \(CONFIG_INVALID\)$/m,
+  );
 });
 
 test('a configuration is refused with all its problems at once, each with its key', async (t) => {
@@ -82,8 +88,9 @@ pipelines:
     route: { deadline: 2 seconds, agreement: 98, whenOffline: cry }
     sinks: [{ type: pigeon }]
 `;
-  const [refused, empty, noYaml, missing] = await Promise.all([
+  const [refused, twice, empty, noYaml, missing] = await Promise.all([
     startWith(t, () => undefined, bad),
+    startWith(t, () => undefined, `${CONFIG}  - { name: depth, task: depth-estimation, edge: colours }\n`),
     startWith(t, () => undefined, 'device: gate\npipelines: []\n'),
     startWith(t, () => undefined, 'pipelines: [\n'),
     run(t, ['agent', '--config', join(await temporaryFolder(t), 'none.yaml')]),
@@ -100,6 +107,11 @@ pipelines:
     'pipelines.0.sinks.0.type: ',
   ])
     assert.ok(refused.output.includes(key), `${key} is not in ${refused.output}`);
+  assertSays(
+    twice,
+    1,
+    /pipelines: those that run the same edge model need the same task.*\(CONFIG_INVALID\)$/m,
+  );
   assertSays(empty, 1, /pipelines: at least one pipeline \(CONFIG_INVALID\)$/m);
   assert.match(noYaml.output, /is not YAML: .*\(CONFIG_INVALID\)/s);
   assert.equal(noYaml.code, 1);

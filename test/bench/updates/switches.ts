@@ -42,9 +42,13 @@ export async function switches(count: number): Promise<BenchReport> {
     applyDelta: () => Promise.reject(new AppError('DELTA_INVALID')),
     ...{ onChange: () => undefined, onBytes: () => undefined, clock, logger, metrics },
   });
-  const { slot } = await startSlot(MODEL, await updater.candidates(MODEL), {
-    ...{ threads: 1, onSwitch: () => undefined, clock, logger, metrics },
-  });
+  const { slot } = await startSlot(
+    { name: MODEL, task: 'image-classification' },
+    await updater.candidates(MODEL),
+    {
+      ...{ threads: 1, onSwitch: () => undefined, clock, logger, metrics },
+    },
+  );
   updater.use(new Map([[MODEL, slot]]));
   await updater.start();
   const pictures = await demoPictures();
