@@ -120,7 +120,7 @@ function meanVerdict(
   // Then as long as only the version's own requests still tell anything: the first few look good by chance too often.
   const own = found.ownVariance - found.lasting;
   const aim = isHopeless ? useful : room - found.lasting;
-  if (isHopeless && own <= aim && worse <= limit / 2) {
+  if (isHopeless && own <= aim && Math.max(worse, seeming(compared.found)) <= limit / 2) {
     const why = 'these devices told too little before, or differ too much from the others, to be certain';
     return { ...known, state: 'unmeasured', detail: `${said}; ${why}` };
   }
@@ -128,6 +128,12 @@ function meanVerdict(
     return { ...known, state: 'waiting', detail: `${said}; more has to be known of the others` };
   const needed = amount((evidence.version * own) / aim);
   return { ...known, state: 'waiting', detail: `${said}; about ${needed} requests are needed` };
+}
+
+/** By how much it seems to be worse, by all that is known: each comparison weighs by how much it knows. */
+function seeming(found: Compared['found']): number {
+  const all = found.reduce((sum, { variance }) => sum + 1 / variance, 0);
+  return found.reduce((sum, { worse, variance }) => sum + worse / variance, 0) / all;
 }
 
 /** Why there is nothing to compare. */
