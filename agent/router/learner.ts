@@ -16,6 +16,7 @@
  */
 import { z } from 'zod';
 import type { DriftKind, RouteBasis } from '../../shared/contract/routing.ts';
+import { MATURE_REQUESTS } from '../../shared/contract/version-counts.ts';
 import type { Target } from './credit-ledger.ts';
 import { DriftMonitor } from './drift-monitor.ts';
 import { GridTests, gridTestsState, type Lesson, lesson } from './grid-tests.ts';
@@ -61,7 +62,7 @@ const DOUBT_LENGTH = 600;
 /** Requests that a histogram needs before it can be compared with anything. */
 const MIN_HISTOGRAM = 300;
 /** Requests and openings after which the share that is escalated hardly falls any more (docs/design/router.md 4.1). */
-const MATURE = { requests: 5_000, openings: 5 };
+const MATURE = { requests: MATURE_REQUESTS, openings: 5 };
 /** Part of its opening after which a learner asks on by itself: its own evidence is near, and may know better. */
 const YOUNG = 1 / 3;
 /** Openings after which the usual disagreement of what is asked is known well enough. */
