@@ -8,6 +8,7 @@ import { ResultStore } from './api/result-store.ts';
 import { AGENT_HELP, type AgentConfig, loadConfig } from './config.ts';
 import { VersionCounter } from './counts/version-counter.ts';
 import { FeedStates } from './feed/feed-states.ts';
+import { FleetTeller } from './router/fleet-teller.ts';
 import { SinkStates } from './sink/sink-states.ts';
 import { startApi } from './wiring/api.ts';
 import { createDisk, openSentLog } from './wiring/disk.ts';
@@ -53,6 +54,7 @@ async function run(config: AgentConfig, finish: () => void) {
     feeds: feedStates,
     updates: () => updater.updates,
     counts,
+    pairs: new FleetTeller(pipelines.routers, program.clock),
     onSync: () => updater.retry(),
   });
   const { uplink, desired, sync } = link;
@@ -66,6 +68,7 @@ async function run(config: AgentConfig, finish: () => void) {
   await lifecycle.start('updater', updater);
   desired.follow((wanted) => {
     pipelines.cloudModelsSeen(config, wanted);
+    pipelines.fleetStartsSeen(wanted);
     uplink.announce();
     updater.want(wanted.models.map(({ window: _window, ...ref }) => ref));
   });

@@ -1,7 +1,9 @@
 /** Every counter and histogram of the hub, in one table. */
 import type { DeviceRecord, ModelRecord } from '../shared/contract/admin.ts';
+import type { EvidenceSight, EvidenceStatus } from '../shared/contract/fleet-evidence.ts';
 import type { RouteEvidence } from '../shared/contract/routing.ts';
 import { routesOf } from '../shared/page/text.js';
+import type { Clock } from '../shared/runtime/clock.ts';
 import { createMetrics, type Metrics } from '../shared/runtime/metrics.ts';
 
 /** Makes the hub’s metrics: one registry for the program. */
@@ -117,6 +119,31 @@ export function showModelDisk(
     'Versions of a model that the hub keeps',
     ['model'],
     each(({ versions }) => versions.length),
+  );
+}
+
+/** Adds how much there is of what devices have told, of versions and of pairs of models. */
+export function showEvidence(metrics: Metrics, status: () => EvidenceStatus, clock: Clock): void {
+  const each = (of: (sight: EvidenceSight) => number | null) => () => {
+    const { versions, pairs } = status();
+    return Object.entries({ versions, pairs }).flatMap(
+      ([about, sight]): [Record<string, string>, number][] => {
+        const value = of(sight);
+        return value === null ? [] : [[{ about }, value]];
+      },
+    );
+  };
+  metrics.gauges(
+    'outrider_evidence_devices',
+    'Devices whose word counts, about versions (rollouts) and about pairs of models (starts of new devices)',
+    ['about'],
+    each(({ devices }) => devices),
+  );
+  metrics.gauges(
+    'outrider_evidence_oldest_age_seconds',
+    'Age of the oldest word of a device that counts',
+    ['about'],
+    each(({ oldestAtMs }) => oldestAtMs && Math.max(0, clock.nowAtMs() - oldestAtMs) / 1000),
   );
 }
 

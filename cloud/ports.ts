@@ -22,6 +22,7 @@ import type {
   VersionTest,
 } from '../shared/contract/admin.ts';
 import type { EngineStatus, engineRequest } from '../shared/contract/engines.ts';
+import type { EvidenceStatus, FleetStart } from '../shared/contract/fleet-evidence.ts';
 import type { DeviceLabels } from '../shared/contract/labels.ts';
 import type {
   Desired,
@@ -417,6 +418,26 @@ export interface LabelBook {
   labelsOf(deviceId: string): DeviceLabels;
   /** Replaces all of them. @throws DEVICE_UNKNOWN, PRECONDITION_FAILED */
   label(deviceId: string, labels: DeviceLabels, isExpected: (now: DeviceLabels) => boolean): Promise<void>;
+}
+
+/** A promise about a pair of models, of a device that knows nothing of them yet. */
+export interface FleetPromise {
+  readonly edgeDigest: string;
+  readonly cloudDigest: string;
+  /** Both 0..1, of all requests together. */
+  readonly agreement: number;
+  readonly confidence: number;
+}
+
+/** What the evidence of the fleet gives a device to start from. */
+export interface FleetStarts {
+  /** One for each pair and way of comparing for which there is enough evidence. */
+  startsFor(promises: readonly FleetPromise[]): FleetStart[];
+}
+
+/** How much there is of what devices tell. */
+export interface EvidenceOverview {
+  status(): EvidenceStatus;
 }
 
 export type { StoredRollout, StoredRolloutDevice } from './registry/rollout-records.ts';

@@ -30,7 +30,7 @@ export const route = z
     scope: routeScope.default('all'),
     /** A promise for each label, so that a rare one is not sacrificed. @example true */
     perLabel: z.boolean().default(false),
-    /** From the pair's certificate, where it is about this cloud model; or by asking about everything. @example learn */
+    /** From the pair's certificate, where it is about this cloud model, else from what other devices have seen of the pair; or by asking about everything. @example learn */
     start: z.enum(['certificate', 'learn']).default('certificate'),
     /** Where to answer, whatever the score. @example cloud */
     always: z.enum(['edge', 'cloud']).optional(),

@@ -7,6 +7,8 @@
  *
  * epoch          | event                        -> epoch (what is asked)
  * learning       | a threshold is certified     -> evidence (below it, and audits)
+ * learning       | the fleet's evidence gives a
+ *                | threshold, and it is young   -> certificate (audited at a quarter)
  * certificate    | a threshold is certified     -> evidence
  * any but drift  | the promise looks broken, or
  *                | the inputs are others        -> drift (everything, until a threshold is certified again)
@@ -14,6 +16,7 @@
  */
 import { z } from 'zod';
 import type { DriftKind, RouteBasis } from '../../shared/contract/routing.ts';
+import { MATURE_REQUESTS } from '../../shared/contract/version-counts.ts';
 import type { Target } from './credit-ledger.ts';
 import { DriftMonitor } from './drift-monitor.ts';
 import { GridTests, gridTestsState, type Lesson, lesson } from './grid-tests.ts';
@@ -23,7 +26,7 @@ import { GRID_SCORES } from './score-grid.ts';
 /** Promise that a learner has to keep, and the threshold that it may start from. */
 export interface LearnerOptions {
   readonly target: Target;
-  /** The threshold of the pair's certificate, where there is one to start from. */
+  /** The threshold of the pair's certificate, or of the fleet, where there is one to start from. */
   readonly certified: number | null;
   /** Uniform in [0, 1); the audits' lot. */
   readonly random: () => number;
@@ -59,7 +62,9 @@ const DOUBT_LENGTH = 600;
 /** Requests that a histogram needs before it can be compared with anything. */
 const MIN_HISTOGRAM = 300;
 /** Requests and openings after which the share that is escalated hardly falls any more (docs/design/router.md 4.1). */
-const MATURE = { requests: 5_000, openings: 5 };
+const MATURE = { requests: MATURE_REQUESTS, openings: 5 };
+/** Part of its opening after which a learner asks on by itself: its own evidence is near, and may know better. */
+const YOUNG = 1 / 3;
 /** Openings after which the usual disagreement of what is asked is known well enough. */
 const OPENINGS_OF_EXPECTATION = 3;
 
@@ -84,6 +89,7 @@ export type LearnerState = z.infer<typeof learnerState>;
 /** Threshold learner for one kind of request: decides, takes the replies, and tells when it starts anew. */
 export class Learner {
   readonly #o: LearnerOptions;
+  #certified: number | null;
   /** Requests of the opening. */
   readonly #opening: number;
   #epoch = 0;
@@ -107,6 +113,7 @@ export class Learner {
     this.#o = options;
     this.#opening = (OPENING * -Math.log(options.target.delta)) / options.target.alpha;
     this.#monitor = new DriftMonitor(options.target, state?.wealths);
+    this.#certified = options.certified;
     this.#threshold = options.certified;
     this.#planAudits();
     if (!state) return;
@@ -162,7 +169,12 @@ export class Learner {
   get basis(): Exclude<RouteBasis, 'none'> {
     if ((this.#tests?.threshold ?? null) !== null) return 'evidence';
     if (this.#isAfterDrift) return 'drift';
-    return this.#o.certified === null ? 'learning' : 'certificate';
+    return this.#certified === null ? 'learning' : 'certificate';
+  }
+
+  /** Whether it knows so little that what others know is worth more. */
+  get isYoung(): boolean {
+    return this.basis === 'learning' && this.#count < YOUNG * this.#opening;
   }
 
   /** Lowest score that stays local; null: everything is asked. */
@@ -183,6 +195,18 @@ export class Learner {
   /** Expected loss 0..1 of a local answer of this score; null before there is evidence of it. */
   expectedLoss(score: number): number | null {
     return this.#tests?.expectedLoss(score) ?? null;
+  }
+
+  /**
+   * Another threshold to start from, or none any more; own evidence and a drift go before it. The tests take it as they take any other: what was
+   * drawn is settled as it was drawn.
+   */
+  startFrom(certified: number | null): void {
+    this.#certified = certified;
+    const threshold = this.#findThreshold();
+    if (threshold === this.#threshold) return;
+    this.#threshold = threshold;
+    this.#planAudits();
   }
 
   /** @param mayEscalate false: it stays local whatever its score, but may be audited like any other */
@@ -242,7 +266,7 @@ export class Learner {
   }
 
   #findThreshold(): number | null {
-    return this.#tests?.threshold ?? (this.#isAfterDrift ? null : this.#o.certified);
+    return this.#tests?.threshold ?? (this.#isAfterDrift ? null : this.#certified);
   }
 
   #planAudits(): void {
@@ -252,7 +276,7 @@ export class Learner {
       this.#auditShare = 1;
       return;
     }
-    const most = this.#o.certified === null || this.#isAfterDrift ? 1 : CERTIFICATE_AUDITS;
+    const most = this.#certified === null || this.#isAfterDrift ? 1 : CERTIFICATE_AUDITS;
     const planned = Math.max(MIN_AUDITS, Math.min(most, this.#opening / Math.max(1, this.#count)));
     const suspicion = Math.min(DOUBT_AUDITS, MIN_AUDITS * Math.exp(this.#monitor.evidence / 2));
     this.#auditShare = Math.max(planned, suspicion, this.#doubtLeft > 0 ? DOUBT_AUDITS : 0);

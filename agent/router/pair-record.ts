@@ -1,5 +1,6 @@
 /** What is kept of a pair of models on disk, and what there is to show before anything is known. */
 import { z } from 'zod';
+import { fleetThreshold } from '../../shared/contract/fleet-evidence.ts';
 import {
   type RouteEvidence,
   type RouteScope,
@@ -8,6 +9,7 @@ import {
   type Standing,
 } from '../../shared/contract/routing.ts';
 import { meterState } from './agreement-meter.ts';
+import { fleetSumsState } from './fleet-sums.ts';
 import { learnerState, ticket } from './learner.ts';
 
 /** Promise of a router: agreement with the cloud, confidence, and of which requests. */
@@ -51,6 +53,10 @@ export const pairState = z.object({
   counts: pairCounts,
   alarms: count,
   lastAlarm: routeAlarm.nullable(),
+  /** For the evidence of the fleet. */
+  sums: fleetSumsState.optional(),
+  /** What the fleet has given it to start from; missing: nothing. */
+  started: fleetThreshold.optional(),
 });
 export type PairState = z.infer<typeof pairState>;
 

@@ -2,11 +2,13 @@
  * What is known of one pair of models, the local one and the cloud's: a learner for all requests or one for each label, the
  * decisions that wait for their replies, and what has come of it so far.
  */
+import type { FleetStart, FleetThreshold, PairEvidence } from '../../shared/contract/fleet-evidence.ts';
 import type { DriftKind, RouteAlarm, RouteEvidence, Standing } from '../../shared/contract/routing.ts';
 import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import type { AskOutcome, RouteMeter } from '../ports.ts';
 import { AgreementMeter } from './agreement-meter.ts';
+import { FleetSums } from './fleet-sums.ts';
 import { Learner, type LearnerState, type Ticket } from './learner.ts';
 import type { OnlineTime } from './online-time.ts';
 import { type Goal, noCounts, type PairCounts, type PairState, type Price, together } from './pair-record.ts';
@@ -20,6 +22,8 @@ export interface PairOptions {
   readonly cloudDigest: string | undefined;
   /** What the local version was certified for, where the router may start from it; it holds for one cloud model. */
   readonly given: CloudCertificate | undefined;
+  /** How answers are compared, by a hash; what other devices have seen is of use only where they compare alike. */
+  readonly comparedBy: string;
   readonly deadlineMs: number;
   readonly random: () => number;
   readonly onAlarm: (alarm: RouteAlarm) => void;
@@ -45,6 +49,9 @@ export class Pair {
   readonly #settlement: Settlement;
   readonly #meter: AgreementMeter;
   readonly #counts: PairCounts;
+  readonly #sums: FleetSums;
+  /** What the fleet has given it to start from, where it stands on that. */
+  #started: FleetThreshold | undefined;
   #cloudDigest: string | undefined;
   #alarms: number;
   #lastAlarm: RouteAlarm | null;
@@ -58,6 +65,8 @@ export class Pair {
     this.#counts = state ? { ...state.counts } : noCounts();
     this.#alarms = state?.alarms ?? 0;
     this.#lastAlarm = state?.lastAlarm ?? null;
+    this.#sums = new FleetSums(state?.sums);
+    this.#started = state?.started;
     for (const { group, state: known } of state?.learners ?? [])
       this.#learners.set(group, this.#makeLearner(known));
     this.#settlement = new Settlement((entry, isAssumed) => this.#settled(entry, isAssumed));
@@ -85,7 +94,37 @@ export class Pair {
       counts: { ...this.#counts },
       alarms: this.#alarms,
       lastAlarm: this.#lastAlarm,
+      sums: this.#sums.state,
+      ...(this.#started && { started: this.#started }),
     };
+  }
+
+  get cloudDigest(): string | undefined {
+    return this.#cloudDigest;
+  }
+
+  /** What the hub may add to what other devices have seen; undefined: the cloud model is not known yet. */
+  get fleetEvidence(): PairEvidence | undefined {
+    const { edgeDigest, comparedBy } = this.#o;
+    const cloudDigest = this.#cloudDigest;
+    return cloudDigest === undefined
+      ? undefined
+      : { edgeDigest, cloudDigest, comparedBy, ...this.#sums.told };
+  }
+
+  /**
+   * What other devices have seen gives something to start from, something else, or nothing any more. It is taken while little is known
+   * here, and where the version has no certificate for this promise: that one is from chosen data, of which somebody has the answers.
+   */
+  offer(start: FleetStart | undefined): void {
+    const { goal } = this.#o;
+    if (goal.perLabel || goal.scope === 'local' || this.#ownStart() !== null) return;
+    const isSame = start?.comparedBy === this.#o.comparedBy && start.cloudDigest === this.#cloudDigest;
+    const found = isSame ? weakestFor(goal, start.thresholds) : undefined;
+    const learner = this.learnerOf(null);
+    if (!this.#started && !(found && learner.isYoung)) return;
+    this.#started = found;
+    learner.startFrom(found?.threshold ?? null);
   }
 
   /** The certificate, where it is about the cloud model that answers. */
@@ -190,7 +229,13 @@ export class Pair {
     const { basis, threshold, auditShare, count: settled } = learner;
     const evidence = basis === 'certificate' ? (this.#certificate?.n ?? 0) : settled;
     const isCertified = basis === 'evidence' || basis === 'certificate';
-    return { basis, threshold, evidence, auditShare, reachable: isCertified ? null : learner.reachable };
+    const standing = { basis, threshold, evidence, auditShare };
+    const reachable = isCertified ? null : learner.reachable;
+    if (basis !== 'certificate') return { ...standing, reachable };
+    const started = this.#started;
+    return started
+      ? { ...standing, source: 'fleet', devices: started.devices, evidence: started.requests, reachable }
+      : { ...standing, source: 'version', reachable };
   }
 
   #groupOf(label: string | null): string {
@@ -215,19 +260,17 @@ export class Pair {
       delta: goal.perLabel ? delta / (place * (place + 1)) : delta,
       scope: goal.scope,
     };
-    return new Learner({ target, certified: this.#startOf(), random }, state);
+    return new Learner({ target, certified: this.#started?.threshold ?? this.#ownStart(), random }, state);
   }
 
   /** The certified threshold of the weakest promise that covers ours. A certificate is about all requests together. */
-  #startOf(): number | null {
+  #ownStart(): number | null {
     const { goal } = this.#o;
     const certificate = this.#certificate;
-    if (!certificate || goal.perLabel || goal.scope === 'local' || certificate.confidence < goal.confidence)
-      return null;
-    const [weakest] = certificate.thresholds
-      .filter(({ agreement, threshold }) => agreement >= goal.agreement && threshold !== null)
-      .sort((one, other) => one.agreement - other.agreement);
-    return weakest?.threshold ?? null;
+    if (!certificate || goal.perLabel || goal.scope === 'local') return null;
+    const { confidence } = certificate;
+    const certified = certificate.thresholds.map((one) => ({ ...one, confidence }));
+    return weakestFor(goal, certified)?.threshold ?? null;
   }
 
   #settled({ group, ticket: drawn, loss }: Pending, isAssumed: boolean): void {
@@ -235,6 +278,7 @@ export class Pair {
     const known = drawn.isAsked ? (loss ?? null) : 0;
     if (known !== null)
       this.#o.counts?.judged(this.#o.edgeDigest, drawn.isAsked ? known : null, drawn.probability);
+    this.#sums.count(drawn.score, drawn.isAsked ? (loss ?? 1) : null, drawn.probability);
     if (drawn.isEscalated) this.#meter.countCloud();
     else this.#meter.countLocal(known ?? 1, drawn.probability);
     const learner = this.#learners.get(group);
@@ -246,8 +290,21 @@ export class Pair {
 
   #alarm(kind: DriftKind, group: string, of: Pick<RouteAlarm, 'requests' | 'unanswered'>): void {
     this.#alarms++;
+    this.#sums.begin();
     const label = group === POOL ? null : group;
     this.#lastAlarm = { kind, label, atMs: this.#o.clock.nowAtMs(), ...of };
     this.#o.onAlarm(this.#lastAlarm);
   }
+}
+
+/** Of thresholds for several promises that of the weakest one that covers ours. */
+function weakestFor<
+  T extends { readonly agreement: number; readonly confidence: number; readonly threshold: number | null },
+>(goal: Pick<Goal, 'agreement' | 'confidence'>, thresholds: readonly T[]): T | undefined {
+  return thresholds
+    .filter(
+      ({ agreement, confidence, threshold }) =>
+        threshold !== null && agreement >= goal.agreement && confidence >= goal.confidence,
+    )
+    .reduce<T | undefined>((best, one) => (best && best.agreement <= one.agreement ? best : one), undefined);
 }

@@ -6,6 +6,7 @@
  * would be the unsure ones, and the promise would look better than it is.
  */
 import { z } from 'zod';
+import type { FleetStart, PairEvidence } from '../../shared/contract/fleet-evidence.ts';
 import { MAX_PAYLOAD_BYTES } from '../../shared/contract/limits.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 import type { CloudReason, EdgeReason } from '../../shared/contract/result.ts';
@@ -25,6 +26,8 @@ import { RoundTrips } from './round-trips.ts';
 export interface RouterOptions {
   readonly goal: Goal;
   readonly start: 'certificate' | 'learn';
+  /** How answers are compared, by a hash: what other devices have seen is of use only where they compare alike. */
+  readonly comparedBy: string;
   readonly whenOffline: 'answer' | 'queue' | 'both';
   /** undefined: by score. */
   readonly always?: 'edge' | 'cloud' | undefined;
@@ -75,6 +78,8 @@ export class LearningRouter implements Router {
   readonly #isOpen: (id: string) => boolean;
   #edgeDigest: string | undefined;
   #cloudDigest: string | undefined;
+  /** What other devices have seen gives these to start from; undefined: the hub has not said yet, and what it said before a restart stands. */
+  #starts: readonly FleetStart[] | undefined;
   #teachesAgainMonoMs = Number.NEGATIVE_INFINITY;
 
   /**
@@ -158,6 +163,7 @@ export class LearningRouter implements Router {
     this.#cloudDigest = digest;
     for (const [edgeDigest, pair] of this.#pairs)
       if (!pair.isWith(digest)) this.#pairs.set(edgeDigest, this.#makePair(edgeDigest, pair.given));
+    this.#offer();
   }
 
   edgeModelSeen(digest: string, certificate: CloudCertificate | undefined): void {
@@ -167,6 +173,33 @@ export class LearningRouter implements Router {
     this.#pairs.set(digest, known ?? this.#makePair(digest, certificate));
     const [oldest] = this.#pairs.keys();
     if (this.#pairs.size > KEPT_VERSIONS && oldest !== undefined) this.#pairs.delete(oldest);
+    this.#offer();
+  }
+
+  /** What the hub has put together of what other devices have seen: all that it gives now. */
+  fleetStartsSeen(starts: readonly FleetStart[]): void {
+    this.#starts = starts;
+    this.#offer();
+  }
+
+  /** What this device has seen of the models that answer now; undefined: nothing that another could use. */
+  get fleetEvidence(): PairEvidence | undefined {
+    return this.#pairs.get(this.#edgeDigest ?? '')?.fleetEvidence;
+  }
+
+  #offer(): void {
+    const starts = this.#starts;
+    if (!starts || this.#o.start !== 'certificate') return;
+    const { comparedBy } = this.#o;
+    for (const [edgeDigest, pair] of this.#pairs)
+      pair.offer(
+        starts.find(
+          (one) =>
+            one.edgeDigest === edgeDigest &&
+            one.cloudDigest === pair.cloudDigest &&
+            one.comparedBy === comparedBy,
+        ),
+      );
   }
 
   status(): RouteEvidence {

@@ -20,6 +20,7 @@ import type { AgentConfig } from '../config.ts';
 import type { VersionCounter } from '../counts/version-counter.ts';
 import type { FeedStates } from '../feed/feed-states.ts';
 import type { NoteSent, Outbox, PipelineFace } from '../ports.ts';
+import type { FleetTeller } from '../router/fleet-teller.ts';
 import { type EnrollOptions, findCredential, hubOf, waitForCredential } from '../uplink/credential.ts';
 import { DesiredState } from '../uplink/desired.ts';
 import { askHub, refusePlainText } from '../uplink/hub-http.ts';
@@ -42,6 +43,8 @@ export interface LinkParts {
   readonly updates: () => UpdateReport[];
   /** What it has counted of each version of its models. */
   readonly counts: Pick<VersionCounter, 'told' | 'toldEveryMs'>;
+  /** What its routers have seen, for devices that know nothing yet. */
+  readonly pairs: Pick<FleetTeller, 'next'>;
   /** After each scheduled sync, whatever came of it. */
   readonly onSync: () => void;
 }
@@ -171,11 +174,13 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
     telemetry: () => {
       const { entries, bytes, deadLetters } = outbox.depth;
       const { day, capBytes, use } = meter.today();
+      const pairs = parts.pairs.next();
       return {
         atMs: clock.nowAtMs(),
         outbox: { entries, bytes, deadLetters },
         link: { day, use: [...use], ...(capBytes !== undefined && { capBytes }) },
         versions: parts.counts.told,
+        ...(pairs.length > 0 && { pairs }),
       };
     },
     telemetryEveryMs: () => parts.counts.toldEveryMs,

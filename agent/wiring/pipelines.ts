@@ -71,6 +71,11 @@ export class Pipelines {
     }
   }
 
+  /** What routers that know nothing of their pair of models yet may start from. */
+  fleetStartsSeen({ starts = [] }: Desired): void {
+    for (const router of this.routers.values()) router.fleetStartsSeen(starts);
+  }
+
   /** Makes and starts them, what they have learned, their sinks and the sweep of their expiries. */
   async start(parts: PipelineParts): Promise<void> {
     const { config, program, outbox, link } = parts;

@@ -5,6 +5,7 @@ import type { Shrinking } from '../../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { CloudCertificate } from '../../shared/release/folder/model-spec.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
+import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { PipelineConfig } from '../config/pipeline.ts';
 import type { RouteMeter } from '../ports.ts';
 import { LearningRouter, type RouterState } from '../router/router.ts';
@@ -22,13 +23,15 @@ export interface RouterParts {
 }
 
 /** Makes a pipeline’s router from its `route` settings. */
-export function createRouter({ cloud, route }: PipelineConfig, parts: RouterParts): LearningRouter {
+export function createRouter(pipeline: PipelineConfig, parts: RouterParts): LearningRouter {
+  const { cloud, route } = pipeline;
   const { agreement, confidence, scope, perLabel, loss, start, always, whenOffline, budget, price } = route;
   const { state, isOpen, ...rest } = parts;
   return new LearningRouter(
     {
       goal: { agreement, confidence, scope, perLabel, loss },
       start,
+      comparedBy: comparedByOf(pipeline),
       always,
       whenOffline,
       budget,
@@ -43,6 +46,10 @@ export function createRouter({ cloud, route }: PipelineConfig, parts: RouterPart
     isOpen,
   );
 }
+
+/** Answers of the same two models compare otherwise where a loss is taken in another way, or both were given other parameters. */
+const comparedByOf = ({ task, route: { loss }, parameters }: PipelineConfig): string =>
+  sha256Hex(JSON.stringify([task, loss ?? null, parameters ?? null])).slice(0, 16);
 
 /** Certificate of a version of the local model, where that is about this pipeline's cloud model. */
 export function certificateFor(

@@ -40,7 +40,9 @@ export async function startRollout(
   const body = { ...planOf(options), ...refOf(what), ifBusy, note: why };
   const hub = await HubClient.find(options);
   const made = await hub.post('/api/v1/rollouts', body, rolloutRecord);
-  print(options.json, made, () => `Rollout ${made.id}: ${lineOf(made)}`);
+  print(options.json, made, () =>
+    [`Rollout ${made.id}: ${lineOf(made)}`, ...unmeasurableLines(made)].join('\n'),
+  );
   if (waitMs !== undefined) await follow(hub, made, waitMs, options.json === true);
 }
 
@@ -83,6 +85,7 @@ export async function showRollout(which: string, options: Options): Promise<void
     [
       `Rollout ${one.id}: ${lineOf(one)}`,
       `stages ${stagesText(one)}${one.selector === '' ? '' : `, to ${one.selector}`}${one.window === null ? '' : `, in the minutes ${one.window}`}${one.note === '' ? '' : `\nnote: ${one.note}`}`,
+      ...(isUnderWay(one.state) ? unmeasurableLines(one) : []),
       ...(one.verdicts.length === 0
         ? []
         : [
@@ -126,6 +129,10 @@ export async function showRollout(which: string, options: Options): Promise<void
     ].join('\n'),
   );
 }
+
+/** Gates on which nobody should count. */
+const unmeasurableLines = ({ unmeasurable = [] }: RolloutRecord): string[] =>
+  unmeasurable.map(({ gate, why }) => `the gate ${gate} will have nothing to say: ${why}`);
 
 const MAX_SHOWN = 50;
 

@@ -1,7 +1,9 @@
 /** What the doctor asks of a hub: whether it is there, whether the clocks agree, and how its devices are. */
 import { z } from 'zod';
 import { type DeviceRecord, deviceList, type ModelRecord, modelList } from '../../shared/contract/admin.ts';
+import { evidenceStatus } from '../../shared/contract/fleet-evidence.ts';
 import { type SigningStatus, signingStatus } from '../../shared/contract/signing.ts';
+import { evidenceText } from '../../shared/page/text.js';
 import { ERRORS, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { HubClient } from '../hub-client.ts';
@@ -59,6 +61,7 @@ export async function lookAtHub(hub: HubClient, isNamed: boolean): Promise<HubLo
       ...(await checkDevices(hub)),
       ...(await checkModels(hub)),
       ...(await checkSigning(hub)),
+      ...(await checkEvidence(hub)),
     ],
     isUp: true,
     isReady: ready.ok,
@@ -137,6 +140,13 @@ export function loadFindings(
       ),
     ),
   ];
+}
+
+/** What devices have told, where any has. What keeps it from looking is told of the devices. */
+async function checkEvidence(hub: HubClient): Promise<Finding[]> {
+  const status = await hub.get('/api/v1/evidence', evidenceStatus).catch(() => undefined);
+  const told = status && evidenceText(status, Date.now());
+  return told ? [ok('evidence', told)] : [];
 }
 
 /** Signatures of updates that end. What keeps it from looking is told of the devices. */

@@ -28,6 +28,7 @@ import type {
   EngineBook,
   EngineMonitor,
   EventStream,
+  EvidenceOverview,
   HubAuthority,
   KeyBook,
   LabelBook,
@@ -96,6 +97,7 @@ export interface HubApiOptions {
   readonly events: EventStream;
   readonly gallery: ResultGallery;
   readonly simulator: RolloutSimulator;
+  readonly evidence: EvidenceOverview;
   readonly signIns: SignIns;
   readonly releases: ReleaseShelf;
   /** Address of the hub as devices are told it; as each has reached it, when left out. */

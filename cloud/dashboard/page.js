@@ -13,7 +13,7 @@ import {
   routeCells,
   updateLine,
 } from '../../shared/page/parts.js';
-import { bytesText, linkTexts, NONE, routesOf, shortDigest } from '../../shared/page/text.js';
+import { bytesText, evidenceText, linkTexts, NONE, routesOf, shortDigest } from '../../shared/page/text.js';
 
 /**
  * @typedef {import('../../shared/contract/admin.ts').DeviceRecord} DeviceRecord
@@ -22,6 +22,7 @@ import { bytesText, linkTexts, NONE, routesOf, shortDigest } from '../../shared/
  * @typedef {import('../../shared/contract/admin.ts').BoardEntry} BoardEntry
  * @typedef {import('../../shared/contract/admin.ts').HubEvent} HubEvent
  * @typedef {Extract<HubEvent, { type: 'version-refused' }>} Refusal
+ * @typedef {import('../../shared/contract/fleet-evidence.ts').EvidenceStatus} EvidenceStatus
  * @typedef {import('../../shared/contract/signing.ts').SigningStatus} SigningStatus
  */
 
@@ -56,6 +57,8 @@ let models = new Map();
 let rollouts = new Map();
 /** Newest last. @type {Map<string, BoardEntry>} */
 let answers = new Map();
+/** What devices have told; undefined: not read yet. @type {EvidenceStatus | undefined} */
+let evidence;
 /** How signing stands; undefined: not read yet. @type {SigningStatus | undefined} */
 let signing;
 /** Newest first. @type {Refusal[]} */
@@ -172,14 +175,16 @@ function whileKeepingEvents(reading) {
 }
 
 async function readFleet() {
-  const [allDevices, allModels, { rollouts: newest }, signingNow] = await Promise.all([
+  const [allDevices, allModels, { rollouts: newest }, signingNow, evidenceNow] = await Promise.all([
     readAll('/api/v1/devices', 'devices'),
     readAll('/api/v1/models', 'models'),
     read(`/api/v1/rollouts?limit=${MAX_ROLLOUTS}`),
     read('/api/v1/tuf/status'),
+    read('/api/v1/evidence'),
   ]);
   rollouts = new Map(newest.map((/** @type {RolloutRecord} */ one) => [one.id, one]));
   signing = signingNow;
+  evidence = evidenceNow;
   devices = new Map(allDevices.map((/** @type {DeviceRecord} */ one) => [one.id, one]));
   models = new Map(allModels.map((/** @type {ModelRecord} */ one) => [one.name, one]));
 }
@@ -254,6 +259,8 @@ function render() {
   rolloutRows.show(newest.slice(0, MAX_ROLLOUTS));
   answerRows.show([...answers.values()].reverse());
   showSigning();
+  const told = evidence ? evidenceText(evidence, Date.now()) : '';
+  say('evidence', told === '' ? '' : `Evidence ${told}.`);
   const online = all.filter((one) => one.online).length;
   say('summary', `${online} of ${all.length} ${all.length === 1 ? 'device' : 'devices'} online`);
 }

@@ -81,7 +81,7 @@ export class Database implements Store {
     const low = new Low(file, found ?? (await options.createFirst()));
     const database = new Database(low, options.afterChange);
     // Written in any case: heals a file that was lost to its backup, and derived files that a crash left behind.
-    await database.change((data) => data);
+    await database.#changes.run(() => database.#write(database.#committed));
     return database;
   }
 
@@ -99,8 +99,14 @@ export class Database implements Store {
     return this.#changes.run(() => this.#changeNow(next));
   }
 
+  /** What stays as it is need not be written again: rollouts look at theirs every few seconds. */
   async #changeNow(next: (data: HubData) => HubData): Promise<void> {
-    this.#low.data = next(this.#committed);
+    const data = next(this.#committed);
+    if (data !== this.#committed) await this.#write(data);
+  }
+
+  async #write(data: HubData): Promise<void> {
+    this.#low.data = data;
     await this.#low.write();
     this.#committed = this.#low.data;
     await this.#afterChange(this.#committed);

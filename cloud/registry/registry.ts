@@ -13,7 +13,7 @@ import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { readIfThere } from '../../shared/runtime/read-file.ts';
-import type { BrokerAccess } from '../ports.ts';
+import type { BrokerAccess, FleetStarts } from '../ports.ts';
 import { principalOf } from './credential.ts';
 import { Database } from './database.ts';
 import { DesiredRegistry } from './desired.ts';
@@ -47,6 +47,8 @@ export interface RegistryOptions {
   readonly isRestored?: boolean;
   /** Something that devices are told may have changed. */
   readonly onDesiredChange?: () => void;
+  /** What the fleet gives a device to start from. */
+  readonly fleet?: FleetStarts;
   readonly onDeviceRevoked?: (id: string) => void;
   readonly onModelChange?: (model: ShelvedModel) => void;
   /** Keeps the records; one JSON file in `folder`, when left out. */
@@ -111,7 +113,10 @@ export class Registry implements Part {
       ...{ store, clock, models: this.models },
       reportOf: (id) => this.devices.reportOf(id),
     });
-    this.desired = new DesiredRegistry({ store, devices: this.devices, models: this.models });
+    this.desired = new DesiredRegistry({
+      ...{ store, devices: this.devices, models: this.models },
+      fleet: options.fleet,
+    });
   }
 
   /**

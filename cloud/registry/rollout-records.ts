@@ -9,6 +9,7 @@ import {
   rolloutPlan,
   rolloutRecord,
   rolloutState,
+  superseded,
 } from '../../shared/contract/rollouts.ts';
 
 /** Record of a device in a rollout; it is stored under the device's id. */
@@ -63,10 +64,9 @@ export function supersede(
 ): Record<string, StoredRollout> {
   return Object.fromEntries(
     Object.entries(rollouts).map(([id, one]) => {
-      if (one.model !== model || (!one.holds && !isUnderWay(one.state))) return [id, one];
-      if (!isUnderWay(one.state)) return [id, { ...one, holds: false }];
-      const ended = { ...one, state: 'aborted' as const, reason: detail, holds: false, endedAtMs: atMs };
-      return [id, noted(ended, { atMs, event: 'aborted', detail, by })];
+      if (one.model !== model) return [id, one];
+      const next = superseded(one, detail, atMs);
+      return [id, isUnderWay(one.state) ? noted(next, { atMs, event: 'aborted', detail, by }) : next];
     }),
   );
 }

@@ -88,7 +88,8 @@ export class Sightings {
     }
   }
 
-  counted(deviceId: string, counters: Telemetry): void {
+  /** Without what is for other devices, which is kept elsewhere. */
+  counted(deviceId: string, { pairs: _elsewhere, ...counters }: Telemetry): void {
     this.#hear(deviceId, { telemetry: counters });
   }
 

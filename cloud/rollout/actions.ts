@@ -6,6 +6,7 @@ import {
   type RolloutNote,
   type RolloutPlanChange,
   type rolloutRequest,
+  superseded,
 } from '../../shared/contract/rollouts.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { isCron } from '../../shared/runtime/schedule.ts';
@@ -70,27 +71,19 @@ export function begin(
     ...{ stage: 0, stageBeganAtMs: null, stageSinceAtMs: nowAtMs, createdAtMs: nowAtMs, endedAtMs: null },
     ...{ holds: true, devices: {}, history: [] },
   };
-  const replaced = waits ? rollouts : replacedBy(rollouts, model, `rollout ${id} takes its place`, nowAtMs);
+  const others = Object.entries(rollouts).map(([other, one]): [string, StoredRollout] => [
+    other,
+    one.model === model && !waits ? superseded(one, `rollout ${id} takes its place`, nowAtMs) : one,
+  ]);
   const ended = busy.map(([one]) => ({
     id: one,
     event: 'aborted' as const,
     detail: `rollout ${id} takes its place`,
   }));
   return {
-    rollouts: { ...replaced, [id]: made },
+    rollouts: { ...Object.fromEntries(others), [id]: made },
     said: [...(waits ? [] : ended), { id, event: waits ? 'waiting' : 'started', detail: reason }],
   };
-}
-
-/** Those of a model that are under way have ended, and none of them holds a device. */
-function replacedBy(rollouts: Rollouts, model: string, reason: string, nowAtMs: number): Rollouts {
-  return Object.fromEntries(
-    Object.entries(rollouts).map(([id, one]) => {
-      if (one.model !== model || (!one.holds && !isUnderWay(one.state))) return [id, one];
-      const ended = isUnderWay(one.state) && { state: 'aborted' as const, reason, endedAtMs: nowAtMs };
-      return [id, { ...one, ...ended, holds: false }];
-    }),
-  );
 }
 
 /** Those that waited for others of their model begin. */

@@ -101,6 +101,11 @@ export class RolloutArms {
     };
   }
 
+  /** What devices have counted of the versions that they run now. */
+  now(fleet: ReadonlyMap<string, FleetDevice>): DeviceTotals[] {
+    return [...fleet.values()].flatMap(({ id, now }) => this.#known(id, now?.digest));
+  }
+
   /** Answers by the version of all of these together, ever. */
   answers({ devices, digest }: StoredRollout): number {
     return Object.keys(devices).reduce((sum, device) => sum + this.#now(device, digest).answers, 0);

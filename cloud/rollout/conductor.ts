@@ -7,6 +7,7 @@
  *
  * Everything that counts is in the records, one step at a time: after any crash it goes on from there.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { DeviceRecord, ModelRecord } from '../../shared/contract/admin.ts';
 import {
   type GateVerdict,
@@ -14,6 +15,7 @@ import {
   type RolloutRequest,
   rolloutPlan,
   rolloutRequest,
+  type UnmeasurableGate,
 } from '../../shared/contract/rollouts.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { newId } from '../../shared/runtime/ids.ts';
@@ -22,7 +24,8 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { RolloutBook, RolloutChange, StoredRollout } from '../ports.ts';
 import { begin, released } from './actions.ts';
 import type { RolloutArms } from './arms.ts';
-import { fleetOf } from './fleet.ts';
+import { type FleetDevice, fleetOf } from './fleet.ts';
+import { unmeasurable } from './forecast.ts';
 import { judge } from './gates/gates.ts';
 import { parseSelector } from './selector.ts';
 import { type Step, step } from './step.ts';
@@ -37,7 +40,7 @@ export interface ConductorOptions {
   readonly models: () => readonly Pick<ModelRecord, 'name' | 'policy' | 'plan' | 'deployed' | 'versions'>[];
   /** What devices have counted. */
   readonly arms: RolloutArms;
-  /** After each look: these have changed, or may have. */
+  /** After a look: these have changed, or what is seen of them. */
   readonly onLook: (ids: readonly string[]) => void;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -52,12 +55,14 @@ export interface RolloutSight {
   readonly matched: number;
   /** By the version, of all its devices. */
   readonly answers: number;
+  /** Gates that will have nothing to say. */
+  readonly unmeasurable: readonly UnmeasurableGate[];
 }
 
 const LOOK_EVERY_MS = 5_000;
 /** Devices tell much at a time. */
 const GATHER_MS = 500;
-const NOTHING: RolloutSight = { waitsFor: undefined, verdicts: [], matched: 0, answers: 0 };
+const NOTHING: RolloutSight = { waitsFor: undefined, verdicts: [], matched: 0, answers: 0, unmeasurable: [] };
 
 /** Looks at the rollouts that are under way, and brings each on. */
 export class RolloutConductor implements Part {
@@ -116,6 +121,7 @@ export class RolloutConductor implements Part {
   async #look(): Promise<void> {
     const { book } = this.#o;
     const before = book.all;
+    const seen = new Map(this.#seen);
     await this.#beginStaged();
     const devices = Object.values(book.all).some(counts) ? this.#o.devices() : [];
     if (devices.length > 0) await book.change((now, models) => this.#broughtOn(now, models, devices));
@@ -123,11 +129,11 @@ export class RolloutConductor implements Part {
     await this.#o.arms.save(new Set(underWay.map(([id]) => id)));
     for (const id of this.#seen.keys()) if (!Object.hasOwn(book.all, id)) this.#seen.delete(id);
     for (const [id, one] of Object.entries(book.all)) this.#log(id, one, before);
-    this.#o.onLook(
-      Object.keys(book.all).filter(
-        (id) => book.all[id] !== before[id] || underWay.some(([one]) => one === id),
-      ),
-    );
+    const isNews = (id: string): boolean =>
+      !isDeepStrictEqual(book.all[id], Object.hasOwn(before, id) ? before[id] : undefined) ||
+      !isDeepStrictEqual(this.#seen.get(id), seen.get(id));
+    const news = Object.keys(book.all).filter(isNews);
+    if (news.length > 0) this.#o.onLook(news);
   }
 
   #broughtOn(
@@ -170,8 +176,20 @@ export class RolloutConductor implements Part {
     const answers = arms.version.reduce((sum, { totals }) => sum + totals.answers, 0);
     const done = step(one, { nowAtMs, fleet, verdicts, answers });
     const all = this.#o.arms.answers(done.rollout);
-    this.#seen.set(id, { waitsFor: done.waitsFor, verdicts, matched: fleet.size, answers: all });
+    const sight = { waitsFor: done.waitsFor, verdicts, matched: fleet.size, answers: all };
+    this.#seen.set(id, { ...sight, unmeasurable: this.#unmeasurable(id, one, fleet) });
     return done;
+  }
+
+  /** Told while nothing is known of the version: later the gates speak for themselves, by what devices ran before. */
+  #unmeasurable(
+    id: string,
+    one: StoredRollout,
+    fleet: ReadonlyMap<string, FleetDevice>,
+  ): readonly UnmeasurableGate[] {
+    const known = this.#seen.get(id)?.unmeasurable;
+    if (known && one.stageBeganAtMs !== null) return known;
+    return unmeasurable(one, fleet.size, this.#o.arms.now(fleet));
   }
 
   /** A version that was published under the policy `staged` is rolled out, once. */

@@ -5,10 +5,12 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { EvidenceSight } from '../../shared/contract/fleet-evidence.ts';
 import { digest, modelName } from '../../shared/contract/names.ts';
 import type { VersionCounts } from '../../shared/contract/version-counts.ts';
-import { readJson, writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
+import { readJson } from '../../shared/runtime/atomic-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
+import { KeptFile } from '../../shared/runtime/kept-file.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { VersionEvidence } from '../ports.ts';
@@ -21,13 +23,12 @@ const MAX_VERSIONS = 6;
 const MAX_ENTRIES = 120;
 /** Runs that may still say more: the present one, and those whose last word is on its way. Older ones are summed up. */
 const MAX_RUNS = 4;
-const SAVE_EVERY_MS = 30_000;
-/** … but writing a large fleet's takes at most this part of the time. */
-const MAX_SAVING_SHARE = 0.05;
 const EVIDENCE_FILE = 'evidence.json';
 
 const evidenceFile = z.object({
   schema: z.literal(1),
+  /** When each device was heard; missing: of an older hub. */
+  heardAtMs: z.record(z.string(), z.number()).optional(),
   devices: z.record(
     z.string(),
     z
@@ -62,19 +63,29 @@ interface Entry {
 /** Counts of versions by device, kept over restarts of agents and of the hub. */
 export class Evidence implements VersionEvidence, Part {
   readonly #path: string;
-  readonly #clock: Clock;
   readonly #logger: Logger;
   /** By device; the newest versions first. */
   readonly #devices = new Map<string, Entry[]>();
-  readonly #stopping = new AbortController();
-  #loop: Promise<void> | undefined;
-  #isDirty = false;
+  readonly #file: KeptFile;
+  /** By device. */
+  readonly #heardAtMs = new Map<string, number>();
+  readonly #clock: Clock;
 
   /** @param folder the hub's own */
   constructor({ folder, clock, logger }: { folder: string; clock: Clock; logger: Logger }) {
     this.#path = join(folder, EVIDENCE_FILE);
-    this.#clock = clock;
     this.#logger = logger;
+    this.#clock = clock;
+    this.#file = new KeptFile({
+      path: this.#path,
+      content: () => ({
+        schema: 1,
+        heardAtMs: Object.fromEntries(this.#heardAtMs),
+        devices: Object.fromEntries(Array.from(this.#devices, ([id, entries]) => [id, entries.map(toDisk)])),
+      }),
+      onFailed: (error) => logger.failure('evidence.not_saved', error),
+      clock,
+    });
   }
 
   /** A file that cannot be read is none: rollouts wait for new evidence. */
@@ -83,16 +94,15 @@ export class Evidence implements VersionEvidence, Part {
       const found = await readJson(this.#path, evidenceFile);
       for (const [id, entries] of Object.entries(found?.devices ?? {}))
         this.#devices.set(id, entries.map(fromDisk));
+      for (const [id, atMs] of Object.entries(found?.heardAtMs ?? {})) this.#heardAtMs.set(id, atMs);
     } catch (error) {
       this.#logger.failure('evidence.unreadable', error, { path: this.#path });
     }
-    this.#loop = this.#keepSaving();
+    this.#file.start();
   }
 
-  async stop(): Promise<void> {
-    this.#stopping.abort();
-    await this.#loop;
-    await this.#save();
+  stop(): Promise<void> {
+    return this.#file.stop();
   }
 
   take(deviceId: string, versions: readonly VersionCounts[]): void {
@@ -106,7 +116,8 @@ export class Evidence implements VersionEvidence, Part {
       entries = [entry, ...entries.filter((one) => one !== entry)];
     }
     this.#devices.set(deviceId, newestOf(entries));
-    this.#isDirty = true;
+    this.#heardAtMs.set(deviceId, this.#clock.nowAtMs());
+    this.#file.changed();
   }
 
   /** Of all runs together; undefined: nothing was heard of it. */
@@ -123,8 +134,20 @@ export class Evidence implements VersionEvidence, Part {
     });
   }
 
+  /** How much there is of it. */
+  sight(): EvidenceSight {
+    const times = [...this.#devices.keys()].flatMap((id) => this.#heardAtMs.get(id) ?? []);
+    const versions = new Set([...this.#devices.values()].flatMap((all) => all.map((one) => one.digest)));
+    return {
+      devices: this.#devices.size,
+      subjects: versions.size,
+      oldestAtMs: times.reduce<number | null>((old, one) => (old === null ? one : Math.min(old, one)), null),
+    };
+  }
+
   forget(deviceId: string): void {
-    if (this.#devices.delete(deviceId)) this.#isDirty = true;
+    this.#heardAtMs.delete(deviceId);
+    if (this.#devices.delete(deviceId)) this.#file.changed();
   }
 
   #hear(deviceId: string, entry: Entry, told: VersionCounts): void {
@@ -143,33 +166,6 @@ export class Evidence implements VersionEvidence, Part {
     if (entry.runs.length <= MAX_RUNS || !oldest) return;
     entry.earlier = plus(entry.earlier, oldest.totals);
     entry.runs.shift();
-  }
-
-  async #keepSaving(): Promise<void> {
-    const { signal } = this.#stopping;
-    let tookMs = 0;
-    while (!signal.aborted) {
-      const waitMs = Math.max(SAVE_EVERY_MS, tookMs / MAX_SAVING_SHARE);
-      await this.#clock.sleep(waitMs, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      const startMonoMs = this.#clock.nowMonoMs();
-      await this.#save();
-      tookMs = this.#clock.nowMonoMs() - startMonoMs;
-    }
-  }
-
-  async #save(): Promise<void> {
-    if (!this.#isDirty) return;
-    this.#isDirty = false;
-    const devices = Object.fromEntries(
-      Array.from(this.#devices, ([id, entries]) => [id, entries.map(toDisk)]),
-    );
-    try {
-      await writeFileAtomic(this.#path, JSON.stringify({ schema: 1, devices }), 0o600);
-    } catch (error) {
-      this.#isDirty = true;
-      this.#logger.failure('evidence.not_saved', error);
-    }
   }
 }
 

@@ -40,11 +40,20 @@ export class RolloutOrders implements RolloutAdmin {
 
   get(id: string): RolloutRecord {
     const { salt: _salt, stageBeganAtMs: _began, holds: _holds, devices, ...shown } = this.#find(id);
-    const { waitsFor, verdicts, matched, answers } = this.#o.conductor.sightOf(id);
+    const { waitsFor, verdicts, matched, answers, unmeasurable } = this.#o.conductor.sightOf(id);
     const counts: RolloutRecord['devices'] = {};
     for (const { state } of Object.values(devices)) counts[state] = (counts[state] ?? 0) + 1;
     const reason = shown.state === 'running' ? (waitsFor ?? shown.reason) : shown.reason;
-    return { ...shown, id, reason, matched, devices: counts, answers, verdicts: [...verdicts] };
+    return {
+      ...shown,
+      id,
+      reason,
+      matched,
+      devices: counts,
+      answers,
+      verdicts: [...verdicts],
+      unmeasurable: [...unmeasurable],
+    };
   }
 
   standingOf(id: string): RolloutStanding {

@@ -1,11 +1,12 @@
 /**
  * Which devices an operator means, in the words of Kubernetes' label selectors: `site=north`, `site!=north`, `line in (1,2)`,
  * `line notin (1,2)`, `gpu`, `!gpu`, `agent>=0.2.0`, joined by commas, all of which must hold. What a device is by itself (DEVICE_FACTS)
- * is named as its labels are.
+ * is named as its labels are; agents are compared as versions are (`0.3.0-rc.1` is before `0.3.0`).
  */
 import { DEVICE_FACTS, type DeviceFact } from '../../shared/contract/labels.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { size } from '../../shared/runtime/quantities.ts';
+import { compareVersions } from '../../shared/runtime/version-order.ts';
 
 /** Facts and labels of one device. */
 export interface SelectableDevice {
@@ -87,7 +88,10 @@ function isOrdered(part: string, name: string, sign: string, wanted: string): Se
   const compare = COMPARE[sign] as Compare;
   const order = orderOf(name, wanted);
   if (!order)
-    throw new AppError('PARAMETERS_INVALID', `selector: “${part}”: ${wanted} cannot be compared by size`);
+    throw new AppError(
+      'PARAMETERS_INVALID',
+      `selector: “${part}”: ${wanted} ${name === 'agent' ? 'is no version, such as 0.3.0 or 0.3.0-rc.1' : 'cannot be compared by size'}`,
+    );
   return (device) =>
     valuesOf(device, name).some((value) => {
       const found = order(value);
@@ -98,7 +102,9 @@ function isOrdered(part: string, name: string, sign: string, wanted: string): Se
 /** How a value compares with the wanted one; undefined: not at all. */
 function orderOf(name: string, wanted: string): ((value: string) => number | undefined) | undefined {
   if (name === 'agent')
-    return (value) => value.localeCompare(wanted, 'en', { numeric: true, sensitivity: 'base' });
+    return compareVersions(wanted, wanted) === undefined
+      ? undefined
+      : (value) => compareVersions(value, wanted);
   const limit = name === 'memory' ? size.safeParse(wanted).data : numberIn(wanted);
   if (limit === undefined) return undefined;
   return (value) => {

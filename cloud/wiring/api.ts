@@ -1,9 +1,10 @@
 /** Puts together the HTTP API of a hub with records: who asks what behind which port. */
+import type { EvidenceStatus } from '../../shared/contract/fleet-evidence.ts';
 import { createHubApi } from '../api/api.ts';
 import { SignIns } from '../api/frame/sign-in.ts';
 import { ADMITS_EVERY_KEY } from '../asking/admission.ts';
 import { HttpAsking } from '../asking/asking.ts';
-import { showDeviceRoutes } from '../metrics.ts';
+import { showDeviceRoutes, showEvidence } from '../metrics.ts';
 import type { RolloutAdmin } from '../ports.ts';
 import { ReleaseFolder } from '../releases/release-folder.ts';
 import { Simulator } from '../rollout/simulation/simulator.ts';
@@ -25,7 +26,7 @@ export function createApi(
     readonly rollouts: RolloutAdmin;
   },
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
-  const { registry, events, evidence } = parts.records;
+  const { registry, events, evidence, fleet } = parts.records;
   const { updates, blobs, publisher, signing, remover } = parts.publishing;
   const { loadOf, engines, inferencer, usage, link, gallery } = parts.answering;
   const signIns = new SignIns(clock);
@@ -36,6 +37,7 @@ export function createApi(
     usage,
     clock,
   });
+  const overview = (): EvidenceStatus => ({ versions: evidence.sight(), ...fleet.sight() });
   const app = createHubApi({
     hubId: registry.hubId,
     mqttUrl: parts.broker.publicUrl,
@@ -72,6 +74,7 @@ export function createApi(
     remover,
     events,
     gallery,
+    evidence: { status: overview },
     simulator: new Simulator({ evidence, models: registry.models, clock }),
     signIns,
     corsOrigins: config.corsOrigins,
@@ -84,5 +87,6 @@ export function createApi(
     logger,
   });
   showDeviceRoutes(metrics, () => registry.devices.list());
+  showEvidence(metrics, overview, clock);
   return { app, signIns };
 }

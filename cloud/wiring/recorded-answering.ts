@@ -67,14 +67,14 @@ function accountOf(
 }
 
 function bookOf(
-  parts: Pick<Records, 'registry' | 'news' | 'evidence'> & {
+  parts: Pick<Records, 'registry' | 'news' | 'evidence' | 'fleet'> & {
     readonly gallery: Gallery;
     readonly pool: LocalRunnerPool;
     readonly link: () => HubLink;
     readonly onReport: () => void;
   },
 ): DeviceBook {
-  const { gallery, news, evidence, pool, link } = parts;
+  const { gallery, news, evidence, fleet, pool, link } = parts;
   const { devices, desired } = parts.registry;
   return {
     isActive: (id) => devices.isActive(id),
@@ -85,7 +85,10 @@ function bookOf(
     counted(id, counters) {
       devices.counted(id, counters);
       // Bounds what is kept: only devices that exist can be heard.
-      if (counters.versions && devices.isActive(id)) evidence.take(id, counters.versions);
+      if (devices.isActive(id)) {
+        if (counters.versions) evidence.take(id, counters.versions);
+        fleet.take(id, counters.pairs ?? []);
+      }
       news.changed(id);
     },
     answered: (id, result) => gallery.answered(id, result),

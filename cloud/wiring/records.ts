@@ -7,6 +7,7 @@ import { brokerFolder } from '../config.ts';
 import type { LocalRunnerPool } from '../engine/runner-pool.ts';
 import { DeviceNews } from '../events/device-news.ts';
 import { EventFeed } from '../events/event-feed.ts';
+import { FleetEvidence } from '../fleet/fleet-evidence.ts';
 import type { HubLink } from '../link/hub-link.ts';
 import { Registry } from '../registry/registry.ts';
 import { Evidence } from '../rollout/evidence.ts';
@@ -21,6 +22,8 @@ export interface Records {
   onNews(hear: () => void): void;
   /** What devices have counted of each version. */
   readonly evidence: Evidence;
+  /** What devices have seen of pairs of models. */
+  readonly fleet: FleetEvidence;
   /** From here on devices are told what changes, and whoever watches hears whether a model is loaded. */
   attach(answering: {
     readonly pool: Pick<LocalRunnerPool, 'preload'>;
@@ -57,6 +60,14 @@ export async function startRecords(program: HubProgram): Promise<Records> {
       if (wanted) attached.link.want(id, wanted);
     }
   };
+  const fleet = new FleetEvidence({
+    folder,
+    isActive: (id) => registry.devices.isActive(id),
+    onNews: tellDevices,
+    clock,
+    logger,
+  });
+  await lifecycle.start('fleet evidence', fleet);
   const registry: Registry = await Registry.open({
     folder,
     policy: config.deploy,
@@ -65,6 +76,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
     onDeviceRevoked: (id) => {
       news.changed(id);
       evidence.forget(id);
+      fleet.forget(id);
       attached?.link.forget(id);
     },
     onModelChange: (model) => {
@@ -75,6 +87,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
       });
       if (model.keepLoaded) void attached?.pool.preload([model.name]);
     },
+    fleet,
     clock,
     logger,
     ...(access === 'embedded' && { brokerFolder: brokerFolder(config) }),
@@ -92,6 +105,7 @@ export async function startRecords(program: HubProgram): Promise<Records> {
       hear = hearer;
     },
     evidence,
+    fleet,
     attach: (answering) => {
       attached = answering;
     },

@@ -174,7 +174,7 @@ export const deviceRecord = z.object({
   contestedAtMs: z.number().nullable(),
   reported: reported.nullable(),
   /** Its counters of the last minute; null before the first. */
-  telemetry: telemetry.nullable(),
+  telemetry: telemetry.omit({ pairs: true }).nullable(),
 });
 export type DeviceRecord = z.infer<typeof deviceRecord>;
 /** One page of the devices. */

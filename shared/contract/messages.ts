@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { ERROR_CODES } from '../runtime/errors.ts';
 import { taskName } from '../tasks/tasks.ts';
 import { toldFeed } from './feed-status.ts';
+import { fleetStart, MAX_PAIRS, pairEvidence } from './fleet-evidence.ts';
 import { deviceLabels } from './labels.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
 import { deviceId, digest, modelName, modelRef, modelVersion, pipelineName, requestId } from './names.ts';
@@ -133,6 +134,8 @@ export const desired = z.object({
   cloudModels: z.array(z.object({ model: modelRef, task: taskName, picture: pictureNeed.nullable() })),
   /** Which version of each of its own models the device should run; a model that is not named here stays as it is. */
   models: z.array(wantedVersion).default([]),
+  /** What routers of this device that know nothing of their pair of models yet may start from; left out: nothing. */
+  starts: z.array(fleetStart).max(MAX_PAIRS).optional().catch(undefined),
 });
 export type Desired = z.infer<typeof desired>;
 
@@ -164,6 +167,8 @@ export const telemetry = z.object({
   }),
   /** What it has counted of each version of its models since it started, the newest versions first. */
   versions: z.array(versionCounts).max(20).optional().catch(undefined),
+  /** What its routers have seen of their pairs of models, for devices that know nothing of them yet; only what is to be told anew. */
+  pairs: z.array(pairEvidence).max(MAX_PAIRS).optional().catch(undefined),
 });
 export type Telemetry = z.infer<typeof telemetry>;
 

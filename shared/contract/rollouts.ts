@@ -92,6 +92,14 @@ export const gateVerdict = z.object({
 });
 export type GateVerdict = z.infer<typeof gateVerdict>;
 
+/** A gate that will have nothing to say by a plan on a fleet. */
+const unmeasurableGate = z.object({
+  gate: rolloutGateName,
+  /** Why, and what to do about it, in a sentence. */
+  why: z.string(),
+});
+export type UnmeasurableGate = z.infer<typeof unmeasurableGate>;
+
 /** By which version a rollout goes ahead of the others of its model. */
 const ifBusy = z.enum(['refuse', 'wait', 'replace']);
 
@@ -142,6 +150,16 @@ export const rolloutState = z.enum([
   'done',
 ]);
 export type RolloutState = z.infer<typeof rolloutState>;
+
+/** What becomes of a rollout whose model gets another version: it holds no device, and where it was under way it has ended. */
+export function superseded<R extends { readonly state: RolloutState; readonly holds: boolean }>(
+  one: R,
+  reason: string,
+  nowAtMs: number,
+): R {
+  const ended = isUnderWay(one.state) && { state: 'aborted' as const, reason, endedAtMs: nowAtMs };
+  return { ...one, ...ended, holds: false };
+}
 
 /** Whether a rollout in this state may still change by itself, or be gone on with. */
 export const isUnderWay = (state: RolloutState): boolean =>
@@ -215,6 +233,8 @@ export const rolloutRecord = rolloutPlan.extend({
   answers: z.number().nonnegative(),
   /** What the gates say now; empty before the first device runs the version. */
   verdicts: z.array(gateVerdict),
+  /** Gates that will have nothing to say by this plan on this fleet, as far as that can be told now. */
+  unmeasurable: z.array(unmeasurableGate).optional(),
   /** Oldest first; of a long one the middle is left out. */
   history: z.array(rolloutNote),
 });

@@ -10,7 +10,7 @@ export const routeScope = z.enum(['all', 'local']);
 export type RouteScope = z.infer<typeof routeScope>;
 
 /**
- * By what the threshold stands: the pair's certificate, live evidence, or not yet (`learning`; `drift`: again, after an alarm), so
+ * By what the threshold stands: a certificate (the version's own, or the fleet's), live evidence, or not yet (`learning`; `drift`: again, after an alarm), so
  * that everything is asked. `none`: this pipeline never asks by score.
  */
 const routeBasis = z.enum(['certificate', 'evidence', 'learning', 'drift', 'none']);
@@ -39,7 +39,11 @@ const standing = z.object({
   basis: routeBasis,
   /** Lowest route score that stays local; null: everything is asked. */
   threshold: z.number().nullable(),
-  /** Requests that the threshold rests on; while `certificate`: those of the certificate. */
+  /** While `certificate`: whose it is: it came with the version, or is from what other devices have seen; missing: of an older agent. */
+  source: z.enum(['version', 'fleet']).optional(),
+  /** While `source` is `fleet`: devices whose evidence it is. */
+  devices: count.optional(),
+  /** Requests that the threshold rests on; while `certificate`: those of the certificate, or of the fleet. */
   evidence: count,
   /** Share of what the threshold keeps that is asked nevertheless, by lot. */
   auditShare: ratio,

@@ -23,6 +23,9 @@ export const latencyPlace = (ms: number): number =>
 /** Most that one judged request weighs: 1 / the smallest share that a router audits (`agent/router/learner.ts`). More is no router's. */
 export const MAX_JUDGED_WEIGHT = 50;
 
+/** Requests of two models after which what a router escalates tells of them, and no longer of how little it has seen (docs/design/router.md 4.1). */
+export const MATURE_REQUESTS = 5_000;
+
 /** Counts of one version on one device since `run` began; each only grows. Sums over the pipelines that run it. */
 export const versionCounts = z.object({
   model: modelRef,

@@ -5,6 +5,7 @@
  * @typedef {import('../contract/names.ts').ModelRef} ModelRef
  * @typedef {import('../contract/messages.ts').UpdateReport} UpdateReport
  * @typedef {import('../contract/messages.ts').LinkUse} LinkUse
+ * @typedef {import('../contract/fleet-evidence.ts').EvidenceStatus} EvidenceStatus
  * @typedef {import('../contract/routing.ts').RouteEvidence} RouteEvidence
  * @typedef {import('../contract/routing.ts').RouteAlarm} RouteAlarm
  * @typedef {import('../contract/routing.ts').Standing} Standing
@@ -71,11 +72,13 @@ export function estimateText(estimated) {
   return `${percentText(agreement)}, ${atLeast === 0 ? 'too few audits to say at least how much' : `at least ${percentText(atLeast)}`}`;
 }
 
-/** On what the threshold rests. @param {Pick<Standing, 'basis' | 'evidence'>} standing */
-export function basisText({ basis, evidence }) {
+/** On what the threshold rests. @param {Pick<Standing, 'basis' | 'evidence' | 'source' | 'devices'>} standing */
+export function basisText({ basis, evidence, source, devices = 0 }) {
   switch (basis) {
     case 'certificate':
-      return `certificate of ${countText(evidence)} pairs`;
+      return source === 'fleet'
+        ? `certificate of the fleet: ${countText(devices)} devices, ${countText(evidence)} requests`
+        : `certificate of ${countText(evidence)} pairs`;
     case 'evidence':
       return `evidence of ${countText(evidence)} requests`;
     case 'learning':
@@ -85,6 +88,25 @@ export function basisText({ basis, evidence }) {
     case 'none':
       return 'not by score';
   }
+}
+
+/**
+ * Of how many devices there is evidence, and how old it is; empty: of none.
+ *
+ * @param {EvidenceStatus} status
+ * @param {number} nowAtMs
+ */
+export function evidenceText({ versions, pairs }, nowAtMs) {
+  /** @param {EvidenceStatus['pairs']} sight @param {string} one @param {string} many */
+  const told = ({ devices, subjects, oldestAtMs }, one, many) => {
+    if (devices === 0) return [];
+    const of = `${countText(subjects)} ${subjects === 1 ? one : many}`;
+    const oldest = oldestAtMs === null ? '' : ` (the oldest word ${agoText(oldestAtMs, nowAtMs)})`;
+    return [`of ${of} by ${countText(devices)} ${devices === 1 ? 'device' : 'devices'}${oldest}`];
+  };
+  return [...told(versions, 'version', 'versions'), ...told(pairs, 'pair of models', 'pairs of models')].join(
+    ', ',
+  );
 }
 
 /** From which score on it answers by itself. @param {Pick<Standing, 'threshold'>} standing */

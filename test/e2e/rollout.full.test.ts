@@ -25,6 +25,10 @@ test('a good version passes its stages; a wrong one is taken back from its canar
   assert.equal(north.code, 0, north.said);
   assert.match(north.said, /seer@2 is running, stage 1 of 2, 1 of 2 devices/);
   assert.match(north.said, /seer@2 is done/);
+  assert.match(
+    north.said,
+    /the gate escalation will have nothing to say: a router counts from 5,000 requests/,
+  );
   await eventually(
     async () => Object.values(await fleet.versions()).every((version) => version === '2'),
     'what is done is deployed, to all',

@@ -11,6 +11,7 @@ import { type RolloutRecord, rolloutPlan } from '../../shared/contract/rollouts.
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import { TELEMETRY } from './fixed.ts';
+import { EVIDENCE } from './fleet-evidence.ts';
 import { MEMORY_SIGNING } from './update-ports.ts';
 
 const ref = (name: string, version: string) => ({
@@ -205,6 +206,7 @@ export async function startCannedHub(options: { hasDevelopmentKeys?: boolean } =
   });
   app.get('/api/v1/models', (c) => c.json({ models: hub.models, next: null }));
   app.get('/api/v1/rollouts', (c) => c.json({ rollouts: [cannedRollout()], next: null }));
+  app.get('/api/v1/evidence', (c) => c.json(EVIDENCE));
   app.get('/api/v1/tuf/status', (c) =>
     c.json({ ...MEMORY_SIGNING.status(), isDevelopment: options.hasDevelopmentKeys ?? false }),
   );

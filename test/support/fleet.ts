@@ -44,10 +44,13 @@ export async function startFleet(
     labels = () => ({}),
     pictures = plainPictures,
     paceMs = 10,
+    route,
   }: {
     readonly labels?: (id: string) => Readonly<Record<string, string>>;
     readonly pictures?: (folder: string) => Promise<void>;
     readonly paceMs?: number;
+    /** Of their pipelines, as YAML; the usual, when left out. */
+    readonly route?: string;
   } = {},
 ): Promise<Fleet> {
   const data = await temporaryFolder(t);
@@ -104,7 +107,7 @@ pipelines:
     task: image-classification
     edge: ${MODEL}
     cloud: colours
-    feed: { type: folder, path: ${feed}, repeat: { pace: ${paceMs}ms } }
+${route === undefined ? '' : `    route: ${route}\n`}    feed: { type: folder, path: ${feed}, repeat: { pace: ${paceMs}ms } }
 `,
     );
     const isNew = !agents.has(id);

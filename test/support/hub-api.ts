@@ -32,6 +32,7 @@ import type { ErrorCode } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { silentLogger } from '../../shared/runtime/logger.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
+import { EVIDENCE } from './fleet-evidence.ts';
 import {
   FolderBlobs,
   MEMORY_SIGNING,
@@ -195,6 +196,7 @@ export async function startHubApi(
     },
     events: hub.events,
     gallery: hub.gallery,
+    evidence: { status: () => EVIDENCE },
     simulator: new Simulator({ evidence: { ofAll: () => [] }, models: registry.models, clock }),
     signIns: new SignIns(clock),
     releases: new ReleaseFolder(options.releasesDir ?? join(root, 'hub', 'releases'), silentLogger),

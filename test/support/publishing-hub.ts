@@ -2,6 +2,7 @@
 import { cp, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { FleetStarts } from '../../cloud/ports.ts';
 import {
   type Listing,
   VersionPublisher,
@@ -37,6 +38,8 @@ export const listingWith = (updates: Listing, changes: Partial<Listing>): Listin
 export class PublishingHub {
   readonly root: string;
   policy: DeployPolicy = 'manual';
+  /** What the fleet gives devices to start from, from the next start on. */
+  fleet: FleetStarts | undefined;
   readonly events: HubEvent[] = [];
   readonly changed: ShelvedModel[] = [];
   /** How often devices would have been told. */
@@ -69,6 +72,7 @@ export class PublishingHub {
         this.told++;
       },
       onModelChange: (model) => this.changed.push(model),
+      ...(this.fleet && { fleet: this.fleet }),
       clock,
       logger,
     });

@@ -19,9 +19,13 @@ export const CERTIFICATE: CloudCertificate = {
   ],
 };
 
+/** How the routers of tests compare answers. */
+export const COMPARED_BY = '0123456789abcdef';
+
 const USUAL: RouterOptions = {
   goal: { agreement: 0.98, confidence: 0.95, scope: 'all', perLabel: false },
   start: 'certificate',
+  comparedBy: COMPARED_BY,
   whenOffline: 'both',
   mayEscalate: true,
   budget: {},

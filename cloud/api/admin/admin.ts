@@ -4,6 +4,7 @@ import type { Clock } from '../../../shared/runtime/clock.ts';
 import type { Api } from '../frame/endpoint.ts';
 import { IdempotentAnswers } from '../frame/idempotency.ts';
 import { type BlobApiOptions, mountBlobs } from './blobs.ts';
+import { type EvidenceApiOptions, mountEvidence } from './evidence.ts';
 import { type FleetApiOptions, mountFleet } from './fleet.ts';
 import { type GalleryApiOptions, mountGallery } from './gallery.ts';
 import { type KeyApiOptions, mountKeys } from './keys.ts';
@@ -19,6 +20,7 @@ export type AdminOptions = Omit<
     FleetApiOptions &
     RolloutApiOptions &
     SimulationApiOptions &
+    EvidenceApiOptions &
     KeyApiOptions &
     BlobApiOptions &
     TargetsApiOptions &
@@ -41,5 +43,6 @@ export function createAdminApi(options: AdminOptions): Api {
   mountKeys(app, { ...options, answers });
   mountGallery(app, options);
   mountSimulations(app, options);
+  mountEvidence(app, options);
   return app;
 }

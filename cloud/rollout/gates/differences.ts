@@ -10,6 +10,7 @@
  */
 import type { VersionTotals } from '../totals.ts';
 import { type Arms, byDevice, type DeviceTotals, mostOfOne } from './arms.ts';
+import { LEAST_REQUESTS } from './limits.ts';
 
 /** Sums over requests of one value each. */
 export interface Sums {
@@ -46,8 +47,6 @@ export interface Compared {
   readonly found: readonly Difference[];
 }
 
-/** Fewer say nothing, however the sums look. */
-export const LEAST_REQUESTS = 100;
 /**
  * Losses that may have been missed by chance. Where none was seen the variance would be 0, and an arm in which few were looked for would
  * look perfect. measured: docs/decisions/0045

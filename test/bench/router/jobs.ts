@@ -1,17 +1,28 @@
 /** Everything that the bench measures, as jobs of some ten seconds that its two children share. */
 import { measureBaselines } from './experiments/baselines.ts';
 import { measureDrift, SCENARIOS } from './experiments/drift.ts';
+import { measureFleet } from './experiments/fleet.ts';
 import { AS_USUAL, measureGuarantee, type Setting } from './experiments/guarantee.ts';
 import { measureLabels } from './experiments/labels.ts';
 import { measureStream, STREAMS } from './experiments/streams.ts';
 import { measureTiming } from './experiments/timing.ts';
 import type { Row } from './results.ts';
+import { FLEETS } from './worlds/fleets.ts';
 import { nameOf, type PairAnswers, pairPool } from './worlds/pairs.ts';
 import { makePool, type World } from './worlds/pool.ts';
 import { GRADED, WORLDS } from './worlds/worlds.ts';
 
 /** In the order in which they are begun: what takes long comes early. */
-export const PARTS = ['timing', 'labels', 'streams', 'drift', 'synthetic', 'pairs', 'baselines'] as const;
+export const PARTS = [
+  'timing',
+  'labels',
+  'streams',
+  'drift',
+  'fleet',
+  'synthetic',
+  'pairs',
+  'baselines',
+] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface Job {
@@ -24,6 +35,8 @@ export interface Job {
 const USUAL_ALPHA = 0.02;
 /** A drift takes long to replay, and what is measured are times, no rare events. */
 const DRIFT_RUNS = 200;
+/** A run is a whole fleet. */
+const FLEET_RUNS = 200;
 const MAX_DELAY = 400;
 /** A certificate that allows this many times the disagreement that is promised. */
 const TOO_LOOSE = 3;
@@ -72,6 +85,13 @@ export function jobs(pairs: readonly PairAnswers[]): Job[] {
         part: 'drift',
         name,
         run: (runs) => measureDrift(name, Math.min(DRIFT_RUNS, runs)),
+      }),
+    ),
+    ...Object.keys(FLEETS).map(
+      (name): Job => ({
+        part: 'fleet',
+        name: `fleet: ${name}`,
+        run: (runs) => measureFleet(name, Math.min(FLEET_RUNS, runs)),
       }),
     ),
     ...SYNTHETIC.map(syntheticJob),

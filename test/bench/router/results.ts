@@ -81,6 +81,28 @@ export const labelRow = z.object({
 });
 export type LabelRow = z.infer<typeof labelRow>;
 
+/** Many devices at one place of a fleet, each started by what those before it have seen, where that was enough. */
+export const fleetRow = z.object({
+  kind: z.literal('fleet'),
+  world: z.string(),
+  device: z.string(),
+  runs: count,
+  /** Share of devices that were started. */
+  started: share,
+  /** … and whose own risk at that start is above what is allowed, of all. */
+  broken: share,
+  /** By the start, on the device itself; null: none was started. */
+  escalated: share.nullable(),
+  oracle: share,
+  /** Requests asked, at the median, until there was a threshold; of the first 1,000; of the first 2,000. */
+  askedUntilFirst: count,
+  askedOf1000: z.number(),
+  askedOf2000: z.number(),
+  /** Requests until its own evidence took over, at the median; null: later than 2,000. */
+  ownMedian: z.number().nullable(),
+});
+export type FleetRow = z.infer<typeof fleetRow>;
+
 /** A stream whose requests come in scenes. */
 export const streamRow = z.object({
   kind: z.literal('streams'),
@@ -123,6 +145,7 @@ export const row = z.discriminatedUnion('kind', [
   driftRow,
   labelRow,
   streamRow,
+  fleetRow,
   baselineRow,
   timingRow,
 ]);

@@ -1,14 +1,23 @@
 /** All tables of a run, each with what it is about and what was required of it. Parts that were left out are left out here too. */
 import type { Row } from '../results.ts';
 import { compare } from './comparison.ts';
-import { CERTIFICATES, DRIFT, GUARANTEE, LABELS, STREAMS, section, TIMING } from './tables.ts';
-import { driftVerdicts, labelVerdicts, promiseVerdicts, streamVerdicts, timingVerdicts } from './verdicts.ts';
+import { CERTIFICATES, DRIFT, FLEET, GUARANTEE, LABELS, STREAMS, section, TIMING } from './tables.ts';
+import {
+  driftVerdicts,
+  fleetVerdicts,
+  labelVerdicts,
+  promiseVerdicts,
+  streamVerdicts,
+  timingVerdicts,
+} from './verdicts.ts';
 
 const ABOUT = {
   promise:
     '_Runs broken_: the evidence certified a threshold whose risk is above what is allowed, at any moment. _First certified_: requests until the first threshold, at the median. _Escalated_: what the threshold of that moment sends to the cloud, against the least that keeps the promise (_oracle_). _Wrong_: local answers that stood and disagree with the cloud, per 1,000 requests.',
   certificates:
     'A pair that brings a certificate keeps answers from the first request on. Its risk here is exact; a certificate was found on other data and may be wrong with 5 % probability, or on purpose. _In violation_: requests decided while the threshold in use, whoever certified it, had a risk above what is allowed.',
+  fleet:
+    '98 %. Devices come one after the other and answer 1,000 requests each; the tenth and the hundredth start from what those before them have seen, where that is enough, and learn on by their own replies as after any start. Each is held against the truth about itself: _broken_ is a start at which its own risk is above what is allowed. _Asked_: requests that went to the cloud, at the median. _Own evidence_: requests until its own evidence took over. Scores are log-odds, as the product’s are.',
   baselines:
     'Escalated / risk / share of runs in which the promise is broken. A fixed rule is right or wrong in every run. Fixed thresholds and Sedna’s rules act on the probabilities that the edge model reports; Sedna’s are written anew from their published behaviour, with a classification as one box. _Tuned_: on labels, once, by what was seen or by Clopper and Pearson’s bound. _Router_: after 20,000 requests.',
   drift:
@@ -53,6 +62,13 @@ export function sections(rows: readonly Row[]): string[] {
       about: ABOUT.certificates,
       rows: certified,
       columns: CERTIFICATES,
+    }),
+    ...section({
+      title: 'Starting from the evidence of a fleet',
+      about: ABOUT.fleet,
+      rows: of('fleet'),
+      columns: FLEET,
+      verdicts: fleetVerdicts(of('fleet')),
     }),
     ...section({
       title: 'Against rules that learn nothing from replies',

@@ -1,7 +1,7 @@
 /** The columns of each table of a run, and how a table becomes Markdown. */
 import { aligned, type Verdict } from '../../harness.ts';
 import { ROUTER } from '../experiments/drift.ts';
-import type { DriftRow, GuaranteeRow, LabelRow, StreamRow, TimingRow } from '../results.ts';
+import type { DriftRow, FleetRow, GuaranteeRow, LabelRow, StreamRow, TimingRow } from '../results.ts';
 
 /** A column's head, and its cell of a row. */
 export type Column<R> = readonly [head: string, cell: (row: R) => string];
@@ -65,6 +65,19 @@ export const LABELS: readonly Column<LabelRow>[] = [
   ['runs above 2 % on it', ({ rareBroken }) => percent(rareBroken)],
   ['on the other', ({ commonBroken }) => percent(commonBroken)],
   ['escalated + audited of all', ({ escalated, audited }) => `${percent(escalated)} + ${percent(audited)}`],
+];
+
+export const FLEET: readonly Column<FleetRow>[] = [
+  ['fleet', ({ world }) => world],
+  ['device', ({ device }) => device],
+  ['started', ({ started }) => percent(started, 0)],
+  ['promise broken by it', ({ broken }) => percent(broken)],
+  ['escalated by it', ({ escalated }) => orNothing(escalated, percent)],
+  ['oracle', ({ oracle }) => percent(oracle)],
+  ['asked until the first threshold', ({ askedUntilFirst }) => count(askedUntilFirst)],
+  ['asked of the first 1,000', ({ askedOf1000 }) => count(askedOf1000)],
+  ['of 2,000', ({ askedOf2000 }) => count(askedOf2000)],
+  ['own evidence after', ({ ownMedian }) => orNothing(ownMedian, count)],
 ];
 
 export const STREAMS: readonly Column<StreamRow>[] = [

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Registry } from '../../../../cloud/registry/registry.ts';
 import { RolloutArms } from '../../../../cloud/rollout/arms.ts';
@@ -23,6 +25,8 @@ class Town {
   readonly runs = new Map<string, number>();
   /** Answers of each device with each version. */
   readonly counted = new Map<string, VersionTotals>();
+  /** Rollouts that were told of, one after the other. */
+  readonly shown: string[] = [];
   /** What a device counts in a minute with a version. */
   counts: (number: number) => VersionTotals = () => ({ ...NO_TOTALS, answers: 100 });
   registry!: Registry;
@@ -61,7 +65,7 @@ class Town {
       isPinned: () => false,
       models: () => this.registry.models.list(),
       arms: await RolloutArms.open(folder, (id, digest) => this.counted.get(`${id} ${digest}`), logger),
-      onLook: () => undefined,
+      onLook: (ids) => void this.shown.push(...ids),
       ...{ clock, logger },
     });
     this.orders = new RolloutOrders({ book, conductor: this.conductor, clock, logger });
@@ -224,5 +228,32 @@ describe('the conductor of rollouts', () => {
     assert.equal(town.with(2), 0, 'who had the one before it goes on to this, or back');
     assert.equal(town.with(3), 1);
     assert.equal(town.orders.get(first.id).state, 'aborted');
+  });
+
+  it('tells of a rollout when something has changed, and writes nothing when nothing has', async (t) => {
+    const town = await Town.open(t, 5);
+    const { id } = await town.orders.start(request('2', { stages: [{ devices: 1, minMinutes: 0 }] }), null);
+    await town.minute();
+    await town.orders.act(id, 'pause', () => true, null);
+    await town.conductor.look();
+    const records = () => readFile(join(town.folder, 'hub.json'), 'utf8');
+    const [told, written] = [town.shown.length, await stat(join(town.folder, 'hub.json'))];
+    const before = await records();
+    for (let look = 0; look < 5; look++) await town.conductor.look();
+    assert.equal(town.shown.length, told);
+    assert.equal(await records(), before);
+    assert.equal((await stat(join(town.folder, 'hub.json'))).ino, written.ino, 'it was written anew');
+    await town.orders.act(id, 'resume', () => true, null);
+    assert.ok(town.shown.length > told);
+  });
+
+  it('says before it begins which gates will have nothing to say', async (t) => {
+    const town = await Town.open(t, 5);
+    const { unmeasurable = [] } = await town.orders.start(request('2'), null);
+    assert.deepEqual(
+      unmeasurable.map(({ gate }) => gate),
+      ['escalation'],
+    );
+    assert.match(unmeasurable[0]?.why ?? '', /--min-answers/);
   });
 });

@@ -46,6 +46,9 @@ describe('a selector', () => {
     ['agent>=0.2.0', true, true],
     ['agent>0.9.9', true, false],
     ['agent<0.10.1', false, true],
+    ['agent>=0.10.1-rc.1', true, false],
+    ['agent>=0.2.0-rc.1', true, true],
+    ['agent<0.10.2-alpha', true, true],
     ['platform=linux-arm64', true, false],
     ['cores>=4', true, false],
     ['cores>4', false, false],
@@ -73,6 +76,7 @@ describe('a selector', () => {
     'site=north south',
     'memory>=much',
     'cores>=x',
+    'agent>=latest',
     '!',
     'site<>3',
     'söte=nord',
@@ -87,4 +91,14 @@ describe('a selector', () => {
         },
       );
     });
+
+  it('knows that a pre-release is before what it becomes', () => {
+    const early = { ...gate, agentVersion: '0.3.0-rc.9' };
+    const holds = (selector: string) => parseSelector(selector)(early);
+    assert.deepEqual(
+      ['agent>=0.3.0', 'agent<0.3.0', 'agent>=0.3.0-rc.10', 'agent>0.3.0-rc.2', 'agent>=0.2.9'].map(holds),
+      [false, true, false, true, true],
+    );
+    assert.equal(parseSelector('agent<9')({ ...gate, agentVersion: 'of my own' }), false);
+  });
 });

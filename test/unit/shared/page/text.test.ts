@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as page from '../../../../shared/page/text.js';
 import { EDGE_MODEL } from '../../../support/fixed.ts';
+import { EVIDENCE } from '../../../support/fleet-evidence.ts';
 import { ANSWERS } from '../tasks/answers.ts';
 
 /** Numbers and units stay on one line. */
@@ -119,6 +120,14 @@ test('a promise says what is promised, by what it stands, and what went wrong', 
       'not by score',
     ],
   );
+  assert.equal(
+    page.basisText({ basis: 'certificate', source: 'fleet', devices: 21, evidence: 40_000 }),
+    'certificate of the fleet: 21 devices, 40,000 requests',
+  );
+  assert.equal(
+    page.basisText({ basis: 'certificate', source: 'version', evidence: 900 }),
+    'certificate of 900 pairs',
+  );
   assert.deepEqual(
     [null, -5e8, 1.234].map((threshold) => page.thresholdText({ threshold })),
     ['nothing yet', 'any score', 'score 1.23'],
@@ -139,4 +148,15 @@ test('a promise says what is promised, by what it stands, and what went wrong', 
     'other inputs, after 1,500 requests',
   );
   assert.deepEqual([page.shareText(0, 0), plain(page.shareText(1, 4))], ['–', '25.0 %']);
+});
+
+test('evidence says of what, by how many devices, and how old it is', () => {
+  assert.equal(
+    page.evidenceText(EVIDENCE, 121_000),
+    'of 3 versions by 12 devices (the oldest word 2 min ago), of 1 pair of models by 9 devices (the oldest word 60 s ago)',
+  );
+  const none = { devices: 0, subjects: 0, oldestAtMs: null };
+  assert.equal(page.evidenceText({ versions: none, pairs: none, known: [] }, 0), '');
+  const one = { devices: 1, subjects: 1, oldestAtMs: null };
+  assert.equal(page.evidenceText({ versions: one, pairs: none, known: [] }, 0), 'of 1 version by 1 device');
 });
