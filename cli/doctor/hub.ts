@@ -1,11 +1,12 @@
 /** What the doctor asks of a hub: whether it is there, whether the clocks agree, and how its devices are. */
 import { z } from 'zod';
 import { type DeviceRecord, deviceList, type ModelRecord, modelList } from '../../shared/contract/admin.ts';
+import { type CaptureSummary, captureSummary } from '../../shared/contract/captures.ts';
 import { type SigningStatus, signingStatus } from '../../shared/contract/signing.ts';
 import { ERRORS, isAppError, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { HubClient } from '../hub-client.ts';
-import { spanText } from '../output.ts';
+import { bytesText, spanText } from '../output.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
 import { checkUpdates } from './updates.ts';
 
@@ -56,6 +57,7 @@ export async function lookAtHub(hub: HubClient, isNamed: boolean): Promise<HubLo
       ...(await checkDevices(hub)),
       ...(await checkEngines(hub)),
       ...(await checkSigning(hub)),
+      ...(await checkCaptures(hub)),
     ],
     isUp: true,
     isReady: ready.ok,
@@ -117,6 +119,27 @@ async function checkEngines(hub: HubClient): Promise<Finding[]> {
 async function checkSigning(hub: HubClient): Promise<Finding[]> {
   const status = await hub.get('/api/v1/tuf/status', signingStatus).catch(() => undefined);
   return status ? signingFindings(status, Date.now()) : [];
+}
+
+/** What is kept to learn from. What keeps it from looking is told of the devices; a hub of another release may keep none. */
+async function checkCaptures(hub: HubClient): Promise<Finding[]> {
+  const summary = await hub.get('/api/v1/capture-summary', captureSummary).catch(() => undefined);
+  return summary && (summary.kept > 0 || summary.dropped.failed !== undefined)
+    ? [captureFinding(summary)]
+    : [];
+}
+
+/** Finding about what is kept to learn from. */
+export function captureFinding({ kept, bytes, maxBytes, disagreeing, dropped }: CaptureSummary): Finding {
+  const about = 'captures';
+  const found = `${kept} kept, ${bytesText(bytes)} of ${bytesText(maxBytes)}, ${disagreeing} disagree`;
+  const failed = dropped.failed ?? 0;
+  if (failed === 0) return ok(about, found);
+  return warn(
+    about,
+    `${found}; ${failed} could not be written`,
+    'See data/logs/hub*.log (captures.not_kept).',
+  );
 }
 
 /** Findings about who signs updates: all that somebody has to do something about. */

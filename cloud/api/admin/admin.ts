@@ -4,6 +4,7 @@ import type { Clock } from '../../../shared/runtime/clock.ts';
 import type { Api } from '../frame/endpoint.ts';
 import { IdempotentAnswers } from '../frame/idempotency.ts';
 import { type BlobApiOptions, mountBlobs } from './blobs.ts';
+import { type CaptureApiOptions, mountCaptures } from './captures.ts';
 import { type FleetApiOptions, mountFleet } from './fleet.ts';
 import { type GalleryApiOptions, mountGallery } from './gallery.ts';
 import { type KeyApiOptions, mountKeys } from './keys.ts';
@@ -12,6 +13,7 @@ import { mountRollouts, type RolloutApiOptions } from './rollouts.ts';
 import { mountSigning, type SigningApiOptions } from './signing.ts';
 import { mountSimulations, type SimulationApiOptions } from './simulations.ts';
 import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
+import { mountTrainings, type TrainingApiOptions } from './trainings.ts';
 
 /** The ports and frame parts of all administration. */
 export type AdminOptions = Omit<
@@ -23,7 +25,9 @@ export type AdminOptions = Omit<
     BlobApiOptions &
     TargetsApiOptions &
     SigningApiOptions &
-    GalleryApiOptions,
+    GalleryApiOptions &
+    CaptureApiOptions &
+    TrainingApiOptions,
   'answers'
 > & { readonly clock: Clock };
 
@@ -41,5 +45,7 @@ export function createAdminApi(options: AdminOptions): Api {
   mountKeys(app, { ...options, answers });
   mountGallery(app, options);
   mountSimulations(app, options);
+  mountCaptures(app, options);
+  mountTrainings(app, { ...options, answers });
   return app;
 }
