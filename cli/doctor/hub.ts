@@ -130,7 +130,7 @@ async function checkCaptures(hub: HubClient): Promise<Finding[]> {
 }
 
 /** Finding about what is kept to learn from. */
-export function captureFinding({ kept, bytes, maxBytes, disagreeing, dropped }: CaptureSummary): Finding {
+function captureFinding({ kept, bytes, maxBytes, disagreeing, dropped }: CaptureSummary): Finding {
   const about = 'captures';
   const found = `${kept} kept, ${bytesText(bytes)} of ${bytesText(maxBytes)}, ${disagreeing} disagree`;
   const failed = dropped.failed ?? 0;

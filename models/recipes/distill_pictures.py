@@ -22,7 +22,7 @@ from outrider_recipes.onnx_to_torch import OnnxNetwork, float_graph
 from outrider_recipes.run import log, seed_everything
 
 BATCH = 128
-RATE = 1e-3
+RATE = 3e-4
 CALIBRATION_PICTURES = 500
 # Of the original's targets, what its own labels have beside the base's answers.
 OWN_LABELS = 0.5
