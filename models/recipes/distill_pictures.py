@@ -22,7 +22,7 @@ from outrider_recipes.onnx_to_torch import OnnxNetwork, float_graph
 from outrider_recipes.run import log, seed_everything
 
 BATCH = 128
-RATE = 3e-4
+RATE = 4e-4
 CALIBRATION_PICTURES = 500
 # Of the original's targets, what its own labels have beside the base's answers.
 OWN_LABELS = 0.5
@@ -122,7 +122,7 @@ def main() -> None:
 
     network = OnnxNetwork(float_graph(base / spec["model"]))
     if arguments.original:
-        old, own = read_original(arguments.original, labels, preparation, max(2000, len(learnt)))
+        old, own = read_original(arguments.original, labels, preparation, max(500, len(learnt)))
         with torch.no_grad():
             tensor = lambda part: torch.from_numpy(preparation.tensor(part))
             said = torch.cat([network(tensor(old[start : start + 500])).softmax(1) for start in range(0, len(old), 500)]).numpy()

@@ -104,7 +104,7 @@ def main() -> None:
     model = read_weights(base / spec["model"]).eval()
     if arguments.original:
         lines = [line.rsplit("\t", 1) for line in arguments.original.read_text(encoding="utf-8").splitlines() if "\t" in line]
-        chosen = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))[: max(2000, len(learnt))]]
+        chosen = [lines[i] for i in np.random.default_rng(0).permutation(len(lines))[: max(500, len(learnt))]]
         old, own = encoded([text for text, _ in chosen]), np.array([int(label) for _, label in chosen])
         said = torch.softmax(torch.from_numpy(module_rows(model, old, 64)), 1).numpy()
         mixed = OWN_LABELS * np.eye(len(labels), dtype=np.float32)[own] + (1 - OWN_LABELS) * said

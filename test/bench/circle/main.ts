@@ -69,6 +69,8 @@ async function turn(
     readonly turn: number;
     readonly reported: number;
     readonly agreement: number;
+    /** While it is captured: a strict promise asks about nearly all. */
+    readonly captureAgreement: number;
     readonly epochs: number;
     readonly svg: string | undefined;
   },
@@ -89,7 +91,11 @@ async function turn(
       models,
       `'${python}' '${RECIPE}' --original '${original}' --flip --threads 2 --epochs ${options.epochs}`,
     );
-    const told = await stack.withAgent('field', { models, share: 'inputs', agreement }, (ask) => ask(field));
+    const told = await stack.withAgent(
+      'field',
+      { models, share: 'inputs', agreement: options.captureAgreement },
+      (ask) => ask(field),
+    );
     const evaluate = (id: string, from: string) =>
       stack.withAgent(id, { models: from, share: 'none', agreement }, (ask) => ask(reported));
     const before = await evaluate('before', models);
@@ -175,7 +181,8 @@ runTool(async () => {
       python: { type: 'string' },
       turn: { type: 'string', default: '5000' },
       reported: { type: 'string', default: '4900' },
-      agreement: { type: 'string', default: '0.95' },
+      agreement: { type: 'string', default: '0.9' },
+      'capture-agreement': { type: 'string', default: '0.99' },
       epochs: { type: 'string', default: '12' },
       json: { type: 'string' },
       svg: { type: 'string' },
@@ -193,6 +200,7 @@ runTool(async () => {
     turn: Number(values.turn),
     reported: Number(values.reported),
     agreement: Number(values.agreement),
+    captureAgreement: Number(values['capture-agreement']),
     epochs: Number(values.epochs),
   };
   try {
