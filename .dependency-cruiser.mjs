@@ -9,7 +9,7 @@ const sibling = (side) => ({
 });
 
 /** The floor, from the ground up; a layer imports those below it. */
-const LAYERS = ['runtime', 'tasks', 'contract', 'release', 'inference'];
+const LAYERS = ['runtime', 'tasks', 'contract', 'dataset', 'release', 'inference'];
 
 const layer = (name, index) => ({
   name: `${name}-knows-what-is-below`,

@@ -177,11 +177,19 @@ export interface RouteQuestion {
  * `meanwhile`: when the asker gets the local answer while the cloud's is under way; `offline` and `late`: at once, for that reason.
  */
 export type Route =
-  | { readonly to: 'edge'; readonly reason: EdgeReason; readonly audit: boolean }
+  | {
+      readonly to: 'edge';
+      readonly reason: EdgeReason;
+      readonly audit: boolean;
+      /** That it would be audited, where it is. */
+      readonly probability?: number;
+    }
   | {
       readonly to: 'cloud';
       readonly reason: CloudReason;
       readonly meanwhile: 'at-deadline' | 'offline' | 'late' | 'never';
+      /** That it would be asked, where the lot has said so. */
+      readonly probability?: number;
     };
 
 /** Outcome of a request that was to be asked. */
@@ -244,6 +252,8 @@ export interface OutboxRequest {
   /** False: there is no answer until the cloud's comes (`whenOffline: queue`). */
   readonly mayAnswerLocally: boolean;
   readonly local: LocalAnswer | null;
+  /** That it would be asked, given its score, 0..1; left out where that is not known. */
+  readonly probability?: number | undefined;
   readonly acceptedAtMs: number;
   readonly deadlineMs: number;
   readonly expiresMs: number;

@@ -9,6 +9,7 @@ import { AppError, ERRORS, type ErrorCode, toAppError } from '../shared/runtime/
 import { nearest } from '../shared/runtime/near.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
+import { addCaptureCommands } from './captures/commands.ts';
 import type { DoctorOptions } from './commands/doctor.ts';
 import type { DescribeOptions } from './import/stage-model.ts';
 import { addRolloutCommands, planned } from './rollout/commands.ts';
@@ -276,9 +277,9 @@ asking(devices.command('enroll [id]').description('make a one-time token for a d
   .option('--label <label...>', 'label of the device, site=north; by labels rollouts choose')
   .option('--to <dir>', 'put it into this data folder of an agent, unless the device is enrolled already')
   .action(late(async () => (await import('./commands/fleet.ts')).enrollDevice));
-asking(devices.command('revoke <id>').description('cut a device off, at once and for good')).action(
-  late(async () => (await import('./commands/fleet.ts')).revokeDevice),
-);
+asking(devices.command('revoke <id>').alias('rm').description('cut a device off, at once and for good'))
+  .option('--captures', 'erase what the hub has captured of it, too')
+  .action(late(async () => (await import('./commands/fleet.ts')).revokeDevice));
 asking(
   devices.command('pin <id> <model> <version>').description('have one device run a version of its own'),
 ).action(late(async () => (await import('./commands/fleet.ts')).pinDevice));
@@ -291,6 +292,7 @@ asking(
     .description('give a device labels, by which rollouts choose: site=north, or site- to take one away'),
 ).action(late(async () => (await import('./commands/labels.ts')).labelDevice));
 addRolloutCommands(program, { asking, late });
+addCaptureCommands(program, { asking, late });
 const keys = program
   .command('keys')
   .description('keys for the hub’s HTTP API (ls, create, revoke), and those that sign updates (the others)');

@@ -90,7 +90,8 @@ export class HubClient {
     const items: Item[] = [];
     let after: string | null = null;
     do {
-      const query: string = after === null ? '' : `?after=${encodeURIComponent(after)}`;
+      const joint = path.includes('?') ? '&' : '?';
+      const query: string = after === null ? '' : `${joint}after=${encodeURIComponent(after)}`;
       const page: Record<Key, Item[]> & { next: string | null } = await this.get(`${path}${query}`, schema);
       items.push(...page[key]);
       after = page.next;
@@ -111,6 +112,17 @@ export class HubClient {
   async put<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> {
     const headers = { 'content-type': 'application/json' };
     return this.#json(await this.#send(path, { method: 'PUT', headers, body: JSON.stringify(body) }), schema);
+  }
+
+  /** Bytes in, what the hub says of them out. */
+  async postBytes<T>(path: string, body: Uint8Array, schema: z.ZodType<T>): Promise<T> {
+    const headers = { 'content-type': 'application/octet-stream' };
+    return this.#json(await this.#send(path, { method: 'POST', headers, body }), schema);
+  }
+
+  /** A file of the hub's, whole. */
+  async bytes(path: string): Promise<Uint8Array> {
+    return new Uint8Array(await (await this.#send(path, { method: 'GET' })).arrayBuffer());
   }
 
   /** Raw bytes in, the task's output out. */

@@ -4,11 +4,12 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { type DeployPolicy, deployPolicy } from '../shared/contract/admin.ts';
 import { deviceId } from '../shared/contract/names.ts';
+import { commandWords } from '../shared/runtime/command-words.ts';
 import { AppError } from '../shared/runtime/errors.ts';
 import { checkAll, portNumber, readFlags, wholeNumber } from '../shared/runtime/flags.ts';
 import { bareHost, isLoopback, plainTextProblem } from '../shared/runtime/loopback.ts';
 import { machineMemoryBytes } from '../shared/runtime/machine-memory.ts';
-import { size } from '../shared/runtime/quantities.ts';
+import { duration, size } from '../shared/runtime/quantities.ts';
 
 /** Text of `--help`. */
 export const HUB_HELP = `Usage: outrider hub [options]
@@ -58,6 +59,11 @@ Options:
                       recently makes room (default: half of the machine's, or of what this service may take)
   --max-deltas SIZE   disk for differences between versions, which devices fetch instead of whole files (default 2GB; 0B: none are
                       made)
+  --max-captures SIZE disk for inputs that devices share, with both answers, to learn from (default 500MB; 0B: none are kept)
+  --captures-age TIME they are kept for so long at most (default 30d)
+  --trainer COMMAND   program that makes a better edge model of captures: outrider captures train orders it, docs/circle.md says
+                      how it is called (default: none, nobody can order one). No shell: its words, with quotes where they have blanks
+  --trainer-timeout TIME  a training is ended after so long (default 12h)
   --max-loaded N      models kept loaded at a time, besides (default: as many as there is memory for)
   --provider NAME     what runs the models: cpu, cuda (after outrider gpu install), webgpu, or auto, the fastest that gives a model’s
                       golden answers here (default auto)
@@ -125,6 +131,11 @@ export interface HubConfig {
   readonly maxMemoryBytes: number;
   /** Disk for differences between versions; 0: none are made. */
   readonly maxDeltaBytes: number;
+  /** Inputs with both answers that are kept; 0 bytes: none. */
+  readonly captures: { readonly maxBytes: number; readonly maxAgeMs: number };
+  /** Words of the command that trains; undefined: there is none. */
+  readonly trainer: readonly string[] | undefined;
+  readonly trainerTimeoutMs: number;
   readonly threads: number;
   /** Of one busy model. */
   readonly maxRunners: number;
@@ -163,6 +174,10 @@ const flags = {
   provider: { type: 'string', default: 'auto' },
   'max-memory': { type: 'string' },
   'max-deltas': { type: 'string', default: '2GB' },
+  'max-captures': { type: 'string', default: '500MB' },
+  'captures-age': { type: 'string', default: '30d' },
+  trainer: { type: 'string' },
+  'trainer-timeout': { type: 'string', default: '12h' },
   'max-loaded': { type: 'string' },
   threads: { type: 'string' },
   runners: { type: 'string' },
@@ -180,6 +195,9 @@ const brokerUrl = z.url({
 });
 
 const MIN_MEMORY_BYTES = 100e6;
+const MIN_CAPTURES_BYTES = 1e6;
+/** Timers have no more than 31 bits. */
+const MAX_TIMER_MS = 24 * 86_400_000;
 /** Each holds the model once more. */
 const MAX_RUNNERS = 4;
 
@@ -211,6 +229,13 @@ const values = z.object({
     .refine((bytes) => bytes >= MIN_MEMORY_BYTES, 'at least 100MB: a runner alone takes as much')
     .optional(),
   'max-deltas': size,
+  'max-captures': size.refine(
+    (bytes) => bytes === 0 || bytes >= MIN_CAPTURES_BYTES,
+    'at least 1MB, or 0B for none',
+  ),
+  'captures-age': duration.refine((ms) => ms >= 60_000, 'at least 1m'),
+  trainer: z.string().transform(commandWords).optional(),
+  'trainer-timeout': duration.refine((ms) => ms >= 1_000 && ms <= MAX_TIMER_MS, 'from 1s to 24d'),
   'max-loaded': wholeNumber(1, 64).optional(),
   threads: wholeNumber(1, 256).optional(),
   runners: wholeNumber(1, 16).optional(),
@@ -285,6 +310,9 @@ export function loadConfig(
     maxLoaded: checked['max-loaded'] ?? Number.POSITIVE_INFINITY,
     maxMemoryBytes: checked['max-memory'] ?? machineMemoryBytes() / 2,
     maxDeltaBytes: checked['max-deltas'],
+    captures: { maxBytes: checked['max-captures'], maxAgeMs: checked['captures-age'] },
+    trainer: checked.trainer,
+    trainerTimeoutMs: checked['trainer-timeout'],
     provider: checked.provider,
     threads,
     maxRunners: checked.runners ?? Math.min(MAX_RUNNERS, Math.ceil(availableParallelism() / threads)),

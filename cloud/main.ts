@@ -15,6 +15,7 @@ import { startPublishing } from './wiring/publishing.ts';
 import { startRecordedAnswering } from './wiring/recorded-answering.ts';
 import { startRecords } from './wiring/records.ts';
 import { startRollouts } from './wiring/rollouts.ts';
+import { startTraining } from './wiring/training.ts';
 
 async function runHub(config: HubConfig): Promise<Running> {
   const program = await openProgram(config);
@@ -24,7 +25,9 @@ async function runHub(config: HubConfig): Promise<Running> {
   const broker = await startBroker(program);
   const answering = await startRecordedAnswering(program, records, broker, publishing.considerDeltas);
   const rollouts = await startRollouts(program, records);
-  const { app, signIns } = createApi(program, { records, publishing, broker, answering, rollouts });
+  const trainings = await startTraining(program, { records, publishing, answering, rollouts });
+  const parts = { records, publishing, broker, answering, rollouts, trainings };
+  const { app, signIns } = createApi(program, parts);
   const url = await program.serve(app);
   const { hubId } = records.registry;
   const { isDevelopment } = publishing.updates;

@@ -69,6 +69,16 @@ export const createHubMetrics = (): Metrics =>
       help: 'Differences between versions, by what became of them: made, too-large, failed',
       labels: ['outcome'],
     },
+    outrider_captures_total: {
+      kind: 'counter',
+      help: 'Inputs that devices let the hub keep, by what became of them: kept; not kept: duplicate, near-duplicate, full (it teaches less than all that is there), too-large, busy, revoked, failed; gone again: evicted, expired, erased',
+      labels: ['outcome'],
+    },
+    outrider_trainings_total: {
+      kind: 'counter',
+      help: 'Trainings that have ended, by how: done, failed, cancelled, interrupted',
+      labels: ['outcome'],
+    },
     outrider_http_requests_total: {
       kind: 'counter',
       help: 'HTTP requests, by route and status',

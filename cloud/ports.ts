@@ -21,12 +21,22 @@ import type {
   VersionRequest,
   VersionTest,
 } from '../shared/contract/admin.ts';
+import type {
+  CaptureDetail,
+  CaptureErasure,
+  CaptureFilter,
+  CaptureRecord,
+  CaptureSummary,
+  ErasedCaptures,
+  FoundCaptures,
+} from '../shared/contract/captures.ts';
 import type { EngineStatus, engineRequest } from '../shared/contract/engines.ts';
 import type { EvidenceStatus, FleetStart } from '../shared/contract/fleet-evidence.ts';
 import type { DeviceLabels } from '../shared/contract/labels.ts';
 import type {
   Desired,
   DevicePresence,
+  EdgeAnswer,
   EnrollRequest,
   PictureNeed,
   Reported,
@@ -47,6 +57,7 @@ import type {
   rolloutSimulationRequest,
 } from '../shared/contract/rollouts.ts';
 import type { nextSigningKey, SigningChange, SigningStatus } from '../shared/contract/signing.ts';
+import type { TrainingRecord, trainingRequest } from '../shared/contract/trainings.ts';
 import type { VersionCounts } from '../shared/contract/version-counts.ts';
 import type {
   CallControl,
@@ -219,7 +230,34 @@ export interface SharedInput {
   /** The cloud model that has answered it, and so could read it. */
   readonly model: string;
   readonly task: TaskName;
+  readonly contentType: string;
+  readonly parameters?: Readonly<Record<string, unknown>> | undefined;
   readonly body: Uint8Array;
+  /** What the device has made of it itself; undefined: it has not said. */
+  readonly edge?: EdgeAnswer | undefined;
+  /** What the cloud model has answered. */
+  readonly answer: Pick<InferenceReply, 'output' | 'model'>;
+}
+
+/** Captures, for operators. */
+export interface CaptureBook {
+  /** Newest first. @param after id of the last one that was seen */
+  list(
+    filter: CaptureFilter,
+    page: { readonly limit: number; readonly after?: string | undefined },
+  ): {
+    readonly captures: CaptureRecord[];
+    readonly next: string | null;
+  };
+  /** @throws NOT_FOUND, DATA_CORRUPT */
+  get(id: string): Promise<CaptureDetail>;
+  /** Where its input lies. @throws NOT_FOUND */
+  inputOf(id: string): { readonly path: string; readonly bytes: number; readonly sha256: string };
+  summary(filter: CaptureFilter): CaptureSummary;
+  /** Those of this input, and of such that are nearly the same. */
+  search(body: Uint8Array): Promise<FoundCaptures>;
+  /** They are gone from the disk when it returns. @param by id of the key of who asks @throws DISK_FULL */
+  erase(which: CaptureErasure | { readonly id: string }, by: string | null): Promise<ErasedCaptures>;
 }
 
 /** One line of the usage ledger; a request is counted once, whoever asks again. */
@@ -494,6 +532,18 @@ export interface RolloutAdmin {
     isExpected: (now: RolloutStanding) => boolean,
     by: string | null,
   ): Promise<RolloutRecord>;
+}
+
+/** Trainings, for who orders them. */
+export interface TrainingAdmin {
+  /** Newest first. */
+  list(): TrainingRecord[];
+  /** @throws NOT_FOUND */
+  get(id: string): TrainingRecord;
+  /** @param by id of the key of who does it @throws TRAINER_MISSING, MODEL_UNKNOWN, CONFLICT (too few captures; no gates), QUEUE_FULL */
+  order(request: z.output<typeof trainingRequest>, by: string | null): Promise<TrainingRecord>;
+  /** Its program has ended when it returns. @throws NOT_FOUND, CONFLICT (it has ended, or is being published) */
+  cancel(id: string, by: string | null): Promise<TrainingRecord>;
 }
 
 /** Of a rollout, what an operator decides by: what its ETag is of. */

@@ -34,6 +34,7 @@ const putRecord = z.object({
   priority: z.enum(['interactive', 'feed', 'background']).default('feed'),
   mayAnswerLocally: z.boolean().default(true),
   local: localAnswer.nullable(),
+  probability: z.number().gt(0).max(1).optional(),
   acceptedAtMs: z.number(),
   /** On the agent's running-time clock. */
   acceptedRunMs: z.number(),

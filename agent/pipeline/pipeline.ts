@@ -277,7 +277,7 @@ export class Pipeline implements Part, PipelineFace {
   ): Promise<Accepted> {
     if (local.answer === null)
       return this.#done(subject, this.#results.failure(subject, noAnswer(local.error, route.reason)));
-    if (route.audit) await this.#audit(subject, input, local);
+    if (route.audit) await this.#audit(subject, input, local, route.probability);
     return this.#done(subject, this.#results.local(subject, local.answer, route.reason));
   }
 
@@ -292,6 +292,7 @@ export class Pipeline implements Part, PipelineFace {
       background: false,
       priority: route.priority,
       mayAnswerLocally: route.meanwhile !== 'never',
+      probability: route.probability,
     });
     let onFirst: (result: Result) => void = () => undefined;
     const first = new Promise<Result>((resolve) => {
@@ -341,12 +342,18 @@ export class Pipeline implements Part, PipelineFace {
   }
 
   /** An audit is not worth an error: without room for it, the answer stands unaudited. */
-  async #audit(subject: Subject, input: TaskInput, local: LocalOutcome): Promise<void> {
+  async #audit(
+    subject: Subject,
+    input: TaskInput,
+    local: LocalOutcome,
+    probability: number | undefined,
+  ): Promise<void> {
     const request = this.#request(subject, await this.#forTheCloud(input, local), local.answer, {
       reason: 'audit',
       background: true,
       priority: 'background',
       mayAnswerLocally: false,
+      probability,
     });
     try {
       await this.#escalations.ask(subject, request, 'never', () => undefined);
@@ -371,7 +378,7 @@ export class Pipeline implements Part, PipelineFace {
     subject: Subject,
     input: TaskInput,
     local: LocalAnswer | null,
-    how: Pick<OutboxRequest, 'reason' | 'background' | 'priority' | 'mayAnswerLocally'>,
+    how: Pick<OutboxRequest, 'reason' | 'background' | 'priority' | 'mayAnswerLocally' | 'probability'>,
   ): OutboxRequest {
     const { cloud = '', deadlineMs, expiresMs, clock } = this.#o;
     const { id, label } = subject;

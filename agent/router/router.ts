@@ -129,8 +129,12 @@ export class LearningRouter implements Router {
     this.#budget.count(requestBytes, { isWanted, isAsked: ticket.isAsked });
     if (ticket.isEscalated) return this.#ask(askingReason(question, threshold, basis), question);
     // A reply that is waited for is no second word on an answer that stood.
-    if (ticket.isAsked && auditShare > MAX_BACKGROUND_AUDITS) return this.#ask('learning', question);
-    return { to: 'edge', reason: ticket.isKept ? 'confident' : 'over-budget', audit: ticket.isAsked };
+    if (ticket.isAsked && auditShare > MAX_BACKGROUND_AUDITS)
+      return { ...this.#ask('learning', question), probability: ticket.probability };
+    const stays = { to: 'edge', reason: ticket.isKept ? 'confident' : 'over-budget' } as const;
+    return ticket.isAsked
+      ? { ...stays, audit: true, probability: ticket.probability }
+      : { ...stays, audit: false };
   }
 
   /** A reply is waited for while there is a link. */

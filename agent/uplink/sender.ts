@@ -18,6 +18,7 @@ import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { LinkMeter, OpenEntry, Outbox, OutboxRequest } from '../ports.ts';
 import { Breaker } from './breaker.ts';
+import { withEdgeAnswer } from './edge-answer.ts';
 import { Lanes } from './lanes.ts';
 import { Transfer } from './transfer.ts';
 
@@ -51,6 +52,8 @@ export interface SenderOptions {
   readonly maxMessageBytes: () => number;
   /** Whether the hub may keep and show this pipeline's inputs; none, when left out. */
   readonly sharesInput?: (pipeline: string) => boolean;
+  /** Whether something is taken out of this pipeline's texts before they leave; of none, when left out. */
+  readonly redacts?: (pipeline: string) => boolean;
   /** A request goes, or begins to go where it is large; each time. */
   readonly onSent?: (request: OutboxRequest, bytes: number) => void;
   readonly meter: Pick<LinkMeter, 'count' | 'mayTransmit'>;
@@ -206,7 +209,7 @@ export class Sender {
       return;
     }
     const { request } = entry;
-    const header = toHeader(request, open, this.#o.sharesInput?.(request.pipeline) === true);
+    const header = this.#headerOf(request, open);
     flight.sentMonoMs = this.#o.clock.nowMonoMs();
     flight.silenceMs = Math.max(SILENCE_MS, 2 * request.deadlineMs);
     this.#armSilence(flight);
@@ -218,6 +221,13 @@ export class Sender {
     const frame = encodeEnvelope(header, request.input.body);
     await this.#publish(flight, frame, this.#o.publish);
     this.#o.onSent?.(request, frame.length);
+  }
+
+  #headerOf(request: OutboxRequest, open: OpenEntry): RequestHeader {
+    const header = toHeader(request, open);
+    const { sharesInput, redacts } = this.#o;
+    if (sharesInput?.(request.pipeline) !== true) return header;
+    return withEdgeAnswer({ ...header, shareInput: true }, request, redacts?.(request.pipeline) === true);
   }
 
   async #publish(flight: Flight, frame: Buffer, publish: (frame: Buffer) => Promise<void>): Promise<void> {
@@ -375,11 +385,7 @@ export class Sender {
   }
 }
 
-function toHeader(
-  request: OutboxRequest,
-  { ageMs, expiresMs }: OpenEntry,
-  sharesInput: boolean,
-): RequestHeader {
+function toHeader(request: OutboxRequest, { ageMs, expiresMs }: OpenEntry): RequestHeader {
   const { id, pipeline, model, task, input, deadlineMs } = request;
   return {
     id,
@@ -390,7 +396,6 @@ function toHeader(
     ...(input.parameters && { parameters: { ...input.parameters } }),
     deadlineMs: deadlineMs - ageMs,
     expiresMs,
-    ...(sharesInput && { shareInput: true }),
     ...(request.priority === 'background' && { background: true }),
   };
 }

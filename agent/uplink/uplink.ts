@@ -46,6 +46,8 @@ export interface UplinkOptions {
   readonly onDesired: (wanted: Desired) => void;
   /** Whether the hub may keep and show this pipeline's inputs; none, when left out. */
   readonly sharesInput?: (pipeline: string) => boolean;
+  /** Whether something is taken out of this pipeline's texts before they leave; of none, when left out. */
+  readonly redacts?: (pipeline: string) => boolean;
   /** Hears of what leaves. */
   readonly noteSent?: (note: Omit<SentNote, 'to'>) => void;
   readonly meter: LinkMeter;
@@ -80,7 +82,7 @@ export class MqttUplink implements Uplink, Part {
   constructor(options: UplinkOptions) {
     this.#o = options;
     this.#topics = deviceTopics(options.deviceId);
-    const { outbox, meter, clock, logger, metrics, sharesInput } = options;
+    const { outbox, meter, clock, logger, metrics, sharesInput, redacts } = options;
     this.#sender = new Sender({
       outbox,
       meter,
@@ -88,6 +90,7 @@ export class MqttUplink implements Uplink, Part {
       logger,
       metrics,
       ...(sharesInput && { sharesInput }),
+      ...(redacts && { redacts }),
       onSent: ({ id, pipeline, reason }, bytes) =>
         this.#o.noteSent?.({ what: 'input', id, pipeline, bytes, topic: this.#topics.infer, why: reason }),
       maxMessageBytes: () => this.#maxMessageBytes(),

@@ -186,6 +186,8 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
     telemetryEveryMs: () => parts.counts.toldEveryMs,
     onDesired: (wanted) => desired.onMessage(wanted),
     sharesInput: (pipeline) => toldOf(config, pipeline).share === 'inputs',
+    redacts: (pipeline) =>
+      config.pipelines.some(({ name, redact }) => name === pipeline && redact.length > 0),
     noteSent: (note) => parts.noteSent({ ...note, to: hostOf(brokerUrl ?? '') }),
     meter,
     clock,

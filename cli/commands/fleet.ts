@@ -11,6 +11,7 @@ import {
   keyScope,
   signInLink,
 } from '../../shared/contract/admin.ts';
+import { captureSummary, erasedCaptures } from '../../shared/contract/captures.ts';
 import { ENROL_TOKEN_FILE } from '../../shared/contract/enrol-token.ts';
 import type { Telemetry, UpdateReport } from '../../shared/contract/messages.ts';
 import { deviceId, modelName, modelVersion } from '../../shared/contract/names.ts';
@@ -162,10 +163,29 @@ const createToken = (
     enrollmentTokenAnswer,
   );
 
-/** `outrider devices revoke`: ends the credential of a device. */
-export async function revokeDevice(id: string, options: Options): Promise<void> {
-  await (await HubClient.find(options)).delete(`/api/v1/devices/${encodeURIComponent(id)}`);
-  print(options.json, { revoked: id }, () => `${id} is revoked.`);
+/** `outrider devices revoke`: ends the credential of a device, and says what is kept of it. */
+export async function revokeDevice(
+  id: string,
+  options: Options & { readonly captures?: boolean },
+): Promise<void> {
+  const hub = await HubClient.find(options);
+  const query = `?device=${encodeURIComponent(id)}`;
+  await hub.delete(`/api/v1/devices/${encodeURIComponent(id)}`);
+  // Once it is cut off: none comes any more. A hub of another release may know nothing of captures.
+  const erased = options.captures ? (await hub.remove(`/api/v1/captures${query}`, erasedCaptures)).erased : 0;
+  const kept = await hub
+    .get(`/api/v1/capture-summary${query}`, captureSummary)
+    .then((summary) => summary.kept)
+    .catch(() => 0);
+  print(options.json, { revoked: id, captures: { kept, erased } }, () =>
+    [
+      `${id} is revoked.`,
+      ...(erased > 0 ? [`${erased} captures of it are erased.`] : []),
+      ...(kept > 0
+        ? [`The hub keeps ${kept} captures of it: outrider captures rm --device ${id} erases them.`]
+        : []),
+    ].join('\n'),
+  );
 }
 
 /** Has one device run a version of its own; without a version it follows the others again. */

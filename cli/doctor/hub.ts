@@ -1,6 +1,7 @@
 /** What the doctor asks of a hub: whether it is there, whether the clocks agree, and how its devices are. */
 import { z } from 'zod';
 import { type DeviceRecord, deviceList, type ModelRecord, modelList } from '../../shared/contract/admin.ts';
+import { type CaptureSummary, captureSummary } from '../../shared/contract/captures.ts';
 import { evidenceStatus } from '../../shared/contract/fleet-evidence.ts';
 import { type SigningStatus, signingStatus } from '../../shared/contract/signing.ts';
 import { evidenceText } from '../../shared/page/text.js';
@@ -62,6 +63,7 @@ export async function lookAtHub(hub: HubClient, isNamed: boolean): Promise<HubLo
       ...(await checkModels(hub)),
       ...(await checkSigning(hub)),
       ...(await checkEvidence(hub)),
+      ...(await checkCaptures(hub)),
     ],
     isUp: true,
     isReady: ready.ok,
@@ -153,6 +155,27 @@ async function checkEvidence(hub: HubClient): Promise<Finding[]> {
 async function checkSigning(hub: HubClient): Promise<Finding[]> {
   const status = await hub.get('/api/v1/tuf/status', signingStatus).catch(() => undefined);
   return status ? signingFindings(status, Date.now()) : [];
+}
+
+/** What is kept to learn from. What keeps it from looking is told of the devices; a hub of another release may keep none. */
+async function checkCaptures(hub: HubClient): Promise<Finding[]> {
+  const summary = await hub.get('/api/v1/capture-summary', captureSummary).catch(() => undefined);
+  return summary && (summary.kept > 0 || summary.dropped.failed !== undefined)
+    ? [captureFinding(summary)]
+    : [];
+}
+
+/** Finding about what is kept to learn from. */
+function captureFinding({ kept, bytes, maxBytes, disagreeing, dropped }: CaptureSummary): Finding {
+  const about = 'captures';
+  const found = `${kept} kept, ${bytesText(bytes)} of ${bytesText(maxBytes)}, ${disagreeing} disagree`;
+  const failed = dropped.failed ?? 0;
+  if (failed === 0) return ok(about, found);
+  return warn(
+    about,
+    `${found}; ${failed} could not be written`,
+    'See data/logs/hub*.log (captures.not_kept).',
+  );
 }
 
 /** Findings about who signs updates: all that somebody has to do something about. */

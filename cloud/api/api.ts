@@ -22,6 +22,7 @@ import { BodyReader } from '../../shared/runtime/request-bodies.ts';
 import type {
   Asking,
   BlobShelf,
+  CaptureBook,
   DesiredBook,
   DeviceAdmin,
   DeviceCredentials,
@@ -45,6 +46,7 @@ import type {
   RolloutSimulator,
   SignedUpdates,
   SigningDesk,
+  TrainingAdmin,
 } from '../ports.ts';
 import { createAdminApi } from './admin/admin.ts';
 import { createInstallApi, deviceInstall } from './device/install.ts';
@@ -87,6 +89,7 @@ export interface HubApiOptions {
   readonly pins: PinBook;
   readonly labels: LabelBook;
   readonly rollouts: RolloutAdmin;
+  readonly trainings: TrainingAdmin;
   readonly publisher: Publisher;
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;
@@ -96,6 +99,7 @@ export interface HubApiOptions {
   readonly remover: Remover;
   readonly events: EventStream;
   readonly gallery: ResultGallery;
+  readonly captures: CaptureBook;
   readonly simulator: RolloutSimulator;
   readonly evidence: EvidenceOverview;
   readonly signIns: SignIns;

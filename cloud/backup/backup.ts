@@ -45,9 +45,10 @@ export interface Backup {
 const FIRST = ['tuf/', RECORDS_FILE];
 /**
  * Left out: what is made again from the rest (`models`, `deltas`), what belongs to a run (`address.json`), and inputs and answers of requests
- * (`replies`, `set-aside`), which a device asks for again.
+ * (`replies`, `set-aside`), which a device asks for again, or which must be gone once they are erased (`captures`, `training`).
  */
-const LEFT_OUT = /^(models|blobs|deltas|replies|set-aside)\/|^(address|restored)\.json$|\.(bak|tmp|part)$/;
+const LEFT_OUT =
+  /^(models|blobs|deltas|replies|set-aside|captures|training)\/|^(address|restored)\.json$|\.(bak|tmp|part)$/;
 /** A file that the hub has removed since it was listed: what takes its place is in the next try. */
 const TRIES = 5;
 

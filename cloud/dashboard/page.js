@@ -24,12 +24,15 @@ import { bytesText, evidenceText, linkTexts, NONE, routesOf, shortDigest } from 
  * @typedef {Extract<HubEvent, { type: 'version-refused' }>} Refusal
  * @typedef {import('../../shared/contract/fleet-evidence.ts').EvidenceStatus} EvidenceStatus
  * @typedef {import('../../shared/contract/signing.ts').SigningStatus} SigningStatus
+ * @typedef {import('../../shared/contract/captures.ts').CaptureSummary} CaptureSummary
+ * @typedef {import('../../shared/contract/trainings.ts').TrainingRecord} TrainingRecord
  */
 
 const MAX_ANSWERS = 50;
 const MAX_REFUSALS = 10;
 const MAX_ROLLOUTS = 10;
 const MAX_VERSIONS = 5;
+const MAX_TRAININGS = 3;
 /** Pages of a list that are read: a larger fleet is looked at with other tools. */
 const MAX_PAGES = 20;
 const RENDER_EVERY_MS = 200;
@@ -47,6 +50,8 @@ const EVENTS = [
   'version-refused',
   'signing',
   'version-removed',
+  'captures',
+  'training',
 ];
 
 /** @type {Map<string, DeviceRecord>} */
@@ -61,6 +66,10 @@ let answers = new Map();
 let evidence;
 /** How signing stands; undefined: not read yet. @type {SigningStatus | undefined} */
 let signing;
+/** What is kept to learn from; undefined: not read yet. @type {CaptureSummary | undefined} */
+let captures;
+/** By id. @type {Map<string, TrainingRecord>} */
+let trainings = new Map();
 /** Newest first. @type {Refusal[]} */
 const refusals = [];
 /** Events that come while the state is read; null: it is applied at once. @type {HubEvent[] | null} */
@@ -81,6 +90,19 @@ const routeRows = new Rows(
 const modelRows = new Rows('models', ({ name }) => name, modelCells);
 /** @type {Rows<RolloutRecord>} */
 const rolloutRows = new Rows('rollouts', ({ id }) => id, rolloutCells);
+/** @type {Rows<CaptureSummary['pipelines'][number]>} */
+const captureRows = new Rows(
+  'captures',
+  ({ pipeline, task }) => `${pipeline}/${task}`,
+  ({ pipeline, task, kept, bytes, disagreeing, samples }) => [
+    pipeline,
+    task,
+    String(kept),
+    bytesText(bytes),
+    String(disagreeing),
+    String(samples),
+  ],
+);
 /** @type {Rows<BoardEntry>} */
 const answerRows = new Rows('answers', keyOf, (entry) =>
   answerCells(entry.result, {
@@ -175,13 +197,18 @@ function whileKeepingEvents(reading) {
 }
 
 async function readFleet() {
-  const [allDevices, allModels, { rollouts: newest }, signingNow, evidenceNow] = await Promise.all([
-    readAll('/api/v1/devices', 'devices'),
-    readAll('/api/v1/models', 'models'),
-    read(`/api/v1/rollouts?limit=${MAX_ROLLOUTS}`),
-    read('/api/v1/tuf/status'),
-    read('/api/v1/evidence'),
-  ]);
+  const [allDevices, allModels, { rollouts: newest }, signingNow, evidenceNow, kept, ordered] =
+    await Promise.all([
+      readAll('/api/v1/devices', 'devices'),
+      readAll('/api/v1/models', 'models'),
+      read(`/api/v1/rollouts?limit=${MAX_ROLLOUTS}`),
+      read('/api/v1/tuf/status'),
+      read('/api/v1/evidence'),
+      read('/api/v1/capture-summary'),
+      read(`/api/v1/trainings?limit=${MAX_TRAININGS}`),
+    ]);
+  captures = kept;
+  trainings = new Map(ordered.trainings.map((/** @type {TrainingRecord} */ one) => [one.id, one]));
   rollouts = new Map(newest.map((/** @type {RolloutRecord} */ one) => [one.id, one]));
   signing = signingNow;
   evidence = evidenceNow;
@@ -233,6 +260,10 @@ function apply(event) {
       if (answers.size > MAX_ANSWERS && oldest !== undefined) answers.delete(oldest);
       return;
     }
+    case 'training':
+      trainings.set(event.training.id, event.training);
+      return;
+    case 'captures':
     case 'signing':
     case 'version-removed':
       // The lists have what is so now.
@@ -261,6 +292,7 @@ function render() {
   showSigning();
   const told = evidence ? evidenceText(evidence, Date.now()) : '';
   say('evidence', told === '' ? '' : `Evidence ${told}.`);
+  showCaptures();
   const online = all.filter((one) => one.online).length;
   say('summary', `${online} of ${all.length} ${all.length === 1 ? 'device' : 'devices'} online`);
 }
@@ -291,6 +323,38 @@ function showSigning() {
     lines.push(el('span', {}, `Removed, and listed until somebody signs: ${versionNames(toDelist)}`));
   byId('signing').hidden = lines.length === 0;
   byId('signing-list').replaceChildren(...lines.map((line) => el('li', {}, line)));
+}
+
+/** How much is kept to learn from, and what is being learnt. */
+function showCaptures() {
+  if (!captures) return;
+  captureRows.show(captures.pipelines);
+  const { kept, bytes, maxBytes } = captures;
+  say(
+    'captures-sum',
+    kept === 0 ? '' : `${kept} inputs, ${bytesText(bytes)} of ${bytesText(maxBytes)} at most`,
+  );
+  const newest = [...trainings.values()]
+    .sort((a, b) => b.createdAtMs - a.createdAtMs)
+    .slice(0, MAX_TRAININGS);
+  byId('trainings-list').replaceChildren(...newest.map((one) => el('li', {}, trainingLine(one))));
+}
+
+/** @param {TrainingRecord} training */
+function trainingLine({ model, base, state, captures: count, error, result, createdAtMs }) {
+  const tone = state === 'done' ? 'good' : error ? 'bad' : 'quiet';
+  const line = el(
+    'span',
+    {},
+    'Training of ',
+    el('strong', {}, base === null ? model : `${model} v${base}`),
+    ' ',
+  );
+  line.append(pill(state, tone), count === null ? ' ' : ` from ${count} captures `);
+  if (result) line.append(`→ v${result.version} `);
+  if (error) line.append(`${error.message} (${error.code}) `);
+  line.append(ago(createdAtMs));
+  return line;
 }
 
 /** @param {SigningStatus['toList']} refs */

@@ -29,6 +29,8 @@ export interface Answered {
   readonly error?: ReplyError;
   /** Line of the ledger that it costs. */
   readonly usage?: UsageLine;
+  /** What has been answered, where it has. */
+  readonly reply?: InferenceReply;
 }
 
 const RETRY_AFTER_MS = 500;
@@ -69,7 +71,7 @@ export class Answerer {
         inputBytes: body.length,
         inferenceMs: reply.timingsMs.inference,
       };
-      return { usage, frame };
+      return { usage, frame, reply };
     } catch (thrown) {
       const known = this.#judged(toAppError(thrown), device, header.id);
       if (!isAppError(thrown) || ERRORS[known.code].kind !== 'caller')

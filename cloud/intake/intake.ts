@@ -22,7 +22,7 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import type { BucketLimits } from '../../shared/runtime/token-bucket.ts';
-import type { DeviceBook, DeviceLink, Inferencer, ModelCatalog, UsageLedger } from '../ports.ts';
+import type { DeviceBook, DeviceLink, Inferencer, ModelCatalog, SharedInput, UsageLedger } from '../ports.ts';
 import { Admission } from './admission.ts';
 import { Answerer } from './answerer.ts';
 import { DEFAULT_ONCE_LIMITS, Once, type ReplyLog, type Seen } from './once.ts';
@@ -210,7 +210,7 @@ export class Intake implements Part {
 
   async #answer(request: DeviceRequest): Promise<void> {
     const { device, header, arrivedMonoMs } = request;
-    const { frame, error, usage } = await this.#answerer.answer(request);
+    const { frame, error, usage, reply } = await this.#answerer.answer(request);
     const isFinal = !error || ERRORS[error.code].retry === 'never';
     // Counted once the reply outlives this process: whoever asks again later is answered from it, and not counted again.
     this.#once.end(device, header.id, isFinal ? frame : undefined, () => {
@@ -224,13 +224,14 @@ export class Intake implements Part {
       (this.#o.clock.nowMonoMs() - arrivedMonoMs) / 1000,
     );
     // Only what a model could read, and once the answer is there: it waits for nothing of this.
-    if (header.shareInput === true && !error) this.#share(request);
+    if (header.shareInput === true && reply) this.#share(request, reply);
     await this.#send(device, frame);
   }
 
-  #share({ device, header, body }: DeviceRequest): void {
-    const { id, pipeline, model, task } = header;
-    this.#o.gallery?.inputShared({ deviceId: device, requestId: id, pipeline, model, task, body });
+  #share({ device, header, body }: DeviceRequest, answer: SharedInput['answer']): void {
+    const { id, pipeline, model, task, contentType, parameters, edge } = header;
+    const from = { deviceId: device, requestId: id, pipeline };
+    this.#o.gallery?.inputShared({ ...from, model, task, contentType, parameters, body, edge, answer });
   }
 
   /** A reply that does not get out is asked for again, and then comes from `once`. */

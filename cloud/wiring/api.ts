@@ -5,7 +5,7 @@ import { SignIns } from '../api/frame/sign-in.ts';
 import { ADMITS_EVERY_KEY } from '../asking/admission.ts';
 import { HttpAsking } from '../asking/asking.ts';
 import { showDeviceRoutes, showEvidence } from '../metrics.ts';
-import type { RolloutAdmin } from '../ports.ts';
+import type { RolloutAdmin, TrainingAdmin } from '../ports.ts';
 import { ReleaseFolder } from '../releases/release-folder.ts';
 import { Simulator } from '../rollout/simulation/simulator.ts';
 import type { BrokerAddress } from './broker.ts';
@@ -24,11 +24,12 @@ export function createApi(
     readonly broker: BrokerAddress;
     readonly answering: RecordedAnswering;
     readonly rollouts: RolloutAdmin;
+    readonly trainings: TrainingAdmin;
   },
 ): { readonly app: ReturnType<typeof createHubApi>; readonly signIns: SignIns } {
   const { registry, events, evidence, fleet } = parts.records;
   const { updates, blobs, publisher, signing, remover } = parts.publishing;
-  const { loadOf, engines, inferencer, usage, link, gallery } = parts.answering;
+  const { loadOf, engines, inferencer, usage, link, gallery, captures } = parts.answering;
   const signIns = new SignIns(clock);
   const asking = new HttpAsking({
     admission: ADMITS_EVERY_KEY,
@@ -57,6 +58,7 @@ export function createApi(
     pins: registry.pins,
     labels: registry.labels,
     rollouts: parts.rollouts,
+    trainings: parts.trainings,
     publisher: {
       publish: async (name, request) => {
         const made = await publisher.publish(name, request);
@@ -75,6 +77,7 @@ export function createApi(
     events,
     gallery,
     evidence: { status: overview },
+    captures,
     simulator: new Simulator({ evidence, models: registry.models, clock }),
     signIns,
     corsOrigins: config.corsOrigins,

@@ -2,7 +2,10 @@
  * Puts together what answers devices in a hub with records: what they say goes to the registry and to whoever watches, their models are
  * loaded before they ask, and they are told what is wanted of them.
  */
+import { join } from 'node:path';
 import type { Reported } from '../../shared/contract/messages.ts';
+import { Captures } from '../captures/captures.ts';
+import { Fingerprints } from '../captures/fingerprints.ts';
 import type { LocalRunnerPool } from '../engine/runner-pool.ts';
 import { Gallery } from '../gallery/gallery.ts';
 import { ThumbnailMaker } from '../gallery/thumbnails.ts';
@@ -13,9 +16,10 @@ import type { BrokerAddress } from './broker.ts';
 import type { HubProgram } from './program.ts';
 import type { Records } from './records.ts';
 
-/** Answering, with the gallery of what devices share. */
+/** Answering, with the gallery of what devices share, and what is kept of it. */
 export interface RecordedAnswering extends Answering {
   readonly gallery: Gallery;
+  readonly captures: Captures;
 }
 
 /** @throws BROKER_UNREACHABLE, DATA_CORRUPT, DISK_FULL */
@@ -34,6 +38,16 @@ export async function startRecordedAnswering(
     }),
     events,
   });
+  const { config, lifecycle, clock, logger, metrics } = program;
+  const lease: Answering['pool']['lease'] = (model) => answering.pool.lease(model);
+  const captures = new Captures({
+    folder: join(program.folder, 'captures'),
+    ...config.captures,
+    fingerprints: new Fingerprints({ lease, logger }),
+    isActive: (id) => registry.devices.isActive(id),
+    ...{ events, clock, logger, metrics },
+  });
+  await lifecycle.start('captures', captures);
   const answering: Answering = await startAnswering(
     program,
     {
@@ -42,7 +56,7 @@ export async function startRecordedAnswering(
       models: registry.models,
       devices: registry.devices,
     },
-    (pool, link) => bookOf({ ...records, gallery, pool, link, onReport }),
+    (pool, link) => bookOf({ ...records, gallery, captures, pool, link, onReport }),
   );
   records.attach(answering);
   const { engines } = answering;
@@ -54,7 +68,7 @@ export async function startRecordedAnswering(
   const reports = registry.devices.list().map((device) => device.reported);
   const kept = registry.models.list().filter(({ keepLoaded }) => keepLoaded);
   void answering.pool.preload([...new Set([...kept.map(({ name }) => name), ...cloudModelsOf(reports)])]);
-  return { ...answering, gallery };
+  return { ...answering, gallery, captures };
 }
 
 /** With dynsec the hub has made itself an account that may do less than the plugin's admin. */
@@ -69,12 +83,13 @@ function accountOf(
 function bookOf(
   parts: Pick<Records, 'registry' | 'news' | 'evidence' | 'fleet'> & {
     readonly gallery: Gallery;
+    readonly captures: Captures;
     readonly pool: LocalRunnerPool;
     readonly link: () => HubLink;
     readonly onReport: () => void;
   },
 ): DeviceBook {
-  const { gallery, news, evidence, fleet, pool, link } = parts;
+  const { gallery, captures, news, evidence, fleet, pool, link } = parts;
   const { devices, desired } = parts.registry;
   return {
     isActive: (id) => devices.isActive(id),
@@ -92,7 +107,10 @@ function bookOf(
       news.changed(id);
     },
     answered: (id, result) => gallery.answered(id, result),
-    inputShared: (input) => gallery.inputShared(input),
+    inputShared(input) {
+      gallery.inputShared(input);
+      captures.take(input);
+    },
     reported(id, state) {
       devices.reported(id, state);
       news.changed(id);

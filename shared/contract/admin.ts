@@ -9,6 +9,7 @@ import { deviceId, digest, innerPath, modelName, modelVersion } from './names.ts
 import { answer, failure } from './result.ts';
 import { rolloutPlan, rolloutRecord } from './rollouts.ts';
 import { signingLevel, signingRole } from './signing.ts';
+import { trainingRecord } from './trainings.ts';
 
 /** Right of a key over the HTTP API. */
 export const keyScope = z.enum(['admin', 'infer', 'metrics']);
@@ -240,6 +241,10 @@ export const EVENTS = {
     why: z.enum(['asked', 'kept']),
     atMs: z.number(),
   }),
+  /** What is kept for training has changed; each few seconds at most. */
+  CapturesEvent: z.object({ type: z.literal('captures'), kept: z.int(), bytes: z.number() }),
+  /** A training has come further. */
+  TrainingEvent: z.object({ type: z.literal('training'), training: trainingRecord }),
 };
 /** Event that `GET /events` streams (server-sent events; `event` is the type, `data` this as JSON). */
 export const hubEvent = z.discriminatedUnion('type', [
@@ -251,6 +256,8 @@ export const hubEvent = z.discriminatedUnion('type', [
   EVENTS.VersionRefusedEvent,
   EVENTS.SigningEvent,
   EVENTS.VersionRemovedEvent,
+  EVENTS.CapturesEvent,
+  EVENTS.TrainingEvent,
 ]);
 export type HubEvent = z.infer<typeof hubEvent>;
 

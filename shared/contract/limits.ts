@@ -6,6 +6,8 @@ export const MAX_PAYLOAD_BYTES = 120 * 1024;
 export const MAX_REPLY_BYTES = 960 * 1024;
 /** Largest JSON header of an envelope. */
 export const MAX_HEADER_BYTES = 16 * 1024;
+/** Largest answer of a device that travels in the header of its request, as JSON. */
+export const MAX_EDGE_OUTPUT_BYTES = 8 * 1024;
 /** Longest content type that an envelope carries. */
 export const MAX_CONTENT_TYPE_CHARACTERS = 255;
 /** Largest state of a device: `reported`, `presence`, `telemetry`, `results`; a broker keeps two of them for each device. */

@@ -13,6 +13,21 @@ import { deviceId, digest, modelName, modelRef, modelVersion, pipelineName, requ
 import { routeEvidence } from './routing.ts';
 import { versionCounts } from './version-counts.ts';
 
+/** What the device itself has made of an input that it shares, and why it asks: what a hub keeps beside the cloud's answer. */
+const edgeAnswer = z.object({
+  /** Which version has answered; null: none has. */
+  model: modelRef.nullable(),
+  /** The answer in the form of the task; missing where there is none, or it is too large for a header. */
+  output: z.unknown().optional(),
+  /** Route score, higher is surer; null without an answer. */
+  score: z.number().nullable(),
+  /** Why the cloud is asked, as Results name it (`uncertain`, `audit`, …). */
+  why: z.string().regex(/^[a-z-]{1,32}$/),
+  /** That it would be asked, given its score, 0..1; missing where that is not known. */
+  probability: z.number().gt(0).max(1).optional(),
+});
+export type EdgeAnswer = z.infer<typeof edgeAnswer>;
+
 /** Device -> hub, on `infer`. Times are milliseconds left, not a time of day: device clocks lie. */
 export const requestHeader = z.object({
   id: requestId,
@@ -28,6 +43,8 @@ export const requestHeader = z.object({
   traceparent: z.string().max(64).optional(),
   /** The pipeline says `share: inputs`: the hub may keep and show this input. */
   shareInput: z.boolean().optional(),
+  /** Only beside `shareInput`; one that cannot be read is passed over. */
+  edge: edgeAnswer.optional().catch(undefined),
   /** Nobody waits for the answer, which is an audit of one that was given: the hub lets others go first. */
   background: z.boolean().optional(),
   /** The body is the first chunk of a large request; the rest goes to the hub that answers on `chunk`. */

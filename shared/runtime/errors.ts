@@ -261,6 +261,16 @@ export const ERRORS = {
     'Publish a smaller or better quantized version; the one before it answers on.',
   ),
 
+  TRAINER_MISSING: world(
+    501,
+    'This hub has no program that trains.',
+    'Start the hub with --trainer COMMAND (docs/circle.md), or export the captures and train by hand.',
+  ),
+  TRAINING_FAILED: world(
+    422,
+    'The training has brought no new version.',
+    'Look at `outrider captures train --show ID`: it has the last words of the program.',
+  ),
   ROLLOUT_FAILED: world(
     422,
     'The rollout has not reached its end.',

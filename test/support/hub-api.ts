@@ -7,6 +7,8 @@ import { createHubApi } from '../../cloud/api/api.ts';
 import { SignIns } from '../../cloud/api/frame/sign-in.ts';
 import { ADMITS_EVERY_KEY } from '../../cloud/asking/admission.ts';
 import { HttpAsking } from '../../cloud/asking/asking.ts';
+import { Captures } from '../../cloud/captures/captures.ts';
+import { Fingerprints } from '../../cloud/captures/fingerprints.ts';
 import { EventFeed } from '../../cloud/events/event-feed.ts';
 import { CountingInferencer } from '../../cloud/metering/model-statistics.ts';
 import { createHubMetrics } from '../../cloud/metrics.ts';
@@ -25,10 +27,11 @@ import { RolloutArms } from '../../cloud/rollout/arms.ts';
 import { RolloutConductor } from '../../cloud/rollout/conductor.ts';
 import { RolloutOrders } from '../../cloud/rollout/orders.ts';
 import { Simulator } from '../../cloud/rollout/simulation/simulator.ts';
+import { Trainings } from '../../cloud/training/trainings.ts';
 import { problem, signInLink } from '../../shared/contract/admin.ts';
 import { modelSpec } from '../../shared/release/folder/model-spec.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
-import type { ErrorCode } from '../../shared/runtime/errors.ts';
+import { AppError, type ErrorCode } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
 import { silentLogger } from '../../shared/runtime/logger.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
@@ -64,9 +67,12 @@ export interface TestHubApi {
   readonly events: EventFeed;
   readonly shelf: MemoryShelf;
   readonly gallery: MemoryGallery;
+  /** On disk, in the hub's folder. */
+  readonly captures: Captures;
   /** What the next request gets: the labels, unless a test throws. */
   answer: (request: InferenceRequest) => unknown;
   notReady: string | undefined;
+  stopTrainings(): Promise<void>;
   /** Rollouts look at their devices. */
   look(): Promise<void>;
   stop(): Promise<void>;
@@ -91,6 +97,11 @@ export async function startHubApi(
     corsOrigins?: readonly string[];
     /** Folder with releases for devices. */
     releasesDir?: string;
+    /** Words of the command that trains; none, when left out. */
+    trainer?: readonly string[];
+    /** Of every model, where trainings begin. */
+    baseFolder?: string;
+    publishTrained?: (model: string, folder: string) => Promise<{ version: string; created: boolean }>;
     publicUrl?: string;
     hostAbroad?: string;
   } = {},
@@ -115,6 +126,19 @@ export async function startHubApi(
   const asked: InferenceRequest[] = [];
   const usage: UsageLine[] = [];
   const updates = new MemoryUpdates();
+  const events = new EventFeed(clock);
+  const metrics = createHubMetrics();
+  const noRunner = (): never => {
+    throw new AppError('MODEL_NOT_LOADED', 'this hub runs nothing');
+  };
+  const captures = new Captures({
+    folder: join(root, 'hub', 'captures'),
+    ...{ maxBytes: 10e6, maxAgeMs: 86_400_000 },
+    fingerprints: new Fingerprints({ lease: async () => noRunner(), logger: silentLogger }),
+    isActive: (id) => registry.devices.isActive(id),
+    ...{ events, clock, logger: silentLogger, metrics },
+  });
+  await captures.start();
   const hub: Omit<TestHubApi, 'app' | 'look'> = {
     registry,
     brokerFolder,
@@ -126,13 +150,17 @@ export async function startHubApi(
     blobs: new FolderBlobs(join(root, 'blobs')),
     publisher: new MemoryPublisher(updates),
     updates,
-    events: new EventFeed(clock),
+    events,
     shelf: new MemoryShelf(registry.models),
     gallery: new MemoryGallery(),
+    captures,
     answer: () => LABELS,
     notReady: undefined,
+    stopTrainings: async () => undefined,
     async stop() {
       hub.events.stop();
+      await hub.stopTrainings();
+      await captures.stop();
       await registry.stop();
       await rm(root, { recursive: true, force: true, maxRetries: 5 });
     },
@@ -154,6 +182,19 @@ export async function startHubApi(
     logger: silentLogger,
   });
   const rollouts = new RolloutOrders({ book: registry.rollouts, conductor, clock, logger: silentLogger });
+  const trainings = new Trainings({
+    folder: join(root, 'hub', 'training'),
+    ...{ trainer: options.trainer, timeoutMs: 60_000, captures },
+    baseOf: (model) => {
+      const { ref, folder } = registry.models.resolve(model);
+      return { version: ref.version, folder: options.baseFolder ?? folder, isAuto: false, isStaged: false };
+    },
+    publish: options.publishTrained ?? (async () => ({ version: '2', created: true })),
+    rollOut: async () => 'rollout-1',
+    ...{ events, clock, logger: silentLogger, metrics },
+  });
+  await trainings.start();
+  hub.stopTrainings = () => trainings.stop();
   const counting = new CountingInferencer(options.inferencer ?? { infer }, clock);
   const app = createHubApi({
     hubId: registry.hubId,
@@ -182,6 +223,7 @@ export async function startHubApi(
     desired: registry.desired,
     labels: registry.labels,
     rollouts,
+    trainings,
     pins: new MemoryPins((id) => registry.devices.isActive(id)),
     publisher: hub.publisher,
     blobs: hub.blobs,
@@ -197,13 +239,14 @@ export async function startHubApi(
     events: hub.events,
     gallery: hub.gallery,
     evidence: { status: () => EVIDENCE },
+    captures: hub.captures,
     simulator: new Simulator({ evidence: { ofAll: () => [] }, models: registry.models, clock }),
     signIns: new SignIns(clock),
     releases: new ReleaseFolder(options.releasesDir ?? join(root, 'hub', 'releases'), silentLogger),
     publicUrl: options.publicUrl,
     hostAbroad: options.hostAbroad,
     ready: () => hub.notReady,
-    metrics: createHubMetrics(),
+    metrics,
     clock,
     logger: silentLogger,
     ...(options.corsOrigins && { corsOrigins: options.corsOrigins }),

@@ -4,6 +4,7 @@ import type { Clock } from '../../../shared/runtime/clock.ts';
 import type { Api } from '../frame/endpoint.ts';
 import { IdempotentAnswers } from '../frame/idempotency.ts';
 import { type BlobApiOptions, mountBlobs } from './blobs.ts';
+import { type CaptureApiOptions, mountCaptures } from './captures.ts';
 import { type EvidenceApiOptions, mountEvidence } from './evidence.ts';
 import { type FleetApiOptions, mountFleet } from './fleet.ts';
 import { type GalleryApiOptions, mountGallery } from './gallery.ts';
@@ -13,6 +14,7 @@ import { mountRollouts, type RolloutApiOptions } from './rollouts.ts';
 import { mountSigning, type SigningApiOptions } from './signing.ts';
 import { mountSimulations, type SimulationApiOptions } from './simulations.ts';
 import { mountPublisherTargets, type TargetsApiOptions } from './targets.ts';
+import { mountTrainings, type TrainingApiOptions } from './trainings.ts';
 
 /** The ports and frame parts of all administration. */
 export type AdminOptions = Omit<
@@ -25,7 +27,9 @@ export type AdminOptions = Omit<
     BlobApiOptions &
     TargetsApiOptions &
     SigningApiOptions &
-    GalleryApiOptions,
+    GalleryApiOptions &
+    CaptureApiOptions &
+    TrainingApiOptions,
   'answers'
 > & { readonly clock: Clock };
 
@@ -44,5 +48,7 @@ export function createAdminApi(options: AdminOptions): Api {
   mountGallery(app, options);
   mountSimulations(app, options);
   mountEvidence(app, options);
+  mountCaptures(app, options);
+  mountTrainings(app, { ...options, answers });
   return app;
 }

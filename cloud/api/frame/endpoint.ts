@@ -46,6 +46,8 @@ export interface Operation {
   readonly guard: Guard;
   /** The answer is a list that comes in pages: takes `limit` and `after`. */
   readonly isPaged?: true;
+  /** Its query, besides what pages take; read it by `queryOf`. */
+  readonly query?: z.ZodObject;
   /** Request header -> what it says. */
   readonly headers?: Readonly<Record<string, string | RequestHeader>>;
   readonly body?: Content;
@@ -155,6 +157,12 @@ function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   throw new AppError('BAD_REQUEST', `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? ''}`);
+}
+
+/** The query of an operation, without what pages take. @throws BAD_REQUEST, naming the first field that is wrong or unknown */
+export function queryOf<T>(c: Context<HubEnv>, schema: z.ZodType<T>): T {
+  const { limit: _limit, after: _after, ...query } = c.req.query();
+  return parsed(schema, query);
 }
 
 /** @throws MODEL_UNKNOWN: what is no name names no model */

@@ -13,7 +13,9 @@ import {
   modelRecord,
   publishedVersion,
 } from '../../../shared/contract/admin.ts';
+import { captureRecord } from '../../../shared/contract/captures.ts';
 import { rolloutPlan, rolloutRecord } from '../../../shared/contract/rollouts.ts';
+import { trainingRecord } from '../../../shared/contract/trainings.ts';
 import { VERSION } from '../../../shared/runtime/version.ts';
 import {
   type Api,
@@ -43,6 +45,8 @@ const NAMED = {
   Device: deviceRecord,
   Key: createdKey,
   BoardEntry: boardEntry,
+  Capture: captureRecord,
+  Training: trainingRecord,
   Rollout: rolloutRecord,
   RolloutPlan: rolloutPlan,
   HubEvent: hubEvent,
@@ -146,11 +150,12 @@ const headersOf = (headers: Readonly<Record<string, string>>) =>
   );
 
 function requestOf(operation: Operation, path: string): NonNullable<RouteConfig['request']> {
-  const { isPaged, headers = {}, body } = operation;
+  const { isPaged, query, headers = {}, body } = operation;
+  const asked = isPaged && query ? pagingQuery.extend(query.shape) : isPaged ? pagingQuery : query;
   const params = [...path.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => [name, z.string()] as const);
   return {
     ...(params.length > 0 && { params: z.object(Object.fromEntries(params)) }),
-    ...(isPaged && { query: pagingQuery }),
+    ...(asked && { query: asked }),
     ...(Object.keys(headers).length > 0 && {
       headers: z.object(
         Object.fromEntries(

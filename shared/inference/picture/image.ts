@@ -121,7 +121,8 @@ export async function shrinkPicture(
     const isSmall = wanted.widthPx >= source.widthPx || wanted.heightPx >= source.heightPx;
     // A raw picture is of this device: encoded it is smaller, too.
     if (isSmall && !always && from !== 'ppm') return body;
-    const { widthPx, heightPx } = isSmall ? source : wanted;
+    // Greys are compared with others': as many as were asked for.
+    const { widthPx, heightPx } = isSmall && format !== 'grey' ? source : wanted;
     const picture = (await openPlain(body, from, options))
       .resize(widthPx, heightPx, { fit: 'fill', kernel })
       .toColourspace('srgb');
@@ -146,6 +147,7 @@ function encode(
   format: Shrinking['format'],
   quality: Shrinking['quality'],
 ): Promise<Uint8Array> {
+  if (format === 'grey') return picture.greyscale().raw({ depth: 'uchar' }).toBuffer();
   if (quality === 'lossless') return picture.webp({ lossless: true }).toBuffer();
   // Small pictures have no colour to spare.
   return format === 'webp'

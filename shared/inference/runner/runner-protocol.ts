@@ -23,7 +23,7 @@ const shrinking = pictureNeed.extend({
     pictureNeed.shape.resize,
     z.object({ kind: z.literal('inside'), longestPx: z.int().min(1) }),
   ]),
-  format: z.enum(['webp', 'jpeg']),
+  format: z.enum(['webp', 'jpeg', 'grey']),
   quality: z.union([z.int().min(1).max(100), z.literal('lossless')]),
   always: z.boolean(),
   marks: z

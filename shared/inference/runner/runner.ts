@@ -82,7 +82,8 @@ export interface PictureMarks {
 export interface Shrinking extends Pick<PictureNeed, 'kernel'> {
   /** As a model's preprocessing does it, or `inside` a square, all of it. */
   readonly resize: PictureNeed['resize'] | { readonly kind: 'inside'; readonly longestPx: number };
-  readonly format: 'webp' | 'jpeg';
+  /** `grey`: u8[H,W] as they are, not encoded; `quality` says nothing then. */
+  readonly format: 'webp' | 'jpeg' | 'grey';
   /** 1..100, as libvips means it; `lossless` for WebP. */
   readonly quality: number | 'lossless';
   /** Encode it even where it would have to grow, at its own size: nothing of the sender's bytes is passed on. */

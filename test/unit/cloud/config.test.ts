@@ -98,3 +98,20 @@ test('memory, threads and runners of models have defaults by the machine, and bo
   refuses(/--max-memory: at least 100MB/, '--max-memory', '1MB');
   refuses(/--runners: must be a whole number from 1 to 16/, '--runners', '0');
 });
+
+test('captures are bounded, and a trainer is a command in words', () => {
+  const { captures, trainer, trainerTimeoutMs } = load();
+  assert.deepEqual(
+    [captures, trainer, trainerTimeoutMs],
+    [{ maxBytes: 500e6, maxAgeMs: 30 * 86_400_000 }, undefined, 12 * 3_600_000],
+  );
+  const given = load('--max-captures', '0B', '--captures-age', '2d', '--trainer', "'my python' train.py");
+  assert.deepEqual(
+    [given.captures, given.trainer],
+    [{ maxBytes: 0, maxAgeMs: 2 * 86_400_000 }, ['my python', 'train.py']],
+  );
+  refuses(/--max-captures: at least 1MB/, '--max-captures', '10KB');
+  refuses(/--captures-age: at least 1m/, '--captures-age', '1s');
+  refuses(/--trainer-timeout: from 1s to 24d/, '--trainer-timeout', '40d');
+  refuses(/quote/, '--trainer', "python 'train.py");
+});

@@ -76,7 +76,7 @@ test('starts from the certificate: keeps what scores at or above its threshold, 
 
 test('audits a quarter in the background while the threshold is the certificate’s', () => {
   const subject = startedRouter({ random: () => 0.2 });
-  assert.deepEqual(subject.choose('1', question()), toEdge('confident', true));
+  assert.deepEqual(subject.choose('1', question()), { ...toEdge('confident', true), probability: 0.25 });
   assert.deepEqual(startedRouter({ random: () => 0.3 }).choose('1', question()), toEdge('confident'));
 });
 
@@ -189,7 +189,9 @@ test('while more than a quarter is audited the caller waits for the cloud', () =
   const subject = startedRouter({ start: 'learn', random: lot(1) });
   live(subject, 400);
   assert.ok(subject.status().auditShare > 0.9);
-  assert.deepEqual(subject.choose('one', question({ routeScore: 7 })), toCloud('learning'));
+  const { probability = 0, ...route } = subject.choose('one', question({ routeScore: 7 }));
+  assert.ok(probability > 0.9);
+  assert.deepEqual(route, toCloud('learning'));
 });
 
 test('live evidence replaces the certificate', () => {

@@ -3,13 +3,14 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import type { OutboxEntry, OutboxRequest } from '../../../../agent/ports.ts';
+import { withEdgeAnswer } from '../../../../agent/uplink/edge-answer.ts';
 import { Sender } from '../../../../agent/uplink/sender.ts';
 import { decodeEnvelope } from '../../../../shared/contract/envelope.ts';
 import { type RequestHeader, requestHeader } from '../../../../shared/contract/messages.ts';
 import { AppError } from '../../../../shared/runtime/errors.ts';
 import { newId } from '../../../../shared/runtime/ids.ts';
 import { FakeClock, settle } from '../../../support/fake-clock.ts';
-import { cloudAnswer, outboxRequest } from '../../../support/fixed.ts';
+import { cloudAnswer, localAnswer, outboxRequest } from '../../../support/fixed.ts';
 import { recordingLogger } from '../../../support/recording-logger.ts';
 
 const WINDOW = 32;
@@ -147,6 +148,50 @@ test('says in the header that an input may be shown, only where its pipeline say
     published.map(({ header }) => header.shareInput),
     [undefined, true],
   );
+});
+
+test('tells its own answer beside an input that it shares, where there is room in the header', async () => {
+  const { ask, sender, published } = setUp();
+  online(sender);
+  const output = [{ label: 'cat', score: 0.6 }];
+  ask({ pipeline: 'shared', local: { ...localAnswer(1.5), output }, reason: 'uncertain' });
+  ask({ pipeline: 'shared', local: { ...localAnswer(1.5), output }, reason: 'audit', probability: 0.02 });
+  ask({ pipeline: 'shared', local: { ...localAnswer(), output: 'x'.repeat(9_000) } });
+  const parameters = { text: 'y'.repeat(15_900) };
+  const { input } = outboxRequest();
+  ask({ pipeline: 'shared', local: localAnswer(), input: { ...input, parameters } });
+  ask({ pipeline: 'shared', local: null, reason: 'no-edge-model' });
+  ask({ local: localAnswer() });
+  await settle();
+  const [plain, audit, large, crowded, none, unshared] = published.map(({ header }) => header.edge);
+  assert.deepEqual(plain, {
+    model: localAnswer().model,
+    output,
+    score: 1.5,
+    why: 'uncertain',
+    probability: 1,
+  });
+  assert.deepEqual([audit?.why, audit?.probability], ['audit', 0.02]);
+  assert.deepEqual([large?.output, large?.score], [undefined, localAnswer().routeScore]);
+  assert.equal(crowded, undefined, 'the request itself must go');
+  assert.deepEqual(none, { model: null, score: null, why: 'no-edge-model' });
+  assert.equal(unshared, undefined);
+});
+
+test('keeps an answer to itself that repeats a text from which something is taken out', () => {
+  const header = {
+    id: newId(),
+    pipeline: 'p',
+    model: 'm',
+    contentType: 'text/plain',
+    deadlineMs: 1,
+    expiresMs: 1,
+  };
+  const request = { local: { ...localAnswer(), output: [{ word: 'John' }] }, reason: 'uncertain' } as const;
+  const edgeOf = (task: 'token-classification' | 'text-classification') =>
+    withEdgeAnswer({ ...header, task }, { ...request, task }, true).edge;
+  assert.equal(edgeOf('token-classification')?.output, undefined);
+  assert.ok(edgeOf('text-classification')?.output);
 });
 
 test('says in the header that nobody waits for an audit', async () => {

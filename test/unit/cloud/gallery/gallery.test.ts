@@ -32,7 +32,9 @@ const inputOf = (requestId: string, overrides: Partial<SharedInput> = {}): Share
   pipeline: 'vision',
   model: 'cloud-model',
   task: 'image-classification',
+  contentType: 'image/jpeg',
   body: Buffer.from('picture'),
+  answer: { output: [], model: CLOUD_MODEL },
   ...overrides,
 });
 const textOf = (requestId: string, text: string): SharedInput =>

@@ -172,8 +172,12 @@ test('passes on an input that may be seen, once it is answered, and no other', a
   await settle();
   await send(shared);
   const { id, pipeline, model, task } = shared;
-  const [{ body } = assert.fail()] = seen as readonly SharedInput[];
-  assert.deepEqual(seen, [{ deviceId: 'gate-01', requestId: id, pipeline, model, task, body }]);
+  const [{ body, answer } = assert.fail()] = seen as readonly SharedInput[];
+  const from = { deviceId: 'gate-01', requestId: id, pipeline };
+  const contentType = 'image/jpeg';
+  const none = { parameters: undefined, edge: undefined };
+  assert.deepEqual(seen, [{ ...from, model, task, contentType, ...none, body, answer }]);
+  assert.deepEqual([answer.output, answer.model], [OUTPUT, CLOUD_MODEL]);
   assert.equal(Buffer.from(body).toString(), 'picture');
 });
 
