@@ -20,6 +20,7 @@ import { isWildcard } from '../../shared/runtime/loopback.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { BodyReader } from '../../shared/runtime/request-bodies.ts';
 import type {
+  AgentReleaseAdmin,
   Asking,
   BlobShelf,
   DesiredBook,
@@ -86,6 +87,7 @@ export interface HubApiOptions {
   readonly pins: PinBook;
   readonly labels: LabelBook;
   readonly rollouts: RolloutAdmin;
+  readonly agentReleases: AgentReleaseAdmin;
   readonly publisher: Publisher;
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;

@@ -6,6 +6,7 @@
 import type { Desired } from '../../shared/contract/messages.ts';
 import { isAppError } from '../../shared/runtime/errors.ts';
 import type { DesiredBook } from '../ports.ts';
+import { wantedAgent } from './agent-releases.ts';
 import type { DeviceRegistry } from './devices.ts';
 import type { ModelRegistry } from './models.ts';
 import { own, type Store } from './store.ts';
@@ -32,10 +33,12 @@ export class DesiredRegistry implements DesiredBook {
     if (!reported) return undefined;
     const asked = new Set(reported.pipelines.map(({ cloud }) => cloud).filter((name) => name !== null));
     const pins = own(store.data.devices, deviceId)?.pins ?? {};
+    const agent = wantedAgent(store.data, deviceId);
     return {
       version: store.data.desiredVersion,
       cloudModels: [...asked].sort().flatMap((name) => this.#describe(name)),
       models: wantedVersions({ id: deviceId, pins, reported }, (name) => models.choiceOf(name, deviceId)),
+      ...(agent && { agent }),
     };
   }
 

@@ -3,6 +3,8 @@
  * loaded before they ask, and they are told what is wanted of them.
  */
 import type { Reported } from '../../shared/contract/messages.ts';
+import { AGENT_NAME, agentDigest } from '../../shared/contract/releases.ts';
+import type { AgentCounts, VersionCounts } from '../../shared/contract/version-counts.ts';
 import type { LocalRunnerPool } from '../engine/runner-pool.ts';
 import { Gallery } from '../gallery/gallery.ts';
 import { ThumbnailMaker } from '../gallery/thumbnails.ts';
@@ -85,7 +87,8 @@ function bookOf(
     counted(id, counters) {
       devices.counted(id, counters);
       // Bounds what is kept: only devices that exist can be heard.
-      if (counters.versions && devices.isActive(id)) evidence.take(id, counters.versions);
+      const counted = [...(counters.versions ?? []), ...(counters.agent ? [totalsOf(counters.agent)] : [])];
+      if (counted.length > 0 && devices.isActive(id)) evidence.take(id, counted);
       news.changed(id);
     },
     answered: (id, result) => gallery.answered(id, result),
@@ -105,4 +108,14 @@ function bookOf(
 function cloudModelsOf(states: readonly (Reported | null)[]): string[] {
   const names = states.flatMap((state) => state?.pipelines.map(({ cloud }) => cloud) ?? []);
   return [...new Set(names.filter((name) => name !== null))];
+}
+
+/** Counts of the agent itself, in the form of those of a model's version. */
+function totalsOf({ version, run, answers, failures, crashes, memoryBytes }: AgentCounts): VersionCounts {
+  return {
+    model: { name: AGENT_NAME, version: '0', digest: agentDigest(version) },
+    ...{ run, answers, failures, crashes, memoryBytes, times: [] },
+    judged: { requests: 0, asked: 0, loss: 0, squares: 0, weights: 0 },
+    routed: { requests: 0, escalated: 0 },
+  };
 }

@@ -9,8 +9,9 @@ import { toldFeed } from './feed-status.ts';
 import { deviceLabels } from './labels.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
 import { deviceId, digest, modelName, modelRef, modelVersion, pipelineName, requestId } from './names.ts';
+import { releaseVersion } from './releases.ts';
 import { routeEvidence } from './routing.ts';
-import { versionCounts } from './version-counts.ts';
+import { agentCounts, versionCounts } from './version-counts.ts';
 
 /** Device -> hub, on `infer`. Times are milliseconds left, not a time of day: device clocks lie. */
 export const requestHeader = z.object({
@@ -133,6 +134,15 @@ export const desired = z.object({
   cloudModels: z.array(z.object({ model: modelRef, task: taskName, picture: pictureNeed.nullable() })),
   /** Which version of each of its own models the device should run; a model that is not named here stays as it is. */
   models: z.array(wantedVersion).default([]),
+  /** Version of the agent itself that the device should run; missing: it stays as it is. Nothing but a wish: what it is, signed metadata say. */
+  agent: z
+    .object({
+      version: releaseVersion,
+      /** When it may be installed, as of models. */
+      window: z.string().max(100).optional(),
+    })
+    .optional()
+    .catch(undefined),
 });
 export type Desired = z.infer<typeof desired>;
 
@@ -164,6 +174,8 @@ export const telemetry = z.object({
   }),
   /** What it has counted of each version of its models since it started, the newest versions first. */
   versions: z.array(versionCounts).max(20).optional().catch(undefined),
+  /** What it has counted of itself since it started; missing: of an older agent. */
+  agent: agentCounts.optional().catch(undefined),
 });
 export type Telemetry = z.infer<typeof telemetry>;
 
@@ -208,6 +220,35 @@ export const updateReport = z.object({
 });
 export type UpdateReport = z.infer<typeof updateReport>;
 
+/** How far a device has come with a version of the agent itself (`agent/self-update/self-updater.ts` has the state machine). */
+export const agentUpdate = z.object({
+  version: releaseVersion,
+  /**
+   * `downloading`, `staged` (all of it is here), `installing` (handed to the machine's own part, which puts it into place), `trial` (it runs,
+   * and has a minute to be ready and to reach the hub), `committed`, `rolled-back` (the version before runs again).
+   */
+  phase: z.enum(['checking', 'downloading', 'staged', 'installing', 'trial', 'committed', 'rolled-back']),
+  /** `rolled-back`: why; it is not tried again until another version is desired. Before that: what stands in the way; it is tried again. */
+  error: z
+    .object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), message: z.string().max(1_000) })
+    .nullable(),
+  downloadedBytes: z.number().nonnegative(),
+  totalBytes: z.number().nonnegative(),
+  atMs: z.number(),
+});
+export type AgentUpdate = z.infer<typeof agentUpdate>;
+
+/** The agent as a program that can be updated from the hub. */
+export const toldAgent = z.object({
+  /** It is a service that `outrider agent install` has made, and its machine takes updates; else whoever started it updates it. */
+  managed: z.boolean(),
+  /** Why it is not; null: it is. */
+  why: z.string().max(300).nullable(),
+  /** Its newest update; null before the first. */
+  update: agentUpdate.nullable(),
+});
+export type ToldAgent = z.infer<typeof toldAgent>;
+
 /** The machine that an agent runs on. */
 const hardware = z.object({
   /** As Node names system and processor: `linux-arm64`. */
@@ -245,6 +286,8 @@ export const reported = z.object({
   labels: deviceLabels.optional().catch(undefined),
   /** The machine that it runs on. */
   hardware: hardware.optional().catch(undefined),
+  /** The agent itself, and its updates; missing: of an older agent, which is not updated from here. */
+  agent: toldAgent.optional().catch(undefined),
 });
 export type Reported = z.infer<typeof reported>;
 

@@ -21,12 +21,14 @@ import type {
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import { ReleaseFolder } from '../../cloud/releases/release-folder.ts';
+import { ReleaseKeeper } from '../../cloud/releases/release-keeper.ts';
 import { RolloutArms } from '../../cloud/rollout/arms.ts';
 import { RolloutConductor } from '../../cloud/rollout/conductor.ts';
 import { RolloutOrders } from '../../cloud/rollout/orders.ts';
 import { Simulator } from '../../cloud/rollout/simulation/simulator.ts';
 import { problem, signInLink } from '../../shared/contract/admin.ts';
 import { modelSpec } from '../../shared/release/folder/model-spec.ts';
+import type { AgentArchive } from '../../shared/release/release.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
 import type { ErrorCode } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
@@ -153,6 +155,15 @@ export async function startHubApi(
     logger: silentLogger,
   });
   const rollouts = new RolloutOrders({ book: registry.rollouts, conductor, clock, logger: silentLogger });
+  const shelfFolder = options.releasesDir ?? join(root, 'hub', 'releases');
+  const releases = new ReleaseFolder(shelfFolder, silentLogger);
+  const agentReleases = new ReleaseKeeper({
+    ...{ folder: shelfFolder, shelf: releases, blobs: hub.blobs, clock, logger: silentLogger },
+    updates: new MemoryArchives(),
+    book: registry.agentReleases,
+    devices: () => registry.devices.list(),
+    events: hub.events,
+  });
   const counting = new CountingInferencer(options.inferencer ?? { infer }, clock);
   const app = createHubApi({
     hubId: registry.hubId,
@@ -161,6 +172,7 @@ export async function startHubApi(
     keys: registry.keys,
     devices: registry.devices,
     models: hub.shelf,
+    agentReleases,
     engines: {
       put: (name, request) => registry.engines.put(name, request),
       remove: (name) => registry.engines.remove(name),
@@ -197,7 +209,7 @@ export async function startHubApi(
     gallery: hub.gallery,
     simulator: new Simulator({ evidence: { ofAll: () => [] }, models: registry.models, clock }),
     signIns: new SignIns(clock),
-    releases: new ReleaseFolder(options.releasesDir ?? join(root, 'hub', 'releases'), silentLogger),
+    releases,
     publicUrl: options.publicUrl,
     hostAbroad: options.hostAbroad,
     ready: () => hub.notReady,
@@ -276,4 +288,23 @@ function takeIn(registry: Registry, name: string, task: TaskName): Promise<unkno
     files: { 'onnx/model.onnx': sha256Hex(name) },
   });
   return registry.models.takeIn({ path: `/models/${name}`, spec, digest: sha256Hex(name), bytes: 10 });
+}
+
+/** Signed archives of the agent, without signatures. */
+class MemoryArchives {
+  readonly canListArchives = true;
+  #archives: readonly AgentArchive[] = [];
+
+  archives(): AgentArchive[] {
+    return [...this.#archives];
+  }
+
+  async listArchives(archives: readonly AgentArchive[]): Promise<void> {
+    const others = this.#archives.filter(({ file }) => !archives.some((one) => one.file === file));
+    this.#archives = [...others, ...archives];
+  }
+
+  async delistArchives(versions: readonly string[]): Promise<void> {
+    this.#archives = this.#archives.filter(({ version }) => !versions.includes(version));
+  }
 }

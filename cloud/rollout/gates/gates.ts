@@ -4,7 +4,7 @@
  * agreement, escalation  a mean of each request, device by device before and now, less what changed for all     differences.ts
  * errors                 a share of all inputs, exact                                                           proportions.ts
  * latencyP95             a share of slow answers, device by device, exact                                       latency.ts
- * crashes, memory        plain limits over the devices                                                          below
+ * crashes, memory, link  plain limits over the devices                                                          plain.ts
  *
  * A gate that has to be certain looks as often as it likes: its bounds hold at all times together. What may go wrong by chance
  * (1 - confidence) is shared out among the gates, the two ways of going wrong (a good version stopped, one worse than allowed let
@@ -199,8 +199,11 @@ function errorsVerdict(arms: Arms, limit: number, alpha: number): GateVerdict {
     rest: Math.round(sides.rest.inputs),
   };
   const open = { gate: 'errors' as const, evidence, worse: null, atLeast: null, atMost: null };
-  if (sides.version.inputs < 1) return { ...open, state: 'waiting', detail: 'it has answered nothing yet' };
   const others = [sides.before, sides.rest].filter(({ inputs }) => inputs >= LEAST_REQUESTS);
+  // Of an agent nobody need ask anything; where inputs came before, they have to come now, too.
+  const isSilent = arms.link !== undefined && others.length === 0;
+  if (sides.version.inputs < 1 && !isSilent)
+    return { ...open, state: 'waiting', detail: 'it has answered nothing yet' };
   if (others.length === 0)
     return {
       ...open,

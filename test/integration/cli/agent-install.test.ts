@@ -134,7 +134,7 @@ test('an upgrade keeps the version before and removes older ones; the same numbe
     const made = await agent(t, ['install', release, '--root', root]);
     assert.equal(made.code, 0, made.output);
   }
-  assert.deepEqual(await versions(), ['9.2.0', '9.3.0', 'current', 'previous']);
+  assert.deepEqual(await versions(), ['9.2.0', '9.3.0', 'current', 'previous', 'updater']);
   assert.equal(await readlink(join(root, 'opt/outrider/previous')), '9.2.0');
   const other = await smallRelease(join(folder, 'other'), { version: '9.3.0', say: 'made again' });
   const archive = join(folder, 'outrider-9.3.0.tar.gz');
@@ -142,7 +142,10 @@ test('an upgrade keeps the version before and removes older ones; the same numbe
   const made = await agent(t, ['install', archive, '--root', root, '--json']);
   assert.equal((JSON.parse(made.output) as Json).previous, '9.3.0', made.output);
   const [first, second, ...links] = await versions();
-  assert.deepEqual([first, second?.slice(0, 6), links], ['9.3.0', '9.3.0+', ['current', 'previous']]);
+  assert.deepEqual(
+    [first, second?.slice(0, 6), links],
+    ['9.3.0', '9.3.0+', ['current', 'previous', 'updater']],
+  );
   assert.equal((await run(join(root, 'opt/outrider/current/bin/outrider'))).stdout, 'made again\n');
   await stat(other);
 });
