@@ -122,6 +122,7 @@ agent
   .description('put an update from the hub into place: for outrider-update.service')
   .option('--data <dir>', 'where the agent keeps its data')
   .option('--after-boot', 'only take back what was not confirmed')
+  .option('--root <dir>', 'of an image: nothing is started')
   .action(late(async () => (await import('./commands/agent-service.ts')).applyOffered));
 askingAgent(
   agent.command('status').description('say how the service is: version, uptime, link, feeds, sinks'),

@@ -113,14 +113,18 @@ export async function rollbackService({ json }: { readonly json?: boolean }): Pr
 /** `outrider agent apply-update`: for the units of updates alone. */
 export async function applyOffered({
   data,
-  afterBoot: isBoot = false,
+  afterBoot = false,
+  root = '/',
 }: {
   readonly data?: string;
   readonly afterBoot?: boolean;
+  readonly root?: string;
 }): Promise<void> {
-  if (process.getuid?.() !== 0)
+  // In an image nothing runs that could be tried.
+  const isBoot = afterBoot || root !== '/';
+  if (root === '/' && process.getuid?.() !== 0)
     throw new AppError('INSTALL_IMPOSSIBLE', 'this is started by outrider-update.service, as root');
-  const place = await findPlace('/', { data });
+  const place = await findPlace(resolve(root), { data });
   const done = await applyUpdate({
     ...{ place, isBoot, clock: systemClock, platform: `${process.platform}-${process.arch}` },
     supervisor: systemdSupervisor(place, { clock: systemClock, isBoot }),

@@ -23,6 +23,7 @@ export function systemdSupervisor(
   return {
     async restart(folder) {
       await writeUnit(place, folder);
+      if (place.root !== '/') return undefined;
       await reloadUnits();
       return isBoot ? undefined : restartUnit(clock);
     },
