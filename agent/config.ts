@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { hostDeviceId } from '../shared/contract/host-device.ts';
 import type { DeviceLabels } from '../shared/contract/labels.ts';
 import { deviceId } from '../shared/contract/names.ts';
+import { UPDATES_VARIABLE } from '../shared/release/agent/handover.ts';
 import { readJson } from '../shared/runtime/atomic-file.ts';
 import { readAuthority } from '../shared/runtime/certificate-files.ts';
 import { AppError } from '../shared/runtime/errors.ts';
@@ -62,6 +63,8 @@ export interface AgentConfig extends ApiAccess {
   /** Root of all data; the agent's own is `<dataDir>/agent`. */
   readonly dataDir: string;
   readonly modelsDir: string;
+  /** Of the machine's own part that puts updates of the agent into place; undefined: there is none. */
+  readonly updatesDir: string | undefined;
   /** Relative paths of feeds start here. */
   readonly baseDir: string;
   readonly outbox: {
@@ -168,6 +171,7 @@ export async function loadConfig(
     mqttPassword: env.OUTRIDER_MQTT_PASSWORD || undefined,
     dataDir,
     modelsDir: resolve(values.models ?? 'models'),
+    updatesDir: env[UPDATES_VARIABLE] || undefined,
     baseDir,
     outbox: config.outbox,
     disk: config.disk,

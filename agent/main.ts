@@ -10,6 +10,7 @@ import { VersionCounter } from './counts/version-counter.ts';
 import { FeedStates } from './feed/feed-states.ts';
 import { FleetTeller } from './router/fleet-teller.ts';
 import { SinkStates } from './sink/sink-states.ts';
+import { pacing } from './updater/pace.ts';
 import { startApi } from './wiring/api.ts';
 import { createDisk, openSentLog } from './wiring/disk.ts';
 import { feedDown, finishWhenDone, startFeeds } from './wiring/feeds.ts';
@@ -18,6 +19,7 @@ import { openOutbox } from './wiring/outbox.ts';
 import { PictureSizes } from './wiring/picture-sizes.ts';
 import { Pipelines } from './wiring/pipelines.ts';
 import { openProgram } from './wiring/program.ts';
+import { openSelfUpdate } from './wiring/self-update.ts';
 import { tellServiceManager } from './wiring/service.ts';
 import { startVersions } from './wiring/versions.ts';
 
@@ -35,9 +37,14 @@ async function run(config: AgentConfig, finish: () => void) {
   const sinkStates = new SinkStates(program);
   const pictureSizes = new PictureSizes();
   const counts = new VersionCounter({ clock: program.clock, onNews: () => link.uplink.countersChanged() });
+  const paces = pacing(config.maxDownloadRate, program.clock);
+  const self = await openSelfUpdate(config, program, {
+    ...{ link: () => link, counts, disk, pacing: paces },
+    phases: () => updater.updates.map(({ phase }) => phase),
+  });
   const versions = await startVersions(config, program, {
     link: () => link,
-    disk,
+    ...{ disk, pacing: paces },
     counts,
     onSwitch: (version) => {
       counts.began(version.ref);
@@ -55,7 +62,11 @@ async function run(config: AgentConfig, finish: () => void) {
     updates: () => updater.updates,
     counts,
     pairs: new FleetTeller(pipelines.routers, program.clock),
-    onSync: () => updater.retry(),
+    self,
+    onSync: () => {
+      updater.retry();
+      self.updater.retry();
+    },
   });
   const { uplink, desired, sync } = link;
   const show = results.add.bind(results);
@@ -66,11 +77,13 @@ async function run(config: AgentConfig, finish: () => void) {
   await lifecycle.start('disk', disk);
   await lifecycle.start('uplink', uplink);
   await lifecycle.start('updater', updater);
+  await lifecycle.start('self-updater', self.updater);
   desired.follow((wanted) => {
     pipelines.cloudModelsSeen(config, wanted);
     pipelines.fleetStartsSeen(wanted);
     uplink.announce();
     updater.want(wanted.models.map(({ window: _window, ...ref }) => ref));
+    self.updater.want(wanted.agent);
   });
   await lifecycle.start('sync', sync);
   const url = await startApi(config, program, {
@@ -81,6 +94,7 @@ async function run(config: AgentConfig, finish: () => void) {
     outbox,
     link,
     versions,
+    self,
     disk,
     sent,
     notReady: () => feedDown(feedStates),

@@ -11,7 +11,7 @@ import type { SinkType } from '../shared/contract/sink-status.ts';
 import type { ShrinkBelow, Shrinking } from '../shared/inference/runner/runner.ts';
 import type { ModelFolder } from '../shared/release/folder/model-folder.ts';
 import type { CloudCertificate } from '../shared/release/folder/model-spec.ts';
-import type { Delta, Release } from '../shared/release/release.ts';
+import type { AgentArchive, Delta, Release } from '../shared/release/release.ts';
 import type { AppError, ErrorBody, ErrorCode } from '../shared/runtime/errors.ts';
 import type { TaskInput, TaskName } from '../shared/tasks/tasks.ts';
 
@@ -132,6 +132,22 @@ export interface UpdateSource {
    * @throws HUB_UNREACHABLE, DOWNLOAD_INCOMPLETE, or what the hub says
    */
   open(path: string, offset: number, signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+}
+
+/** Releases of the agent that the signed metadata list. */
+export interface AgentBook {
+  /** @throws as of `ReleaseBook` */
+  refresh(): Promise<void>;
+  /** undefined when none is listed for this platform. @throws what has come in the way of whoever may list it */
+  archive(version: string, platform: string): AgentArchive | undefined;
+}
+
+/** Source of updates of the agent itself. */
+export interface SelfUpdateSource extends Pick<UpdateSource, 'open'> {
+  /** undefined: there is no hub to ask, or no credential yet. @throws HUB_UNREACHABLE, HUB_FAILED */
+  book(): Promise<AgentBook | undefined>;
+  /** Brings the signed metadata as they are now, whole, for somebody else to verify from the first root on. @throws as `refresh`, DISK_FULL */
+  collect(to: string): Promise<void>;
 }
 
 /** Answer of the local model, with the score by which it is routed. */

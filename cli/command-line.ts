@@ -118,6 +118,13 @@ agent
   .description('go back to the version before, and to this one again by the same command')
   .option('--json', 'print JSON')
   .action(late(async () => (await import('./commands/agent-service.ts')).rollbackService));
+agent
+  .command('apply-update', { hidden: true })
+  .description('put an update from the hub into place: for outrider-update.service')
+  .option('--data <dir>', 'where the agent keeps its data')
+  .option('--after-boot', 'only take back what was not confirmed')
+  .option('--root <dir>', 'of an image: nothing is started')
+  .action(late(async () => (await import('./commands/agent-service.ts')).applyOffered));
 askingAgent(
   agent.command('status').description('say how the service is: version, uptime, link, feeds, sinks'),
 ).action(late(async () => (await import('./commands/agent-service.ts')).serviceStatus));
@@ -495,6 +502,41 @@ program
   .option('--out <dir>', 'where the archive goes (default: this folder)')
   .option('--json', 'print JSON')
   .action(late(async () => (await import('./commands/release.ts')).release));
+
+const releases = program
+  .command('releases')
+  .description('releases of the agent itself on the hub: what devices are updated to');
+asking(releases.command('ls').description('list them, newest first')).action(
+  late(async () => (await import('./commands/agent-releases.ts')).listReleases),
+);
+signing(
+  releases
+    .command('push <archive...>')
+    .description('bring archives of outrider release to the hub, one for each platform, and have them signed')
+    .option(
+      '--one-way',
+      'devices take it by themselves although the version before cannot read the data that it writes',
+    ),
+).action(late(async () => (await import('./commands/agent-releases.ts')).pushReleases));
+asking(
+  releases
+    .command('deploy <version>')
+    .description(
+      'have every device run this version at once, unless it is pinned; none: devices keep what they have',
+    ),
+).action(late(async () => (await import('./commands/agent-releases.ts')).deployRelease));
+signing(
+  releases
+    .command('allow-back <version>')
+    .description(
+      'sign that devices may go back to an older version; a hub that holds the key says so itself',
+    ),
+).action(late(async () => (await import('./commands/agent-releases.ts')).allowBack));
+signing(
+  releases
+    .command('rm <version>')
+    .description('remove a version that nobody needs; devices that run it keep it'),
+).action(late(async () => (await import('./commands/agent-releases.ts')).removeRelease));
 
 /** The library that completes brings its own command of this name, and is loaded when that is asked for. */
 const isCompleting = process.argv[2] === 'complete';

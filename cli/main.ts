@@ -4,7 +4,7 @@ import { programFile } from '../shared/runtime/installation.ts';
 
 const [node = 'node', , word, ...flags] = process.argv;
 /** Of `outrider agent`, which looks at the service and is no agent itself (command-line.ts). */
-const SERVICE_WORDS = ['install', 'uninstall', 'rollback', 'status', 'logs', 'help'];
+const SERVICE_WORDS = ['install', 'uninstall', 'rollback', 'apply-update', 'status', 'logs', 'help'];
 const isProgram = word === 'hub' || (word === 'agent' && !SERVICE_WORDS.includes(flags[0] ?? ''));
 if (isProgram) {
   const file = programFile(word);

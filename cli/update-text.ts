@@ -1,6 +1,7 @@
 /** How versions and updates read on a terminal. */
-import type { UpdateReport } from '../shared/contract/messages.ts';
+import type { AgentUpdate, ToldAgent, UpdateReport } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
+import { AGENT_NAME } from '../shared/contract/releases.ts';
 import { bytesText } from './output.ts';
 
 /** `cifar10-cnn@2`; without a number while no hub has given it one. */
@@ -52,4 +53,24 @@ function downloadText({
 function savedText({ totalBytes, wireBytes = 0, savedBytes = 0 }: UpdateReport): string {
   if (savedBytes === 0 || savedBytes < totalBytes * WORTH_SAYING) return '';
   return `, ${bytesText(wireBytes)} came of ${bytesText(totalBytes)}`;
+}
+
+/** What is under way or was refused of the agent itself; nothing where all is well. */
+export const agentUpdateLines = ({ update }: ToldAgent): string[] =>
+  update && update.phase !== 'committed' ? [agentUpdateText(update)] : [];
+
+/** `outrider-agent@0.2.0: on trial`. */
+export function agentUpdateText(update: AgentUpdate): string {
+  const { version, phase, error, downloadedBytes, totalBytes } = update;
+  const why = error ? ` (${error.message}; ${error.code})` : '';
+  const said: Readonly<Record<AgentUpdate['phase'], string>> = {
+    checking: 'checking the signatures',
+    downloading: `downloading ${bytesText(downloadedBytes)} of ${bytesText(totalBytes)}`,
+    staged: 'staged',
+    installing: 'being put into place',
+    trial: 'on trial',
+    committed: 'committed',
+    'rolled-back': 'refused',
+  };
+  return `${AGENT_NAME}@${version}: ${said[phase]}${why}`;
 }

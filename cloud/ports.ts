@@ -43,7 +43,7 @@ import type {
   Telemetry,
 } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
-import type { ReleaseRecord } from '../shared/contract/releases.ts';
+import type { AgentReleases, agentReleaseRequest, ReleaseRecord } from '../shared/contract/releases.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type {
   RolloutAction,
@@ -739,6 +739,40 @@ export interface ReleaseShelf {
   list(): Promise<ReleaseRecord[]>;
   /** undefined where none that is listed has this name */
   find(file: string): Promise<(ReleaseRecord & { readonly path: string }) | undefined>;
+}
+
+/** Versions of the agent among the records. */
+export interface AgentReleaseBook {
+  /** null: none, devices keep what they have. */
+  readonly deployed: string | null;
+  /** Devices may be told of these and no others, each with the platforms that there are; told when it returns. @throws DISK_FULL */
+  publish(versions: Readonly<Record<string, readonly ReleaseRecord['platform'][]>>): Promise<void>;
+  /** Ends rollouts of the agent; devices are told when it returns. @throws PRECONDITION_FAILED, UPDATE_NOT_LISTED, DISK_FULL */
+  deploy(
+    version: string | null,
+    isExpected: (deployed: string | null) => boolean,
+    by: string | null,
+  ): Promise<void>;
+  /** Versions that are deployed, pinned or in a rollout. */
+  wantedBySomebody(): Set<string>;
+  /** In words, who still needs the version; undefined: nobody. */
+  holderOf(version: string): string | undefined;
+}
+
+/** Releases of the agent as signed targets, for who orders them. */
+export interface AgentReleaseAdmin {
+  /** Newest first. */
+  list(): Promise<AgentReleases>;
+  /** Takes an archive whose bytes are a blob here. @throws NOT_FOUND, RELEASE_INVALID, CONFLICT, DISK_FULL */
+  take(request: z.output<typeof agentReleaseRequest>): Promise<AgentReleases>;
+  /** @throws NOT_FOUND, MODEL_IN_USE (says who holds it), UPDATE_UNTRUSTED (the key that lists it is elsewhere, and it is listed) */
+  remove(version: string): Promise<AgentReleases>;
+  /** @throws PRECONDITION_FAILED, UPDATE_NOT_LISTED */
+  deploy(
+    version: string | null,
+    isExpected: (deployed: string | null) => boolean,
+    by: string | null,
+  ): Promise<AgentReleases>;
 }
 
 /** The hub's own certificate authority, as others see it. */

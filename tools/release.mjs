@@ -46,7 +46,7 @@ exec "$node" --max-semi-space-size=2 "$here/outrider.mjs" "$@"
 /**
  * @typedef {{ readonly path: string, readonly bytes: number, readonly sha256: string }} ReleasedFile
  * @typedef {{ readonly name: string, readonly version: string, readonly platform: string, readonly node: string | null,
- *   readonly models: readonly string[], readonly bytes: number, readonly files: readonly ReleasedFile[] }} Manifest
+ *   readonly models: readonly string[], readonly dataFormat: number, readonly bytes: number, readonly files: readonly ReleasedFile[] }} Manifest
  */
 
 /** @param {{ readonly platform: string, readonly models: string, readonly withNode: boolean, readonly out: string }} options */
@@ -70,6 +70,7 @@ async function release({ platform, models, withNode, out }) {
     /** @type {Manifest} */
     const manifest = {
       ...{ name: 'outrider', version, platform, node, models: models.split(',') },
+      dataFormat: dataFormat(),
       bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
       files,
     };
@@ -148,6 +149,12 @@ async function filesOf(folder) {
       sha256: await digestOf(join(folder, path)),
     });
   return files;
+}
+
+/** Form of the data that these sources write: who goes back from them has to read it. */
+function dataFormat() {
+  const source = readFileSync(join(ROOT, 'shared/runtime/data-format.ts'), 'utf8');
+  return Number(/^export const DATA_FORMAT = (\d+);$/m.exec(source)?.[1] ?? fail('there is no DATA_FORMAT'));
 }
 
 /** @param {string} path */

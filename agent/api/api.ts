@@ -11,7 +11,7 @@ import type { Connection } from '../../shared/contract/connection.ts';
 import type { DiskStatus } from '../../shared/contract/disk-status.ts';
 import type { FeedStatus } from '../../shared/contract/feed-status.ts';
 import { maxBodyBytes, readInput } from '../../shared/contract/http-input.ts';
-import type { UpdateReport } from '../../shared/contract/messages.ts';
+import type { ToldAgent, UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
 import type { SentList, SentRecord } from '../../shared/contract/sent.ts';
 import type { SinkStatus } from '../../shared/contract/sink-status.ts';
@@ -56,6 +56,8 @@ export interface AgentApiOptions {
   readonly meter: Pick<LinkMeter, 'today'>;
   /** The newest update of each model that had one. */
   readonly updates: () => readonly UpdateReport[];
+  /** The agent itself, and its newest update. */
+  readonly agent: () => ToldAgent;
   /** Updates that wait for another link come over this one, for an hour. */
   readonly allowMetered: () => void;
   /** What is kept on the disk. */
@@ -155,6 +157,10 @@ export function createAgentApi(options: AgentApiOptions): Hono {
     const { reason, ...disk } = options.disk();
     return { ...disk, reason: reason !== null && options.key !== undefined ? withoutPaths(reason) : reason };
   };
+  const agentOf = (): ToldAgent => {
+    const { update, ...agent } = options.agent();
+    return { ...agent, update: update && told(update) };
+  };
   app.get('/v1/pipelines', (c) => {
     const { problem, ...link } = options.link();
     return c.json({
@@ -166,6 +172,7 @@ export function createAgentApi(options: AgentApiOptions): Hono {
         sinks: sinksOf(one.name),
       })),
       updates: options.updates().map(told),
+      agent: agentOf(),
       disk: diskOf(),
       connections: options.connections(),
       version: VERSION,

@@ -43,6 +43,7 @@ export class VersionCounter implements VersionMeter, RouteMeter {
   readonly #versions = new Map<string, Counted>();
   /** Digests of those that have begun, and whose first answer is still to come. */
   readonly #unheard = new Set<string>();
+  readonly #sum = { answers: 0, failures: 0 };
   #newUntilMonoMs = Number.NEGATIVE_INFINITY;
 
   /** @param onNews the hub should hear of it soon */
@@ -64,6 +65,7 @@ export class VersionCounter implements VersionMeter, RouteMeter {
 
   answered(model: ModelRef, ms: number | null): void {
     const counted = this.#of(model);
+    this.#sum.answers++;
     counted.answers++;
     if (ms !== null && ms >= 0) {
       const place = latencyPlace(ms);
@@ -73,6 +75,7 @@ export class VersionCounter implements VersionMeter, RouteMeter {
   }
 
   failed(model: ModelRef): void {
+    this.#sum.failures++;
     this.#of(model).failures++;
   }
 
@@ -104,6 +107,11 @@ export class VersionCounter implements VersionMeter, RouteMeter {
     if (!routed) return;
     routed.requests++;
     if (isEscalated) routed.escalated++;
+  }
+
+  /** Of all versions together, since the agent started. */
+  get sum(): { readonly answers: number; readonly failures: number } {
+    return { ...this.#sum };
   }
 
   /** How often the hub should hear of it now. */

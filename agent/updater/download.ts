@@ -95,7 +95,7 @@ const bytesOf = ({ file, deltas }: FileRoute): number =>
   deltas.reduce((sum, { bytes }) => sum + bytes, 0);
 
 /** A signed target. */
-interface Target {
+export interface Target {
   readonly name: string;
   readonly path: string;
   readonly sha256: string;
@@ -155,7 +155,11 @@ async function makeOf(deltas: readonly Delta[], file: VersionFile, parts: Downlo
   return (await blobs.size(file.sha256)) !== undefined;
 }
 
-async function fetchWhole(target: Target, parts: DownloadParts): Promise<void> {
+/** Brings one target whole; goes on where it ended. @throws as `download` */
+export async function fetchWhole(
+  target: Target,
+  parts: Pick<DownloadParts, 'source' | 'blobs' | 'clock' | 'onBytes' | 'pace' | 'signal'>,
+): Promise<void> {
   const { blobs, source, pace, signal } = parts;
   const { name, path, sha256, bytes } = target;
   if ((await blobs.size(sha256)) !== undefined) return;

@@ -38,7 +38,7 @@ import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { SlotVersion, TrialEnd, UpdatableSlot, UpdateSource } from '../ports.ts';
 import { type ApplyDelta, download, presentBytes } from './download.ts';
 import { type FileRoute, planFetch } from './fetch-plan.ts';
-import { pacer } from './pace.ts';
+import type { Pacing } from './pace.ts';
 import { TrialPlaces } from './trial-places.ts';
 import { hasEnded, MAX_REFUSED_DELTAS, type Update, UpdateState } from './update-state.ts';
 import { VersionStore } from './version-store.ts';
@@ -64,7 +64,7 @@ export interface UpdaterOptions {
   /** Whether bytes are paid for one by one, and how many may come all the same; asked before each download. */
   readonly metered?: () => Promise<{ readonly maxBytes: number } | undefined>;
   /** Of all downloads together; undefined: as fast as they come. */
-  readonly maxBytesPerSecond?: number | undefined;
+  readonly pacing?: Pacing;
   readonly applyDelta: ApplyDelta;
   /** Bytes that came over the link. */
   readonly onBytes: (bytes: number) => void;
@@ -117,7 +117,7 @@ export class Updater implements Part {
   readonly #looked = new Set<string>();
   readonly #preparing = new SerialQueue();
   readonly #places = new TrialPlaces(MAX_TRIALS);
-  readonly #pace: ReturnType<typeof pacer>;
+  readonly #pace: ReturnType<Pacing>;
   #toldMonoMs = Number.NEGATIVE_INFINITY;
   #meteredUntilMonoMs = Number.NEGATIVE_INFINITY;
 
@@ -125,7 +125,7 @@ export class Updater implements Part {
     this.#o = options;
     this.#state = state;
     this.#store = store;
-    this.#pace = pacer(options.maxBytesPerSecond, options.clock, this.#stopping.signal);
+    this.#pace = options.pacing?.(this.#stopping.signal) ?? ((source) => source);
   }
 
   static async open(options: UpdaterOptions): Promise<Updater> {

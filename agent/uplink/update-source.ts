@@ -2,6 +2,7 @@
  * Where model updates come from: the hub's signed metadata and files, over HTTP with the device's own credential. The root that
  * vouches for them is the one that came with the credential; a device that was enrolled before there were updates asks for it once.
  */
+import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { enrollResponse } from '../../shared/contract/messages.ts';
@@ -11,8 +12,9 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
+import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { BUILT_AT_MS } from '../../shared/runtime/version.ts';
-import type { ReleaseBook, UpdateSource } from '../ports.ts';
+import type { AgentBook, ReleaseBook, SelfUpdateSource, UpdateSource } from '../ports.ts';
 import type { Credential } from './credential.ts';
 import { askHub, fetchFromHub, type HubAddress, streamFromHub } from './hub-http.ts';
 
@@ -30,7 +32,7 @@ export interface HubUpdateSourceOptions {
 const pinnedRoot = z.object({ tokenSha256: z.string(), root: z.string() });
 
 /** Model updates from the hub, verified against the root that came with the credential. */
-export class HubUpdateSource implements UpdateSource {
+export class HubUpdateSource implements UpdateSource, SelfUpdateSource {
   readonly #o: HubUpdateSourceOptions;
   #book: { readonly root: string; readonly verifier: UpdateVerifier } | undefined;
 
@@ -38,7 +40,7 @@ export class HubUpdateSource implements UpdateSource {
     this.#o = options;
   }
 
-  async book(): Promise<ReleaseBook | undefined> {
+  async book(): Promise<(ReleaseBook & AgentBook) | undefined> {
     const found = await this.#o.find();
     if (!found) return undefined;
     const root = await this.#rootOf(found);
@@ -53,19 +55,46 @@ export class HubUpdateSource implements UpdateSource {
     return streamFromHub(found.hub, `/tuf/targets/${path}`, { bearer, offset, signal });
   }
 
-  #verifier(root: string): UpdateVerifier {
-    const { folder, find, clock, logger } = this.#o;
+  async collect(to: string): Promise<void> {
+    const found = await this.#o.find();
+    if (!found) throw new AppError('HUB_UNREACHABLE', 'this device is not enrolled');
+    const part = `${to}.part`;
+    const check = `${to}.check`;
+    for (const one of [part, check]) await rm(one, { recursive: true, force: true });
+    await makeFolder(part);
+    try {
+      // From the first root on: whoever verifies them may have seen none that came after it.
+      const verifier = this.#verifier(await this.#rootOf(found), check, async (name, body) => {
+        await writeFile(join(part, name), body);
+      });
+      await verifier.refresh();
+      await rm(to, { recursive: true, force: true });
+      await rename(part, to);
+    } finally {
+      for (const one of [part, check]) await rm(one, { recursive: true, force: true });
+    }
+  }
+
+  /** @param note hears of each file that has come */
+  #verifier(
+    root: string,
+    // Another root begins with nothing: what was seen under the old one says nothing of it.
+    folder = join(this.#o.folder, sha256Hex(root).slice(0, 16)),
+    note?: (name: string, body: Uint8Array) => Promise<void>,
+  ): UpdateVerifier {
+    const { find, clock, logger } = this.#o;
     return new UpdateVerifier({
-      // Another root begins with nothing: what was seen under the old one says nothing of it.
-      folder: join(folder, sha256Hex(root).slice(0, 16)),
+      folder,
       trustedRoot: root,
       fetch: async (path, maxBytes) => {
         const found = await find();
         if (!found) throw new AppError('HUB_UNREACHABLE', 'this device is not enrolled');
-        return fetchFromHub(found.hub, `/tuf/metadata/${path}`, {
+        const body = await fetchFromHub(found.hub, `/tuf/metadata/${path}`, {
           bearer: found.credential.secret,
           maxBytes,
         });
+        if (body) await note?.(path, body);
+        return body;
       },
       clock,
       logger,

@@ -15,6 +15,7 @@ import type { SinkStates } from '../sink/sink-states.ts';
 import { connectionsOf } from './connections.ts';
 import type { Link } from './link.ts';
 import type { AgentProgram } from './program.ts';
+import type { SelfUpdate } from './self-update.ts';
 import { notReady, type Versions } from './versions.ts';
 
 /** @returns its address @throws PORT_TAKEN */
@@ -29,6 +30,7 @@ export async function startApi(
     readonly outbox: Outbox;
     readonly link: Link;
     readonly versions: Versions;
+    readonly self: SelfUpdate;
     readonly disk: Pick<DiskKeeper, 'problem' | 'status'>;
     readonly sent: Pick<SentLog, 'read'>;
     /** Why the device is not ready, beside its models. */
@@ -47,7 +49,11 @@ export async function startApi(
     hurry: (id) => uplink.hurry(id),
     meter,
     updates: () => versions.updater.updates,
-    allowMetered: () => versions.updater.allowMetered(),
+    agent: () => parts.self.told(),
+    allowMetered: () => {
+      versions.updater.allowMetered();
+      parts.self.updater.allowMetered();
+    },
     disk: () => disk.status(),
     connections: () => connectionsOf(config, parts.link.brokerUrl()),
     sent: (query) => parts.sent.read(query),

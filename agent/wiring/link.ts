@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import {
   desired as desiredSchema,
   type Reported,
+  type ToldAgent,
   type UpdateReport,
 } from '../../shared/contract/messages.ts';
+import type { AgentCounts } from '../../shared/contract/version-counts.ts';
 import { connectMqtt, type MqttConnection } from '../../shared/mqtt/connect.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { type AppError, type ErrorBody, isAppError, toErrorBody } from '../../shared/runtime/errors.ts';
@@ -45,6 +47,8 @@ export interface LinkParts {
   readonly counts: Pick<VersionCounter, 'told' | 'toldEveryMs'>;
   /** What its routers have seen, for devices that know nothing yet. */
   readonly pairs: Pick<FleetTeller, 'next'>;
+  /** The agent itself: its updates, and what it has counted of itself. */
+  readonly self: { told(): ToldAgent; counts(): AgentCounts };
   /** After each scheduled sync, whatever came of it. */
   readonly onSync: () => void;
 }
@@ -170,6 +174,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
       updates: parts.updates(),
       labels: config.labels,
       hardware,
+      agent: parts.self.told(),
     }),
     telemetry: () => {
       const { entries, bytes, deadLetters } = outbox.depth;
@@ -181,6 +186,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
         link: { day, use: [...use], ...(capBytes !== undefined && { capBytes }) },
         versions: parts.counts.told,
         ...(pairs.length > 0 && { pairs }),
+        agent: parts.self.counts(),
       };
     },
     telemetryEveryMs: () => parts.counts.toldEveryMs,

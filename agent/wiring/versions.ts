@@ -1,6 +1,5 @@
 /** The versions of the local models: what answers from the start, each in its slot, and the updater that brings the next one. */
 import { join } from 'node:path';
-import type { Desired } from '../../shared/contract/messages.ts';
 import { applyDelta } from '../../shared/release/delta/delta-process.ts';
 import { isInDailyWindow } from '../../shared/runtime/daily-window.ts';
 import { isCron, isCronMinute } from '../../shared/runtime/schedule.ts';
@@ -9,6 +8,7 @@ import type { AgentConfig } from '../config.ts';
 import type { DiskKeeper } from '../disk/keeper.ts';
 import type { LocalModel, SlotVersion, VersionMeter } from '../ports.ts';
 import { noLocalModel, type Slot } from '../slot/slot.ts';
+import type { Pacing } from '../updater/pace.ts';
 import { Updater } from '../updater/updater.ts';
 import { isSystemMetered } from '../uplink/metered.ts';
 import type { Link } from './link.ts';
@@ -37,11 +37,14 @@ export async function startVersions(
     onSwitch,
     counts,
     disk,
+    pacing,
   }: {
     readonly link: () => Link;
     readonly onSwitch: (version: SlotVersion) => void;
     readonly counts: VersionMeter;
     readonly disk: Pick<DiskKeeper, 'roomFor'>;
+    /** Of all downloads together. */
+    readonly pacing: Pacing;
   },
 ): Promise<Versions> {
   const { dataDir, clock, logger, metrics, lifecycle } = program;
@@ -51,13 +54,13 @@ export async function startVersions(
     taskOf: (name) => taskOf(config, name),
     source: { book: () => link().source.book(), open: (...how) => link().source.open(...how) },
     agentVersion: VERSION,
-    isInWindow: (model) => isInWindow(model, config.sync, clock.nowAtMs(), link().desired.current),
-    mayDownload: () => link().meter.mayTransmit(),
-    metered: async () => {
-      const isMetered = config.metered === 'auto' ? await isSystemMetered() : config.metered;
-      return isMetered ? { maxBytes: config.meteredMaxBytes } : undefined;
+    isInWindow: (model) => {
+      const ofRollout = link().desired.current?.models.find(({ name }) => name === model)?.window;
+      return isInWindow(ofRollout, config.sync, clock.nowAtMs());
     },
-    maxBytesPerSecond: config.maxDownloadRate,
+    mayDownload: () => link().meter.mayTransmit(),
+    metered: () => meteredOf(config),
+    pacing,
     applyDelta,
     roomFor: (bytes) => disk.roomFor(bytes),
     onBytes: (bytes) => link().meter.count(null, 'update', 'down', bytes),
@@ -96,14 +99,20 @@ export async function startVersions(
   return { updater, slots, initial };
 }
 
-/** Whether a version of the model may be tried now: by the device's own window, and by that of its rollout. */
-function isInWindow(
-  model: string,
+/** Whether bytes are paid for one by one, and how many may come all the same. */
+export async function meteredOf(
+  config: Pick<AgentConfig, 'metered' | 'meteredMaxBytes'>,
+): Promise<{ readonly maxBytes: number } | undefined> {
+  const isMetered = config.metered === 'auto' ? await isSystemMetered() : config.metered;
+  return isMetered ? { maxBytes: config.meteredMaxBytes } : undefined;
+}
+
+/** Whether a version may be tried now: by the device's own window, and by that of its rollout. */
+export function isInWindow(
+  ofRollout: string | undefined,
   { window, timeZone }: AgentConfig['sync'],
   nowAtMs: number,
-  desired: Desired | undefined,
 ): boolean {
-  const ofRollout = desired?.models.find(({ name }) => name === model)?.window;
   return (
     (window === undefined || isInDailyWindow(window, nowAtMs, timeZone)) &&
     (ofRollout === undefined || !isCron(ofRollout) || isCronMinute(ofRollout, nowAtMs, timeZone))

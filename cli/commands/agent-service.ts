@@ -1,7 +1,9 @@
 /** `outrider agent install|uninstall|rollback|status|logs`: the agent as a service of this machine. */
 import { spawn } from 'node:child_process';
 import { resolve } from 'node:path';
+import { systemClock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { createLogger } from '../../shared/runtime/logger.ts';
 import { AgentClient, type AgentOptions } from '../agent-client.ts';
 import { installAgent } from '../device/install.ts';
 import { findPlace, SERVICE } from '../device/place.ts';
@@ -10,9 +12,11 @@ import { goBack } from '../device/rollback.ts';
 import { hasSystemd, type UnitState, unitState } from '../device/service.ts';
 import { Steps } from '../device/steps.ts';
 import { uninstallAgent } from '../device/uninstall.ts';
+import { applyUpdate } from '../device/update/apply-update.ts';
+import { systemdSupervisor } from '../device/update/systemd-supervisor.ts';
 import { versionBehind, versionIn } from '../device/versions.ts';
 import { lookAtAgent } from '../doctor/agent.ts';
-import { bytesText, print, table } from '../output.ts';
+import { bytesText, note, print, table } from '../output.ts';
 
 /** Flags of `outrider agent install`. */
 export interface InstallFlags {
@@ -104,6 +108,30 @@ export async function rollbackService({ json }: { readonly json?: boolean }): Pr
     went,
     () => `Outrider ${went.version} runs; outrider agent rollback goes back to ${went.previous}.`,
   );
+}
+
+/** `outrider agent apply-update`: for the units of updates alone. */
+export async function applyOffered({
+  data,
+  afterBoot = false,
+  root = '/',
+}: {
+  readonly data?: string;
+  readonly afterBoot?: boolean;
+  readonly root?: string;
+}): Promise<void> {
+  // In an image nothing runs that could be tried.
+  const isBoot = afterBoot || root !== '/';
+  if (root === '/' && process.getuid?.() !== 0)
+    throw new AppError('INSTALL_IMPOSSIBLE', 'this is started by outrider-update.service, as root');
+  const place = await findPlace(resolve(root), { data });
+  const done = await applyUpdate({
+    ...{ place, isBoot, clock: systemClock, platform: `${process.platform}-${process.arch}` },
+    supervisor: systemdSupervisor(place, { clock: systemClock, isBoot }),
+    logger: createLogger({ program: 'update' }),
+  });
+  if (done)
+    note(`${done.version}: ${done.phase}${done.error ? ` (${done.error.message}; ${done.error.code})` : ''}`);
 }
 
 /** `outrider agent status`: what systemd and the agent itself say. Exit code 1 where the service is not up. */

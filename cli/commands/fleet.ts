@@ -15,12 +15,13 @@ import { captureSummary, erasedCaptures } from '../../shared/contract/captures.t
 import { ENROL_TOKEN_FILE } from '../../shared/contract/enrol-token.ts';
 import type { Telemetry, UpdateReport } from '../../shared/contract/messages.ts';
 import { deviceId, modelName, modelVersion } from '../../shared/contract/names.ts';
+import { AGENT_NAME, releaseVersion } from '../../shared/contract/releases.ts';
 import { readJson, writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { isLoopback, plainTextProblem } from '../../shared/runtime/loopback.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { agoText, bytesText, note, print, table } from '../output.ts';
-import { updateText, versionText } from '../update-text.ts';
+import { agentUpdateLines, updateText, versionText } from '../update-text.ts';
 import { labelsIn, labelsText } from './labels.ts';
 
 type Options = HubOptions & { readonly json?: boolean };
@@ -55,7 +56,10 @@ export async function listDevices(options: Options): Promise<void> {
         reported?.pipelines
           .map(({ name, edge, cloud }) => `${name} (${edge ? versionText(edge) : '–'} → ${cloud ?? '–'})`)
           .join(', ') ?? '–',
-        reported?.updates?.filter(isOpenOrRefused).map(updateText).join('; ') ?? '',
+        [
+          ...(reported?.updates?.filter(isOpenOrRefused).map(updateText) ?? []),
+          ...(reported?.agent ? agentUpdateLines(reported.agent) : []),
+        ].join('; '),
       ]),
     ),
   );
@@ -196,7 +200,8 @@ export async function pinDevice(
   options: Options,
 ): Promise<void> {
   if (!modelName.safeParse(model).success) throw new AppError('MODEL_UNKNOWN', `“${model}” is no model name`);
-  if (version !== undefined && !modelVersion.safeParse(version).success)
+  const versions = model === AGENT_NAME ? releaseVersion : modelVersion;
+  if (version !== undefined && !versions.safeParse(version).success)
     throw new AppError('USAGE', `“${version}” is no version`);
   const hub = await HubClient.find(options);
   const path = `/api/v1/devices/${encodeURIComponent(id)}/desired`;

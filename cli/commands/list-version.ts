@@ -69,8 +69,8 @@ interface EditOptions extends Signing {
   readonly what: string;
 }
 
-/** Of targets, or of the delegation whose keys these are; again where somebody else was faster. */
-async function signEdit(
+/** Signs a change of what targets list, or the delegation whose keys these are; again where somebody else was faster. */
+export async function signEdit(
   hub: HubClient,
   edit: Parameters<typeof targetsToSign>[1],
   options: EditOptions,

@@ -2,6 +2,7 @@
 
 import { createLogUpdate } from 'log-update';
 import { modelName, modelVersion } from '../../shared/contract/names.ts';
+import { AGENT_NAME, releaseVersion } from '../../shared/contract/releases.ts';
 import {
   isUnderWay,
   type RolloutAction,
@@ -23,8 +24,12 @@ type Options = HubOptions & { readonly json?: boolean };
 export function refOf(text: string): { readonly model: string; readonly version: string } {
   const at = text.lastIndexOf('@');
   const [model, version] = [text.slice(0, at), text.slice(at + 1)];
-  if (at < 0 || !modelName.safeParse(model).success || !modelVersion.safeParse(version).success)
-    throw new AppError('USAGE', `“${text}” is not MODEL@VERSION, such as cifar10-cnn@3`);
+  const versions = model === AGENT_NAME ? releaseVersion : modelVersion;
+  if (at < 0 || !modelName.safeParse(model).success || !versions.safeParse(version).success)
+    throw new AppError(
+      'USAGE',
+      `“${text}” is not MODEL@VERSION, such as cifar10-cnn@3 or ${AGENT_NAME}@0.2.0`,
+    );
   return { model, version };
 }
 
@@ -37,7 +42,10 @@ export async function startRollout(
   if (!['refuse', 'wait', 'replace'].includes(ifBusy))
     throw new AppError('USAGE', '--if-busy is refuse, wait or replace');
   const waitMs = options.wait === undefined ? undefined : waitOf(options.wait);
-  const body = { ...planOf(options), ...refOf(what), ifBusy, note: why };
+  const ref = refOf(what);
+  // Of the agent a stage need not wait for answers: that it runs and is reached is what counts.
+  const flags = ref.model === AGENT_NAME ? { minAnswers: '0', ...options } : options;
+  const body = { ...planOf(flags), ...ref, ifBusy, note: why };
   const hub = await HubClient.find(options);
   const made = await hub.post('/api/v1/rollouts', body, rolloutRecord);
   print(options.json, made, () =>

@@ -3,8 +3,9 @@
  * token, the unit, the switch, the start. Each step leaves alone what is right. A version that does not come up gives way to the one
  * before it.
  */
-import { chmod, chown, rm } from 'node:fs/promises';
+import { chmod, chown, rm, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute } from 'node:path';
+import { machinePaths } from '../../shared/release/agent/handover.ts';
 import { readAuthority } from '../../shared/runtime/certificate-files.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -13,9 +14,19 @@ import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { type Account, leaveAccount, makeAccount } from './account.ts';
 import { type Place, SERVICE, USER } from './place.ts';
 import { openRelease, type Release } from './release-folder.ts';
-import { enableUnit, hasSystemd, reloadUnits, restartUnit, unitState, writeUnit } from './service.ts';
+import {
+  enableUnit,
+  hasSystemd,
+  reloadUnits,
+  restartUnit,
+  unitState,
+  watchForUpdates,
+  writeUnit,
+  writeUpdateUnits,
+} from './service.ts';
 import { type FirstSettings, hubInConfig, putToken, takeTokenBack, writeFirstConfig } from './settings.ts';
 import type { Steps } from './steps.ts';
+import { keepRoot } from './update/trust.ts';
 import { placeRelease, pointLink, prune, switchTo, versionBehind, versionIn } from './versions.ts';
 
 /** Release, place and settings of an installation. */
@@ -54,6 +65,7 @@ export async function installAgent(options: InstallOptions): Promise<Installed> 
   const isHere = place.root === '/';
   const hasService = isHere && options.mayUseSystemd && (await hasSystemd());
   await checkMachine(options, hasService);
+  await refuseDuringTrial(place);
   const release = await openRelease(options.source, place.versions);
   try {
     checkPlatform(release, isHere);
@@ -65,6 +77,19 @@ export async function installAgent(options: InstallOptions): Promise<Installed> 
   } finally {
     await release.cleanUp();
   }
+}
+
+/** What an update has on trial is not changed under it. @throws INSTALL_IMPOSSIBLE */
+export async function refuseDuringTrial({ updates }: Place): Promise<void> {
+  const isOnTrial = await stat(machinePaths(updates).trial).then(
+    () => true,
+    () => false,
+  );
+  if (isOnTrial)
+    throw new AppError(
+      'INSTALL_IMPOSSIBLE',
+      'an update from the hub is on trial here: wait a minute or two, until it stays or is taken back (outrider agent status)',
+    );
 }
 
 async function checkMachine(
@@ -170,6 +195,8 @@ async function bringUp(options: InstallOptions, placed: Placed): Promise<Install
     (await pointLink(place.command, '/opt/outrider/current/bin/outrider')) ? 'made' : 'kept',
     `command ${place.command}`,
   );
+  // Until this version has come up, the one before puts updates into place.
+  if (before === undefined || !hasService) await pointLink(place.updater, basename(folder));
   if (hasService) await reloadUnits();
   if (!hasService || !mayStart) {
     await pruned(options);
@@ -187,6 +214,8 @@ async function bringUp(options: InstallOptions, placed: Placed): Promise<Install
       });
     steps.add('kept', 'it is ready, and has stayed up');
   }
+  await pointLink(place.updater, basename(folder));
+  if (mayUseSystemd) await takeUpdates(options, hasToken);
   await pruned(options);
   return { version, previous: await previousVersion(place), folder, service: 'active' };
 }
@@ -196,7 +225,26 @@ async function settleUnit({ place, steps }: InstallOptions, folder: string): Pro
   const isWritten = await writeUnit(place, folder);
   steps.add(isWritten ? 'made' : 'kept', `service ${place.unit}`);
   steps.add((await enableUnit(place)) ? 'made' : 'kept', 'it starts with the machine');
+  const isNew = await writeUpdateUnits(place, folder);
+  if (isNew !== undefined) steps.add(isNew ? 'made' : 'kept', 'what puts updates from the hub into place');
   return isWritten;
+}
+
+/** An enrolment takes a moment: the agent does it by itself as soon as it reaches the hub. */
+const ENROLS_WITHIN_MS = 20_000;
+
+/** From now on the hub may update the agent, by the keys that this enrolment has brought. */
+async function takeUpdates({ place, steps, hub }: InstallOptions, hasToken: boolean): Promise<void> {
+  const hasHub = hub !== undefined || (await hubInConfig(place)) !== undefined;
+  const waitMs = hasToken && hasHub ? ENROLS_WITHIN_MS : 0;
+  const trust = await keepRoot(place, { isNew: hasToken, waitMs });
+  await watchForUpdates();
+  if (trust === 'not enrolled')
+    steps.add(
+      'skipped',
+      'updates from the hub: the device is not enrolled yet; run this once more when it is, if you want them',
+    );
+  else steps.add(trust, 'the keys by which updates from the hub are checked');
 }
 
 interface Fallen extends Placed {

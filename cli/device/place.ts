@@ -11,6 +11,9 @@ export const DEFAULT_CONFIG = '/etc/outrider/outrider.yaml';
 /** Data folder, likewise. */
 export const DEFAULT_DATA = '/var/lib/outrider';
 
+/** Folder of what root knows and says about updates of the agent, as in the units. */
+const UPDATES = '/var/lib/outrider-update';
+
 /** Paths as this process reaches them; what stands in files for the device itself comes without the root. */
 export interface Place {
   readonly root: string;
@@ -18,6 +21,10 @@ export interface Place {
   readonly versions: string;
   readonly current: string;
   readonly previous: string;
+  /** Leads to the version that puts updates into place: not the one on trial. */
+  readonly updater: string;
+  /** Root's own folder of updates, which the agent reads. */
+  readonly updates: string;
   /** `outrider` for people. */
   readonly command: string;
   readonly unit: string;
@@ -61,6 +68,8 @@ export function placeBelow(
     versions,
     current: join(versions, 'current'),
     previous: join(versions, 'previous'),
+    updater: join(versions, 'updater'),
+    updates: at(UPDATES),
     command: at('/usr/local/bin/outrider'),
     unit: join(units, `${SERVICE}.service`),
     wanted: join(units, 'multi-user.target.wants', `${SERVICE}.service`),

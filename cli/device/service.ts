@@ -1,6 +1,6 @@
 /** The agent's unit and the systemd that runs it: written, enabled, started, and looked at until it is up or has failed. */
 import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
 import { DEFAULT_CONFIG, DEFAULT_DATA, type Place, SERVICE } from './place.ts';
@@ -47,11 +47,60 @@ export async function writeUnit(place: Place, release: string): Promise<boolean>
   if (data !== DEFAULT_DATA)
     text = text
       .replace(/^StateDirectory=.*\nStateDirectoryMode=.*$/m, `ReadWritePaths=${data}`)
-      .replaceAll(DEFAULT_DATA, data);
-  if ((await readFile(place.unit, 'utf8').catch(() => '')) === text) return false;
-  await writeFileAtomic(place.unit, text, 0o644);
+      .replaceAll(IS_DEFAULT_DATA, data);
+  return written(place.unit, text);
+}
+
+/** Not the folder beside it whose name begins so. */
+const IS_DEFAULT_DATA = new RegExp(`${DEFAULT_DATA}(?![\\w-])`, 'g');
+
+async function written(path: string, text: string): Promise<boolean> {
+  if ((await readFile(path, 'utf8').catch(() => '')) === text) return false;
+  await writeFileAtomic(path, text, 0o644);
   return true;
 }
+
+/** Units that put updates from the hub into place; one of them is started by an offer, one by a boot in the midst of a trial. */
+const UPDATE_UNITS = [
+  'outrider-update.path',
+  'outrider-update.service',
+  'outrider-update-boot.service',
+] as const;
+/** Those that start with the machine. */
+const ENABLED_UPDATE_UNITS = ['outrider-update.path', 'outrider-update-boot.service'] as const;
+
+/** Writes and enables the units of updates, where the version has them. @returns whether anything is new; undefined: it has none */
+export async function writeUpdateUnits(place: Place, release: string): Promise<boolean | undefined> {
+  const units = dirname(place.unit);
+  let isNew = false;
+  for (const name of UPDATE_UNITS) {
+    const text = await readFile(join(release, 'deploy/systemd', name), 'utf8').catch(() => undefined);
+    if (text === undefined) return undefined;
+    const own = text.replaceAll(IS_DEFAULT_DATA, place.inside.data);
+    isNew = (await written(join(units, name), own)) || isNew;
+  }
+  for (const name of ENABLED_UPDATE_UNITS)
+    isNew = (await pointLink(join(dirname(place.wanted), name), `../${name}`)) || isNew;
+  return isNew;
+}
+
+/** Has systemd wait for offers from now on. */
+export const watchForUpdates = async (): Promise<void> =>
+  void (await runSystem('systemctl', ['restart', 'outrider-update.path']));
+
+/** All that `writeUpdateUnits` makes. */
+export const updateUnitPaths = (place: Place): string[] => [
+  ...ENABLED_UPDATE_UNITS.map((name) => join(dirname(place.wanted), name)),
+  ...UPDATE_UNITS.map((name) => join(dirname(place.unit), name)),
+];
+
+/** Nobody waits for offers any more. */
+export const stopUpdates = async (): Promise<void> =>
+  void (await runSystem(
+    'systemctl',
+    ['stop', 'outrider-update.path', 'outrider-update.service'],
+    STOP_WITHIN_MS,
+  ));
 
 /** What `systemctl enable` does, also in an image. @returns false where it was enabled */
 export const enableUnit = (place: Place): Promise<boolean> =>

@@ -14,7 +14,7 @@ import type { Place } from './place.ts';
 import { type Release, readRelease } from './release-folder.ts';
 import { hasProgram, runSystem } from './system-command.ts';
 
-const LINKS = ['current', 'previous'] as const;
+const LINKS = ['current', 'previous', 'updater'] as const;
 
 /** @returns folder of a version whose content is this release's, where it lies or is to lie */
 async function folderFor({ versions }: Place, { version, digest }: Release): Promise<string> {

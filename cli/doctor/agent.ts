@@ -4,14 +4,14 @@ import { z } from 'zod';
 import { connection } from '../../shared/contract/connection.ts';
 import { type DiskStatus, diskStatus } from '../../shared/contract/disk-status.ts';
 import { feedStatus } from '../../shared/contract/feed-status.ts';
-import { updateReport } from '../../shared/contract/messages.ts';
+import { toldAgent, updateReport } from '../../shared/contract/messages.ts';
 import { sinkStatus } from '../../shared/contract/sink-status.ts';
 import { ERROR_CODES, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentClient } from '../agent-client.ts';
 import { bytesText, spanText } from '../output.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
-import { checkUpdates } from './updates.ts';
+import { checkManaged, checkUpdates } from './updates.ts';
 
 const feed = feedStatus
   .pick({ reason: true, inputs: true, sinceAtMs: true })
@@ -40,6 +40,8 @@ const agentState = z.object({
   // Of an older agent, feeds are missing; the states of a newer one are shown as they come.
   pipelines: z.array(z.object({ name: z.string(), feed: feed.nullish(), sinks: z.array(sink).optional() })),
   updates: z.array(updateReport).default([]),
+  // Of an older agent it is missing.
+  agent: toldAgent.optional(),
   disk: diskStatus.optional(),
   connections: z.array(connection.extend({ purpose: z.string() })).optional(),
 });
@@ -73,7 +75,7 @@ export async function lookAtAgent(
  * @param nowAtMs epoch clock, for ages
  */
 export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
-  const { device, version, link, pipelines, updates, disk, connections } = state;
+  const { device, version, link, pipelines, updates, agent, disk, connections } = state;
   const { entries, bytes, oldestAtMs, deadLetters } = link.outbox;
   const ageMs = oldestAtMs === null ? 0 : nowAtMs - oldestAtMs;
   const waiting = `${entries} requests wait (${bytesText(bytes)})`;
@@ -102,6 +104,7 @@ export function checkAgent(state: AgentState, nowAtMs: number): Finding[] {
     ...(disk ? checkDiskOf(disk) : []),
     ...(connections ? [checkConnections(connections)] : []),
     ...checkUpdates('updates', updates),
+    ...(agent ? checkManaged(agent) : []),
   ];
 }
 

@@ -10,7 +10,7 @@ import { VERSION } from '../../shared/runtime/version.ts';
 import type { HubClient } from '../hub-client.ts';
 import { bytesText, spanText } from '../output.ts';
 import { type Finding, fail, ok, warn } from './finding.ts';
-import { checkUpdates } from './updates.ts';
+import { checkAgentUpdate, checkUpdates } from './updates.ts';
 
 /** Findings about a hub, and whether later checks can count on it. */
 export interface HubLook {
@@ -250,7 +250,13 @@ export function checkDevice(device: DeviceRecord, nowAtMs: number): Finding[] {
     );
   if (online && reported && reported.agentVersion !== VERSION)
     findings.push(
-      warn(about, `runs ${reported.agentVersion}, and this is ${VERSION}`, 'Run the same release on both.'),
+      warn(
+        about,
+        `runs ${reported.agentVersion}, and this is ${VERSION}`,
+        reported.agent?.managed
+          ? 'Bring it to the devices in stages: outrider rollout start outrider-agent@VERSION.'
+          : 'Run the same release on both.',
+      ),
     );
   if (telemetry && telemetry.outbox.deadLetters > 0)
     findings.push(
@@ -260,5 +266,9 @@ export function checkDevice(device: DeviceRecord, nowAtMs: number): Finding[] {
         'Look at them on the device: outrider outbox ls --dead.',
       ),
     );
-  return [...findings, ...checkUpdates(about, reported?.updates ?? [])];
+  return [
+    ...findings,
+    ...checkUpdates(about, reported?.updates ?? []),
+    ...checkAgentUpdate(about, reported?.agent),
+  ];
 }

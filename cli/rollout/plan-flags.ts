@@ -43,6 +43,7 @@ const LIMITS: Readonly<Record<RolloutGateName, string>> = {
   latencyP95: 'maxRatio',
   crashes: 'maxShare',
   memory: 'maxRatio',
+  link: 'maxShare',
 };
 
 /** @throws USAGE */

@@ -20,6 +20,7 @@ import { isWildcard } from '../../shared/runtime/loopback.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
 import { BodyReader } from '../../shared/runtime/request-bodies.ts';
 import type {
+  AgentReleaseAdmin,
   Asking,
   BlobShelf,
   CaptureBook,
@@ -90,6 +91,7 @@ export interface HubApiOptions {
   readonly labels: LabelBook;
   readonly rollouts: RolloutAdmin;
   readonly trainings: TrainingAdmin;
+  readonly agentReleases: AgentReleaseAdmin;
   readonly publisher: Publisher;
   readonly blobs: BlobShelf;
   readonly signedUpdates: SignedUpdates;

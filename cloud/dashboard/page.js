@@ -4,6 +4,7 @@
  */
 import { ago, byId, el, Rows, refreshTimes, say } from '../../shared/page/dom.js';
 import {
+  agentUpdateLine,
   answerCells,
   failureText,
   feedLine,
@@ -52,6 +53,7 @@ const EVENTS = [
   'version-removed',
   'captures',
   'training',
+  'agent-releases',
 ];
 
 /** @type {Map<string, DeviceRecord>} */
@@ -260,6 +262,9 @@ function apply(event) {
       if (answers.size > MAX_ANSWERS && oldest !== undefined) answers.delete(oldest);
       return;
     }
+    case 'agent-releases':
+      // Devices and rollouts say what has become of them.
+      return;
     case 'training':
       trainings.set(event.training.id, event.training);
       return;
@@ -378,7 +383,7 @@ function deviceCells({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, rep
     el('span', { class: 'nowrap' }, `${entries} waiting`),
     el('span', { class: deadLetters > 0 ? 'nowrap bad' : 'nowrap' }, `${deadLetters} given up`),
   ]);
-  const updates = reported?.updates ?? [];
+  const updates = [...agentLines(reported), ...(reported?.updates ?? []).map(updateLine)];
   return [
     id,
     list(state),
@@ -388,8 +393,24 @@ function deviceCells({ id, online, lastSeenAtMs, expiresAtMs, contestedAtMs, rep
       : NONE,
     telemetry ? outbox : NONE,
     reported ? list(reported.pipelines.map(pipelineLine)) : NONE,
-    updates.length > 0 ? list(updates.map(updateLine)) : NONE,
+    updates.length > 0 ? list(updates) : NONE,
   ];
+}
+
+/** Version of the agent, and what becomes of it. @param {DeviceRecord['reported']} reported */
+function agentLines(reported) {
+  if (!reported) return [];
+  const { agentVersion, agent } = reported;
+  const update = agent?.update;
+  if (update && (update.phase !== 'committed' || update.version === agentVersion))
+    return [
+      ...(update.version === agentVersion ? [] : [el('span', {}, `agent ${agentVersion}`)]),
+      agentUpdateLine(update),
+    ];
+  const line = el('span', {}, `agent ${agentVersion}`);
+  if (agent && !agent.managed)
+    line.append(' ', el('span', { class: 'quiet', title: agent.why ?? '' }, 'not updated from here'));
+  return [line];
 }
 
 /** @param {NonNullable<DeviceRecord['reported']>['pipelines'][number]} pipeline */

@@ -6,6 +6,7 @@
 import type { Desired, Reported } from '../../shared/contract/messages.ts';
 import { isAppError } from '../../shared/runtime/errors.ts';
 import type { DesiredBook, FleetPromise, FleetStarts } from '../ports.ts';
+import { wantedAgent } from './agent-releases.ts';
 import type { DeviceRegistry } from './devices.ts';
 import type { ModelRegistry } from './models.ts';
 import { own, type Store } from './store.ts';
@@ -35,11 +36,13 @@ export class DesiredRegistry implements DesiredBook {
     const asked = new Set(reported.pipelines.map(({ cloud }) => cloud).filter((name) => name !== null));
     const starts = this.#o.fleet?.startsFor(reported.pipelines.flatMap((one) => this.#promiseOf(one))) ?? [];
     const pins = own(store.data.devices, deviceId)?.pins ?? {};
+    const agent = wantedAgent(store.data, deviceId);
     return {
       version: store.data.desiredVersion,
       cloudModels: [...asked].sort().flatMap((name) => this.#describe(name)),
       models: wantedVersions({ id: deviceId, pins, reported }, (name) => models.choiceOf(name, deviceId)),
       ...(starts.length > 0 && { starts }),
+      ...(agent && { agent }),
     };
   }
 

@@ -6,6 +6,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import type { engineRequest } from '../../shared/contract/engines.ts';
+import { AGENT_NAME } from '../../shared/contract/releases.ts';
 import { writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -77,7 +78,8 @@ export class EngineRegistry {
    */
   async put(name: string, request: Checked): Promise<boolean> {
     const { store, clock } = this.#o;
-    if (name === '__proto__') throw invalid('name', 'this model name is reserved');
+    if (name === '__proto__' || name === AGENT_NAME)
+      throw invalid('name', `no model may be called ${name}: the name is taken`);
     const hasFolder = this.#o.models.folderTask(name) !== undefined;
     const before = own<StoredEngine>(store.data.engines, name);
     if (!before && Object.keys(store.data.engines).length >= MAX_ENGINES)

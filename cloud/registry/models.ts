@@ -14,6 +14,7 @@ import type {
 import type { EngineRecord } from '../../shared/contract/engines.ts';
 import type { PictureNeed } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
+import { AGENT_NAME } from '../../shared/contract/releases.ts';
 import { classifierConfig, labelsInOrder, readModelJson } from '../../shared/release/folder/model-files.ts';
 import { type ModelFolder, readSpec } from '../../shared/release/folder/model-folder.ts';
 import { type ModelSpec, modelSpec } from '../../shared/release/folder/model-spec.ts';
@@ -22,6 +23,7 @@ import { AppError, isAppError } from '../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { TaskName } from '../../shared/tasks/tasks.ts';
 import type { ModelCatalog, ModelDescriptions, ModelShelf, VersionBook, VersionFacts } from '../ports.ts';
+import { requirePublishedAgent } from './agent-releases.ts';
 import type { HubData, StoredDeployment, StoredEngine, StoredServing, StoredVersion } from './records.ts';
 import { heldVersion, supersede } from './rollout-records.ts';
 import { own, type Store } from './store.ts';
@@ -60,7 +62,8 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
   async takeIn(folder: ModelFolder, facts: VersionFacts = {}): Promise<ModelRef> {
     const { spec, digest, bytes, path } = folder;
     const { name, task } = spec;
-    if (name === '__proto__') throw new AppError('MODEL_INVALID', 'this model name is reserved');
+    if (name === '__proto__' || name === AGENT_NAME)
+      throw new AppError('MODEL_INVALID', `no model may be called ${name}: the name is taken`);
     if (own<StoredEngine>(this.#store.data.engines, name)?.runs === 'task')
       throw new AppError(
         'MODEL_INVALID',
@@ -329,6 +332,10 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
 
 /** @throws MODEL_UNKNOWN, UPDATE_NOT_LISTED: devices would refuse it */
 export function requirePublished(data: HubData, name: string, version: string): void {
+  if (name === AGENT_NAME) {
+    requirePublishedAgent(data, version);
+    return;
+  }
   const versions = versionsOf(data, name);
   if (versions.length === 0) throw new AppError('MODEL_UNKNOWN', `there is no model ${name}`);
   if (!versions.some((one) => one.version === version && one.published))

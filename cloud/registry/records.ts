@@ -4,7 +4,8 @@ import { deployPolicy, keyScope, versionFile, versionTest } from '../../shared/c
 import { engineKind } from '../../shared/contract/engines.ts';
 import { deviceLabels } from '../../shared/contract/labels.ts';
 import { pictureNeed, reported } from '../../shared/contract/messages.ts';
-import { deviceId, digest, modelName, modelVersion } from '../../shared/contract/names.ts';
+import { deviceId, digest, modelName } from '../../shared/contract/names.ts';
+import { releasePlatform, subjectVersion } from '../../shared/contract/releases.ts';
 import { rolloutPlan } from '../../shared/contract/rollouts.ts';
 import { taskName } from '../../shared/tasks/tasks.ts';
 import { storedRollout } from './rollout-records.ts';
@@ -23,7 +24,7 @@ const storedDevice = z.object({
   lastSeenAtMs: z.number().nullable(),
   reported: reported.nullable(),
   /** Model name -> version that this device is to run, whatever its model deploys. */
-  pins: z.record(modelName, modelVersion).default({}),
+  pins: z.record(modelName, subjectVersion).default({}),
   /** By the operator, beside those of its own configuration. */
   labels: deviceLabels.default({}),
 });
@@ -74,7 +75,7 @@ export type StoredVersion = z.infer<typeof storedVersion>;
 const storedDeployment = z.object({
   policy: deployPolicy,
   /** Version that devices are told to run; null: none yet. */
-  deployed: modelVersion.nullable(),
+  deployed: subjectVersion.nullable(),
   /** By which a version is rolled out with the policy `staged`; null: as any plan is, when left out. */
   plan: rolloutPlan.nullable().default(null),
 });
@@ -135,5 +136,7 @@ export const hubData = z.object({
   engines: z.record(modelName, storedEngine).default({}),
   /** By id. */
   rollouts: z.record(z.string(), storedRollout).default({}),
+  /** Versions of the agent that devices may be told of: signed, and here; by version the platforms that there are. */
+  agentReleases: z.record(z.string(), z.array(releasePlatform)).default({}),
 });
 export type HubData = z.infer<typeof hubData>;

@@ -14,6 +14,7 @@ import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { readIfThere } from '../../shared/runtime/read-file.ts';
 import type { BrokerAccess, FleetStarts } from '../ports.ts';
+import { AgentReleaseRegistry } from './agent-releases.ts';
 import { principalOf } from './credential.ts';
 import { Database } from './database.ts';
 import { DesiredRegistry } from './desired.ts';
@@ -78,6 +79,7 @@ export class Registry implements Part {
   readonly rollouts: RolloutRegistry;
   readonly removal: RemovalRegistry;
   readonly desired: DesiredRegistry;
+  readonly agentReleases: AgentReleaseRegistry;
 
   private constructor(store: Store, brokerSecret: string, options: RegistryOptions) {
     const { clock, logger, credentialLifeMs, policy = 'manual' } = options;
@@ -113,6 +115,7 @@ export class Registry implements Part {
       ...{ store, clock, models: this.models },
       reportOf: (id) => this.devices.reportOf(id),
     });
+    this.agentReleases = new AgentReleaseRegistry({ store, clock, onDesiredChange });
     this.desired = new DesiredRegistry({
       ...{ store, devices: this.devices, models: this.models },
       fleet: options.fleet,
@@ -192,6 +195,7 @@ async function firstData(folder: string, clock: Clock, hubId?: string): Promise<
     removed: {},
     engines: {},
     rollouts: {},
+    agentReleases: {},
   };
 }
 

@@ -1,6 +1,7 @@
 /** Schemas of rollouts as they lie among the hub's records, and what a change of a model's deployment means for them. */
 import { z } from 'zod';
-import { modelName, modelVersion } from '../../shared/contract/names.ts';
+import { modelName } from '../../shared/contract/names.ts';
+import { subjectVersion } from '../../shared/contract/releases.ts';
 import {
   isUnderWay,
   type RolloutNote,
@@ -19,11 +20,11 @@ export type StoredRolloutDevice = z.infer<typeof storedRolloutDevice>;
 /** Record of a rollout; it is stored under its id. */
 export const storedRollout = rolloutPlan.extend({
   model: modelName,
-  version: modelVersion,
+  version: subjectVersion,
   digest: rolloutRecord.shape.digest,
   /** By which its lot is drawn. */
   salt: z.string(),
-  from: modelVersion.nullable(),
+  from: subjectVersion.nullable(),
   note: z.string(),
   state: rolloutState,
   reason: z.string(),

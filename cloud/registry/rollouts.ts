@@ -1,5 +1,6 @@
 /** Records of rollouts: each change in one step with what it deploys, so that no crash leaves the one without the other. */
 import { isDeepStrictEqual } from 'node:util';
+import { AGENT_NAME, agentDigest } from '../../shared/contract/releases.ts';
 import type { RolloutBook, RolloutChange, RolloutModels } from '../ports.ts';
 import { requirePublished } from './models.ts';
 import type { HubData } from './records.ts';
@@ -73,6 +74,7 @@ function modelsOf(data: HubData): RolloutModels {
   return {
     versionOf: (model, version) => {
       requirePublished(data, model, version);
+      if (model === AGENT_NAME) return { digest: agentDigest(version) };
       const found = own(data.models, model)?.find((one) => one.version === version);
       return { digest: found?.digest ?? '' };
     },

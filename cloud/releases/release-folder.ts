@@ -5,11 +5,11 @@
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ReleaseRecord, releasePlatform, releaseRecord } from '../../shared/contract/releases.ts';
+import { readArchiveManifest } from '../../shared/release/agent/archive-manifest.ts';
 import { AppError, systemCode } from '../../shared/runtime/errors.ts';
 import { fileSha256 } from '../../shared/runtime/file-digest.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { ReleaseShelf } from '../ports.ts';
-import { readArchiveManifest } from './archive-manifest.ts';
 
 /** More would only be found by a person who has forgotten a folder. */
 const MAX_ARCHIVES = 64;
@@ -84,7 +84,14 @@ export class ReleaseFolder implements ReleaseShelf {
         'RELEASE_INVALID',
         `${path} differs from ${path}.sha256: it is not whole, or another one`,
       );
-    const { version, platform, node, bytes, sha256: manifestSha256 } = await readArchiveManifest(path);
+    const {
+      version,
+      platform,
+      node,
+      bytes,
+      dataFormat,
+      sha256: manifestSha256,
+    } = await readArchiveManifest(path);
     const facts = {
       file,
       version,
@@ -94,6 +101,7 @@ export class ReleaseFolder implements ReleaseShelf {
       unpackedBytes: bytes,
       manifestSha256,
       node,
+      ...(dataFormat !== undefined && { dataFormat }),
     };
     return releaseRecord.parse(facts);
   }

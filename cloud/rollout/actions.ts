@@ -1,8 +1,10 @@
 /** What operators do with rollouts: begin one, stop it for a while or for good, take it back. Pure. */
 import type { z } from 'zod';
+import { AGENT_NAME } from '../../shared/contract/releases.ts';
 import {
   isUnderWay,
   type RolloutAction,
+  type RolloutGates,
   type RolloutNote,
   type RolloutPlanChange,
   type rolloutRequest,
@@ -54,6 +56,11 @@ export function begin(
   const from = models.deployedOf(model);
   if (from === version)
     throw new AppError('CONFLICT', `${model}@${version} is deployed already: nothing is left to roll out`);
+  if (model === AGENT_NAME && from === null)
+    throw new AppError(
+      'CONFLICT',
+      'no version of the agent is deployed yet, so there is none to go back to: say first what the fleet runs now (outrider releases deploy VERSION)',
+    );
   const underWay = Object.entries(rollouts).filter(([, one]) => isUnderWay(one.state));
   if (underWay.length >= MAX_UNDER_WAY)
     throw new AppError('CONFLICT', `${MAX_UNDER_WAY} rollouts are under way already`);
@@ -67,6 +74,7 @@ export function begin(
   const reason = waits ? `waits for rollout ${busy[0]?.[0]}` : `from ${from ?? 'nothing'} to ${version}`;
   const made: StoredRollout = {
     ...request,
+    gates: askedOf(model, request.gates),
     ...{ digest, salt: id, from, state: waits ? 'waiting' : 'running', reason },
     ...{ stage: 0, stageBeganAtMs: null, stageSinceAtMs: nowAtMs, createdAtMs: nowAtMs, endedAtMs: null },
     ...{ holds: true, devices: {}, history: [] },
@@ -85,6 +93,12 @@ export function begin(
     said: [...(waits ? [] : ended), { id, event: waits ? 'waiting' : 'started', detail: reason }],
   };
 }
+
+/** Of the agent nobody asks what only a model does, and of a model not whether the device is still reached. */
+const askedOf = (model: string, gates: RolloutGates): RolloutGates =>
+  model === AGENT_NAME
+    ? { ...gates, agreement: null, escalation: null, latencyP95: null }
+    : { ...gates, link: null };
 
 /** Those that waited for others of their model begin. */
 export function released(rollouts: Rollouts, models: RolloutModels): ReadonlyMap<string, Done> {
@@ -179,7 +193,7 @@ export function changePlan(rollout: StoredRollout, { gates, window, onFailure }:
   return {
     rollout: {
       ...rollout,
-      ...(gates && { gates }),
+      ...(gates && { gates: askedOf(rollout.model, gates) }),
       ...(window !== undefined && { window }),
       ...(onFailure && { onFailure }),
     },

@@ -1,6 +1,7 @@
 /** What devices have counted, put together for the gates: of the version, of what the same devices ran before, and of what the others run. */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { AGENT_NAME } from '../../shared/contract/releases.ts';
 import { readJson, writeJsonAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { StoredRollout } from '../ports.ts';
@@ -74,7 +75,13 @@ export class RolloutArms {
     this.#isDirty = false;
   }
 
-  of(id: string, { devices, digest, stage }: StoredRollout, fleet: ReadonlyMap<string, FleetDevice>): Arms {
+  /** @param nowAtMs by which devices are away for long */
+  of(
+    id: string,
+    { devices, digest, stage, model }: StoredRollout,
+    fleet: ReadonlyMap<string, FleetDevice>,
+    nowAtMs: number,
+  ): Arms {
     const marks = this.#marksOf(id, stage);
     const inside = Object.entries(devices).filter(([, { state }]) => state !== 'left');
     const tried = inside.filter(([, { state }]) => TRIED.includes(state));
@@ -98,6 +105,7 @@ export class RolloutArms {
         id: one.device,
         totals: since(this.#now(one.device, one.digest), one.mark),
       })),
+      ...(model === AGENT_NAME && { link: linkOf(devices, fleet, nowAtMs) }),
     };
   }
 
@@ -139,4 +147,29 @@ export class RolloutArms {
     this.#isDirty = true;
     return mark;
   }
+}
+
+/** So long a device may be away for any reason: an installation takes a minute. */
+const AWAY_MS = 15 * 60_000;
+
+/** Of the devices that were told, and of the others that were here when the first of them was. */
+function linkOf(
+  devices: StoredRollout['devices'],
+  fleet: ReadonlyMap<string, FleetDevice>,
+  nowAtMs: number,
+): NonNullable<Arms['link']> {
+  const isAway = ({ online, lastSeenAtMs }: FleetDevice, sinceAtMs: number): boolean =>
+    !online && nowAtMs - Math.max(lastSeenAtMs ?? 0, sinceAtMs) > AWAY_MS;
+  const version = { told: 0, away: [] as string[] };
+  const rest = { told: 0, away: [] as string[] };
+  const firstAtMs = Math.min(...Object.values(devices).map(({ atMs }) => atMs));
+  for (const [id, device] of fleet) {
+    const told = Object.hasOwn(devices, id) ? devices[id] : undefined;
+    // One that was away before has nothing to do with it.
+    if (!told && (device.lastSeenAtMs ?? 0) < firstAtMs) continue;
+    const arm = told ? version : rest;
+    arm.told++;
+    if (isAway(device, told?.atMs ?? firstAtMs)) arm.away.push(id);
+  }
+  return { version, rest };
 }

@@ -170,7 +170,7 @@ export class RolloutConductor implements Part {
       { model, digest, selector: parseSelector(one.selector) },
       this.#o.isPinned,
     );
-    const arms = this.#o.arms.of(id, one, fleet);
+    const arms = this.#o.arms.of(id, one, fleet, nowAtMs);
     const standing = { stage: one.stage, stages: one.stages.length };
     const verdicts = arms.version.length === 0 ? [] : judge(gates, arms, standing);
     const answers = arms.version.reduce((sum, { totals }) => sum + totals.answers, 0);

@@ -1,5 +1,7 @@
 /** The fleet as one rollout sees it: which devices are meant, and how far each is with the version. */
 import type { DeviceRecord } from '../../shared/contract/admin.ts';
+import type { AgentUpdate } from '../../shared/contract/messages.ts';
+import { AGENT_NAME, agentDigest } from '../../shared/contract/releases.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import type { StoredRolloutDevice } from '../ports.ts';
 import type { Selector } from './selector.ts';
@@ -8,6 +10,8 @@ import type { Selector } from './selector.ts';
 export interface FleetDevice {
   readonly id: string;
   readonly online: boolean;
+  /** When it was last heard of; null: never. */
+  readonly lastSeenAtMs: number | null;
   /** What answers now; null: nothing of this model. */
   readonly now: { readonly version: string; readonly digest: string } | null;
   /** How far it is with the rollout's version; undefined: it has said nothing of it. */
@@ -37,10 +41,10 @@ export function fleetOf(
   return new Map(found);
 }
 
-function inFleet(
-  { id, online, labels, reported }: DeviceRecord,
-  { model, digest, selector }: Target,
-): FleetDevice | undefined {
+function inFleet(device: DeviceRecord, target: Target): FleetDevice | undefined {
+  const { id, online, lastSeenAtMs, labels, reported } = device;
+  const { model, digest, selector } = target;
+  if (model === AGENT_NAME) return withAgent(device, target);
   const own = reported?.pipelines.filter(({ edge, edgeModel }) => (edgeModel ?? edge?.name) === model) ?? [];
   if (!reported || own.length === 0) return undefined;
   const { pipelines, agentVersion, hardware } = reported;
@@ -50,9 +54,41 @@ function inFleet(
   return {
     id,
     online,
+    lastSeenAtMs,
     now: edge && { version: edge.version, digest: edge.digest },
     progress: progressOf(edge?.digest === digest, update),
   };
+}
+
+/** The agent itself as what is rolled out: only where the hub can update it at all. */
+function withAgent(
+  { id, online, lastSeenAtMs, labels, reported }: DeviceRecord,
+  { digest, selector }: Target,
+): FleetDevice | undefined {
+  if (!reported?.agent?.managed) return undefined;
+  const { pipelines, agentVersion, hardware, agent } = reported;
+  if (!selector({ id, labels, pipelines, agentVersion, hardware })) return undefined;
+  const now = { version: agentVersion, digest: agentDigest(agentVersion) };
+  const update = agent.update && agentDigest(agent.update.version) === digest ? agent.update : undefined;
+  return { id, online, lastSeenAtMs, now, progress: agentProgress(now.digest === digest, update) };
+}
+
+function agentProgress(isRunning: boolean, update: AgentUpdate | undefined): FleetDevice['progress'] {
+  const error = update?.error ? { code: update.error.code, message: update.error.message } : null;
+  switch (update?.phase) {
+    case 'rolled-back':
+      return { state: 'rolled-back', error };
+    case 'trial':
+      return { state: 'trial', error: null };
+    case 'checking':
+    case 'downloading':
+    case 'staged':
+    case 'installing':
+      return { state: 'updating', error };
+    case 'committed':
+    case undefined:
+      return isRunning ? { state: 'running', error: null } : undefined;
+  }
 }
 
 type Update = NonNullable<NonNullable<DeviceRecord['reported']>['updates']>[number];

@@ -6,7 +6,6 @@ import { ADMITS_EVERY_KEY } from '../asking/admission.ts';
 import { HttpAsking } from '../asking/asking.ts';
 import { showDeviceRoutes, showEvidence } from '../metrics.ts';
 import type { RolloutAdmin, TrainingAdmin } from '../ports.ts';
-import { ReleaseFolder } from '../releases/release-folder.ts';
 import { Simulator } from '../rollout/simulation/simulator.ts';
 import type { BrokerAddress } from './broker.ts';
 import type { HubProgram } from './program.ts';
@@ -59,6 +58,7 @@ export function createApi(
     labels: registry.labels,
     rollouts: parts.rollouts,
     trainings: parts.trainings,
+    agentReleases: parts.publishing.agentReleases,
     publisher: {
       publish: async (name, request) => {
         const made = await publisher.publish(name, request);
@@ -81,7 +81,7 @@ export function createApi(
     simulator: new Simulator({ evidence, models: registry.models, clock }),
     signIns,
     corsOrigins: config.corsOrigins,
-    releases: new ReleaseFolder(config.releasesDir, logger),
+    releases: parts.publishing.releases,
     publicUrl: config.publicUrl,
     hostAbroad: hostAbroad(config),
     ready: () => (link.connected ? undefined : 'the MQTT broker is not connected'),

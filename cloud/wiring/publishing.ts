@@ -19,6 +19,8 @@ import { createRehearsal } from '../publishing/rehearsal.ts';
 import { VersionRemover } from '../publishing/remover.ts';
 import { signingRoles, signingStatus } from '../publishing/signing-status.ts';
 import { SigningWatch } from '../publishing/signing-watch.ts';
+import { ReleaseFolder } from '../releases/release-folder.ts';
+import { ReleaseKeeper } from '../releases/release-keeper.ts';
 import type { HubProgram } from './program.ts';
 import type { Records } from './records.ts';
 
@@ -33,6 +35,10 @@ export interface Publishing {
   /** Those that are made, listed or not. */
   readonly offeredDeltas: () => Delta[];
   readonly remover: VersionRemover;
+  /** What `/install.sh` installs. */
+  readonly releases: ReleaseFolder;
+  /** The same archives as what devices are updated to. */
+  readonly agentReleases: ReleaseKeeper;
 }
 
 /**
@@ -79,6 +85,13 @@ export async function startPublishing(
   await takeInModels(config.modelsDir, publisher, logger);
   await remover.tidy();
   await sweepUploads(blobs, { models: registry.models, removal: registry.removal, updates }, clock, logger);
+  const releases = new ReleaseFolder(config.releasesDir, logger);
+  const agentReleases = new ReleaseKeeper({
+    ...{ folder: config.releasesDir, shelf: releases, updates, blobs, events, clock, logger },
+    book: registry.agentReleases,
+    devices: () => registry.devices.list(),
+  });
+  await lifecycle.start('releases', agentReleases);
   const { models, removal } = registry;
   showModelDisk(metrics, () => models.list());
   if (deltas.maker) await lifecycle.start('deltas', deltas.maker);
@@ -88,10 +101,12 @@ export async function startPublishing(
   };
   return {
     updates,
-    blobs: withDeltas(blobs, deltas.shelf),
+    blobs: withOthers(blobs, deltas.shelf, agentReleases),
     publisher,
     signing,
     remover,
+    releases,
+    agentReleases,
     considerDeltas: () => deltas.maker?.consider(),
     offeredDeltas: () => deltas.shelf.all(),
   };
@@ -143,13 +158,13 @@ async function openDeltas(
   return { shelf, maker };
 }
 
-/** What devices fetch: files of versions, and differences between them. */
-const withDeltas = (blobs: BlobStore, shelf: DeltaShelf): BlobShelf => ({
+/** What devices fetch: files of versions, differences between them, and releases of the agent. */
+const withOthers = (blobs: BlobStore, shelf: DeltaShelf, releases: ReleaseKeeper): BlobShelf => ({
   size: async (sha256) => (await blobs.size(sha256)) ?? shelf.sizeOf(sha256),
   partialBytes: (sha256) => blobs.partialBytes(sha256),
   append: (sha256, offset, source, maxBytes) => blobs.append(sha256, offset, source, maxBytes),
   finish: (sha256) => blobs.finish(sha256),
-  path: (sha256) => shelf.pathOf(sha256) ?? blobs.path(sha256),
+  path: (sha256) => shelf.pathOf(sha256) ?? releases.pathOf(sha256) ?? blobs.path(sha256),
 });
 
 /** Uploads that never became part of a version go. */

@@ -4,6 +4,8 @@
  */
 import { join } from 'node:path';
 import type { Reported } from '../../shared/contract/messages.ts';
+import { AGENT_NAME, agentDigest } from '../../shared/contract/releases.ts';
+import type { AgentCounts, VersionCounts } from '../../shared/contract/version-counts.ts';
 import { Captures } from '../captures/captures.ts';
 import { Fingerprints } from '../captures/fingerprints.ts';
 import type { LocalRunnerPool } from '../engine/runner-pool.ts';
@@ -101,7 +103,8 @@ function bookOf(
       devices.counted(id, counters);
       // Bounds what is kept: only devices that exist can be heard.
       if (devices.isActive(id)) {
-        if (counters.versions) evidence.take(id, counters.versions);
+        const counted = [...(counters.versions ?? []), ...(counters.agent ? [totalsOf(counters.agent)] : [])];
+        if (counted.length > 0) evidence.take(id, counted);
         fleet.take(id, counters.pairs ?? []);
       }
       news.changed(id);
@@ -126,4 +129,14 @@ function bookOf(
 function cloudModelsOf(states: readonly (Reported | null)[]): string[] {
   const names = states.flatMap((state) => state?.pipelines.map(({ cloud }) => cloud) ?? []);
   return [...new Set(names.filter((name) => name !== null))];
+}
+
+/** Counts of the agent itself, in the form of those of a model's version. */
+function totalsOf({ version, run, answers, failures, crashes, memoryBytes }: AgentCounts): VersionCounts {
+  return {
+    model: { name: AGENT_NAME, version: '0', digest: agentDigest(version) },
+    ...{ run, answers, failures, crashes, memoryBytes, times: [] },
+    judged: { requests: 0, asked: 0, loss: 0, squares: 0, weights: 0 },
+    routed: { requests: 0, escalated: 0 },
+  };
 }

@@ -6,6 +6,7 @@ import { deviceLabels } from './labels.ts';
 import { MAX_VERSION_FILES } from './limits.ts';
 import { reported, telemetry } from './messages.ts';
 import { deviceId, digest, innerPath, modelName, modelVersion } from './names.ts';
+import { agentReleaseList, subjectVersion } from './releases.ts';
 import { answer, failure } from './result.ts';
 import { rolloutPlan, rolloutRecord } from './rollouts.ts';
 import { signingLevel, signingRole } from './signing.ts';
@@ -183,9 +184,9 @@ export const deviceList = z.object({ devices: z.array(deviceRecord), next });
 
 /** `PUT /devices/{id}/desired`, with If-Match: what this device should run instead of what its models deploy. */
 export const devicePins = z.strictObject({
-  /** Model name -> version; a model that is not named follows its `deployed`. */
+  /** Model name -> version; a model that is not named follows its `deployed`. `outrider-agent` is the agent itself. */
   pins: z
-    .record(modelName, modelVersion)
+    .record(modelName, subjectVersion)
     .refine((pins) => Object.keys(pins).length <= 100, 'at most 100 models'),
 });
 export type DevicePins = z.infer<typeof devicePins>;
@@ -230,6 +231,8 @@ export const EVENTS = {
     todo: z.string().nullable(),
     atMs: z.number(),
   }),
+  /** Releases of the agent have changed: what there is, what is signed, or what is deployed. */
+  AgentReleasesEvent: agentReleaseList.extend({ type: z.literal('agent-releases') }),
   /** A version is no longer offered: somebody removed it, or the hub keeps a number of them. */
   VersionRemovedEvent: z.object({
     type: z.literal('version-removed'),
@@ -258,6 +261,7 @@ export const hubEvent = z.discriminatedUnion('type', [
   EVENTS.VersionRemovedEvent,
   EVENTS.CapturesEvent,
   EVENTS.TrainingEvent,
+  EVENTS.AgentReleasesEvent,
 ]);
 export type HubEvent = z.infer<typeof hubEvent>;
 

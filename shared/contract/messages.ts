@@ -10,8 +10,9 @@ import { fleetStart, MAX_PAIRS, pairEvidence } from './fleet-evidence.ts';
 import { deviceLabels } from './labels.ts';
 import { MAX_CONTENT_TYPE_CHARACTERS, MAX_REQUEST_BYTES } from './limits.ts';
 import { deviceId, digest, modelName, modelRef, modelVersion, pipelineName, requestId } from './names.ts';
+import { releaseVersion } from './releases.ts';
 import { routeEvidence } from './routing.ts';
-import { versionCounts } from './version-counts.ts';
+import { agentCounts, versionCounts } from './version-counts.ts';
 
 /** What the device itself has made of an input that it shares, and why it asks: what a hub keeps beside the cloud's answer. */
 const edgeAnswer = z.object({
@@ -153,6 +154,15 @@ export const desired = z.object({
   models: z.array(wantedVersion).default([]),
   /** What routers of this device that know nothing of their pair of models yet may start from; left out: nothing. */
   starts: z.array(fleetStart).max(MAX_PAIRS).optional().catch(undefined),
+  /** Version of the agent itself that the device should run; missing: it stays as it is. Nothing but a wish: what it is, signed metadata say. */
+  agent: z
+    .object({
+      version: releaseVersion,
+      /** When it may be installed, as of models. */
+      window: z.string().max(100).optional(),
+    })
+    .optional()
+    .catch(undefined),
 });
 export type Desired = z.infer<typeof desired>;
 
@@ -186,6 +196,8 @@ export const telemetry = z.object({
   versions: z.array(versionCounts).max(20).optional().catch(undefined),
   /** What its routers have seen of their pairs of models, for devices that know nothing of them yet; only what is to be told anew. */
   pairs: z.array(pairEvidence).max(MAX_PAIRS).optional().catch(undefined),
+  /** What it has counted of itself since it started; missing: of an older agent. */
+  agent: agentCounts.optional().catch(undefined),
 });
 export type Telemetry = z.infer<typeof telemetry>;
 
@@ -230,6 +242,35 @@ export const updateReport = z.object({
 });
 export type UpdateReport = z.infer<typeof updateReport>;
 
+/** How far a device has come with a version of the agent itself (`agent/self-update/self-updater.ts` has the state machine). */
+export const agentUpdate = z.object({
+  version: releaseVersion,
+  /**
+   * `downloading`, `staged` (all of it is here), `installing` (handed to the machine's own part, which puts it into place), `trial` (it runs,
+   * and has a minute to be ready and to reach the hub), `committed`, `rolled-back` (the version before runs again).
+   */
+  phase: z.enum(['checking', 'downloading', 'staged', 'installing', 'trial', 'committed', 'rolled-back']),
+  /** `rolled-back`: why; it is not tried again until another version is desired. Before that: what stands in the way; it is tried again. */
+  error: z
+    .object({ code: z.enum(ERROR_CODES).catch('HUB_FAILED'), message: z.string().max(1_000) })
+    .nullable(),
+  downloadedBytes: z.number().nonnegative(),
+  totalBytes: z.number().nonnegative(),
+  atMs: z.number(),
+});
+export type AgentUpdate = z.infer<typeof agentUpdate>;
+
+/** The agent as a program that can be updated from the hub. */
+export const toldAgent = z.object({
+  /** It is a service that `outrider agent install` has made, and its machine takes updates; else whoever started it updates it. */
+  managed: z.boolean(),
+  /** Why it is not; null: it is. */
+  why: z.string().max(300).nullable(),
+  /** Its newest update; null before the first. */
+  update: agentUpdate.nullable(),
+});
+export type ToldAgent = z.infer<typeof toldAgent>;
+
 /** The machine that an agent runs on. */
 const hardware = z.object({
   /** As Node names system and processor: `linux-arm64`. */
@@ -267,6 +308,8 @@ export const reported = z.object({
   labels: deviceLabels.optional().catch(undefined),
   /** The machine that it runs on. */
   hardware: hardware.optional().catch(undefined),
+  /** The agent itself, and its updates; missing: of an older agent, which is not updated from here. */
+  agent: toldAgent.optional().catch(undefined),
 });
 export type Reported = z.infer<typeof reported>;
 

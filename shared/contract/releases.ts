@@ -1,16 +1,50 @@
 /** Releases of Outrider that a hub serves to devices, as `GET /releases` lists them. */
 import { z } from 'zod';
+import { sha256Hex } from '../runtime/ids.ts';
+
+/** By what name rollouts, pins and delegations speak of the agent itself: no model may be called so. */
+export const AGENT_NAME = 'outrider-agent';
 
 /** Platforms that devices have. */
 export const releasePlatform = z.enum(['linux-x64', 'linux-arm64']);
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+/** Version of a release, as in a package.json. */
+export const releaseVersion = z
+  .string()
+  .regex(/^\d+\.\d+\.\d+[0-9A-Za-z.+-]{0,40}$/, 'a version such as 0.2.0');
+/** Version of what is rolled out: a model's number, or of the agent. */
+export const subjectVersion = z
+  .string()
+  .regex(/^(?:\d{1,9}|\d+\.\d+\.\d+[0-9A-Za-z.+-]{0,40})$/, 'a number in a string; of the agent 0.2.0');
+/** Name of an archive. */
+export const releaseFile = z.string().regex(/^outrider-[0-9A-Za-z.+-]{1,64}\.tar\.gz$/);
+
+/** What stands for a version of the agent, whatever the platform: as a model's version has its digest. */
+export const agentDigest = (version: string): string => sha256Hex(`${AGENT_NAME}@${version}`);
+
+/** Whether a version comes before another one: by its three numbers, and one with a suffix (`0.3.0-rc.1`) before the one without. */
+export function isOlderRelease(one: string, other: string): boolean {
+  const [a, b] = [partsOf(one), partsOf(other)];
+  for (const place of [0, 1, 2]) {
+    const [x = 0, y = 0] = [a.numbers[place], b.numbers[place]];
+    if (x !== y) return x < y;
+  }
+  if (a.suffix === '' || b.suffix === '') return a.suffix !== '' && b.suffix === '';
+  return a.suffix.localeCompare(b.suffix, 'en', { numeric: true }) < 0;
+}
+
+function partsOf(version: string): { readonly numbers: number[]; readonly suffix: string } {
+  // What follows a + says how it was built, and counts for nothing (semver 10).
+  const [core = '', ...rest] = (version.split('+')[0] ?? '').split('-');
+  return { numbers: core.split('.').map((part) => Number.parseInt(part, 10) || 0), suffix: rest.join('-') };
+}
 
 /** One archive of `outrider release`. */
 export const releaseRecord = z.object({
   /** Its name below `/releases/`. */
-  file: z.string().regex(/^outrider-[0-9A-Za-z.+-]{1,64}\.tar\.gz$/),
-  version: z.string().regex(/^\d+\.\d+\.\d+[0-9A-Za-z.+-]{0,40}$/),
+  file: releaseFile,
+  version: releaseVersion,
   platform: releasePlatform,
   bytes: z.int().positive(),
   sha256,
@@ -23,8 +57,56 @@ export const releaseRecord = z.object({
     .string()
     .regex(/^\d[0-9A-Za-z.+-]{0,40}$/)
     .nullable(),
+  /** Form of the data that it writes (`data/agent/format.json`); missing: of an archive that was made before it was said. */
+  dataFormat: z.int().positive().optional(),
 });
 export type ReleaseRecord = z.infer<typeof releaseRecord>;
 
 /** All of them, for each platform the newest first. */
 export const releaseList = z.object({ releases: z.array(releaseRecord) });
+
+/** Archive of a release for one platform, as the hub has it. */
+const agentArchive = z.object({
+  platform: releasePlatform,
+  file: releaseFile,
+  bytes: z.int().positive(),
+  sha256,
+  /** Whether signed metadata lists it: devices take no other. */
+  signed: z.boolean(),
+});
+
+/** Version of the agent, over all platforms. */
+const agentRelease = z.object({
+  version: releaseVersion,
+  /** Devices can be told of it: at least one archive is signed and here. */
+  published: z.boolean(),
+  deployed: z.boolean(),
+  /** Devices that could not go back from it by themselves take it all the same: somebody has said so as it was signed. */
+  oneWay: z.boolean(),
+  archives: z.array(agentArchive),
+  /** Devices that said last that they run it. */
+  devices: z.int().nonnegative(),
+});
+export type AgentRelease = z.infer<typeof agentRelease>;
+
+/** `GET /agent-releases`: the newest first, and what devices run unless a pin or a rollout says otherwise. */
+export const agentReleaseList = z.object({
+  releases: z.array(agentRelease),
+  /** null: nothing, devices keep what they have. */
+  deployed: releaseVersion.nullable(),
+});
+export type AgentReleases = z.infer<typeof agentReleaseList>;
+
+/** `POST /agent-releases`: an archive whose bytes have been uploaded as a blob. */
+export const agentReleaseRequest = z.strictObject({
+  file: releaseFile,
+  sha256,
+  /** It writes data that the versions before cannot read, and is to be taken by devices that are on their own all the same. */
+  oneWay: z.boolean().default(false),
+});
+
+/** `PATCH /agent-releases`, with If-Match. */
+export const agentReleaseChange = z.strictObject({
+  /** A published version; null: devices keep what they have. */
+  deployed: releaseVersion.nullable(),
+});

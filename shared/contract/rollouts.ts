@@ -1,6 +1,7 @@
 /** Rollouts: how an operator brings a version to a fleet in stages, and what the hub says of it. */
 import { z } from 'zod';
-import { deviceId, digest, modelName, modelVersion } from './names.ts';
+import { deviceId, digest, modelName } from './names.ts';
+import { subjectVersion } from './releases.ts';
 
 const atMs = z.number();
 
@@ -30,6 +31,7 @@ export const ROLLOUT_GATES = [
   'latencyP95',
   'crashes',
   'memory',
+  'link',
 ] as const;
 /** Name of a gate. */
 const rolloutGateName = z.enum(ROLLOUT_GATES);
@@ -65,10 +67,12 @@ export const rolloutGates = z.strictObject({
   errors: rise.nullable().default({ maxRise: 0.02 }),
   /** Time that the slowest twentieth of the answers takes at least. */
   latencyP95: ratio.nullable().default({ maxRatio: 1.5 }),
-  /** Devices on which it crashes or is rolled back. A plain limit. */
+  /** Devices on which it crashes or is rolled back. A plain limit; of the agent: on which it ends and nobody had asked for that. */
   crashes: troubled.nullable().default({ maxShare: 0.05 }),
   /** Memory of its process, at the median over the devices. A plain limit. */
   memory: ratio.nullable().default({ maxRatio: 1.5 }),
+  /** Devices that were told of it, have been away for a quarter of an hour since, and were here before. A plain limit, asked of the agent alone. */
+  link: troubled.nullable().default({ maxShare: 0.05 }),
   /** Probability that no good version is stopped and none worse than allowed is let through by chance, all gates together. */
   confidence: z.number().min(0.5).max(0.9999).default(0.95),
 });
@@ -125,9 +129,10 @@ export type RolloutPlan = z.infer<typeof rolloutPlan>;
 
 /** `POST /rollouts`. */
 export const rolloutRequest = rolloutPlan.extend({
+  /** A model's name, or `outrider-agent`: the agent itself. Of that the gates `agreement`, `escalation` and `latencyP95` are not asked. */
   model: modelName,
-  /** A published version of it. */
-  version: modelVersion,
+  /** A published version of it: a number; of the agent, `0.2.0`. */
+  version: subjectVersion,
   /** While another rollout of the model is under way: this one is refused, waits for its end, or takes its place. */
   ifBusy: ifBusy.default('refuse'),
   /** Why, for people. */
@@ -177,7 +182,7 @@ export const rolloutDevice = z.object({
   /** When it came in. */
   atMs,
   /** What it ran before; null: nothing of this model. */
-  before: z.object({ version: modelVersion, digest }).nullable(),
+  before: z.object({ version: subjectVersion, digest }).nullable(),
   /** Why it took the version back, or what stands in its way; null: nothing. */
   error: z.object({ code: z.string(), message: z.string() }).nullable(),
 });
@@ -212,10 +217,10 @@ export type RolloutNote = z.infer<typeof rolloutNote>;
 export const rolloutRecord = rolloutPlan.extend({
   id: z.string().regex(/^[a-z0-9-]{1,64}$/),
   model: modelName,
-  version: modelVersion,
+  version: subjectVersion,
   digest,
   /** Version deployed when it started; null: none. */
-  from: modelVersion.nullable(),
+  from: subjectVersion.nullable(),
   note: z.string(),
   state: rolloutState,
   /** Why it is in this state, in a sentence. */

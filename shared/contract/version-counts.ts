@@ -1,6 +1,7 @@
 /** What devices count of each version of their models: the evidence by which a rollout goes on or is stopped. */
 import { z } from 'zod';
 import { modelRef } from './names.ts';
+import { releaseVersion } from './releases.ts';
 
 const count = z.int().nonnegative();
 
@@ -82,3 +83,19 @@ export const versionCounts = z.object({
   routed: z.object({ requests: count, escalated: count }),
 });
 export type VersionCounts = z.infer<typeof versionCounts>;
+
+/** Counts of the agent itself since it started, over all its pipelines: the evidence by which a rollout of the agent goes on or is stopped. */
+export const agentCounts = z.object({
+  version: releaseVersion,
+  /** Made when the agent started; another one counts from zero. */
+  run: z.string().min(1).max(64),
+  /** Inputs that its own models have answered. */
+  answers: count,
+  /** Inputs that they could not answer although nothing was wrong with them. */
+  failures: count,
+  /** Ends of runs of this version that this one follows: 1 where the run before ended and nobody had asked for that, and no power cut explains it. */
+  crashes: count,
+  /** The largest resident size of its process; null: not measured yet. */
+  memoryBytes: z.number().nonnegative().nullable(),
+});
+export type AgentCounts = z.infer<typeof agentCounts>;

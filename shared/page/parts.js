@@ -22,6 +22,7 @@ import {
  * @typedef {import('../contract/result.ts').Result} Result
  * @typedef {import('../contract/names.ts').ModelRef} ModelRef
  * @typedef {import('../contract/messages.ts').UpdateReport} UpdateReport
+ * @typedef {import('../contract/messages.ts').AgentUpdate} AgentUpdate
  * @typedef {import('../contract/routing.ts').RouteEvidence} RouteEvidence
  * @typedef {import('../contract/routing.ts').Standing} Standing
  */
@@ -139,6 +140,37 @@ export function updateLine(update) {
     line.append(
       el('progress', { max: String(totalBytes), value: String(downloadedBytes), 'aria-label': 'downloaded' }),
     );
+  if (error) {
+    const why = isRefused ? failureText(error) : el('span', {}, `waits: ${error.code} ${error.message}`);
+    line.append(el('br'), why);
+  }
+  return line;
+}
+
+/** @type {Readonly<Record<AgentUpdate['phase'], string>>} */
+const AGENT_PHASES = {
+  checking: 'checking the signatures',
+  downloading: 'downloading',
+  staged: 'staged',
+  installing: 'being put into place',
+  trial: 'on trial',
+  committed: 'in use',
+  'rolled-back': 'refused',
+};
+
+/** An update of the agent itself. @param {AgentUpdate} update */
+export function agentUpdateLine({ version, phase, error, downloadedBytes, totalBytes, atMs }) {
+  const isRefused = phase === 'rolled-back';
+  const tone = isRefused ? 'bad' : phase === 'committed' ? 'good' : 'warn';
+  const came = phase === 'downloading' ? `, ${bytesText(downloadedBytes)} of ${bytesText(totalBytes)}` : '';
+  const line = el(
+    'span',
+    {},
+    `agent ${version} `,
+    pill(`${AGENT_PHASES[phase] ?? phase}${came}`, tone),
+    ' ',
+    ago(atMs),
+  );
   if (error) {
     const why = isRefused ? failureText(error) : el('span', {}, `waits: ${error.code} ${error.message}`);
     line.append(el('br'), why);

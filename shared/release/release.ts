@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { VersionFile } from '../contract/admin.ts';
 import { digest, type ModelRef, modelName, modelVersion } from '../contract/names.ts';
+import { releaseFile, releasePlatform, releaseRecord, releaseVersion } from '../contract/releases.ts';
 import { taskName } from '../tasks/tasks.ts';
 
 /** Custom part beside length and hash of each target (TUF 4.5, "custom"). */
@@ -45,6 +46,43 @@ export const deltaCustom = z.object({
 /** The path of a delta among the targets. */
 export const deltaPath = ({ base, result }: Pick<Delta, 'base' | 'result'>): string =>
   `deltas/${base}-${result}`;
+
+/** Custom part of the target of a release of the agent. */
+export const agentCustom = z.object({
+  agent: z.object({
+    version: releaseVersion,
+    platform: releasePlatform,
+    unpackedBytes: releaseRecord.shape.unpackedBytes,
+    /** SHA-256 of the `manifest.json` in it, which has that of each file. */
+    manifestSha256: digest,
+    /** Form of the data that it writes. */
+    dataFormat: z.int().positive(),
+    /** It may be taken though the version before could not read what it writes. */
+    oneWay: z.boolean().default(false),
+    /** The hub wants it of somebody: a device may go back to it, too. */
+    wanted: z.boolean().default(false),
+  }),
+});
+
+type AgentFacts = z.infer<typeof agentCustom>['agent'];
+
+/** A signed archive of the agent. */
+export interface AgentArchive extends AgentFacts {
+  /** Its name. */
+  readonly file: string;
+  readonly sha256: string;
+  readonly bytes: number;
+}
+
+/** Folder of the agent's archives among the targets. */
+export const AGENT_FOLDER = 'releases/';
+
+/** The path of an archive of the agent among the targets. */
+export const agentPath = (file: string): string => `${AGENT_FOLDER}${file}`;
+
+/** Name of the archive in a path; undefined for any other path. */
+export const agentFileIn = (path: string): string | undefined =>
+  path.startsWith(AGENT_FOLDER) ? releaseFile.safeParse(path.slice(AGENT_FOLDER.length)).data : undefined;
 
 /** Name and version first: the files of one version have one prefix. */
 export const targetPrefix = (name: string, version: string): string => `models/${name}/${version}/`;

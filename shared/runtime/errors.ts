@@ -345,6 +345,21 @@ export const ERRORS = {
     'The agent ended while it tried the new version.',
     'Look at why it ended; ask for another version, then for this one again.',
   ),
+  UPDATE_NOT_WANTED: world(
+    409,
+    'An older version of the agent was offered than this machine has run, and nobody has signed that it may go back to it.',
+    'The hub signs that for what it deploys, pins or rolls out; where the key is elsewhere: outrider releases allow-back VERSION.',
+  ),
+  UPDATE_ONE_WAY: world(
+    409,
+    'The version writes data that the one before cannot read: there would be no way back.',
+    'Install it by hand (sudo outrider agent install ARCHIVE), or push it with outrider releases push --one-way.',
+  ),
+  UPDATE_LINK_LOST: world(
+    503,
+    'The new version was ready and did not reach the hub, which the version before does.',
+    'Look at what it said: outrider agent logs on the device; then ask for another version.',
+  ),
   LINK_METERED: world(
     503,
     'A download waits for a link that is not paid by the byte.',

@@ -207,6 +207,7 @@ async function startAgent(
     updates: () => [],
     disk: () => ROOMY,
     connections: () => [],
+    agent: () => ({ managed: false, why: 'a bench', update: null }),
     allowMetered: () => undefined,
     sent: async () => [],
     ready: () => undefined,

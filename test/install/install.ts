@@ -158,7 +158,7 @@ test('an upgrade that does not come up goes back by itself; one that does keeps 
   assert.match(failed.output, new RegExp(`Outrider 9\\.0\\.0 did not come up, and ${VERSION} runs again`));
   assert.match(failed.output, /no agent at all/);
   assert.match(failed.output, /\(SERVICE_FAILED\)/);
-  assert.match(await machine.must('ls /opt/outrider'), new RegExp(`^${VERSION}\ncurrent\n$`));
+  assert.match(await machine.must('ls /opt/outrider'), new RegExp(`^${VERSION}\ncurrent\nupdater\n$`));
   await machine.until(answers);
 
   const newer = await otherRelease(release, { version: '9.1.0' });
@@ -175,6 +175,89 @@ test('an upgrade that does not come up goes back by itself; one that does keeps 
   assert.match(await machine.must('outrider agent rollback'), new RegExp(`Outrider ${VERSION} runs`));
   await machine.until(answers);
   assert.match(await machine.must('outrider --version'), new RegExp(`^${VERSION}`));
+});
+
+test('the hub updates the agent: a good version stays, one that does not come up and one that reaches no hub go back by themselves', async (t) => {
+  const machine = await bootMachine(t);
+  const platform = `linux-${process.arch}` as const;
+  const made: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+    '9.1.0': {},
+    '9.2.0': { 'dist/agent.js': 'process.stderr.write("no agent at all\\n"); process.exit(1);' },
+    // Ready, alive, and deaf.
+    '9.3.0': {
+      'dist/agent.js':
+        'import { execFileSync } from "node:child_process"; const say = (...words) => execFileSync("systemd-notify", words); say("READY=1", "STATUS=1 pipelines"); setInterval(() => say("WATCHDOG=1", "STATUS=1 pipelines"), 15000);',
+    },
+    '9.4.0': {},
+  };
+  const shelves = join(work, 'updates');
+  await mkdir(shelves, { recursive: true });
+  for (const [version, files] of Object.entries(made)) {
+    const folder = await otherRelease(release, { version, files });
+    await packRelease(folder, shelves, { version, platform });
+    await rm(folder, { recursive: true });
+  }
+  await startHub(machine, '');
+  const hub = (words: string): Promise<string> =>
+    machine.must(`cd /srv && hub/bin/outrider ${words} --data /srv/data`);
+  const installed = await machine.must(await lineFor(machine, 'gate-05'));
+  assert.match(installed, /made {5}the keys by which updates from the hub are checked/);
+  await machine.until(isOnline('gate-05'));
+  assert.match(
+    await machine.must('systemctl show outrider-update.path -p ActiveState'),
+    /ActiveState=active/,
+  );
+  // Root alone says what is verified by what.
+  assert.match(
+    await machine.must('stat -c %a:%U /var/lib/outrider-update /var/lib/outrider-update/root.json'),
+    /^755:root\n644:root\n$/,
+  );
+  await hub(`releases deploy ${VERSION}`);
+  const rollOut = async (version: string): Promise<string> => {
+    const archive = `outrider-${version}-${platform}.tar.gz`;
+    await cp(join(shelves, archive), join(machine.root, 'srv', archive));
+    await hub(`releases push /srv/${archive}`);
+    await machine.must(`rm /srv/${archive}`);
+    await hub(`rollout start outrider-agent@${version} --min-time 0s`);
+    await machine.until(
+      `cd /srv && hub/bin/outrider rollout show outrider-agent --data /srv/data --json > /srv/rollout.json && grep -q '"version": "${version}"' /srv/rollout.json && grep -Eq '^  "state": "(done|rolled-back)"' /srv/rollout.json`,
+      400_000,
+    );
+    return hub('rollout show outrider-agent');
+  };
+
+  assert.match(await rollOut('9.1.0'), /done/);
+  assert.match(await machine.must('outrider --version'), /^9\.1\.0/);
+  await machine.until(answers);
+  assert.match(await hub('devices ls'), /gate-05 +online .*9\.1\.0/);
+
+  const dead = await rollOut('9.2.0');
+  assert.match(dead, /rolled-back/);
+  assert.match(dead, /it does not come up[\s\S]*\(SERVICE_FAILED\)/);
+  assert.match(await machine.must('outrider --version'), /^9\.1\.0/);
+  await machine.until(answers);
+
+  const deaf = await rollOut('9.3.0');
+  assert.match(deaf, /did not reach the hub within a minute[\s\S]*\(UPDATE_LINK_LOST\)/);
+  assert.match(await machine.must('outrider --version'), /^9\.1\.0/);
+  await machine.until(isOnline('gate-05'));
+  await machine.until(answers);
+  assert.match(
+    await machine.must('ls /opt/outrider'),
+    new RegExp(`^${VERSION}\n9\\.1\\.0\ncurrent\nprevious\nupdater\n$`),
+  );
+
+  // What installs it is killed in the midst of a trial: the version before runs again, at once.
+  const archive = `outrider-9.4.0-${platform}.tar.gz`;
+  await cp(join(shelves, archive), join(machine.root, 'srv', archive));
+  await hub(`releases push /srv/${archive}`);
+  await hub('rollout start outrider-agent@9.4.0 --min-time 0s --on-failure hold');
+  await machine.until('test -e /var/lib/outrider-update/trial.json');
+  await machine.must('systemctl kill -s KILL --kill-who=main outrider-update.service');
+  await machine.until('test ! -e /var/lib/outrider-update/trial.json');
+  await machine.until(isOnline('gate-05'));
+  assert.match(await machine.must('outrider --version'), /^9\.1\.0/);
+  assert.match(await machine.must('cat /var/lib/outrider-update/outcome.json'), /UPDATE_INTERRUPTED/);
 });
 
 test('an agent that hangs is killed by the watchdog and comes back', async (t) => {

@@ -23,6 +23,7 @@ import type {
 } from '../../cloud/ports.ts';
 import { Registry } from '../../cloud/registry/registry.ts';
 import { ReleaseFolder } from '../../cloud/releases/release-folder.ts';
+import { ReleaseKeeper } from '../../cloud/releases/release-keeper.ts';
 import { RolloutArms } from '../../cloud/rollout/arms.ts';
 import { RolloutConductor } from '../../cloud/rollout/conductor.ts';
 import { RolloutOrders } from '../../cloud/rollout/orders.ts';
@@ -30,6 +31,7 @@ import { Simulator } from '../../cloud/rollout/simulation/simulator.ts';
 import { Trainings } from '../../cloud/training/trainings.ts';
 import { problem, signInLink } from '../../shared/contract/admin.ts';
 import { modelSpec } from '../../shared/release/folder/model-spec.ts';
+import type { AgentArchive } from '../../shared/release/release.ts';
 import { type Clock, systemClock } from '../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode } from '../../shared/runtime/errors.ts';
 import { newSecret, sha256Hex } from '../../shared/runtime/ids.ts';
@@ -195,6 +197,15 @@ export async function startHubApi(
   });
   await trainings.start();
   hub.stopTrainings = () => trainings.stop();
+  const shelfFolder = options.releasesDir ?? join(root, 'hub', 'releases');
+  const releases = new ReleaseFolder(shelfFolder, silentLogger);
+  const agentReleases = new ReleaseKeeper({
+    ...{ folder: shelfFolder, shelf: releases, blobs: hub.blobs, clock, logger: silentLogger },
+    updates: new MemoryArchives(),
+    book: registry.agentReleases,
+    devices: () => registry.devices.list(),
+    events: hub.events,
+  });
   const counting = new CountingInferencer(options.inferencer ?? { infer }, clock);
   const app = createHubApi({
     hubId: registry.hubId,
@@ -203,6 +214,7 @@ export async function startHubApi(
     keys: registry.keys,
     devices: registry.devices,
     models: hub.shelf,
+    agentReleases,
     engines: {
       put: (name, request) => registry.engines.put(name, request),
       remove: (name) => registry.engines.remove(name),
@@ -242,7 +254,7 @@ export async function startHubApi(
     captures: hub.captures,
     simulator: new Simulator({ evidence: { ofAll: () => [] }, models: registry.models, clock }),
     signIns: new SignIns(clock),
-    releases: new ReleaseFolder(options.releasesDir ?? join(root, 'hub', 'releases'), silentLogger),
+    releases,
     publicUrl: options.publicUrl,
     hostAbroad: options.hostAbroad,
     ready: () => hub.notReady,
@@ -321,4 +333,23 @@ function takeIn(registry: Registry, name: string, task: TaskName): Promise<unkno
     files: { 'onnx/model.onnx': sha256Hex(name) },
   });
   return registry.models.takeIn({ path: `/models/${name}`, spec, digest: sha256Hex(name), bytes: 10 });
+}
+
+/** Signed archives of the agent, without signatures. */
+class MemoryArchives {
+  readonly canListArchives = true;
+  #archives: readonly AgentArchive[] = [];
+
+  archives(): AgentArchive[] {
+    return [...this.#archives];
+  }
+
+  async listArchives(archives: readonly AgentArchive[]): Promise<void> {
+    const others = this.#archives.filter(({ file }) => !archives.some((one) => one.file === file));
+    this.#archives = [...others, ...archives];
+  }
+
+  async delistArchives(versions: readonly string[]): Promise<void> {
+    this.#archives = this.#archives.filter(({ version }) => !versions.includes(version));
+  }
 }

@@ -27,7 +27,14 @@ export function aFleet(
       const id = `d${String(index).padStart(4, '0')}`;
       return [
         id,
-        { id, online: true, now: { version: '1', digest: OLD }, progress: undefined, ...change(index) },
+        {
+          id,
+          online: true,
+          lastSeenAtMs: 0,
+          now: { version: '1', digest: OLD },
+          progress: undefined,
+          ...change(index),
+        },
       ];
     }),
   );

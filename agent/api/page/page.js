@@ -1,6 +1,7 @@
 /** The device's page: it looks at the pipelines every two seconds, and follows the answers as they come. */
 import { byId, Rows, refreshTimes, say } from '../../../shared/page/dom.js';
 import {
+  agentUpdateLine,
   answerCells,
   feedLine,
   modelVersion,
@@ -29,6 +30,7 @@ import { bytesText, linkTexts } from '../../../shared/page/text.js';
  *   },
  *   pipelines: PipelineStatus[],
  *   updates: UpdateReport[],
+ *   agent: import('../../../shared/contract/messages.ts').ToldAgent,
  *   disk: DiskStatus,
  *   connections: Connection[],
  * }} State
@@ -63,11 +65,14 @@ const routeRows = new Rows(
   ({ name }) => name,
   ({ name, router }) => [name, ...routeCells(router)],
 );
-/** @type {Rows<UpdateReport>} */
+/** @type {Rows<{ model: UpdateReport } | { agent: import('../../../shared/contract/messages.ts').AgentUpdate }>} */
 const updateRows = new Rows(
   'updates',
-  ({ model }) => model.name,
-  (update) => [update.model.name, updateLine(update)],
+  (one) => ('agent' in one ? ' agent' : one.model.model.name),
+  (one) =>
+    'agent' in one
+      ? ['the agent itself', agentUpdateLine(one.agent)]
+      : [one.model.model.name, updateLine(one.model)],
 );
 /** @type {Rows<Connection & { key: string }>} */
 const connectionRows = new Rows(
@@ -131,7 +136,7 @@ function render() {
 }
 
 /** @param {State} state */
-function show({ device, link, pipelines, updates, disk, connections }) {
+function show({ device, link, pipelines, updates, agent, disk, connections }) {
   const { online, hub, outbox, today } = link;
   say('device', device);
   say('hub', hub ?? 'none');
@@ -144,7 +149,10 @@ function show({ device, link, pipelines, updates, disk, connections }) {
   byId('dead').className = outbox.deadLetters > 0 ? 'bad' : '';
   pipelineRows.show(pipelines);
   routeRows.show(pipelines.filter(({ cloud }) => cloud !== null));
-  updateRows.show(updates);
+  updateRows.show([
+    ...(agent.update ? [{ agent: agent.update }] : []),
+    ...updates.map((model) => ({ model })),
+  ]);
   say('disk', diskText(disk));
   byId('disk').className = disk.isFull ? 'bad' : '';
   byId('disk').title = disk.kinds.map(({ kind, bytes }) => `${kind} ${bytesText(bytes)}`).join(', ');

@@ -3,6 +3,7 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import type { Api } from '../frame/endpoint.ts';
 import { IdempotentAnswers } from '../frame/idempotency.ts';
+import { type AgentReleaseApiOptions, mountAgentReleases } from './agent-releases.ts';
 import { type BlobApiOptions, mountBlobs } from './blobs.ts';
 import { type CaptureApiOptions, mountCaptures } from './captures.ts';
 import { type EvidenceApiOptions, mountEvidence } from './evidence.ts';
@@ -21,6 +22,7 @@ export type AdminOptions = Omit<
   ModelApiOptions &
     FleetApiOptions &
     RolloutApiOptions &
+    AgentReleaseApiOptions &
     SimulationApiOptions &
     EvidenceApiOptions &
     KeyApiOptions &
@@ -44,6 +46,7 @@ export function createAdminApi(options: AdminOptions): Api {
   mountSigning(app, options);
   mountFleet(app, { ...options, answers });
   mountRollouts(app, { ...options, answers });
+  mountAgentReleases(app, options);
   mountKeys(app, { ...options, answers });
   mountGallery(app, options);
   mountSimulations(app, options);

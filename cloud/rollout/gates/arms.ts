@@ -12,6 +12,13 @@ export interface TriedTotals extends DeviceTotals {
   readonly wasTakenBack?: boolean;
 }
 
+/** Devices that were told of the version, and those of them that have been away for long since. */
+export interface Away {
+  readonly told: number;
+  /** Ids. */
+  readonly away: readonly string[];
+}
+
 /** The three sides of a comparison. */
 export interface Arms {
   /** The version, on each device that has it, since the stage began. One that took it back stays here. */
@@ -20,6 +27,8 @@ export interface Arms {
   readonly before: readonly DeviceTotals[];
   /** What ran before, since the stage began, on devices that do not have the version yet: what has changed for everybody shows here. */
   readonly rest: readonly DeviceTotals[];
+  /** Whether devices are still reached; left out where nobody asks. */
+  readonly link?: { readonly version: Away; readonly rest: Away };
 }
 
 /** Who says more than so many times what the others say at the median is no more heard than that: one device does not decide for all. */

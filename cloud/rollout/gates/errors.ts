@@ -24,8 +24,11 @@ export function errorsVerdict(arms: Arms, limit: number, alpha: number): GateVer
     rest: Math.round(sides.rest.inputs),
   };
   const open = { gate: 'errors' as const, evidence, worse: null, atLeast: null, atMost: null };
-  if (sides.version.inputs < 1) return { ...open, state: 'waiting', detail: 'it has answered nothing yet' };
   const others = [sides.before, sides.rest].filter(({ inputs }) => inputs >= LEAST_REQUESTS);
+  // Of an agent nobody need ask anything; where inputs came before, they have to come now, too.
+  const isSilent = arms.link !== undefined && others.length === 0;
+  if (sides.version.inputs < 1 && !isSilent)
+    return { ...open, state: 'waiting', detail: 'it has answered nothing yet' };
   if (others.length === 0)
     return {
       ...open,

@@ -4,7 +4,7 @@
  * agreement, escalation  a mean of each request, device by device before and now, less what changed for all  means.ts, differences.ts
  * errors                 a share of all inputs, exact                                                        errors.ts, proportions.ts
  * latencyP95             a share of slow answers, device by device, exact                                    latency-verdict.ts, latency.ts
- * crashes, memory        plain limits over the devices                                                       plain.ts
+ * crashes, memory, link  plain limits over the devices                                                       plain.ts
  *
  * A gate that has to be certain looks as often as it likes: its bounds hold at all times together. What may go wrong by chance
  * (1 - confidence) is shared out among the gates, the two ways of going wrong (a good version stopped, one worse than allowed let

@@ -2,7 +2,7 @@
 import type { GateVerdict, RolloutGates } from '../../../shared/contract/rollouts.ts';
 import { median } from '../../../shared/runtime/median.ts';
 import type { VersionTotals } from '../totals.ts';
-import { type Arms, byDevice } from './arms.ts';
+import { type Arms, type Away, byDevice } from './arms.ts';
 import { amount, megabytes } from './words.ts';
 
 /** Less is what an allocator does or does not give back. */
@@ -13,17 +13,20 @@ const USUAL_CRASHES = 0.5;
 const unbounded = { atLeast: null, atMost: null };
 
 /** What the plain limits say. */
-export function plainVerdicts({ crashes, memory }: RolloutGates, arms: Arms): GateVerdict[] {
+export function plainVerdicts({ crashes, memory, link }: RolloutGates, arms: Arms): GateVerdict[] {
   const verdicts: GateVerdict[] = [];
   if (crashes) verdicts.push(crashesVerdict(arms, crashes.maxShare));
   if (memory) verdicts.push(memoryVerdict(arms, memory.maxRatio));
+  if (link && arms.link) verdicts.push(linkVerdict(arms.link, link.maxShare));
   return verdicts;
 }
 
 function crashesVerdict(arms: Arms, limit: number): GateVerdict {
   const before = byDevice(arms.before);
   const asked = arms.version.filter(
-    ({ totals, wasTakenBack }) => wasTakenBack || totals.crashes > 0 || inputsOf(totals) > 0,
+    ({ totals, wasTakenBack }) =>
+      // An agent that runs and is reached need not have had an input.
+      arms.link !== undefined || wasTakenBack || totals.crashes > 0 || inputsOf(totals) > 0,
   );
   const takenBack = asked.filter(({ wasTakenBack }) => wasTakenBack);
   const crashed = asked.filter(
@@ -46,6 +49,17 @@ function crashesVerdict(arms: Arms, limit: number): GateVerdict {
   const who = named.length === 0 ? '' : ` (${named.join(', ')}${bad.length > named.length ? ', …' : ''})`;
   const detail = `on ${amount(bad.length)} of ${amount(asked.length)} devices it crashed or was taken back${who}`;
   return { gate, evidence, worse: share, ...unbounded, state: share > limit ? 'failed' : 'passed', detail };
+}
+
+/** Against the others: what takes the net from everybody is not the version's doing. */
+function linkVerdict({ version, rest }: NonNullable<Arms['link']>, limit: number): GateVerdict {
+  const shareOf = ({ told, away }: Away): number => (told === 0 ? 0 : away.length / told);
+  const worse = shareOf(version) - shareOf(rest);
+  const named = version.away.slice(0, 3).join(', ');
+  const who = named === '' ? '' : ` (${named}${version.away.length > 3 ? ', …' : ''})`;
+  const detail = `${amount(version.away.length)} of ${amount(version.told)} devices have been away since they got it${who}, ${amount(rest.away.length)} of the ${amount(rest.told)} others`;
+  const evidence = { version: version.told, before: 0, rest: rest.told };
+  return { gate: 'link', evidence, worse, ...unbounded, state: worse > limit ? 'failed' : 'passed', detail };
 }
 
 const inputsOf = ({ answers, failures }: VersionTotals): number => answers + failures;

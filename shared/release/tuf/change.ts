@@ -4,8 +4,10 @@
  */
 import type { Key } from '@tufjs/models';
 import type { z } from 'zod';
+import { AGENT_NAME } from '../../contract/releases.ts';
 import { type metadataJson, type SigningChange, signingChange } from '../../contract/signing.ts';
 import { AppError } from '../../runtime/errors.ts';
+import { archivesIn } from './agent-targets.ts';
 import { delegationsOf } from './delegations.ts';
 import { parseMetadata, type Role, type Signed, signersAmong, signersOf } from './roles.ts';
 import type { Signer } from './signing-keys.ts';
@@ -226,11 +228,15 @@ function keyLines(
 
 function listLines(was: Signed['targets'] | undefined, is: Signed['targets']): string[] {
   const versions = (targets: Signed['targets'] | undefined): Set<string> =>
-    new Set(
-      Object.values(targets?.signed.targets ?? {}).flatMap(({ custom }) =>
+    new Set([
+      ...Object.values(targets?.signed.targets ?? {}).flatMap(({ custom }) =>
         typeof custom.model === 'string' ? [`${custom.model}@${String(custom.version)}`] : [],
       ),
-    );
+      ...(targets ? archivesIn(targets.signed) : []).map(
+        ({ version, platform, oneWay, wanted }) =>
+          `${AGENT_NAME}@${version} for ${platform}${oneWay ? ', with no way back' : ''}${wanted ? ', which devices may go back to' : ''}`,
+      ),
+    ]);
   const [before, after] = [versions(was), versions(is)];
   return [
     ...[...after].filter((one) => !before.has(one)).map((one) => `  lists ${one}`),

@@ -3,8 +3,9 @@
  * pattern of names becomes the paths of their files, so that every client of The Update Framework keeps the publisher to them.
  */
 import { type Key, Metadata, type TargetFile, Targets } from '@tufjs/models';
+import { AGENT_NAME } from '../../contract/releases.ts';
 import { AppError } from '../../runtime/errors.ts';
-import { targetCustom } from '../release.ts';
+import { AGENT_FOLDER, agentCustom, agentFileIn, targetCustom } from '../release.ts';
 import { DELEGATED_ROLE, MAX_DELEGATED_ROLES, MAX_ROLE_KEYS, type Signed, SPEC_VERSION } from './roles.ts';
 
 /** Who may list the models of which names. */
@@ -46,9 +47,11 @@ export function modelPattern(text: string): string {
   return pattern;
 }
 
-/** Paths of all files of models with such names. */
-const pathsOf = (pattern: string): string[] =>
-  Array.from({ length: MAX_DEPTH }, (_, depth) => `models/${pattern}/${VERSION}${'/*'.repeat(depth + 1)}`);
+/** Paths of all files of models with such names; of the agent only where it is named itself: a star is about models. */
+const pathsOf = (pattern: string): string[] => [
+  ...Array.from({ length: MAX_DEPTH }, (_, depth) => `models/${pattern}/${VERSION}${'/*'.repeat(depth + 1)}`),
+  ...(pattern === AGENT_NAME ? [`${AGENT_FOLDER}*`] : []),
+];
 
 /** Patterns of model names that these paths are made of; a path that no pattern makes counts for nothing. */
 function patternsIn(paths: readonly string[]): string[] {
@@ -131,6 +134,8 @@ export function requireThreshold(role: string, keys: readonly Key[], threshold: 
 
 /** Whether the role may list this target: by its path, and by the model that it says it is of. */
 function mayList(models: readonly string[], path: string, target: TargetFile): boolean {
+  if (agentFileIn(path) !== undefined)
+    return models.includes(AGENT_NAME) && agentCustom.safeParse(target.custom).success;
   const custom = targetCustom.safeParse(target.custom).data;
   return (
     custom !== undefined &&

@@ -17,7 +17,8 @@ import type { Part } from '../../runtime/lifecycle.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { readIfThere } from '../../runtime/read-file.ts';
 import { SerialQueue } from '../../runtime/serial-queue.ts';
-import type { Delta, Release } from '../release.ts';
+import type { AgentArchive, Delta, Release } from '../release.ts';
+import { agentRoleOf, allArchives, delistingArchives, listingArchives } from './agent-targets.ts';
 import { type Change, missingSignatures, parseChange } from './change.ts';
 import { nextRoot } from './change-making.ts';
 import { delegationsOf, requireOwn } from './delegations.ts';
@@ -42,6 +43,7 @@ import {
   signedAtMs,
   signersOf,
 } from './roles.ts';
+import type { Edit } from './sign-targets.ts';
 import { type Current, type SignedFile, signedSnapshot, signedTimestamp } from './signing.ts';
 import {
   makeKeys,
@@ -211,6 +213,36 @@ export class TufRepository implements Part {
         targetsVersion: targets.signed.version,
         deltas: deltas.length,
       });
+    });
+  }
+
+  /** The archives of the agent that devices may take. */
+  archives(): AgentArchive[] {
+    return allArchives(listedOf(this.#current));
+  }
+
+  /** Whether this hub lists releases of the agent itself: it has the key, and nobody else was given that part of it. */
+  get canListArchives(): boolean {
+    return this.canList && agentRoleOf(this.#current.targets.metadata) === undefined;
+  }
+
+  /** Lists these archives, or says anew what they are. @throws UPDATE_UNTRUSTED (the key is elsewhere), CONFLICT, DISK_FULL */
+  listArchives(archives: readonly AgentArchive[]): Promise<void> {
+    return this.#edit(listingArchives(archives), 'updates.archives_listed');
+  }
+
+  /** Takes all archives of these versions out of what is listed. @throws UPDATE_UNTRUSTED, DISK_FULL */
+  delistArchives(versions: readonly string[]): Promise<void> {
+    return this.#edit(delistingArchives(versions), 'updates.archives_delisted');
+  }
+
+  #edit(edit: Edit, event: string): Promise<void> {
+    return this.#writing.run(async () => {
+      const targets = edit(this.#current.targets.metadata.signed, this.#nextTargets());
+      if (!targets) return;
+      this.#require('targets').sign(targets);
+      await this.#list(targets, encodeMetadata(targets));
+      this.#logger.info(event, { targetsVersion: targets.signed.version });
     });
   }
 

@@ -16,7 +16,8 @@ import { AppError, isAppError, isDiskFull, systemCode } from '../../runtime/erro
 import { sha256Hex } from '../../runtime/ids.ts';
 import type { Logger } from '../../runtime/logger.ts';
 import { makeFolder } from '../../runtime/make-folder.ts';
-import type { Delta, Release } from '../release.ts';
+import type { AgentArchive, Delta, Release } from '../release.ts';
+import { agentRoleOf, allArchives } from './agent-targets.ts';
 import {
   DELEGATED_FOLDER,
   type Delegates,
@@ -117,6 +118,25 @@ export class UpdateVerifier {
     if (failure) throw failure;
     const delegated = new Map([...delegates.files].map(([one, { metadata }]) => [one, metadata]));
     return findRelease({ targets, delegated }, name, version);
+  }
+
+  /**
+   * The archive of a version of the agent for a platform; undefined when the newest good metadata list none.
+   *
+   * @throws what has come in the way of the metadata of whoever may list it
+   */
+  archive(version: string, platform: string): AgentArchive | undefined {
+    if (!this.#good) return undefined;
+    const { signed, delegates } = this.#good;
+    const { targets } = signed;
+    const delegated = new Map([...delegates.files].map(([one, { metadata }]) => [one, metadata]));
+    const found = allArchives({ targets, delegated }).find(
+      (one) => one.version === version && one.platform === platform,
+    );
+    const role = found ? undefined : agentRoleOf(targets);
+    const failure = role === undefined ? undefined : delegates.failures.get(role);
+    if (failure) throw failure;
+    return found;
   }
 
   /** The deltas that the newest good metadata lists. */

@@ -134,7 +134,7 @@ test('an upgrade keeps the version before and removes older ones; the same numbe
     const made = await agent(t, ['install', release, '--root', root]);
     assert.equal(made.code, 0, made.output);
   }
-  assert.deepEqual(await versions(), ['9.2.0', '9.3.0', 'current', 'previous']);
+  assert.deepEqual(await versions(), ['9.2.0', '9.3.0', 'current', 'previous', 'updater']);
   assert.equal(await readlink(join(root, 'opt/outrider/previous')), '9.2.0');
   const other = await smallRelease(join(folder, 'other'), { version: '9.3.0', say: 'made again' });
   const archive = join(folder, 'outrider-9.3.0.tar.gz');
@@ -142,7 +142,10 @@ test('an upgrade keeps the version before and removes older ones; the same numbe
   const made = await agent(t, ['install', archive, '--root', root, '--json']);
   assert.equal((JSON.parse(made.output) as Json).previous, '9.3.0', made.output);
   const [first, second, ...links] = await versions();
-  assert.deepEqual([first, second?.slice(0, 6), links], ['9.3.0', '9.3.0+', ['current', 'previous']]);
+  assert.deepEqual(
+    [first, second?.slice(0, 6), links],
+    ['9.3.0', '9.3.0+', ['current', 'previous', 'updater']],
+  );
   assert.equal((await run(join(root, 'opt/outrider/current/bin/outrider'))).stdout, 'made again\n');
   await stat(other);
 });
@@ -235,4 +238,38 @@ test('uninstall leaves configuration and data, and takes them as well when told 
       .filter((name) => name === 'outrider'),
     [],
   );
+});
+
+test('what puts updates into place is installed with the agent, and takes back what was not confirmed', async (t) => {
+  const folder = await temporaryFolder(t);
+  const root = join(folder, 'root');
+  for (const version of ['9.1.0', '9.2.0'])
+    await agent(t, ['install', await smallRelease(join(folder, version), { version }), '--root', root]);
+  const units = join(root, 'etc/systemd/system');
+  const service = await readFile(join(units, 'outrider-update.service'), 'utf8');
+  assert.match(
+    service,
+    /^ExecStart=\/opt\/outrider\/updater\/bin\/outrider agent apply-update --data \/var\/lib\/outrider$/m,
+  );
+  const watched = await readFile(join(units, 'outrider-update.path'), 'utf8');
+  assert.match(watched, /^PathChanged=\/var\/lib\/outrider\/agent\/self-update\/ready\.json$/m);
+  for (const name of ['outrider-update.path', 'outrider-update-boot.service'])
+    assert.equal(await readlink(join(units, 'multi-user.target.wants', name)), `../${name}`);
+
+  // As after a power cut in the midst of a trial.
+  const trial = join(root, 'var/lib/outrider-update/trial.json');
+  await mkdir(dirname(trial), { recursive: true });
+  const parts = { id: 'a', version: '9.2.0', folder: '9.2.0', before: '9.1.0', beforeThat: null };
+  await writeFile(trial, JSON.stringify({ schema: 1, ...parts }));
+  const refused = await agent(t, ['install', join(folder, '9.2.0'), '--root', root]);
+  assert.match(refused.output, /an update from the hub is on trial here[\s\S]*\(INSTALL_IMPOSSIBLE\)/);
+  const done = await agent(t, ['apply-update', '--after-boot', '--root', root]);
+  assert.equal(done.code, 0, done.output);
+  assert.match(done.output, /9\.2\.0: rolled-back \(.*UPDATE_INTERRUPTED\)/);
+  assert.equal(await readlink(join(root, 'opt/outrider/current')), '9.1.0');
+  assert.ok(!existsSync(trial) && !existsSync(join(root, 'opt/outrider/9.2.0')));
+  const again = await agent(t, ['apply-update', '--root', root]);
+  assert.deepEqual([again.code, again.output], [0, '']);
+  await agent(t, ['uninstall', '--purge', '--root', root]);
+  assert.deepEqual(await readdir(units), ['multi-user.target.wants']);
 });

@@ -142,6 +142,7 @@ function setUp(options: { readonly key?: string; readonly notReady?: string } = 
     disk: () => ROOMY,
     connections: () => [],
     sent: async () => [],
+    agent: () => ({ managed: false, why: 'a test', update: null }),
     allowMetered: () => allowed.push('metered'),
     ready: () => options.notReady,
     link: () => ({

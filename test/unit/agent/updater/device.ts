@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { createAgentMetrics } from '../../../../agent/metrics.ts';
 import type { ReleaseBook, SlotVersion, TrialEnd, UpdatableSlot } from '../../../../agent/ports.ts';
+import { pacing } from '../../../../agent/updater/pace.ts';
 import { Updater } from '../../../../agent/updater/updater.ts';
 import type { ModelRef } from '../../../../shared/contract/names.ts';
 import { decodeDelta } from '../../../../shared/release/delta/decode.ts';
@@ -172,13 +173,17 @@ export interface Changes {
   readonly maxBytesPerSecond?: number;
 }
 
-export async function open(hub: Hub, place: Place, { isInWindow = () => true, ...options }: Changes = {}) {
+export async function open(
+  hub: Hub,
+  place: Place,
+  { isInWindow = () => true, maxBytesPerSecond, ...options }: Changes = {},
+) {
   const clock = new FakeClock();
   const logger = recordingLogger();
   const seen: string[] = [];
   let onChange = (): void => undefined;
   const updater = await Updater.open({
-    ...{ ...place, ...options, isInWindow },
+    ...{ ...place, ...options, isInWindow, pacing: pacing(maxBytesPerSecond, clock) },
     taskOf: () => 'image-classification',
     source: hub.source,
     agentVersion: '0.1.0',

@@ -26,6 +26,7 @@ const FIRST: HubData = {
   removed: {},
   engines: {},
   rollouts: {},
+  agentReleases: {},
 };
 const deploy =
   (name: string) =>

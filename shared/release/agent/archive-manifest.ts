@@ -2,9 +2,9 @@
 import { createReadStream } from 'node:fs';
 import { createGunzip } from 'node:zlib';
 import { z } from 'zod';
-import { releasePlatform, releaseRecord } from '../../shared/contract/releases.ts';
-import { AppError } from '../../shared/runtime/errors.ts';
-import { sha256Hex } from '../../shared/runtime/ids.ts';
+import { releasePlatform, releaseRecord } from '../../contract/releases.ts';
+import { AppError } from '../../runtime/errors.ts';
+import { sha256Hex } from '../../runtime/ids.ts';
 
 /** What a manifest says of the whole; its list of files is for who unpacks it. */
 const manifest = z.object({
@@ -13,6 +13,7 @@ const manifest = z.object({
   platform: releasePlatform,
   node: releaseRecord.shape.node,
   bytes: releaseRecord.shape.unpackedBytes,
+  dataFormat: releaseRecord.shape.dataFormat,
 });
 
 /** Manifest of an archive, with its own digest. */
