@@ -78,17 +78,29 @@ export class CaptureFiles {
     return needed;
   }
 
-  /** @throws DISK_FULL */
-  async putInput(sha256: string, body: Uint8Array): Promise<void> {
-    await this.#inputs.append(sha256, 0, [body], body.length);
-    await this.#inputs.finish(sha256);
+  /** On disk under their digests when it returns; several cost hardly more than one. @throws DISK_FULL */
+  async putInputs(inputs: ReadonlyMap<string, Uint8Array>): Promise<void> {
+    if (inputs.size === 0) return;
+    const paths = Array.from(inputs, ([sha256, body]) => ({ path: this.#inputs.path(sha256), body }));
+    try {
+      await Promise.all(paths.map(({ path, body }) => writeInput(path, body)));
+      await Promise.all([...new Set(paths.map(({ path }) => dirname(path)))].map(syncFolder));
+      await syncFolder(join(this.#folder, 'inputs'));
+    } catch (error) {
+      throw isDiskFull(error) ? new AppError('DISK_FULL', undefined, { cause: error }) : error;
+    }
   }
 
-  /** On disk when it returns. @returns where the line is @throws DISK_FULL */
-  async append(line: LogLine): Promise<Held['at']> {
-    const bytes = encodeLine(line);
-    await this.#log.append(bytes);
-    return { offset: this.#log.bytes - bytes.length, length: bytes.length };
+  /** All on disk when it returns. @returns where each is @throws DISK_FULL */
+  async append(lines: readonly LogLine[]): Promise<Held['at'][]> {
+    const encoded = lines.map(encodeLine);
+    const all = Buffer.concat(encoded);
+    await this.#log.append(all);
+    let offset = this.#log.bytes - all.length;
+    return encoded.map(({ length }) => {
+      offset += length;
+      return { offset: offset - length, length };
+    });
   }
 
   /** Its bytes are gone when it returns. */
@@ -155,6 +167,19 @@ export class CaptureFiles {
 async function piece(file: FileHandle, offset: number, length: number): Promise<Buffer> {
   const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, offset);
   return buffer.subarray(0, bytesRead);
+}
+
+/** Whole and fsynced before it has its name. */
+async function writeInput(path: string, body: Uint8Array): Promise<void> {
+  await makeFolder(dirname(path), { mode: 0o700 });
+  const file = await open(`${path}.part`, 'w', 0o600);
+  try {
+    await file.writeFile(body);
+    await file.datasync();
+  } finally {
+    await file.close();
+  }
+  await rename(`${path}.part`, path);
 }
 
 const NEWLINE = 0x0a;

@@ -27,8 +27,8 @@ import { CaptureFiles } from './capture-files.ts';
 import type { Fingerprints } from './fingerprints.ts';
 import { matches, summaryOf } from './look.ts';
 import { captureOf } from './make-capture.ts';
-import { nearness, toText } from './near.ts';
-import { type Held, heldOf, type StoredCapture } from './record.ts';
+import { type Fingerprint, nearness, toText } from './near.ts';
+import { encodeLine, type Held, heldOf, type LogLine, type StoredCapture } from './record.ts';
 import { Shelf } from './shelf.ts';
 import { isSampled } from './worth.ts';
 
@@ -54,7 +54,9 @@ const MAX_INPUT_BYTES = 8 * 1024 * 1024;
 /** Of both answers as JSON: a line of the log is read whole. */
 const MAX_ANSWER_BYTES = 64 * 1024;
 /** Waiting to be written. */
-const MAX_WAITING = { captures: 256, bytes: 64 * 1024 * 1024 };
+const MAX_WAITING = { captures: 1_000, bytes: 64 * 1024 * 1024 };
+/** Written at a time: a disk waits as long for one. */
+const BATCH = 32;
 const LOOK_EVERY_MS = 10 * 60_000;
 /** Whoever watches hears of it so often at most. */
 const TELL_EVERY_MS = 5_000;
@@ -70,6 +72,7 @@ export class Captures implements CaptureBook, Part {
   readonly #shelf: Shelf;
   readonly #queue = new SerialQueue();
   readonly #dropped = new Map<string, number>();
+  #waiting: SharedInput[] = [];
   #waitingBytes = 0;
   #cancelLook: () => void = () => undefined;
   #cancelTell: (() => void) | undefined;
@@ -125,25 +128,14 @@ export class Captures implements CaptureBook, Part {
     if (this.#o.maxBytes === 0) return;
     const isTooLarge = bytes > Math.min(MAX_INPUT_BYTES, this.#o.maxBytes / 2);
     const isBusy =
-      this.#queue.length >= MAX_WAITING.captures || this.#waitingBytes + bytes > MAX_WAITING.bytes;
+      this.#waiting.length >= MAX_WAITING.captures || this.#waitingBytes + bytes > MAX_WAITING.bytes;
     if (isTooLarge || isBusy) {
       this.#count(isTooLarge ? 'too-large' : 'busy');
       return;
     }
     this.#waitingBytes += bytes;
-    void this.#queue
-      .run(() => this.#keep(input))
-      .then(
-        (outcome) => this.#count(outcome),
-        (error: unknown) => {
-          this.#count('failed');
-          const { deviceId, requestId } = input;
-          this.#o.logger.failure('captures.not_kept', error, { deviceId, requestId });
-        },
-      )
-      .finally(() => {
-        this.#waitingBytes -= bytes;
-      });
+    this.#waiting.push(input);
+    if (this.#waiting.length === 1) void this.#queue.run(() => this.#keepWaiting());
   }
 
   /** Everything that has been taken by now is kept or not. */
@@ -232,23 +224,71 @@ export class Captures implements CaptureBook, Part {
     return [...this.#shelf.all()].filter(isMeant);
   }
 
-  /** @returns what became of it, as it is counted */
-  async #keep(input: SharedInput): Promise<string> {
+  /** Never rejects. */
+  async #keepWaiting(): Promise<void> {
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting.slice(0, BATCH);
+      try {
+        await this.#keep(batch);
+      } catch (error) {
+        for (const _one of batch) this.#count('failed');
+        this.#o.logger.failure('captures.not_kept', error, { captures: batch.length });
+      }
+      // Not before: what is being written counts as waiting.
+      this.#waiting = this.#waiting.slice(batch.length);
+      for (const { body } of batch) this.#waitingBytes -= body.length;
+    }
+    await this.#rewriteWhereStale().catch((error: unknown) =>
+      this.#o.logger.failure('captures.not_tidied', error),
+    );
+  }
+
+  /** In memory as they are decided, since each is compared with those before it; then on disk, all at once. */
+  async #keep(batch: readonly SharedInput[]): Promise<void> {
+    const prints = await Promise.all(batch.map((input) => this.#o.fingerprints.of(input)));
+    const plan = new Plan();
+    for (const [index, input] of batch.entries()) this.#count(this.#decide(input, prints[index], plan));
+    const puts = plan.puts.filter(({ held }) => this.#shelf.get(held.record.id) === held);
+    try {
+      await this.#files.putInputs(new Map(puts.map(({ held, body }) => [held.record.input.sha256, body])));
+      const gone = plan.leaving.map(({ record }) => record.id);
+      const lines: LogLine[] = [
+        ...puts.map(({ stored }) => ({ put: stored })),
+        ...plan.seen.map(({ record: { id, seen: times, weight } }) => ({ seen: { id, times, weight } })),
+        ...(gone.length > 0 ? [{ gone }] : []),
+      ];
+      if (lines.length === 0) return;
+      const places = await this.#files.append(lines);
+      for (const [index, { held }] of puts.entries()) held.at = places[index] ?? held.at;
+      this.#tell();
+    } catch (error) {
+      for (const { held } of puts) this.#shelf.remove(held);
+      throw error;
+    } finally {
+      for (const { record } of plan.leaving) {
+        this.#count('evicted');
+        if (!this.#shelf.hasInput(record.input.sha256)) await this.#files.removeInput(record.input.sha256);
+      }
+    }
+  }
+
+  /** @returns what becomes of it, as it is counted */
+  #decide(input: SharedInput, print: Fingerprint | undefined, plan: Plan): string {
     const { deviceId, pipeline, task, body } = input;
     if (!this.#o.isActive(deviceId)) return 'revoked';
-    const made = captureOf(input);
-    if (made.answerBytes > MAX_ANSWER_BYTES) return 'too-large';
+    const { answerBytes, ...made } = captureOf(input);
+    if (answerBytes > MAX_ANSWER_BYTES) return 'too-large';
     const sha256 = sha256Hex(body);
-    const print = await this.#o.fingerprints.of(input);
     const near = this.#shelf.nearest({ pipeline, task }, sha256, print);
     if (near && isSameAnswer(near, made)) {
-      await this.#seeAgain(near, made.weight);
+      const { seen, weight } = near.record;
+      near.record = { ...near.record, seen: seen + 1, weight: weight + made.weight };
+      plan.seen.push(near);
       return near.record.input.sha256 === sha256 ? 'duplicate' : 'near-duplicate';
     }
     const group = near?.record.group ?? sha256;
-    const { answerBytes: _bytes, ...facts } = made;
     const stored: StoredCapture = {
-      ...facts,
+      ...made,
       id: newId(),
       atMs: this.#o.clock.nowAtMs(),
       seen: 1,
@@ -257,33 +297,19 @@ export class Captures implements CaptureBook, Part {
       isSample: isSampled(made.why, group),
       fingerprint: print ? toText(print) : null,
     };
-    return this.#store(stored, body);
-  }
-
-  async #store(stored: StoredCapture, body: Uint8Array): Promise<string> {
-    const guess = { offset: 0, length: JSON.stringify({ put: stored }).length };
-    const held = heldOf(stored, guess);
+    const held = heldOf(stored, { offset: -1, length: encodeLine({ put: stored }).length });
     const leaving = this.#shelf.excess(held);
     if (leaving.includes(held)) return 'full';
-    await this.#remove(leaving, 'evicted');
-    const { sha256 } = stored.input;
-    if (!this.#shelf.hasInput(sha256)) await this.#files.putInput(sha256, body);
-    const at = await this.#files.append({ put: stored });
-    this.#shelf.add(heldOf(stored, at));
-    this.#tell();
+    for (const one of leaving) this.#shelf.remove(one);
+    plan.leaving.push(...leaving);
+    this.#shelf.add(held);
+    plan.puts.push({ held, stored, body });
     return 'kept';
-  }
-
-  async #seeAgain(held: Held, weight: number): Promise<void> {
-    const { id, seen, weight: before } = held.record;
-    held.record = { ...held.record, seen: seen + 1, weight: before + weight };
-    await this.#files.append({ seen: { id, times: seen + 1, weight: before + weight } });
-    await this.#rewriteWhereStale();
   }
 
   async #remove(meant: readonly Held[], outcome: string): Promise<void> {
     if (meant.length === 0) return;
-    await this.#files.append({ gone: meant.map(({ record }) => record.id) });
+    await this.#files.append([{ gone: meant.map(({ record }) => record.id) }]);
     for (const held of meant) {
       const isLast = this.#shelf.remove(held);
       if (isLast) await this.#files.removeInput(held.record.input.sha256);
@@ -339,7 +365,14 @@ export class Captures implements CaptureBook, Part {
   }
 }
 
-type Made = ReturnType<typeof captureOf>;
+/** What a batch comes to on disk. */
+class Plan {
+  readonly puts: { readonly held: Held; readonly stored: StoredCapture; readonly body: Uint8Array }[] = [];
+  readonly seen: Held[] = [];
+  readonly leaving: Held[] = [];
+}
+
+type Made = Omit<ReturnType<typeof captureOf>, 'answerBytes'>;
 
 /** Nothing new is learnt of it: the same versions have said the same. */
 function isSameAnswer({ record: { edge, cloud, loss } }: Held, made: Made): boolean {

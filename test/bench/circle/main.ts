@@ -89,7 +89,7 @@ async function turn(
   try {
     await stack.startHub(
       models,
-      `'${python}' '${RECIPE}' --original '${original}' --flip --threads 2 --epochs ${options.epochs}`,
+      `'${python}' '${RECIPE}' --original '${original}' --flip --anyway --threads 2 --epochs ${options.epochs}`,
     );
     const told = await stack.withAgent(
       'field',

@@ -172,7 +172,7 @@ test('an input or answers that are too large are counted, and not kept; a flood 
   const { captures, take } = await openCaptures(t, { maxBytes: 1e6 });
   const large = sharedText('x'.repeat(600_000));
   await take(large, { ...sharedText('short'), answer: { ...large.answer, output: 'y'.repeat(70_000) } });
-  for (let i = 0; i < 400; i++) captures.take(sharedText(words(i)));
+  for (let i = 0; i < 1_200; i++) captures.take(sharedText(words(i)));
   await captures.settled();
   const { kept, dropped } = captures.summary({});
   assert.equal(dropped['too-large'], 2);
