@@ -204,8 +204,14 @@ export class SelfUpdater implements Part {
 
   async #bring(): Promise<void> {
     const wanted = this.#wanted;
-    if (!wanted || this.#stopping.signal.aborted || this.#isHandedOver()) return;
+    if (this.#stopping.signal.aborted || this.#isHandedOver()) return;
     const { update } = this.#state;
+    if (!wanted) {
+      // What had begun is wanted by nobody any more; what has ended stays to be seen.
+      if (this.#hasHeard && update && !['committed', 'rolled-back'].includes(update.phase))
+        await this.#forget();
+      return;
+    }
     if (wanted.version === this.#o.version) {
       // Another one was on its way or was refused, and is no longer wanted.
       if (update && update.version !== wanted.version) await this.#forget();

@@ -63,6 +63,18 @@ test('the unit and the install script have nothing to complain about', async () 
     encoding: 'utf8',
   });
   assert.equal(security.status, 0, security.stdout.split('\n').slice(-3).join('\n'));
+  const updates = ['outrider-update.service', 'outrider-update-boot.service', 'outrider-update.path'];
+  for (const name of updates) {
+    const own = await readFile(join('deploy/systemd', name), 'utf8');
+    await writeFile(
+      join(work, name),
+      own.replace('/opt/outrider/updater/bin/outrider', '/bin/true').replace(/^Documentation=.*$/m, ''),
+    );
+  }
+  const found = spawnSync('systemd-analyze', ['verify', ...updates.map((name) => join(work, name))], {
+    encoding: 'utf8',
+  });
+  assert.deepEqual([found.status, found.stderr], [0, '']);
   const script = join(work, 'install.sh');
   const variables = ["hub='x'", "ca_pem=''", "releases=''"].join('\n');
   await writeFile(script, `#!/bin/sh\n${variables}\n${await readFile('deploy/install.sh', 'utf8')}`);
@@ -181,14 +193,14 @@ test('the hub updates the agent: a good version stays, one that does not come up
   const machine = await bootMachine(t);
   const platform = `linux-${process.arch}` as const;
   const made: Readonly<Record<string, Readonly<Record<string, string>>>> = {
-    '9.1.0': {},
-    '9.2.0': { 'dist/agent.js': 'process.stderr.write("no agent at all\\n"); process.exit(1);' },
+    '9.5.0': {},
+    '9.6.0': { 'dist/agent.js': 'process.stderr.write("no agent at all\\n"); process.exit(1);' },
     // Ready, alive, and deaf.
-    '9.3.0': {
+    '9.7.0': {
       'dist/agent.js':
         'import { execFileSync } from "node:child_process"; const say = (...words) => execFileSync("systemd-notify", words); say("READY=1", "STATUS=1 pipelines"); setInterval(() => say("WATCHDOG=1", "STATUS=1 pipelines"), 15000);',
     },
-    '9.4.0': {},
+    '9.8.0': {},
   };
   const shelves = join(work, 'updates');
   await mkdir(shelves, { recursive: true });
@@ -226,38 +238,58 @@ test('the hub updates the agent: a good version stays, one that does not come up
     return hub('rollout show outrider-agent');
   };
 
-  assert.match(await rollOut('9.1.0'), /done/);
-  assert.match(await machine.must('outrider --version'), /^9\.1\.0/);
+  assert.match(await rollOut('9.5.0'), /done/);
+  assert.match(await machine.must('outrider --version'), /^9\.5\.0/);
   await machine.until(answers);
-  assert.match(await hub('devices ls'), /gate-05 +online .*9\.1\.0/);
+  assert.match(await hub('devices ls'), /gate-05 +online .*9\.5\.0/);
 
-  const dead = await rollOut('9.2.0');
+  const dead = await rollOut('9.6.0');
   assert.match(dead, /rolled-back/);
   assert.match(dead, /it does not come up[\s\S]*\(SERVICE_FAILED\)/);
-  assert.match(await machine.must('outrider --version'), /^9\.1\.0/);
+  assert.match(await machine.must('outrider --version'), /^9\.5\.0/);
   await machine.until(answers);
 
-  const deaf = await rollOut('9.3.0');
+  const deaf = await rollOut('9.7.0');
   assert.match(deaf, /did not reach the hub within a minute[\s\S]*\(UPDATE_LINK_LOST\)/);
-  assert.match(await machine.must('outrider --version'), /^9\.1\.0/);
+  assert.match(await machine.must('outrider --version'), /^9\.5\.0/);
   await machine.until(isOnline('gate-05'));
   await machine.until(answers);
   assert.match(
     await machine.must('ls /opt/outrider'),
-    new RegExp(`^${VERSION}\n9\\.1\\.0\ncurrent\nprevious\nupdater\n$`),
+    new RegExp(`^${VERSION}\n9\\.5\\.0\ncurrent\nprevious\nupdater\n$`),
   );
 
   // What installs it is killed in the midst of a trial: the version before runs again, at once.
-  const archive = `outrider-9.4.0-${platform}.tar.gz`;
+  const archive = `outrider-9.8.0-${platform}.tar.gz`;
   await cp(join(shelves, archive), join(machine.root, 'srv', archive));
   await hub(`releases push /srv/${archive}`);
-  await hub('rollout start outrider-agent@9.4.0 --min-time 0s --on-failure hold');
+  await hub('rollout start outrider-agent@9.8.0 --min-time 0s --on-failure hold');
   await machine.until('test -e /var/lib/outrider-update/trial.json');
   await machine.must('systemctl kill -s KILL --kill-who=main outrider-update.service');
   await machine.until('test ! -e /var/lib/outrider-update/trial.json');
   await machine.until(isOnline('gate-05'));
-  assert.match(await machine.must('outrider --version'), /^9\.1\.0/);
+  assert.match(await machine.must('outrider --version'), /^9\.5\.0/);
   assert.match(await machine.must('cat /var/lib/outrider-update/outcome.json'), /UPDATE_INTERRUPTED/);
+
+  // A power cut in the midst of one: before the agent is started the version before is put back.
+  await hub('rollout rollback outrider-agent');
+  await machine.must('systemctl stop outrider-agent outrider-update.path');
+  const trial = {
+    schema: 1,
+    id: 'cut',
+    version: '9.5.0',
+    folder: '9.5.0',
+    before: VERSION,
+    beforeThat: null,
+  };
+  await writeFile(join(machine.root, 'var/lib/outrider-update/trial.json'), JSON.stringify(trial));
+  await machine.must(`ln -sfn ${VERSION} /opt/outrider/updater`);
+  await machine.must('systemctl start outrider-update-boot.service outrider-agent outrider-update.path');
+  assert.match(await machine.must('outrider --version'), new RegExp(`^${VERSION}`));
+  await machine.must(
+    'test $(systemctl show outrider-update-boot.service -p ExecMainExitTimestampMonotonic --value) -le $(systemctl show outrider-agent -p ExecMainStartTimestampMonotonic --value)',
+  );
+  await machine.until(isOnline('gate-05'));
 });
 
 test('an agent that hangs is killed by the watchdog and comes back', async (t) => {
