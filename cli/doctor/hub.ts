@@ -118,7 +118,30 @@ async function checkDevices(hub: HubClient): Promise<Finding[]> {
 /** What is held in memory, what waits, and the servers that models run on. What keeps it from looking is told of the devices. */
 async function checkModels(hub: HubClient): Promise<Finding[]> {
   const models = await hub.getAll('/api/v1/models', modelList, 'models').catch((): ModelRecord[] => []);
-  return [...loadFindings(models), ...models.flatMap(checkEngine)];
+  const devices = await hub.getAll('/api/v1/devices', deviceList, 'devices').catch((): DeviceRecord[] => []);
+  return [...loadFindings(models), ...models.flatMap(checkEngine), ...askedFindings(devices, models)];
+}
+
+/** Findings about cloud models that pipelines ask and that cannot answer them: not there, or for another task. */
+export function askedFindings(
+  devices: readonly Pick<DeviceRecord, 'id' | 'reported'>[],
+  models: readonly Pick<ModelRecord, 'name' | 'task'>[],
+): Finding[] {
+  const tasks = new Map(models.map(({ name, task }) => [name, task]));
+  const wrong = new Map<string, string[]>();
+  for (const { id, reported } of devices)
+    for (const { name, task, cloud } of reported?.pipelines ?? []) {
+      if (cloud === null || tasks.get(cloud) === task) continue;
+      const does = tasks.get(cloud);
+      const why = does === undefined ? `there is no model ${cloud}` : `${cloud} does ${does}, not ${task}`;
+      wrong.set(why, [...(wrong.get(why) ?? []), `${id} / ${name}`]);
+    }
+  return Array.from(wrong, ([why, askers]) => {
+    const [first, ...others] = askers;
+    const who = others.length === 0 ? first : `${first} and ${others.length} more`;
+    const todo = 'Push it to this hub, or name another under cloud in outrider.yaml.';
+    return fail('cloud models', `${why}: ${who} ${others.length === 0 ? 'asks' : 'ask'} in vain`, todo);
+  });
 }
 
 /** Findings about what models take, and of those that more is asked of than the machine answers. */

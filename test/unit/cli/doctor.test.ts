@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { checkAgent } from '../../../cli/doctor/agent.ts';
-import { checkDevice, checkSkew, loadFindings } from '../../../cli/doctor/hub.ts';
+import { askedFindings, checkDevice, checkSkew, loadFindings } from '../../../cli/doctor/hub.ts';
 import { checkClock, checkDisk, checkPort, checkVersions } from '../../../cli/doctor/machine.ts';
 import { checkModels } from '../../../cli/doctor/models.ts';
 import { checkUpdates } from '../../../cli/doctor/updates.ts';
@@ -37,6 +37,32 @@ test('says what a hub’s models take together, and for which more waits than is
   assert.match(behind[0]?.found ?? '', /^600 requests wait for short:/);
   assert.equal(loadFindings([model('calm', 0)])[0]?.found, '0 of 1 in memory, 0 B');
   assert.deepEqual(loadFindings([]), []);
+});
+
+test('says which pipelines ask a cloud model that is not there, or does something else', () => {
+  const { reported, ...rest } = cannedDevice({ id: 'gate-01' });
+  const [pipeline] = reported?.pipelines ?? [];
+  assert.ok(pipeline && reported);
+  const asks = (id: string, cloud: string | null) => ({
+    ...{ ...rest, id },
+    reported: {
+      ...reported,
+      pipelines: [{ ...pipeline, name: 'gate', task: 'image-classification' as const, cloud }],
+    },
+  });
+  const models = [
+    { name: 'vit', task: 'image-classification' as const },
+    { name: 'words', task: 'text-classification' as const },
+  ];
+  assert.deepEqual(askedFindings([asks('a', 'vit'), asks('b', null)], models), []);
+  const found = askedFindings([asks('a', 'words'), asks('b', 'vti'), asks('c', 'vti')], models);
+  assert.deepEqual(
+    found.map(({ level, found: said }) => [level, said]),
+    [
+      ['fail', 'words does text-classification, not image-classification: a / gate asks in vain'],
+      ['fail', 'there is no model vti: b / gate and 1 more ask in vain'],
+    ],
+  );
 });
 
 test('a clock before the release fails', async () => {
