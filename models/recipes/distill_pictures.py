@@ -1,8 +1,9 @@
 """Makes the next version of a picture classifier for devices from what a hub has captured: the cloud's answers are what it learns.
 
 Only its model folder is needed: the int8 graph is read back as floats (outrider_recipes/onnx_to_torch.py), trained on, and made int8 again.
-What it was trained on at first (--original: <label>/<picture>, a folder or a zip) is mixed in, with its own answers of before, so that it
-forgets nothing. The certificate is made from the captures' test split, which nothing is trained on.
+What it was trained on at first (--original: <label>/<picture>, a folder or a zip) is mixed in, with its own answers of before, and of the
+training no more is kept than what forgets nothing of it (outrider_recipes/blend.py). The certificate is made from the captures' test split,
+which nothing is trained on and nothing is chosen by.
 """
 
 import io
@@ -15,6 +16,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from outrider_recipes.blend import blend
 from outrider_recipes.captures import Captures, begin_folder, certificate, end_folder, judge, labels_of, parse_arguments, read_captures
 from outrider_recipes.folder import label_scores
 from outrider_recipes.onnx_files import OnnxModel, quantize_static_u8s8
@@ -27,6 +29,9 @@ CALIBRATION_PICTURES = 500
 # Of the original's targets, what its own labels have beside the base's answers.
 OWN_LABELS = 0.5
 SHIFT = 1 / 8
+# Held back of the captures, and of the pictures of before, to choose how much of the training is kept.
+CHOOSING = 0.15
+CHOOSING_ORIGINAL = 1_000
 
 
 class Preparation:
@@ -99,6 +104,13 @@ def train(network: OnnxNetwork, pixels: torch.Tensor, targets: torch.Tensor, epo
         log(f"epoch {epoch + 1} of {epochs}: loss {np.mean(losses):.4f}")
 
 
+def network_answers(network: OnnxNetwork, preparation: Preparation, pixels: np.ndarray) -> np.ndarray:
+    """Labels i64[N] of u8[N,H,W,3]."""
+    with torch.no_grad():
+        parts = [network(torch.from_numpy(preparation.tensor(pixels[start : start + 500]))).argmax(1) for start in range(0, len(pixels), 500)]
+    return torch.cat(parts).numpy()
+
+
 def file_logits(path: Path, preparation: Preparation, pixels: np.ndarray, threads: int) -> np.ndarray:
     """f32[N,C] of an ONNX file."""
     model = OnnxModel(path, threads)
@@ -115,14 +127,17 @@ def main() -> None:
         raise SystemExit(f"this recipe trains int8-static and float32 graphs, not {spec['precision']}")
     captures = read_captures(arguments.captures, labels)
     read = lambda some: np.stack([preparation.pixels((arguments.captures / row["file"]).read_bytes()) for row in some.rows])
-    learnt, test = captures.of("train"), captures.of("test")
-    if not len(learnt) or not len(test):
+    train_split, test = captures.of("train"), captures.of("test")
+    if not len(train_split) or not len(test):
         raise SystemExit("the export needs captures in its splits train and test")
+    learnt, choosing = train_split.apart(CHOOSING)
     pixels, targets = read(learnt), learnt.targets
 
     network = OnnxNetwork(float_graph(base / spec["model"]))
     if arguments.original:
-        old, own = read_original(arguments.original, labels, preparation, max(500, len(learnt)))
+        old, own = read_original(arguments.original, labels, preparation, max(500, len(learnt)) + CHOOSING_ORIGINAL)
+        apart = min(CHOOSING_ORIGINAL, len(old) // 3)
+        known, (old, own) = (old[:apart], own[:apart]), (old[apart:], own[apart:])
         with torch.no_grad():
             tensor = lambda part: torch.from_numpy(preparation.tensor(part))
             said = torch.cat([network(tensor(old[start : start + 500])).softmax(1) for start in range(0, len(old), 500)]).numpy()
@@ -131,7 +146,17 @@ def main() -> None:
     log(f"learns from {len(learnt)} captures and {len(pixels) - len(learnt)} pictures of before")
     seed_everything()
     inputs = torch.from_numpy(preparation.tensor(pixels))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
     train(network, inputs, torch.from_numpy(targets.astype(np.float32)), arguments.epochs, arguments.rate or RATE, arguments.flip)
+    unseen = read(choosing)
+
+    def measure() -> tuple[float, float | None]:
+        new = (network_answers(network, preparation, unseen) == choosing.answers).mean()
+        if not arguments.original:
+            return float(new), None
+        return float(new), float((network_answers(network, preparation, known[0]) == known[1]).mean())
+
+    kept = blend(network, before, measure)
 
     float_file, file = out / "float.onnx", out / spec["model"]
     begin_folder(base, out)
@@ -147,7 +172,7 @@ def main() -> None:
 
     held = read(test)
     before, after = (file_logits(one, preparation, held, arguments.threads) for one in (base / spec["model"], file))
-    figures = {"captures": len(learnt), "picturesOfBefore": len(pixels) - len(learnt)}
+    figures = {"captures": len(learnt), "picturesOfBefore": len(pixels) - len(learnt)} | kept
     figures |= judge(before, after, test, arguments.anyway)
     golden = []
     for entry in spec.get("golden", []):

@@ -1,6 +1,7 @@
 """What a hub has captured, as `outrider captures export` writes it; and what a distilled model folder is made of."""
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -51,6 +52,14 @@ class Captures:
     def of(self, split: str) -> "Captures":
         chosen = [index for index, row in enumerate(self.rows) if row["split"] == split]
         return Captures([self.rows[index] for index in chosen], self.targets[chosen])
+
+    def apart(self, share: float) -> tuple["Captures", "Captures"]:
+        """The rest, and a share of it by lot; nearly the same inputs are on the same side."""
+        groups = [row.get("group") or row["id"] for row in self.rows]
+        apart = {group for group in groups if int(hashlib.sha256(group.encode()).hexdigest()[:8], 16) < share * 2**32}
+        sides = [[index for index, group in enumerate(groups) if (group in apart) == isApart] for isApart in (False, True)]
+        rest, chosen = (Captures([self.rows[index] for index in side], self.targets[side]) for side in sides)
+        return (rest, chosen) if len(rest) and len(chosen) else (self, self)
 
     @property
     def answers(self) -> np.ndarray:
@@ -185,8 +194,6 @@ def begin_folder(base: Path, out: Path) -> dict:
 
 def end_folder(base: Path, out: Path, spec: dict, golden: list[dict], cloud: dict | None, figures: dict) -> None:
     """outrider.json with its digests, and a card that says what it was made of. The base's calibration was of other weights."""
-    import hashlib
-
     digest = lambda path: hashlib.sha256((out / path).read_bytes()).hexdigest()
     files = {path: digest(path) for path in sorted(spec["files"])}
     rest = {key: value for key, value in spec.items() if key not in ("golden", "files", "calibration")}

@@ -29,7 +29,7 @@ test('every connection that a configuration makes is told, and nothing secret of
       },
       { name: 'door', task: 'image-classification', edge: 'a', feed: { type: 'camera', url: '/dev/video0' } },
       {
-        ...{ name: 'notes', task: 'text-classification', edge: 'a' },
+        ...{ name: 'notes', task: 'text-classification', edge: 'c' },
         feed: {
           type: 'mqtt',
           url: 'mqtts://broker.example.com',
