@@ -32,6 +32,8 @@ SHIFT = 1 / 8
 # Held back of the captures, and of the pictures of before, to choose how much of the training is kept.
 CHOOSING = 0.15
 CHOOSING_ORIGINAL = 1_000
+# Pictures of before for each capture: with as many as captures two points of what was known are lost (docs/decisions/0046).
+ORIGINAL_TIMES = 3
 
 
 class Preparation:
@@ -135,7 +137,7 @@ def main() -> None:
 
     network = OnnxNetwork(float_graph(base / spec["model"]))
     if arguments.original:
-        old, own = read_original(arguments.original, labels, preparation, max(500, len(learnt)) + CHOOSING_ORIGINAL)
+        old, own = read_original(arguments.original, labels, preparation, max(500, ORIGINAL_TIMES * len(learnt)) + CHOOSING_ORIGINAL)
         apart = min(CHOOSING_ORIGINAL, len(old) // 3)
         known, (old, own) = (old[:apart], own[:apart]), (old[apart:], own[apart:])
         with torch.no_grad():

@@ -262,7 +262,7 @@ export const ERRORS = {
   ),
 
   TRAINER_MISSING: world(
-    501,
+    409,
     'This hub has no program that trains.',
     'Start the hub with --trainer COMMAND (docs/circle.md), or export the captures and train by hand.',
   ),

@@ -7,7 +7,9 @@ import sharp from 'sharp';
 import type { HubEnv } from '../../cloud/api/frame/face.ts';
 import { createAssetApi, readPages } from '../../cloud/api/pages/page.ts';
 import type { BoardEntry, DeviceRecord, HubEvent, ModelRecord } from '../../shared/contract/admin.ts';
+import type { CaptureSummary } from '../../shared/contract/captures.ts';
 import { type RolloutRecord, rolloutPlan } from '../../shared/contract/rollouts.ts';
+import type { TrainingRecord } from '../../shared/contract/trainings.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import { TELEMETRY } from './fixed.ts';
@@ -27,6 +29,38 @@ const UPDATE = {
   totalBytes: 100_000,
   answers: 12,
 } as const;
+
+const CAPTURES: CaptureSummary = {
+  ...{ kept: 1_925, bytes: 8.2e6, disagreeing: 430, samples: 372 },
+  ...{
+    oldestAtMs: Date.now() - 86_400_000,
+    newestAtMs: Date.now() - 3_000,
+    maxBytes: 500e6,
+    maxAgeMs: 30 * 86_400_000,
+  },
+  pipelines: [
+    {
+      ...{ pipeline: 'gate', task: 'image-classification' },
+      ...{ kept: 1_925, bytes: 8.2e6, disagreeing: 430, samples: 372 },
+    },
+  ],
+  dropped: { duplicate: 12 },
+};
+
+const TRAINING: TrainingRecord = {
+  ...{ id: newId(), model: 'cifar10-cnn', base: '2', state: 'done', pipeline: null, sinceAtMs: null },
+  ...{
+    rollout: true,
+    minCaptures: 100,
+    note: '',
+    by: 'admin',
+    captures: 1_925,
+    output: 'epoch 3 of 3',
+    error: null,
+  },
+  ...{ createdAtMs: Date.now() - 600_000, startedAtMs: Date.now() - 590_000, endedAtMs: Date.now() - 60_000 },
+  result: { version: '3', created: true, rollout: 'rollout-1' },
+};
 
 export function cannedDevice(overrides: Partial<DeviceRecord> = {}): DeviceRecord {
   return {
@@ -207,6 +241,8 @@ export async function startCannedHub(options: { hasDevelopmentKeys?: boolean } =
   app.get('/api/v1/models', (c) => c.json({ models: hub.models, next: null }));
   app.get('/api/v1/rollouts', (c) => c.json({ rollouts: [cannedRollout()], next: null }));
   app.get('/api/v1/evidence', (c) => c.json(EVIDENCE));
+  app.get('/api/v1/capture-summary', (c) => c.json(CAPTURES));
+  app.get('/api/v1/trainings', (c) => c.json({ trainings: [TRAINING], next: null }));
   app.get('/api/v1/tuf/status', (c) =>
     c.json({ ...MEMORY_SIGNING.status(), isDevelopment: options.hasDevelopmentKeys ?? false }),
   );

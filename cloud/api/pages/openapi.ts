@@ -202,16 +202,32 @@ function bare(schema: Json): Json {
   ) as Json;
 }
 
-/** Tuples without `items: false`, a schema that is a word alone; and without defaults that are objects, which no generator can write down. */
+/** Tuples as lists of their length, which every generator and checker reads; and without defaults that are objects, which no generator can write down. */
 function plainer(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plainer);
   if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
+  const { prefixItems, ...rest } = value as Json;
+  const kept = Object.fromEntries(
+    Object.entries(rest)
       .filter(([key, one]) => key !== 'items' || one !== false)
       .filter(([key, one]) => key !== 'default' || typeof one !== 'object' || one === null)
       .map(([key, one]) => [key, plainer(one)]),
   );
+  if (!Array.isArray(prefixItems)) return kept;
+  const items = anyOf(prefixItems.map((one) => plainer(one) as Json));
+  return { ...kept, items, minItems: prefixItems.length, maxItems: prefixItems.length };
+}
+
+/** What each of these is: numbers of one kind in the bounds of all of them. */
+function anyOf(schemas: readonly Json[]): Json {
+  const [first = {}] = schemas;
+  const isNumber = first.type === 'integer' || first.type === 'number';
+  if (!isNumber || schemas.some(({ type }) => type !== first.type)) return { anyOf: schemas };
+  const bound = (key: string, choose: (...all: number[]) => number): Json => {
+    const bounds = schemas.flatMap((one) => (typeof one[key] === 'number' ? [one[key]] : []));
+    return bounds.length === schemas.length ? { [key]: choose(...bounds) } : {};
+  };
+  return { type: first.type, ...bound('minimum', Math.min), ...bound('maximum', Math.max) };
 }
 
 /** `get /api/v1/models/{model}/versions` -> `getApiV1ModelsModelVersions`. */

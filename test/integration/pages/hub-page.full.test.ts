@@ -39,6 +39,16 @@ test('shows the fleet, page by page, its models and its last answers, and asks n
     (await rollout.textContent()) ?? '',
     /cifar10-cnn@8 after 1running2 of 4.*4 running.*1 rolled-back.*of 50; 412 answers.*agreement: waiting.*errors: passed.*4 minutes to go/s,
   );
+  const kept = page.locator('#captures tbody tr');
+  assert.match((await kept.textContent()) ?? '', /gateimage-classification19258\.2\sMB430372/);
+  assert.match(
+    (await page.locator('#captures-sum').textContent()) ?? '',
+    /1925 inputs, 8\.2\sMB of 500\.0\sMB/,
+  );
+  assert.match(
+    (await page.locator('#trainings-list').textContent()) ?? '',
+    /Training of cifar10-cnn v2 done from 1925 captures → v3/,
+  );
   const pictures = page.locator('#answers img');
   assert.equal(await pictures.count(), hub.results.filter(({ hasThumbnail }) => hasThumbnail).length);
   const loaded = await pictures.first().evaluate((img) => 'naturalWidth' in img && img.naturalWidth);

@@ -80,7 +80,7 @@ describe('captures over HTTP', () => {
 
   it('are trained on where the hub has a program for it, and refused where it has none', async () => {
     const json = { model: 'texts', minCaptures: 1 };
-    await assertProblem(await ask('POST', '/api/v1/trainings', { json }), 501, 'TRAINER_MISSING');
+    await assertProblem(await ask('POST', '/api/v1/trainings', { json }), 409, 'TRAINER_MISSING');
     await assertProblem(await ask('POST', '/api/v1/trainings/x/cancel'), 404, 'NOT_FOUND');
     assert.deepEqual((await read(trainingList, '/trainings')).trainings, []);
   });
