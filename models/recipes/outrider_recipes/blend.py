@@ -15,7 +15,7 @@ from .run import log
 # Of the way from before to after; all of it first.
 SHARES = [1.0, 0.85, 0.7, 0.55, 0.4, 0.25]
 # Share of the pictures or texts of before that may be answered worse: what is less is chance.
-FORGETS = 0.003
+FORGETS = 0.005
 
 
 def blend(network: nn.Module, before: dict[str, torch.Tensor], measure: Callable[[], tuple[float, float | None]]) -> dict:

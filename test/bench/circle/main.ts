@@ -24,6 +24,9 @@ import { type Answered, Stack } from './stack.ts';
 const EDGE = 'cifar10-cnn';
 const CLOUD = 'cifar10-vit';
 const RECIPE = inTree('models/recipes/distill_pictures.py');
+/** Pictures of before that the recipe takes for each capture, and those by which it chooses. */
+const ORIGINAL_TIMES = 3;
+const CHOOSING = 1_000;
 
 const share = (all: readonly boolean[]): number => all.filter(Boolean).length / Math.max(1, all.length);
 
@@ -80,7 +83,7 @@ async function turn(
   for (const name of [EDGE, CLOUD])
     await cp(inTree(`models/${name}`), join(models, name), { recursive: true });
   const original = join(folder, 'original');
-  await originalPictures(data, original, options.turn);
+  await originalPictures(data, original, ORIGINAL_TIMES * options.turn + CHOOSING);
   const [field, reported] = [
     await fieldPictures('held-out', data, options.turn),
     await fieldPictures('reported', data, options.reported),
@@ -89,7 +92,7 @@ async function turn(
   try {
     await stack.startHub(
       models,
-      `'${python}' '${RECIPE}' --original '${original}' --flip --anyway --threads 2 --epochs ${options.epochs}`,
+      `'${python}' '${RECIPE}' --original '${original}' --flip --threads 2 --epochs ${options.epochs}`,
     );
     const told = await stack.withAgent(
       'field',
