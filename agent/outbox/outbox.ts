@@ -13,7 +13,7 @@
  */
 import { join } from 'node:path';
 import type { Clock } from '../../shared/runtime/clock.ts';
-import { AppError, type ErrorBody, isAppError } from '../../shared/runtime/errors.ts';
+import { AppError, type ErrorBody, isAppError, systemCode } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -218,15 +218,27 @@ export class DiskOutbox implements Outbox, Part {
     if (!held) return undefined;
     const fresh = this.#fresh.get(id);
     if (fresh) return { request: fresh, reply: undefined };
-    const { record, body } = await this.#readPut(held);
-    return { request: toRequest(record, body), reply: await this.#readReply(held) };
+    return this.#unlessClosed(held, async () => {
+      const { record, body } = await this.#readPut(held);
+      return { request: toRequest(record, body), reply: await this.#readReply(held) };
+    });
   }
 
   async readAsk(id: string): Promise<OutboxAsk | undefined> {
     const held = this.#entries.get(id);
     if (!held) return undefined;
     const fresh = this.#fresh.get(id);
-    return fresh ? withoutInput(fresh) : toAsk(asPut(await this.#log.readHead(held.put)));
+    if (fresh) return withoutInput(fresh);
+    return this.#unlessClosed(held, async () =>
+      toAsk(
+        asPut(
+          await readWhereIs(
+            () => held.put,
+            (at) => this.#log.readHead(at),
+          ),
+        ),
+      ),
+    );
   }
 
   find(id: string): OpenEntry | undefined {
@@ -310,16 +322,33 @@ export class DiskOutbox implements Outbox, Part {
   }
 
   async #readPut(held: Held): Promise<{ record: PutRecord; body: Buffer }> {
-    const { record, body } = await this.#log.read(held.put);
+    const { record, body } = await readWhereIs(
+      () => held.put,
+      (at) => this.#log.read(at),
+    );
     return { record: asPut(record), body };
   }
 
   async #readReply(held: Held): Promise<CloudReply | undefined> {
-    if (!held.answer) return undefined;
-    const { record } = await this.#log.read(held.answer);
+    const { answer } = held;
+    if (!answer) return undefined;
+    const { record } = await readWhereIs(
+      () => held.answer ?? answer,
+      (at) => this.#log.read(at),
+    );
     if (record.type !== 'answer')
       throw new AppError('INVARIANT_BROKEN', `the reply record of ${held.id} is a ${record.type}`);
     return record.reply;
+  }
+
+  /** undefined where it was closed while it was read: its segment may be gone then. */
+  async #unlessClosed<T>(held: Held, read: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await read();
+    } catch (error) {
+      if (this.#entries.get(held.id) !== held) return undefined;
+      throw error;
+    }
   }
 
   #rollSoon(): void {
@@ -401,6 +430,18 @@ export class DiskOutbox implements Outbox, Part {
       if (!reply) continue;
       const answer = encodeRecord({ type: 'answer', id: held.id, reply });
       this.#entries.setAnswer(held, await this.#log.append(answer, 'acknowledgement'));
+    }
+  }
+}
+
+/** Reads what an entry has, and once more where it was moved on, and its old segment given back, between the look and the read. */
+async function readWhereIs<T>(place: () => Position, read: (at: Position) => Promise<T>): Promise<T> {
+  for (;;) {
+    const at = place();
+    try {
+      return await read(at);
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT' || place() === at) throw error;
     }
   }
 }
