@@ -70,30 +70,16 @@ function withAgent(
   if (!selector({ id, labels, pipelines, agentVersion, hardware })) return undefined;
   const now = { version: agentVersion, digest: agentDigest(agentVersion) };
   const update = agent.update && agentDigest(agent.update.version) === digest ? agent.update : undefined;
-  return { id, online, lastSeenAtMs, now, progress: agentProgress(now.digest === digest, update) };
-}
-
-function agentProgress(isRunning: boolean, update: AgentUpdate | undefined): FleetDevice['progress'] {
-  const error = update?.error ? { code: update.error.code, message: update.error.message } : null;
-  switch (update?.phase) {
-    case 'rolled-back':
-      return { state: 'rolled-back', error };
-    case 'trial':
-      return { state: 'trial', error: null };
-    case 'checking':
-    case 'downloading':
-    case 'staged':
-    case 'installing':
-      return { state: 'updating', error };
-    case 'committed':
-    case undefined:
-      return isRunning ? { state: 'running', error: null } : undefined;
-  }
+  return { id, online, lastSeenAtMs, now, progress: progressOf(now.digest === digest, update) };
 }
 
 type Update = NonNullable<NonNullable<DeviceRecord['reported']>['updates']>[number];
 
-function progressOf(isRunning: boolean, update: Update | undefined): FleetDevice['progress'] {
+/** How far a device is, by what it says of the update: of a model, or of its agent. */
+function progressOf(
+  isRunning: boolean,
+  update: (Pick<Update, 'error'> & { readonly phase: Update['phase'] | AgentUpdate['phase'] }) | undefined,
+): FleetDevice['progress'] {
   const error = update?.error ? { code: update.error.code, message: update.error.message } : null;
   switch (update?.phase) {
     case 'rolled-back':
@@ -104,6 +90,7 @@ function progressOf(isRunning: boolean, update: Update | undefined): FleetDevice
     case 'downloading':
     case 'staged':
     case 'trying':
+    case 'installing':
       return { state: 'updating', error };
     case 'committed':
     case undefined:
