@@ -1,6 +1,7 @@
 /** Releases of Outrider that a hub serves to devices, as `GET /releases` lists them. */
 import { z } from 'zod';
 import { sha256Hex } from '../runtime/ids.ts';
+import { compareVersions } from '../runtime/version-order.ts';
 
 /** By what name rollouts, pins and delegations speak of the agent itself: no model may be called so. */
 export const AGENT_NAME = 'outrider-agent';
@@ -23,22 +24,12 @@ export const releaseFile = z.string().regex(/^outrider-[0-9A-Za-z.+-]{1,64}\.tar
 /** What stands for a version of the agent, whatever the platform: as a model's version has its digest. */
 export const agentDigest = (version: string): string => sha256Hex(`${AGENT_NAME}@${version}`);
 
-/** Whether a version comes before another one: by its three numbers, and one with a suffix (`0.3.0-rc.1`) before the one without. */
-export function isOlderRelease(one: string, other: string): boolean {
-  const [a, b] = [partsOf(one), partsOf(other)];
-  for (const place of [0, 1, 2]) {
-    const [x = 0, y = 0] = [a.numbers[place], b.numbers[place]];
-    if (x !== y) return x < y;
-  }
-  if (a.suffix === '' || b.suffix === '') return a.suffix !== '' && b.suffix === '';
-  return a.suffix.localeCompare(b.suffix, 'en', { numeric: true }) < 0;
-}
-
-function partsOf(version: string): { readonly numbers: number[]; readonly suffix: string } {
-  // What follows a + says how it was built, and counts for nothing (semver 10).
-  const [core = '', ...rest] = (version.split('+')[0] ?? '').split('-');
-  return { numbers: core.split('.').map((part) => Number.parseInt(part, 10) || 0), suffix: rest.join('-') };
-}
+/**
+ * Whether a version comes before another one, as Semantic Versioning has it. What has no order counts as older: the machine then takes
+ * it only where somebody has signed that it is wanted.
+ */
+export const isOlderRelease = (one: string, other: string): boolean =>
+  (compareVersions(one, other) ?? -1) < 0;
 
 /** One archive of `outrider release`. */
 export const releaseRecord = z.object({
