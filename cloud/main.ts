@@ -10,19 +10,17 @@ import { createApi } from './wiring/api.ts';
 import { startBroker } from './wiring/broker.ts';
 import { runIntakeOnly } from './wiring/intake-only.ts';
 import { introduce, writeAddress } from './wiring/introduction.ts';
-import { openProgram, type Running } from './wiring/program.ts';
-import { startPublishing } from './wiring/publishing.ts';
+import { type HubProgram, openProgram, type Running } from './wiring/program.ts';
+import { type Publishing, startPublishing } from './wiring/publishing.ts';
 import { startRecordedAnswering } from './wiring/recorded-answering.ts';
-import { startRecords } from './wiring/records.ts';
+import { type Records, startRecords } from './wiring/records.ts';
 import { startRollouts } from './wiring/rollouts.ts';
 import { startTraining } from './wiring/training.ts';
 
 async function runHub(config: HubConfig): Promise<Running> {
   const program = await openProgram(config);
-  const records = await startRecords(program);
-  const publishing = await startPublishing(program, records);
-  if (program.isRestored) await settleRestored(program.folder);
-  const broker = await startBroker(program);
+  // A process of its own, which comes up while we read what we know.
+  const [{ records, publishing }, broker] = await Promise.all([startKnown(program), startBroker(program)]);
   const answering = await startRecordedAnswering(program, records, broker, publishing.considerDeltas);
   const rollouts = await startRollouts(program, records);
   const trainings = await startTraining(program, { records, publishing, answering, rollouts });
@@ -38,9 +36,17 @@ async function runHub(config: HubConfig): Promise<Running> {
   if (config.printsSignIn)
     process.stderr.write(`sign in once, within ten minutes: ${url}${signIns.createPath()}\n`);
   return {
-    facts: { url, hasDevelopmentKeys: isDevelopment },
+    facts: { url, mqttUrl: broker.url, hasDevelopmentKeys: isDevelopment },
     stop: () => program.stop(() => answering.drain()),
   };
+}
+
+/** What the hub has on its disk: its records, and the versions that devices can have. */
+async function startKnown(program: HubProgram): Promise<{ records: Records; publishing: Publishing }> {
+  const records = await startRecords(program);
+  const publishing = await startPublishing(program, records);
+  if (program.isRestored) await settleRestored(program.folder);
+  return { records, publishing };
 }
 
 /** What is done with a hub's folder, and ends. */

@@ -591,7 +591,7 @@ export interface VersionBook {
    *
    * @throws MODEL_INVALID (the name), DISK_FULL
    */
-  takeIn(folder: ModelFolder, facts?: VersionFacts): Promise<ModelRef>;
+  takeIn(folder: Omit<ModelFolder, 'digests'>, facts?: VersionFacts): Promise<ModelRef>;
   /** Files of a version of which only the folder was known. @throws DISK_FULL */
   addFiles(ref: ModelRef, files: readonly VersionFile[]): Promise<void>;
   /** The version with this digest, if it is recorded. */

@@ -8,6 +8,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import pMap, { pMapSkip } from 'p-map';
 import type {
   PublishedVersion,
   VersionFile,
@@ -19,6 +20,7 @@ import type { ModelRef } from '../../shared/contract/names.ts';
 import type { SigningChange } from '../../shared/contract/signing.ts';
 import type { BlobStore } from '../../shared/release/blob-store.ts';
 import {
+  FOLDERS_AT_A_TIME,
   type ModelFolder,
   openModelFolder,
   SPEC_FILE,
@@ -120,36 +122,35 @@ export class VersionPublisher implements Publisher {
     folders: readonly ModelFolder[],
     onInvalid: (path: string, error: unknown) => void,
   ): Promise<ModelRef[]> {
-    const taken: ModelRef[] = [];
-    const whole: { readonly folder: ModelFolder; readonly ref: ModelRef }[] = [];
-    for (const folder of folders) {
+    const takeInOne = async (folder: ModelFolder) => {
       if (this.#o.isRemoved?.(folder.spec.name, folder.digest)) {
         this.#o.logger.info('registry.folder_removed', { model: folder.spec.name, path: folder.path });
-        continue;
+        return pMapSkip;
       }
       try {
-        await checkGraphs(folder.path, folder.spec);
-        const { ref, isWhole } = await this.#bring(folder);
-        taken.push(ref);
-        if (isWhole) whole.push({ folder, ref });
+        return { folder, ...(await this.#bring(folder)) };
       } catch (error) {
         onInvalid(folder.path, error);
+        return pMapSkip;
       }
-    }
+    };
+    const taken = await pMap(folders, takeInOne, { concurrency: FOLDERS_AT_A_TIME });
+    const whole = taken.filter(({ isWhole }) => isWhole);
     // Once for all: it takes 30 ms each time until metadata is on disk. Where one cannot be listed, the others are, one by one.
     if (whole.length > 1) await this.#sign(whole.map(({ ref }) => ref)).catch(() => undefined);
     for (const { folder, ref } of whole)
       await this.#names.run(ref.name, () =>
         this.#list(ref).catch((error: unknown) => this.#answerOnly(folder, error)),
       );
-    return taken;
+    return taken.map(({ ref }) => ref);
   }
 
-  /** @returns whether devices can have it, too @throws MODEL_INVALID, DISK_FULL */
+  /** Two of one name in their order. @returns whether devices can have it, too @throws MODEL_INVALID, DISK_FULL */
   async #bring(folder: ModelFolder): Promise<{ ref: ModelRef; isWhole: boolean }> {
     const { models } = this.#o;
     const { name } = folder.spec;
     return this.#names.run(name, async () => {
+      await checkGraphs(folder.path, folder.spec);
       try {
         const picture = await pictureNeedOf(folder);
         const known = models.find(name, folder.digest);

@@ -59,7 +59,7 @@ export class ModelRegistry implements ModelCatalog, ModelShelf, ModelDescription
     this.#store = options.store;
   }
 
-  async takeIn(folder: ModelFolder, facts: VersionFacts = {}): Promise<ModelRef> {
+  async takeIn(folder: Omit<ModelFolder, 'digests'>, facts: VersionFacts = {}): Promise<ModelRef> {
     const { spec, digest, bytes, path } = folder;
     const { name, task } = spec;
     if (name === '__proto__' || name === AGENT_NAME)

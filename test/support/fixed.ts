@@ -87,6 +87,6 @@ export const slotVersion = (version: string, character: string): SlotVersion => 
   });
   return {
     ref: { name: EDGE_MODEL.name, version, digest },
-    folder: { path: `/models/${version}`, spec, digest, bytes: 1 },
+    folder: { path: `/models/${version}`, spec, digest, digests: new Map(), bytes: 1 },
   };
 };

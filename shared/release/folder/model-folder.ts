@@ -4,6 +4,7 @@
  */
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import pMap, { pMapSkip } from 'p-map';
 import type { VersionFile } from '../../contract/admin.ts';
 import { MAX_BLOB_BYTES, MAX_VERSION_BYTES, MAX_VERSION_FILES } from '../../contract/limits.ts';
 import { innerPath } from '../../contract/names.ts';
@@ -21,6 +22,8 @@ export interface ModelFolder {
   readonly spec: ModelSpec;
   /** SHA-256 over the lines `<hex> <path>\n` of the files that a runner reads, 64 hex digits. */
   readonly digest: string;
+  /** SHA-256 of each of those files, 64 hex digits, by its path. */
+  readonly digests: ReadonlyMap<string, string>;
   /** Size of those files together. */
   readonly bytes: number;
 }
@@ -37,10 +40,10 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
   const spec = await readSpec(path);
   const paths = (await listFiles(path, '')).filter((file) => counts(file, spec));
   const bytes = await boundedBytes(path, paths);
-  const hashes = new Map<string, string>();
-  for (const file of paths) hashes.set(file, await fileSha256(join(path, file)));
+  const digests = new Map<string, string>();
+  for (const file of paths) digests.set(file, await fileSha256(join(path, file)));
   for (const [file, expected] of Object.entries(spec.files)) {
-    const actual = hashes.get(file);
+    const actual = digests.get(file);
     if (actual === undefined)
       throw new AppError('MODEL_INVALID', `${basename(path)}: ${file} is named in ${SPEC_FILE} but missing`);
     if (actual !== expected) {
@@ -54,7 +57,7 @@ export async function openModelFolder(path: string): Promise<ModelFolder> {
     if (!(graph in spec.files))
       throw new AppError('MODEL_INVALID', `${basename(path)}: ${graph} has no SHA-256 in ${SPEC_FILE}`);
   }
-  return { path, spec, digest: versionDigest(hashes), bytes };
+  return { path, spec, digest: versionDigest(digests), digests, bytes };
 }
 
 /** Looked at before they are read, which takes minutes for what is too large. @returns their bytes together @throws MODEL_INVALID */
@@ -75,14 +78,15 @@ async function boundedBytes(folder: string, files: readonly string[]): Promise<n
 
 /**
  * Everything that travels with this version: what a runner reads, and what people read. Hidden files and the variants of other
- * versions stay where they are.
+ * versions stay where they are. A folder that has been opened is not read again.
  *
  * @throws MODEL_INVALID (a file that counts has a name that cannot travel)
  */
 export async function versionFilesOf({
   path,
   spec,
-}: Pick<ModelFolder, 'path' | 'spec'>): Promise<VersionFile[]> {
+  digests,
+}: Pick<ModelFolder, 'path' | 'spec'> & Partial<Pick<ModelFolder, 'digests'>>): Promise<VersionFile[]> {
   const files: VersionFile[] = [];
   for (const file of (await listFiles(path, '')).sort()) {
     const isRead = counts(file, spec);
@@ -92,7 +96,8 @@ export async function versionFilesOf({
       throw new AppError('MODEL_INVALID', `${basename(path)}: ${file} has a name that cannot be published`);
     }
     const { size } = await lstat(join(path, file));
-    files.push({ path: file, sha256: await fileSha256(join(path, file)), bytes: size });
+    const sha256 = digests?.get(file) ?? (await fileSha256(join(path, file)));
+    files.push({ path: file, sha256, bytes: size });
   }
   return files;
 }
@@ -104,8 +109,8 @@ export const digestOf = (files: readonly VersionFile[], spec: ModelSpec): string
   );
 
 /** The digest of a version from its files' digests, byte-sorted by path. */
-function versionDigest(hashes: ReadonlyMap<string, string>): string {
-  const lines = [...hashes]
+function versionDigest(digests: ReadonlyMap<string, string>): string {
+  const lines = [...digests]
     .sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)))
     .map(([file, hex]) => `${hex} ${file}\n`);
   return sha256Hex(lines.join(''));
@@ -181,17 +186,21 @@ export async function findModelFolders(
   root: string,
   onInvalid: (path: string, error: unknown) => void,
 ): Promise<ModelFolder[]> {
-  const found: ModelFolder[] = [];
-  for (const path of await specFolders(root, MAX_DEPTH)) {
+  const openOne = async (path: string): Promise<ModelFolder | typeof pMapSkip> => {
     try {
-      found.push(await openModelFolder(path));
+      return await openModelFolder(path);
     } catch (error) {
       onInvalid(path, error);
+      return pMapSkip;
     }
-  }
-  return found.sort((a, b) => a.spec.name.localeCompare(b.spec.name));
+  };
+  const paths = await specFolders(root, MAX_DEPTH);
+  const opened = await pMap(paths, openOne, { concurrency: FOLDERS_AT_A_TIME });
+  return opened.sort((a, b) => a.spec.name.localeCompare(b.spec.name));
 }
 
+/** Reading one waits for the disk most of the time. */
+export const FOLDERS_AT_A_TIME = 4;
 /** `org/name`, as on Hugging Face. */
 const MAX_DEPTH = 2;
 const HUGGING_FACE_FILE = 'config.json';

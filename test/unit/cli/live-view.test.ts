@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { stripVTControlCharacters } from 'node:util';
-import { plainView, Totals } from '../../../cli/live-view.ts';
 import { agoText, bytesText, table } from '../../../cli/output.ts';
+import { plainView, Totals } from '../../../cli/up/live-view.ts';
 import type { Answer, Failure } from '../../../shared/contract/result.ts';
 import { EDGE_MODEL } from '../../support/fixed.ts';
 

@@ -317,5 +317,6 @@ function modelFolder(name: string, seed: string): ModelFolder {
     precision: 'float32',
     files: { 'onnx/model.onnx': sha256Hex(seed) },
   });
-  return { path: `/models/${seed}`, spec, digest: sha256Hex(`version ${seed}`), bytes: 10 };
+  const path = `/models/${seed}`;
+  return { path, spec, digest: sha256Hex(`version ${seed}`), digests: new Map(), bytes: 10 };
 }

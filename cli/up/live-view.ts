@@ -1,11 +1,11 @@
 /** The Results of an agent as people watch them: a live table on a terminal, plain lines elsewhere, and totals. */
 
 import { createLogUpdate } from 'log-update';
-import { type Answer, isFailure, type Result } from '../shared/contract/result.ts';
-import { topAnswer } from '../shared/page/text.js';
-import { colors } from '../shared/runtime/colors.ts';
-import { forTerminal } from '../shared/runtime/terminal.ts';
-import { table } from './output.ts';
+import { type Answer, isFailure, type Result } from '../../shared/contract/result.ts';
+import { topAnswer } from '../../shared/page/text.js';
+import { colors } from '../../shared/runtime/colors.ts';
+import { forTerminal } from '../../shared/runtime/terminal.ts';
+import { table } from '../output.ts';
 
 /** Totals of all Results that have come, counted once per input. */
 export class Totals {
