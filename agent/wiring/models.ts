@@ -32,10 +32,12 @@ export async function givenModels(config: AgentConfig, logger: Logger): Promise<
   if (wanted.size === 0) return [];
   const hasHub = config.hubUrl !== undefined;
   const invalid = new Map<string, AppError>();
-  const found = await findModelFolders(config.modelsDir, (path, error) => {
+  const onInvalid = (path: string, error: unknown): void => {
     logger.failure('agent.model_invalid', error, { path });
     invalid.set(path, toAppError(error));
-  }).catch((error: unknown) => {
+  };
+  const isWanted = (name: string): boolean => wanted.has(name);
+  const found = await findModelFolders(config.modelsDir, onInvalid, isWanted).catch((error: unknown) => {
     if (hasHub && isAppError(error, 'FILE_UNREADABLE')) return [];
     throw error;
   });

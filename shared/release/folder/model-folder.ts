@@ -36,8 +36,10 @@ const TRAVELS_ONLY = /^(README|LICENSE|NOTICE)/i;
  *
  * @throws MODEL_INVALID (no outrider.json, a bad field, a missing file, a link) or MODEL_DIGEST_MISMATCH
  */
-export async function openModelFolder(path: string): Promise<ModelFolder> {
-  const spec = await readSpec(path);
+export const openModelFolder = async (path: string): Promise<ModelFolder> =>
+  openDescribed(path, await readSpec(path));
+
+async function openDescribed(path: string, spec: ModelSpec): Promise<ModelFolder> {
   const paths = (await listFiles(path, '')).filter((file) => counts(file, spec));
   const bytes = await boundedBytes(path, paths);
   const digests = new Map<string, string>();
@@ -181,14 +183,18 @@ async function listFiles(root: string, prefix: string): Promise<string[]> {
 /**
  * Finds the model folders below a directory (each with an outrider.json, at most two levels down), by name.
  * A folder that is not valid is reported, never the reason to miss the others; so is a model of Hugging Face's without our file.
+ *
+ * @param isWanted by its name; of others only the description is read, which takes no time
  */
 export async function findModelFolders(
   root: string,
   onInvalid: (path: string, error: unknown) => void,
+  isWanted: (name: string) => boolean = () => true,
 ): Promise<ModelFolder[]> {
   const openOne = async (path: string): Promise<ModelFolder | typeof pMapSkip> => {
     try {
-      return await openModelFolder(path);
+      const spec = await readSpec(path);
+      return isWanted(spec.name) ? await openDescribed(path, spec) : pMapSkip;
     } catch (error) {
       onInvalid(path, error);
       return pMapSkip;

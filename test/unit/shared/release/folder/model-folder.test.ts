@@ -207,11 +207,12 @@ test('a folder without outrider.json, or with one that is no JSON, is told by it
 });
 
 /** The names found below a folder, and the paths that were passed over with their codes. */
-async function find(root: string) {
+async function find(root: string, isWanted?: (name: string) => boolean) {
   const passedOver: [string, string][] = [];
-  const found = await findModelFolders(root, (path, error) => {
+  const onInvalid = (path: string, error: unknown): void => {
     passedOver.push([path.slice(root.length + 1), isAppError(error) ? error.code : String(error)]);
-  });
+  };
+  const found = await findModelFolders(root, onInvalid, isWanted);
   return {
     names: found.map(({ spec: { name } }) => name),
     passedOver: passedOver.sort(([one], [other]) => one.localeCompare(other)),
@@ -239,6 +240,16 @@ test('one bad folder does not hide the others, and each is told once', async (t)
       ['hugging-face', 'MODEL_INVALID'],
     ],
   });
+});
+
+test('the files of a model that nobody wants are not read', async (t) => {
+  const root = await temporaryFolder(t);
+  for (const name of ['small', 'large'])
+    await write(join(root, name), { ...FILES, 'outrider.json': spec(FILES, { name }) });
+  // Reading it would tell.
+  await writeFile(join(root, 'large', 'config.json'), 'other');
+  assert.deepEqual(await find(root, (name) => name === 'small'), { names: ['small'], passedOver: [] });
+  assert.deepEqual((await find(root)).passedOver, [['large', 'MODEL_DIGEST_MISMATCH']]);
 });
 
 test('a folder may be a model itself, empty, or not there', async (t) => {
