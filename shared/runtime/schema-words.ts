@@ -3,6 +3,7 @@
  * Zod says “Invalid input” alone. Loaded for its effect, by each program, before anything is parsed.
  */
 import { z } from 'zod';
+import { orNearest } from './near.ts';
 
 type Issue = z.core.$ZodRawIssue;
 type Wrong = z.core.$ZodIssue;
@@ -10,7 +11,9 @@ type Wrong = z.core.$ZodIssue;
 z.config({ customError: (issue) => (issue.code === 'invalid_union' ? sayUnion(issue) : undefined) });
 
 /** @returns undefined where the schema’s own words have to do */
-function sayUnion({ errors }: Extract<Issue, { code: 'invalid_union' }>): string | undefined {
+function sayUnion(issue: Extract<Issue, { code: 'invalid_union' }>): string | undefined {
+  if (issue.discriminator !== undefined) return sayKind(issue.discriminator, issue);
+  const { errors } = issue;
   const forms = (errors ?? []).filter((form) => form.length > 0);
   const meant = forms
     .filter((form) => !form.some(isOfAnotherType))
@@ -18,6 +21,15 @@ function sayUnion({ errors }: Extract<Issue, { code: 'invalid_union' }>): string
   if (meant) return `${meant.path.length > 0 ? `${meant.path.join('.')}: ` : ''}${meant.message}`;
   const expected = [...new Set(forms.flatMap((form) => form.flatMap(expectedBy)))];
   return expected.length > 0 ? `Invalid input: expected ${expected.join(' or ')}` : undefined;
+}
+
+/** Of forms of which one field says which it is: what stands in it, and what could. */
+function sayKind(field: string, { options, input }: Record<string, unknown>): string {
+  const known = Array.isArray(options) ? options : [];
+  const expected = `expected ${known.map((one) => JSON.stringify(one)).join(' or ')}`;
+  const given: unknown = Object(input)[field];
+  if (given === undefined) return `Missing: ${expected}`;
+  return `Invalid input: ${expected}${typeof given === 'string' ? orNearest(given, known.map(String)) : ''}`;
 }
 
 /** It is not even of this form’s kind. */

@@ -24,3 +24,19 @@ test('a value that fits none of several forms is told what is wrong with the one
     'a name or a number',
   );
 });
+
+test('of forms of which one field says which it is, that field is told', () => {
+  const feeds = z.discriminatedUnion('type', [
+    z.object({ type: z.literal('folder') }),
+    z.object({ type: z.literal('camera') }),
+  ]);
+  assert.equal(said(feeds, {}), 'Missing: expected "folder" or "camera"');
+  assert.equal(said(feeds, { type: 5 }), 'Invalid input: expected "folder" or "camera"');
+  assert.equal(said(feeds, { type: 'mqtt' }), 'Invalid input: expected "folder" or "camera"');
+  assert.equal(
+    said(feeds, { type: 'foldr' }),
+    'Invalid input: expected "folder" or "camera"; did you mean “folder”?',
+  );
+  const [issue] = feeds.safeParse({}).error?.issues ?? [];
+  assert.deepEqual(issue?.path, ['type']);
+});
