@@ -54,6 +54,8 @@ export interface AgentConfig extends ApiAccess {
   readonly labels: DeviceLabels;
   readonly hubUrl: string | undefined;
   readonly mqttUrl: string | undefined;
+  /** `outrider up` tells where they are once they are up. */
+  readonly isToldHub: boolean;
   /** PEM of the authorities that vouch for hub and broker, given by hand. */
   readonly hubCa: string | undefined;
   readonly insecurePlainText: boolean;
@@ -107,6 +109,8 @@ const flags = {
   device: { type: 'string' },
   hub: { type: 'string' },
   mqtt: { type: 'string' },
+  // Of `outrider up`, which starts both at once.
+  'hub-from-parent': { type: 'boolean', default: false },
   'hub-ca': { type: 'string' },
   'insecure-plain-text': { type: 'boolean' },
   enroll: { type: 'string' },
@@ -165,6 +169,7 @@ export async function loadConfig(
     labels: config.labels,
     hubUrl,
     mqttUrl,
+    isToldHub: values['hub-from-parent'],
     hubCa: await caIn(values['hub-ca'], config.hub.ca, baseDir),
     insecurePlainText,
     enrollToken: values.enroll ?? (env.OUTRIDER_ENROLL_TOKEN || undefined),

@@ -14,7 +14,7 @@ import { pacing } from './updater/pace.ts';
 import { startApi } from './wiring/api.ts';
 import { createDisk, openSentLog } from './wiring/disk.ts';
 import { feedDown, finishWhenDone, startFeeds } from './wiring/feeds.ts';
-import { checkCredential, type Link, linkOrGrace, openLink } from './wiring/link.ts';
+import { checkCredential, type Link, linkOrGrace, openLink, withHub } from './wiring/link.ts';
 import { openOutbox } from './wiring/outbox.ts';
 import { PictureSizes } from './wiring/picture-sizes.ts';
 import { Pipelines } from './wiring/pipelines.ts';
@@ -23,11 +23,10 @@ import { openSelfUpdate } from './wiring/self-update.ts';
 import { tellServiceManager } from './wiring/service.ts';
 import { startVersions } from './wiring/versions.ts';
 
-async function run(config: AgentConfig, finish: () => void) {
+async function run(config: AgentConfig, finish: () => void, parent: Promise<Record<string, unknown>>) {
   const service = takeServiceEnvironment();
   const program = await openProgram(config);
   const { logger, lifecycle } = program;
-  await checkCredential(config, program);
   const disk = createDisk(config, program, () => outbox.diskBytes);
   const outbox = await openOutbox(config, program, disk);
   const sent = await openSentLog(config, program, disk);
@@ -54,7 +53,9 @@ async function run(config: AgentConfig, finish: () => void) {
     },
   });
   const { updater } = versions;
-  const link: Link = await openLink(config, program, {
+  const linked = await withHub(config, parent);
+  await checkCredential(linked, program);
+  const link: Link = await openLink(linked, program, {
     outbox,
     noteSent: (note) => sent.note(note),
     pipelines: pipelines.all,
@@ -86,7 +87,7 @@ async function run(config: AgentConfig, finish: () => void) {
     self.updater.want(wanted.agent);
   });
   await lifecycle.start('sync', sync);
-  const url = await startApi(config, program, {
+  const url = await startApi(linked, program, {
     pipelines: pipelines.all,
     feeds: feedStates,
     sinks: sinkStates,
@@ -113,9 +114,9 @@ async function run(config: AgentConfig, finish: () => void) {
   return { facts: { url }, stop: () => program.stop() };
 }
 
-await runProgram(async (finish) => {
+await runProgram(async (finish, parent) => {
   const config = await loadConfig(process.argv.slice(2));
-  if (config !== 'help') return run(config, finish);
+  if (config !== 'help') return run(config, finish, parent);
   process.stdout.write(AGENT_HELP);
   process.exit(0);
 });

@@ -1,6 +1,7 @@
 /** Puts together what keeps the agent in touch with its hub: uplink, credential, byte ledger, desired state, sync. */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { hubOfParent } from '../../shared/contract/hub-of-parent.ts';
 import {
   desired as desiredSchema,
   type Reported,
@@ -236,6 +237,16 @@ const identityOf = (config: AgentConfig, dataDir: string, clock: Clock, logger: 
   clock,
   logger,
 });
+
+/** The configuration with the hub in it, where that is still to be told. @throws STOPPING */
+export async function withHub(
+  config: AgentConfig,
+  parent: Promise<Record<string, unknown>>,
+): Promise<AgentConfig> {
+  if (!config.isToldHub) return config;
+  const { hub, mqtt, token } = hubOfParent.parse(await parent);
+  return { ...config, hubUrl: hub, mqttUrl: mqtt, enrollToken: token };
+}
 
 /** A refused token is told at once, not in a background loop. @throws ENROLLMENT_REFUSED, HUB_UNTRUSTED, CONFIG_INVALID */
 export async function checkCredential(config: AgentConfig, program: AgentProgram): Promise<void> {

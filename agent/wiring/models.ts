@@ -30,7 +30,7 @@ export const edgeModels = ({ pipelines }: Pick<AgentConfig, 'pipelines'>): Reado
 export async function givenModels(config: AgentConfig, logger: Logger): Promise<ModelFolder[]> {
   const wanted = edgeModels(config);
   if (wanted.size === 0) return [];
-  const hasHub = config.hubUrl !== undefined;
+  const hasHub = config.hubUrl !== undefined || config.isToldHub;
   const invalid = new Map<string, AppError>();
   const onInvalid = (path: string, error: unknown): void => {
     logger.failure('agent.model_invalid', error, { path });

@@ -6,6 +6,7 @@ import { setMaxListeners } from 'node:events';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import type { HubOfParent } from '../../shared/contract/hub-of-parent.ts';
 import { systemClock as clock } from '../../shared/runtime/clock.ts';
 import { colors } from '../../shared/runtime/colors.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -14,7 +15,7 @@ import { type ProgramName, programFile, ROOT } from '../../shared/runtime/instal
 import { Lifecycle } from '../../shared/runtime/lifecycle.ts';
 import { createLogger } from '../../shared/runtime/logger.ts';
 import { untilToldToStop } from '../../shared/runtime/program.ts';
-import { Supervisor } from '../../shared/runtime/supervisor.ts';
+import { Supervisor, type SupervisorOptions } from '../../shared/runtime/supervisor.ts';
 import { rememberData } from '../last-data.ts';
 
 /** Flags of `outrider up`. */
@@ -52,8 +53,9 @@ export async function up(options: UpOptions): Promise<void> {
   void told.then(() => {
     isTold = true;
   });
-  const starting = startAll();
+  const children: Supervisor[] = [];
   const ownHub = import('../up/own-hub.ts');
+  const starting = startAll();
   const views = import('../up/live-view.ts');
   const following = import('../up/follow.ts');
   const { hubUrl, hasDevelopmentKeys, agentUrl } = await starting.catch(async (error: unknown) => {
@@ -92,15 +94,24 @@ export async function up(options: UpOptions): Promise<void> {
   await lock.unlock();
   process.exit(0);
 
+  /** Both at once: the device opens its disk and its models while the hub comes up, and is told where it is. */
   async function startAll() {
-    say('Starting the hub …');
-    const hub = await startHub();
-    say('Starting the demo device …');
-    return {
-      hubUrl: hub.url,
-      hasDevelopmentKeys: hub.hasDevelopmentKeys,
-      agentUrl: await startAgent(hub),
-    };
+    say('Starting hub and demo device …');
+    const hub = startHub();
+    const agent = startAgent(hub.then(whatTheDeviceIsTold));
+    try {
+      const [{ url, hasDevelopmentKeys: areDevelopment }, agentUrl] = await Promise.all([hub, agent]);
+      return { hubUrl: url, hasDevelopmentKeys: areDevelopment, agentUrl };
+    } catch (error) {
+      // The other one may still be starting.
+      await Promise.all(children.map((child) => child.stop()));
+      throw error;
+    }
+  }
+
+  async function whatTheDeviceIsTold(hub: z.infer<typeof hubFacts>): Promise<HubOfParent> {
+    const token = await (await ownHub).tokenIfNeeded(hub.url, data, DEMO_DEVICE);
+    return { hub: hub.url, mqtt: hub.mqttUrl, ...(token !== undefined && { token }) };
   }
 
   function startHub(): Promise<z.infer<typeof hubFacts>> {
@@ -119,7 +130,7 @@ export async function up(options: UpOptions): Promise<void> {
     return startChild('hub', args, hubFacts);
   }
 
-  async function startAgent(hub: z.infer<typeof hubFacts>): Promise<string> {
+  async function startAgent(hub: Promise<HubOfParent>): Promise<string> {
     const config =
       options.config === undefined ? inRoot('models/demo/outrider.yaml') : resolve(options.config);
     const args = [
@@ -131,18 +142,12 @@ export async function up(options: UpOptions): Promise<void> {
       models(),
       '--device',
       DEMO_DEVICE,
-      '--hub',
-      hub.url,
-      // Not that of its enrolment: ports may be others this time.
-      '--mqtt',
-      hub.mqttUrl,
+      '--hub-from-parent',
       '--agent-port',
       String(options.agentPort),
       ...(options.once ? ['--once'] : []),
     ];
-    const token = await (await ownHub).tokenIfNeeded(hub.url, data, DEMO_DEVICE);
-    const env = token === undefined ? {} : { OUTRIDER_ENROLL_TOKEN: token };
-    return (await startChild('agent', args, agentFacts, env)).url;
+    return (await startChild('agent', args, agentFacts, { facts: hub, startTimeoutMs: AGENT_START_MS })).url;
   }
 
   function models(): string {
@@ -153,7 +158,7 @@ export async function up(options: UpOptions): Promise<void> {
     name: ProgramName,
     args: string[],
     schema: z.ZodType<T>,
-    env: NodeJS.ProcessEnv = {},
+    more: Pick<SupervisorOptions, 'facts' | 'startTimeoutMs'> = {},
   ): Promise<T> {
     let said: unknown;
     const onReady = (told: Record<string, unknown>): void => {
@@ -163,12 +168,13 @@ export async function up(options: UpOptions): Promise<void> {
       name,
       entry: programFile(name),
       args,
-      env,
+      ...more,
       logger,
       clock,
       onReady,
       onFinished: () => finished(),
     });
+    children.push(child);
     await lifecycle.start(name, child);
     logger.info('up.child_started', { child: name, pid: child.pid });
     const parsed = schema.safeParse(said);
@@ -179,6 +185,9 @@ export async function up(options: UpOptions): Promise<void> {
 
 /** The agent has said "finished" over IPC; its last Results may still be on the stream. */
 const LAST_RESULTS_MS = 300;
+
+/** It waits for the hub, which has a minute for its own start. */
+const AGENT_START_MS = 120_000;
 
 function say(text: string): void {
   if (process.stdout.isTTY) process.stdout.write(`\r\u001b[2K${text}`);

@@ -18,8 +18,15 @@ export const childMessage = z.discriminatedUnion('type', [
 ]);
 export type ChildMessage = z.infer<typeof childMessage>;
 
-/** The only thing a parent says to such a child. */
-export const STOP_MESSAGE = { type: 'stop' } as const;
+/** Message from such a parent. */
+const parentMessage = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('stop') }),
+  // What it came to know only after it had started the child.
+  z.object({ type: z.literal('facts'), facts: z.record(z.string(), z.unknown()) }),
+]);
+export type ParentMessage = z.infer<typeof parentMessage>;
+
+export const STOP_MESSAGE = { type: 'stop' } as const satisfies ParentMessage;
 
 /** Sends to the parent, if there is one. */
 export function tellParent(message: ChildMessage): void {
@@ -60,12 +67,23 @@ export function untilToldToStop(): Promise<string> {
     process.on('SIGINT', onSignal);
     process.on('SIGTERM', onSignal);
     process.on('message', (message) => {
-      if (typeof message === 'object' && message !== null && 'type' in message && message.type === 'stop')
-        resolve('stop message');
+      if (parentMessage.safeParse(message).data?.type === 'stop') resolve('stop message');
     });
     process.on('disconnect', () => resolve('parent gone'));
     whenNpmIsGone(() => resolve('npm gone'));
   });
+}
+
+/** What the parent comes to know; it may say so before anybody asks. @throws STOPPING where the parent is gone, or stops us */
+async function factsOfParent(told: Promise<string>): Promise<Record<string, unknown>> {
+  const facts = new Promise<Record<string, unknown>>((resolve) => {
+    process.on('message', (message) => {
+      const { data } = parentMessage.safeParse(message);
+      if (data?.type === 'facts') resolve(data.facts);
+    });
+  });
+  const stopped = told.then((why) => Promise.reject(new AppError('STOPPING', why)));
+  return Promise.race([facts, stopped]);
 }
 
 /** Tells the parent (or stderr) why the program cannot go on, in one sentence with its code. */
@@ -98,10 +116,14 @@ const PRIVATE_UMASK = 0o077;
 /**
  * The frame of a program: start, wait until told, stop, exit. A program that does not stop within `graceMs` is ended.
  *
- * @param start brings everything up and returns how to take it down; `finish` ends the program from inside
+ * @param start brings everything up and returns how to take it down; `finish` ends the program from inside, `parent` is what the one
+ *   that has started it may come to know
  */
 export async function runProgram(
-  start: (finish: () => void) => Promise<{ facts: Record<string, unknown>; stop: () => Promise<void> }>,
+  start: (
+    finish: () => void,
+    parent: Promise<Record<string, unknown>>,
+  ) => Promise<{ facts: Record<string, unknown>; stop: () => Promise<void> }>,
   graceMs = 15_000,
 ): Promise<void> {
   let finish = () => {};
@@ -109,12 +131,15 @@ export async function runProgram(
     finish = () => resolve('finished');
   });
   const told = untilToldToStop();
+  const parent = factsOfParent(told);
+  // Most programs never ask.
+  parent.catch(() => undefined);
   reopenOnHangUp();
   outliveReaders();
   // Whatever this program and its children write is their account's alone: inputs of people lie among it.
   process.umask(PRIVATE_UMASK);
   try {
-    const { facts, stop } = await start(finish);
+    const { facts, stop } = await start(finish, parent);
     tellParent({ type: 'ready', facts });
     await Promise.race([told, finished]);
     setTimeout(() => exit(1), graceMs).unref();

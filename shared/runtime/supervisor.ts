@@ -17,7 +17,7 @@ import { CHILD_ENV, CHILD_FLAGS } from './installation.ts';
 import { tellingLine } from './last-words.ts';
 import type { Part } from './lifecycle.ts';
 import type { Logger } from './logger.ts';
-import { type ChildMessage, childMessage, STOP_MESSAGE } from './program.ts';
+import { type ChildMessage, childMessage, type ParentMessage, STOP_MESSAGE } from './program.ts';
 
 /** Program to keep up, and who hears of its start and its end. */
 export interface SupervisorOptions {
@@ -34,6 +34,8 @@ export interface SupervisorOptions {
   readonly startTimeoutMs?: number;
   /** How long a stop may take before the child is killed. */
   readonly graceMs?: number;
+  /** What the child is told, each time that it is started, once it is known. */
+  readonly facts?: Promise<Record<string, unknown>>;
   /** Each time the child has come up, with what it said of itself. */
   readonly onReady?: (facts: Record<string, unknown>) => void;
   /** The child has done all it was started for. */
@@ -114,6 +116,7 @@ export class Supervisor implements Part {
       env,
       clock,
       startTimeoutMs = 60_000,
+      facts,
       onReady,
       onFinished,
     } = this.#options;
@@ -124,6 +127,8 @@ export class Supervisor implements Part {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.#child = child;
+    // Whoever made the promise hears of its failure.
+    facts?.then((known) => say(child, { type: 'facts', facts: known })).catch(() => undefined);
     let lastWords = '';
     child.stderr?.on('data', (chunk: Buffer) => {
       lastWords = (lastWords + chunk.toString()).slice(-2_000);
@@ -164,11 +169,16 @@ export class Supervisor implements Part {
   }
 }
 
+/** A child that is gone hears nothing. */
+function say(child: ChildProcess, message: ParentMessage): void {
+  if (child.connected) child.send(message, () => undefined);
+}
+
 /** Asks a child to stop, waits, then kills it. */
 async function stopChild(child: ChildProcess | undefined, graceMs: number): Promise<void> {
   if (!child || child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  if (child.connected) child.send(STOP_MESSAGE, () => undefined);
+  say(child, STOP_MESSAGE);
   const timer = setTimeout(() => child.kill('SIGKILL'), graceMs);
   await gone;
   clearTimeout(timer);

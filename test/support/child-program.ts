@@ -14,8 +14,9 @@ if (how === 'crash') throw new TypeError('a mistake at the top');
 if (how === 'silent') setInterval(() => undefined, 1_000);
 else
   await runProgram(
-    async (finish) => {
+    async (finish, parent) => {
       leave('starting');
+      if (how === 'asks') leave(`told of ${(await parent).hub}`);
       if (how === 'taken') throw new AppError('PORT_TAKEN', 'port 8080 is taken');
       if (how === 'usage') throw new AppError('USAGE', 'unknown option');
       if (how === 'bug') throw new TypeError('a mistake of ours');

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { HubClient } from '../../cli/hub-client.ts';
 import { type DeviceRecord, deviceList } from '../../shared/contract/admin.ts';
+import { type EvidenceStatus, evidenceStatus } from '../../shared/contract/fleet-evidence.ts';
 import { type RolloutRecord, rolloutDeviceList, rolloutList } from '../../shared/contract/rollouts.ts';
 import { sha256Hex } from '../../shared/runtime/ids.ts';
 import { temporaryFolder } from './fixed.ts';
@@ -23,6 +24,8 @@ export interface Fleet {
   /** Types a command at the hub. */
   run(...args: string[]): Promise<{ readonly code: number | null; readonly said: string }>;
   devices(): Promise<DeviceRecord[]>;
+  /** What the hub keeps of what devices have told. */
+  evidence(): Promise<EvidenceStatus>;
   /** Versions that answer now, by device. */
   versions(): Promise<Record<string, string | undefined>>;
   /** The newest rollout. */
@@ -131,6 +134,7 @@ ${route === undefined ? '' : `    route: ${route}\n`}    feed: { type: folder, p
   if (first.code !== 0) throw new Error(first.said);
   for (const id of ids) await startAgent(id);
   const devices = () => client.getAll('/api/v1/devices', deviceList, 'devices');
+  const evidence = () => client.get('/api/v1/evidence', evidenceStatus);
   const versions = async () =>
     Object.fromEntries(
       (await devices()).map(({ id, reported }) => [id, reported?.pipelines[0]?.edge?.version]),
@@ -147,7 +151,7 @@ ${route === undefined ? '' : `    route: ${route}\n`}    feed: { type: folder, p
     180_000,
   );
   return {
-    ...{ data, hub, agents, run, devices, versions, startAgent, version },
+    ...{ data, hub, agents, run, devices, evidence, versions, startAgent, version },
     rollout: async () => (await client.getAll('/api/v1/rollouts', rolloutList, 'rollouts'))[0],
     rolloutDevices: async (id) =>
       (await client.getAll(`/api/v1/rollouts/${id}/devices`, rolloutDeviceList, 'devices')).map(

@@ -124,6 +124,28 @@ test('a child whose parent is gone stops by itself', async (t) => {
   assert.deepEqual(await told(), ['starting', 'stopping', 'stopped']);
 });
 
+test('a child is told what its parent comes to know, before it asks or after', async (t) => {
+  const early = await start(t, 'asks', { asChild: true });
+  early.child.send({ type: 'facts', facts: { hub: 'one that is up' } });
+  await early.says('told of one that is up');
+  const late = await start(t, 'asks', { asChild: true });
+  await late.says('starting');
+  late.child.send({ type: 'facts', facts: { hub: 'another' } });
+  await late.says('told of another');
+  await eventually(() => late.messages.length === 1, 'it never said that it is up');
+});
+
+test('a child that waits for its parent’s word ends when it is told to, or the parent is gone', async (t) => {
+  const told = await start(t, 'asks', { asChild: true });
+  await told.says('starting');
+  told.child.send(STOP_MESSAGE);
+  assert.equal(await told.ended, 1);
+  const left = await start(t, 'asks', { asChild: true });
+  await left.says('starting');
+  left.child.disconnect();
+  assert.equal(await left.ended, 1);
+});
+
 test('a child tells its parent why it could not start', async (t) => {
   const { ended, messages, stderr } = await start(t, 'taken', { asChild: true });
   assert.equal(await ended, 1);

@@ -57,6 +57,18 @@ test('comes up with what the child says of itself, and takes it down by asking',
   assert.deepEqual(logger.lines, []);
 });
 
+test('each time that the child is started it is told what its parent knows', async (t) => {
+  const { supervisor, clock, told, ready, restarting } = await setUp(t, 'asks', {
+    facts: Promise.resolve({ hub: 'the hub' }),
+  });
+  await supervisor.start();
+  process.kill(ready[0]!, 'SIGKILL');
+  await eventually(() => restarting().length === 1, 'nobody saw that it was gone');
+  await clock.advance(500);
+  await eventually(() => ready.length === 2, 'it never came up again');
+  assert.deepEqual(await told(), ['starting', 'told of the hub', 'starting', 'told of the hub']);
+});
+
 test('a first start that fails is told with the child’s own code and sentence, and not tried again', async (t) => {
   const { supervisor, clock, told } = await setUp(t, 'taken');
   await assert.rejects(supervisor.start(), withCode('PORT_TAKEN', /^port 8080 is taken$/));
