@@ -4,6 +4,7 @@
  * a job is  | event                                 -> then it is
  * waiting   | its turn (fair-line.ts), room ahead   -> preparing, in the runner that has least to do
  * waiting   | its turn, and no batch gains anything, or nothing else is there -> running by itself, decoded by the same call
+ * waiting   | its caller has a few, beside a flood -> running by itself, behind what runs
  * waiting   | none of its caller’s is ready or before it -> preparing, room or not: nobody waits for another’s whole queue
  * preparing | prepared                              -> ready
  * preparing | its own error                         -> rejected with it
@@ -82,6 +83,7 @@ export class ModelQueue {
     const { clock, maxBatchSize, maxQueueDelayMs } = options;
     this.#policy = new BatchPolicy({
       ...{ clock, maxBatchSize, maxQueueDelayMs, pace: this.#pace, held: this.#jobs.held },
+      lanes: () => this.#lanes.length,
       onLater: () => this.#pump(),
     });
   }
@@ -212,6 +214,7 @@ export class ModelQueue {
       (lane) =>
         !lane.lease.isStale() && !lane.holdsSuspect && (lane !== first || this.#suspects.length === 0),
     );
+    this.#startLight(open);
     while (this.#waiting.length > 0) {
       const lane = leastOf(open);
       if (lane === undefined) return;
@@ -230,6 +233,21 @@ export class ModelQueue {
       if (job === undefined) return;
       if (this.#jobs.inHand.of(job.caller) === 0) lane.newcomers.set(job, undefined);
       void this.#prepare(job, lane);
+    }
+  }
+
+  /**
+   * Who asks for a few things beside a flood waits for what runs, and for nothing else: by one call, which lies in the runner by then, and
+   * in no batch of the others’.
+   */
+  #startLight(open: readonly Lane[]): void {
+    while (this.#waiting.length > 0) {
+      const lane = this.#policy.laneForLight(open);
+      if (lane === undefined) return;
+      const [job] = this.#waiting.takeOf((caller) => this.#jobs.held.isLight(caller));
+      if (job === undefined) return;
+      if (job.request.onToken === undefined) void this.#runDirect(job, lane);
+      else void this.#prepare(job, lane);
     }
   }
 

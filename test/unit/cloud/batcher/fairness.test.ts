@@ -86,6 +86,27 @@ test('whoever comes to a flood of another’s is in the batch after the one that
   await Promise.all([light, ...flood]);
 });
 
+test('beside a flood somebody’s few requests run by themselves, right behind what runs', async () => {
+  const { ask, hold, letOneGo, letAllGo, batchCallers, pool } = setUp({ isDirect: true, maxRunners: 1 });
+  hold();
+  const flood = times(300, () => ask({ caller: 'hog' }));
+  await settle();
+  await letOneGo();
+  await settle();
+  const begun = pool.batches.length;
+  const few = times(4, () => ask({ caller: 'light' }));
+  await settle();
+  assert.deepEqual(
+    batchCallers().slice(begun),
+    [['light'], ['light']],
+    'two lie in the runner, before any other batch',
+  );
+  await letAllGo();
+  await Promise.all([...few, ...flood]);
+  await settle();
+  pool.assertClean();
+});
+
 test('beside a flood of slow requests batches are short, and the next one waits a moment for who has just come', async () => {
   const clock = new FakeClock();
   const batches: number[][] = [];
