@@ -246,6 +246,8 @@ export class ModelQueue {
       if (lane === undefined) return;
       const [job] = this.#waiting.takeOf((caller) => this.#jobs.held.isLight(caller));
       if (job === undefined) return;
+      // While it is decoded, the next batch waits a moment: it would be run first.
+      lane.newcomers.set(job, undefined);
       if (job.request.onToken === undefined) void this.#runDirect(job, lane);
       else void this.#prepare(job, lane);
     }
@@ -260,6 +262,7 @@ export class ModelQueue {
     try {
       const value = await lease.infer?.(job.request.input, this.#controlOf(job));
       lane.direct.delete(job);
+      lane.newcomers.delete(job);
       const endedMonoMs = clock.nowMonoMs();
       lane.endedMonoMs = endedMonoMs;
       if (value) this.#pace.observeAlone(value.timingsMs.inference);
@@ -267,6 +270,7 @@ export class ModelQueue {
       this.#jobs.answer(job, value && { ok: true, value }, { lease, endedMonoMs, batchSize: 1 });
     } catch (error) {
       lane.direct.delete(job);
+      lane.newcomers.delete(job);
       this.#onFailure([job], lane, toAppError(error));
     }
     this.#pump();
