@@ -110,6 +110,7 @@ export default {
     ),
     owner('sharp', npm('sharp'), '^shared/inference/picture/image\\.ts$|^(test|node_modules)/'),
     owner('mqtt', npm('mqtt'), '^shared/mqtt/|^(test|node_modules)/'),
+    owner('mqtt-packet', npm('mqtt-packet'), '^shared/mqtt/|^(test|node_modules)/'),
     owner('ws', npm('ws'), '^cloud/broker/|^(test|node_modules)/'),
     owner('x509', npm('@peculiar/x509'), '^shared/runtime/authority\\.ts$|^(test|node_modules)/'),
     owner('tuf-js', npm('tuf-js'), '^shared/release/tuf/|^(test|node_modules)/'),

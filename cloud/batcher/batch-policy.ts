@@ -16,7 +16,9 @@ const SHORT_BATCH_MS = 25;
 const LOOK_TURNS = 512;
 const LOOKED_AT = 32;
 /** A batch takes no longer while somebody with a few requests waits beside a flood. */
-const LIGHT_BATCH_MS = 12;
+const LIGHT_BATCH_MS = 8;
+/** Calls by themselves that a runner has in its hands beside a flood: of each of these the next one waits for all of it. */
+const LIGHT_CALLS = 2;
 /** So long after the last of theirs. */
 const LIGHT_MS = 2_000;
 /** So long the next batch waits for one of theirs that is being decoded. */
@@ -28,6 +30,8 @@ export interface PolicyOptions {
   readonly pace: Pace;
   /** Jobs that are not answered, by caller. */
   readonly held: CallerCounts;
+  /** Runners that share them. */
+  readonly lanes: () => number;
   /** Upper bound; a model may allow less. */
   readonly maxBatchSize: number;
   /** How long a batch may wait for company; 0: run as soon as the model is idle. */
@@ -69,7 +73,16 @@ export class BatchPolicy {
     // From time to time whether that is still so.
     if (this.#turns % LOOK_TURNS < LOOKED_AT && this.batchSize(lane.lease) > 1) return 'decode';
     const room = roomFor(pace.inferenceMs);
-    return lane.direct.size < (this.#hasLight ? Math.min(2, room) : room) ? 'direct' : 'later';
+    return lane.direct.size < (this.#hasLight ? 1 : room) ? 'direct' : 'later';
+  }
+
+  /** Where somebody’s few requests beside a flood may run by themselves: the runner that has least to do; undefined: nowhere, or there is none. */
+  laneForLight(lanes: readonly Lane[]): Lane | undefined {
+    const { held, maxQueueDelayMs } = this.#options;
+    if (maxQueueDelayMs > 0 || !held.hasLightBesideFlood) return undefined;
+    return lanes
+      .filter(({ lease, direct }) => lease.infer !== undefined && direct.size < LIGHT_CALLS)
+      .sort((a, b) => a.direct.size - b.direct.size || a.running - b.running)[0];
   }
 
   /** Whether somebody asks for a few things beside a flood, or has just now: who asks one after the other is away between two of them. */
@@ -129,10 +142,10 @@ export class BatchPolicy {
 
   /** As many as are of use together; where the operator has batches wait for company, as many as come. */
   worthwhile(shapeKey: string, lease: ModelLease): number {
-    const { pace, maxQueueDelayMs } = this.#options;
+    const { pace, held, lanes, maxQueueDelayMs } = this.#options;
     const max = this.batchSize(lease);
     if (maxQueueDelayMs > 0) return max;
-    const size = Math.min(max, pace.sizeFor(shapeKey, max));
+    const size = Math.min(max, pace.sizeFor(shapeKey, max, held.total / Math.max(1, lanes())));
     const eachMs = pace.eachMs(shapeKey);
     // Somebody waits for all that runs before it.
     return eachMs === undefined || !this.#hasLight

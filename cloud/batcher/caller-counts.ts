@@ -10,6 +10,11 @@ export class CallerCounts {
   readonly #counts = new Map<string, number>();
   #total = 0;
 
+  /** Of all callers together. */
+  get total(): number {
+    return this.#total;
+  }
+
   of(caller: string): number {
     return this.#counts.get(caller) ?? 0;
   }
@@ -24,6 +29,11 @@ export class CallerCounts {
     const left = this.of(caller) - 1;
     if (left > 0) this.#counts.set(caller, left);
     else this.#counts.delete(caller);
+  }
+
+  /** Whether a caller has so few that it is of no flood. */
+  isLight(caller: string): boolean {
+    return this.of(caller) <= FEW;
   }
 
   /** Whether somebody asks for a few things beside somebody who asks for very many. */

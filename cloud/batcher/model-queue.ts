@@ -4,6 +4,7 @@
  * a job is  | event                                 -> then it is
  * waiting   | its turn (fair-line.ts), room ahead   -> preparing, in the runner that has least to do
  * waiting   | its turn, and no batch gains anything, or nothing else is there -> running by itself, decoded by the same call
+ * waiting   | its caller has a few, beside a flood -> running by itself, behind what runs
  * waiting   | none of its caller’s is ready or before it -> preparing, room or not: nobody waits for another’s whole queue
  * preparing | prepared                              -> ready
  * preparing | its own error                         -> rejected with it
@@ -82,6 +83,7 @@ export class ModelQueue {
     const { clock, maxBatchSize, maxQueueDelayMs } = options;
     this.#policy = new BatchPolicy({
       ...{ clock, maxBatchSize, maxQueueDelayMs, pace: this.#pace, held: this.#jobs.held },
+      lanes: () => this.#lanes.length,
       onLater: () => this.#pump(),
     });
   }
@@ -212,6 +214,7 @@ export class ModelQueue {
       (lane) =>
         !lane.lease.isStale() && !lane.holdsSuspect && (lane !== first || this.#suspects.length === 0),
     );
+    this.#startLight(open);
     while (this.#waiting.length > 0) {
       const lane = leastOf(open);
       if (lane === undefined) return;
@@ -233,6 +236,23 @@ export class ModelQueue {
     }
   }
 
+  /**
+   * Who asks for a few things beside a flood waits for what runs, and for nothing else: by one call, which lies in the runner by then, and
+   * in no batch of the others’.
+   */
+  #startLight(open: readonly Lane[]): void {
+    while (this.#waiting.length > 0) {
+      const lane = this.#policy.laneForLight(open);
+      if (lane === undefined) return;
+      const [job] = this.#waiting.takeOf((caller) => this.#jobs.held.isLight(caller));
+      if (job === undefined) return;
+      // While it is decoded, the next batch waits a moment: it would be run first.
+      lane.newcomers.set(job, undefined);
+      if (job.request.onToken === undefined) void this.#runDirect(job, lane);
+      else void this.#prepare(job, lane);
+    }
+  }
+
   /** Decodes and runs one by itself. */
   async #runDirect(job: Job, lane: Lane): Promise<void> {
     const { clock, onBatch } = this.#options;
@@ -242,6 +262,7 @@ export class ModelQueue {
     try {
       const value = await lease.infer?.(job.request.input, this.#controlOf(job));
       lane.direct.delete(job);
+      lane.newcomers.delete(job);
       const endedMonoMs = clock.nowMonoMs();
       lane.endedMonoMs = endedMonoMs;
       if (value) this.#pace.observeAlone(value.timingsMs.inference);
@@ -249,6 +270,7 @@ export class ModelQueue {
       this.#jobs.answer(job, value && { ok: true, value }, { lease, endedMonoMs, batchSize: 1 });
     } catch (error) {
       lane.direct.delete(job);
+      lane.newcomers.delete(job);
       this.#onFailure([job], lane, toAppError(error));
     }
     this.#pump();

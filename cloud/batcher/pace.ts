@@ -18,11 +18,16 @@ interface Shape {
   batches: number;
 }
 
-/**
- * A request may cost so much more in the smaller batch: the last fifth of the throughput would double what everybody waits, and a second
- * runner brings more. measured: docs/decisions/0037
- */
+/** Batches gain nothing where a request costs no more than this by itself: a second runner brings more. measured: docs/decisions/0037 */
 const TOLERANCE = 1.2;
+/**
+ * Who comes now waits for those that are there, each at its cost in the batch, and for a batch of its own. Those that are there count so
+ * often, as they keep others waiting, too: among few a small batch is as good, and where many wait nothing of the throughput is given
+ * away. measured: docs/decisions/0037
+ */
+const CROWD = 4;
+/** Of two sizes that differ by less the smaller one: that is what measuring is good for. */
+const AS_GOOD = 1.05;
 /** Of each size, before it is judged. */
 const RUNS_TO_JUDGE = 3;
 /** Every so many batches a neighbouring size is tried again: a machine’s other work changes. */
@@ -65,8 +70,12 @@ export class Pace {
     }
   }
 
-  /** The smallest batch that costs hardly more than the best one; `max` where nothing is known. */
-  sizeFor(shapeKey: string, max: number): number {
+  /**
+   * The batch by which everybody waits least; `max` where nothing is known.
+   *
+   * @param there requests that are not answered
+   */
+  sizeFor(shapeKey: string, max: number, there: number): number {
     const shape = this.#shapes.get(shapeKey);
     const top = stepOf(max);
     if (shape === undefined) return max;
@@ -76,13 +85,15 @@ export class Pace {
     });
     const largest = judged.findLastIndex((ms) => ms !== undefined);
     if (largest < 0) return max;
-    const best = Math.min(...judged.filter((ms) => ms !== undefined));
-    let step = judged.findIndex((ms) => ms !== undefined && ms <= best * TOLERANCE);
+    const waits = judged.map((ms, at) => (ms ?? Number.POSITIVE_INFINITY) * (CROWD * there + 2 ** at));
+    const best = waits.indexOf(Math.min(...waits));
+    let step = waits.findIndex((wait) => wait <= (waits[best] ?? 0) * AS_GOOD);
     // A smaller one that nobody has tried may do as well; and where the largest so far is the best, a larger one may be better.
     if (step > 0 && judged[step - 1] === undefined) step -= 1;
     else if (step === largest) step += 1;
     step = Math.min(top, step);
-    if (shape.batches % RETRY_BATCHES === 0) step = Math.min(top, step + 1);
+    // The one that seems best, too: nothing else would show that it no longer is.
+    if (shape.batches % RETRY_BATCHES === 0) step = Math.min(top, Math.max(best, step + 1));
     else if (shape.batches % RETRY_BATCHES === RETRY_BATCHES / 2) step = Math.max(0, step - 1);
     return step === top ? max : 2 ** step;
   }

@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import { createServer as createSecureServer, Server as SecureServer } from 'node:tls';
 import { Aedes, type AuthenticateError, type Client } from 'aedes';
 import { deviceTopics, parseTopic } from '../../shared/contract/topics.ts';
+import { writeNumbersAsNeeded } from '../../shared/mqtt/packets.ts';
 import type { CertificateFiles } from '../../shared/runtime/certificate-files.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -120,6 +121,7 @@ export class EmbeddedBroker implements Part {
   }
 
   async #createAedes(): Promise<Aedes> {
+    writeNumbersAsNeeded();
     const aedes = await Aedes.createBroker({
       drainTimeout: DRAIN_TIMEOUT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,

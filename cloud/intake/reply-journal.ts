@@ -48,7 +48,8 @@ export class ReplyJournal implements Part {
   #pendingBytes = 0;
   #written: (() => void)[] = [];
   readonly #flushing = new SerialQueue();
-  #cancelFlush = (): void => undefined;
+  #isOpen = false;
+  #cancelFlush: (() => void) | undefined;
   #isFailing = false;
 
   constructor(options: ReplyJournalOptions) {
@@ -77,11 +78,13 @@ export class ReplyJournal implements Part {
   async start(): Promise<void> {
     await this.#file.open();
     this.#startedAtMs = this.#o.clock.nowAtMs();
-    this.#schedule();
+    this.#isOpen = true;
+    if (this.#written.length > 0) this.#flushSoon();
   }
 
   async stop(): Promise<void> {
-    this.#cancelFlush();
+    this.#isOpen = false;
+    this.#cancelFlush?.();
     await this.flush();
     await this.#file.close();
   }
@@ -100,15 +103,18 @@ export class ReplyJournal implements Part {
       this.#pendingBytes += record.length;
     }
     this.#written.push(written);
+    if (this.#isOpen) this.#flushSoon();
   }
 
   flush(): Promise<void> {
     return this.#flushing.run(() => this.#flushNow());
   }
 
-  #schedule(): void {
-    this.#cancelFlush = this.#o.clock.after(FLUSH_EVERY_MS, () => {
-      void this.flush().then(() => this.#schedule());
+  /** Nothing wakes an idle hub. */
+  #flushSoon(): void {
+    this.#cancelFlush ??= this.#o.clock.after(FLUSH_EVERY_MS, () => {
+      this.#cancelFlush = undefined;
+      void this.flush();
     });
   }
 

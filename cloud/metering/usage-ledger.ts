@@ -50,7 +50,7 @@ export class FileUsageLedger implements UsageLedger, Part {
   #pending: string[] = [];
   #pendingBytes = 0;
   readonly #flushing = new SerialQueue();
-  #cancelFlush = () => {};
+  #cancelFlush: (() => void) | undefined;
   #isFailing = false;
   /** Lines that found no room because the disk took none, since the start. */
   dropped = 0;
@@ -78,13 +78,14 @@ export class FileUsageLedger implements UsageLedger, Part {
     const { folder } = this.#options;
     const rotated = (await rotatedFiles(folder)).map((stamp) => join(folder, rotatedName(stamp)));
     await this.#counted.readBack([this.#path, ...rotated.reverse()]);
-    this.#schedule();
+    this.#flushSoon();
   }
 
   /** Writes what is left. */
   async stop(): Promise<void> {
-    this.#cancelFlush();
+    this.#cancelFlush?.();
     if (!this.#isStarted) return;
+    this.#isStarted = false;
     await this.flush();
     await this.#file.close();
   }
@@ -100,6 +101,7 @@ export class FileUsageLedger implements UsageLedger, Part {
     this.#counted.add(line);
     this.#pending.push(text);
     this.#pendingBytes += text.length;
+    this.#flushSoon();
   }
 
   /** On disk when it returns, unless the disk takes nothing: then the lines wait for the next time. */
@@ -107,9 +109,13 @@ export class FileUsageLedger implements UsageLedger, Part {
     return this.#flushing.run(() => this.#flushNow());
   }
 
-  #schedule(): void {
-    this.#cancelFlush = this.#options.clock.after(FLUSH_EVERY_MS, () => {
-      void this.flush().then(() => this.#schedule());
+  /** Nothing wakes an idle hub. */
+  #flushSoon(): void {
+    if (!this.#isStarted || this.#pending.length === 0) return;
+    this.#cancelFlush ??= this.#options.clock.after(FLUSH_EVERY_MS, () => {
+      this.#cancelFlush = undefined;
+      // What the disk did not take waits for the next time.
+      void this.flush().then(() => this.#flushSoon());
     });
   }
 

@@ -51,10 +51,9 @@ export async function openProgram(config: HubConfig): Promise<HubProgram> {
   const tls = await startTls(config, { folder, lifecycle, clock, logger });
   const metrics = createHubMetrics();
   const delay = new EventLoopDelay(clock);
-  await lifecycle.start('event loop delay', delay);
   metrics.gauge(
     'outrider_event_loop_delay_max_seconds',
-    'How long this process was held up at most, over the last one or two minutes',
+    'How long this process was held up at most since its doors are open, over the last one or two minutes',
     () => delay.maxMs / 1_000,
   );
   return {
@@ -62,6 +61,8 @@ export async function openProgram(config: HubConfig): Promise<HubProgram> {
     ...{ config, folder, clock, logger, metrics, lifecycle, tls },
     async serve(app) {
       const { certificate } = tls;
+      // Before it nobody waits: reading models and putting faces together holds up no request.
+      await lifecycle.start('event loop delay', delay);
       const server = new HubServer({ app, host: config.host, port: config.port, certificate });
       await lifecycle.start('api', server);
       return `${certificate ? 'https' : 'http'}://${localHost(config.host, certificate)}:${server.port}`;

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { connect, type IClientOptions, type ISubscriptionGrant, type MqttClient } from 'mqtt';
 import { AppError, textOf } from '../runtime/errors.ts';
 import { isUntrusted, type Trust, toTlsOptions } from '../runtime/trust.ts';
+import { writeNumbersAsNeeded } from './packets.ts';
 import { Wire, type WireBytes } from './wire.ts';
 
 /** Message that the broker publishes for a client that vanishes without a goodbye. */
@@ -94,6 +95,7 @@ export class MqttSession {
 
   constructor(options: SessionOptions) {
     const { url } = options;
+    writeNumbersAsNeeded();
     this.#client = connect({
       ...toAddress(url),
       ...toClientOptions(options),

@@ -40,16 +40,22 @@ export function forkRunner(libraries: readonly string[] = []): GuardedChild {
  * Looks at a runner's memory until the signal ends it, by the clock on the wall: a process grows whatever a test's clock says.
  *
  * @param onTooMuch is called once, with the bytes that it held
+ * @param untilAtWork is asked between two looks: undefined, or resolves when it begins to do something; who does nothing does not grow
  */
 export async function watchMemory(
   pid: number,
   maxRssBytes: number,
-  { signal, onTooMuch }: { signal: AbortSignal; onTooMuch: (rssBytes: number) => void },
+  o: {
+    signal: AbortSignal;
+    onTooMuch: (rssBytes: number) => void;
+    untilAtWork?: () => Promise<void> | undefined;
+  },
 ): Promise<void> {
+  const { signal, onTooMuch, untilAtWork } = o;
   while (!signal.aborted) {
     const rssBytes = await residentBytes(pid);
     if (rssBytes !== undefined && rssBytes > maxRssBytes && !signal.aborted) return onTooMuch(rssBytes);
-    await clock.sleep(POLL_MS, signal).catch(() => undefined);
+    await (untilAtWork?.() ?? clock.sleep(POLL_MS, signal).catch(() => undefined));
   }
 }
 

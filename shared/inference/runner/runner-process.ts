@@ -62,6 +62,7 @@ class RunnerProcess implements Runner {
   readonly #watchesItself: boolean;
   readonly #calls = new Map<number, Call>();
   #nextId = 0;
+  #onWork: () => void = () => undefined;
   #facts: RunnerFacts | undefined;
   #lastWords = '';
   #isStopping = false;
@@ -232,6 +233,7 @@ class RunnerProcess implements Runner {
           },
           ...{ resolve, reject, cancelTimeout: () => cancel() },
         });
+        this.#onWork();
         this.#send(message(id));
         if (control.signal?.aborted) onAbort();
         else control.signal?.addEventListener('abort', onAbort, { once: true });
@@ -292,7 +294,16 @@ class RunnerProcess implements Runner {
     void this.ended.then(() => ending.abort());
     const onTooMuch = (rssBytes: number): void =>
       this.#kill(`watchdog: memory of ${rssBytes} bytes is over the limit of ${maxRssBytes}`);
-    void watchMemory(this.pid, maxRssBytes, { signal: ending.signal, onTooMuch });
+    const untilAtWork = (): Promise<void> | undefined => this.#untilAtWork();
+    void watchMemory(this.pid, maxRssBytes, { signal: ending.signal, onTooMuch, untilAtWork });
+  }
+
+  /** Undefined while it loads, or has a call. */
+  #untilAtWork(): Promise<void> | undefined {
+    if (this.#facts === undefined || this.#calls.size > 0) return undefined;
+    return new Promise((resolve) => {
+      this.#onWork = resolve;
+    });
   }
 
   #kill(verdict: string): void {

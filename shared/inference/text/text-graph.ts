@@ -11,8 +11,13 @@ import type { ModelSource, RunControl } from '../runner/task-model.ts';
 import { type Floats, floatsOf, rowOf } from '../tensor/floats.ts';
 import type { TextRow } from './text.ts';
 
-/** Texts whose lengths fall into the same step share a batch: at most this many padding tokens a row. */
-const LENGTH_STEP_TOKENS = 16;
+/** Texts whose lengths fall into the same step share a batch. Each step is twice the one before: nobody waits for a far longer one. */
+const LENGTH_STEP_TOKENS = 24;
+/**
+ * What a native run on a processor costs beside its tokens, in tokens: where another run saves more of padding, a batch is cut there.
+ * Elsewhere (a GPU, another server) it costs more than any padding. measured: docs/decisions/0037
+ */
+const RUN_TOKENS = 12;
 /**
  * Tokens of one native run, padding counted: activations of a base-size model stay below a hundred megabytes, and others who wait for
  * the runner below a second. More at once is no faster on a processor. A row that is longer runs by itself.
@@ -73,7 +78,8 @@ export async function loadTextGraph(source: ModelSource, padId: number): Promise
   let unshared = 0;
   // Without a mask, padding is text to the model: only equal lengths may meet.
   const stepOf = ({ ids }: TextRow): number =>
-    isMasked ? Math.ceil(ids.length / LENGTH_STEP_TOKENS) : ids.length;
+    isMasked ? Math.max(0, Math.ceil(Math.log2(ids.length / LENGTH_STEP_TOKENS))) : ids.length;
+  const runTokens = session.executionProvider === 'cpu' ? RUN_TOKENS : MAX_RUN_TOKENS;
 
   return {
     outputs: session.outputs,
@@ -112,14 +118,21 @@ export async function loadTextGraph(source: ModelSource, padId: number): Promise
     per: Per,
     control?: RunControl,
   ): Promise<Floats[][]> {
-    const answers = names.map((): Floats[] => []);
+    const answers = names.map(() => new Array<Floats>(rows.length));
     const maxTokens = Math.min(MAX_RUN_TOKENS, MAX_OUTPUT_NUMBERS / widthOf(session.outputs, names));
-    for (const chunk of chunksOf(rows, { maxRows, maxTokens, isMasked })) {
+    const places = [...rows.keys()].sort((a, b) => lengthOf(rows[a]) - lengthOf(rows[b]));
+    const byLength = places.flatMap((place) => rows[place] ?? []);
+    let done = 0;
+    for (const chunk of chunksOf(byLength, { maxRows, maxTokens, isMasked, runTokens })) {
       if (control?.signal.aborted) throw new AppError('EXPIRED', 'nobody waits for the answer any more');
       control?.onStep();
       const outputs = await session.run(textFeeds(session.inputs, chunk, { padId }), names);
-      for (const [index, name] of names.entries())
-        answers[index]?.push(...rowsOf(floatsOf(outputs, name), chunk, per));
+      for (const [index, name] of names.entries()) {
+        const into = answers[index] ?? [];
+        for (const [row, answer] of rowsOf(floatsOf(outputs, name), chunk, per).entries())
+          into[places[done + row] ?? 0] = answer;
+      }
+      done += chunk.length;
     }
     return answers;
   }
@@ -153,29 +166,43 @@ export interface ChunkLimits {
   readonly maxTokens: number;
   /** Whether padding does not count for the graph; else only equal lengths may meet. */
   readonly isMasked: boolean;
+  /** What a run costs beside its tokens, in tokens. */
+  readonly runTokens: number;
 }
 
-/** Neighbouring rows, as many as one run may have; a row above the limit runs alone. */
+/**
+ * Neighbouring rows, cut where the runs and their padding together cost least; a row above the limit runs alone. Of rows in the order of
+ * their length that is the best that can be done.
+ */
 export function chunksOf<T extends Pick<TextRow, 'ids'>>(
   rows: readonly T[],
-  { maxRows, maxTokens, isMasked }: ChunkLimits,
+  { maxRows, maxTokens, isMasked, runTokens }: ChunkLimits,
 ): T[][] {
-  const chunks: T[][] = [];
-  let longest = 0;
-  for (const row of rows) {
-    const chunk = chunks.at(-1);
-    const length = Math.max(longest, row.ids.length);
-    const fits =
-      chunk !== undefined &&
-      chunk.length < maxRows &&
-      (chunk.length + 1) * length <= maxTokens &&
-      (isMasked || row.ids.length === longest);
-    if (fits) chunk.push(row);
-    else chunks.push([row]);
-    longest = fits ? length : row.ids.length;
+  // For the rows up to each: what they cost at least, and where their last run begins.
+  const costs = [0];
+  const starts = [0];
+  for (let end = 1; end <= rows.length; end++) {
+    let [least, best] = [Number.POSITIVE_INFINITY, end - 1];
+    let longest = 0;
+    for (let start = end - 1; start >= Math.max(0, end - maxRows); start--) {
+      const length = lengthOf(rows[start]);
+      const isAlone = start === end - 1;
+      if (!isAlone && !isMasked && length !== longest) break;
+      longest = Math.max(longest, length);
+      const tokens = (end - start) * longest;
+      if (!isAlone && tokens > maxTokens) break;
+      const cost = (costs[start] ?? 0) + runTokens + tokens;
+      if (cost < least) [least, best] = [cost, start];
+    }
+    costs.push(least);
+    starts.push(best);
   }
+  const chunks: T[][] = [];
+  for (let end = rows.length; end > 0; end = starts[end] ?? 0) chunks.unshift(rows.slice(starts[end], end));
   return chunks;
 }
+
+const lengthOf = (row: Pick<TextRow, 'ids'> | undefined): number => row?.ids.length ?? 0;
 
 /**
  * i64[N,S] each, S the longest of the rows where no length is said; padded on the right, where the mask is 0.

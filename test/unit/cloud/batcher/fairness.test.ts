@@ -86,6 +86,84 @@ test('whoever comes to a flood of another’s is in the batch after the one that
   await Promise.all([light, ...flood]);
 });
 
+test('beside a flood somebody’s few requests run by themselves, right behind what runs', async () => {
+  const { ask, hold, letOneGo, letAllGo, batchCallers, pool } = setUp({ isDirect: true, maxRunners: 1 });
+  hold();
+  const flood = times(300, () => ask({ caller: 'hog' }));
+  await settle();
+  await letOneGo();
+  await settle();
+  const begun = pool.batches.length;
+  const few = times(4, () => ask({ caller: 'light' }));
+  await settle();
+  assert.deepEqual(
+    batchCallers().slice(begun),
+    [['light'], ['light']],
+    'two lie in the runner, before any other batch',
+  );
+  await letAllGo();
+  await Promise.all([...few, ...flood]);
+  await settle();
+  pool.assertClean();
+});
+
+test('the next batch waits a moment for a request beside a flood that runs by itself, and no longer', async () => {
+  const clock = new FakeClock();
+  const ran: string[] = [];
+  let isSlow = false;
+  let handles = 0;
+  const outcome = (inference: number): Outcome => {
+    const timingsMs = { preprocess: 1, inference };
+    return { ok: true, value: { output: 0, routeScore: 0, timingsMs } };
+  };
+  const lease: ModelLease = {
+    ref: { name: 'm', version: '1', digest: 'd'.repeat(64) },
+    maxBatchSize: 4,
+    infer: async () => {
+      await clock.sleep(isSlow ? 50 : 2);
+      ran.push('alone');
+      const answer = outcome(1);
+      assert.ok(answer.ok);
+      return answer.value;
+    },
+    prepare: async () => ({ handle: handles++, shapeKey: 'a' }),
+    run: async (some) => {
+      ran.push('batch');
+      await clock.sleep(8);
+      return some.map(() => outcome(8));
+    },
+    discard: () => undefined,
+    shrink: async (body) => body,
+    isStale: () => false,
+    giveBack: () => undefined,
+  };
+  const batcher = new Batcher({ pool: { lease: async () => lease }, clock });
+  const ask = (caller: string): Promise<InferenceReply> => {
+    const at = clock.nowMonoMs() + 600_000;
+    const input = { contentType: 'text/plain', body: Buffer.from('x') };
+    return batcher.infer({ model: 'm', caller, input, deadlineMonoMs: at, expiresMonoMs: at });
+  };
+  const flood = times(400, () => ask('hog'));
+  await clock.advance(100);
+  /** What begins to run from the moment on at which one is asked for, just before the batch that runs is done. */
+  const beside = async (): Promise<string[]> => {
+    for (const begun = ran.length; ran.length === begun; ) await clock.advance(1);
+    await clock.advance(7);
+    const from = ran.length;
+    const light = ask('light');
+    await clock.advance(20);
+    const seen = ran.slice(from);
+    await clock.advance(60);
+    await light;
+    return seen;
+  };
+  assert.equal((await beside())[0], 'alone');
+  isSlow = true;
+  assert.equal((await beside())[0], 'batch');
+  await clock.advance(60_000);
+  await Promise.all(flood);
+});
+
 test('beside a flood of slow requests batches are short, and the next one waits a moment for who has just come', async () => {
   const clock = new FakeClock();
   const batches: number[][] = [];

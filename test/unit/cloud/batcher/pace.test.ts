@@ -12,7 +12,7 @@ function settledSizes(
 ): number[] {
   const sizes: number[] = [];
   for (let batch = 0; batch < 96; batch++) {
-    const size = Math.min(waiting, pace.sizeFor('s', MAX));
+    const size = Math.min(waiting, pace.sizeFor('s', MAX, waiting));
     sizes.push(size);
     pace.observe('s', size, cost.fixedMs + cost.eachMs * size);
   }
@@ -22,7 +22,7 @@ function settledSizes(
 const usual = (sizes: readonly number[]): number => [...sizes].sort((a, b) => a - b)[sizes.length >> 1] ?? 0;
 
 test('nothing known: as many as there are', () => {
-  assert.equal(new Pace().sizeFor('s', MAX), MAX);
+  assert.equal(new Pace().sizeFor('s', MAX, 1), MAX);
   assert.equal(new Pace().batchMs('s', 1), undefined);
 });
 
@@ -34,9 +34,10 @@ test('where a batch takes hardly longer than one, it is as large as it may be', 
   assert.equal(usual(settledSizes({ fixedMs: 20, eachMs: 0.1 })), MAX);
 });
 
-test('between them the smallest that costs hardly more than the best', () => {
-  const size = usual(settledSizes({ fixedMs: 3, eachMs: 3 }));
-  assert.ok(size >= 4 && size <= 8, `${size}`);
+test('between them it is the larger, the more wait for it', () => {
+  const sizes = [2, 8, 64, 1_000].map((waiting) => usual(settledSizes({ fixedMs: 3, eachMs: 3 }, waiting)));
+  const [few = 0, some = 0, many = 0, flood = 0] = sizes;
+  assert.ok(few <= 2 && some > few && some < 8 && many > some && many <= 16 && flood >= 16, `${sizes}`);
 });
 
 test('a model that was asked one by one finds its larger batches when many come', () => {

@@ -56,6 +56,18 @@ test('says when a reply is on disk, not before', async (t) => {
   await journal.stop();
 });
 
+test('nothing wakes a hub whose replies are all written', async (t) => {
+  const { clock, journal, append } = await setUp(t);
+  assert.equal(clock.waiting, 0);
+  const written: string[] = [];
+  for (const key of ['1', '2']) append(`gate-01/${key}`, 'x', () => void written.push(key));
+  assert.equal(clock.waiting, 1);
+  await clock.advance(200);
+  assert.deepEqual(written, ['1', '2']);
+  assert.equal(clock.waiting, 0);
+  await journal.stop();
+});
+
 test('a record that a crash cut short is cut away, and what follows it is found', async (t) => {
   const { folder, clock, journal, append } = await setUp(t);
   append('gate-01/1');

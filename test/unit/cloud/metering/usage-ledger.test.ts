@@ -48,6 +48,7 @@ describe('the usage ledger', () => {
     ledger.record(line(2));
     await clock.advance(999);
     assert.equal((await lines()).length, 2);
+    assert.equal(clock.waiting, 0, 'nothing wakes it until something comes');
     await ledger.stop();
   });
 

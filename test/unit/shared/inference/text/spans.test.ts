@@ -103,15 +103,31 @@ test('a run never has more rows or tokens than it may, keeps the order, and mixe
   );
   const limits = { maxRows: fc.integer({ min: 1, max: 8 }), maxTokens: fc.integer({ min: 1, max: 100 }) };
   fc.assert(
-    fc.property(rows, fc.record({ ...limits, isMasked: fc.boolean() }), (all, limit) => {
-      const chunks = chunksOf(all, limit);
-      assert.deepEqual(chunks.flat(), all);
-      for (const chunk of chunks) {
-        const lengths = chunk.map(({ ids }) => ids.length);
-        assert.ok(chunk.length <= limit.maxRows);
-        assert.ok(chunk.length === 1 || chunk.length * Math.max(...lengths) <= limit.maxTokens);
-        assert.ok(limit.isMasked || new Set(lengths).size === 1);
-      }
-    }),
+    fc.property(
+      rows,
+      fc.record({ ...limits, isMasked: fc.boolean(), runTokens: fc.integer({ min: 0, max: 100 }) }),
+      (all, limit) => {
+        const chunks = chunksOf(all, limit);
+        assert.deepEqual(chunks.flat(), all);
+        for (const chunk of chunks) {
+          const lengths = chunk.map(({ ids }) => ids.length);
+          assert.ok(chunk.length <= limit.maxRows);
+          assert.ok(chunk.length === 1 || chunk.length * Math.max(...lengths) <= limit.maxTokens);
+          assert.ok(limit.isMasked || new Set(lengths).size === 1);
+        }
+      },
+    ),
   );
+});
+
+test('rows are cut where another run costs less than the padding would', () => {
+  const lengths = (runTokens: number, all: number[]) =>
+    chunksOf(
+      all.map((length) => ({ ids: new Array<number>(length).fill(0) })),
+      { maxRows: 32, maxTokens: 2_048, isMasked: true, runTokens },
+    ).map((chunk) => chunk.map(({ ids }) => ids.length));
+  assert.deepEqual(lengths(12, [9, 10, 10, 21]), [[9, 10, 10], [21]]);
+  assert.deepEqual(lengths(40, [9, 10, 10, 21]), [[9, 10, 10, 21]]);
+  assert.deepEqual(lengths(12, [9, 10, 11, 12]), [[9, 10, 11, 12]]);
+  assert.deepEqual(lengths(12, []), []);
 });
