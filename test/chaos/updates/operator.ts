@@ -26,11 +26,11 @@ import type { UpdatedPlace } from './place.ts';
 
 const PUSH_LIMIT_MS = 120_000;
 const AGAIN_MS = 500;
-const LOOK_MS = { from: 1_000, to: 4_000 };
+const LOOK_MS = { from: 700, to: 3_000 };
 const BAD_SHARE = 0.2;
 const OLDER_SHARE = 0.25;
 /** What is under way for longer is ended. */
-const PATIENCE_MS = 90_000;
+const PATIENCE_MS = 45_000;
 
 /** What is done to a rollout at a look; mostly nothing. */
 const ORDERS: Readonly<Partial<Record<RolloutRecord['state'], Partial<Record<Order, number>>>>> = {
@@ -63,6 +63,8 @@ export class Operator {
   readonly #stopping = new AbortController();
   /** Versions that the hub has, by digest. */
   readonly #published = new Map<string, string>();
+  /** Since when each rollout was seen, and whether nothing more is done to it. */
+  readonly #looked = new Map<string, { readonly sinceMonoMs: number; isOver: boolean }>();
   #made = 0;
   #bad: string | undefined;
   #push: ChildProcess | undefined;
@@ -104,37 +106,45 @@ export class Operator {
 
   async #goOn(): Promise<void> {
     const { random } = this.#o;
-    while (await this.#pause(random.between(200, 1_500))) {
-      const isBad = random.chance(BAD_SHARE);
-      const isOlder = random.chance(OLDER_SHARE);
-      const older = [...this.#published.values()];
-      const version =
-        isOlder && older.length > 2 ? random.pick(older) : await this.#pushed(await this.#folderOf(isBad));
-      if (version === undefined) continue;
-      const plan = isBad
-        ? { crashes: { maxShare: 0 }, onFailure: random.pick(['hold', 'roll-back'] as const) }
-        : {};
-      const id = await this.#begin(version, plan);
-      if (id !== undefined) await this.#accompany(id);
+    while (await this.#pause(random.between(LOOK_MS.from, LOOK_MS.to))) {
+      const all = await this.#rollouts().catch(() => undefined);
+      if (!all) continue;
+      for (const one of all) await this.#lookAt(one);
+      if (!all.some(({ state }) => isUnderWay(state))) await this.#something();
     }
   }
 
-  /** Looks at it now and then until it has ended, and does something to it, or not. */
-  async #accompany(id: string): Promise<void> {
-    const { random, place } = this.#o;
-    const impatientAtMonoMs = performance.now() + PATIENCE_MS;
-    while (await this.#pause(random.between(LOOK_MS.from, LOOK_MS.to))) {
-      const found = await place.client.get(`/api/v1/rollouts/${id}`, rolloutRecord).catch(() => undefined);
-      if (!found) continue;
-      const { state } = found;
-      if (!isUnderWay(state)) {
-        if (state === 'done' && random.chance(REGRET_SHARE)) await this.#order(id, 'roll-back');
-        return;
-      }
-      const order = performance.now() > impatientAtMonoMs ? 'roll-back' : this.#drawn(state);
-      if (order === 'another') await this.#another();
-      else if (order !== undefined) await this.#order(id, order);
+  /** A version is rolled out: a new one, one that was there before, or one that each device refuses. */
+  async #something(): Promise<void> {
+    const { random } = this.#o;
+    const isBad = random.chance(BAD_SHARE);
+    const isOlder = random.chance(OLDER_SHARE);
+    const older = [...this.#published.values()];
+    const version =
+      isOlder && older.length > 2 ? random.pick(older) : await this.#pushed(await this.#folderOf(isBad));
+    if (version === undefined) return;
+    const plan = isBad
+      ? { crashes: { maxShare: 0 }, onFailure: random.pick(['hold', 'roll-back'] as const) }
+      : {};
+    await this.#begin(version, plan);
+  }
+
+  /** Something is done to it now and then. */
+  async #lookAt({ id, state }: RolloutRecord): Promise<void> {
+    const { random } = this.#o;
+    const known = this.#looked.get(id) ?? { sinceMonoMs: performance.now(), isOver: false };
+    this.#looked.set(id, known);
+    if (known.isOver) return;
+    if (!isUnderWay(state)) {
+      known.isOver = true;
+      if (state === 'done' && random.chance(REGRET_SHARE)) await this.#order(id, 'roll-back');
+      return;
     }
+    // One that waits for a device which has refused it would wait for ever.
+    const isLate = performance.now() - known.sinceMonoMs > PATIENCE_MS;
+    const order = isLate ? random.pick(['roll-back', 'abort'] as const) : this.#drawn(state);
+    if (order === 'another') await this.#another();
+    else if (order !== undefined) await this.#order(id, order);
   }
 
   #drawn(state: RolloutRecord['state']): Order | undefined {

@@ -1,17 +1,23 @@
 /** Asks a device about the same inputs all the time: whether it answers whenever it is up, and whether each version always says the same. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
 import { answer } from '../../../shared/contract/result.ts';
+import { systemCode } from '../../../shared/runtime/errors.ts';
 import { MODELS, type Model, type UpdatedDevice, type UpdatedPlace } from './place.ts';
 
+/** A problem, or a Result that says that it failed. */
+const problem = z
+  .object({ code: z.string().optional(), error: z.object({ code: z.string() }).optional() })
+  .transform(({ code, error }) => ({ code: code ?? error?.code ?? 'no answer' }));
 const EVERY_MS = 60;
 const TIMEOUT_MS = 20_000;
 
 /** What one device has said. */
 export interface Said {
   answered: number;
-  /** Of those that it was asked while it was up, and stayed up. */
-  failed: number;
+  /** Of those that it was asked while it was up, and stayed up: what it said instead. */
+  readonly failed: Record<string, number>;
   /** From one version to another. */
   switched: number;
   /** It was up, and answered nothing for so long. */
@@ -22,7 +28,7 @@ export interface Said {
 export type FirstAnswers = Map<string, unknown>;
 
 export class Probe {
-  readonly said: Said = { answered: 0, failed: 0, switched: 0, longestSilenceMs: 0 };
+  readonly said: Said = { answered: 0, failed: {}, switched: 0, longestSilenceMs: 0 };
   /** Sentences. */
   readonly wrong: string[] = [];
   readonly #device: UpdatedDevice;
@@ -78,7 +84,7 @@ export class Probe {
 
   /** @returns whether it was answered */
   async #ask({ name, pipeline, contentType }: Model, kills: number): Promise<boolean> {
-    const { url, program } = this.#device;
+    const { url } = this.#device;
     try {
       const response = await fetch(`${url}/v1/infer/${pipeline}`, {
         method: 'POST',
@@ -86,17 +92,26 @@ export class Probe {
         body: new Uint8Array(this.#inputs[name]),
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      const { output, model } = answer.parse(await response.json());
-      this.said.answered++;
-      this.#note(name, model.digest, output);
-      return true;
-    } catch {
-      // Cut off by a kill: nobody has said anything.
-      if (program.isUp && program.kills === kills) {
-        this.said.failed++;
+      const said: unknown = await response.json();
+      const found = answer.safeParse(said);
+      if (!found.success) {
+        this.#failed(kills, problem.parse(said).code);
+        return false;
       }
+      this.said.answered++;
+      this.#note(name, found.data.model.digest, found.data.output);
+      return true;
+    } catch (error) {
+      this.#failed(kills, systemCode(error instanceof Error ? error.cause : error) ?? 'no answer');
       return false;
     }
+  }
+
+  /** Where it was cut off by a kill nobody has said anything. */
+  #failed(kills: number, why: string): void {
+    const { program } = this.#device;
+    if (!program.isUp || program.kills !== kills) return;
+    this.said.failed[why] = (this.said.failed[why] ?? 0) + 1;
   }
 
   #note(name: string, digest: string, output: unknown): void {

@@ -55,6 +55,6 @@ function devicesOf({ said }: UpdateChaosReport): string {
     style: { head: [], border: [] },
   });
   for (const [id, { answered, failed, switched, longestSilenceMs }] of Object.entries(said))
-    table.push([id, answered, failed, switched, `${(longestSilenceMs / 1_000).toFixed(1)} s`]);
+    table.push([id, answered, counted(failed), switched, `${(longestSilenceMs / 1_000).toFixed(1)} s`]);
   return table.toString();
 }

@@ -172,7 +172,7 @@ async function run(
   }
 }
 
-const NOTHING_SAID: Said = { answered: 0, failed: 0, switched: 0, longestSilenceMs: 0 };
+const NOTHING_SAID: Said = { answered: 0, failed: {}, switched: 0, longestSilenceMs: 0 };
 
 function byState(rollouts: readonly RolloutRecord[]): Record<string, number> {
   const counts: Record<string, number> = {};

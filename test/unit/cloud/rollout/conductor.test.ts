@@ -148,7 +148,7 @@ describe('the conductor of rollouts', () => {
     await town.conductor.look();
     assert.deepEqual(town.orders.devicesOf(id), first, 'nobody has been heard');
     // The others speak first.
-    const [{ id: canary = '' } = {}] = first;
+    const canary = first[0]?.id ?? '';
     const runs = town.runs.get(canary) ?? assert.fail();
     town.runs.delete(canary);
     town.tell();
