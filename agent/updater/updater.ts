@@ -23,6 +23,7 @@
 
 import type { UpdatePhase, UpdateReport } from '../../shared/contract/messages.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
+import { isOlderRelease } from '../../shared/contract/releases.ts';
 import type { ModelFolder } from '../../shared/release/folder/model-folder.ts';
 import type { Delta, Release } from '../../shared/release/release.ts';
 import { backoffDelayMs } from '../../shared/runtime/backoff.ts';
@@ -440,7 +441,7 @@ export class Updater implements Part {
     if (release.task !== taskOf(wanted.name))
       throw new AppError('MODEL_INVALID', `${which} is for ${release.task}, not for this pipeline’s task`);
     const { minAgentVersion } = release;
-    if (minAgentVersion !== undefined && isOlder(agentVersion, minAgentVersion))
+    if (minAgentVersion !== undefined && isOlderRelease(agentVersion, minAgentVersion))
       throw new AppError(
         'AGENT_TOO_OLD',
         `${which} needs agent ${minAgentVersion}, this one is ${agentVersion}`,
@@ -615,7 +616,3 @@ const facts = ({ name, version, digest }: ModelRef): Record<string, unknown> => 
   version,
   modelDigest: digest,
 });
-
-/** Both as in a package.json. */
-const isOlder = (version: string, than: string): boolean =>
-  version.localeCompare(than, 'en', { numeric: true }) < 0;

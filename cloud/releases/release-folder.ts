@@ -4,7 +4,12 @@
  */
 import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ReleaseRecord, releasePlatform, releaseRecord } from '../../shared/contract/releases.ts';
+import {
+  newestReleaseFirst,
+  type ReleaseRecord,
+  releasePlatform,
+  releaseRecord,
+} from '../../shared/contract/releases.ts';
 import { readArchiveManifest } from '../../shared/release/agent/archive-manifest.ts';
 import { AppError, systemCode } from '../../shared/runtime/errors.ts';
 import { fileSha256 } from '../../shared/runtime/file-digest.ts';
@@ -116,7 +121,7 @@ function newestFirst(one: ReleaseRecord, other: ReleaseRecord): number {
   const order = releasePlatform.options;
   return (
     order.indexOf(one.platform) - order.indexOf(other.platform) ||
-    other.version.localeCompare(one.version, 'en', { numeric: true }) ||
+    newestReleaseFirst(one.version, other.version) ||
     (one.file < other.file ? -1 : 1)
   );
 }

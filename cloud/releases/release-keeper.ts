@@ -12,7 +12,7 @@ import {
   AGENT_NAME,
   type AgentRelease,
   type AgentReleases,
-  isOlderRelease,
+  newestReleaseFirst,
   type ReleaseRecord,
 } from '../../shared/contract/releases.ts';
 import type { AgentArchive } from '../../shared/release/release.ts';
@@ -238,7 +238,10 @@ export class ReleaseKeeper implements AgentReleaseAdmin, Part {
         devices: runs.filter((one) => one === version).length,
       };
     });
-    return { releases: releases.sort(newestFirst), deployed };
+    return {
+      releases: releases.sort((one, other) => newestReleaseFirst(one.version, other.version)),
+      deployed,
+    };
   }
 
   #tell(): void {
@@ -275,11 +278,6 @@ async function shelve({
     await rm(part, { force: true });
     throw isDiskFull(error) ? new AppError('DISK_FULL', undefined, { cause: error }) : error;
   }
-}
-
-function newestFirst(one: AgentRelease, other: AgentRelease): number {
-  if (one.version === other.version) return 0;
-  return isOlderRelease(one.version, other.version) ? 1 : -1;
 }
 
 /** Of two builds of one version for one platform the one that the folder names first. */

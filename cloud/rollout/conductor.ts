@@ -174,7 +174,8 @@ export class RolloutConductor implements Part {
     const standing = { stage: one.stage, stages: one.stages.length };
     const verdicts = arms.version.length === 0 ? [] : judge(gates, arms, standing);
     const answers = arms.version.reduce((sum, { totals }) => sum + totals.answers, 0);
-    const done = step(one, { nowAtMs, fleet, verdicts, answers });
+    const unheard = new Set(devices.flatMap(({ id: device, reported }) => (reported ? [] : [device])));
+    const done = step(one, { nowAtMs, fleet, unheard, verdicts, answers });
     const all = this.#o.arms.answers(done.rollout);
     const sight = { waitsFor: done.waitsFor, verdicts, matched: fleet.size, answers: all };
     this.#seen.set(id, { ...sight, unmeasurable: this.#unmeasurable(id, one, fleet) });

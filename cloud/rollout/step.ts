@@ -24,6 +24,8 @@ export interface StepView {
   readonly nowAtMs: number;
   /** Devices that are meant now, by id. */
   readonly fleet: ReadonlyMap<string, FleetDevice>;
+  /** Devices that have said nothing to this hub, or what they have said went with the one before: nobody knows whether they are meant. */
+  readonly unheard?: ReadonlySet<string>;
   readonly verdicts: readonly GateVerdict[];
   /** Answers by the version since the stage began, of all its devices. */
   readonly answers: number;
@@ -62,12 +64,13 @@ interface Seen {
   readonly notes: Step['notes'];
 }
 
-/** How far each of its devices is; one that is not meant any more has left. */
-function withProgress(rollout: StoredRollout, { fleet }: StepView): Seen {
+/** How far each of its devices is; one that is not meant any more has left, and comes in again where there is room, as any other. */
+function withProgress(rollout: StoredRollout, { fleet, unheard }: StepView): Seen {
   const notes: Step['notes'][number][] = [];
   const devices = Object.fromEntries(
     Object.entries(rollout.devices).map(([id, device]) => {
       const found = fleet.get(id);
+      if (!isIn(device) || (!found && unheard?.has(id))) return [id, device];
       const next: StoredRolloutDevice = found
         ? { ...device, ...(found.progress ?? again(device)) }
         : { ...device, state: 'left', error: null };

@@ -31,6 +31,15 @@ export const agentDigest = (version: string): string => sha256Hex(`${AGENT_NAME}
 export const isOlderRelease = (one: string, other: string): boolean =>
   (compareVersions(one, other) ?? -1) < 0;
 
+/** Order of a list whose first is the newest; what has no order among versions comes last. */
+export function newestReleaseFirst(one: string, other: string): number {
+  const hasNoOrder = (version: string): number => Number(compareVersions(version, version) === undefined);
+  return (
+    compareVersions(other, one) ??
+    (hasNoOrder(one) - hasNoOrder(other) || (one < other ? 1 : one > other ? -1 : 0))
+  );
+}
+
 /** One archive of `outrider release`. */
 export const releaseRecord = z.object({
   /** Its name below `/releases/`. */

@@ -116,10 +116,14 @@ export class KeptProgram {
 
   /** SIGKILL to one of its runners; not at its start, where a program ends with its first runner. @returns false when it has none now */
   killRunner(choose: (pids: readonly number[]) => number): boolean {
-    const pid = this.#isUp ? this.#child?.pid : undefined;
-    const runners =
-      pid === undefined ? [] : descendants(pid).filter((one) => commandOf(one).includes(RUNNER_FILE));
+    const runners = this.children().filter((one) => commandOf(one).includes(RUNNER_FILE));
     return runners.length > 0 && send(choose(runners), 'SIGKILL');
+  }
+
+  /** Ids of all that it has started, and they in turn; none while it starts. */
+  children(): number[] {
+    const pid = this.#isUp ? this.#child?.pid : undefined;
+    return pid === undefined ? [] : descendants(pid);
   }
 
   /** As an operator stops it. @returns how it ended */

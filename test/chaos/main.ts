@@ -1,7 +1,7 @@
 /**
  * `npm run test:chaos -- [--minutes N] [--seed S] [--broker aedes|mosquitto] [--devices N] [--rate N] [--json FILE] [--keep]`:
  * kills agents, hub, broker and runners at random moments, troubles their links, and counts what became of every request.
- * Exit code 1 when one was lost or answered in two ways.
+ * Exit code 1 when one was lost or answered in two ways. `npm run test:chaos -- updates …` kills while versions are rolled out (`updates/main.ts`).
  */
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
@@ -10,6 +10,7 @@ import { checkAll } from '../../shared/runtime/flags.ts';
 import { hasMosquitto } from '../support/broker.ts';
 import { toText } from './report.ts';
 import { isWell, runChaos } from './run.ts';
+import { chaosOfUpdates } from './updates/main.ts';
 
 const flags = z.object({
   minutes: z.coerce.number().positive().default(10),
@@ -25,6 +26,16 @@ const flags = z.object({
   json: z.string().optional(),
   keep: z.boolean().default(false),
 });
+
+const stopping = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM'] as const)
+  process.once(name, () => {
+    stopping.abort();
+    // What was started goes with this process.
+    process.exit(130);
+  });
+const [what, ...rest] = process.argv.slice(2);
+if (what === 'updates') process.exit(await chaosOfUpdates(rest, stopping.signal));
 
 const { values } = parseArgs({
   options: {
@@ -44,13 +55,6 @@ if (given.broker === 'mosquitto' && !hasMosquitto()) {
 }
 const seed = given.seed ?? Math.floor(Math.random() * 2 ** 32);
 console.log(`seed ${seed}`);
-const stopping = new AbortController();
-for (const name of ['SIGINT', 'SIGTERM'] as const)
-  process.once(name, () => {
-    stopping.abort();
-    // What was started goes with this process.
-    process.exit(130);
-  });
 const isTerminal = process.stderr.isTTY;
 const report = await runChaos({
   ...given,

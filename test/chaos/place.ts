@@ -58,7 +58,8 @@ export const ASKED = [
 /** Long enough to be answered on a good link, short enough to pass within a run. */
 const BRIEF_EXPIRES = '15s';
 const ROOT = new URL('../../', import.meta.url);
-const inTree = (path: string): string => fileURLToPath(new URL(path, ROOT));
+/** A path in the checkout. */
+export const inTree = (path: string): string => fileURLToPath(new URL(path, ROOT));
 const HUB: TestUser = { id: 'chaos-hub', secret: newSecret(), role: 'hub' };
 /** Results of hours fit. */
 const SINK = (name: string): string => `[{ type: file, path: results/${name}.ndjson, maxBytes: 4GB }]`;
@@ -108,7 +109,8 @@ pipelines:
 /** Pipelines that leave a results file. */
 export const PIPELINES = ['pictures', 'originals', 'far', 'brief', 'folder', 'lines'] as const;
 
-const outrider = (...args: string[]): [string, ...string[]] => [
+/** Command line of a program of ours. */
+export const outrider = (...args: string[]): [string, ...string[]] => [
   process.execPath,
   inTree('bin/outrider.mjs'),
   ...args,
@@ -180,7 +182,8 @@ export async function startPlace(options: {
   return { broker, hub, hubProxy, hubFolder: join(hubData, 'hub'), devices };
 }
 
-function embeddedBroker(data: string, port: number): KeptProgram {
+/** Our own broker, as a program of its own. */
+export function embeddedBroker(data: string, port: number): KeptProgram {
   const args = ['--port', String(port), '--data', data, '--logs', join(data, 'logs')];
   return new KeptProgram({
     name: 'broker',

@@ -43,8 +43,12 @@ export async function independent(name: string, to: string): Promise<string> {
   return changeConfig(to, (found) => ({ ...found, problem_type: 'multi_label_classification' }));
 }
 
-/** Fine-tuned a little: some of its quantized weights are a step away from where they were. It has no golden inputs. */
-export async function nudged(name: string, to: string): Promise<string> {
+/**
+ * Fine-tuned a little: some of its quantized weights are a step away from where they were. It has no golden inputs.
+ *
+ * @param first of every fifty weights, which one moves: each makes another version
+ */
+export async function nudged(name: string, to: string, first = 0): Promise<string> {
   await cp(starter(name), to, { recursive: true });
   const { model } = spec
     .extend({ model: z.string() })
@@ -53,7 +57,7 @@ export async function nudged(name: string, to: string): Promise<string> {
   const tensors = tensorsOf(join(to, model), bytes.length, [join(to, model)]);
   for (const { offset, length, form } of tensors)
     if (form.width === 1 && length > 10_000)
-      for (let at = offset; at < offset + length; at += 50) bytes[at] = (bytes[at] ?? 0) ^ 1;
+      for (let at = offset + (first % 50); at < offset + length; at += 50) bytes[at] = (bytes[at] ?? 0) ^ 1;
   await writeFile(join(to, model), bytes);
   await change(to, 'outrider.json', spec, (found) => ({
     ...{ ...found, golden: [] },

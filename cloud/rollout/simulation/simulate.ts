@@ -86,6 +86,7 @@ export function* simulateRollout(
       counted.set(device.id, plus(counted.get(device.id) ?? NO_TOTALS, fresh));
       return fresh;
     };
+    const beganAtMinute = minute;
     for (let inStage = 0; ; ) {
       const minutes = Math.max(LOOK_MINUTES, inStage / LOOKS_PER_DOUBLING);
       for (const [at, device] of ours.entries()) {
@@ -122,6 +123,19 @@ export function* simulateRollout(
       const isOpen = verdicts.some(({ state }) => state === 'waiting');
       if (!isOpen && inStage >= stage.minMinutes && answers >= stage.minAnswers) break;
       if (minute > MAX_MINUTES) return { end: 'stuck', minutes: minute, reached, gate: null, wrong, answers };
+    }
+    // What those have counted that come later is known of before, then: also of those that nobody was compared with.
+    const meanwhile = {
+      fromMinute: beganAtMinute,
+      minutes: minute - beganAtMinute,
+      seen: Number.MAX_SAFE_INTEGER,
+    };
+    for (const [at, device] of devices.entries()) {
+      const known = history[at];
+      if (at < reached || !known) continue;
+      if (at % DEVICES_AT_ONCE === 0) yield;
+      const more = counted.get(device.id) ?? fleet.during(device, versions.before, meanwhile);
+      known.totals = plus(known.totals, more);
     }
   }
   return { end: 'done', minutes: minute, reached, gate: null, wrong, answers };

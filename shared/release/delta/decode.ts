@@ -12,13 +12,16 @@ import {
   END,
   formOf,
   MAGIC,
+  MAX_ROW,
   MIX,
   readVarint,
   refusedDelta,
+  STEPS,
 } from './format.ts';
 import { NumberDecoder } from './numbers.ts';
 import { OpenFile } from './open-file.ts';
 import { unpack } from './packed.ts';
+import { StepDecoder } from './steps.ts';
 
 /** Instructions of one block: three numbers for each byte of it would be absurd. */
 const MAX_INSTRUCTION_BYTES = BLOCK_BYTES;
@@ -51,6 +54,7 @@ class Decoder {
   readonly #reading: Reading;
   readonly #out: number;
   readonly #numbers = new NumberDecoder();
+  readonly #steps = new StepDecoder();
   #left = 0;
 
   constructor(base: OpenFile, reading: Reading, out: number) {
@@ -82,6 +86,7 @@ class Decoder {
     else if (length > BLOCK_BYTES) throw refusedDelta('a block is too large');
     else if (kind === MIX) this.#mix(length);
     else if (kind === DIFF) this.#difference(length);
+    else if (kind === STEPS) this.#stepped(length);
     else throw refusedDelta('it has a block of an unknown kind');
     this.#left -= length;
   }
@@ -134,6 +139,19 @@ class Decoder {
     const block = reading.bytes(coded + rest);
     const numbers = this.#base.read(from, length);
     this.#numbers.decode(numbers, form, block.subarray(0, coded), block.subarray(coded));
+    this.#write(numbers);
+  }
+
+  #stepped(length: number): void {
+    const reading = this.#reading;
+    const from = reading.varint();
+    const [row, group, coded] = [reading.varint(), reading.varint(), reading.varint()];
+    if (row < 1 || row > MAX_ROW || group < 1 || group > row)
+      throw refusedDelta('a tensor lies as none does');
+    if (coded > length) throw refusedDelta('a block is longer than what it makes');
+    const block = reading.bytes(coded);
+    const numbers = this.#base.read(from, length);
+    this.#steps.decode(numbers, { row, group }, block);
     this.#write(numbers);
   }
 

@@ -4,6 +4,7 @@
  * COPY length offset              as they stand in the base
  * MIX  length instructions bytes  copies from the base and bytes of its own, in turn
  * DIFF length offset kind numbers the numbers of a tensor, as their difference to those at `offset` of the base
+ * STEPS length offset row group steps the same of numbers of 8 bits, by how they lie; an older agent refuses it, and fetches the whole file
  * END                             nothing comes after it
  *
  * All numbers of the frame are varints. A block but COPY makes at most BLOCK_BYTES, so that both sides work in constant memory.
@@ -15,7 +16,9 @@ export const MAGIC = Buffer.from('ORDELTA\x01', 'latin1');
 /** Bytes of the result that one block makes at most; COPY alone may make more. */
 export const BLOCK_BYTES = 4 * 1024 * 1024;
 /** Kinds of block. */
-export const [END, COPY, MIX, DIFF] = [0, 1, 2, 3] as const;
+export const [END, COPY, MIX, DIFF, STEPS] = [0, 1, 2, 3, 4] as const;
+/** What is known of the columns of a tensor stays in memory. */
+export const MAX_ROW = 256 * 1024;
 /** Sizes and offsets: 49 bits, which a number holds. */
 const MAX_VARINT_BYTES = 7;
 
@@ -38,6 +41,14 @@ export const FORMS = {
   bfloat16: { code: 4, width: 2, exponentShift: 7, exponentMask: 0xff },
   float32: { code: 5, width: 4, exponentShift: 23, exponentMask: 0xff },
 } as const satisfies Record<string, ElementForm>;
+
+/** How a tensor lies: numbers of one row (an output), and how many of them belong together (the kernel of an input). */
+export interface Rows {
+  /** 1 to MAX_ROW. */
+  readonly row: number;
+  /** 1 to `row`. */
+  readonly group: number;
+}
 
 /** How the delta is refused: whatever is wrong with it, the whole file is fetched. */
 export const refusedDelta = (why: string): AppError => new AppError('DELTA_INVALID', why);

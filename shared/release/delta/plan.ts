@@ -1,6 +1,6 @@
 /** Which part of the result is made of which part of the base, before any byte is compared: tensors by content, by name, by shape. */
 import { createHash } from 'node:crypto';
-import { BLOCK_BYTES, type ElementForm } from './format.ts';
+import { BLOCK_BYTES, type ElementForm, type Rows } from './format.ts';
 import type { OpenFile } from './open-file.ts';
 import type { TensorSpan } from './tensors.ts';
 
@@ -12,6 +12,8 @@ export interface Stretch {
   readonly from: number | undefined;
   /** undefined: bytes. */
   readonly form: ElementForm | undefined;
+  /** Of a tensor. */
+  readonly rows?: Rows;
   /** Both are known to be the same. */
   readonly isSame: boolean;
 }
@@ -38,10 +40,10 @@ export function plan(base: Mapped, result: Mapped): Stretch[] {
   for (const tensor of result.tensors) {
     const partner = partners.get(tensor);
     if (!partner) continue;
-    const { offset, length, form } = tensor;
+    const { offset, length, form, rows } = tensor;
     bytesUntil(offset);
     shift = partner.of.offset - offset;
-    stretches.push({ offset, length, from: partner.of.offset, form, isSame: partner.isSame });
+    stretches.push({ offset, length, from: partner.of.offset, form, rows, isSame: partner.isSame });
     at = offset + length;
   }
   bytesUntil(result.file.bytes);

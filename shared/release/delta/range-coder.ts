@@ -66,14 +66,19 @@ export class RangeEncoder {
   }
 
   encode(odds: Odds, context: number, bit: number): void {
+    this.encodeAt(odds.of(context), bit);
+    odds.learn(context, bit);
+  }
+
+  /** @param chance 1..2^15-1, of 0 */
+  encodeAt(chance: number, bit: number): void {
     const range = this.#range[0] as number;
-    const bound = (range >>> PROBABILITY_BITS) * odds.of(context);
+    const bound = (range >>> PROBABILITY_BITS) * chance;
     if (bit === 0) this.#range[0] = bound;
     else {
       this.#low[0] = (this.#low[0] as number) + bound;
       this.#range[0] = range - bound;
     }
-    odds.learn(context, bit);
     while ((this.#range[0] as number) < TOP) {
       this.#range[0] = (this.#range[0] as number) * 256;
       this.#shift();
@@ -122,9 +127,16 @@ export class RangeDecoder {
 
   /** @throws DELTA_INVALID */
   decode(odds: Odds, context: number): number {
+    const bit = this.decodeAt(odds.of(context));
+    odds.learn(context, bit);
+    return bit;
+  }
+
+  /** @param chance 1..2^15-1, of 0 @throws DELTA_INVALID */
+  decodeAt(chance: number): number {
     const state = this.#state;
     const range = state[0] as number;
-    const bound = (range >>> PROBABILITY_BITS) * odds.of(context);
+    const bound = (range >>> PROBABILITY_BITS) * chance;
     let bit = 0;
     if ((state[1] as number) < bound) state[0] = bound;
     else {
@@ -132,7 +144,6 @@ export class RangeDecoder {
       state[1] = (state[1] as number) - bound;
       state[0] = range - bound;
     }
-    odds.learn(context, bit);
     while ((state[0] as number) < TOP) {
       state[0] = (state[0] as number) * 256;
       this.#next();

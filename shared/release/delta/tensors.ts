@@ -4,7 +4,7 @@
  */
 import { basename, dirname, join } from 'node:path';
 import { WireReader } from '../import/wire-reader.ts';
-import { type ElementForm, FORMS } from './format.ts';
+import { type ElementForm, FORMS, MAX_ROW, type Rows } from './format.ts';
 
 /** Tensor in a file. */
 export interface TensorSpan {
@@ -13,6 +13,7 @@ export interface TensorSpan {
   readonly form: ElementForm;
   /** Type and axes: tensors that may stand for each other. */
   readonly shape: string;
+  readonly rows: Rows;
   readonly offset: number;
   readonly length: number;
 }
@@ -134,7 +135,7 @@ function readTensor(reader: WireReader, end: number, found: Found[], output: str
   });
   if (found.length >= MAX_TENSORS) return;
   const form = FORM_OF[type] ?? FORMS.bytes;
-  const about = { name: name || output, form, shape: `${type}[${dims.join()}]` };
+  const about = { name: name || output, form, shape: `${type}[${dims.join()}]`, rows: rowsOf(dims) };
   const location = external.get('location');
   if (location === undefined) {
     if (within && isWhole(within, form)) found.push({ ...about, ...within, location });
@@ -142,6 +143,13 @@ function readTensor(reader: WireReader, end: number, found: Found[], output: str
   }
   const lying = { offset: Number(external.get('offset') ?? 0), length: Number(external.get('length')) };
   if (basename(location) === location && isWhole(lying, form)) found.push({ ...about, ...lying, location });
+}
+
+/** By its first axis, and what lies behind the second: outputs and kernels of a convolution. */
+function rowsOf(dims: readonly number[]): Rows {
+  const product = (some: readonly number[]): number => some.reduce((all, one) => all * one, 1);
+  const row = Math.max(1, Math.min(MAX_ROW, product(dims.length > 1 ? dims.slice(1) : dims)));
+  return { row, group: Math.max(1, Math.min(row, product(dims.slice(2)))) };
 }
 
 const isWhole = (

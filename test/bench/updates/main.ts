@@ -37,8 +37,20 @@ runTool(async () => {
         : 'usage: npm run bench:update -- [pairs] [large] [switches] [fleet] [--pairs FOLDER] [--switches N] [--devices N]',
     );
   await runBenches(
-    names.flatMap((name) => benches[name] ?? []),
+    names.flatMap((name) => {
+      const bench = benches[name];
+      return bench ? [() => told(name, bench)] : [];
+    }),
     values.json,
     'update-',
   );
 });
+
+/** Says what it is at: all of it takes a quarter of an hour. */
+async function told(name: string, bench: () => Promise<BenchReport>): Promise<BenchReport> {
+  console.error(`${name} …`);
+  const startedMonoMs = performance.now();
+  const report = await bench();
+  console.error(`${name} took ${((performance.now() - startedMonoMs) / 1_000).toFixed(0)} s`);
+  return report;
+}

@@ -33,6 +33,7 @@ export async function pairs(folder: string): Promise<BenchReport> {
     const verdicts: Verdict[] = [];
     for (const kind of (await readdir(folder)).filter((name) => name !== 'base').sort())
       for (const name of (await readdir(join(folder, kind))).sort()) {
+        console.error(`pairs: ${kind}, ${name}`);
         const [base, result] = [join(folder, 'base', name), join(folder, kind, name)];
         const { row, share } = await compare(base, result, work.path);
         rows.push([kind, name.replace('.onnx', ''), ...row]);

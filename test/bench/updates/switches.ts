@@ -75,6 +75,7 @@ export async function switches(count: number): Promise<BenchReport> {
     for (let i = 0; i < CALM_ANSWERS; i++) await ask();
     const calm = { gaps: gaps.splice(0).slice(100), times: times.splice(0) };
     for (let done = 0; done < count; done++) {
+      if (done % 10 === 0) console.error(`switches: ${done} of ${count}`);
       const wanted = refs[(done + 1) % 2] ?? fail();
       updater.want([wanted]);
       const isDone = (): boolean =>

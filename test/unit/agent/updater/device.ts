@@ -168,6 +168,7 @@ export async function publish(t: TestContext, names: readonly string[] = [NAME])
 export type Hub = Awaited<ReturnType<typeof publish>>;
 
 export interface Changes {
+  readonly agentVersion?: string;
   readonly isInWindow?: () => boolean;
   readonly metered?: () => Promise<{ maxBytes: number } | undefined>;
   readonly maxBytesPerSecond?: number;
@@ -176,7 +177,7 @@ export interface Changes {
 export async function open(
   hub: Hub,
   place: Place,
-  { isInWindow = () => true, maxBytesPerSecond, ...options }: Changes = {},
+  { isInWindow = () => true, agentVersion = '0.1.0', maxBytesPerSecond, ...options }: Changes = {},
 ) {
   const clock = new FakeClock();
   const logger = recordingLogger();
@@ -186,7 +187,7 @@ export async function open(
     ...{ ...place, ...options, isInWindow, pacing: pacing(maxBytesPerSecond, clock) },
     taskOf: () => 'image-classification',
     source: hub.source,
-    agentVersion: '0.1.0',
+    agentVersion,
     mayDownload: () => true,
     applyDelta: async ({ resultBytes, ...files }) => decodeDelta(files, resultBytes),
     onChange: () => onChange(),

@@ -83,6 +83,29 @@ test('a version that needs a newer agent waits for that agent', async (t) => {
   await updater.stop();
 });
 
+test('what came before a release is older than it: a version that the release needs is not taken', async (t) => {
+  const { hub, place } = await setUp(t);
+  const release = hub.releases.get('edge-model@2') ?? assert.fail();
+  for (const [minAgentVersion, isTaken] of [
+    ['0.3.0', false],
+    ['0.3.0-rc.2', false],
+    ['0.3.0-rc.1', true],
+    ['0.2.9', true],
+    ['what the wind brings', false],
+  ] as const) {
+    hub.releases.set('edge-model@2', { ...release, minAgentVersion });
+    const device = { ...place, folder: join(hub.folder, `agent that is asked for ${minAgentVersion}`) };
+    const { updater, slot, now } = await open(hub, device, { agentVersion: '0.3.0-rc.1' });
+    updater.want([hub.ref('2')]);
+    await until(() => slot.onTrial || (now()?.error ?? null) !== null, `${minAgentVersion} is told`);
+    assert.deepEqual(
+      [minAgentVersion, slot.onTrial, now()?.error?.code],
+      [minAgentVersion, isTaken, isTaken ? undefined : 'AGENT_TOO_OLD'],
+    );
+    await updater.stop();
+  }
+});
+
 test('a truncated download goes on where it ended', async (t) => {
   const { hub, updater, slot, now, clock } = await setUp(t);
   hub.wrong.breaksAfter = 8_192;

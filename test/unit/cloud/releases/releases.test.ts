@@ -41,7 +41,9 @@ test(
   async (t) => {
     const out = await packed(t, [
       X64,
+      { version: '9.10.0-rc.1', platform: 'linux-x64' },
       { version: '9.10.0', platform: 'linux-x64' },
+      { version: '9.10.0beta', platform: 'linux-x64' },
       { version: '9.9.0', platform: 'linux-arm64' },
     ]);
     const logger = recordingLogger();
@@ -50,15 +52,18 @@ test(
     assert.deepEqual(
       listed.map(({ version, platform, node }) => [platform, version, node]),
       [
+        // The script that installs takes the first one: a release, not what came before it, nor what has no order.
         ['linux-x64', '9.10.0', '24.0.0'],
+        ['linux-x64', '9.10.0-rc.1', '24.0.0'],
         ['linux-x64', '9.9.0', '24.0.0'],
+        ['linux-x64', '9.10.0beta', '24.0.0'],
         ['linux-arm64', '9.9.0', '24.0.0'],
       ],
     );
     const manifest = await readFile(join(out, '../9.9.0-linux-x64/manifest.json'));
-    assert.equal(listed[1]?.manifestSha256, sha256Hex(manifest));
+    assert.equal(listed[2]?.manifestSha256, sha256Hex(manifest));
     await appendFile(join(out, NAME), 'more');
-    assert.equal((await shelf.list()).length, 2);
+    assert.equal((await shelf.list()).length, 4);
     await shelf.list();
     assert.deepEqual(logger.failures(), ['releases.not_served RELEASE_INVALID']);
   },

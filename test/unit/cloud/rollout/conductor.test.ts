@@ -51,8 +51,12 @@ class Town {
     return town;
   }
 
-  /** Also after a kill: what was in memory is gone. */
-  async start(): Promise<void> {
+  /**
+   * Also after a kill: what was in memory is gone.
+   *
+   * @param isKept the broker has what devices have said, too
+   */
+  async start(isKept = true): Promise<void> {
     const { clock, folder } = this;
     this.registry = await Registry.open({ folder, clock, logger });
     // Folders are found again at each start.
@@ -69,8 +73,7 @@ class Town {
       ...{ clock, logger },
     });
     this.orders = new RolloutOrders({ book, conductor: this.conductor, clock, logger });
-    // The broker has kept what they said.
-    this.tell();
+    if (isKept) this.tell();
   }
 
   takeIn(number: number) {
@@ -136,6 +139,27 @@ const request = (version: string, change: object = {}) =>
   rolloutRequest.parse({ model: 'words', version, ...change });
 
 describe('the conductor of rollouts', () => {
+  it('has nobody new come into a stage when it is killed before what devices said was saved', async (t) => {
+    const town = await Town.open(t, 5);
+    const { id } = await town.orders.start(request('2'), null);
+    const first = town.orders.devicesOf(id);
+    assert.equal(first.length, 1);
+    await town.start(false);
+    await town.conductor.look();
+    assert.deepEqual(town.orders.devicesOf(id), first, 'nobody has been heard');
+    // The others speak first.
+    const canary = first[0]?.id ?? '';
+    const runs = town.runs.get(canary) ?? assert.fail();
+    town.runs.delete(canary);
+    town.tell();
+    await town.conductor.look();
+    assert.deepEqual(town.orders.devicesOf(id), first, 'the canary has not been heard');
+    town.runs.set(canary, runs);
+    town.tell();
+    await town.conductor.look();
+    assert.deepEqual(town.orders.devicesOf(id), first);
+  });
+
   it('brings a version to all, one stage after the other, and deploys it', async (t) => {
     const town = await Town.open(t, 20);
     const { id } = await town.orders.start(request('2'), null);

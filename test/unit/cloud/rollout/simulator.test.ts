@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { Arms } from '../../../../cloud/rollout/gates/arms.ts';
 import { binomial, poisson } from '../../../../cloud/rollout/simulation/draws.ts';
+import { allOf, simulateRollout } from '../../../../cloud/rollout/simulation/simulate.ts';
 import { Simulator } from '../../../../cloud/rollout/simulation/simulator.ts';
 import { toTotals } from '../../../../cloud/rollout/totals.ts';
-import { rolloutSimulation, rolloutSimulationRequest } from '../../../../shared/contract/rollouts.ts';
+import {
+  rolloutPlan,
+  rolloutSimulation,
+  rolloutSimulationRequest,
+} from '../../../../shared/contract/rollouts.ts';
 import { systemClock } from '../../../../shared/runtime/clock.ts';
 import { type ErrorCode, isAppError } from '../../../../shared/runtime/errors.ts';
 import { seededRandom } from '../../../../shared/runtime/random.ts';
@@ -35,6 +41,43 @@ function setUp(devices = 0, clock = systemClock) {
 }
 
 describe('simulated rollouts', () => {
+  it('know in each stage what its devices have counted of the version before until then, as a hub does', () => {
+    const version = {
+      disagreement: 0.1,
+      escalated: 0.2,
+      failures: 0,
+      p95Ms: 50,
+      memoryBytes: 1e8,
+      crashes: 0,
+    };
+    const shape = { devices: 300, answersPerMinute: 10, spread: 0, rates: 1, history: 500, hasCloud: true };
+    const stage = { minMinutes: 600, minAnswers: 0 };
+    const { stages } = rolloutPlan.parse({
+      stages: [
+        { devices: 1, ...stage },
+        { devices: 250, ...stage },
+      ],
+    });
+    const before: Record<string, number>[] = [];
+    const deciding = {
+      devicesOf: ({ devices = 0 }) => devices,
+      judge: (arms: Arms, index: number) => {
+        before[index] = Object.fromEntries(arms.before.map(({ id, totals }) => [id, totals.answers]));
+        return [];
+      },
+    };
+    const versions = { before: version, next: version };
+    allOf(simulateRollout({ stages }, { ...shape, drift: null }, versions, deciding, seededRandom(1).next));
+    const [first = {}, second = {}] = before;
+    const [canary = '', ...others] = Object.keys(second);
+    assert.equal(second[canary], first[canary], 'the first device has not run it since');
+    assert.equal(others.length, 299);
+    for (const id of others) {
+      const more = (second[id] ?? 0) - 500;
+      assert.ok(more > 5_000 && more < 7_000, `${id}: ${more} answers in ten hours`);
+    }
+  });
+
   it('start from what devices have told, or from what is assumed', async () => {
     const known = rolloutSimulation.parse(await setUp(3).simulate(asked({ devices: undefined })));
     const { baseline } = known;

@@ -174,6 +174,29 @@ describe('a rollout', () => {
     assert.equal(inside(next).length, 1);
   });
 
+  it('takes one that has left and is meant again as any other: where there is room', () => {
+    const told = step(aRollout(), { nowAtMs: 0, fleet: aFleet(5), verdicts: [], answers: 0 }).rollout;
+    const [id = ''] = inside(told);
+    const fleet = aFleet(5);
+    fleet.delete(id);
+    const left = step(told, { nowAtMs: 1, fleet, verdicts: [], answers: 0 }).rollout;
+    const [other = ''] = inside(left);
+    const full = step(left, { nowAtMs: 2, fleet: aFleet(5), verdicts: [], answers: 0 }).rollout;
+    assert.deepEqual([inside(full), full.devices[id]?.state], [[other], 'left']);
+    const all = { ...full, stages: [rolloutStage.parse({ share: 1 })] };
+    const wide = step(all, { nowAtMs: 3, fleet: aFleet(5), verdicts: [], answers: 0 }).rollout;
+    assert.equal(inside(wide).length, 5);
+  });
+
+  it('keeps a device of which a hub that was started again has heard nothing yet, and nobody takes its place', () => {
+    const told = step(aRollout(), { nowAtMs: 0, fleet: aFleet(5), verdicts: [], answers: 0 }).rollout;
+    const [id = ''] = inside(told);
+    const fleet = aFleet(5);
+    fleet.delete(id);
+    const view = { nowAtMs: 1, fleet, unheard: new Set([id]), verdicts: [], answers: 0 };
+    assert.deepEqual(step(told, view).rollout.devices, told.devices);
+  });
+
   it('waits while nobody is meant', () => {
     const done = step(aRollout(), { nowAtMs: 0, fleet: new Map(), verdicts: [], answers: 1e6 });
     assert.equal(done.rollout.state, 'running');

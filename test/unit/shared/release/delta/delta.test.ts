@@ -12,10 +12,15 @@ import {
   COPY,
   DIFF,
   END,
+  FORMS,
   MAGIC,
+  MAX_ROW,
   MIX,
+  STEPS,
 } from '../../../../../shared/release/delta/format.ts';
+import { NumberEncoder } from '../../../../../shared/release/delta/numbers.ts';
 import { pack } from '../../../../../shared/release/delta/packed.ts';
+import { StepDecoder, StepEncoder } from '../../../../../shared/release/delta/steps.ts';
 import { isAppError } from '../../../../../shared/runtime/errors.ts';
 import { quickFolder } from '../../../../support/fixed.ts';
 import { onnxFile } from '../../../../support/onnx-file.ts';
@@ -42,13 +47,17 @@ const [FLOAT, INT8, BFLOAT16] = [1, 3, 16];
 
 interface Layer {
   readonly name: string;
+  readonly dims?: number[];
   readonly numbers: ArrayBufferView;
   readonly type?: number;
 }
 const graphOf = (layers: readonly Layer[]): Uint8Array =>
   onnxFile({
     nodes: [{ op: 'MatMul' }],
-    initializers: layers.map(({ name, numbers, type = FLOAT }) => ({ name, type, bytes: bytesOf(numbers) })),
+    initializers: layers.map(({ name, numbers, type = FLOAT, dims }) => ({
+      ...{ name, type, bytes: bytesOf(numbers) },
+      ...(dims && { dims }),
+    })),
   });
 
 interface Pair {
@@ -104,6 +113,94 @@ test('quantized weights of which few have moved by one step cost little', async 
     result: graphOf([{ name: 'w', numbers: after, type: INT8 }]),
   });
   assert.ok(share < 0.04, `${share}`);
+});
+
+/** A convolution whose kernels move as one, each another way: fine-tuned and quantized anew. */
+function tuned(outputs: number, inputs: number): { before: Int8Array; after: Int8Array; dims: number[] } {
+  const next = random(3);
+  const before = Int8Array.from({ length: outputs * inputs * 9 }, () => Math.round((next() - 0.5) * 127));
+  let pull = 0;
+  const after = before.map((weight, at) => {
+    if (at % 9 === 0) pull = (next() + next() - 1) * 2;
+    return Math.round(weight + pull + (next() - 0.5) * 0.8);
+  });
+  return { before, after, dims: [outputs, inputs, 3, 3] };
+}
+
+test('quantized weights that move together cost a quarter less than each by itself', async (t) => {
+  const folder = await quickFolder(t);
+  const { before, after, dims } = tuned(64, 64);
+  const share = await roundTrip(folder, {
+    base: graphOf([{ name: 'w', numbers: before, type: INT8, dims }]),
+    result: graphOf([{ name: 'w', numbers: after, type: INT8, dims }]),
+  });
+  const pair = { bytes: bytesOf(after), base: bytesOf(before) };
+  const out = new Uint8Array(2 * before.length);
+  const alone = new NumberEncoder().encode(pair, FORMS.bytes, out, before.length) ?? assert.fail();
+  assert.ok(share < (0.75 * (alone.coded + alone.rest)) / before.length, `${share}`);
+});
+
+test('whatever 8-bit numbers become, and however they lie, their steps lead there', () => {
+  const lying = fc
+    .tuple(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 1, max: 40 }))
+    .map(([one, other]) => ({ row: Math.max(one, other), group: Math.min(one, other) }));
+  const numbers = fc.oneof(
+    fc.uint8Array({ minLength: 400, maxLength: 400 }),
+    fc.array(fc.constantFrom(0, 1, 255, 128, 127), { minLength: 400, maxLength: 400 }),
+  );
+  fc.assert(
+    fc.property(fc.array(fc.tuple(numbers, numbers, lying), { minLength: 1, maxLength: 3 }), (blocks) => {
+      const [encoder, decoder, out] = [new StepEncoder(), new StepDecoder(), new Uint8Array(4_000)];
+      for (const [from, to, rows] of blocks) {
+        const [base, bytes] = [Uint8Array.from(from), Uint8Array.from(to)];
+        const coded = encoder.encode({ bytes, base }, rows, out, out.length) ?? assert.fail();
+        decoder.decode(base, rows, out.slice(0, coded));
+        assert.deepEqual(base, bytes);
+      }
+    }),
+    { numRuns: 100, seed: 1 },
+  );
+});
+
+test('what is not worth it teaches nothing: the next block comes out as without it', () => {
+  const { before, after } = tuned(8, 16);
+  const pair = { bytes: bytesOf(after), base: bytesOf(before) };
+  const [rows, out] = [{ row: 144, group: 9 }, new Uint8Array(2 * before.length)];
+  const encoder = new StepEncoder();
+  assert.equal(encoder.encode(pair, rows, out, 10), undefined);
+  const coded = encoder.encode(pair, rows, out, out.length) ?? assert.fail();
+  const made = Uint8Array.from(pair.base);
+  new StepDecoder().decode(made, rows, out.slice(0, coded));
+  assert.deepEqual(made, pair.bytes);
+});
+
+test('a quantized tensor of several blocks is cut between its rows', async (t) => {
+  const folder = await quickFolder(t);
+  const row = 100_003;
+  const before = new Int8Array(row * (Math.ceil(BLOCK_BYTES / row) + 1)).fill(3);
+  const after = before.map((weight, at) => (at % 5_001 === 0 ? weight + 1 : weight));
+  const dims = [before.length / row, row];
+  const share = await roundTrip(folder, {
+    base: graphOf([{ name: 'w', numbers: before, type: INT8, dims }]),
+    result: graphOf([{ name: 'w', numbers: after, type: INT8, dims }]),
+  });
+  assert.ok(share < 0.002, `${share}`);
+});
+
+test('a difference as older hubs have made it, of 8-bit numbers one by one, still makes the file', async (t) => {
+  const folder = await quickFolder(t);
+  const { before, after } = tuned(8, 16);
+  const [base, result, out] = [bytesOf(before), bytesOf(after), Buffer.alloc(2 * before.length)];
+  const numbers = { bytes: result, base };
+  const made = new NumberEncoder().encode(numbers, FORMS.bytes, out, before.length) ?? assert.fail();
+  const delta = frame(base.length, result.length).varint(DIFF).varint(result.length).varint(0);
+  delta.varint(FORMS.bytes.code).varint(made.coded).varint(made.rest);
+  delta.put(out.subarray(0, made.coded + made.rest)).varint(END);
+  await writeFile(join(folder, 'base'), base);
+  await writeFile(join(folder, 'delta'), bytes(delta));
+  const files = { base: join(folder, 'base'), delta: join(folder, 'delta'), out: join(folder, 'out') };
+  decodeDelta(files, result.length);
+  assert.ok((await readFile(files.out)).equals(result));
 });
 
 test('tensors are found again under other names, in another order, at other places', async (t) => {
@@ -226,6 +323,20 @@ const bomb = (): Uint8Array => {
   return bytes(writer.put(packed.written).varint(END));
 };
 
+/** A block of steps for 40 numbers. */
+function steps(
+  block: Partial<Record<'from' | 'row' | 'group' | 'says', number>> & { readonly coded?: Uint8Array },
+): Uint8Array {
+  const { from = 0, row = 8, group = 1, coded = Buffer.alloc(5) } = block;
+  const writer = frame().varint(STEPS).varint(40).varint(from).varint(row).varint(group);
+  return bytes(
+    writer
+      .varint(block.says ?? coded.length)
+      .put(coded)
+      .varint(END),
+  );
+}
+
 const MALICIOUS: Record<string, Uint8Array> = {
   'nothing at all': new Uint8Array(0),
   'another file': Buffer.from('PK\x03\x04 what devices have not asked for'),
@@ -288,6 +399,14 @@ const MALICIOUS: Record<string, Uint8Array> = {
       .varint(2 ** 45)
       .varint(0),
   ),
+  'steps beyond the base': steps({ from: 20 }),
+  'steps in rows of nothing': steps({ row: 0 }),
+  'steps in rows that no memory holds': steps({ row: MAX_ROW + 1 }),
+  'steps in kernels of nothing': steps({ group: 0 }),
+  'steps in kernels that are longer than their row': steps({ row: 8, group: 9 }),
+  'steps that end too early': steps({ coded: Buffer.alloc(5, 0xff) }),
+  'steps without a beginning': steps({ coded: Buffer.alloc(0) }),
+  'steps that are longer than what they make': steps({ says: 2 ** 45 }),
 };
 for (const [what, delta] of Object.entries(MALICIOUS))
   test(`a delta is refused within bounds: ${what}`, (t) => refused(t, delta));
@@ -304,10 +423,13 @@ test('a delta with any bytes changed is refused, or makes a file of the signed l
   const before = weights(3_000, 1);
   const base = graphOf([
     { name: 'w', numbers: before },
-    { name: 'i', numbers: Int8Array.from(before), type: INT8 },
+    { name: 'i', numbers: tuned(8, 16).before, type: INT8, dims: [8, 16, 3, 3] },
   ]);
   const result = Buffer.concat([
-    graphOf([{ name: 'w', numbers: before.map((weight) => weight * 1.001) }]),
+    graphOf([
+      { name: 'w', numbers: before.map((weight) => weight * 1.001) },
+      { name: 'i', numbers: tuned(8, 16).after, type: INT8, dims: [8, 16, 3, 3] },
+    ]),
     Buffer.from('more'),
   ]);
   await roundTrip(folder, { base, result });
