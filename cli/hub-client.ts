@@ -12,6 +12,7 @@ import {
   type HttpsStream,
   httpsFetch,
   httpsStream,
+  isNobodyThere,
 } from '../shared/runtime/https-fetch.ts';
 import { tryParseJson } from '../shared/runtime/json.ts';
 import { isLoopback } from '../shared/runtime/loopback.ts';
@@ -282,7 +283,7 @@ export class HubClient {
     try {
       return await open(new URL(url), { ...init, headers, trust: this.#trust, timeoutMs: TIMEOUT_MS });
     } catch (error) {
-      if (!isAppError(error, 'HUB_UNREACHABLE')) throw error;
+      if (!isNobodyThere(error) || !isAppError(error)) throw error;
       throw new AppError(
         'HUB_UNREACHABLE',
         `no hub answers at ${this.url}; start one with \`npm start\`, or name it with --hub`,

@@ -107,7 +107,10 @@ test('where nobody answers it says where it asked, and what to do', async (t) =>
     withCode('NAME_UNRESOLVED', /^hub\.invalid: /),
   );
   const cut = await startHub(t, (_request, response) => void response.destroy());
-  await assert.rejects(new HubClient(cut, 'k').get('/', anything), withCode('HUB_UNREACHABLE'));
+  await assert.rejects(
+    new HubClient(cut, 'k').get('/', anything),
+    withCode('HUB_UNREACHABLE', /^the hub at .* does not answer$/),
+  );
 });
 
 /** A variable of the environment, for one test. */
