@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { readAuthority } from '../shared/runtime/certificate-files.ts';
 import { AppError, ERROR_CODES, isAppError } from '../shared/runtime/errors.ts';
-import { httpsFetch } from '../shared/runtime/https-fetch.ts';
+import { httpsFetch, isNobodyThere } from '../shared/runtime/https-fetch.ts';
 import { MAX_IMAGE_BYTES } from '../shared/tasks/limits.ts';
 import { rememberedAgent } from './last-data.ts';
 
@@ -79,9 +79,11 @@ export class AgentClient {
     } catch (error) {
       if (isAppError(error, 'HUB_UNTRUSTED'))
         throw new AppError('AGENT_UNTRUSTED', error.message, { cause: error });
-      throw new AppError('AGENT_UNREACHABLE', `no agent answers at ${this.url}; name one with --agent`, {
-        cause: error,
-      });
+      const isAway = isNobodyThere(error) || !isAppError(error, 'HUB_UNREACHABLE');
+      const what = isAway
+        ? `no agent answers at ${this.url}; name one with --agent`
+        : `${this.url} has taken the connection, and has not answered; is it an agent, and is its machine busy?`;
+      throw new AppError('AGENT_UNREACHABLE', what, { cause: error });
     }
     if (response.ok) return response;
     const told = problem.safeParse(await response.json().catch(() => undefined));

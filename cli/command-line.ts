@@ -50,7 +50,9 @@ export const program = new Command('outrider')
   .configureOutput({
     writeErr: (text) => void (isJson() || process.stderr.write(text)),
     outputError: (text, write) =>
-      write(onlyNear(text).replace(/^error: (.*)/, (_all, what: string) => sentence('USAGE', what))),
+      write(
+        forTerminal(onlyNear(text).replace(/^error: (.*)/, (_all, what: string) => sentence('USAGE', what))),
+      ),
   });
 
 program

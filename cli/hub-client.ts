@@ -12,6 +12,7 @@ import {
   type HttpsStream,
   httpsFetch,
   httpsStream,
+  isNobodyThere,
 } from '../shared/runtime/https-fetch.ts';
 import { tryParseJson } from '../shared/runtime/json.ts';
 import { isLoopback } from '../shared/runtime/loopback.ts';
@@ -36,11 +37,12 @@ const tokenEvent = z.union([
   z.object({ error: z.string(), error_type: z.enum(ERROR_CODES).catch('HUB_FAILED') }),
 ]);
 const taskError = z.object({ error: z.string(), code: z.enum(ERROR_CODES).catch('HUB_FAILED') });
-const TIMEOUT_MS = 60_000;
+/** How long the hub may take, ms: for an answer, and where it digests, tests and signs what is published, on a slow disk too. */
+const PATIENCE = { answerMs: 60_000, publishMs: 900_000 };
 /** No answer is larger than the largest input. */
 const MAX_ANSWER_BYTES = MAX_REQUEST_BYTES;
 
-type Asking = Pick<HttpsFetchOptions, 'method' | 'headers' | 'body'>;
+type Asking = Pick<HttpsFetchOptions, 'method' | 'headers' | 'body'> & { readonly timeoutMs?: number };
 
 /** HTTP client of one hub, with its address, key and trust. */
 export class HubClient {
@@ -48,8 +50,11 @@ export class HubClient {
   readonly #key: string | undefined;
   readonly #trust: Trust;
 
-  constructor(url: string, key: string | undefined, trust: Trust = {}) {
+  readonly #patience: typeof PATIENCE;
+
+  constructor(url: string, key: string | undefined, trust: Trust = {}, patience = PATIENCE) {
     this.#trust = trust;
+    this.#patience = patience;
     this.url = url.replace(/\/$/, '');
     this.#key = key;
   }
@@ -99,9 +104,23 @@ export class HubClient {
     return items;
   }
 
-  async post<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> {
+  post<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> {
+    return this.#post(path, { body, timeoutMs: this.#patience.answerMs }, schema);
+  }
+
+  /** Has the hub publish what was uploaded: it looks at all of it before it answers. */
+  publish<T>(path: string, body: object, schema: z.ZodType<T>): Promise<T> {
+    return this.#post(path, { body, timeoutMs: this.#patience.publishMs }, schema);
+  }
+
+  async #post<T>(
+    path: string,
+    { body, timeoutMs }: { readonly body: object; readonly timeoutMs: number },
+    schema: z.ZodType<T>,
+  ): Promise<T> {
     const sent = await this.#send(path, {
       method: 'POST',
+      timeoutMs,
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
     });
@@ -280,9 +299,12 @@ export class HubClient {
     const url = `${this.url}${path}`;
     if (!URL.canParse(url)) throw new AppError('USAGE', `“${this.url}” is no address of a hub`);
     try {
-      return await open(new URL(url), { ...init, headers, trust: this.#trust, timeoutMs: TIMEOUT_MS });
+      return await open(new URL(url), {
+        ...{ timeoutMs: this.#patience.answerMs, ...init },
+        ...{ headers, trust: this.#trust },
+      });
     } catch (error) {
-      if (!isAppError(error, 'HUB_UNREACHABLE')) throw error;
+      if (!isNobodyThere(error) || !isAppError(error)) throw error;
       throw new AppError(
         'HUB_UNREACHABLE',
         `no hub answers at ${this.url}; start one with \`npm start\`, or name it with --hub`,

@@ -82,7 +82,7 @@ export async function pushReleases(
   for (const path of files) {
     const archive = await archiveAt(path, options.oneWay === true);
     await upload(hub, path, archive, options.json !== true);
-    now = await hub.post(
+    now = await hub.publish(
       PATH,
       { file: archive.file, sha256: archive.sha256, oneWay: archive.oneWay },
       agentReleaseList,

@@ -138,7 +138,7 @@ async function pushFolder(path: string, options: PushOptions): Promise<void> {
   const files = parts.map(({ path: file, sha256, bytes }) => ({ path: file, sha256, bytes }));
   const request: VersionRequest = { files, ...(options.force && { force: true }) };
   await upload(hub, parts, options.json !== true);
-  let made = await hub.post(`/api/v1/models/${modelPath(name)}/versions`, request, publishedVersion);
+  let made = await hub.publish(`/api/v1/models/${modelPath(name)}/versions`, request, publishedVersion);
   const wasPublished = made.published && !made.created;
   if (!made.published) {
     if (signers.length === 0) throw waitsForSignature(made);

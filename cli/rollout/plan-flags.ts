@@ -68,7 +68,7 @@ function stagesOf({ stages, minTime, minAnswers }: PlanFlags): object[] | undefi
   if (stages === undefined && minTime === undefined && minAnswers === undefined) return undefined;
   const each = {
     ...(minTime !== undefined && { minMinutes: minutesIn(minTime) }),
-    ...(minAnswers !== undefined && { minAnswers: Number(minAnswers) }),
+    ...(minAnswers !== undefined && { minAnswers: numberIn('--min-answers', minAnswers) }),
   };
   return (stages ?? '1,10%,50%,100%').split(',').map((part) => {
     const text = part.trim();
@@ -103,16 +103,26 @@ export function gatesOf(
         'USAGE',
         `--gate: “${text}” is not GATE=LIMIT or GATE=off; gates: ${ROLLOUT_GATES.join(', ')}`,
       );
-    return [found, value.trim() === 'off' ? null : { [LIMITS[found]]: Number(value) }] as const;
+    return [
+      found,
+      value.trim() === 'off' ? null : { [LIMITS[found]]: numberIn(`--gate ${found}`, value) },
+    ] as const;
   });
   const gates = {
     ...others,
     ...Object.fromEntries(said),
-    ...(confidence !== undefined && { confidence: Number(confidence) }),
+    ...(confidence !== undefined && { confidence: numberIn('--confidence', confidence) }),
   };
   const checked = rolloutGates.safeParse(gates);
   if (!checked.success) throw wrong(checked.error.issues[0], 'gates');
   return checked.data;
+}
+
+/** @throws USAGE for what is none, an empty text among it */
+function numberIn(flag: string, text: string): number {
+  const number = text.trim() === '' ? Number.NaN : Number(text);
+  if (!Number.isFinite(number)) throw new AppError('USAGE', `${flag}: “${text}” is no number`);
+  return number;
 }
 
 function wrong(

@@ -17,6 +17,15 @@ export const jsonBody = z.looseObject({
 });
 export type JsonBody = z.infer<typeof jsonBody>;
 
+/** Of tasks whose input is a document of its own: how it is written, for who has sent another. */
+const FORMS: Readonly<Partial<Record<TaskName, string>>> = {
+  'question-answering': '{"question": string, "context": string}',
+  'sentence-similarity': '{"source_sentence": string, "sentences": [string, …]}',
+  tensor: '{"NAME": numbers, …} or [{"name", "datatype", "shape", "data"}, …]',
+  'text-ranking': '{"query": string, "texts": [string, …]}',
+  'time-series-classification': 'rows of numbers, oldest first: [[number, …], …]',
+};
+
 const OPENING_BRACE = 0x7b;
 /** Some clients send pictures as `data:image/png;base64,…`. */
 const DATA_URL = /^data:[^,]{0,100};base64,/;
@@ -68,7 +77,7 @@ export function readJsonBody(
   if (json === undefined) return undefined;
   const parsed = jsonBody.safeParse(json);
   if (parsed.success) return parsed.data;
-  const form = TASKS[task].inputs === undefined ? 'string' : `the input of ${task}`;
+  const form = FORMS[task] ?? 'string';
   throw new AppError('BAD_REQUEST', `the JSON body must be {"inputs": ${form}, "parameters"?: object}`);
 }
 

@@ -4,7 +4,7 @@
  */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
-import { AppError, isAppError, toAppError } from './errors.ts';
+import { AppError, isAppError, systemCode, toAppError } from './errors.ts';
 import { isUntrusted, type Trust, toTlsOptions } from './trust.ts';
 
 /** Request to send, whom to trust, and the bounds on its answer. */
@@ -83,6 +83,13 @@ function toHubError(error: unknown, url: URL, why: string): AppError {
   if (isAppError(known, 'NAME_UNRESOLVED')) return known;
   return new AppError('HUB_UNREACHABLE', `the hub at ${url.origin} does not answer${why}`, { cause: error });
 }
+
+/** How the system says that nobody takes a connection. */
+const NOBODY = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'ETIMEDOUT']);
+
+/** Whether nobody took the connection: one who did is there, however slow it is or how it broke off. */
+export const isNobodyThere = (error: unknown): boolean =>
+  isAppError(error, 'HUB_UNREACHABLE') && NOBODY.has(systemCode(error.cause) ?? '');
 
 /** The head of the answer. */
 function ask(

@@ -30,8 +30,26 @@ export function parseJson(bytes: Uint8Array): unknown {
   }
 }
 
+/**
+ * The value of a JSON file as Python writes and reads it: with `NaN` and `Infinity`, which come as null.
+ *
+ * @throws BAD_REQUEST as `parseJson`
+ */
+export function parsePythonJson(bytes: Uint8Array): unknown {
+  const plain = tryParseJson(bytes);
+  if (plain !== undefined) return plain;
+  const text = textOf(bytes).replace(STRING_OR_CONSTANT, (found) => (found.startsWith('"') ? found : 'null'));
+  return parseJson(Buffer.from(text));
+}
+
+/** Python, json.decoder: the constants that are no JSON, wherever they are no part of a string. */
+const STRING_OR_CONSTANT = /"(?:[^"\\]|\\.)*"|-?\bInfinity\b|\bNaN\b/gs;
+
+/** Without the mark that Windows' editors begin a file with. RFC 8259 8.1 */
 const textOf = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    .toString('utf8')
+    .replace(/^\ufeff/, '');
 
 interface Fault {
   readonly what: string;

@@ -3,6 +3,7 @@
  * `preprocessor_config.json` where there is one, else as the family's makers do it. Pure.
  */
 import type { DetectorFamily } from '../../release/folder/model-spec.ts';
+import { withDefaults } from '../../release/folder/picture-defaults.ts';
 import type { PictureLayout } from '../../release/folder/picture-layout.ts';
 import {
   type PictureRecipe,
@@ -36,7 +37,8 @@ const LETTERBOX_GREY = 114;
 const PATCH_PX = 16;
 
 /** @throws MODEL_INVALID naming the field that cannot be followed */
-export function configuredRecipe(config: PreprocessorConfig): DetectorRecipe {
+export function configuredRecipe(given: PreprocessorConfig): DetectorRecipe {
+  const config = withDefaults(given);
   const type = config.image_processor_type ?? config.feature_extractor_type ?? '';
   if (config.do_center_crop) refuse('do_center_crop is not supported for detection');
   if (config.pad_size !== undefined && config.pad_size !== null) refuse('pad_size is not supported');

@@ -21,7 +21,8 @@ export interface EnlargeOptions {
     readonly width: number;
     readonly height: number;
   };
-  readonly kernel: Kernel;
+  /** Pixels that are taken as they are are picked (`pick.ts`). */
+  readonly kernel: Exclude<Kernel, 'nearest'>;
 }
 
 /** How each wanted pixel along one axis is made: `count` source pixels from `first[i]` on, each with its weight. */
@@ -32,8 +33,9 @@ interface Taps {
   readonly weights: Float64Array;
 }
 
-const FILTERS: Readonly<Record<Kernel, { readonly support: number; readonly at: (x: number) => number }>> = {
-  nearest: { support: 0.5, at: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
+const FILTERS: Readonly<
+  Record<EnlargeOptions['kernel'], { readonly support: number; readonly at: (x: number) => number }>
+> = {
   linear: { support: 1, at: (x) => Math.max(0, 1 - Math.abs(x)) },
   cubic: { support: 2, at: catmullRom },
   lanczos3: { support: 3, at: (x) => (Math.abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0) },
@@ -60,7 +62,13 @@ export function enlarge(pixels: Uint8Array, { from, to, window, kernel }: Enlarg
 }
 
 /** Pillow, Resample.c, precompute_coeffs. */
-function tapsOf(fromPx: number, toPx: number, start: number, wanted: number, kernel: Kernel): Taps {
+function tapsOf(
+  fromPx: number,
+  toPx: number,
+  start: number,
+  wanted: number,
+  kernel: EnlargeOptions['kernel'],
+): Taps {
   const { support, at } = FILTERS[kernel];
   const scale = fromPx / toPx;
   const count = Math.min(fromPx, Math.ceil(support) * 2 + 1);

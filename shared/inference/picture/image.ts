@@ -19,6 +19,7 @@ import { enlarge } from './enlarge.ts';
 import { type FirstPicture, firstPicture } from './gif.ts';
 import { jpegSize } from './jpeg-size.ts';
 import { marksSvg } from './marks.ts';
+import { pick } from './pick.ts';
 
 /** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
 const MAX_JPEG_PX = 64_000_000;
@@ -123,14 +124,23 @@ export async function shrinkPicture(
     if (isSmall && !always && from !== 'ppm') return body;
     // Greys are compared with others': as many as were asked for.
     const { widthPx, heightPx } = isSmall && format !== 'grey' ? source : wanted;
-    const picture = (await openPlain(body, from, options))
-      .resize(widthPx, heightPx, { fit: 'fill', kernel })
-      .toColourspace('srgb');
+    const plain = await openPlain(body, from, options);
+    const picture = (
+      kernel === 'nearest'
+        ? await picked(plain, { widthPx, heightPx })
+        : plain.resize(widthPx, heightPx, { fit: 'fill', kernel })
+    ).toColourspace('srgb');
     if (marks) picture.composite([{ input: Buffer.from(marksSvg(marks, source, { widthPx, heightPx })) }]);
     return await encode(picture, format, quality);
   } catch (error) {
     throw toPictureError(error, from);
   }
+}
+
+async function picked(picture: Sharp, to: SizePx): Promise<Sharp> {
+  const { pixels, size } = await pixelsOf(picture);
+  const window = { left: 0, top: 0, width: to.widthPx, height: to.heightPx };
+  return fromPixels(pick(pixels, { from: size, to, window }), to);
 }
 
 /** All of a picture in a square, its shape kept. */
@@ -174,29 +184,42 @@ async function follow(
       ? undefined
       : (known ?? (await sizeOf(body, options)));
   const steps = pictureSteps(recipe, source ?? recipe.output);
-  const { resize, extract, extend } = steps;
+  const { resize, extract } = steps;
+  const { kernel } = recipe;
+  if (kernel === 'nearest' && resize !== undefined) {
+    const whole = await pixelsOf(await openPlain(body, format, options));
+    const picked = pick(whole.pixels, { from: whole.size, to: resize, window: extract });
+    return hasBorder(steps) ? withBorder(picked, steps) : picked;
+  }
   const mayGrow =
     resize !== undefined &&
     (source === undefined || source.widthPx < resize.widthPx || source.heightPx < resize.heightPx);
 
   const picture = await openPlain(body, format, options);
-  if (resize !== undefined) {
-    const { kernel } = recipe;
+  if (resize !== undefined)
     picture.resize(resize.widthPx, resize.heightPx, { fit: 'fill', kernel, withoutEnlargement: true });
-  }
   if (!mayGrow) picture.extract(extract);
+  const { pixels: shrunk, size: from } = await pixelsOf(picture);
+  const hasGrown = mayGrow && (from.widthPx !== resize.widthPx || from.heightPx !== resize.heightPx);
+  const pixels =
+    hasGrown && kernel !== 'nearest'
+      ? enlarge(shrunk, { from, to: resize, window: extract, kernel })
+      : shrunk;
+  return hasBorder(steps) ? withBorder(pixels, steps) : pixels;
+}
+
+/** u8[H,W,3] RGB of what sharp has been told to do. */
+async function pixelsOf(picture: Sharp): Promise<{ readonly pixels: Uint8Array; readonly size: SizePx }> {
   const { data, info } = await picture
     .toColourspace('srgb')
     .raw({ depth: 'uchar' })
     .toBuffer({ resolveWithObject: true });
   if (info.channels !== 3) throw new AppError('INVARIANT_BROKEN', `sharp gave ${info.channels} channels`);
-  const from = { widthPx: info.width, heightPx: info.height };
-  const hasGrown = mayGrow && (from.widthPx !== resize.widthPx || from.heightPx !== resize.heightPx);
-  const pixels = hasGrown
-    ? enlarge(data, { from, to: resize, window: extract, kernel: recipe.kernel })
-    : data;
-  return extend.left + extend.top + extend.right + extend.bottom === 0 ? pixels : withBorder(pixels, steps);
+  return { pixels: data, size: { widthPx: info.width, heightPx: info.height } };
 }
+
+const hasBorder = ({ extend: { left, top, right, bottom } }: PictureSteps): boolean =>
+  left + top + right + bottom > 0;
 
 /**
  * A picture as Pillow's `convert("RGB")` has it, oriented. One with alpha, inks, deep greys or of a GIF is made plain before anything else

@@ -1,13 +1,14 @@
 /** Writes decoded pictures into the tensor that a graph takes: the only pass over pixels. Pure. */
 import type { PictureLayout } from '../../release/folder/picture-layout.ts';
 import type { PictureRecipe } from '../../release/folder/picture-recipe.ts';
+import { toHalf } from '../../tasks/tensor/half.ts';
 
 /** Order of values in a tensor of pictures. */
 type Order = Pick<PictureLayout, 'channels' | 'isLast'>;
 /** Value of each byte in each plane, and which of R, G, B the planes hold. */
 type Colours = Pick<PictureRecipe, 'table' | 'channels'>;
 /** What a tensor of pictures is made of. */
-export type PictureArray = Float32Array | Uint8Array;
+export type PictureArray = Float32Array | Uint16Array | Uint8Array;
 
 /** As PyTorch's exports have it: f32[N,3,H,W]. */
 const PLANES: Order = { channels: 3, isLast: false };
@@ -15,13 +16,17 @@ const PLANES: Order = { channels: 3, isLast: false };
 /** Bytes as they are. */
 const SAME = Float32Array.from({ length: 3 * 256 }, (_, index) => index % 256);
 
-/** A graph that takes bytes makes of them what it needs itself: they are not scaled before. */
-export const coloursFor = <C extends Colours>(colours: C, { type }: Pick<PictureLayout, 'type'>): C =>
-  type === 'uint8' ? { ...colours, table: SAME } : colours;
+/** A graph that takes bytes makes of them what it needs itself: they are not scaled before. One of half precision takes its 16 bits. */
+export function coloursFor<C extends Colours>(colours: C, { type }: Pick<PictureLayout, 'type'>): C {
+  if (type === 'uint8') return { ...colours, table: SAME };
+  return type === 'float16' ? { ...colours, table: colours.table.map(toHalf) } : colours;
+}
 
 /** An empty tensor of so many values. */
-export const pictureArray = ({ type }: Pick<PictureLayout, 'type'>, length: number): PictureArray =>
-  type === 'uint8' ? new Uint8Array(length) : new Float32Array(length);
+export function pictureArray({ type }: Pick<PictureLayout, 'type'>, length: number): PictureArray {
+  if (type === 'uint8') return new Uint8Array(length);
+  return type === 'float16' ? new Uint16Array(length) : new Float32Array(length);
+}
 
 /**
  * Writes one picture into its place in the batch.

@@ -43,7 +43,7 @@ export interface ElementsOptions {
  */
 export function valueFrom(elements: readonly unknown[], { name, type, dims }: ElementsOptions): TensorValue {
   const wrong = (element: unknown): AppError =>
-    new AppError('INPUT_INVALID', `${name}: ${shown(element)} is no ${DATATYPES[type]}`);
+    new AppError('INPUT_INVALID', `${name}: ${shown(element)} is no ${DATATYPES[type]}${inexact(element)}`);
   const each = <T>(read: (element: unknown) => T | undefined): T[] =>
     elements.map((element) => {
       const value = read(element);
@@ -116,6 +116,12 @@ function long(element: unknown, [least, most]: readonly [bigint, bigint]): bigin
   const value = BigInt(element as number | string);
   return value >= least && value <= most ? value : undefined;
 }
+
+/** RFC 8259 6: beyond it, readers of JSON do not agree on a whole number; what came here is a neighbour of what was sent. */
+const inexact = (element: unknown): string =>
+  Number.isInteger(element) && !Number.isSafeInteger(element)
+    ? ': a number of JSON is exact up to 9007199254740991; send it as a text ("9223372036854775807"), or in binary'
+    : '';
 
 /** A value in an error message. */
 function shown(element: unknown): string {

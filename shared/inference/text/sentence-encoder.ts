@@ -48,7 +48,7 @@ export async function loadSentenceEncoder(source: ModelSource): Promise<Sentence
 /** @throws INPUT_EMPTY, INPUT_INVALID (too long, and may not be cut), PARAMETERS_INVALID (a prompt that isn't there) */
 function readText(
   reader: TextReader,
-  { prompts, defaultPrompt }: SentenceRecipe,
+  { prompts, defaultPrompt, lowers }: SentenceRecipe,
   text: string,
   { prompt_name: name = defaultPrompt, truncate = true, truncation_direction: side }: ReadOptions,
 ): EncodedText {
@@ -57,7 +57,8 @@ function readText(
     const known = Object.keys(prompts).join(', ') || 'none';
     throw new AppError('PARAMETERS_INVALID', `prompt_name: the model has no ${name}; it has ${known}`);
   }
-  const encoded = reader.encode(prompt + text, side);
+  const whole = prompt + text;
+  const encoded = reader.encode(lowers ? whole.toLowerCase() : whole, side);
   if (encoded.isTruncated && !truncate)
     throw new AppError('INPUT_INVALID', `the text has more than ${reader.room} tokens, what the model reads`);
   return encoded;

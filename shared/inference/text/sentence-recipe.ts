@@ -14,16 +14,21 @@ const promptConfig = z.looseObject({
   prompts: z.record(z.string(), z.string()).nullish(),
   default_prompt_name: z.string().nullish(),
 });
-const lengthConfig = z.looseObject({ max_seq_length: z.int().positive().nullish() });
+const lengthConfig = z.looseObject({
+  max_seq_length: z.int().positive().nullish(),
+  do_lower_case: z.boolean().nullish(),
+});
 
 /** How the vectors of tokens, f32[S,D], become one of the text, f32[D]. */
-export type Pooling = 'mean' | 'cls' | 'max' | 'lasttoken';
+export type Pooling = 'mean' | 'cls' | 'max' | 'lasttoken' | 'mean_sqrt_len_tokens' | 'weightedmean';
 /** The flag of each in `1_Pooling/config.json`; others exist, and are refused. */
 const FLAGS: Readonly<Record<string, Pooling>> = {
   pooling_mode_mean_tokens: 'mean',
   pooling_mode_cls_token: 'cls',
   pooling_mode_max_tokens: 'max',
   pooling_mode_lasttoken: 'lasttoken',
+  pooling_mode_mean_sqrt_len_tokens: 'mean_sqrt_len_tokens',
+  pooling_mode_weightedmean_tokens: 'weightedmean',
 };
 
 /** How a folder of sentence-transformers makes embeddings. */
@@ -35,6 +40,8 @@ export interface SentenceRecipe {
   readonly defaultPrompt: string | undefined;
   /** Tokens; undefined where only the tokenizer says it. */
   readonly maxTokens: number | undefined;
+  /** Whether texts are read in small letters, whatever the tokenizer does. */
+  readonly lowers: boolean;
 }
 
 /** @throws MODEL_INVALID for steps that we cannot follow */
@@ -55,6 +62,7 @@ export async function readSentenceRecipe(folder: string): Promise<SentenceRecipe
     prompts,
     defaultPrompt: named?.default_prompt_name ?? undefined,
     maxTokens: lengths?.max_seq_length ?? undefined,
+    lowers: lengths?.do_lower_case === true,
   };
 }
 
@@ -84,16 +92,26 @@ async function poolingOf(folder: string, path: string, hasPrompts: boolean): Pro
 export function pool(states: Float32Array, width: number, pooling: Pooling): Float64Array {
   const length = states.length / width;
   const at = (token: number, column: number): number => states[token * width + column] ?? 0;
+  const sum = (index: number): number => {
+    let added = 0;
+    for (let token = 0; token < length; token++) added += at(token, index);
+    return added;
+  };
   const column = (index: number): number => {
     switch (pooling) {
       case 'cls':
         return at(0, index);
       case 'lasttoken':
         return at(length - 1, index);
-      case 'mean': {
-        let sum = 0;
-        for (let token = 0; token < length; token++) sum += at(token, index);
-        return sum / length;
+      case 'mean':
+        return sum(index) / length;
+      case 'mean_sqrt_len_tokens':
+        return sum(index) / Math.sqrt(length);
+      case 'weightedmean': {
+        // sentence-transformers, Pooling: a token counts for as much as its place, from 1 on.
+        let weighted = 0;
+        for (let token = 0; token < length; token++) weighted += (token + 1) * at(token, index);
+        return weighted / ((length * (length + 1)) / 2);
       }
       case 'max': {
         let top = Number.NEGATIVE_INFINITY;

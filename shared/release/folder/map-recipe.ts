@@ -3,6 +3,7 @@
  * any, to one that follows the picture's own (DPT, Depth Anything, GLPN). Pure.
  */
 import { z } from 'zod';
+import { withDefaults } from './picture-defaults.ts';
 import {
   type PictureRecipe,
   pictureRecipe,
@@ -35,7 +36,8 @@ export type MapRecipe = Pick<PictureRecipe, 'kernel' | 'table' | 'channels'> &
 const UNSUPPORTED_TYPES = /^(ZoeDepth|DepthPro|PromptDepth|Chmv2)/;
 
 /** @throws MODEL_INVALID naming the field that cannot be followed */
-export function mapRecipe(config: MapConfig): MapRecipe {
+export function mapRecipe(given: MapConfig): MapRecipe {
+  const config = withDefaults(given);
   const type = config.image_processor_type ?? config.feature_extractor_type ?? '';
   if (UNSUPPORTED_TYPES.test(type)) refuse(`image_processor_type ${type} is not supported`);
   const follows = config.keep_aspect_ratio === true || (config.ensure_multiple_of ?? 1) > 1;

@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type ZodType, z } from 'zod';
-import { AppError, systemCode } from '../../runtime/errors.ts';
+import { AppError, isAppError, systemCode } from '../../runtime/errors.ts';
+import { parsePythonJson } from '../../runtime/json.ts';
 
 /** Part of Hugging Face's `config.json` that we read for any model of texts. */
 export const textConfig = z.object({
@@ -33,8 +34,10 @@ export async function readModelJson<T>(folder: string, file: string, schema: Zod
   const where = `${basename(folder)}/${file}`;
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(join(folder, file), 'utf8'));
+    json = parsePythonJson(await readFile(join(folder, file)));
   } catch (error) {
+    if (isAppError(error))
+      throw new AppError('MODEL_INVALID', `${where}: ${error.message}`, { cause: error });
     const why = systemCode(error) === 'ENOENT' ? 'is missing' : 'cannot be read';
     throw new AppError('MODEL_INVALID', `${where} ${why}`, { cause: error });
   }

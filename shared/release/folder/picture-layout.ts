@@ -3,7 +3,7 @@ import type { TensorSpec } from '../../tasks/tensor/signature.ts';
 
 /** Order, channels and element type of a picture in a tensor. */
 export interface PictureLayout {
-  readonly type: 'float32' | 'uint8';
+  readonly type: 'float32' | 'float16' | 'uint8';
   /** 3: R, G, B, in the order that preprocessing says; 1: grey. */
   readonly channels: 1 | 3;
   /** [N,H,W,C], as TensorFlow has it, instead of [N,C,H,W]. */
@@ -17,7 +17,7 @@ export interface PictureLayout {
 
 /** @returns undefined for a tensor that is no picture */
 export function pictureLayout({ type, dims }: TensorSpec): PictureLayout | undefined {
-  if (type !== 'float32' && type !== 'uint8') return undefined;
+  if (type !== 'float32' && type !== 'float16' && type !== 'uint8') return undefined;
   if (dims.length !== 3 && dims.length !== 4) return undefined;
   const hasBatch = dims.length === 4;
   const [first = null, second = null, third = null] = hasBatch ? dims.slice(1) : dims;

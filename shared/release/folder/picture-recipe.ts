@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { AppError } from '../../runtime/errors.ts';
+import { withDefaults } from './picture-defaults.ts';
 
 const px = z.int().min(1).max(4_096);
 const box = z.union([
@@ -11,6 +12,8 @@ const box = z.union([
   z.strictObject({ height: px, width: px }),
   z.strictObject({ shortest_edge: px }),
   z.strictObject({ shortest_edge: px, longest_edge: px }),
+  // transformers, `get_size_dict`: height first.
+  z.tuple([px, px]).transform(([height, width]) => ({ height, width })),
 ]);
 
 const perChannel = z
@@ -75,12 +78,13 @@ export interface PictureRecipe {
 /** Pillow's `Image.Resampling`; box and Hamming have no equal in libvips. */
 const KERNELS: Readonly<Record<number, Kernel>> = { 0: 'nearest', 1: 'lanczos3', 2: 'linear', 3: 'cubic' };
 /** Processors that do more than their configuration says. */
-const UNSUPPORTED_TYPES = /^(Levit|PoolFormer|Pvt|Perceiver|Donut|Layout|Idefics|Glpn|Fuyu)/;
+const UNSUPPORTED_TYPES = /^(Perceiver|Donut|Layout|Idefics|Glpn|Fuyu)/;
 /** These read a bare number as the shortest edge; all others as a square. */
 const SHORTEST_EDGE_TYPES = /^(CLIP|ChineseCLIP|ConvNext|MobileNet|MobileViT|Bit|Video)/;
 
 /** @throws MODEL_INVALID naming the field that cannot be followed */
-export function pictureRecipe(config: PreprocessorConfig): PictureRecipe {
+export function pictureRecipe(given: PreprocessorConfig): PictureRecipe {
+  const config = withDefaults(given);
   const type = config.image_processor_type ?? config.feature_extractor_type ?? '';
   if (UNSUPPORTED_TYPES.test(type)) refuse(`image_processor_type ${type} is not supported`);
   if (config.do_pad) refuse('do_pad is not supported');
@@ -98,9 +102,10 @@ export function pictureRecipe(config: PreprocessorConfig): PictureRecipe {
 
 /** Resampling, value table and channels of a picture recipe, wherever pixels stand. @throws MODEL_INVALID */
 export function pixelRecipe(
-  config: PreprocessorConfig,
+  given: PreprocessorConfig,
   type: string,
 ): Pick<PictureRecipe, 'kernel' | 'table' | 'channels'> {
+  const config = withDefaults(given);
   const kernel = KERNELS[config.resample ?? 2];
   if (kernel === undefined) return refuse(`resample ${config.resample} is not supported`);
   return {
@@ -122,6 +127,11 @@ function geometry(config: PreprocessorConfig, type: string): Pick<PictureRecipe,
     return refuse('size with longest_edge is not supported');
   const edgePx = typeof size === 'number' ? size : size.shortest_edge;
   if (type.startsWith('ConvNext')) return convNextGeometry(edgePx, config.crop_pct ?? 224 / 256);
+  // transformers, LevitImageProcessor.resize and PoolFormerImageProcessor.resize: larger than what is cropped from it.
+  if (type.startsWith('Levit'))
+    return { resize: { kind: 'shortest', edgePx: Math.trunc((256 / 224) * edgePx) }, crop };
+  if (type.startsWith('PoolFormer'))
+    return { resize: { kind: 'shortest', edgePx: Math.trunc(edgePx / (config.crop_pct ?? 1)) }, crop };
   if (config.crop_pct !== undefined && config.crop_pct !== null)
     return refuse(`crop_pct with ${type} is not supported`);
   if (typeof size === 'number' && !SHORTEST_EDGE_TYPES.test(type))

@@ -9,8 +9,8 @@ import { basename, join } from 'node:path';
 import { z } from 'zod';
 import { modelName } from '../../contract/names.ts';
 import { writeFileAtomic } from '../../runtime/atomic-file.ts';
-import { AppError } from '../../runtime/errors.ts';
-import { tryParseJson } from '../../runtime/json.ts';
+import { AppError, textOf } from '../../runtime/errors.ts';
+import { parsePythonJson } from '../../runtime/json.ts';
 import { readIfThere } from '../../runtime/read-file.ts';
 import type { TaskName } from '../../tasks/tasks.ts';
 import type { Variant } from '../folder/choices.ts';
@@ -159,17 +159,26 @@ async function takeOurs(
 async function ownSpec(folder: string): Promise<ModelSpec | undefined> {
   const bytes = await readIfThere(join(folder, SPEC_FILE));
   if (bytes === undefined) return undefined;
-  const parsed = modelSpec.safeParse(tryParseJson(bytes));
+  const parsed = modelSpec.safeParse(jsonOf(SPEC_FILE, bytes));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new AppError('MODEL_INVALID', `${SPEC_FILE}: ${issue?.path.join('.') || 'top'}: ${issue?.message}`);
+}
+
+/** @throws MODEL_INVALID naming the file, the line and the column */
+function jsonOf(file: string, bytes: Uint8Array): unknown {
+  try {
+    return parsePythonJson(bytes);
+  } catch (error) {
+    throw new AppError('MODEL_INVALID', `${file}: ${textOf(error)}`, { cause: error });
+  }
 }
 
 /** @returns undefined where the folder has none, as a bare graph @throws MODEL_INVALID */
 async function readConfig(folder: string): Promise<ForeignConfig | undefined> {
   const bytes = await readIfThere(join(folder, 'config.json'));
   if (bytes === undefined) return undefined;
-  const parsed = foreignConfig.safeParse(tryParseJson(bytes));
+  const parsed = foreignConfig.safeParse(jsonOf('config.json', bytes));
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new AppError('MODEL_INVALID', `config.json: ${issue?.path.join('.') || 'top'}: ${issue?.message}`);
@@ -184,7 +193,7 @@ const processor = z.looseObject({
 /** transformers 5 keeps what `preprocessor_config.json` said within `processor_config.json`. @returns whether it was there */
 async function unfoldProcessor(folder: string): Promise<boolean> {
   const bytes = await readIfThere(join(folder, 'processor_config.json'));
-  const found = bytes && processor.safeParse(tryParseJson(bytes)).data;
+  const found = bytes && processor.safeParse(jsonOf('processor_config.json', bytes)).data;
   const own = found && (found.image_processor ?? found.feature_extractor);
   if (!own) return false;
   await writeJson(join(folder, PREPROCESSOR), own);

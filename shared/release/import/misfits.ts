@@ -18,13 +18,13 @@ const TEXT_INPUTS = ['input_ids', 'attention_mask', 'token_type_ids', 'position_
 /** What no task of ours reads, and so must not be asked for. */
 const PICTURE_EXTRA = ['pixel_mask'];
 
-/** Misfit of a graph with a task whose one input is a picture: float32 or uint8, channels first or last, in colour or grey. */
+/** Misfit of a graph with a task whose one input is a picture: float32, float16 or uint8, channels first or last, in colour or grey. */
 export function pictureMisfit({ inputs }: Signature): string | undefined {
   const [picture, ...others] = inputs.filter(({ name }) => !PICTURE_EXTRA.includes(name));
   if (!picture || others.length > 0)
     return `it takes ${shown(inputs)}; a picture is one input, as float32[N,3,H,W]`;
   if (pictureLayout(picture)) return undefined;
-  return `its picture is ${shown([picture])}; float32 and uint8 can be fed, [N,C,H,W] or [N,H,W,C] of 1 or 3 channels`;
+  return `its picture is ${shown([picture])}; float32, float16 and uint8 can be fed, [N,C,H,W] or [N,H,W,C] of 1 or 3 channels`;
 }
 
 /** Misfit of a graph with a task whose one input is a window of numbers over time. */

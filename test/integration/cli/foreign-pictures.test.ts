@@ -79,6 +79,7 @@ const CASES: readonly Case[] = [
     spec: { detector: { family: 'yolov5' } },
   },
   { name: 'ultralytics-classify', finds: RED },
+  { name: 'ultralytics-classify-half', finds: RED },
   {
     name: 'torchvision-ssd',
     flags: DETECTION,

@@ -268,7 +268,7 @@ test('a folder that cannot be followed is refused at load, by the file and the r
       /entail/,
     ],
     ['mlm-bert', 'tokenizer_config.json', (settings) => without(settings, 'mask_token'), /mask_token/],
-    ['embed-mean', '1_Pooling/config.json', () => ({ pooling_mode_weightedmean_tokens: true }), /pooling/],
+    ['embed-mean', '1_Pooling/config.json', () => ({ pooling_mode_of_tomorrow: true }), /pooling/],
     [
       'embed-mean',
       'modules.json',

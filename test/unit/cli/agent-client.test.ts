@@ -31,6 +31,17 @@ test('says where nobody answers, and how to name another', async () => {
   });
 });
 
+test('one that breaks off is not told as one that is not there', async (t) => {
+  const server = createServer((_request, response) => void response.destroy());
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const agent = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await assert.rejects(new AgentClient(agent).json('/v1/outbox', anything), {
+    code: 'AGENT_UNREACHABLE',
+    message: `${agent} has taken the connection, and has not answered; is it an agent, and is its machine busy?`,
+  });
+});
+
 test('passes on what an agent says, and names what is none', async (t) => {
   const body = JSON.stringify({ error: { code: 'NOT_FOUND', message: 'there is no request of this id' } });
   const refusing = new AgentClient(await answering(t, 404, body));

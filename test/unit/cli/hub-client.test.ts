@@ -95,6 +95,16 @@ test('what is no answer of a hub is said to be none', async (t) => {
   await assert.rejects(new HubClient(shape, 'k').get('/', schema), withCode('HUB_FAILED', /unexpected/));
 });
 
+test('what is published may take longer than an answer', async (t) => {
+  const url = await startHub(t, (_request, response) => void setTimeout(() => response.end('{}'), 400));
+  const hub = new HubClient(url, 'k', {}, { answerMs: 100, publishMs: 60_000 });
+  await assert.rejects(
+    hub.post('/', {}, anything),
+    withCode('HUB_UNREACHABLE', /^the hub at http:.* does not answer within 0\.1 s$/),
+  );
+  assert.deepEqual(await hub.publish('/', {}, anything), {});
+});
+
 test('where nobody answers it says where it asked, and what to do', async (t) => {
   const url = `http://127.0.0.1:${await freePort()}`;
   await assert.rejects(
@@ -107,7 +117,10 @@ test('where nobody answers it says where it asked, and what to do', async (t) =>
     withCode('NAME_UNRESOLVED', /^hub\.invalid: /),
   );
   const cut = await startHub(t, (_request, response) => void response.destroy());
-  await assert.rejects(new HubClient(cut, 'k').get('/', anything), withCode('HUB_UNREACHABLE'));
+  await assert.rejects(
+    new HubClient(cut, 'k').get('/', anything),
+    withCode('HUB_UNREACHABLE', /^the hub at .* does not answer$/),
+  );
 });
 
 /** A variable of the environment, for one test. */

@@ -156,4 +156,13 @@ describe('a plan as it is typed', () => {
         },
       );
     });
+  for (const [flags, message] of [
+    [{ confidence: 'high' }, '--confidence: “high” is no number'],
+    [{ confidence: '' }, '--confidence: “” is no number'],
+    [{ minAnswers: ' ' }, '--min-answers: “ ” is no number'],
+    [{ gate: ['errors=few'] }, '--gate errors: “few” is no number'],
+  ] as const)
+    it(`names the flag of ${JSON.stringify(flags)}`, () => {
+      assert.throws(() => planOf(flags), { code: 'USAGE', message });
+    });
 });

@@ -5,7 +5,7 @@ import { readInput } from '../../../../shared/contract/http-input.ts';
 import { requestHeader } from '../../../../shared/contract/messages.ts';
 import { AppError, ERRORS, isAppError } from '../../../../shared/runtime/errors.ts';
 import { newId } from '../../../../shared/runtime/ids.ts';
-import { type TaskName, taskName } from '../../../../shared/tasks/tasks.ts';
+import { TASKS, type TaskName, taskName } from '../../../../shared/tasks/tasks.ts';
 
 const JPEG = Buffer.from([0xff, 0xd8, 0xff, 0xe0, 1, 2, 3]);
 const textOf = (body: string | Uint8Array, contentType?: string): string =>
@@ -103,4 +103,17 @@ test('whatever is sent, it is refused by a code of the caller’s, or fits into 
       },
     ),
   );
+});
+
+test('a body without inputs is told how each task writes its input', () => {
+  for (const [task, { inputs }] of Object.entries(TASKS))
+    assert.throws(
+      () => readInput(task as TaskName, Buffer.from('{"x": 1}'), 'application/json'),
+      (error) => {
+        assert.ok(isAppError(error, 'BAD_REQUEST'));
+        const [, form] = /\{"inputs": (.+), "parameters"\?: object\}$/.exec(error.message) ?? [];
+        assert.equal(form === 'string', inputs === undefined, `${task}: ${form}`);
+        return true;
+      },
+    );
 });

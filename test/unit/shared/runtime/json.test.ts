@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
-import { parseJson } from '../../../../shared/runtime/json.ts';
+import { parseJson, parsePythonJson, tryParseJson } from '../../../../shared/runtime/json.ts';
 
 function faultOf(text: string): string {
   try {
@@ -39,6 +39,23 @@ test('broken JSON is told with its line, its column in characters, and what is w
     [`${'['.repeat(200_000)}`, 'line 1, column 200001: it ends too soon'],
   ] as const)
     assert.equal(faultOf(text), fault, text.slice(0, 40));
+});
+
+test('a file may begin with the mark of Windows’ editors', () => {
+  const marked = Buffer.from('\ufeff{"a": 1}');
+  assert.deepEqual([parseJson(marked), tryParseJson(marked)], [{ a: 1 }, { a: 1 }]);
+});
+
+test('Python’s constants that are no JSON come as null, outside of strings alone', () => {
+  const text = String.raw`{"a": NaN, "b": [-Infinity, Infinity], "NaN": "Infinity \" NaN", "c": 1}`;
+  assert.deepEqual(parsePythonJson(Buffer.from(text)), {
+    ...{ a: null, b: [null, null], c: 1 },
+    NaN: 'Infinity " NaN',
+  });
+  assert.deepEqual(parsePythonJson(Buffer.from('{"a": 1}')), { a: 1 });
+  assert.throws(() => parsePythonJson(Buffer.from('{"a": NaN,}')), {
+    message: 'the JSON is broken at line 1, column 12: a name in double quotes is expected',
+  });
 });
 
 test('what JSON.parse takes is taken, and what it refuses has a place within the text', () => {

@@ -4,7 +4,11 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { readPicture, shrinkPicture } from '../../../../../shared/inference/picture/image.ts';
-import { writePlanes } from '../../../../../shared/inference/picture/picture-tensor.ts';
+import {
+  coloursFor,
+  pictureArray,
+  writePlanes,
+} from '../../../../../shared/inference/picture/picture-tensor.ts';
 import {
   type PreprocessorConfig,
   pictureRecipe,
@@ -96,7 +100,7 @@ test('EXIF orientation is applied before the resize', async () => {
 test('resizing stays close to Pillow, the reference', async () => {
   const reference = JSON.parse(
     readFileSync(new URL('../../../../fixtures/models/pillow.json', import.meta.url), 'utf8'),
-  ) as Record<'cropBicubic' | 'warpBilinear' | 'growBicubic', number[]>;
+  ) as Record<'cropBicubic' | 'warpBilinear' | 'growBicubic' | 'shrinkNearest' | 'growNearest', number[]>;
   const pixels = new Uint8Array(48 * 36 * 3);
   for (let y = 0; y < 36; y++)
     for (let x = 0; x < 48; x++) pixels.set([(x * 5) % 256, (y * 7) % 256, (x * y) % 256], (y * 48 + x) * 3);
@@ -120,6 +124,12 @@ test('resizing stays close to Pillow, the reference', async () => {
       theirs.reduce((sum, value, index) => sum + Math.abs(value - (ours[index] ?? 0)), 0) / theirs.length;
     assert.ok(mean < 0.5, `${name}: mean difference ${mean} of 255`);
   }
+  const [less, more] = [reference.shrinkNearest, reference.growNearest];
+  assert.deepEqual([...(await readPicture(png, recipeOf({ size: [7, 11], resample: 0 })))], less);
+  assert.deepEqual([...(await readPicture(png, recipeOf({ size: [50, 60], resample: 0 })))], more);
+  const resize = { kind: 'warp', widthPx: 11, heightPx: 7 } as const;
+  const sent = await shrinkPicture(png, { resize, kernel: 'nearest', format: 'webp', quality: 'lossless' });
+  assert.deepEqual([...(await readPicture(sent, plain(11, 7)))], less, 'on its way to the hub');
 });
 
 test('a picture that grows along one axis and shrinks along the other keeps its place', async () => {
@@ -184,13 +194,53 @@ test('steps always give exactly the output, whatever the source', () => {
   );
 });
 
+test('what a file leaves out is what the named class of transformers does', () => {
+  const half = { image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] };
+  const openai = {
+    image_mean: [0.48145466, 0.4578275, 0.40821073],
+    image_std: [0.26862954, 0.26130258, 0.27577711],
+  };
+  const crop = { do_center_crop: true, crop_size: { height: 224, width: 224 } };
+  const classes: [string, Record<string, unknown>][] = [
+    ['ViTImageProcessor', { ...half, size: { height: 224, width: 224 }, resample: 2 }],
+    ['ViTFeatureExtractor', { ...half, size: { height: 224, width: 224 }, resample: 2 }],
+    ['DeiTImageProcessorFast', { ...half, ...crop, size: { height: 256, width: 256 }, resample: 3 }],
+    ['CLIPImageProcessor', { ...openai, ...crop, size: { shortest_edge: 224 }, resample: 3 }],
+    ['MobileNetV2ImageProcessor', { ...half, ...crop, size: { shortest_edge: 256 }, resample: 2 }],
+    ['RTDetrImageProcessor', { do_normalize: false, size: { height: 640, width: 640 }, resample: 2 }],
+  ];
+  for (const [type, whole] of classes)
+    assert.deepEqual(recipeOf({ image_processor_type: type }), recipeOf(whole), type);
+  const said = { image_processor_type: 'ViTImageProcessor', size: 8, do_normalize: false, resample: 0 };
+  assert.deepEqual(recipeOf(said), recipeOf({ size: 8, do_normalize: false, resample: 0 }));
+  assert.deepEqual(recipeOf({ size: [6, 8] }).output, { widthPx: 8, heightPx: 6 });
+});
+
+test('LeViT and PoolFormer crop from a picture that is larger', () => {
+  const resizes = (type: string, more: object) =>
+    recipeOf({ image_processor_type: type, size: { shortest_edge: 64 }, crop_size: 64, ...more }).resize;
+  // transformers 5.24: int(256 / 224 * 64), int(64 / 0.9)
+  assert.deepEqual(resizes('LevitImageProcessor', {}), { kind: 'shortest', edgePx: 73 });
+  assert.deepEqual(resizes('PoolFormerImageProcessor', {}), { kind: 'shortest', edgePx: 71 });
+  assert.deepEqual(resizes('PoolFormerImageProcessor', { crop_pct: 0.5 }), { kind: 'shortest', edgePx: 128 });
+});
+
+test('a graph of half precision is fed the 16 bits of each value', () => {
+  const recipe = recipeOf({ size: 1, image_mean: [0.5], image_std: [0.5] });
+  const target = pictureArray({ type: 'float16' }, 3);
+  writePlanes(Uint8Array.from([0, 255, 51]), coloursFor(recipe, { type: 'float16' }), target, 0);
+  // numpy: np.array([-1, 1, -0.6], np.float16).view(np.uint16)
+  assert.deepEqual([...target], [0xbc00, 0x3c00, 0xb8cd]);
+});
+
 test('what cannot be followed exactly is refused at load', () => {
   const bad = [
     { size: { shortest_edge: 224 } },
     { size: 224, resample: 4 },
     { size: 224, do_pad: true },
     { size: 224, do_normalize: true },
-    { size: 224, crop_pct: 0.9, image_processor_type: 'LevitImageProcessor' },
+    { size: 224, crop_pct: 0.9, image_processor_type: 'ViTImageProcessor' },
+    { size: 224, image_processor_type: 'PerceiverImageProcessor' },
     { do_resize: true },
   ];
   for (const config of bad)

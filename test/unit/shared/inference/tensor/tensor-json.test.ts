@@ -120,3 +120,17 @@ test('any JSON either fits or is refused, whatever it is', () => {
     { numRuns: 500 },
   );
 });
+
+test('a whole number that JSON does not carry exactly is refused, saying how it is sent', () => {
+  const given = Buffer.from(
+    '[{"name": "n", "datatype": "INT64", "shape": [1], "data": [9223372036854775807]}]',
+  );
+  assert.throws(() => readTensors(given, [LONG]), {
+    code: 'INPUT_INVALID',
+    message: /^n: 9223372036854776000 is no INT64: .* up to 9007199254740991; send it as a text /,
+  });
+  const [sent] = [
+    readTensors(json([{ name: 'n', datatype: 'INT64', shape: [1], data: ['9223372036854775807'] }]), [LONG]),
+  ];
+  assert.deepEqual(sent.n?.data, BigInt64Array.of(9_223_372_036_854_775_807n));
+});

@@ -16,6 +16,7 @@ const told = (type: string, ...dims: (number | null)[]) => {
 test('where the channels of a picture stand is told from its shape', () => {
   assert.deepEqual(told('float32', null, 3, 224, 192), [3, 'first', 224, 192, 'N']);
   assert.deepEqual(told('uint8', 1, 224, 192, 3), [3, 'last', 224, 192, 'N']);
+  assert.deepEqual(told('float16', 1, 3, 224, 192), [3, 'first', 224, 192, 'N']);
   assert.deepEqual(told('float32', 1, 1, 28, 28), [1, 'first', 28, 28, 'N']);
   assert.deepEqual(told('float32', null, 28, 28, 1), [1, 'last', 28, 28, 'N']);
   assert.deepEqual(told('uint8', null, null, null, 3), [3, 'last', null, null, 'N']);
@@ -25,7 +26,7 @@ test('where the channels of a picture stand is told from its shape', () => {
 });
 
 test('what is no picture has no layout', () => {
-  assert.equal(told('float16', 1, 3, 8, 8), undefined);
+  assert.equal(told('float64', 1, 3, 8, 8), undefined);
   assert.equal(told('float32', 1, 4, 8, 8), undefined);
   assert.equal(told('float32', 1, 3), undefined);
   assert.equal(told('float32', 8, 8, 8), undefined);

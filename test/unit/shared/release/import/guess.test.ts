@@ -158,13 +158,13 @@ test('a graph that does not fit its task is refused, saying why', () => {
       'image-classification',
       { inputs: [value('x', 'float32', [1, 224, 224, 4])], outputs: [] },
       2,
-      /x float32\[1,224,224,4\]; float32 and uint8 can be fed, \[N,C,H,W\] or \[N,H,W,C\] of 1 or 3 channels/,
+      /x float32\[1,224,224,4\]; float32, float16 and uint8 can be fed, \[N,C,H,W\] or \[N,H,W,C\] of 1 or 3 channels/,
     ],
     [
       'image-classification',
-      { inputs: [value('x', 'float16', [1, 3, 8, 8])], outputs: [] },
+      { inputs: [value('x', 'float64', [1, 3, 8, 8])], outputs: [] },
       2,
-      /x float16\[1,3,8,8\]; float32 and uint8 can be fed/,
+      /x float64\[1,3,8,8\]; float32, float16 and uint8 can be fed/,
     ],
     [
       'image-classification',
