@@ -7,7 +7,7 @@ import { writtenText } from '../../shared/runtime/written-text.ts';
 const MAX_LABELS_BYTES = 4 * 1024 * 1024;
 
 /**
- * One a line, or JSON: a list, `{"0": "cat"}`, a `config.json` with `id2label` or `label2id`, or `{"cat": 0}`, as Keras writes its
+ * One a line, with its number before it or without, or JSON: a list, `{"0": "cat"}`, a `config.json` with `id2label` or `label2id`, or `{"cat": 0}`, as Keras writes its
  * `class_indices`.
  *
  * @throws FILE_UNREADABLE
@@ -27,15 +27,27 @@ export async function readLabels(path: string): Promise<string[]> {
     return labels as string[];
   throw new AppError(
     'FILE_UNREADABLE',
-    `${path} is no list of labels: one a line, or JSON as ["cat"], {"0": "cat"} or {"cat": 0}`,
+    `${path} is no list of labels: one a line, with its number before it or without, or JSON as ["cat"], {"0": "cat"} or {"cat": 0}`,
   );
 }
 
-const fromLines = (text: string): string[] =>
-  text
+function fromLines(text: string): string[] {
+  const lines = text
     .split(/\r?\n/)
     .map((line) => line.trim())
     .filter((line) => line !== '');
+  const byNumber = new Map<number, string>();
+  for (const line of lines) {
+    const { number, quoted, label } = NUMBERED.exec(line)?.groups ?? {};
+    if (number !== undefined) byNumber.set(Number(number), quoted?.replaceAll('""', '"') ?? label ?? '');
+  }
+  // Each number once, and none left out: they are the numbers of the outputs, and no part of their names.
+  const isNumbered = lines.every((_, index) => byNumber.has(index));
+  return isNumbered ? lines.map((_, index) => byNumber.get(index) ?? '') : lines;
+}
+
+/** `0,ant`, `0: ant`, `0<tab>ant`, `0 ant`, `0,"ant, red"` */
+const NUMBERED = /^(?<number>\d{1,6})(?:\s*[,;:]\s*|\s+)(?:"(?<quoted>(?:[^"]|"")+)"|(?<label>.+))$/;
 
 function fromJson(path: string, json: object): unknown[] {
   if (Array.isArray(json)) return json;

@@ -63,7 +63,7 @@ import type { SignIns } from './frame/sign-in.ts';
 import { createHealthApi } from './health.ts';
 import { createHuggingFaceApi } from './hugging-face/hugging-face.ts';
 import { createOpenInferenceApi } from './open-inference/open-inference.ts';
-import { createOpenAiApi } from './openai/openai.ts';
+import { createOpenAiApi, mountModelChat } from './openai/openai.ts';
 import { DOCS_STYLE_SOURCE } from './pages/docs-page.ts';
 import { createAssetApi, readPages } from './pages/page.ts';
 import { mountPages } from './pages/pages.ts';
@@ -151,6 +151,8 @@ export function createHubApi(options: HubApiOptions): Api {
   app.route('/', createHealthApi(options.ready));
   mountPages(app, shared);
   app.route('/', createInstallApi(install));
+  const huggingFace = createHuggingFaceApi({ ...shared, catalog: models });
+  mountModelChat(huggingFace, shared);
   const faces = [
     faceAt('/api/v1/devices/self', createDeviceApi({ ...shared, attempts: new RateBound(clock) })),
     faceAt(
@@ -162,7 +164,7 @@ export function createHubApi(options: HubApiOptions): Api {
       }),
     ),
     faceAt('/tuf', createUpdateApi(shared)),
-    faceAt('/hf', createHuggingFaceApi({ ...shared, catalog: models })),
+    faceAt('/hf', huggingFace),
     faceAt('/v2', createOpenInferenceApi(shared)),
     faceAt('/v1', createOpenAiApi(shared)),
   ];

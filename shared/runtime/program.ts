@@ -26,6 +26,7 @@ const parentMessage = z.discriminatedUnion('type', [
 ]);
 export type ParentMessage = z.infer<typeof parentMessage>;
 
+/** By which a child ends in order. */
 export const STOP_MESSAGE = { type: 'stop' } as const satisfies ParentMessage;
 
 /** Sends to the parent, if there is one. */

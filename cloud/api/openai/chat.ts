@@ -64,9 +64,15 @@ export const chatCompletion = z.object({
   usage,
 });
 
-/** @throws BAD_REQUEST, PARAMETERS_INVALID, INPUT_TOO_LARGE, MODEL_UNKNOWN (no name of a model) */
-export async function readChat(body: Uint8Array): Promise<ToGenerate> {
-  const fields = readFields(body, NEUTRAL);
+/**
+ * @param model of the address; undefined: the body names it
+ * @throws BAD_REQUEST, PARAMETERS_INVALID, INPUT_TOO_LARGE, MODEL_UNKNOWN (no name of a model)
+ */
+export async function readChat(body: Uint8Array, model?: string): Promise<ToGenerate> {
+  const fields: Record<string, unknown> = {
+    ...readFields(body, NEUTRAL),
+    ...(model !== undefined && { model }),
+  };
   const messages = readMessages(fields.messages);
   const {
     max_completion_tokens,

@@ -60,7 +60,7 @@ export function createOpenAiApi(options: OpenAiOptions): Api {
     body: { 'application/json': chatRequest },
     responses: { 200: { what: 'The answer', content: { 'application/json': chatCompletion, ...events } } },
   };
-  mount(app, chat, (c) => generate(c, options, { param: 'messages', read: readChat }));
+  mount(app, chat, (c) => generate(c, options, { param: 'messages', read: (body) => readChat(body) }));
   const completion: Operation = {
     ...{ ...asking, path: '/completions', summary: 'Goes on with a text' },
     body: { 'application/json': textRequest },
@@ -89,6 +89,25 @@ export function createOpenAiApi(options: OpenAiOptions): Api {
   };
   mount(app, sound, (c) => transcribe(c, options));
   return app;
+}
+
+/** A chat below the address of its model, among what Hugging Face's clients ask there. */
+export function mountModelChat(app: Api, options: OpenAiOptions): void {
+  const chat: Operation = {
+    ...{ method: 'post', path: '/models/{model}/v1/chat/completions', summary: 'Answers a chat' },
+    ...{
+      tag: 'Hugging Face',
+      errors: 'hugging-face',
+      guard: options.guards.key('infer'),
+      headers: CODING_HEADER,
+    },
+    // The address names the model.
+    body: { 'application/json': chatRequest.extend({ model: z.unknown().optional() }) },
+    responses: { 200: { what: 'The answer', content: { 'application/json': chatCompletion, ...events } } },
+  };
+  mount(app, chat, (c) =>
+    generate(c, options, { param: 'messages', read: (body) => readChat(body, modelOf(c)) }),
+  );
 }
 
 function mountModels(

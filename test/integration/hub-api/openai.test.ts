@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { InferenceClient } from '@huggingface/inference';
 import { GENERATION, type GenerationHub, references } from '../../support/generation.ts';
 import { openAiHub } from '../../support/openai-hub.ts';
 
@@ -90,6 +91,35 @@ describe('OpenAI’s face', () => {
 
   const CHAT = { model: 'org/chat', messages: [{ role: 'user', content: 'Once upon a time' }] };
   const TEXT = { model: 'gpt2', prompt: 'Once upon a time', temperature: 0 };
+
+  it('answers a chat below its model’s address too, for Hugging Face’s clients, which are given that', async () => {
+    const asked = {
+      messages: [{ role: 'user' as const, content: 'Once upon a time' }],
+      max_tokens: 8,
+      temperature: 0,
+    };
+    const { choices } = await ask('/chat/completions', { ...asked, model: CHAT.model });
+    const client = new InferenceClient(hub.key);
+    const endpointUrl = `${hub.url}/hf/models/${CHAT.model}`;
+    const whole = await client.chatCompletion({ ...asked, endpointUrl });
+    assert.equal(whole.choices[0]?.message.content, choices[0].message.content);
+    assert.equal(whole.model, CHAT.model);
+    let streamed = '';
+    for await (const chunk of client.chatCompletionStream({ ...asked, endpointUrl }))
+      streamed += chunk.choices[0]?.delta.content ?? '';
+    assert.equal(streamed, choices[0].message.content);
+    // What its own client says of the model, which the address has named.
+    const named = await fetch(`${endpointUrl}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${hub.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ ...asked, model: endpointUrl }),
+    });
+    assert.equal(((await named.json()) as Json).choices[0].message.content, choices[0].message.content);
+    await assert.rejects(
+      client.chatCompletion({ ...asked, endpointUrl: `${hub.url}/hf/models/nobody` }),
+      /no model of this name/,
+    );
+  });
 
   it('lists the models that it can ask, and shows one of an organisation', async () => {
     const headers = { authorization: `Bearer ${hub.key}` };

@@ -19,6 +19,24 @@ test('labels are read as editors and frameworks leave them', async (t) => {
   }
 });
 
+test('numbers before labels are those of the outputs where each is there once, and words of theirs elsewhere', async (t) => {
+  const path = join(await temporaryFolder(t), 'labels.csv');
+  for (const [text, labels] of [
+    ['0,ant\n1,bee\n', ['ant', 'bee']],
+    ['1: bee\r\n0: ant, red\r\n', ['ant, red', 'bee']],
+    ['0\tant\n1\tbee', ['ant', 'bee']],
+    ['0 ant\n1 bee', ['ant', 'bee']],
+    ['0,"ant, ""red"""\n1,bee', ['ant, "red"', 'bee']],
+    ['0\n1\n2', ['0', '1', '2']],
+    ['1 pint\n2 pints', ['1 pint', '2 pints']],
+    ['0,ant\n0,bee', ['0,ant', '0,bee']],
+    ['0 to 9\n10 to 19', ['0 to 9', '10 to 19']],
+  ] as const) {
+    await writeFile(path, text);
+    assert.deepEqual(await readLabels(path), labels);
+  }
+});
+
 test('what is no text gives no labels', async (t) => {
   const path = join(await temporaryFolder(t), 'labels.txt');
   for (const bytes of [Buffer.from([0x63, 0xe9, 0x0a]), Buffer.from('cat\0\ndog\n')]) {
