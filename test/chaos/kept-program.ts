@@ -162,3 +162,22 @@ function sleep(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
   });
 }
+
+/** As an operator does it, devices first. @returns every end that was not asked for, and every stop that was not clean */
+export async function stopAll({
+  devices,
+  hub,
+  broker,
+}: {
+  readonly devices: readonly { readonly program: KeptProgram }[];
+  readonly hub: KeptProgram;
+  readonly broker: KeptProgram;
+}): Promise<Death[]> {
+  const programs = [...devices.map(({ program }) => program), hub, broker];
+  const deaths = programs.flatMap((program) => program.deaths);
+  for (const program of programs) {
+    const how = await program.stop();
+    if (how !== 'exit 0') deaths.push({ program: program.name, how: `stop: ${how}`, lastWords: '' });
+  }
+  return deaths;
+}

@@ -15,7 +15,7 @@ import { tryParseJson } from '../../shared/runtime/json.ts';
 import { seededRandom } from '../../shared/runtime/random.ts';
 import type { ChaosProxy } from '../support/chaos/proxy.ts';
 import { Harm } from './harm.ts';
-import { type Death, KeptProgram } from './kept-program.ts';
+import { type Death, KeptProgram, stopAll } from './kept-program.ts';
 import { Load, loadInputs } from './load.ts';
 import { type BrokerKind, type Device, PIPELINES, type Place, startPlace } from './place.ts';
 import { type Counts, countedTwice, type Left, reconcile } from './reconcile.ts';
@@ -199,17 +199,6 @@ async function drain(place: Place, signal: AbortSignal, tell: (left: string) => 
     if (left === 0 || performance.now() > limitMonoMs) return left;
     await delay(POLL_MS, undefined, { signal });
   }
-}
-
-/** As an operator does it, devices first. @returns every end that was not asked for, and every stop that was not clean */
-async function stopAll({ devices, hub, broker }: Place): Promise<Death[]> {
-  const programs = [...devices.map(({ program }) => program), hub, broker];
-  const deaths = programs.flatMap((program) => program.deaths);
-  for (const program of programs) {
-    const how = await program.stop();
-    if (how !== 'exit 0') deaths.push({ program: program.name, how: `stop: ${how}`, lastWords: '' });
-  }
-  return deaths;
 }
 
 async function leftBy({ folder }: Device): Promise<Left> {

@@ -3,6 +3,7 @@
  * started again after a while. Each device's disk is looked at while it is down.
  */
 import { setTimeout as delay } from 'node:timers/promises';
+import type { UpdatePhase } from '../../../shared/contract/messages.ts';
 import type { Random } from '../../../shared/runtime/random.ts';
 import { commandOf } from '../../support/programs.ts';
 import type { KeptProgram } from '../kept-program.ts';
@@ -32,7 +33,7 @@ export const DEVICE_STATES = [
   'committed',
   'rolled-back',
   'its start',
-] as const;
+] as const satisfies readonly ('none' | UpdatePhase | 'its start')[];
 /** Of a hub: of its rollouts, and what it is at. */
 export const HUB_STATES = [
   ...['waiting', 'running', 'paused', 'halted', 'aborted', 'rolled-back', 'done'],

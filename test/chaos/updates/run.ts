@@ -11,7 +11,7 @@ import { deviceList, modelList } from '../../../shared/contract/admin.ts';
 import { isUnderWay, type RolloutRecord, rolloutList } from '../../../shared/contract/rollouts.ts';
 import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
 import { seededRandom } from '../../../shared/runtime/random.ts';
-import type { Death, KeptProgram } from '../kept-program.ts';
+import { type Death, type KeptProgram, stopAll } from '../kept-program.ts';
 import { halfApplied } from './device-disk.ts';
 import { judge, type Ledger } from './judge.ts';
 import { Kills } from './kills.ts';
@@ -236,15 +236,4 @@ async function isRefused({ client }: UpdatedPlace, wanted: readonly string[]): P
   return devices.some(({ reported }) =>
     reported?.updates?.some(({ model, phase }) => phase === 'rolled-back' && wanted.includes(model.digest)),
   );
-}
-
-/** As an operator does it, devices first. @returns every end that was not asked for, and every stop that was not clean */
-async function stopAll({ devices, hub, broker }: UpdatedPlace): Promise<Death[]> {
-  const programs = [...devices.map(({ program }) => program), hub, broker];
-  const deaths = programs.flatMap((program) => program.deaths);
-  for (const program of programs) {
-    const how = await program.stop();
-    if (how !== 'exit 0') deaths.push({ program: program.name, how: `stop: ${how}`, lastWords: '' });
-  }
-  return deaths;
 }
