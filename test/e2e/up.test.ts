@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -174,6 +174,30 @@ test('a taken port and a data folder in use are one clear sentence each', async 
   const second = outrider(t, ['up', ...(await upFlags(data)).flags]);
   assert.equal((await second.exited).code, 1);
   assert.match(second.output(), /in use by another Outrider program.*--data \(DATA_LOCKED\)/);
+});
+
+test('a device that cannot start takes the hub that comes up beside it down again', async (t) => {
+  const folder = await temporaryFolder(t);
+  const broken = join(folder, 'outrider.yaml');
+  await writeFile(broken, 'pipelines: [');
+  const { flags, agent } = await upFlags(join(folder, 'data'));
+  const started = new Set<number>();
+  const fails = async (expected: RegExp, ...more: string[]): Promise<void> => {
+    const up = outrider(t, ['up', ...flags, ...more]);
+    await eventually(() => {
+      for (const pid of descendants(up.process.pid!)) started.add(pid);
+      return up.process.exitCode !== null;
+    }, 'it goes on without its device');
+    assert.equal((await up.exited).code, 1);
+    assert.match(up.output(), expected);
+  };
+  await fails(/outrider\.yaml is not YAML: .*\(CONFIG_INVALID\)/, '--config', broken);
+  await fails(/nothing\.yaml does not exist.*\(CONFIG_INVALID\)/, '--config', join(folder, 'nothing.yaml'));
+  const blocker = createServer().listen(Number(new URL(agent).port), '127.0.0.1');
+  t.after(() => blocker.close());
+  await fails(/for the agent is taken.*--agent-port \(PORT_TAKEN\)/);
+  assert.ok(started.size >= 6, 'each started a hub and a device');
+  await eventually(() => [...started].every((pid) => !isAlive(pid)), 'a process was left behind');
 });
 
 async function isOnline(agent: string): Promise<boolean> {
