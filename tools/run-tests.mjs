@@ -2,12 +2,13 @@
 /**
  * `npm test`: builds the programs where they are not of today's sources, the tests beside them, and runs those under Node's
  * own test runner, four files at a time. A loader that translates each file in each process took half of the time of most files.
+ * Unit tests share a process with their neighbours: to start Node and to load what they test takes longer than most of them run.
  * One file as it is: `node --import ./tools/from-source.mjs --test test/unit/…`.
  *
  * node tools/run-tests.mjs [--full] [flags of node --test] [test files; all but the full ones when there are none]
  */
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
@@ -19,6 +20,9 @@ const OUT = join(DIST, `test-${process.pid}`);
 /** What tests start as processes of their own (test/support/from-source.ts). */
 const SCRIPTS = /^(support\/child-[a-z-]+|integration\/runner\/doomed-parent)\.ts$/;
 const FILES_AT_A_TIME = 4;
+const UNITS_A_PROCESS = 12;
+/** Hooks of a file would be those of all files in its process. */
+const HAS_HOOKS = /^(before|after)(Each)?\(/m;
 
 /**
  * Tests find their fixtures, and the sources their installation, from where the source lies.
@@ -103,7 +107,8 @@ await build({
   sourcesContent: false,
   logLevel: 'warning',
 });
-const built = files.map((file) => join(OUT, file.replace(/^(\.\/)?test\//, '').replace(/ts$/, 'js'))).sort();
+const apart = named.length > 0 ? files : files.filter((file) => !sharesProcess(file));
+const built = [...apart.map(builtFile).sort(), ...unitGroups()];
 const limits = [`--test-concurrency=${FILES_AT_A_TIME}`, `--test-timeout=${FILE_TIMEOUT_MS}`];
 // What has failed stands at the end again, where a log that was cut off still has it.
 const reporter = flags.some((flag) => flag.startsWith('--test-reporter')) ? [] : ['--test-reporter=spec'];
@@ -119,6 +124,28 @@ if (unprovoked.length > 0)
   );
 rmSync(OUT, { recursive: true, force: true });
 process.exit(status || (unprovoked.length > 0 ? 1 : (status ?? 1)));
+
+/** @param {string} file */
+function sharesProcess(file) {
+  return file.startsWith('test/unit/') && !HAS_HOOKS.test(readFileSync(join(ROOT, file), 'utf8'));
+}
+
+/** @param {string} file */
+function builtFile(file) {
+  return join(OUT, file.replace(/^(\.\/)?test\//, '').replace(/ts$/, 'js'));
+}
+
+/** Files that load the unit tests, some neighbours each. */
+function unitGroups() {
+  const units = files.filter((file) => !apart.includes(file)).sort();
+  return Array.from({ length: Math.ceil(units.length / UNITS_A_PROCESS) }, (_, index) => {
+    const group = units.slice(index * UNITS_A_PROCESS, (index + 1) * UNITS_A_PROCESS);
+    const lines = group.map((unit) => `import ${JSON.stringify(pathToFileURL(builtFile(unit)).href)};\n`);
+    const file = join(OUT, `units-${index + 1}.js`);
+    writeFileSync(file, lines.join(''));
+    return file;
+  });
+}
 
 /** Codes of the table that the programs' code has not made in any test. */
 async function unprovokedCodes() {
