@@ -21,10 +21,10 @@ import type { AgentArchive, Delta, Release } from '../release.ts';
 import { agentRoleOf, allArchives, delistingArchives, listingArchives } from './agent-targets.ts';
 import { type Change, missingSignatures, parseChange } from './change.ts';
 import { nextRoot } from './change-making.ts';
-import { delegationsOf, requireOwn } from './delegations.ts';
 import { deltasIn, targetsWithDeltas } from './delta-targets.ts';
 import { allReleases, contentOfAll, findRelease, type Listed } from './listed.ts';
 import { type NextTargets, nextTargets, targetsWith, targetsWithout, versionAbove } from './listing.ts';
+import { delegatedFrom, requireNewer, requireNextRoot, stillSigned } from './offered.ts';
 import { canSign, type Found, filesIn, findCurrent } from './repository-files.ts';
 import {
   delegatedRoleOf,
@@ -33,7 +33,6 @@ import {
   isoTime,
   LIFE_MS,
   MAX_BYTES,
-  MAX_DELEGATED_BYTES,
   parseMetadata,
   ROLES,
   type Role,
@@ -68,8 +67,6 @@ export interface TufRepositoryOptions {
 const LEFT_WHEN_RENEWED = 1 / 3;
 /** A disk that was full is tried again. */
 const RENEW_AGAIN_MS = 60_000;
-/** Numbers follow the seconds since 1970: a day ahead is somebody's clock, more is none. */
-const MAX_VERSION_AHEAD = 86_400;
 /** A device may be in the middle of reading the ones before the newest. */
 const KEPT_VERSIONS = 10;
 
@@ -204,16 +201,8 @@ export class TufRepository implements Part {
    * @throws UPDATE_UNTRUSTED (the key of targets is not here), CONFLICT (too many), DISK_FULL
    */
   listDeltas(deltas: readonly Delta[]): Promise<void> {
-    return this.#writing.run(async () => {
-      const targets = targetsWithDeltas(this.#current.targets.metadata.signed, deltas, this.#nextTargets());
-      if (!targets) return;
-      this.#require('targets').sign(targets);
-      await this.#list(targets, encodeMetadata(targets));
-      this.#logger.info('updates.deltas_listed', {
-        targetsVersion: targets.signed.version,
-        deltas: deltas.length,
-      });
-    });
+    const edit: Edit = (targets, next) => targetsWithDeltas(targets, deltas, next);
+    return this.#edit(edit, 'updates.deltas_listed', { deltas: deltas.length });
   }
 
   /** The archives of the agent that devices may take. */
@@ -236,13 +225,13 @@ export class TufRepository implements Part {
     return this.#edit(delistingArchives(versions), 'updates.archives_delisted');
   }
 
-  #edit(edit: Edit, event: string): Promise<void> {
+  #edit(edit: Edit, event: string, facts: Readonly<Record<string, number>> = {}): Promise<void> {
     return this.#writing.run(async () => {
       const targets = edit(this.#current.targets.metadata.signed, this.#nextTargets());
       if (!targets) return;
       this.#require('targets').sign(targets);
       await this.#list(targets, encodeMetadata(targets));
-      this.#logger.info(event, { targetsVersion: targets.signed.version });
+      this.#logger.info(event, { targetsVersion: targets.signed.version, ...facts });
     });
   }
 
@@ -267,14 +256,7 @@ export class TufRepository implements Part {
    * @throws UPDATE_UNTRUSTED (the key of targets is not here), CONFLICT (the same version with other files), DISK_FULL
    */
   add(releases: readonly Release[]): Promise<void> {
-    return this.#writing.run(async () => {
-      const current = this.#current.targets.metadata.signed;
-      const targets = targetsWith(current, releases, this.#nextTargets());
-      if (!targets) return;
-      this.#require('targets').sign(targets);
-      await this.#list(targets, encodeMetadata(targets));
-      this.#logger.info('updates.listed', { targetsVersion: targets.signed.version });
-    });
+    return this.#edit((targets, next) => targetsWith(targets, releases, next), 'updates.listed');
   }
 
   /**
@@ -283,16 +265,8 @@ export class TufRepository implements Part {
    * @throws UPDATE_UNTRUSTED (the key of targets is not here), DISK_FULL
    */
   remove(refs: readonly { readonly name: string; readonly version: string }[]): Promise<void> {
-    return this.#writing.run(async () => {
-      const targets = targetsWithout(this.#current.targets.metadata.signed, refs, this.#nextTargets());
-      if (!targets) return;
-      this.#require('targets').sign(targets);
-      await this.#list(targets, encodeMetadata(targets));
-      this.#logger.info('updates.delisted', {
-        targetsVersion: targets.signed.version,
-        versions: refs.length,
-      });
-    });
+    const edit: Edit = (targets, next) => targetsWithout(targets, refs, next);
+    return this.#edit(edit, 'updates.delisted', { versions: refs.length });
   }
 
   /**
@@ -310,7 +284,7 @@ export class TufRepository implements Part {
         throw new AppError('UPDATE_UNTRUSTED', `targets.json is over ${MAX_BYTES.targets} bytes`);
       const offered = parseMetadata('targets', body);
       requireSigned(root.metadata, 'targets', offered);
-      this.#requireNewer('targets', offered, targets.metadata.signed.version);
+      requireNewer('targets', offered, targets.metadata.signed.version, this.#nowAtMs());
       const taken = Buffer.from(body);
       await this.#list(offered, taken, this.#stillSigned(offered));
       this.#logger.info('updates.listed', { targetsVersion: offered.signed.version, by: 'publisher' });
@@ -360,7 +334,8 @@ export class TufRepository implements Part {
       const { root: before, targets: targetsBefore } = this.#current;
       const next = { keys: this.#keys, next: await readKeys(this.#keysFolder, '.next') };
       const root = change.root ?? before.metadata;
-      if (change.root) this.#requireNextRoot(change.root, next.next);
+      if (change.root)
+        requireNextRoot(change.root, before.metadata, this.#nowAtMs(), this.#heldWith(next.next));
       if (change.targets && change.before.targetsEtag !== etagOf(targetsBefore.body))
         throw new AppError(
           'PRECONDITION_FAILED',
@@ -398,28 +373,23 @@ export class TufRepository implements Part {
     });
   }
 
-  /** The next root counts when the one before and it itself say so, and when this hub can go on signing under it. */
-  #requireNextRoot(root: Signed['root'], next: SigningKeys): void {
-    const before = this.#current.root.metadata;
-    const { version, consistentSnapshot } = root.signed;
-    if (version !== before.signed.version + 1)
-      throw new AppError(
-        'CONFLICT',
-        `root.json has version ${version}, and ${before.signed.version} is in force: make this change anew`,
-      );
-    if (!consistentSnapshot)
-      throw new AppError('UPDATE_UNTRUSTED', 'root.json does without consistent snapshots');
-    if (expiresAtMs(root) <= this.#nowAtMs())
-      throw new AppError('UPDATE_UNTRUSTED', 'root.json has passed its expiry already');
-    for (const role of ['snapshot', 'timestamp'] as const) {
-      const { keys, threshold } = signersOf(root, role);
-      const isHere = keys.some(({ keyID }) => [this.#keys[role]?.id, next[role]?.id].includes(keyID));
-      if (!isHere || threshold !== 1)
-        throw new AppError(
-          'UPDATE_UNTRUSTED',
-          `root.json names no key of ${role} that this hub holds: it could sign nothing any more`,
-        );
-    }
+  /** Ids of the keys of a role that are here, those that come next among them. */
+  #heldWith(next: SigningKeys): (role: Role) => (string | undefined)[] {
+    return (role) => [this.#keys[role]?.id, next[role]?.id];
+  }
+
+  /** Delegated metadata as these targets still trust it: another key has to sign anew first. */
+  #stillSigned(targets: Signed['targets']): Map<string, SignedFile<'targets'>> {
+    return stillSigned(targets, this.#current.delegated, (role, error) =>
+      this.#logger.failure('updates.delegation_to_sign', error, { role }),
+    );
+  }
+
+  /** @throws NOT_FOUND, UPDATE_UNTRUSTED */
+  #ownOf(role: string, targets: Signed['targets'], body: Uint8Array): Signed['targets'] {
+    // Devices keep the number of a role whose delegation was taken away for a while.
+    const lastVersion = this.#current.snapshot.metadata.signed.meta[`${role}.json`]?.version ?? 0;
+    return delegatedFrom(role, targets, body, lastVersion, this.#nowAtMs());
   }
 
   /** With the keys that are here, where they are named. */
@@ -449,7 +419,7 @@ export class TufRepository implements Part {
     const { targets } = this.#current;
     if (offered) {
       requireSigned(root, 'targets', offered);
-      this.#requireNewer('targets', offered, targets.metadata.signed.version);
+      requireNewer('targets', offered, targets.metadata.signed.version, this.#nowAtMs());
       return { metadata: offered, body: encodeMetadata(offered) };
     }
     try {
@@ -463,56 +433,6 @@ export class TufRepository implements Part {
       requireSigned(root, 'targets', again);
       return { metadata: again, body: encodeMetadata(again) };
     }
-  }
-
-  /** Delegated metadata as these targets still trust it: another key has to sign anew first. */
-  #stillSigned(targets: Signed['targets']): Map<string, SignedFile<'targets'>> {
-    const still = new Map<string, SignedFile<'targets'>>();
-    for (const delegation of delegationsOf(targets)) {
-      const file = this.#current.delegated.get(delegation.role);
-      try {
-        if (!file) continue;
-        requireSigned(targets, delegation.role, file.metadata);
-        requireOwn(delegation, file.metadata);
-        still.set(delegation.role, file);
-      } catch (error) {
-        this.#logger.failure('updates.delegation_to_sign', error, { role: delegation.role });
-      }
-    }
-    return still;
-  }
-
-  /** @throws NOT_FOUND, UPDATE_UNTRUSTED */
-  #ownOf(role: string, targets: Signed['targets'], body: Uint8Array): Signed['targets'] {
-    const delegation = delegationsOf(targets).find((one) => one.role === role);
-    if (!delegation) throw new AppError('NOT_FOUND', `there is no delegation ${role}`);
-    if (body.length > MAX_DELEGATED_BYTES)
-      throw new AppError('UPDATE_UNTRUSTED', `${role}.json is over ${MAX_DELEGATED_BYTES} bytes`);
-    const offered = parseMetadata('targets', body);
-    requireSigned(targets, role, offered);
-    requireOwn(delegation, offered);
-    this.#requireNewer(role, offered, this.#lastVersionOf(role));
-    return offered;
-  }
-
-  /** Devices keep the number of a role whose delegation was taken away for a while. */
-  #lastVersionOf(role: string): number {
-    return this.#current.snapshot.metadata.signed.meta[`${role}.json`]?.version ?? 0;
-  }
-
-  /** Nobody runs the numbers up to where nobody could follow (TUF 5.3.11 is the way back from that). @throws UPDATE_UNTRUSTED */
-  #requireNewer(role: string, { signed }: Signed['targets'], before: number): void {
-    const { version, expires } = signed;
-    if (version <= before)
-      throw new AppError('UPDATE_UNTRUSTED', `${role}.json has version ${version}; ${before} is in force`);
-    const highest = Math.max(before, Math.floor(this.#nowAtMs() / 1_000)) + MAX_VERSION_AHEAD;
-    if (version > highest)
-      throw new AppError(
-        'UPDATE_UNTRUSTED',
-        `${role}.json has version ${version}, which leaves no room after it`,
-      );
-    if (Date.parse(expires) <= this.#nowAtMs())
-      throw new AppError('UPDATE_UNTRUSTED', `${role}.json has passed its expiry already`);
   }
 
   /** After a crash: what had been written of the newest targets counts from now on. */
