@@ -1,6 +1,7 @@
 /** Puts together what keeps the agent in touch with its hub: uplink, credential, byte ledger, desired state, sync. */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import { DELTA_KINDS } from '../../shared/contract/deltas.ts';
 import { hubOfParent } from '../../shared/contract/hub-of-parent.ts';
 import {
   desired as desiredSchema,
@@ -176,6 +177,7 @@ export async function openLink(config: AgentConfig, program: AgentProgram, parts
       labels: config.labels,
       hardware,
       agent: parts.self.told(),
+      deltaKinds: [...DELTA_KINDS],
     }),
     telemetry: () => {
       const { entries, bytes, deadLetters } = outbox.depth;

@@ -121,10 +121,12 @@ export class DeltaMaker implements Part {
       const [base, result] = [copyOf(pair.base), copyOf(pair.result)];
       if (!base || !result) continue;
       for (const files of filePairs(base.files, result.files)) {
-        const key = { base: files.base.sha256, result: files.result.sha256 };
-        if (shelf.knows(key)) continue;
-        jobs.set(`${key.base}-${key.result}`, { ...files, key, from: base, to: result });
-        if (jobs.size === MAX_JOBS) {
+        for (const kind of pair.kinds) {
+          const key = { base: files.base.sha256, result: files.result.sha256, kind };
+          if (shelf.knows(key)) continue;
+          jobs.set(`${key.base}-${key.result}-${kind ?? ''}`, { ...files, key, from: base, to: result });
+        }
+        if (jobs.size >= MAX_JOBS) {
           this.#isDue = true;
           return [...jobs.values()];
         }
@@ -135,12 +137,14 @@ export class DeltaMaker implements Part {
 
   async #make({ base, result, key, from, to }: Job): Promise<void> {
     const { shelf, make, clock, logger, metrics } = this.#o;
+    // The one before was of no kind.
+    if (shelf.knows(key)) return;
     const startedMonoMs = clock.nowMonoMs();
     const file = ({ folder, files }: Copy, path: string) => ({
       path: join(folder, path),
       graphs: files.filter((one) => one.path.endsWith('.onnx')).map((one) => join(folder, one.path)),
     });
-    const facts = { base: key.base, result: key.result, resultBytes: result.bytes };
+    const facts = { ...key, resultBytes: result.bytes };
     try {
       const encoded = await make(
         {
@@ -148,11 +152,12 @@ export class DeltaMaker implements Part {
           result: file(to, result.path),
           out: shelf.stagePath,
           maxBytes: Math.floor(MAX_SHARE * result.bytes),
+          kinds: key.kind ? [key.kind] : [],
         },
         { signal: this.#stopping.signal, timeoutMs: JOB_TIMEOUT_MS, clock },
       );
       const isMade = 'bytes' in encoded;
-      if (isMade) await shelf.put(key, result.bytes);
+      if (isMade) await shelf.put(key, { resultBytes: result.bytes, kind: encoded.kind });
       else await shelf.putNone(key);
       metrics.count('outrider_deltas_total', { outcome: isMade ? 'made' : 'too-large' });
       logger.info('deltas.made', {

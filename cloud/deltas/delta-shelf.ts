@@ -2,6 +2,7 @@
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { DELTA_KINDS, type DeltaKind, deltaKind } from '../../shared/contract/deltas.ts';
 import { digest } from '../../shared/contract/names.ts';
 import { BlobStore } from '../../shared/release/blob-store.ts';
 import type { Delta } from '../../shared/release/release.ts';
@@ -11,10 +12,12 @@ import { fileSha256 } from '../../shared/runtime/file-digest.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { makeFolder } from '../../shared/runtime/make-folder.ts';
 
-/** Two files, by SHA-256. */
+/** Two files, by SHA-256, and what whoever takes the delta between them can read. */
 export interface FilePair {
   readonly base: string;
   readonly result: string;
+  /** It may be of this kind; undefined: every agent has to be able to read it. */
+  readonly kind?: DeltaKind | undefined;
 }
 
 /** Also bounds what is listed: each has half a kilobyte of the signed targets, which may have 5 MB. */
@@ -23,13 +26,17 @@ const MAX_PAIRS = 2_000;
 const pairRecord = z.object({
   base: digest,
   result: digest,
+  /** What it may be of, at most. */
+  kind: deltaKind.optional(),
   resultBytes: z.int().nonnegative(),
-  /** null: it was tried, and is not worth it. */
-  made: z.object({ sha256: digest, bytes: z.int().nonnegative() }).nullable(),
+  /** null: it was tried, and is not worth it. Its kind is what it is of; one that every agent can read has none. */
+  made: z.object({ sha256: digest, bytes: z.int().nonnegative(), kind: deltaKind.optional() }).nullable(),
   usedAtMs: z.number(),
 });
 type PairRecord = z.infer<typeof pairRecord>;
-const indexFile = z.object({ schema: z.literal(1), pairs: z.array(pairRecord) });
+const SCHEMA = 2;
+/** Records of schema 1 do not say of which kind their deltas are: those are made again. */
+const indexFile = z.object({ schema: z.literal([1, SCHEMA]), pairs: z.array(pairRecord) });
 
 /** Place of the deltas, and how much they may take. */
 export interface DeltaShelfOptions {
@@ -39,7 +46,7 @@ export interface DeltaShelfOptions {
   readonly logger: Logger;
 }
 
-const keyOf = ({ base, result }: FilePair): string => `${base}-${result}`;
+const keyOf = ({ base, result, kind }: FilePair): string => `${base}-${result}-${kind ?? ''}`;
 
 /** Deltas on disk, by pair. */
 export class DeltaShelf {
@@ -60,7 +67,7 @@ export class DeltaShelf {
       options.logger.failure('deltas.index_unreadable', error);
       return undefined;
     });
-    const shelf = new DeltaShelf(options, stored?.pairs ?? []);
+    const shelf = new DeltaShelf(options, stored?.schema === SCHEMA ? stored.pairs : []);
     for (const [key, { made }] of shelf.#pairs)
       if (made && (await shelf.#blobs.size(made.sha256)) !== made.bytes) shelf.#pairs.delete(key);
     await rm(shelf.stagePath, { force: true });
@@ -79,8 +86,13 @@ export class DeltaShelf {
   }
 
   /** Whether it has been made, or found not to be worth it. */
-  knows(pair: FilePair): boolean {
-    return this.#pairs.has(keyOf(pair));
+  knows({ base, result, kind }: FilePair): boolean {
+    if (this.#pairs.has(keyOf({ base, result, kind }))) return true;
+    // What might have been of a kind, and is of none, everybody can read.
+    return DELTA_KINDS.some((one) => {
+      const made = this.#pairs.get(keyOf({ base, result, kind: one }))?.made;
+      return kind === undefined && made && made.kind === undefined;
+    });
   }
 
   all(): Delta[] {
@@ -105,12 +117,13 @@ export class DeltaShelf {
   }
 
   /** Takes in what lies at `stagePath`. @throws DISK_FULL */
-  async put(pair: FilePair, resultBytes: number): Promise<void> {
+  async put(pair: FilePair, { resultBytes, kind }: Pick<Delta, 'resultBytes' | 'kind'>): Promise<void> {
     const { size } = await stat(this.stagePath);
     const sha256 = await fileSha256(this.stagePath);
     await this.#blobs.takeIn(sha256, this.stagePath);
     await rm(this.stagePath, { force: true });
-    await this.#record(pair, { resultBytes, made: { sha256, bytes: size } });
+    const made = kind === undefined ? { sha256, bytes: size } : { sha256, bytes: size, kind };
+    await this.#record(pair, { resultBytes, made });
   }
 
   /** It was tried, and is not worth it. */
@@ -152,7 +165,7 @@ export class DeltaShelf {
 
   #store(): Promise<void> {
     return writeJsonAtomic(join(this.#o.folder, 'index.json'), {
-      schema: 1,
+      schema: SCHEMA,
       pairs: [...this.#pairs.values()],
     });
   }

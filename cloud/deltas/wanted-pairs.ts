@@ -1,5 +1,6 @@
 /** Between which versions deltas are worth making: from those that devices really have, and the one before, to those that they are to have. */
 import type { DeviceRecord, VersionFile } from '../../shared/contract/admin.ts';
+import { DELTA_KINDS, type DeltaKind } from '../../shared/contract/deltas.ts';
 import type { ModelRef } from '../../shared/contract/names.ts';
 
 /** Records by which it is told. */
@@ -12,9 +13,14 @@ export interface PairFacts {
 }
 
 /** Two versions of one model. */
-export interface VersionPair {
+interface VersionPair {
   readonly base: ModelRef;
   readonly result: ModelRef;
+}
+
+/** Two versions, and the kinds of deltas that are worth making between them; undefined: one that every agent can read. */
+export interface WantedPair extends VersionPair {
+  readonly kinds: readonly (DeltaKind | undefined)[];
 }
 
 /** A delta to each file of a small change is made from so many versions at most. */
@@ -25,7 +31,7 @@ const MAX_BASES = 4;
  *
  * @param next versions that are about to be published: devices will want them
  */
-export function wantedPairs(facts: PairFacts, next: readonly ModelRef[]): VersionPair[] {
+export function wantedPairs(facts: PairFacts, next: readonly ModelRef[]): WantedPair[] {
   const held = heldBy(facts.devices);
   const counts = new Map<string, { readonly pair: VersionPair; count: number }>();
   const add = (base: ModelRef, result: ModelRef, count: number): void => {
@@ -55,7 +61,16 @@ export function wantedPairs(facts: PairFacts, next: readonly ModelRef[]): Versio
       bases.set(digest, before + 1);
       return before < MAX_BASES;
     })
-    .map(({ pair }) => pair);
+    .map(({ pair }) => ({ ...pair, kinds: kindsFor(facts.devices, pair.base.name) }));
+}
+
+/** What the devices that run any version of the model can read; nobody does yet: what today's agents can. A chain is as good as its links. */
+function kindsFor(devices: PairFacts['devices'], model: string): WantedPair['kinds'] {
+  const told = devices
+    .filter(({ reported }) => reported?.pipelines.some(({ edge }) => edge?.name === model))
+    .map(({ reported }) => reported?.deltaKinds ?? []);
+  const kinds = DELTA_KINDS.filter((kind) => told.length === 0 || told.some((one) => one.includes(kind)));
+  return told.some((one) => !DELTA_KINDS.every((kind) => one.includes(kind))) ? [...kinds, undefined] : kinds;
 }
 
 /** What each device says that it runs. */

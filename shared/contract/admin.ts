@@ -1,6 +1,7 @@
 /** The admin HTTP API's records: the hub answers with them, the command line reads them. */
 import { z } from 'zod';
 import { taskName } from '../tasks/tasks.ts';
+import { deltaKind } from './deltas.ts';
 import { engineRecord, engineStatus } from './engines.ts';
 import { deviceLabels } from './labels.ts';
 import { MAX_VERSION_FILES } from './limits.ts';
@@ -133,6 +134,8 @@ export const offeredDeltas = z.object({
       sha256: digest,
       /** Its own. */
       bytes: z.int().nonnegative(),
+      /** Not every agent can read it; missing: every agent that takes differences at all can. */
+      kind: deltaKind.optional(),
     }),
   ),
 });

@@ -310,6 +310,8 @@ export const reported = z.object({
   hardware: hardware.optional().catch(undefined),
   /** The agent itself, and its updates; missing: of an older agent, which is not updated from here. */
   agent: toldAgent.optional().catch(undefined),
+  /** Kinds of difference between versions that it can read beside the first (`steps`); missing: of an older agent, which reads that alone. */
+  deltaKinds: z.array(z.string().max(32)).max(16).optional().catch(undefined),
 });
 export type Reported = z.infer<typeof reported>;
 

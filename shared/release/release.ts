@@ -1,6 +1,7 @@
 /** A model version as it is published: which files it has, and where each is among the signed targets. One target per file. */
 import { z } from 'zod';
 import type { VersionFile } from '../contract/admin.ts';
+import { type DeltaKind, deltaKind } from '../contract/deltas.ts';
 import { digest, type ModelRef, modelName, modelVersion } from '../contract/names.ts';
 import { releaseFile, releasePlatform, releaseRecord, releaseVersion } from '../contract/releases.ts';
 import { taskName } from '../tasks/tasks.ts';
@@ -36,16 +37,23 @@ export interface Delta {
   /** Its own. */
   readonly sha256: string;
   readonly bytes: number;
+  /** Not every agent can read it; undefined: every one can. */
+  readonly kind?: DeltaKind | undefined;
 }
 
-/** Custom part of a delta's target: what it is, for whoever reads the targets. */
+/** Custom part of a delta's target: what it is, for whoever reads the targets. One of a kind that is not known here does not parse. */
 export const deltaCustom = z.object({
-  delta: z.object({ base: digest, result: digest, resultBytes: z.int().nonnegative() }),
+  delta: z.object({
+    base: digest,
+    result: digest,
+    resultBytes: z.int().nonnegative(),
+    kind: deltaKind.optional(),
+  }),
 });
 
-/** The path of a delta among the targets. */
-export const deltaPath = ({ base, result }: Pick<Delta, 'base' | 'result'>): string =>
-  `deltas/${base}-${result}`;
+/** The path of a delta among the targets. Agents that do not know the kind look for one without it: they pass over what they cannot read. */
+export const deltaPath = ({ base, result, kind }: Pick<Delta, 'base' | 'result' | 'kind'>): string =>
+  `deltas/${base}-${result}${kind ? `.${kind}` : ''}`;
 
 /** Custom part of the target of a release of the agent. */
 export const agentCustom = z.object({

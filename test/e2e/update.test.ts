@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { HubClient } from '../../cli/hub-client.ts';
 import { deviceList } from '../../shared/contract/admin.ts';
+import { DELTA_KINDS } from '../../shared/contract/deltas.ts';
 import { isFailure, type Result, result } from '../../shared/contract/result.ts';
 import { temporaryFolder } from '../support/fixed.ts';
 import { mislabelled, nudged, recalibrated } from '../support/model-variants.ts';
@@ -40,6 +41,8 @@ async function setUp(t: TestContext, { folder = '', model = NAME, pipeline = 'vi
   const update = async () => (await device())?.updates?.find((one) => one.model.name === model);
   // Until the hub has said so, a model from a folder has no number.
   await eventually(async () => (await running()) === '1', 'the device was not told its number');
+  // By this the hub knows which differences it can read.
+  assert.deepEqual((await device())?.deltaKinds, [...DELTA_KINDS]);
   return { data, up, agent, run, running, update, countsOf };
 }
 

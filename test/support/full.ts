@@ -7,6 +7,8 @@ const NEEDS = {
   mosquitto_ctrl: 'the same package, which has the dynamic-security plugin, too',
   chromium: 'the Debian package chromium (a browser for the pages)',
   ffmpeg: 'the Debian package ffmpeg (what reads cameras)',
+  'softhsm2-util': 'the Debian package softhsm2 (a token of software)',
+  'pkcs11-tool': 'the Debian package opensc (what asks a token to sign)',
   mount: 'root, for a small tmpfs that gets full',
 };
 

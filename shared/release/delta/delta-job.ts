@@ -1,5 +1,6 @@
 /** What is asked of the program that makes deltas, and what it says in the end. */
 import { z } from 'zod';
+import { deltaKind } from '../../contract/deltas.ts';
 import type { ErrorBody } from '../../runtime/errors.ts';
 import type { Encoded } from './encode.ts';
 
@@ -13,6 +14,7 @@ export const deltaJob = z.discriminatedUnion('kind', [
     result: deltaFile,
     out: z.string(),
     maxBytes: z.number(),
+    kinds: z.array(deltaKind),
   }),
   z.object({
     kind: z.literal('decode'),

@@ -10,7 +10,7 @@ const LOWEST_PRIORITY = 19;
 
 function work(): Finished {
   const job = deltaJob.parse(JSON.parse(process.argv[2] ?? ''));
-  if (job.kind === 'encode') return { ok: true, encoded: encodeDelta(job, job.maxBytes) };
+  if (job.kind === 'encode') return { ok: true, encoded: encodeDelta(job, job) };
   decodeDelta(job, job.resultBytes);
   return { ok: true };
 }

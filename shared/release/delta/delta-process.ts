@@ -6,7 +6,7 @@ import { AppError } from '../../runtime/errors.ts';
 import { CHILD_ENV, CHILD_FLAGS, programFile } from '../../runtime/installation.ts';
 import { tied } from '../../runtime/tied-child.ts';
 import type { DeltaJob, Finished } from './delta-job.ts';
-import type { DeltaFile, Encoded } from './encode.ts';
+import type { DeltaFile, Encoded, Wanted } from './encode.ts';
 
 /** When a job is given up. */
 export interface JobLimits {
@@ -25,8 +25,7 @@ export async function makeDelta(
     readonly base: DeltaFile;
     readonly result: DeltaFile;
     readonly out: string;
-    readonly maxBytes: number;
-  },
+  } & Wanted,
   limits: JobLimits,
 ): Promise<Encoded> {
   const { encoded } = await run({ kind: 'encode', ...mutable(files) }, limits);
@@ -34,8 +33,9 @@ export async function makeDelta(
   return encoded;
 }
 
-const mutable = <T extends { readonly base: DeltaFile; readonly result: DeltaFile }>(files: T) => ({
+const mutable = <T extends { readonly base: DeltaFile; readonly result: DeltaFile } & Wanted>(files: T) => ({
   ...files,
+  kinds: [...files.kinds],
   base: { ...files.base, graphs: [...files.base.graphs] },
   result: { ...files.result, graphs: [...files.result.graphs] },
 });

@@ -1,5 +1,6 @@
 /** Makes the delta from one file to another: tensor by tensor the cheapest of copy, difference and own bytes. Constant memory. */
 import { closeSync, openSync, writeSync } from 'node:fs';
+import type { DeltaKind } from '../../contract/deltas.ts';
 import {
   BLOCK_BYTES,
   ByteWriter,
@@ -27,32 +28,38 @@ export interface DeltaFile {
   readonly graphs: readonly string[];
 }
 
-/** What becomes of making a delta. */
-export type Encoded = { readonly bytes: number } | { readonly tooLarge: true };
+/** What a delta may be. */
+export interface Wanted {
+  /** A larger one is worth nothing: given up as soon as it is larger. */
+  readonly maxBytes: number;
+  /** That whoever gets it can read, beside the first. */
+  readonly kinds: readonly DeltaKind[];
+}
+
+/** What becomes of making a delta; without a `kind` every agent can read it. */
+export type Encoded = { readonly bytes: number; readonly kind?: DeltaKind } | { readonly tooLarge: true };
 
 /** A difference that is less than this share of the numbers is taken without looking for anything better. */
 const GOOD_SHARE = 0.85;
 /** Steps take half a microsecond for each number, a fifth less to send: of larger files a device would be at it for minutes. */
 const MAX_STEPPED_BYTES = 64 * 1024 * 1024;
 
-/**
- * Writes the delta to `out`.
- *
- * @param maxBytes a larger one is worth nothing: given up as soon as it is larger
- * @throws what the system says
- */
+/** Writes the delta to `out`. @throws what the system says */
 export function encodeDelta(
   { base, result, out }: { readonly base: DeltaFile; readonly result: DeltaFile; readonly out: string },
-  maxBytes: number,
+  { maxBytes, kinds }: Wanted,
 ): Encoded {
   const files = [new OpenFile(base.path), new OpenFile(result.path)] as const;
   const writing = new Writing(out, maxBytes);
   try {
-    new Encoder(files, writing, {
+    const tensors = {
       base: tensorsOf(base.path, files[0].bytes, base.graphs),
       result: tensorsOf(result.path, files[1].bytes, result.graphs),
-    }).run();
-    return writing.isTooLarge ? { tooLarge: true } : { bytes: writing.bytes };
+    };
+    const encoder = new Encoder(files, writing, tensors, kinds.includes('steps'));
+    encoder.run();
+    if (writing.isTooLarge) return { tooLarge: true };
+    return encoder.hasSteps ? { bytes: writing.bytes, kind: 'steps' } : { bytes: writing.bytes };
   } finally {
     for (const file of files) file.close();
     writing.close();
@@ -84,6 +91,9 @@ class Encoder {
   readonly #steps = new StepEncoder();
   readonly #coded = Buffer.from(new ArrayBuffer(2 * BLOCK_BYTES));
   readonly #frame = new ByteWriter();
+  readonly #maySteps: boolean;
+  /** Whether there is a block that not every agent can read. */
+  hasSteps = false;
   /** A copy that may go on. */
   #copy: { readonly from: number; readonly length: number } | undefined;
 
@@ -91,7 +101,9 @@ class Encoder {
     [base, result]: readonly [OpenFile, OpenFile],
     writing: Writing,
     tensors: { readonly base: Tensors; readonly result: Tensors },
+    maySteps: boolean,
   ) {
+    this.#maySteps = maySteps;
     this.#base = base;
     this.#result = result;
     this.#writing = writing;
@@ -136,7 +148,8 @@ class Encoder {
       this.#copies(from, length);
       return;
     }
-    const isStepped = rows !== undefined && form.width === 1 && this.#result.bytes <= MAX_STEPPED_BYTES;
+    const isStepped =
+      this.#maySteps && rows !== undefined && form.width === 1 && this.#result.bytes <= MAX_STEPPED_BYTES;
     const put = (maxBytes: number): boolean =>
       isStepped
         ? this.#putSteps({ bytes, base, from, rows }, maxBytes)
@@ -163,6 +176,7 @@ class Encoder {
   #putSteps({ bytes, base, from, rows }: Pair & { readonly rows: Rows }, maxBytes: number): boolean {
     const coded = this.#steps.encode({ bytes, base }, rows, this.#coded, maxBytes);
     if (coded === undefined) return false;
+    this.hasSteps = true;
     this.#endCopy();
     this.#frame
       .varint(STEPS)

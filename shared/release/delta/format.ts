@@ -4,7 +4,7 @@
  * COPY length offset              as they stand in the base
  * MIX  length instructions bytes  copies from the base and bytes of its own, in turn
  * DIFF length offset kind numbers the numbers of a tensor, as their difference to those at `offset` of the base
- * STEPS length offset row group steps the same of numbers of 8 bits, by how they lie; an older agent refuses it, and fetches the whole file
+ * STEPS length offset row group steps the same of numbers of 8 bits, by how they lie; a delta that has one is of the kind `steps` (contract/deltas.ts)
  * END                             nothing comes after it
  *
  * All numbers of the frame are varints. A block but COPY makes at most BLOCK_BYTES, so that both sides work in constant memory.

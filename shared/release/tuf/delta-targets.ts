@@ -60,15 +60,20 @@ export const listingDeltas =
   };
 
 /** What is listed of it, and no more. */
-const plain = ({ base, result, resultBytes, sha256, bytes }: Delta): Delta => ({
-  ...{ base, result, resultBytes },
-  ...{ sha256, bytes },
-});
+const plain = ({ sha256, bytes, ...delta }: Delta): Delta => ({ ...customOf(delta), sha256, bytes });
 
-const targetOf = ({ base, result, resultBytes, sha256, bytes }: Delta): TargetFile =>
+const targetOf = (delta: Delta): TargetFile =>
   new TargetFile({
-    path: deltaPath({ base, result }),
-    length: bytes,
-    hashes: { sha256 },
-    unrecognizedFields: { custom: { delta: { base, result, resultBytes } } },
+    path: deltaPath(delta),
+    length: delta.bytes,
+    hashes: { sha256: delta.sha256 },
+    unrecognizedFields: { custom: { delta: customOf(delta) } },
   });
+
+const customOf = ({
+  base,
+  result,
+  resultBytes,
+  kind,
+}: Pick<Delta, 'base' | 'result' | 'resultBytes' | 'kind'>) =>
+  kind === undefined ? { base, result, resultBytes } : { base, result, resultBytes, kind };

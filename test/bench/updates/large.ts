@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DELTA_KINDS } from '../../../shared/contract/deltas.ts';
 import { fileSha256 } from '../../../shared/runtime/file-digest.ts';
 import { onnxFile } from '../../support/onnx-file.ts';
 import { type BenchReport, workFolder } from '../harness.ts';
@@ -28,6 +29,7 @@ export async function large(): Promise<BenchReport> {
       kind: 'encode',
       ...{ base: file('base'), result: file('result'), out: delta },
       maxBytes: size,
+      kinds: [...DELTA_KINDS],
     });
     const decoded = await runJob({ kind: 'decode', base: names.base, delta, out, resultBytes: size });
     if ((await fileSha256(out)) !== (await fileSha256(names.result))) throw new Error('not the same');

@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { DELTA_KINDS } from '../../../shared/contract/deltas.ts';
 import { type BenchReport, type Verdict, workFolder } from '../harness.ts';
 import { runJob } from './job.ts';
 
@@ -68,6 +69,7 @@ async function compare(
     kind: 'encode',
     ...{ base: file(base), result: file(result), out: delta },
     maxBytes: 10 * size,
+    kinds: [...DELTA_KINDS],
   });
   const decoded = await runJob({ kind: 'decode', base, delta, out, resultBytes: size });
   if (!(await readFile(out)).equals(await readFile(result))) throw new Error(`${result} is not the same`);

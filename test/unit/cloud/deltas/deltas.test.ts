@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { z } from 'zod';
 import { DeltaMaker, type DeltaMakerOptions } from '../../../../cloud/deltas/delta-maker.ts';
 import { DeltaShelf } from '../../../../cloud/deltas/delta-shelf.ts';
 import { filePairs, type PairFacts, wantedPairs } from '../../../../cloud/deltas/wanted-pairs.ts';
 import { createHubMetrics } from '../../../../cloud/metrics.ts';
-import type { ModelRef } from '../../../../shared/contract/names.ts';
+import type { DeltaKind } from '../../../../shared/contract/deltas.ts';
+import { digest, type ModelRef } from '../../../../shared/contract/names.ts';
 import { decodeDelta } from '../../../../shared/release/delta/decode.ts';
 import { encodeDelta } from '../../../../shared/release/delta/encode.ts';
-import { deltaPath } from '../../../../shared/release/release.ts';
+import { type Delta, deltaPath } from '../../../../shared/release/release.ts';
 import { AppError } from '../../../../shared/runtime/errors.ts';
 import { fileSha256 } from '../../../../shared/runtime/file-digest.ts';
 import { silentLogger as logger } from '../../../../shared/runtime/logger.ts';
@@ -22,11 +24,12 @@ const ref = (version: string, name = 'edge'): ModelRef => ({
   ...{ name, version },
   digest: `${name === 'edge' ? 'a' : 'b'}${version}`.padEnd(64, '0'),
 });
-const device = (id: string, edge: ModelRef): PairFacts['devices'][number] => ({
+const device = (id: string, edge: ModelRef, deltaKinds?: string[]): PairFacts['devices'][number] => ({
   id,
   reported: {
     agentVersion: '1.0.0',
     pipelines: [{ name: 'p', task: 'image-classification', edge, cloud: null }],
+    ...(deltaKinds && { deltaKinds }),
   },
 });
 const published = (...versions: string[]) => versions.map((one) => ({ ...ref(one), published: true }));
@@ -47,6 +50,21 @@ test('differences are made from what devices have to what they are to have, the 
   assert.deepEqual(textOf(wantedPairs(facts, [])), ['edge 2-4', 'edge 1-4', 'other 7-8', 'edge 3-4']);
   const next = wantedPairs({ ...facts, devices: [], wantedBy: () => [] }, [ref('5')]);
   assert.deepEqual(textOf(next), ['edge 4-5', 'edge 3-4'], 'for devices that report later');
+});
+
+test('a difference is of a kind that the devices of the model have told, and of none where one has told nothing', () => {
+  const kinds = (...devices: PairFacts['devices']) =>
+    wantedPairs({ devices, wantedBy: () => [], versions: published('1', '2') }, []).map((one) => one.kinds);
+  const [old, today, later] = [
+    device('1', ref('1')),
+    device('2', ref('1'), ['steps']),
+    device('3', ref('1'), ['of-a-later-agent', 'steps']),
+  ];
+  assert.deepEqual(kinds(), [['steps']], 'nobody runs it yet: what comes is of today');
+  assert.deepEqual(kinds(today, later), [['steps']]);
+  assert.deepEqual(kinds(old), [[undefined]]);
+  assert.deepEqual(kinds(old, today), [['steps', undefined]]);
+  assert.deepEqual(kinds(device('4', ref('9', 'other')), today), [['steps']], 'another model’s device');
 });
 
 test('of many versions that devices have, four are worth it', () => {
@@ -109,9 +127,9 @@ async function setUp(t: TestContext, changes: Partial<DeltaMakerOptions> & { max
     facts: () => ({ ...facts, wantedBy: () => [] }),
     copyOf: ({ version }) => copies.get(version),
     updates: hub.repository,
-    make: async ({ base, result, out, maxBytes }) => {
+    make: async ({ base, result, out, ...wanted }) => {
       made.push(`${basename(dirname(base.path))}-${basename(dirname(result.path))}`);
-      return encodeDelta({ base, result, out }, maxBytes);
+      return encodeDelta({ base, result, out }, wanted);
     },
     ...{ clock, logger: log, metrics: createHubMetrics() },
     ...changes,
@@ -147,6 +165,87 @@ test('a difference is made, listed among the signed targets, and makes the file'
   const release = { version: hub.repository.targets().etag };
   await maker.prepare(ref('2'), 60_000);
   assert.equal(hub.repository.targets().etag, release.version, 'nothing is signed again for nothing');
+});
+
+/** As an agent of before there were kinds reads the signed targets (release.ts and delta-targets.ts of version 0.1.0, 2026-11-29). */
+function seenBefore(targets: Record<string, { custom?: unknown }>): string[] {
+  const custom = z.object({
+    delta: z.object({ base: digest, result: digest, resultBytes: z.int().nonnegative() }),
+  });
+  return Object.entries(targets).flatMap(([path, target]) => {
+    const read = custom.safeParse(target.custom);
+    if (!path.startsWith('deltas/') || !read.success) return [];
+    return path === `deltas/${read.data.delta.base}-${read.data.delta.result}` ? [path] : [];
+  });
+}
+
+test('beside one of a kind an older agent is offered one that it can read, and sees no other; today’s agent sees both', async (t) => {
+  const makes: string[] = [];
+  const { maker, facts, listed, hub, shelf, openShelf } = await setUp(t, {
+    make: async ({ base, result, out, ...wanted }) => {
+      makes.push(wanted.kinds.join());
+      const encoded = encodeDelta({ base, result, out }, wanted);
+      // Words have no numbers of 8 bits: only what it is said to be of counts here.
+      const [kind] = wanted.kinds;
+      if (!kind || !('bytes' in encoded)) return encoded;
+      await appendFile(out, 'another content');
+      return { ...encoded, kind };
+    },
+  });
+  const targets = () => JSON.parse(Buffer.from(hub.repository.targets().body).toString()).signed.targets;
+  facts.devices = [device('1', ref('1'), ['steps'])];
+  await maker.prepare(ref('2'), 60_000);
+  assert.deepEqual([makes, seenBefore(targets())], [['steps'], []]);
+  assert.equal(listed()[0]?.kind, 'steps');
+
+  facts.devices = [...facts.devices, device('2', ref('1'))];
+  await maker.prepare(ref('2'), 60_000);
+  assert.deepEqual(makes, ['steps', '']);
+  const old = seenBefore(targets());
+  assert.equal(old.length, 1);
+  const plain = shelf.all().find(({ kind }) => kind === undefined) ?? assert.fail();
+  assert.equal(
+    hub.repository.target(`deltas/${plain.sha256}.${plain.base}-${plain.result}`)?.bytes,
+    plain.bytes,
+  );
+  const seen = hub.device();
+  await seen.refresh();
+  const byPath = (all: readonly Delta[]) => [...all].sort((a, b) => deltaPath(a).localeCompare(deltaPath(b)));
+  assert.deepEqual(byPath(seen.deltas()), byPath(shelf.all()));
+  assert.deepEqual(byPath((await openShelf()).all()), byPath(shelf.all()));
+  await maker.prepare(ref('2'), 60_000);
+  assert.equal(makes.length, 2, 'once each');
+});
+
+test('one that might have been of a kind and is of none is made once, for older agents too', async (t) => {
+  const { maker, facts, listed, made } = await setUp(t);
+  facts.devices = [device('1', ref('1')), device('2', ref('1'), ['steps'])];
+  await maker.prepare(ref('2'), 60_000);
+  assert.deepEqual([made, listed().map(({ kind }) => kind)], [['1-2'], [undefined]]);
+});
+
+test('of a hub of before there were kinds an agent reads differences as ever, and passes over one of a kind that it does not know', async (t) => {
+  const { hub } = await setUp(t);
+  const [base, result] = ['b'.repeat(64), 'c'.repeat(64)];
+  const known = { base, result, resultBytes: 100_000, sha256: 'd'.repeat(64), bytes: 9 };
+  await hub.repository.listDeltas([known, { ...known, sha256: 'e'.repeat(64), kind: 'later' as DeltaKind }]);
+  assert.deepEqual(
+    seenBefore(JSON.parse(Buffer.from(hub.repository.targets().body).toString()).signed.targets),
+    [`deltas/${base}-${result}`],
+    'named as it always was',
+  );
+  const seen = hub.device();
+  await seen.refresh();
+  assert.deepEqual(seen.deltas(), [known]);
+});
+
+test('a record of before there were kinds is begun anew: what is in its differences it does not say', async (t) => {
+  const { maker, openShelf, shelfFolder } = await setUp(t);
+  await maker.prepare(ref('2'), 60_000);
+  const path = join(shelfFolder, 'index.json');
+  const index = JSON.parse(await readFile(path, 'utf8'));
+  await writeFile(path, JSON.stringify({ ...index, schema: 1 }));
+  assert.deepEqual((await openShelf()).all(), []);
 });
 
 test('a report of another version brings its difference, at first demand', async (t) => {

@@ -103,6 +103,13 @@ test('hears presence and state of devices; what is no such message is told and p
   mqtt.receive(gate.presence, '');
   mqtt.receive(gate.reported, JSON.stringify({ ...state, agentVersion: 'x'.repeat(70_000) }));
   assert.equal(heard.length, 2);
+  // Of the agent after the next; one that is no list says nothing, and takes nothing else with it.
+  for (const deltaKinds of [['steps', 'later'], 'steps'])
+    mqtt.receive(gate.reported, JSON.stringify({ ...state, deltaKinds }));
+  assert.deepEqual(heard.slice(2), [
+    ['gate-01', { ...state, deltaKinds: ['steps', 'later'] }],
+    ['gate-01', { ...state, deltaKinds: undefined }],
+  ]);
 });
 
 test('hears what devices have answered, by their topic; what is no result, or too large, is passed over', async () => {

@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
+import { DELTA_KINDS, type DeltaKind } from '../../../../../shared/contract/deltas.ts';
 import { decodeDelta } from '../../../../../shared/release/delta/decode.ts';
 import { applyDelta, makeDelta } from '../../../../../shared/release/delta/delta-process.ts';
 import { type DeltaFile, encodeDelta } from '../../../../../shared/release/delta/encode.ts';
@@ -16,6 +17,7 @@ import {
   MAGIC,
   MAX_ROW,
   MIX,
+  readVarint,
   STEPS,
 } from '../../../../../shared/release/delta/format.ts';
 import { NumberEncoder } from '../../../../../shared/release/delta/numbers.ts';
@@ -65,16 +67,16 @@ interface Pair {
   readonly result: Uint8Array;
 }
 
+/** For an agent of today. */
+const ANY = { maxBytes: Number.POSITIVE_INFINITY, kinds: DELTA_KINDS };
+
 /** Encodes, decodes, compares. @returns bytes of the delta as a share of the whole file */
 async function roundTrip(folder: string, { base, result }: Pair, isGraph = true): Promise<number> {
   const path = (name: string): string => join(folder, name);
   await writeFile(path('base'), base);
   await writeFile(path('result'), result);
   const file = (name: string): DeltaFile => ({ path: path(name), graphs: isGraph ? [path(name)] : [] });
-  const encoded = encodeDelta(
-    { base: file('base'), result: file('result'), out: path('delta') },
-    Number.POSITIVE_INFINITY,
-  );
+  const encoded = encodeDelta({ base: file('base'), result: file('result'), out: path('delta') }, ANY);
   assert.ok('bytes' in encoded);
   assert.equal((await readFile(path('delta'))).length, encoded.bytes);
   decodeDelta({ base: path('base'), delta: path('delta'), out: path('out') }, result.length);
@@ -203,6 +205,57 @@ test('a difference as older hubs have made it, of 8-bit numbers one by one, stil
   assert.ok((await readFile(files.out)).equals(result));
 });
 
+/** Kinds of the blocks of a delta, as any reader of the format finds them. */
+function blocksOf(delta: Uint8Array): number[] {
+  let at = MAGIC.length;
+  const varint = (): number => readVarint(() => delta[at++] ?? assert.fail('it ends too early'));
+  const numbers = (count: number): number[] => Array.from({ length: count }, varint);
+  const skip = (count = 0): void => {
+    at += count;
+  };
+  numbers(2);
+  const kinds: number[] = [];
+  while (at < delta.length) {
+    const kind = varint();
+    kinds.push(kind);
+    if (kind === COPY) numbers(2);
+    else if (kind === MIX) {
+      numbers(3);
+      skip(numbers(2).at(-1));
+      skip(numbers(2).at(-1));
+    } else if (kind === DIFF) {
+      const [, , , coded = 0, rest = 0] = numbers(5);
+      skip(coded + rest);
+    } else if (kind === STEPS) skip(numbers(5).at(-1));
+    else assert.equal(kind, END);
+  }
+  return kinds;
+}
+
+test('an agent that has told of no kinds gets a difference without blocks that it does not know', async (t) => {
+  const folder = await quickFolder(t);
+  const { before, after, dims } = tuned(32, 64);
+  for (const [name, numbers] of Object.entries({ base: before, result: after }))
+    await writeFile(join(folder, name), graphOf([{ name: 'w', numbers, type: INT8, dims }]));
+  const file = (name: string): DeltaFile => ({ path: join(folder, name), graphs: [join(folder, name)] });
+  const encode = async (kinds: readonly DeltaKind[]) => {
+    const out = join(folder, 'delta');
+    const encoded = encodeDelta({ base: file('base'), result: file('result'), out }, { ...ANY, kinds });
+    assert.ok('bytes' in encoded);
+    const result = await readFile(join(folder, 'result'));
+    decodeDelta({ base: join(folder, 'base'), delta: out, out: join(folder, 'out') }, result.length);
+    assert.ok((await readFile(join(folder, 'out'))).equals(result));
+    return { ...encoded, blocks: blocksOf(await readFile(out)) };
+  };
+  const [old, today] = [await encode([]), await encode(['steps'])];
+  assert.deepEqual(
+    [old.kind, old.blocks.includes(STEPS), old.blocks.includes(DIFF)],
+    [undefined, false, true],
+  );
+  assert.deepEqual([today.kind, today.blocks.includes(STEPS)], ['steps', true]);
+  assert.ok(today.bytes < old.bytes, `${today.bytes} of ${old.bytes}`);
+});
+
 test('tensors are found again under other names, in another order, at other places', async (t) => {
   const folder = await quickFolder(t);
   const one = { name: 'one', numbers: weights(50_000, 1) };
@@ -233,7 +286,7 @@ test('weights in a file beside the graph are found by what the graph says of it'
     graphs: [join(folder, `${name}.onnx`)],
   });
   const out = join(folder, 'delta');
-  const encoded = encodeDelta({ base: file('base'), result: file('result'), out }, Number.POSITIVE_INFINITY);
+  const encoded = encodeDelta({ base: file('base'), result: file('result'), out }, ANY);
   assert.ok('bytes' in encoded && encoded.bytes < 0.6 * after.length);
   decodeDelta({ base: join(folder, 'base.data'), delta: out, out: join(folder, 'out') }, after.length);
   assert.ok((await readFile(join(folder, 'out'))).equals(after));
@@ -259,7 +312,9 @@ test('a delta that is not worth it is given up', async (t) => {
   await writeFile(join(folder, 'result'), Buffer.from(weights(500_000, 2).buffer));
   const file = (name: string): DeltaFile => ({ path: join(folder, name), graphs: [] });
   const [base, result] = [file('base'), file('result')];
-  assert.deepEqual(encodeDelta({ base, result, out: join(folder, 'delta') }, 1_000), { tooLarge: true });
+  assert.deepEqual(encodeDelta({ base, result, out: join(folder, 'delta') }, { ...ANY, maxBytes: 1_000 }), {
+    tooLarge: true,
+  });
 });
 
 test('whatever two files are, one comes out of the other and the delta', async (t) => {
@@ -460,7 +515,7 @@ test('a process of its own makes and applies it, tells what is wrong, and ends w
   await writeFile(path('result'), Buffer.concat([Buffer.alloc(200_000, 'the base'), Buffer.from('more')]));
   const limits = { signal: new AbortController().signal, timeoutMs: 60_000 };
   const files = { base: { path: path('base'), graphs: [] }, result: { path: path('result'), graphs: [] } };
-  const made = await makeDelta({ ...files, out: path('delta'), maxBytes: 10_000 }, limits);
+  const made = await makeDelta({ ...files, out: path('delta'), ...ANY, maxBytes: 10_000 }, limits);
   assert.ok('bytes' in made && made.bytes < 200);
   const apply = { base: path('base'), delta: path('delta'), out: path('out'), resultBytes: 200_004 };
   await applyDelta(apply, limits);
