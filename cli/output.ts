@@ -39,7 +39,7 @@ const GAP = 2;
  * A borderless table. On a terminal that is too narrow for it cells go on below, broken between words; where not even the longest
  * words have room, each row is a block of lines instead, one for each cell.
  *
- * @param columns characters of the terminal; undefined: none, nothing is broken
+ * @param columns characters of the terminal; undefined: none, each row is one line
  */
 export function table(
   head: readonly string[],
@@ -55,6 +55,11 @@ export function table(
     const made = table(kept(head), rows.map(kept), {}, columns);
     return `${made}\n${colors.dim(wrapped(`not shown here: ${left.join(', ')}`, columns ?? Number.POSITIVE_INFINITY).join('\n'))}`;
   }
+  if (columns === undefined && !colWidths && isUneven(rows))
+    return uneven(
+      [head.map((title) => colors.dim(title)), ...rows.map((row) => row.map(forTerminal))],
+      colAligns,
+    );
   const fitted = colWidths ? undefined : fit([head, ...rows], columns);
   if (fitted === 'too narrow') return blocks(head, rows, columns);
   const widths = colWidths ?? fitted;
@@ -86,7 +91,31 @@ function leastToLeaveOut(
   return [];
 }
 
-const terminalColumns = (): number | undefined => (process.stdout.isTTY ? process.stdout.columns : undefined);
+/** Of the terminal; else as exported by who shows the output on one (`watch`). */
+function terminalColumns(): number | undefined {
+  if (process.stdout.isTTY) return process.stdout.columns;
+  const exported = Number(process.env.COLUMNS);
+  return Number.isInteger(exported) && exported > 0 ? exported : undefined;
+}
+
+/** What a column is padded to in a pipe or a file: one long cell must not push every other line apart. */
+const MOST_PADDING = 60;
+
+/** Lines of a pipe, one for each row however long it is, so that they can be searched. */
+function uneven(rows: readonly (readonly string[])[], aligns: TableLayout['colAligns']): string {
+  const widths = (rows[0] ?? []).map((_title, column) =>
+    Math.max(...rows.map((row) => widthOf(row[column] ?? '')).filter((width) => width <= MOST_PADDING), 0),
+  );
+  const padded = (cell: string, column: number): string => {
+    const padding = ' '.repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell)));
+    return aligns?.[column] === 'right' ? padding + cell : cell + padding;
+  };
+  return rows.map((row) => row.map(padded).join(' '.repeat(GAP)).trimEnd()).join('\n');
+}
+
+/** Whether a cell that others follow is longer than a column is padded to. */
+const isUneven = (rows: readonly (readonly string[])[]): boolean =>
+  rows.some((row) => row.slice(0, -1).some((cell) => !cell.includes('\n') && widthOf(cell) > MOST_PADDING));
 
 /** @returns the widths of the columns; undefined where everything has room as it is */
 function fit(

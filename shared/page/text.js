@@ -176,7 +176,7 @@ const TEXTS = ['translation_text', 'summary_text', 'generated_text', 'text'];
  */
 function wordsOf(first, all) {
   const one = /** @type {Record<string, unknown>} */ (first);
-  if (Array.isArray(first)) return rowsText(all);
+  if (Array.isArray(first)) return rowsText(all) ?? listsText(all);
   const score = typeof one.score === 'number' ? one.score : null;
   if (typeof one.label === 'string' && 'box' in one) return namedText(all, ['box', 'boxes']);
   if (typeof one.label === 'string' && 'mask' in one) return namedText(all, ['mask', 'masks']);
@@ -239,6 +239,17 @@ function rowsText(rows) {
   let [first] = rows;
   while (Array.isArray(first)) [first] = first;
   return shape.length > 1 && typeof first === 'number' ? `${shape.join(' × ')} numbers` : undefined;
+}
+
+/** `film, good, …`: what comes first in each of several lists of words, as of a text with several masks. @param {readonly unknown[]} lists @returns {string | undefined} */
+function listsText(lists) {
+  const words = lists
+    .slice(0, SHOWN)
+    .map((list) =>
+      Array.isArray(list) && typeof list[0]?.token_str === 'string' ? list[0].token_str.trim() : '',
+    );
+  if (words.every((word) => word === '')) return undefined;
+  return `${words.join(', ')}${lists.length > SHOWN ? ', …' : ''}`;
 }
 
 /** `0.91, -0.20, …` @param {unknown} numbers @returns {string | undefined} */

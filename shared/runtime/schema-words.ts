@@ -8,7 +8,13 @@ import { orNearest } from './near.ts';
 type Issue = z.core.$ZodRawIssue;
 type Wrong = z.core.$ZodIssue;
 
-z.config({ customError: (issue) => (issue.code === 'invalid_union' ? sayUnion(issue) : undefined) });
+z.config({ customError: (issue) => (issue.code === 'invalid_union' ? sayUnion(issue) : sayFraction(issue)) });
+
+/** Zod says of 1.5 that it is no int but a number. */
+const sayFraction = ({ code, expected, input }: Issue): string | undefined =>
+  code === 'invalid_type' && expected === 'int' && typeof input === 'number'
+    ? `Invalid input: expected a whole number, received ${input}`
+    : undefined;
 
 /** @returns undefined where the schema’s own words have to do */
 function sayUnion(issue: Extract<Issue, { code: 'invalid_union' }>): string | undefined {

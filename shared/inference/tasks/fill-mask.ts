@@ -1,4 +1,4 @@
-/** `fill-mask`: a text with one masked word to the words that may stand there. */
+/** `fill-mask`: a text with masked words to the words that may stand there; of several masks a list for each, as transformers answers. */
 
 import { readModelJson, textConfig } from '../../release/folder/model-files.ts';
 import { AppError } from '../../runtime/errors.ts';
@@ -19,11 +19,13 @@ import { decodeUtf8 } from '../text/utf8.ts';
 
 /** transformers' own. */
 const USUAL_TOP_K = 5;
+/** Of all masks of a text together: each word comes with its whole text. */
+const MAX_WORDS = 10_000;
 
 interface PreparedText {
   readonly text: EncodedText;
-  /** Where the mask stands in the row. */
-  readonly maskAt: number;
+  /** Where masks stand in the row; one at least. */
+  readonly masksAt: readonly number[];
   /** Ids of the only words that are weighed up. */
   readonly targets: readonly number[] | undefined;
   readonly topK: number;
@@ -53,12 +55,14 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
     async prepare(task) {
       const parameters = fillMaskParameters.parse(task.parameters ?? {});
       const text = reader.encode(decodeUtf8(task.body));
-      return {
-        text,
-        maskAt: text.from + placeOfMask(text, maskId, maskToken),
-        targets: targetsOf(reader, parameters.targets),
-        topK: parameters.top_k ?? USUAL_TOP_K,
-      };
+      const masksAt = placesOfMasks(text, maskId, maskToken).map((place) => text.from + place);
+      const topK = parameters.top_k ?? USUAL_TOP_K;
+      if (masksAt.length * topK > MAX_WORDS)
+        throw new AppError(
+          'PARAMETERS_INVALID',
+          `top_k: ${topK} words for each of ${masksAt.length} ${maskToken} are more than ${MAX_WORDS}`,
+        );
+      return { text, masksAt, targets: targetsOf(reader, parameters.targets), topK };
     },
     shapeKey: ({ text }) => graph.shapeKey([text]),
     async run(batch) {
@@ -77,13 +81,12 @@ export async function loadFillMask(source: ModelSource): Promise<TaskModel<Prepa
   return model;
 }
 
-/** @returns its index among the text's own tokens @throws INPUT_INVALID unless there is exactly one */
-function placeOfMask({ tokens, isTruncated }: EncodedText, maskId: number, maskToken: string): number {
+/** @returns their indices among the text's own tokens @throws INPUT_INVALID where there is none */
+function placesOfMasks({ tokens, isTruncated }: EncodedText, maskId: number, maskToken: string): number[] {
   const places = tokens.flatMap(({ id }, index) => (id === maskId ? [index] : []));
-  const [place] = places;
-  if (place !== undefined && places.length === 1) return place;
+  if (places.length > 0) return places;
   const where = isTruncated ? ' in the part that the model reads' : '';
-  throw new AppError('INPUT_INVALID', `the text has ${places.length} ${maskToken}${where}; it must have one`);
+  throw new AppError('INPUT_INVALID', `the text has no ${maskToken}${where}; it must have one`);
 }
 
 /** @throws PARAMETERS_INVALID when none is in the vocabulary */
@@ -99,16 +102,35 @@ function targetsOf({ tokenizer }: TextReader, targets: FillMaskParameters['targe
 }
 
 function answerOf(prepared: PreparedText, states: Floats | undefined, reader: TextReader): Answer {
-  const { text, maskAt, targets, topK } = prepared;
+  const { text, masksAt } = prepared;
+  const filled = masksAt.map((maskAt) => filledAt(prepared, { states, maskAt }, reader));
+  const [first] = filled;
+  return {
+    output: filled.length === 1 ? first?.words : filled.map(({ words }) => words),
+    ...(text.isTruncated && { isCut: true }),
+    // The text is as sure as the least sure of its words.
+    routeScore: text.isTruncated
+      ? ROUTE_SCORE_FLOOR
+      : Math.min(...filled.map(({ routeScore }) => routeScore)),
+  };
+}
+
+/** The best words in the place of one mask. */
+function filledAt(
+  prepared: PreparedText,
+  { states, maskAt }: { readonly states: Floats | undefined; readonly maskAt: number },
+  reader: TextReader,
+): { readonly words: FilledMask[]; readonly routeScore: number } {
+  const { text, targets, topK } = prepared;
   const logits = logitsAt(states, text, maskAt);
   requireScores(logits, 'the logits');
   const chances = softmax(logits);
   const ids = targets ?? Array.from(logits.keys());
   const weighed = targets && targets.length > 1 ? targets.map((id) => logits[id] ?? 0) : logits;
+  const best = bestOf(ids, chances, topK);
   return {
-    output: bestOf(ids, chances, topK).map((token) => filled(prepared, token, chances[token] ?? 0, reader)),
-    ...(text.isTruncated && { isCut: true }),
-    routeScore: text.isTruncated ? ROUTE_SCORE_FLOOR : boundedScore(logOddsMargin(weighed)),
+    words: best.map((token) => filled(prepared, { maskAt, token, score: chances[token] ?? 0 }, reader)),
+    routeScore: boundedScore(logOddsMargin(weighed)),
   };
 }
 
@@ -132,9 +154,8 @@ function bestOf(ids: readonly number[], chances: Float64Array, topK: number): nu
 }
 
 function filled(
-  { text, maskAt }: PreparedText,
-  token: number,
-  score: number,
+  { text, masksAt }: PreparedText,
+  { maskAt, token, score }: { readonly maskAt: number; readonly token: number; readonly score: number },
   { tokenizer, padId }: TextReader,
 ): FilledMask {
   const ids = text.ids.with(maskAt, token).filter((id) => id !== padId);
@@ -142,6 +163,7 @@ function filled(
     score,
     token,
     token_str: tokenizer.decode([token], { skipSpecial: false }),
-    sequence: tokenizer.decode(ids, { skipSpecial: true }),
+    // transformers, FillMaskPipeline.postprocess: the other masks are to be seen.
+    sequence: tokenizer.decode(ids, { skipSpecial: masksAt.length === 1 }),
   };
 }

@@ -1,4 +1,4 @@
-/** Answers of `fill-mask`: the best word decides. Pure. */
+/** Answers of `fill-mask`: the best word of each mask decides. Pure. */
 import { z } from 'zod';
 import { ROUTE_SCORE_FLOOR } from '../classification.ts';
 import { bestFirst } from '../judging/best-first.ts';
@@ -7,10 +7,11 @@ import { scoreText, shownAs, unlike } from '../judging/shown.ts';
 import { smallestWord } from '../judging/smallest.ts';
 import { lossOfWords } from '../judging/words.ts';
 import type { Judge } from '../task.ts';
-import { filledMask } from './schema.ts';
+import { type FilledMask, filledMasks } from './schema.ts';
 
-/** A recorded answer, in any order. */
-const filledAnswer = z.array(z.object({ token_str: z.string(), score: z.number() })).min(1);
+/** A recorded answer, its words in any order: of one mask, or of each. */
+const ofOne = z.array(z.object({ token_str: z.string(), score: z.number() })).min(1);
+const filledAnswer = z.union([ofOne.transform((words) => [words]), z.array(ofOne).min(1)]);
 
 /** The judge of `fill-mask`. */
 export const fillMaskJudge: Judge = {
@@ -21,23 +22,32 @@ export const fillMaskJudge: Judge = {
   smallestInput: async (which, { maskToken }) => ({
     body: Buffer.from(`${smallestWord(which)} ${await maskToken()}`),
   }),
-  shown: shownAs(z.array(filledMask), (answer) => ({
+  shown: shownAs(filledMasks, (answer) => ({
     head: ['word', 'score', 'text'],
-    rows: answer.map(({ token_str, score, sequence }) => [token_str, scoreText(score), sequence]),
+    rows: (answer.flat() as FilledMask[]).map(({ token_str, score, sequence }) => [
+      token_str,
+      scoreText(score),
+      sequence,
+    ]),
   })),
 };
 
+/** The mean over all masks; those of another count are of another text. */
 function lossOfBest(local: unknown, cloud: unknown): number {
-  return lossOfWords(bestWord(local), bestWord(cloud));
+  const [ours, theirs] = [bestWords(local), bestWords(cloud)];
+  if (ours.length !== theirs.length || ours.length === 0) return 1;
+  return theirs.reduce((sum, word, mask) => sum + lossOfWords(ours[mask], word), 0) / theirs.length;
 }
 
-function bestWord(answer: unknown): string | undefined {
-  const [best] = bestFirst(filledAnswer.safeParse(answer).data ?? []);
-  return best?.token_str;
+/** The best word of each mask. */
+function bestWords(answer: unknown): string[] {
+  const masks = filledAnswer.safeParse(answer).data ?? [];
+  return masks.flatMap((words) => bestFirst(words)[0]?.token_str ?? []);
 }
 
-/** Log-odds of the best word. */
+/** Log-odds of the best word, of the least sure mask. */
 function routeScoreOfBest(answer: unknown): number {
-  const filled = filledAnswer.safeParse(answer).data;
-  return filled ? logOddsOf(Math.max(...filled.map(({ score }) => score)), 0) : ROUTE_SCORE_FLOOR;
+  const masks = filledAnswer.safeParse(answer).data;
+  if (masks === undefined) return ROUTE_SCORE_FLOOR;
+  return Math.min(...masks.map((words) => logOddsOf(Math.max(...words.map(({ score }) => score)), 0)));
 }

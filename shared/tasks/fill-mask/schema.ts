@@ -1,15 +1,18 @@
-/** `fill-mask`: a text with one masked word to the words that may stand there. */
+/** `fill-mask`: a text with masked words to the words that may stand there. */
 import { z } from 'zod';
 import type { TaskSchema } from '../task.ts';
 
 /** A word that may stand there: `score` 0..1, `sequence` the whole text with it. */
-export const filledMask = z.object({
+const filledMask = z.object({
   score: z.number(),
   token: z.int(),
   token_str: z.string(),
   sequence: z.string(),
 });
 export type FilledMask = z.infer<typeof filledMask>;
+
+/** Words for the one mask, or, where a text has several, a list for each in their order: the form of transformers. */
+export const filledMasks = z.union([z.array(filledMask), z.array(z.array(filledMask)).min(2)]);
 
 /** Which words are weighed, and how many are answered. */
 export const fillMaskParameters = z.strictObject({
@@ -24,7 +27,7 @@ export type FillMaskParameters = z.infer<typeof fillMaskParameters>;
 export const fillMask: TaskSchema = {
   inputKind: 'text',
   parameters: fillMaskParameters,
-  output: z.array(filledMask),
+  output: filledMasks,
   ranks: null,
   listed: 'where-asked',
   runsOn: 'device',

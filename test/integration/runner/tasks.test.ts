@@ -131,7 +131,7 @@ test('every model passes the trial that an import makes of it', async () => {
 
 test('what a task cannot take is refused with its code, and the runner goes on', async () => {
   await refuses('mlm-bert', textInput('no mask here'), 'INPUT_INVALID');
-  await refuses('mlm-bert', textInput('[MASK] and [MASK]'), 'INPUT_INVALID');
+  await refuses('mlm-bert', textInput('[MASK] and [MASK]', { top_k: 5_001 }), 'PARAMETERS_INVALID');
   await refuses('mlm-bert', textInput(`${'word '.repeat(200)} [MASK]`), 'INPUT_INVALID');
   await refuses('mlm-bert', textInput('a [MASK]', { targets: ['\u0000'] }), 'PARAMETERS_INVALID');
   await refuses('qa-bert', textInput('no JSON'), 'INPUT_INVALID');
@@ -170,6 +170,30 @@ test('what a task cannot take is refused with its code, and the runner goes on',
     );
   const filled = (await (await runnerOf('mlm-bert')).infer(textInput('a [MASK]'))).output as FilledMask[];
   assert.equal(filled.length, 5);
+});
+
+test('a text with two masks is answered by a list for each, with the other mask in its text', async () => {
+  const runner = await runnerOf('mlm-bert');
+  const { output, routeScore } = await runner.infer(
+    textInput('The [MASK] of France is [MASK].', { top_k: 2 }),
+  );
+  // By transformers' steps (FillMaskPipeline.postprocess) with Python's onnxruntime and tokenizers.
+  const expected = [
+    [
+      [0.229757, 349, '##ατ', '[CLS] theατ of france is [MASK]. [SEP]'],
+      [0.122002, 6, ',', '[CLS] the, of france is [MASK]. [SEP]'],
+    ],
+    [
+      [0.588367, 349, '##ατ', '[CLS] the [MASK] of france isατ. [SEP]'],
+      [0.033994, 136, '##ᅵ', '[CLS] the [MASK] of france isᅵ. [SEP]'],
+    ],
+  ].map((words) =>
+    words.map(([score, token, token_str, sequence]) => ({ score, token, token_str, sequence })),
+  );
+  assertNear(output, expected, 'both');
+  assert.deepEqual(TASKS['fill-mask'].output.parse(output), output);
+  const [[first]] = output as [[FilledMask]];
+  assert.ok(routeScore < Math.log(first.score / (1 - first.score)) + 1, 'as sure as the less sure of both');
 });
 
 test('hostile questions are the caller’s fault, whatever they are', async () => {

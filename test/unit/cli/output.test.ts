@@ -15,6 +15,19 @@ test('without a terminal, and where there is room, a row is a line', () => {
   for (const columns of [undefined, 200]) assert.equal(shown(ROWS, columns).length, 3);
 });
 
+test('in a pipe one long cell pushes no other line apart', () => {
+  const long = 'the hub has refused it: '.repeat(8).trim();
+  const rows = [
+    ['hub', long, 'Look there.'],
+    ['agent', 'ready', 'Nothing to do.'],
+  ];
+  assert.deepEqual(stripVTControlCharacters(table(HEAD, rows)).split('\n'), [
+    'device  state  pipelines',
+    `hub     ${long}  Look there.`,
+    'agent   ready  Nothing to do.',
+  ]);
+});
+
 test('on a narrow terminal cells go on below, broken between words, and no line is wider', () => {
   const lines = shown(ROWS, 60);
   assert.ok(lines.length > 3);

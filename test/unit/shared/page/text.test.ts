@@ -39,6 +39,11 @@ test('the best label stands for an answer, and anything else is cut short', () =
     label: 'cat',
     score: 0.9,
   });
+  const word = (token_str: string) => ({ token_str, token: 1, score: 0.5, sequence: 'a' });
+  assert.deepEqual(page.topAnswer([[word(' film')], [word('good'), word('bad')]]), {
+    label: 'film, good',
+    score: null,
+  });
   assert.deepEqual(page.topAnswer({ label: 'cat' }), { label: 'cat', score: null });
   assert.deepEqual(page.topAnswer({ answer: 42 }), { label: '{"answer":42}', score: null });
   for (const nothing of [null, [], 'text', 5, [null], [{ label: 5 }]])

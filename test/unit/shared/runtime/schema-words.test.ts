@@ -25,6 +25,11 @@ test('a value that fits none of several forms is told what is wrong with the one
   );
 });
 
+test('a fraction where a whole number belongs is called that', () => {
+  assert.equal(said(z.int(), 1.5), 'Invalid input: expected a whole number, received 1.5');
+  assert.equal(said(z.int(), 'x'), 'Invalid input: expected number, received string');
+});
+
 test('of forms of which one field says which it is, that field is told', () => {
   const feeds = z.discriminatedUnion('type', [
     z.object({ type: z.literal('folder') }),

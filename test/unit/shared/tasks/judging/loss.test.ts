@@ -170,6 +170,13 @@ test('texts: the share of words without a partner, under whatever name the task 
   near(lossOf('translation', { translation_text: 'ein Hund' }, { translation_text: 'ein Mann' }), 0.5);
   assert.equal(lossOf('fill-mask', filled('cat', 'dog'), filled('cat')), 0);
   assert.equal(lossOf('fill-mask', filled('dog', 'cat'), filled('cat')), 1);
+  const [both, half] = [
+    [filled('cat', 'dog'), filled('sat')],
+    [filled('cat'), filled('ran', 'sat')],
+  ];
+  assert.equal(lossOf('fill-mask', both, both), 0, 'of several masks each one counts');
+  assert.equal(lossOf('fill-mask', half, both), 0.5);
+  assert.equal(lossOf('fill-mask', filled('cat'), both), 1);
 });
 
 const filled = (...words: string[]) =>
