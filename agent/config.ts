@@ -28,24 +28,24 @@ export const AGENT_HELP = `Usage: outrider agent [options]
 Runs the pipelines of a device: local models, and the cloud where it pays.
 
 Options:
-  --config FILE     configuration (default: ./outrider.yaml)
-  --data DIR        data folder (default: dataDir of the configuration, else ./data)
-  --models DIR      folder with model folders (default: ./models)
-  --device ID       this device's id (default: device of the configuration, else the host's name)
-  --hub URL         the hub's address; https, or http on loopback
-  --mqtt URL        the broker's address, when it isn't the one told at enrolment (a broker with accounts of its own
-                    wants this device's id as the name, and its password in OUTRIDER_MQTT_PASSWORD)
-  --hub-ca FILE     authority that vouches for hub and broker (PEM; default: the one pinned at enrolment, else the system's)
+  --config FILE      configuration (default: ./outrider.yaml)
+  --data DIR         data folder (default: dataDir of the configuration, else ./data)
+  --models DIR       folder with model folders (default: ./models)
+  --device ID        this device's id (default: device of the configuration, else the host's name)
+  --hub URL          the hub's address; https, or http on loopback
+  --mqtt URL         the broker's address, when it isn't the one told at enrolment (a broker with accounts of its own
+                     wants this device's id as the name, and its password in OUTRIDER_MQTT_PASSWORD)
+  --hub-ca FILE      authority that vouches for hub and broker (PEM; default: the one pinned at enrolment, else the system's)
   --insecure-plain-text  talk to hub and broker, and answer on --agent-host, in plain text off loopback
-  --enroll TOKEN    enrol with this one-time token (also OUTRIDER_ENROLL_TOKEN, or DATA/agent/enroll.token)
-  --agent-host HOST where to listen (default 127.0.0.1; elsewhere OUTRIDER_AGENT_KEY is needed, and TLS or --insecure-plain-text)
-  --agent-port PORT port of the device's own API (default 8090)
+  --enroll TOKEN     enrol with this one-time token (also OUTRIDER_ENROLL_TOKEN, or DATA/agent/enroll.token)
+  --agent-host HOST  where to listen (default 127.0.0.1; elsewhere OUTRIDER_AGENT_KEY is needed, and TLS or --insecure-plain-text)
+  --agent-port PORT  port of the device's own API (default 8090)
   --agent-tls-cert FILE  certificate of that API (PEM, with its chain; read again when it changes)
   --agent-tls-key FILE   its key
-  --insecure-no-key answer without a key off loopback: in a container whose port is published on loopback alone
-  --once            go through the feeds once, wait for what the cloud owes, and end
-  --log-level LEVEL debug, info, warn, error (default info)
-  -h, --help        show this text
+  --insecure-no-key  answer without a key off loopback: in a container whose port is published on loopback alone
+  --once             go through the feeds once, wait for what the cloud owes, and end
+  --log-level LEVEL  debug, info, warn, error (default info)
+  -h, --help         show this text
 `;
 /** Agent’s configuration with file, flags and environment put together, paths resolved. */
 export interface AgentConfig extends ApiAccess {

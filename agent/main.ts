@@ -2,6 +2,7 @@
  * The agent, from its configuration to its stop: which parts there are, and in which order they start; they stop in reverse. What
  * each is made of stands in wiring/, what an input goes through in pipeline/pipeline.ts.
  */
+import { helpText } from '../shared/runtime/help-text.ts';
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { takeServiceEnvironment } from '../shared/runtime/service-manager.ts';
 import { ResultStore } from './api/result-store.ts';
@@ -117,6 +118,6 @@ async function run(config: AgentConfig, finish: () => void, parent: Promise<Reco
 await runProgram(async (finish, parent) => {
   const config = await loadConfig(process.argv.slice(2));
   if (config !== 'help') return run(config, finish, parent);
-  process.stdout.write(AGENT_HELP);
+  process.stdout.write(helpText(AGENT_HELP));
   process.exit(0);
 });

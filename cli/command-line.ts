@@ -6,6 +6,7 @@ import '../shared/runtime/schema-words.ts';
 import { Command, CommanderError, Option } from 'commander';
 import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
 import { AppError, ERRORS, type ErrorCode, toAppError } from '../shared/runtime/errors.ts';
+import { helpText, terminalColumns } from '../shared/runtime/help-text.ts';
 import { nearest } from '../shared/runtime/near.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
@@ -40,6 +41,9 @@ const PULL_HELP = `
 outrider models pull hf:Xenova/distilbert-base-uncased-finetuned-sst-2-english --variant q8
 outrider models pull ./yolox_nano.onnx --task object-detection --family yolox --labels coco.txt`;
 
+/** Columns in which each option has its line. */
+const UNBROKEN = 10_000;
+
 /** docs/cli.md is made from it. */
 export const program = new Command('outrider')
   .description('Small models on devices, big models in the cloud, one answer.')
@@ -48,7 +52,12 @@ export const program = new Command('outrider')
   .exitOverride()
   // With --json what is wrong is said once, as JSON (`report`).
   .configureOutput({
-    writeErr: (text) => void (isJson() || process.stderr.write(text)),
+    // Set for the terminal when it is written, by the same rules as the programs' own help.
+    ...(terminalColumns() === undefined
+      ? {}
+      : { getOutHelpWidth: () => UNBROKEN, getErrHelpWidth: () => UNBROKEN }),
+    writeOut: (text) => void process.stdout.write(helpText(text)),
+    writeErr: (text) => void (isJson() || process.stderr.write(helpText(text))),
     outputError: (text, write) =>
       write(
         forTerminal(onlyNear(text).replace(/^error: (.*)/, (_all, what: string) => sentence('USAGE', what))),

@@ -1,7 +1,7 @@
 /** What commands print: a table on a terminal or in a pipe, JSON with `--json`. */
-import { stripVTControlCharacters } from 'node:util';
 import Table from 'cli-table3';
 import { colors } from '../shared/runtime/colors.ts';
+import { terminalColumns, widthOf, wrapped } from '../shared/runtime/help-text.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 
 const NO_BORDERS = Object.fromEntries(
@@ -91,13 +91,6 @@ function leastToLeaveOut(
   return [];
 }
 
-/** Of the terminal; else as exported by who shows the output on one (`watch`). */
-function terminalColumns(): number | undefined {
-  if (process.stdout.isTTY) return process.stdout.columns;
-  const exported = Number(process.env.COLUMNS);
-  return Number.isInteger(exported) && exported > 0 ? exported : undefined;
-}
-
 /** What a column is padded to in a pipe or a file: one long cell must not push every other line apart. */
 const MOST_PADDING = 60;
 
@@ -140,9 +133,6 @@ function fit(
   return widths;
 }
 
-/** Characters, without colours. */
-const widthOf = (text: string): number => Array.from(stripVTControlCharacters(text)).length;
-
 function blocks(
   head: readonly string[],
   rows: readonly (readonly string[])[],
@@ -154,18 +144,6 @@ function blocks(
   return rows
     .map((row) => head.flatMap((title, i) => (row[i] ? [line(title, row[i])] : [])).join('\n'))
     .join('\n\n');
-}
-
-/** Lines of whole words; a word that is wider than a line has one of its own. */
-function wrapped(text: string, columns: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(/\s+/)) {
-    const last = lines.at(-1);
-    if (last !== undefined && widthOf(last) + 1 + widthOf(word) <= columns)
-      lines[lines.length - 1] = `${last} ${word}`;
-    else lines.push(word);
-  }
-  return lines;
 }
 
 /** Prints the value as JSON, or as people want it. */

@@ -20,57 +20,57 @@ export const HUB_HELP = `Usage: outrider hub [options]
 Runs a hub: answers devices over MQTT and people over HTTP, and keeps the fleet's records.
 
 Options:
-  --data DIR          data folder (default ./data)
-  --models DIR        folder with model folders; each new digest becomes its name's next version (default ./models)
-  --hub-host HOST     where to listen (default 127.0.0.1)
-  --hub-port PORT     port of the HTTP API (default 8080)
-  --hub-public URL    the hub's address as devices are told it, behind a proxy (default: as each of them has reached it)
-  --releases DIR      archives of outrider release, which /install.sh puts on devices (default DATA/hub/releases)
-  --mqtt URL          use this broker instead of starting one (mqtts://, wss://; the hub's own name and password there
-                      in OUTRIDER_MQTT_USERNAME and OUTRIDER_MQTT_PASSWORD)
-  --mqtt-port PORT    port of the broker that it starts (default 1883)
-  --mqtt-host HOST    where that broker listens (default 127.0.0.1)
-  --mqtt-public URL   the broker's address as devices are told it at enrolment (default: the one the hub uses)
-  --intake-only       answer devices beside other hubs on the broker of --mqtt; no records, no HTTP API but /healthz, /readyz
-  --mqtt-access HOW   who gives devices their accounts at the broker: embedded (our own broker reads the hub's file; the
-                      default there), external (somebody else, by hand; the default with --mqtt) or dynsec (the hub, by
-                      Mosquitto's dynamic-security plugin; the plugin's admin in OUTRIDER_MQTT_USERNAME and
-                      OUTRIDER_MQTT_PASSWORD)
-  --other-hub ID      with dynsec: a hub that answers beside this one, to which devices may send large requests as well; may
-                      be given again
-  --credential-days N a device's credential ends after so many days; devices renew theirs in time (default: never)
-  --mqtt-ca FILE      authorities of the broker that --mqtt names (PEM; default: the system's)
-  --ws-port PORT      MQTT over WebSocket on this port as well, with the broker that it starts
-  --tls own|off       certificates of the hub's own authority for HTTP and broker, or none (default: own when it listens
-                      off loopback, else off)
-  --tls-cert FILE     use this certificate (PEM, with its chain) instead of the own authority's; read again when it changes
-  --tls-key FILE      its key
-  --tls-name NAME     another name or address for the own authority's certificate; may be given again
+  --data DIR           data folder (default ./data)
+  --models DIR         folder with model folders; each new digest becomes its name's next version (default ./models)
+  --hub-host HOST      where to listen (default 127.0.0.1)
+  --hub-port PORT      port of the HTTP API (default 8080)
+  --hub-public URL     the hub's address as devices are told it, behind a proxy (default: as each of them has reached it)
+  --releases DIR       archives of outrider release, which /install.sh puts on devices (default DATA/hub/releases)
+  --mqtt URL           use this broker instead of starting one (mqtts://, wss://; the hub's own name and password there
+                       in OUTRIDER_MQTT_USERNAME and OUTRIDER_MQTT_PASSWORD)
+  --mqtt-port PORT     port of the broker that it starts (default 1883)
+  --mqtt-host HOST     where that broker listens (default 127.0.0.1)
+  --mqtt-public URL    the broker's address as devices are told it at enrolment (default: the one the hub uses)
+  --intake-only        answer devices beside other hubs on the broker of --mqtt; no records, no HTTP API but /healthz, /readyz
+  --mqtt-access HOW    who gives devices their accounts at the broker: embedded (our own broker reads the hub's file; the
+                       default there), external (somebody else, by hand; the default with --mqtt) or dynsec (the hub, by
+                       Mosquitto's dynamic-security plugin; the plugin's admin in OUTRIDER_MQTT_USERNAME and
+                       OUTRIDER_MQTT_PASSWORD)
+  --other-hub ID       with dynsec: a hub that answers beside this one, to which devices may send large requests as well; may
+                       be given again
+  --credential-days N  a device's credential ends after so many days; devices renew theirs in time (default: never)
+  --mqtt-ca FILE       authorities of the broker that --mqtt names (PEM; default: the system's)
+  --ws-port PORT       MQTT over WebSocket on this port as well, with the broker that it starts
+  --tls own|off        certificates of the hub's own authority for HTTP and broker, or none (default: own when it listens
+                       off loopback, else off)
+  --tls-cert FILE      use this certificate (PEM, with its chain) instead of the own authority's; read again when it changes
+  --tls-key FILE       its key
+  --tls-name NAME      another name or address for the own authority's certificate; may be given again
   --insecure-plain-text  send and take secrets in plain text off loopback
-  --cors ORIGIN       pages of this origin (https://app.example.com) may ask the HTTP API from a browser, with a key of their own; * for
-                      any; may be given again (default: none)
-  --sign-in           print a one-time address that signs a browser in, at the start
+  --cors ORIGIN        pages of this origin (https://app.example.com) may ask the HTTP API from a browser, with a key of their own; * for
+                       any; may be given again (default: none)
+  --sign-in            print a one-time address that signs a browser in, at the start
   --deploy auto|manual  whether a version of a new model is deployed to devices as soon as it is published, or when somebody says
-                      so (default manual; a model's first version is deployed at once)
-  --keep-versions N   keep so many versions of each model, and remove older ones that no device has, runs or is pinned to (default all)
-  --restored          the data folder has come back from a copy of another kind (a snapshot of the machine): sign and number above
-                      what devices may have seen since
-  --max-memory SIZE   memory of all loaded models together, such as 6GB: of those that are idle the one that was asked least
-                      recently makes room (default: half of the machine's, or of what this service may take)
-  --max-deltas SIZE   disk for differences between versions, which devices fetch instead of whole files (default 2GB; 0B: none are
-                      made)
-  --max-captures SIZE disk for inputs that devices share, with both answers, to learn from (default 500MB; 0B: none are kept)
-  --captures-age TIME they are kept for so long at most (default 30d)
-  --trainer COMMAND   program that makes a better edge model of captures: outrider captures train orders it, docs/circle.md says
-                      how it is called (default: none, nobody can order one). No shell: its words, with quotes where they have blanks
+                       so (default manual; a model's first version is deployed at once)
+  --keep-versions N    keep so many versions of each model, and remove older ones that no device has, runs or is pinned to (default all)
+  --restored           the data folder has come back from a copy of another kind (a snapshot of the machine): sign and number above
+                       what devices may have seen since
+  --max-memory SIZE    memory of all loaded models together, such as 6GB: of those that are idle the one that was asked least
+                       recently makes room (default: half of the machine's, or of what this service may take)
+  --max-deltas SIZE    disk for differences between versions, which devices fetch instead of whole files (default 2GB; 0B: none are
+                       made)
+  --max-captures SIZE  disk for inputs that devices share, with both answers, to learn from (default 500MB; 0B: none are kept)
+  --captures-age TIME  they are kept for so long at most (default 30d)
+  --trainer COMMAND    program that makes a better edge model of captures: outrider captures train orders it, docs/circle.md says
+                       how it is called (default: none, nobody can order one). No shell: its words, with quotes where they have blanks
   --trainer-timeout TIME  a training is ended after so long (default 12h)
-  --max-loaded N      models kept loaded at a time, besides (default: as many as there is memory for)
-  --provider NAME     what runs the models: cpu, cuda (after outrider gpu install), webgpu, or auto, the fastest that gives a model’s
-                      golden answers here (default auto)
-  --threads N         threads of each model's runner (default: cores / 2)
-  --runners N         processes of one model while it is busy and cores are idle (default: as many as their threads fill the cores)
-  --log-level LEVEL   debug, info, warn, error (default info)
-  -h, --help          show this text
+  --max-loaded N       models kept loaded at a time, besides (default: as many as there is memory for)
+  --provider NAME      what runs the models: cpu, cuda (after outrider gpu install), webgpu, or auto, the fastest that gives a model’s
+                       golden answers here (default auto)
+  --threads N          threads of each model's runner (default: cores / 2)
+  --runners N          processes of one model while it is busy and cores are idle (default: as many as their threads fill the cores)
+  --log-level LEVEL    debug, info, warn, error (default info)
+  -h, --help           show this text
 `;
 
 /** Certificate of the hub and of the broker that it starts. */

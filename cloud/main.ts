@@ -2,6 +2,7 @@
  * The composition root of the hub, as its table of contents: flags -> parts -> start -> stop when told. How parts are put together
  * stands in wiring/; what a request goes through, in intake/intake.ts (devices) and asking/asking.ts (HTTP).
  */
+import { helpText } from '../shared/runtime/help-text.ts';
 import { isChild, runProgram } from '../shared/runtime/program.ts';
 import { backUpCommand, restoreCommand } from './backup/commands.ts';
 import { settleRestored } from './backup/restore.ts';
@@ -60,7 +61,7 @@ await runProgram(async () => {
   }
   const config = loadConfig(process.argv.slice(2));
   if (config === 'help') {
-    process.stdout.write(HUB_HELP);
+    process.stdout.write(helpText(HUB_HELP));
     process.exit(0);
   }
   return config.intakeOnly ? runIntakeOnly(config) : runHub(config);

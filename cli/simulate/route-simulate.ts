@@ -1,9 +1,11 @@
 /**
  * `outrider route simulate`: reads captures, replays them through the agent's own learner, and prints what came of it.
  */
+
 import { writeFile } from 'node:fs/promises';
 import { Learner } from '../../agent/router/learner.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
+import { helpText } from '../../shared/runtime/help-text.ts';
 import { seededRandom } from '../../shared/runtime/random.ts';
 import { print } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
@@ -21,7 +23,7 @@ const FINE_STEPS = 200;
 /** @param flags as they stand behind `outrider route simulate` @throws USAGE, FILE_UNREADABLE, BAD_REQUEST, INPUT_TOO_LARGE */
 export async function simulateRoute(flags: readonly string[]): Promise<void> {
   const options = readOptions(flags);
-  if (options === 'help') process.stdout.write(SIMULATE_HELP);
+  if (options === 'help') process.stdout.write(helpText(SIMULATE_HELP));
   else await simulate(options);
 }
 

@@ -1,8 +1,10 @@
 /** `outrider hub backup DIR` and `outrider hub restore DIR`, as one types them. */
+
 import { dirname, join, resolve } from 'node:path';
 import { systemClock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { readArguments } from '../../shared/runtime/flags.ts';
+import { helpText } from '../../shared/runtime/help-text.ts';
 import { HUB_HELP } from '../config.ts';
 import { backUp } from './backup.ts';
 import { restoreHub } from './restore.ts';
@@ -44,7 +46,7 @@ export async function restoreCommand(argv: readonly string[]): Promise<void> {
 function read(argv: readonly string[], word: string): { folder: string; hub: string } | undefined {
   const { values, positionals } = readArguments(argv, OPTIONS, `outrider hub ${word}`);
   if (values.help) {
-    process.stdout.write(HUB_HELP);
+    process.stdout.write(helpText(HUB_HELP));
     return undefined;
   }
   const [folder, ...more] = positionals;
