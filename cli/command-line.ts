@@ -6,7 +6,7 @@ import '../shared/runtime/schema-words.ts';
 import { Command, CommanderError, Option } from 'commander';
 import { DETECTOR_FAMILIES, VARIANTS } from '../shared/release/folder/choices.ts';
 import { AppError, ERRORS, type ErrorCode, toAppError } from '../shared/runtime/errors.ts';
-import { helpText, terminalColumns } from '../shared/runtime/help-text.ts';
+import { helpText, sentences, terminalColumns } from '../shared/runtime/help-text.ts';
 import { nearest } from '../shared/runtime/near.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 import { VERSION } from '../shared/runtime/version.ts';
@@ -727,5 +727,6 @@ function sayError(code: ErrorCode, message: string): void {
   const { meaning, remedy } = ERRORS[code];
   const text = `${sentence(code, message)}${message === meaning ? `\n${remedy}` : ''}`;
   const json = (): string => jsonForTerminal({ error: { code, message, remedy } });
-  process.stderr.write(`${isJson() ? json() : forTerminal(text)}\n`);
+  const people = (): string => sentences(forTerminal(text), terminalColumns(process.stderr));
+  process.stderr.write(`${isJson() ? json() : people()}\n`);
 }

@@ -1,7 +1,7 @@
 /** What commands print: a table on a terminal or in a pipe, JSON with `--json`. */
 import Table from 'cli-table3';
 import { colors } from '../shared/runtime/colors.ts';
-import { terminalColumns, widthOf, wrapped } from '../shared/runtime/help-text.ts';
+import { sentences, terminalColumns, widthOf, wrapped } from '../shared/runtime/help-text.ts';
 import { forTerminal, jsonForTerminal } from '../shared/runtime/terminal.ts';
 
 const NO_BORDERS = Object.fromEntries(
@@ -148,11 +148,14 @@ function blocks(
 
 /** Prints the value as JSON, or as people want it. */
 export function print(json: boolean | undefined, value: unknown, text: () => string): void {
-  process.stdout.write(json ? `${jsonForTerminal(value, 2)}\n` : `${forTerminal(text())}\n`);
+  process.stdout.write(
+    json ? `${jsonForTerminal(value, 2)}\n` : `${sentences(forTerminal(text()), terminalColumns())}\n`,
+  );
 }
 
 /** A line for people beside what is printed: progress, a warning. */
-export const note = (text: string): void => void process.stderr.write(`${forTerminal(text)}\n`);
+export const note = (text: string): void =>
+  void process.stderr.write(`${sentences(forTerminal(text), terminalColumns(process.stderr))}\n`);
 
 /** `5.1 MB`. */
 export function bytesText(bytes: number): string {

@@ -1,4 +1,4 @@
-/** Help as a terminal has room for it: broken between words, what an option means below it where there is no room beside it. */
+/** Text as a terminal has room for it: broken between words, and in help what an option means below it where there is no room beside it. */
 import { stripVTControlCharacters } from 'node:util';
 
 /** Less room than this beside a term is none: what it means goes below it. */
@@ -11,8 +11,8 @@ const ITEM = /^( +)(\S(?:.*?\S)?) {2,}(\S.*)$/;
 const COMMAND = /^\s*(?:[A-Z_]+=\S+ )?(?:outrider|python|curl|\{)/;
 
 /** Columns of the terminal; else as exported by who shows the output on one (`watch`); undefined: none, nothing is broken. */
-export function terminalColumns(): number | undefined {
-  if (process.stdout.isTTY) return process.stdout.columns;
+export function terminalColumns(stream: NodeJS.WriteStream = process.stdout): number | undefined {
+  if (stream.isTTY) return stream.columns;
   const exported = Number(process.env.COLUMNS);
   return Number.isInteger(exported) && exported > 0 ? exported : undefined;
 }
@@ -30,6 +30,17 @@ export function wrapped(text: string, columns: number): string[] {
     else lines.push(word);
   }
   return lines;
+}
+
+/** Sentences that a line has no room for, broken; what is further in (a table, a list) or to be copied stays as it is. */
+export function sentences(text: string, columns: number | undefined): string {
+  if (columns === undefined) return text;
+  const isOver = (line: string): boolean =>
+    widthOf(line) > columns && /^\S/.test(line) && !COMMAND.test(line);
+  return text
+    .split('\n')
+    .flatMap((line) => (isOver(line) ? wrapped(line, columns) : [line]))
+    .join('\n');
 }
 
 /**

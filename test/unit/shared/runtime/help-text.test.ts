@@ -3,7 +3,7 @@ import test from 'node:test';
 import { AGENT_HELP } from '../../../../agent/config.ts';
 import { SIMULATE_HELP } from '../../../../cli/simulate/options.ts';
 import { HUB_HELP } from '../../../../cloud/config.ts';
-import { helpText } from '../../../../shared/runtime/help-text.ts';
+import { helpText, sentences } from '../../../../shared/runtime/help-text.ts';
 
 const HELP = `Usage: outrider thing [options]
 
@@ -50,6 +50,22 @@ test('without room beside a term what it means stands below it', () => {
 
 test('a pipe gets help as it is written', () => {
   assert.equal(helpText(HELP, undefined), HELP);
+});
+
+test('a sentence is broken between words; tables and commands are not', () => {
+  const text = `There is none yet: a word begins one.
+  a   table   that   is   wider
+outrider thing --data ./somewhere/else
+short`;
+  assert.equal(
+    sentences(text, 24),
+    `There is none yet: a
+word begins one.
+  a   table   that   is   wider
+outrider thing --data ./somewhere/else
+short`,
+  );
+  assert.equal(sentences(text, undefined), text);
 });
 
 for (const [name, help] of Object.entries({ hub: HUB_HELP, agent: AGENT_HELP, simulate: SIMULATE_HELP }))
