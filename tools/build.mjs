@@ -18,9 +18,11 @@ const DIST = dirname(STAMP);
 /** Built file (shared/runtime/installation.ts names them) -> source. */
 const PROGRAMS = {
   agent: 'agent/main.ts',
+  'agent-reading': 'agent/api/reading-main.ts',
   broker: 'cloud/broker/main.ts',
   delta: 'shared/release/delta/delta-main.ts',
   hub: 'cloud/main.ts',
+  'hub-reading': 'cloud/api/reading/reading-main.ts',
   outrider: 'cli/main.ts',
   runner: 'shared/inference/runner/runner-main.ts',
 };

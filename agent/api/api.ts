@@ -10,12 +10,13 @@ import { z } from 'zod';
 import type { Connection } from '../../shared/contract/connection.ts';
 import type { DiskStatus } from '../../shared/contract/disk-status.ts';
 import type { FeedStatus } from '../../shared/contract/feed-status.ts';
-import { maxBodyBytes, readInput } from '../../shared/contract/http-input.ts';
+import { maxBodyBytes, weightOf } from '../../shared/contract/http-input.ts';
 import type { ToldAgent, UpdateReport } from '../../shared/contract/messages.ts';
 import { isFailure, type Result } from '../../shared/contract/result.ts';
 import type { SentList, SentRecord } from '../../shared/contract/sent.ts';
 import type { SinkStatus } from '../../shared/contract/sink-status.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
+import { BodyReading } from '../../shared/runtime/body-reading.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { ACCEPTED_CODINGS } from '../../shared/runtime/content-coding.ts';
 import { cutOff } from '../../shared/runtime/cut-off.ts';
@@ -23,6 +24,7 @@ import { withoutPaths, withoutPathsIn } from '../../shared/runtime/disk-paths.ts
 import { AppError, ERRORS, type ErrorBody, toAppError, toErrorBody } from '../../shared/runtime/errors.ts';
 import { FailureLog } from '../../shared/runtime/failure-log.ts';
 import { newId, secretMatches, sha256Hex } from '../../shared/runtime/ids.ts';
+import { programFile } from '../../shared/runtime/installation.ts';
 import { KeyGuesses } from '../../shared/runtime/key-guesses.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { Metrics } from '../../shared/runtime/metrics.ts';
@@ -33,6 +35,7 @@ import { within } from '../../shared/runtime/within.ts';
 import type { LinkMeter, Outbox, OutboxDepth, PipelineFace } from '../ports.ts';
 import { createOutboxApi } from './outbox.ts';
 import { CLOSED_PAGE, createPageApi } from './page.ts';
+import { AGENT_READERS } from './readers.ts';
 import type { ResultStore } from './result-store.ts';
 
 /** Which of what has left is asked for: behind a line's number, or not older. */
@@ -181,6 +184,11 @@ export function createAgentApi(options: AgentApiOptions): Hono {
 
   const waiting = new Map<string, number>();
   const bodies = new BodyReader({ clock: options.clock, maxHeldBytes: MAX_HELD_BYTES });
+  const reading = new BodyReading({
+    readers: AGENT_READERS,
+    program: () => programFile('agent-reading'),
+    clock: options.clock,
+  });
   app.post('/v1/infer/:pipeline', (c) => {
     const pipeline = pipelineOf(c);
     // The place is taken once the body is there: who sends slowly keeps nobody from asking.
@@ -200,7 +208,10 @@ export function createAgentApi(options: AgentApiOptions): Hono {
   async function infer(c: Context, pipeline: PipelineFace, body: Uint8Array): Promise<Response> {
     const forced = routeQuery.safeParse(c.req.query('route'));
     if (!forced.success) throw new AppError('BAD_REQUEST', 'route must be edge or cloud');
-    const input = readInput(pipeline.task, body, c.req.header('content-type'));
+    const { task } = pipeline;
+    const contentType = c.req.header('content-type');
+    const weightBytes = weightOf(task, body, contentType);
+    const input = await reading.read('input', body, { task, contentType }, weightBytes);
     const { id, first } = await pipeline.accept(
       { input, label: null },
       { ...(forced.data && { forced: forced.data }) },

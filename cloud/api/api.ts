@@ -10,10 +10,12 @@ import { secureHeaders } from 'hono/secure-headers';
 import type { ModelLoad } from '../../shared/contract/admin.ts';
 import { PAGE_POLICY } from '../../shared/page/assets.ts';
 import type { Delta } from '../../shared/release/release.ts';
+import { BodyReading } from '../../shared/runtime/body-reading.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError, toAppError } from '../../shared/runtime/errors.ts';
 import { FailureLog } from '../../shared/runtime/failure-log.ts';
 import { newId } from '../../shared/runtime/ids.ts';
+import { programFile } from '../../shared/runtime/installation.ts';
 import { KeyGuesses } from '../../shared/runtime/key-guesses.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { isWildcard } from '../../shared/runtime/loopback.ts';
@@ -67,6 +69,7 @@ import { createOpenAiApi, mountModelChat } from './openai/openai.ts';
 import { DOCS_STYLE_SOURCE } from './pages/docs-page.ts';
 import { createAssetApi, readPages } from './pages/page.ts';
 import { mountPages } from './pages/pages.ts';
+import { HUB_READERS } from './reading/readers.ts';
 
 /** Of request bodies together, until their answers are out: four of the largest pictures. */
 const MAX_HELD_BYTES = 256 * 1024 * 1024;
@@ -125,6 +128,11 @@ export interface HubApiOptions {
 export function createHubApi(options: HubApiOptions): Api {
   const { hubId, mqttUrl, authority, keys, devices, models, signIns, clock, bodyTimeoutMs } = options;
   const bodies = new BodyReader({ clock, maxHeldBytes: MAX_HELD_BYTES, timeoutMs: bodyTimeoutMs });
+  const reading = new BodyReading({
+    readers: HUB_READERS,
+    program: () => programFile('hub-reading'),
+    clock,
+  });
   const guards = createGuards({ keys, devices, signIns, guesses: new KeyGuesses(clock) });
   const welcome: Welcome = (c, deviceId, { expiresInMs }) => ({
     deviceId,
@@ -141,7 +149,7 @@ export function createHubApi(options: HubApiOptions): Api {
     publicUrl: options.publicUrl,
     hostAbroad: options.hostAbroad,
   };
-  const shared = { ...options, authority, guards, bodies, welcome, pages };
+  const shared = { ...options, authority, guards, bodies, reading, welcome, pages };
 
   // A slash too many at the end is none: Open Inference’s clients ask `/v2/`.
   const app: Api = new OpenAPIHono({ strict: false });

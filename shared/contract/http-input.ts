@@ -69,17 +69,25 @@ export function readJsonBody(
   body: Uint8Array,
   contentType: string | undefined,
 ): JsonBody | undefined {
-  const saysJson = contentType?.startsWith('application/json') === true;
-  const needsJson = TASKS[task].inputKind === 'json';
-  if (!saysJson && !needsJson && body[0] !== OPENING_BRACE) return undefined;
+  if (!mayBeJson(task, body, contentType)) return undefined;
   // A text may well begin with a brace; a picture never does.
-  const json = saysJson || needsJson ? parseJson(body) : tryParseJson(body);
+  const json = mustBeJson(task, contentType) ? parseJson(body) : tryParseJson(body);
   if (json === undefined) return undefined;
   const parsed = jsonBody.safeParse(json);
   if (parsed.success) return parsed.data;
   const form = FORMS[task] ?? 'string';
   throw new AppError('BAD_REQUEST', `the JSON body must be {"inputs": ${form}, "parameters"?: object}`);
 }
+
+/** How much of a body has to be looked at before it is known what it asks: all of it where it may be JSON, else nothing. */
+export const weightOf = (task: TaskName, body: Uint8Array, contentType: string | undefined): number =>
+  mayBeJson(task, body, contentType) ? body.length : 0;
+
+const mustBeJson = (task: TaskName, contentType: string | undefined): boolean =>
+  contentType?.startsWith('application/json') === true || TASKS[task].inputKind === 'json';
+
+const mayBeJson = (task: TaskName, body: Uint8Array, contentType: string | undefined): boolean =>
+  body[0] === OPENING_BRACE || mustBeJson(task, contentType);
 
 /** @throws INPUT_EMPTY, INPUT_TOO_LARGE, BAD_REQUEST, PARAMETERS_INVALID, INPUT_INVALID */
 export function inputOf(task: TaskName, json: JsonBody): TaskInput {

@@ -9,7 +9,15 @@ import { createRequire } from 'node:module';
 declare const OUTRIDER_BUILT: true | undefined;
 
 /** A file of `dist/`, made of the source that tools/build.mjs names for it. */
-export type ProgramName = 'agent' | 'broker' | 'delta' | 'hub' | 'outrider' | 'runner';
+export type ProgramName =
+  | 'agent'
+  | 'agent-reading'
+  | 'broker'
+  | 'delta'
+  | 'hub'
+  | 'hub-reading'
+  | 'outrider'
+  | 'runner';
 
 const IS_BUILT = typeof OUTRIDER_BUILT !== 'undefined';
 

@@ -3,31 +3,41 @@ import { AppError } from './errors.ts';
 
 /** @returns undefined where the bytes are no JSON; check the value with a schema */
 export function tryParseJson(bytes: Uint8Array): unknown {
+  const text = textOf(bytes);
+  if (tooDeepAt(text) !== undefined) return undefined;
   try {
-    return JSON.parse(textOf(bytes));
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
 }
 
-/** The value of a JSON text; check it with a schema. @throws BAD_REQUEST, naming the line and the column where it breaks */
+/**
+ * The value of a JSON text; check it with a schema.
+ *
+ * @throws BAD_REQUEST, naming the line and the column where it breaks, or is nested deeper than anybody means
+ */
 export function parseJson(bytes: Uint8Array): unknown {
   const text = textOf(bytes);
+  const deepAt = tooDeepAt(text);
+  if (deepAt !== undefined)
+    throw broken(text, firstFault(text) ?? { at: deepAt, what: `over ${MAX_DEPTH} brackets are open` });
   try {
     return JSON.parse(text);
   } catch (error) {
     // What the engine says differs by version, and may quote the text.
-    const { what, at } = firstFault(text);
-    const before = text.slice(0, at).split('\n');
-    const column = Array.from(before.at(-1) ?? '').length + 1;
-    throw new AppError(
-      'BAD_REQUEST',
-      `the JSON is broken at line ${before.length}, column ${column}: ${what}`,
-      {
-        cause: error,
-      },
-    );
+    throw broken(text, firstFault(text) ?? { at: text.length, what: 'it cannot be read' }, error);
   }
+}
+
+function broken(text: string, { what, at }: Fault, cause?: unknown): AppError {
+  const before = text.slice(0, at).split('\n');
+  const column = Array.from(before.at(-1) ?? '').length + 1;
+  return new AppError(
+    'BAD_REQUEST',
+    `the JSON is broken at line ${before.length}, column ${column}: ${what}`,
+    cause === undefined ? {} : { cause },
+  );
 }
 
 /**
@@ -51,6 +61,46 @@ const textOf = (bytes: Uint8Array): string =>
     .toString('utf8')
     .replace(/^\ufeff/, '');
 
+/** What anybody means is some levels deep; brackets by the hundred thousand cost ten times the parser's usual time, and a stack later on. */
+const MAX_DEPTH = 128;
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+
+/** @returns where a bracket is open too many, by one look at each character outside of strings */
+function tooDeepAt(text: string): number | undefined {
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    switch (text.charCodeAt(at)) {
+      case QUOTE:
+        at = endOfString(text, at);
+        if (at < 0) return undefined;
+        break;
+      // [ and {
+      case 0x5b:
+      case 0x7b:
+        depth += 1;
+        if (depth > MAX_DEPTH) return at;
+        break;
+      // ] and }
+      case 0x5d:
+      case 0x7d:
+        depth -= 1;
+    }
+  }
+  return undefined;
+}
+
+/** @param from where its first quote is @returns where its last one is; -1: nowhere */
+function endOfString(text: string, from: number): number {
+  let at = from;
+  for (;;) {
+    at = text.indexOf('"', at + 1);
+    let before = at - 1;
+    while (before > from && text.charCodeAt(before) === BACKSLASH) before -= 1;
+    // An even count of backslashes is of escaped backslashes.
+    if (at < 0 || (at - before) % 2 === 1) return at;
+  }
+}
+
 interface Fault {
   readonly what: string;
   /** UTF-16 units before it. */
@@ -64,8 +114,8 @@ const SCALAR_CHARACTER = /[-+.0-9A-Za-z]/;
 const LONGEST_SCALAR = 400;
 const ESCAPE = /^(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/;
 
-/** Reads a text that is no JSON until it breaks. Without recursion: it may be nested as deep as it is long. */
-function firstFault(text: string): Fault {
+/** Reads a text until it breaks as JSON. Without recursion: it may be nested as deep as it is long. @returns undefined where it is whole */
+function firstFault(text: string): Fault | undefined {
   /** Open brackets, outermost first. */
   const open: ('{' | '[')[] = [];
   let at = 0;
@@ -75,7 +125,8 @@ function firstFault(text: string): Fault {
     const next = text[at];
     if (wants === ', or end') {
       const inner = open.at(-1);
-      if (inner === undefined) return { at, what: 'something follows its end' };
+      if (inner === undefined)
+        return next === undefined ? undefined : { at, what: 'something follows its end' };
       if (next === ',') wants = inner === '{' ? 'name' : 'value';
       else if (next === (inner === '{' ? '}' : ']')) open.pop();
       else

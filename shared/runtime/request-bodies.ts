@@ -18,6 +18,8 @@ export class BodyReader {
   readonly #timeoutMs: number;
   readonly #maxHeldBytes: number;
   #heldBytes = 0;
+  /** Set aside for bodies that have said how large they are, and may not come. */
+  #roomBytes = 0;
 
   /** @param options.maxHeldBytes memory that bodies may take together, until their answers are out */
   constructor(options: {
@@ -75,7 +77,10 @@ export class BodyReader {
     if (isPiece(request)) return this.#withPiece(request, maxBytes, use);
     const reader = openBody(request, maxBytes);
     if (!reader) return use(new Uint8Array(0));
-    const chunks: Uint8Array[] = [];
+    const announced = announcedBytes(request);
+    const roomBytes = this.#roomBytes + announced > this.#maxHeldBytes ? 0 : announced;
+    this.#roomBytes += roomBytes;
+    const pieces = new Pieces(roomBytes);
     let bytes = 0;
     const { tooSlow, end } = this.#bound();
     try {
@@ -87,13 +92,14 @@ export class BodyReader {
         if (bytes > maxBytes) throw tooLarge(maxBytes);
         if (this.#heldBytes > this.#maxHeldBytes)
           throw new AppError('QUEUE_FULL', 'too many large requests at a time');
-        chunks.push(value);
+        pieces.add(value);
       }
       end();
-      return await use(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks));
+      return await use(pieces.whole());
     } finally {
       end();
       this.#heldBytes -= bytes;
+      this.#roomBytes -= roomBytes;
       void reader.cancel().catch(() => undefined);
     }
   }
@@ -128,6 +134,42 @@ export class BodyReader {
     tooSlow.catch(() => undefined);
     return { tooSlow, end };
   }
+}
+
+/** Pieces of a body, put together as they come where its length is known: at the end it would take milliseconds at a stretch. */
+class Pieces {
+  readonly #pieces: Uint8Array[] = [];
+  /** Takes them, as long as there is room. */
+  readonly #room: Buffer;
+  #filledBytes = 0;
+
+  constructor(roomBytes: number) {
+    // Nobody sees what has not been written to.
+    this.#room = Buffer.allocUnsafeSlow(roomBytes);
+  }
+
+  add(piece: Uint8Array): void {
+    if (this.#pieces.length > 0 || this.#filledBytes + piece.length > this.#room.length) {
+      this.#pieces.push(piece);
+      return;
+    }
+    this.#room.set(piece, this.#filledBytes);
+    this.#filledBytes += piece.length;
+  }
+
+  whole(): Uint8Array {
+    const filled = this.#room.subarray(0, this.#filledBytes);
+    const [only, ...more] = this.#pieces;
+    if (!only) return filled;
+    return filled.length === 0 && more.length === 0 ? only : Buffer.concat([filled, ...this.#pieces]);
+  }
+}
+
+/** Of a body that comes as it is; 0: not known. */
+function announcedBytes({ headers }: Request): number {
+  const bytes = Number(headers.get('content-length') ?? 0);
+  const isPlain = headers.get('content-encoding') === null && headers.get('transfer-encoding') === null;
+  return isPlain && Number.isSafeInteger(bytes) ? bytes : 0;
 }
 
 const tooLarge = (maxBytes: number): AppError =>

@@ -1,6 +1,7 @@
 /** `npm run test:peers`: runs the tests with programs of others that are there, says what the rest needs, and installs nothing. */
 import { spawnSync } from 'node:child_process';
 import { HOW_TO_GET_IT, hasHomeAssistant } from './home-assistant.ts';
+import { HOW_TO_GET_LLAMA_SERVER, hasLlamaServer } from './llama-server.ts';
 import { HOW_TO_GET_MLSERVER, hasMlServer } from './mlserver.ts';
 
 const hasMosquitto =
@@ -15,6 +16,7 @@ const PEERS: readonly (readonly [file: string, isThere: boolean, what: readonly 
     ],
   ],
   ['test/peers/engines.peers.ts', hasMlServer(), hasMlServer() ? [] : [HOW_TO_GET_MLSERVER]],
+  ['test/peers/llama.peers.ts', hasLlamaServer(), hasLlamaServer() ? [] : [HOW_TO_GET_LLAMA_SERVER]],
 ];
 const missing = PEERS.flatMap(([, , what]) => what);
 if (missing.length > 0) {

@@ -45,10 +45,13 @@ export async function recordingProxy(
   const server = await startEngineServer(t);
   const exchanges: Exchange[] = [];
   server.says.set('', async (response, { method, path, headers, body }) => {
-    const contentType = headers['content-type'];
+    const { 'content-type': contentType, authorization } = headers;
     const answer = await fetch(`${url}${path}`, {
       method,
-      ...(contentType !== undefined && { headers: { 'content-type': contentType } }),
+      headers: {
+        ...(contentType !== undefined && { 'content-type': contentType }),
+        ...(authorization !== undefined && { authorization }),
+      },
       ...(body.length > 0 && { body: new Uint8Array(body) }),
     });
     const answered = await answer.text();

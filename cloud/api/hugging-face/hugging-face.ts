@@ -5,7 +5,7 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
-import { jsonBody, maxBodyBytes } from '../../../shared/contract/http-input.ts';
+import { jsonBody, maxBodyBytes, weightOf } from '../../../shared/contract/http-input.ts';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
@@ -16,16 +16,10 @@ import { type Api, binary, CODING_HEADER, json, modelOf, mount, type Operation }
 import type { HubEnv } from '../frame/face.ts';
 import type { Guards } from '../frame/guards.ts';
 import { PRIORITY_HEADER } from '../frame/priority.ts';
-import {
-  completion,
-  completionRequest,
-  readCompletion,
-  toChunk,
-  toCompletion,
-  toUsageChunk,
-} from './completions.ts';
-import { readTaskRequest, type TaskRequest, toTaskOutput } from './forms.ts';
-import { readRerank, reranked, rerankRequest } from './rerank.ts';
+import type { HubReading } from '../reading/readers.ts';
+import { completion, completionRequest, toChunk, toCompletion, toUsageChunk } from './completions.ts';
+import { type TaskRequest, toTaskOutput } from './forms.ts';
+import { reranked, rerankRequest } from './rerank.ts';
 import { COMPARING } from './similarity.ts';
 import { openTokenStream, type TokenEvent } from './token-stream.ts';
 
@@ -35,6 +29,7 @@ export interface HuggingFaceOptions {
   readonly catalog: ModelCatalog;
   readonly asking: Asking;
   readonly bodies: BodyReader;
+  readonly reading: HubReading;
   readonly clock: Clock;
 }
 
@@ -132,12 +127,14 @@ function runTask(
   wanted?: readonly TaskName[],
   form?: TaskRequest['form'],
 ): Promise<Response> {
-  const { asking, bodies, clock } = options;
+  const { asking, bodies, reading, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const model = modelOf(c);
   const task = taskOf(model, options, wanted);
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
-    const request = readTaskRequest(task, body, c.req.header('content-type'));
+    const contentType = c.req.header('content-type');
+    const weightBytes = weightOf(task, body, contentType);
+    const request = await reading.read('task', body, { task, contentType }, weightBytes);
     const { inputs, isStreamed } = request;
     // A model that compares by itself checks it itself.
     if (form !== undefined && request.form !== form && task !== 'sentence-similarity')
@@ -156,12 +153,12 @@ function runTask(
 }
 
 function rank(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Response> {
-  const { asking, bodies, clock } = options;
+  const { asking, bodies, reading, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const model = modelOf(c);
   const task = taskOf(model, options, ['text-ranking']);
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
-    const inputs = [readRerank(body)];
+    const inputs = [await reading.read('rerank', body, undefined)];
     const replies = await asking.ask(questionOf(c, { model, arrivedMonoMs, inputs }, EXPIRES_MS));
     say(c, replies);
     return answerJson(c, onlyOf(replies).output);
@@ -169,13 +166,13 @@ function rank(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Response
 }
 
 function complete(c: Context<HubEnv>, options: HuggingFaceOptions): Promise<Response> {
-  const { asking, bodies, clock } = options;
+  const { asking, bodies, reading, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const model = modelOf(c);
   const task = taskOf(model, options, ['text-generation']);
   const said = { requestId: c.get('requestId'), atMs: clock.nowAtMs(), model };
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
-    const { input, isStreamed, wantsUsage } = readCompletion(body);
+    const { input, isStreamed, wantsUsage } = await reading.read('completion', body, undefined);
     const asked = { model, arrivedMonoMs, inputs: [input] };
     if (isStreamed) {
       const toEvent = (event: TokenEvent): object => toChunk(event, said);

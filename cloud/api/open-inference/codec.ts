@@ -58,6 +58,8 @@ export const inferRequest = z.object({
     .optional(),
 });
 export type InferRequest = z.infer<typeof inferRequest>;
+/** What a request says beside its tensors. */
+export type InferHead = Omit<InferRequest, 'inputs'>;
 
 const outputTensor = z.object({
   name: z.string(),

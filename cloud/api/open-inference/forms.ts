@@ -16,6 +16,8 @@ import type { InferenceReply } from '../../ports.ts';
 import { classesOfLabels, classesOfTensor } from './classes.ts';
 import {
   type DecodedRequest,
+  decodeRequest,
+  type InferHead,
   type InferRequest,
   type InputForm,
   type OutputTensor,
@@ -50,10 +52,44 @@ export function inputForm(task: TaskName): InputForm {
   return { name: inputKind, isBase64: inputKind === 'image' || inputKind === 'audio' };
 }
 
-/** The inputs of a request, each to run by itself. @throws BAD_REQUEST, INPUT_EMPTY, INPUT_TOO_LARGE, INPUT_INVALID, PARAMETERS_INVALID */
-export function readInputs(task: TaskName, request: DecodedRequest): TaskInput[] {
-  if (isTensors(task)) return [toTensorInput(task, request)];
-  return readElements(request, inputForm(task)).map((one) => toInput(task, one, request.head));
+/** How much of a body has to be looked at: of encoded files behind the JSON their lengths alone. */
+export const weightOf = (task: TaskName, body: Uint8Array, headBytes: number | undefined): number =>
+  isTensors(task) ? body.length : (headBytes ?? body.length);
+
+/**
+ * The inputs of a request, each to run by itself, and what it says beside them.
+ *
+ * @throws BAD_REQUEST, INPUT_EMPTY, INPUT_TOO_LARGE, INPUT_INVALID, PARAMETERS_INVALID
+ */
+export function readInference(
+  body: Uint8Array,
+  { task, headBytes }: { readonly task: TaskName; readonly headBytes: number | undefined },
+): { readonly head: InferHead; readonly inputs: readonly TaskInput[] } {
+  const request = decodeRequest(body, headBytes);
+  const head = headOf(task, request.head);
+  if (isTensors(task)) return { head, inputs: [toTensorInput(task, request)] };
+  return { head, inputs: readElements(request, inputForm(task)).map((one) => toInput(task, one, head)) };
+}
+
+/** Without what nobody here reads, which may be as large as a body. */
+function headOf(task: TaskName, { id, parameters, outputs }: InferRequest): InferHead {
+  const known = parameters && {
+    ...Object.fromEntries(ownParameters(task, parameters)),
+    ...(parameters.timeout !== undefined && { timeout: parameters.timeout }),
+    ...(parameters.binary_data_output !== undefined && {
+      binary_data_output: parameters.binary_data_output,
+    }),
+  };
+  return {
+    ...(id !== undefined && { id }),
+    ...(known && { parameters: known }),
+    ...(outputs && {
+      outputs: outputs.map(({ name, parameters: { binary_data, classification } = {} }) => ({
+        name,
+        parameters: { binary_data, classification },
+      })),
+    }),
+  };
 }
 
 /** @throws PARAMETERS_INVALID, INPUT_TOO_LARGE */
@@ -78,20 +114,23 @@ function toTensorInput(task: TaskName, request: DecodedRequest): TaskInput {
  */
 function taskParameters(
   task: TaskName,
-  given: InferRequest['parameters'],
+  given: InferHead['parameters'],
   more: Record<string, unknown> = {},
 ): Record<string, unknown> {
+  return readParameters(task, { ...Object.fromEntries(ownParameters(task, given)), ...more });
+}
+
+function ownParameters(task: TaskName, given: InferHead['parameters']): [name: string, value: unknown][] {
   const { parameters, neutral = {}, aliases = {} } = TASKS[task];
   const known = new Set([...namesIn(parameters), ...Object.keys(neutral), ...Object.keys(aliases)]);
-  const own = Object.entries(given ?? {}).filter(([name]) => known.has(name));
-  return readParameters(task, { ...Object.fromEntries(own), ...more });
+  return Object.entries(given ?? {}).filter(([name]) => known.has(name));
 }
 
 const namesIn = (parameters: z.ZodType): string[] =>
   parameters instanceof z.ZodObject ? Object.keys(parameters.shape) : [];
 
 /** @throws INPUT_TOO_LARGE, INPUT_INVALID, PARAMETERS_INVALID */
-function toInput(task: TaskName, body: Uint8Array, head: InferRequest): TaskInput {
+function toInput(task: TaskName, body: Uint8Array, head: InferHead): TaskInput {
   const { inputKind: kind, inputs } = TASKS[task];
   if (body.length > MAX_INPUT_BYTES[kind])
     throw new AppError('INPUT_TOO_LARGE', `an element is over ${MAX_INPUT_BYTES[kind]} bytes`);
@@ -107,16 +146,16 @@ const topOf = ({ top_k }: Readonly<Record<string, unknown>>): number | undefined
   typeof top_k === 'number' ? top_k : undefined;
 
 /** How many classes each output is wanted as; 0: as it is. */
-const classCounts = ({ outputs = [] }: InferRequest): number[] =>
+const classCounts = ({ outputs = [] }: InferHead): number[] =>
   outputs.map(({ parameters }) => parameters?.classification ?? 0);
 
 /** Whether an output is wanted in Triton’s form of classes, which names labels by their index. */
-export const wantsClasses = (head: InferRequest): boolean => classCounts(head).some((count) => count > 0);
+export const wantsClasses = (head: InferHead): boolean => classCounts(head).some((count) => count > 0);
 
 /** Output tensors that the answers become, in the order in which it was asked for. @throws BAD_REQUEST (before anything runs) */
 export function outputsFor(
   task: TaskName,
-  head: InferRequest,
+  head: InferHead,
   labels: readonly string[] | undefined,
 ): (replies: readonly InferenceReply[]) => OutputTensor[] {
   if (isTensors(task)) return (replies) => tensorsOf(replies, head, labels);
@@ -138,7 +177,7 @@ interface Wanted {
 }
 
 /** Which outputs in which form, in the order in which they were asked for. @throws BAD_REQUEST */
-function wantedOutputs({ outputs, parameters }: InferRequest, has: readonly TensorMetadata[]): Wanted[] {
+function wantedOutputs({ outputs, parameters }: InferHead, has: readonly TensorMetadata[]): Wanted[] {
   const byDefault = parameters?.binary_data_output ?? false;
   if (!outputs || outputs.length === 0)
     return has.map(({ name }) => ({ name, isBinary: byDefault, classes: 0 }));
@@ -165,7 +204,7 @@ function jsonOf(replies: readonly InferenceReply[], wanted: readonly Wanted[]): 
 /** The graph's own tensors, in the order in which they were asked for. */
 function tensorsOf(
   [reply]: readonly InferenceReply[],
-  { outputs = [], parameters }: InferRequest,
+  { outputs = [], parameters }: InferHead,
   labels: readonly string[] | undefined,
 ): OutputTensor[] {
   const byDefault = parameters?.binary_data_output ?? false;

@@ -20,15 +20,9 @@ import { type Api, binary, CODING_HEADER, json, modelOf, mount, type Operation }
 import type { HubEnv } from '../frame/face.ts';
 import { type Guards, OPEN } from '../frame/guards.ts';
 import { PRIORITY_HEADER } from '../frame/priority.ts';
-import {
-  decodeRequest,
-  encodeResponse,
-  type InferRequest,
-  inferRequest,
-  inferResponse,
-  type OutputTensor,
-} from './codec.ts';
-import { fixedOutputs, inputForm, outputsFor, readInputs, tensorMetadata, wantsClasses } from './forms.ts';
+import type { HubReading } from '../reading/readers.ts';
+import { encodeResponse, type InferHead, inferRequest, inferResponse, type OutputTensor } from './codec.ts';
+import { fixedOutputs, inputForm, outputsFor, tensorMetadata, wantsClasses, weightOf } from './forms.ts';
 import { graphTensors } from './signature.ts';
 import {
   configOf,
@@ -48,6 +42,7 @@ export interface OpenInferenceOptions {
   /** Whether a runner holds the model now, and what runs it. */
   readonly loadOf: (model: string) => ModelLoad;
   readonly bodies: BodyReader;
+  readonly reading: HubReading;
   readonly clock: Clock;
   /** Why the hub cannot answer now; undefined when it can. */
   readonly ready: () => string | undefined;
@@ -262,15 +257,15 @@ function resolve(c: Context<HubEnv>, models: ModelCatalog): Model {
 }
 
 async function infer(c: Context<HubEnv>, options: OpenInferenceOptions): Promise<Response> {
-  const { models, asking, bodies, clock } = options;
+  const { models, asking, bodies, reading, clock } = options;
   const arrivedMonoMs = clock.nowMonoMs();
   const { ref, task } = resolve(c, models);
   return bodies.with(c.req.raw, maxBodyBytes(task), async (body) => {
-    const request = decodeRequest(body, headBytesOf(c));
-    const { head } = request;
+    const headBytes = headBytesOf(c);
+    const weightBytes = weightOf(task, body, headBytes);
+    const { head, inputs } = await reading.read('inference', body, { task, headBytes }, weightBytes);
     const labels = wantsClasses(head) ? await models.labels(ref.name) : undefined;
     const toOutputs = outputsFor(task, head, labels);
-    const inputs = readInputs(task, request);
     const replies = await asking.ask({
       ...{ who: c.get('holder'), requestId: c.get('requestId'), model: ref.name, inputs, arrivedMonoMs },
       expiresMs: Math.min(EXPIRES_MS, (head.parameters?.timeout ?? Number.POSITIVE_INFINITY) / 1_000),
@@ -294,7 +289,7 @@ function headBytesOf(c: Context): number | undefined {
 
 function respond(
   c: Context<HubEnv>,
-  { ref, head, outputs }: { ref: ModelRef; head: InferRequest; outputs: readonly OutputTensor[] },
+  { ref, head, outputs }: { ref: ModelRef; head: InferHead; outputs: readonly OutputTensor[] },
 ): Response {
   const { body, headBytes } = encodeResponse(
     {

@@ -3,20 +3,9 @@ import type { Context } from 'hono';
 import type { ModelRef } from '../../../shared/contract/names.ts';
 import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError, type ErrorCode, isAppError } from '../../../shared/runtime/errors.ts';
-import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import type { TaskInput, TaskName } from '../../../shared/tasks/tasks.ts';
-import type { Asking, InferenceReply, ModelCatalog, ModelShelf, Question } from '../../ports.ts';
+import type { Asking, InferenceReply, ModelCatalog, Question } from '../../ports.ts';
 import type { HubEnv } from '../frame/face.ts';
-import type { Guards } from '../frame/guards.ts';
-
-/** Models that the face lists and finds, and the way by which it asks them. */
-export interface OpenAiOptions {
-  readonly guards: Guards;
-  readonly models: ModelCatalog & Pick<ModelShelf, 'list'>;
-  readonly asking: Asking;
-  readonly bodies: BodyReader;
-  readonly clock: Clock;
-}
 
 /** As long as OpenAI's own clients wait. */
 const EXPIRES_MS = 600_000;
@@ -32,7 +21,7 @@ export class Asked {
   readonly #c: Context<HubEnv>;
   readonly #asking: Asking;
 
-  constructor(c: Context<HubEnv>, { asking, clock }: OpenAiOptions) {
+  constructor(c: Context<HubEnv>, { asking, clock }: { readonly asking: Asking; readonly clock: Clock }) {
     this.#c = c;
     this.#asking = asking;
     this.requestId = c.get('requestId');
@@ -94,7 +83,7 @@ export class Asked {
 
 /** @throws MODEL_UNKNOWN, BAD_REQUEST where it does something else */
 export function modelFor(
-  { models }: OpenAiOptions,
+  { models }: { readonly models: ModelCatalog },
   name: string,
   wanted: TaskName,
 ): ReturnType<ModelCatalog['resolve']> {

@@ -5,7 +5,7 @@ import type { NeutralValues } from '../../../shared/tasks/forms/neutral.ts';
 import type { TaskInput } from '../../../shared/tasks/tasks.ts';
 import type { ChatMessages } from '../../../shared/tasks/text-generation/schema.ts';
 import { blaming, refused } from './asked.ts';
-import type { GenerationForm, ToGenerate } from './generate.ts';
+import type { GenerationForm, ReadGeneration } from './generate.ts';
 import { chatLogprobs, toChatLogprobs } from './logprobs.ts';
 import { generationParameters, parsed, readFields, readGeneration, WHOLE_LENGTH } from './parameters.ts';
 
@@ -68,7 +68,7 @@ export const chatCompletion = z.object({
  * @param model of the address; undefined: the body names it
  * @throws BAD_REQUEST, PARAMETERS_INVALID, INPUT_TOO_LARGE, MODEL_UNKNOWN (no name of a model)
  */
-export async function readChat(body: Uint8Array, model?: string): Promise<ToGenerate> {
+export async function readChat(body: Uint8Array, model?: string): Promise<ReadGeneration> {
   const fields: Record<string, unknown> = {
     ...readFields(body, NEUTRAL),
     ...(model !== undefined && { model }),
@@ -96,7 +96,7 @@ export async function readChat(body: Uint8Array, model?: string): Promise<ToGene
       (parameters): TaskInput => inputOf('text-generation', { inputs: JSON.stringify(messages), parameters }),
     ),
   );
-  return { generation, inputs, form: formOf(logprobs === true) };
+  return { generation, inputs, hasLogprobs: logprobs === true };
 }
 
 const ROLES: Readonly<Record<string, string>> = {
@@ -139,7 +139,8 @@ function textOf(content: unknown, at: string): string {
     .join('');
 }
 
-const formOf = (hasLogprobs: boolean): GenerationForm => ({
+/** Answers of a chat. */
+export const chatForm = (hasLogprobs: boolean): GenerationForm => ({
   prefix: 'chatcmpl',
   object: 'chat.completion',
   chunkObject: 'chat.completion.chunk',

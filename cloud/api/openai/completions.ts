@@ -4,7 +4,7 @@ import { inputOf } from '../../../shared/contract/http-input.ts';
 import type { NeutralValues } from '../../../shared/tasks/forms/neutral.ts';
 import type { TaskInput } from '../../../shared/tasks/tasks.ts';
 import { blaming, refused } from './asked.ts';
-import type { GenerationForm, ToGenerate } from './generate.ts';
+import type { GenerationForm, ReadGeneration } from './generate.ts';
 import { textLogprobs, toTextLogprobs } from './logprobs.ts';
 import { generationParameters, parsed, readFields, readGeneration } from './parameters.ts';
 
@@ -50,7 +50,7 @@ export const textCompletion = z.object({
 });
 
 /** @throws BAD_REQUEST, PARAMETERS_INVALID, INPUT_EMPTY, INPUT_TOO_LARGE, MODEL_UNKNOWN (no name of a model) */
-export async function readTextRequest(body: Uint8Array): Promise<ToGenerate> {
+export async function readTextRequest(body: Uint8Array): Promise<ReadGeneration> {
   const fields = readFields(body, NEUTRAL);
   refuseTokens(fields.prompt, 'prompt');
   const { prompt, logprobs: likeliest = false, ...asked } = parsed(textRequest, fields);
@@ -69,7 +69,7 @@ export async function readTextRequest(body: Uint8Array): Promise<ToGenerate> {
       ),
     ),
   );
-  return { generation, inputs, form: formOf(hasLogprobs) };
+  return { generation, inputs, hasLogprobs };
 }
 
 /** Ids mean something to the tokenizer that made them alone, which is seldom the model's. @throws PARAMETERS_INVALID */
@@ -83,7 +83,8 @@ export function refuseTokens(given: unknown, param: string): void {
     );
 }
 
-const formOf = (hasLogprobs: boolean): GenerationForm => ({
+/** Answers that go on with a text. */
+export const textForm = (hasLogprobs: boolean): GenerationForm => ({
   prefix: 'cmpl',
   object: 'text_completion',
   chunkObject: 'text_completion',

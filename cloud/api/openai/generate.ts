@@ -39,10 +39,15 @@ export interface GenerationForm {
   end(index: number, finish: FinishReason): object;
 }
 
-/** What is asked for: inputs, which are one for each choice, in their order. */
-export interface ToGenerate {
+/** What a body asks for: inputs, which are one for each choice, in their order. */
+export interface ReadGeneration {
   readonly generation: Generation;
   readonly inputs: readonly TaskInput[];
+  readonly hasLogprobs: boolean;
+}
+
+/** The same, with the form of its answers. */
+export interface ToGenerate extends Omit<ReadGeneration, 'hasLogprobs'> {
   readonly form: GenerationForm;
 }
 

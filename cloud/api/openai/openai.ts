@@ -6,27 +6,38 @@ import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { maxBodyBytes } from '../../../shared/contract/http-input.ts';
+import type { Clock } from '../../../shared/runtime/clock.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
+import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
 import { MAX_AUDIO_BYTES } from '../../../shared/tasks/limits.ts';
 import type { TaskName } from '../../../shared/tasks/tasks.ts';
-import type { ModelShelf } from '../../ports.ts';
+import type { Asking, ModelCatalog, ModelShelf } from '../../ports.ts';
 import { type Api, CODING_HEADER, json, modelOf, mount, type Operation } from '../frame/endpoint.ts';
 import type { HubEnv } from '../frame/face.ts';
-import { Asked, blaming, modelFor, type OpenAiOptions, onlyOf } from './asked.ts';
-import { chatCompletion, chatRequest, readChat } from './chat.ts';
-import { readTextRequest, textCompletion, textRequest } from './completions.ts';
-import { embeddingList, embeddingRequest, readEmbeddingRequest, toEmbeddings } from './embeddings.ts';
-import { answerStream, answerWhole, type ToGenerate } from './generate.ts';
+import type { Guards } from '../frame/guards.ts';
+import type { HubReading } from '../reading/readers.ts';
+import { Asked, blaming, modelFor, onlyOf } from './asked.ts';
+import { chatCompletion, chatForm, chatRequest } from './chat.ts';
+import { textCompletion, textForm, textRequest } from './completions.ts';
+import { embeddingList, embeddingRequest, toEmbeddings } from './embeddings.ts';
+import { answerStream, answerWhole, type GenerationForm } from './generate.ts';
 import {
   maxFormBytes,
-  readTranscription,
   toTranscription,
   transcription,
   transcriptionForm,
   verboseTranscription,
 } from './transcriptions.ts';
 
-export type { OpenAiOptions } from './asked.ts';
+/** Models that the face lists and finds, and the way by which it asks them. */
+export interface OpenAiOptions {
+  readonly guards: Guards;
+  readonly models: ModelCatalog & Pick<ModelShelf, 'list'>;
+  readonly asking: Asking;
+  readonly bodies: BodyReader;
+  readonly reading: HubReading;
+  readonly clock: Clock;
+}
 
 /** Tasks that an address here asks for. */
 const TASKS_HERE: readonly TaskName[] = [
@@ -60,13 +71,13 @@ export function createOpenAiApi(options: OpenAiOptions): Api {
     body: { 'application/json': chatRequest },
     responses: { 200: { what: 'The answer', content: { 'application/json': chatCompletion, ...events } } },
   };
-  mount(app, chat, (c) => generate(c, options, { param: 'messages', read: (body) => readChat(body) }));
+  mount(app, chat, (c) => generate(c, options, CHAT));
   const completion: Operation = {
     ...{ ...asking, path: '/completions', summary: 'Goes on with a text' },
     body: { 'application/json': textRequest },
     responses: { 200: { what: 'The text', content: { 'application/json': textCompletion, ...events } } },
   };
-  mount(app, completion, (c) => generate(c, options, { param: 'prompt', read: readTextRequest }));
+  mount(app, completion, (c) => generate(c, options, TEXT));
   const embeddings: Operation = {
     ...{ ...asking, path: '/embeddings', summary: 'Turns texts into numbers' },
     body: { 'application/json': embeddingRequest },
@@ -105,9 +116,7 @@ export function mountModelChat(app: Api, options: OpenAiOptions): void {
     body: { 'application/json': chatRequest.extend({ model: z.unknown().optional() }) },
     responses: { 200: { what: 'The answer', content: { 'application/json': chatCompletion, ...events } } },
   };
-  mount(app, chat, (c) =>
-    generate(c, options, { param: 'messages', read: (body) => readChat(body, modelOf(c)) }),
-  );
+  mount(app, chat, (c) => generate(c, options, { ...CHAT, model: modelOf(c) }));
 }
 
 function mountModels(
@@ -158,16 +167,27 @@ function toModel({ name, versions }: ReturnType<ModelShelf['list']>[number]): z.
   };
 }
 
-/** @param param the one that the model reads */
+/** What an address generates. */
+interface Generating {
+  /** The parameter that the model reads. */
+  readonly param: string;
+  readonly reader: 'chat' | 'text';
+  readonly form: (hasLogprobs: boolean) => GenerationForm;
+  /** Of the address; left out: the body names it. */
+  readonly model?: string;
+}
+const CHAT: Generating = { param: 'messages', reader: 'chat', form: chatForm };
+const TEXT: Generating = { param: 'prompt', reader: 'text', form: textForm };
+
 function generate(
   c: Context<HubEnv>,
   options: OpenAiOptions,
-  { param, read }: { readonly param: string; readonly read: (body: Uint8Array) => Promise<ToGenerate> },
+  { param, reader, form, model }: Generating,
 ): Promise<Response> {
   const asked = new Asked(c, options);
   return options.bodies.with(c.req.raw, maxBodyBytes('text-generation'), async (body) => {
-    const wanted = await read(body);
-    const { generation } = wanted;
+    const { generation, inputs, hasLogprobs } = await options.reading.read(reader, body, model);
+    const wanted = { generation, inputs, form: form(hasLogprobs) };
     const { ref } = modelFor(options, generation.model, 'text-generation');
     return blaming(param, async () => {
       if (!generation.isStreamed) return answerWhole(asked, wanted);
@@ -181,7 +201,7 @@ function generate(
 function embed(c: Context<HubEnv>, options: OpenAiOptions): Promise<Response> {
   const asked = new Asked(c, options);
   return options.bodies.with(c.req.raw, MAX_EMBEDDING_BYTES, async (body) => {
-    const wanted = await readEmbeddingRequest(body);
+    const wanted = await options.reading.read('embedding', body, undefined);
     modelFor(options, wanted.model, 'feature-extraction');
     const replies = await blaming('input', () => asked.ask(wanted.model, wanted.inputs));
     asked.say(replies);
@@ -192,7 +212,7 @@ function embed(c: Context<HubEnv>, options: OpenAiOptions): Promise<Response> {
 function transcribe(c: Context<HubEnv>, options: OpenAiOptions): Promise<Response> {
   const asked = new Asked(c, options);
   return options.bodies.with(c.req.raw, maxFormBytes(MAX_AUDIO_BYTES), async (body) => {
-    const wanted = await readTranscription(body, c.req.header('content-type'));
+    const wanted = await options.reading.read('transcription', body, c.req.header('content-type'));
     modelFor(options, wanted.model, 'automatic-speech-recognition');
     const replies = await blaming('file', () => asked.ask(wanted.model, [wanted.input]));
     asked.say(replies);

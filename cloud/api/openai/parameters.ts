@@ -47,6 +47,8 @@ export const generationParameters = {
   top_k: shape.top_k,
   typical_p: shape.typical_p,
   repetition_penalty: shape.repetition_penalty,
+  /** The same, by the name that llama.cpp and Ollama have for it. */
+  repeat_penalty: shape.repetition_penalty,
 };
 
 const common = z.strictObject(generationParameters);
@@ -111,7 +113,8 @@ export function readGeneration(asked: Common, own: Readonly<Record<string, unkno
 
 function taskParameters(asked: Common): Record<string, unknown> {
   const { temperature, top_p, max_tokens } = asked;
-  const { presence_penalty, frequency_penalty, logit_bias, top_k, typical_p, repetition_penalty } = asked;
+  const { presence_penalty, frequency_penalty, logit_bias, top_k, typical_p } = asked;
+  const { repeat_penalty, repetition_penalty = repeat_penalty } = asked;
   const given = { presence_penalty, frequency_penalty, logit_bias, top_k, typical_p, repetition_penalty };
   // Of no share at all the likeliest token is left.
   const isSampling = temperature !== 0 && top_p !== 0;

@@ -30,13 +30,19 @@ const usage = z.looseObject({
   completion_tokens: z.int().nonnegative().nullish(),
 });
 const finish = z.string().nullish();
-const likely = z.looseObject({ token: z.string(), logprob: z.number() });
+const likely = z.looseObject({
+  token: z.string(),
+  logprob: z.number(),
+  // llama.cpp tells it.
+  id: z.int().nonnegative().optional(),
+});
 const chatLogprobs = z.looseObject({
   content: z.array(likely.extend({ top_logprobs: z.array(likely).nullish() })).nullish(),
 });
 const textLogprobs = z.looseObject({
   tokens: z.array(z.string()).nullish(),
   token_logprobs: z.array(z.number().nullable()).nullish(),
+  top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullish(),
 });
 const answer = z.looseObject({
   choices: z
@@ -151,7 +157,8 @@ export class OpenAiInferencer implements Inferencer {
       const [choice] = parsed.data?.choices ?? [];
       const text = choice?.message?.content ?? choice?.text;
       if (!choice || typeof text !== 'string') throw failed('answers with what is no completion');
-      const said = tokensOf(choice.logprobs);
+      const said = tokensOf(choice.logprobs, parameters.top_n_tokens);
+      if (text !== '') refuseUntold(parameters, said);
       const counted = parsed.data?.usage;
       return {
         ...{ text, said, finish: choice.finish_reason ?? undefined },
@@ -188,8 +195,11 @@ export class OpenAiInferencer implements Inferencer {
         const [choice] = parsed.data.choices;
         reason = choice?.finish_reason ?? reason;
         const text = choice?.delta?.content ?? choice?.text ?? '';
-        if (text === '') return;
-        const token = { ...(tokensOf(choice?.logprobs)[0] ?? NO_TOKEN), text };
+        const told = tokensOf(choice?.logprobs, parameters.top_n_tokens);
+        // A part of a character has no text of its own, and is a token all the same.
+        if (text === '' && told.length === 0) return;
+        if (said.length === 0) refuseUntold(parameters, told);
+        const token = { ...(told[0] ?? NO_TOKEN), text };
         said.push(token);
         if (held) onToken?.(held, false);
         held = token;
@@ -217,12 +227,16 @@ export class OpenAiInferencer implements Inferencer {
     const { top_p, top_k, repetition_penalty, frequency_penalty, presence_penalty, logit_bias, seed } =
       parameters;
     const same = { top_p, top_k, repetition_penalty, frequency_penalty, presence_penalty, logit_bias, seed };
-    const logprobs = isChat ? { logprobs: true, top_logprobs: top_n_tokens } : { logprobs: top_n_tokens };
+    // Of none beside the one that was taken llama.cpp tells nothing at all.
+    const likeliest = Math.max(1, top_n_tokens ?? 1);
+    const logprobs = isChat ? { logprobs: true, top_logprobs: likeliest } : { logprobs: likeliest };
     const asksChance = do_sample ?? [temperature, top_k, top_p].some((one) => one !== undefined);
     const body = {
       model: this.#o.remoteName,
       ...(isChat ? { messages: tryParseJson(Buffer.from(prompt)) } : { prompt }),
       ...Object.fromEntries(Object.entries(same).filter(([, value]) => value !== undefined)),
+      // llama.cpp's name for it; who does not know one of the two leaves it.
+      ...(repetition_penalty !== undefined && { repeat_penalty: repetition_penalty }),
       ...(asksChance ? temperature !== undefined && { temperature } : { temperature: 0 }),
       ...(max_new_tokens !== undefined && { max_tokens: max_new_tokens }),
       ...(stop !== undefined && stop.length > 0 && { stop }),
@@ -273,20 +287,36 @@ function refuse(given: Readonly<Record<string, unknown>>, names: readonly string
     );
 }
 
-/** Of a chat, or of a completion; empty where there are none. */
-function tokensOf(logprobs: unknown): GeneratedToken[] {
+/** A server that does not tell what was asked for: Ollama's answers have no log-probabilities. @throws PARAMETERS_INVALID */
+function refuseUntold({ top_n_tokens }: TextGenerationParameters, said: readonly GeneratedToken[]): void {
+  if (top_n_tokens !== undefined && said.length === 0) refuse({ top_n_tokens }, ['top_n_tokens']);
+}
+
+/**
+ * In a chat's form or a completion's, which llama.cpp writes in that of a chat; empty where there are none.
+ *
+ * @param most likeliest that were asked for beside each
+ */
+function tokensOf(logprobs: unknown, most = 0): GeneratedToken[] {
   const chat = chatLogprobs.safeParse(logprobs).data?.content;
+  const tokenOf = ({ token, logprob, id = NO_TOKEN.id }: z.infer<typeof likely>): GeneratedToken => ({
+    ...{ ...NO_TOKEN, id, text: token, logprob },
+  });
   if (chat)
-    return chat.map(({ token, logprob, top_logprobs }) => ({
-      ...{ ...NO_TOKEN, text: token, logprob },
-      ...(top_logprobs && {
-        top_tokens: top_logprobs.map((one) => ({ ...NO_TOKEN, text: one.token, logprob: one.logprob })),
-      }),
+    return chat.map((one) => ({
+      ...tokenOf(one),
+      ...(one.top_logprobs && most > 0 && { top_tokens: one.top_logprobs.slice(0, most).map(tokenOf) }),
     }));
   const text = textLogprobs.safeParse(logprobs).data;
-  return (text?.tokens ?? []).map((token, at) => ({
-    ...{ ...NO_TOKEN, text: token, logprob: text?.token_logprobs?.[at] ?? 0 },
-  }));
+  return (text?.tokens ?? []).map((token, at) => {
+    const beside = Object.entries(text?.top_logprobs?.[at] ?? {}).slice(0, most);
+    return {
+      ...{ ...NO_TOKEN, text: token, logprob: text?.token_logprobs?.[at] ?? 0 },
+      ...(beside.length > 0 && {
+        top_tokens: beside.map(([token, logprob]) => tokenOf({ token, logprob })),
+      }),
+    };
+  });
 }
 
 function normalized(row: readonly number[]): number[] {

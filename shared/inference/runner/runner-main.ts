@@ -28,9 +28,10 @@ import { startWatchdog } from './watchdog.ts';
 
 type Call = Extract<ToRunner, { id: number }>;
 type Load = Extract<ToRunner, { type: 'load' }>;
+type Piece = Extract<ToRunner, { type: 'piece' }>;
 type ToShrink = Extract<ToRunner, { type: 'shrink' }>['to'];
 /** Answers a message, or has nothing to answer. */
-type Serve = (message: Exclude<ToRunner, Load>) => Promise<FromRunner | undefined>;
+type Serve = (message: Exclude<ToRunner, Load | Piece>) => Promise<FromRunner | undefined>;
 
 /** A generation says so often that it goes on: far below any time-out of a call. */
 const SIGN_OF_LIFE_MS = 1_000;
@@ -211,7 +212,7 @@ function main(): void {
   const open = new Set<Promise<void>>();
   let serving: Promise<Serve> | undefined;
 
-  async function answer(message: Exclude<ToRunner, Load>): Promise<void> {
+  async function answer(message: Exclude<ToRunner, Load | Piece>): Promise<void> {
     try {
       const reply = await (await serving)?.(message);
       if (reply !== undefined) say(reply);
@@ -220,8 +221,16 @@ function main(): void {
     }
   }
 
+  /** Of calls that have not come yet. */
+  const pieces = new Map<number, Uint8Array[]>();
   process.on('message', (raw) => {
-    const message = toRunner.parse(raw);
+    const said = toRunner.parse(raw);
+    if (said.type === 'piece') {
+      pieces.set(said.call, [...(pieces.get(said.call) ?? []), said.bytes]);
+      return;
+    }
+    const message = isCall(said) ? withBody(said, pieces.get(said.id)) : said;
+    if (isCall(said)) pieces.delete(said.id);
     if (message.type === 'load') {
       serving = load(message);
       serving.catch((error: unknown) => say({ type: 'failed', error: bodyOf(error) }, () => process.exit(1)));
@@ -235,6 +244,14 @@ function main(): void {
     open.add(work);
     void work.finally(() => open.delete(work));
   });
+}
+
+/** With the body that has come ahead in pieces. */
+function withBody(call: Call, pieces: readonly Uint8Array[] | undefined): Call {
+  if (!pieces) return call;
+  const body = Buffer.concat(pieces);
+  if (call.type === 'infer' || call.type === 'prepare') return { ...call, input: { ...call.input, body } };
+  return call.type === 'shrink' ? { ...call, body } : call;
 }
 
 const isCall = (message: ToRunner): message is Call => 'id' in message;

@@ -32,6 +32,8 @@ import { type FromRunner, fromRunner, PROVIDER_FAILED_EXIT, type ToRunner } from
 
 /** Calls in flight; each may hold a picture of tens of megabytes in the channel. Queues belong to the caller. */
 const MAX_CALLS = 64;
+/** Of one message: it is copied twice within a millisecond. */
+const MAX_PIECE_BYTES = 1024 * 1024;
 /** How much of the runner's stderr is kept to explain its end. */
 const LAST_WORDS_CHARS = 2_000;
 const DEFAULT_GRACE_MS = 5_000;
@@ -234,9 +236,10 @@ class RunnerProcess implements Runner {
           ...{ resolve, reject, cancelTimeout: () => cancel() },
         });
         this.#onWork();
-        this.#send(message(id));
-        if (control.signal?.aborted) onAbort();
-        else control.signal?.addEventListener('abort', onAbort, { once: true });
+        void this.#sendCall(message(id)).then(() => {
+          if (control.signal?.aborted) onAbort();
+          else control.signal?.addEventListener('abort', onAbort, { once: true });
+        });
       });
     } finally {
       control.signal?.removeEventListener('abort', onAbort);
@@ -288,6 +291,21 @@ class RunnerProcess implements Runner {
     if (this.#child.connected) this.#child.send(message, () => undefined);
   }
 
+  /** A large body goes ahead in pieces: what writes a message copies all of it before it gives up its turn. */
+  async #sendCall(message: ToRunner): Promise<void> {
+    const body = bodyOf(message);
+    if (!('id' in message) || !body || body.length <= MAX_PIECE_BYTES) return this.#send(message);
+    for (let at = 0; at < body.length; at += MAX_PIECE_BYTES) {
+      const bytes = body.subarray(at, at + MAX_PIECE_BYTES);
+      await new Promise<void>((resolve) => {
+        if (!this.#child.connected) return resolve();
+        // A failed send needs no handling of its own.
+        this.#child.send({ type: 'piece', call: message.id, bytes } satisfies ToRunner, () => resolve());
+      });
+    }
+    this.#send(withoutBody(message));
+  }
+
   #watchMemory(): void {
     const { maxRssBytes } = this.#options;
     const ending = new AbortController();
@@ -315,6 +333,19 @@ class RunnerProcess implements Runner {
     const said = tellingLine(this.#lastWords);
     return this.#verdict ?? (said === undefined ? how : `${how}: ${said}`);
   }
+}
+
+function bodyOf(message: ToRunner): Uint8Array | undefined {
+  if (message.type === 'infer' || message.type === 'prepare') return message.input.body;
+  return message.type === 'shrink' ? message.body : undefined;
+}
+
+/** Its body is in the pieces before it. */
+function withoutBody(message: ToRunner): ToRunner {
+  const body = new Uint8Array(0);
+  if (message.type === 'infer' || message.type === 'prepare')
+    return { ...message, input: { ...message.input, body } };
+  return message.type === 'shrink' ? { ...message, body } : message;
 }
 
 /** As the protocol has it. */

@@ -86,6 +86,8 @@ export const toRunner = z.discriminatedUnion('type', [
     handles: z.array(handle).min(1),
     wantsTokens: z.boolean(),
   }),
+  /** A piece of the body of a call that follows: a large one at once would hold its sender up. */
+  z.object({ type: z.literal('piece'), call: callId, bytes }),
   /** Nobody waits for this call any more: what can end early does, and refuses with EXPIRED. */
   z.object({ type: z.literal('cancel'), call: callId }),
   z.object({ type: z.literal('discard'), handles: z.array(handle) }),

@@ -54,6 +54,20 @@ test('answers pictures in Hugging Face’s shape', async () => {
   }
 });
 
+test('a large input comes whole: what goes to the runner in pieces is answered as what goes at once', async () => {
+  const { body, contentType } = await pictureInput('#00ff00');
+  // What follows a PNG's end is not read.
+  const large = Buffer.concat([body, Buffer.alloc(3_500_000, 7)]);
+  const small = await colours.infer({ body, contentType });
+  const [one, [other], shrunk] = await Promise.all([
+    colours.infer({ body: large, contentType }),
+    asBatch(colours, [{ body: large, contentType }]),
+    colours.shrink(large, { ...SHORTEST_224, format: 'webp', quality: 80 }),
+  ]);
+  assert.deepEqual([one.output, other?.output], [small.output, small.output]);
+  assert.ok(large.equals(shrunk), 'small enough as it is');
+});
+
 test('answers texts, unknown words included, and honours parameters', async () => {
   assert.equal(best(await words.infer(textInput('The film was GREAT!'))).label, 'positive');
   assert.equal(best(await words.infer(textInput('an awful film'))).label, 'negative');

@@ -41,6 +41,19 @@ test('broken JSON is told with its line, its column in characters, and what is w
     assert.equal(faultOf(text), fault, text.slice(0, 40));
 });
 
+test('what is nested deeper than anybody means is refused, where its first bracket too many is', () => {
+  const nested = (depth: number, inner = '1'): string =>
+    `{"a \\\\\\" [[[": ${'['.repeat(depth - 1)}${inner}${']'.repeat(depth - 1)}}`;
+  assert.ok(parseJson(Buffer.from(nested(128))));
+  assert.ok(tryParseJson(Buffer.from(nested(128))));
+  assert.equal(faultOf(nested(129)), 'line 1, column 143: over 128 brackets are open');
+  assert.equal(tryParseJson(Buffer.from(nested(129))), undefined);
+  assert.equal(faultOf(nested(200_000)), 'line 1, column 143: over 128 brackets are open');
+  // Brackets side by side are not within each other, and those in strings are none.
+  assert.ok(parseJson(Buffer.from(`[${'[[]],'.repeat(500)}"${'['.repeat(500)}", "\\\\", {}]`)));
+  assert.equal(faultOf(nested(200, 'x')), 'line 1, column 215: a value is expected');
+});
+
 test('a file may begin with the mark of Windows’ editors', () => {
   const marked = Buffer.from('\ufeff{"a": 1}');
   assert.deepEqual([parseJson(marked), tryParseJson(marked)], [{ a: 1 }, { a: 1 }]);

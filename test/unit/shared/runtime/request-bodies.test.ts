@@ -115,4 +115,25 @@ describe('content codings of request bodies', () => {
       (error) => isAppError(error, 'BAD_REQUEST') && /broke off/.test(error.message),
     );
   });
+
+  it('one that has said its length is put together as it comes, whatever it has said', async () => {
+    const whole = Buffer.from(Array.from({ length: 200_000 }, (_, at) => at * 3));
+    const announced = (bytes: number): Request => {
+      const sent = request(cut(whole, 30_000));
+      sent.headers.set('content-length', String(bytes));
+      return sent;
+    };
+    const bodies = reader(MIB);
+    for (const bytes of [200_000, 200_001, 199_999, 100_000, 900_000, 900_000])
+      await bodies.with(announced(bytes), MIB, async (body) =>
+        assert.ok(whole.equals(body), `announced as ${bytes}`),
+      );
+    const two = await Promise.all(
+      [700_000, 700_000].map((bytes) =>
+        bodies.with(announced(bytes), MIB, async (body) => Buffer.from(body)),
+      ),
+    );
+    assert.ok(two.every((body) => whole.equals(body)));
+    await fails(read(announced(2 * MIB)), 'INPUT_TOO_LARGE');
+  });
 });

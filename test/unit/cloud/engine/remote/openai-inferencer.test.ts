@@ -103,6 +103,59 @@ describe('generation on an OpenAI-compatible server', () => {
     assert.deepEqual([generated_text, details.finish_reason], ['Hello', 'eos_token']);
   });
 
+  it('tells how likely tokens were, in whichever form the server writes it, and fails where it does not', async (t) => {
+    const { server, ask, sent, heard } = await start(t);
+    const beside = { id: 8, token: 'an', logprob: -2 };
+    const chosen = { id: 7, token: 'a', logprob: -1, top_logprobs: [{ ...beside, id: 7, token: 'a', logprob: -1 }, beside] }; // biome-ignore format: one line
+    const inChats = { choices: [{ text: 'a', finish_reason: 'length', logprobs: { content: [chosen] } }] };
+    const inTexts = {
+      choices: [
+        {
+          ...{ text: 'a', finish_reason: 'length' },
+          logprobs: { tokens: ['a'], token_logprobs: [-1], top_logprobs: [{ a: -1, an: -2 }] },
+        },
+      ],
+    };
+    const told = async (top_n_tokens: number): Promise<unknown> => {
+      const { output } = await ask('Once', { top_n_tokens, details: true });
+      const { details } = output as { details: { tokens: unknown; top_tokens?: unknown } };
+      return [details.tokens, details.top_tokens];
+    };
+    const token = (id: number, text: string, logprob: number) => ({ id, text, logprob, special: false });
+    server.says.set('/v1/completions', json(inChats));
+    assert.deepEqual(await told(0), [[token(7, 'a', -1)], undefined]);
+    assert.equal((sent() as { logprobs: number }).logprobs, 1, 'of 0 llama.cpp tells nothing');
+    assert.deepEqual(await told(2), [[token(7, 'a', -1)], [[token(7, 'a', -1), token(8, 'an', -2)]]]);
+    server.says.set('/v1/completions', json(inTexts));
+    assert.deepEqual(await told(0), [[token(0, 'a', -1)], undefined]);
+    assert.deepEqual(await told(2), [[token(0, 'a', -1)], [[token(0, 'a', -1), token(0, 'an', -2)]]]);
+    server.says.set('/v1/completions', completion('a'));
+    await assert.rejects(told(0), { code: 'PARAMETERS_INVALID', message: /top_n_tokens/ });
+    // A stream: a part of a character has no text, and its probability all the same.
+    const part = (text: string, logprobs: object | null) =>
+      JSON.stringify({ choices: [{ index: 0, text, logprobs }] });
+    const silent = { content: [{ ...chosen, id: 9, token: '' }] };
+    server.says.set(
+      '/v1/completions',
+      events([part('a', { content: [chosen] }), part('', silent), part('', null), '[DONE]']),
+    );
+    const { output } = await ask('Once', { top_n_tokens: 0, details: true }, true);
+    const { details } = output as { details: { tokens: { id: number }[] } };
+    assert.deepEqual(details.tokens.map(({ id }) => id), [7, 9]); // biome-ignore format: one line
+    assert.deepEqual(heard, ['a', '.']);
+    server.says.set('/v1/completions', events([part('a', null), '[DONE]']));
+    await assert.rejects(ask('Once', { top_n_tokens: 0 }, true), { code: 'PARAMETERS_INVALID' });
+    assert.deepEqual(heard, ['a', '.'], 'nothing was said before it was refused');
+  });
+
+  it('names a penalty of repetition as either kind of server does', async (t) => {
+    const { server, ask, sent } = await start(t);
+    server.says.set('/v1/completions', completion(' then'));
+    await ask('Once', { repetition_penalty: 1.5 });
+    const { repetition_penalty, repeat_penalty } = sent() as Record<string, unknown>;
+    assert.deepEqual([repetition_penalty, repeat_penalty], [1.5, 1.5]);
+  });
+
   it('refuses by name what such a server has no word for', async (t) => {
     const { ask, server } = await start(t);
     await assert.rejects(ask('Once', { truncate: 5 }), /truncate/);
