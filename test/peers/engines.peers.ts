@@ -2,19 +2,35 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startHubProgram } from '../support/hub-program.ts';
+import { HOW_TO_GET_KSERVE, hasKServe, startKServe } from '../support/kserve.ts';
 import { HOW_TO_GET_MLSERVER, hasMlServer, startMlServer } from '../support/mlserver.ts';
 import { outrider } from '../support/programs.ts';
 import { compareExchanges, recordingProxy } from '../support/recorded-engine.ts';
 
 const MNIST = fileURLToPath(new URL('../../models/mnist-cnn', import.meta.url));
 
-test('MLServer runs the graph of a picture model: the hub answers as it does by itself', {
-  skip: !hasMlServer() && HOW_TO_GET_MLSERVER,
-}, async (t) => {
-  const real = await startMlServer(t, 'mnist', join(MNIST, 'onnx', 'model_quantized.onnx'));
+test(
+  'MLServer runs the graph of a picture model: the hub answers as it does by itself',
+  {
+    skip: !hasMlServer() && HOW_TO_GET_MLSERVER,
+  },
+  (t) => answersAsAtHome(t, 'mlserver', startMlServer),
+);
+
+test(
+  'KServe runs the graph of a picture model: the hub answers as it does by itself',
+  {
+    skip: !hasKServe() && HOW_TO_GET_KSERVE,
+  },
+  (t) => answersAsAtHome(t, 'kserve', startKServe),
+);
+
+/** @param name of what is recorded */
+async function answersAsAtHome(t: TestContext, name: string, start: typeof startMlServer): Promise<void> {
+  const real = await start(t, 'mnist', join(MNIST, 'onnx', 'model_quantized.onnx'));
   const { url, exchanges } = await recordingProxy(t, real);
   const hub = await startHubProgram(t, { models: [MNIST] });
   const picture = new Uint8Array(await readFile(join(MNIST, 'golden', '1.png')));
@@ -38,8 +54,8 @@ test('MLServer runs the graph of a picture model: the hub answers as it does by 
   const away = await ask();
   assert.deepEqual(rounded(away), rounded(home));
   assert.ok(exchanges.some(({ path }) => path === '/v2/models/mnist/infer'));
-  await compareExchanges('mlserver', exchanges);
-});
+  await compareExchanges(name, exchanges);
+}
 
 /** Machines differ in the last digits. */
 const rounded = (answer: unknown): unknown =>

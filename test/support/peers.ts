@@ -1,6 +1,7 @@
 /** `npm run test:peers`: runs the tests with programs of others that are there, says what the rest needs, and installs nothing. */
 import { spawnSync } from 'node:child_process';
 import { HOW_TO_GET_IT, hasHomeAssistant } from './home-assistant.ts';
+import { HOW_TO_GET_KSERVE, hasKServe } from './kserve.ts';
 import { HOW_TO_GET_LLAMA_SERVER, hasLlamaServer } from './llama-server.ts';
 import { HOW_TO_GET_MLSERVER, hasMlServer } from './mlserver.ts';
 
@@ -15,7 +16,11 @@ const PEERS: readonly (readonly [file: string, isThere: boolean, what: readonly 
       ...(hasHomeAssistant() ? [] : [HOW_TO_GET_IT]),
     ],
   ],
-  ['test/peers/engines.peers.ts', hasMlServer(), hasMlServer() ? [] : [HOW_TO_GET_MLSERVER]],
+  [
+    'test/peers/engines.peers.ts',
+    hasMlServer() || hasKServe(),
+    [...(hasMlServer() ? [] : [HOW_TO_GET_MLSERVER]), ...(hasKServe() ? [] : [HOW_TO_GET_KSERVE])],
+  ],
   ['test/peers/llama.peers.ts', hasLlamaServer(), hasLlamaServer() ? [] : [HOW_TO_GET_LLAMA_SERVER]],
 ];
 const missing = PEERS.flatMap(([, , what]) => what);
