@@ -536,6 +536,14 @@ asking(
       'have every device run this version at once, unless it is pinned; none: devices keep what they have',
     ),
 ).action(late(async () => (await import('./commands/agent-releases.ts')).deployRelease));
+asking(
+  planned(
+    releases
+      .command('set')
+      .description('say what becomes of a release that is newer than the one deployed')
+      .option('--policy <policy>', 'staged (rolled out by itself, by the plan of the flags below), manual'),
+  ),
+).action(late(async () => (await import('./commands/agent-releases.ts')).setReleases));
 signing(
   releases
     .command('allow-back <version>')

@@ -22,6 +22,11 @@ import type {
   VersionTest,
 } from '../shared/contract/admin.ts';
 import type {
+  AgentReleaseChange,
+  AgentReleases,
+  agentReleaseRequest,
+} from '../shared/contract/agent-releases.ts';
+import type {
   CaptureDetail,
   CaptureErasure,
   CaptureFilter,
@@ -43,12 +48,13 @@ import type {
   Telemetry,
 } from '../shared/contract/messages.ts';
 import type { ModelRef } from '../shared/contract/names.ts';
-import type { AgentReleases, agentReleaseRequest, ReleaseRecord } from '../shared/contract/releases.ts';
+import type { ReleaseRecord } from '../shared/contract/releases.ts';
 import type { Result } from '../shared/contract/result.ts';
 import type {
   RolloutAction,
   RolloutDevice,
   RolloutNote,
+  RolloutPlan,
   RolloutPlanChange,
   RolloutRecord,
   RolloutRequest,
@@ -743,20 +749,32 @@ export interface ReleaseShelf {
 
 /** Versions of the agent among the records. */
 export interface AgentReleaseBook {
-  /** null: none, devices keep what they have. */
-  readonly deployed: string | null;
+  readonly standing: AgentStanding;
   /** Devices may be told of these and no others, each with the platforms that there are; told when it returns. @throws DISK_FULL */
   publish(versions: Readonly<Record<string, readonly ReleaseRecord['platform'][]>>): Promise<void>;
-  /** Ends rollouts of the agent; devices are told when it returns. @throws PRECONDITION_FAILED, UPDATE_NOT_LISTED, DISK_FULL */
-  deploy(
-    version: string | null,
-    isExpected: (deployed: string | null) => boolean,
+  /** A version that is deployed ends rollouts of the agent; devices are told when it returns. @throws PRECONDITION_FAILED, UPDATE_NOT_LISTED, DISK_FULL */
+  change(
+    change: AgentReleaseChange,
+    isExpected: (now: AgentStanding) => boolean,
     by: string | null,
   ): Promise<void>;
+  /** The newest version where it is to be rolled out by itself. */
+  staged(): StagedVersion[];
   /** Versions that are deployed, pinned or in a rollout. */
   wantedBySomebody(): Set<string>;
   /** In words, who still needs the version; undefined: nobody. */
   holderOf(version: string): string | undefined;
+}
+
+/** What an operator has said of the agent's releases: what is deployed (null: devices keep what they have), and what becomes of a new one. */
+export type AgentStanding = Pick<AgentReleases, 'deployed' | 'policy' | 'plan'>;
+
+/** A version that is to be rolled out by itself. */
+export interface StagedVersion {
+  readonly model: string;
+  readonly version: string;
+  /** null: as any rollout of it. */
+  readonly plan: RolloutPlan | null;
 }
 
 /** Releases of the agent as signed targets, for who orders them. */
@@ -768,9 +786,9 @@ export interface AgentReleaseAdmin {
   /** @throws NOT_FOUND, MODEL_IN_USE (says who holds it), UPDATE_UNTRUSTED (the key that lists it is elsewhere, and it is listed) */
   remove(version: string): Promise<AgentReleases>;
   /** @throws PRECONDITION_FAILED, UPDATE_NOT_LISTED */
-  deploy(
-    version: string | null,
-    isExpected: (deployed: string | null) => boolean,
+  change(
+    change: AgentReleaseChange,
+    isExpected: (now: AgentStanding) => boolean,
     by: string | null,
   ): Promise<AgentReleases>;
 }

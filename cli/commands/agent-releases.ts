@@ -1,15 +1,14 @@
-/** `outrider releases ls|push|deploy|allow-back|rm`: releases of the agent itself, as devices are updated to them. */
+/** `outrider releases ls|push|set|deploy|allow-back|rm`: releases of the agent itself, as devices are updated to them. */
 import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { BLOB_PIECE_BYTES } from '../../shared/contract/limits.ts';
 import {
-  AGENT_NAME,
   type AgentRelease,
   type AgentReleases,
+  agentReleaseChange,
   agentReleaseList,
-  releaseFile,
-  releaseVersion,
-} from '../../shared/contract/releases.ts';
+} from '../../shared/contract/agent-releases.ts';
+import { BLOB_PIECE_BYTES } from '../../shared/contract/limits.ts';
+import { AGENT_NAME, releaseFile, releaseVersion } from '../../shared/contract/releases.ts';
 import { readArchiveManifest } from '../../shared/release/agent/archive-manifest.ts';
 import type { AgentArchive } from '../../shared/release/release.ts';
 import {
@@ -23,6 +22,7 @@ import { fileSha256 } from '../../shared/runtime/file-digest.ts';
 import { HubClient, type HubOptions } from '../hub-client.ts';
 import { bytesText, print, table } from '../output.ts';
 import { progressBar } from '../progress-bar.ts';
+import { PLAN_FLAGS, type PlanFlags, planOf } from '../rollout/plan-flags.ts';
 import { type SignerOptions, signersOf } from '../signing/signers.ts';
 import { readDelegated, readMetadata } from '../signing/submit.ts';
 import { signEdit } from './list-version.ts';
@@ -38,7 +38,7 @@ export async function listReleases(options: Options): Promise<void> {
   print(options.json, found, () => releasesText(found));
 }
 
-function releasesText({ releases, deployed }: AgentReleases): string {
+function releasesText({ releases, deployed, policy }: AgentReleases): string {
   if (releases.length === 0)
     return 'There is none yet: outrider release makes an archive, outrider releases push ARCHIVE brings it here.';
   return [
@@ -59,6 +59,7 @@ function releasesText({ releases, deployed }: AgentReleases): string {
           'None is deployed: devices keep what they have. outrider releases deploy VERSION says what they run.',
         ]
       : []),
+    ...(policy === 'staged' ? ['', POLICY_TEXT.staged] : []),
   ].join('\n');
 }
 
@@ -105,7 +106,9 @@ export async function pushReleases(
   print(options.json, found, () =>
     [
       ...pushed,
-      `Devices are not told yet: outrider rollout start ${AGENT_NAME}@VERSION, or outrider releases deploy VERSION for all at once.`,
+      found.policy === 'staged' && found.deployed !== null
+        ? `One that is newer than ${found.deployed}, which is deployed, is rolled out by itself: outrider rollout show ${AGENT_NAME}`
+        : `Devices are not told yet: outrider rollout start ${AGENT_NAME}@VERSION, or outrider releases deploy VERSION for all at once.`,
     ].join('\n'),
   );
 }
@@ -163,6 +166,40 @@ async function upload(
     bar?.stop();
   }
 }
+
+const POLICY_TEXT: Readonly<Record<AgentReleases['policy'], string>> = {
+  staged: 'New releases are rolled out by themselves, stage by stage (staged).',
+  manual: 'New releases wait for somebody to deploy or roll them out (manual).',
+};
+
+/** `outrider releases set`: what becomes of a new release. */
+export async function setReleases(
+  options: Options & PlanFlags & { readonly policy?: string },
+): Promise<void> {
+  const { policy } = options;
+  const hasPlan = PLAN_FLAGS.some((flag) => options[flag] !== undefined);
+  if (policy === undefined && !hasPlan)
+    throw new AppError('USAGE', 'say what to change: --policy staged|manual, --stages …');
+  const checked = agentReleaseChange.safeParse({
+    ...(policy !== undefined && { policy }),
+    ...(hasPlan && { plan: planOf(options, AGENT_NAME) }),
+  });
+  if (!checked.success) throw new AppError('USAGE', '--policy is staged or manual');
+  const hub = await HubClient.find(options);
+  const { etag } = await hub.getTagged(PATH, agentReleaseList);
+  const now = await hub.change('PATCH', PATH, { etag, body: checked.data, schema: agentReleaseList });
+  print(options.json, now, () => releasesSet(now));
+}
+
+const releasesSet = ({ policy, deployed }: AgentReleases): string =>
+  [
+    POLICY_TEXT[policy],
+    ...(policy === 'staged' && deployed === null
+      ? [
+          'None is deployed, so there is nothing to go back to: outrider releases deploy VERSION says first what devices run now.',
+        ]
+      : []),
+  ].join('\n');
 
 /** `outrider releases deploy VERSION|none`: what devices run unless a pin or a rollout says otherwise. */
 export async function deployRelease(version: string, options: Options): Promise<void> {

@@ -249,7 +249,7 @@ interface SetOptions extends Options, PlanFlags {
 /** `outrider models set`: what a hub keeps of how it serves a model, and brings new versions of it to devices. */
 export async function setModel(name: string, options: SetOptions): Promise<void> {
   if (!modelName.safeParse(name).success) throw new AppError('MODEL_UNKNOWN', `“${name}” is no model name`);
-  const body = changeOf(options);
+  const body = changeOf(name, options);
   const hub = await HubClient.find(options);
   const path = `/api/v1/models/${modelPath(name)}`;
   const { etag } = await hub.getTagged(path, modelRecord);
@@ -270,7 +270,7 @@ const POLICY_TEXT: Readonly<Record<ModelRecord['policy'], string>> = {
 };
 
 /** @throws USAGE */
-function changeOf({ keepLoaded, maxQueue, policy, ...flags }: SetOptions): ModelChange {
+function changeOf(name: string, { keepLoaded, maxQueue, policy, ...flags }: SetOptions): ModelChange {
   const hasPlan = PLAN_FLAGS.some((flag) => flags[flag] !== undefined);
   if (keepLoaded === undefined && maxQueue === undefined && policy === undefined && !hasPlan)
     throw new AppError(
@@ -283,7 +283,7 @@ function changeOf({ keepLoaded, maxQueue, policy, ...flags }: SetOptions): Model
   if (checked && !checked.success) throw new AppError('USAGE', '--policy is auto, staged or manual');
   const of = {
     ...(checked && { policy: checked.data }),
-    ...(hasPlan && { plan: planOf(flags) }),
+    ...(hasPlan && { plan: planOf(flags, name) }),
   };
   const change = modelChange.safeParse({
     ...of,

@@ -66,7 +66,7 @@ const MAX_SECONDS = 50;
 
 function requestOf(model: string, options: SimulateOptions): RolloutSimulationRequest {
   const { drift } = options;
-  const { stages, gates, onFailure } = planOf(options);
+  const { stages, gates, onFailure } = planOf(options, model);
   return {
     ...{ model, stages, gates, onFailure, maxSeconds: MAX_SECONDS },
     ...given('devices', number('devices', options.devices)),

@@ -43,9 +43,7 @@ export async function startRollout(
     throw new AppError('USAGE', '--if-busy is refuse, wait or replace');
   const waitMs = options.wait === undefined ? undefined : waitOf(options.wait);
   const ref = refOf(what);
-  // Of the agent a stage need not wait for answers: that it runs and is reached is what counts.
-  const flags = ref.model === AGENT_NAME ? { minAnswers: '0', ...options } : options;
-  const body = { ...planOf(flags), ...ref, ifBusy, note: why };
+  const body = { ...planOf(options, ref.model), ...ref, ifBusy, note: why };
   const hub = await HubClient.find(options);
   const made = await hub.post('/api/v1/rollouts', body, rolloutRecord);
   print(options.json, made, () =>

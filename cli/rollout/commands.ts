@@ -95,7 +95,10 @@ const staged = (command: Command): Command =>
   command
     .option('--stages <list>', 'devices or shares that each stage reaches in all (default: 1,10%,50%,100%)')
     .option('--min-time <time>', 'the least that a stage takes: 10m, 24h (default: 10m)')
-    .option('--min-answers <n>', 'answers by the version before the next stage (default: 200)')
+    .option(
+      '--min-answers <n>',
+      'answers by the version before the next stage (default: 200; of the agent: none)',
+    )
     .option(
       '--gate <gate...>',
       'GATE=LIMIT or GATE=off, of agreement (may fall by: 0.02), escalation (may rise by: 0.1), errors (0.02), latencyP95 (times: 1.5), crashes (share of devices: 0.05), memory (times: 1.5)',

@@ -1,11 +1,11 @@
 /** The plan of a rollout as it is typed: `--stages 1,10%,50%,100% --gate agreement=0.01 --gate memory=off …`. */
 import {
+  planFor,
   ROLLOUT_GATES,
   type RolloutGateName,
   type RolloutGates,
   type RolloutPlan,
   rolloutGates,
-  rolloutPlan,
 } from '../../shared/contract/rollouts.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import { duration } from '../../shared/runtime/quantities.ts';
@@ -46,11 +46,11 @@ const LIMITS: Readonly<Record<RolloutGateName, string>> = {
   link: 'maxShare',
 };
 
-/** @throws USAGE */
-export function planOf(flags: PlanFlags): RolloutPlan {
+/** @param subject of what: a model’s name, or the agent’s @throws USAGE */
+export function planOf(flags: PlanFlags, subject: string): RolloutPlan {
   const { to = '', window, onFailure } = flags;
   const stages = stagesOf(flags);
-  const checked = rolloutPlan.safeParse({
+  const checked = planFor(subject).safeParse({
     selector: to,
     ...(stages && { stages }),
     ...(flags.gate || flags.confidence !== undefined ? { gates: gatesOf(flags) } : {}),

@@ -3,12 +3,18 @@
  * deployed, pinned and rolled out lies where it does for models, under the name `outrider-agent`.
  */
 import { isDeepStrictEqual } from 'node:util';
+import type { AgentReleaseChange } from '../../shared/contract/agent-releases.ts';
 import type { Desired } from '../../shared/contract/messages.ts';
-import { AGENT_NAME, type ReleaseRecord } from '../../shared/contract/releases.ts';
+import {
+  AGENT_NAME,
+  isOlderRelease,
+  newestReleaseFirst,
+  type ReleaseRecord,
+} from '../../shared/contract/releases.ts';
 import { isUnderWay } from '../../shared/contract/rollouts.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
-import type { AgentReleaseBook } from '../ports.ts';
+import type { AgentReleaseBook, AgentStanding, StagedVersion } from '../ports.ts';
 import type { HubData } from './records.ts';
 import { heldVersion, supersede } from './rollout-records.ts';
 import { own, type Store } from './store.ts';
@@ -29,8 +35,17 @@ export class AgentReleaseRegistry implements AgentReleaseBook {
     this.#o = options;
   }
 
-  get deployed(): string | null {
-    return deployedAgent(this.#o.store.data);
+  get standing(): AgentStanding {
+    return standingOf(this.#o.store.data);
+  }
+
+  staged(): StagedVersion[] {
+    const { data } = this.#o.store;
+    const { policy, plan, deployed } = standingOf(data);
+    const [newest] = Object.keys(data.agentReleases).sort(newestReleaseFirst);
+    // What there is nothing to go back from is begun by people.
+    if (policy !== 'staged' || deployed === null || newest === undefined) return [];
+    return isOlderRelease(deployed, newest) ? [{ model: AGENT_NAME, version: newest, plan }] : [];
   }
 
   async publish(versions: Readonly<Record<string, Platforms>>): Promise<void> {
@@ -46,24 +61,30 @@ export class AgentReleaseRegistry implements AgentReleaseBook {
     onDesiredChange();
   }
 
-  async deploy(
-    version: string | null,
-    isExpected: (deployed: string | null) => boolean,
+  async change(
+    { deployed: version, policy, plan }: AgentReleaseChange,
+    isExpected: (now: AgentStanding) => boolean,
     by: string | null,
   ): Promise<void> {
     const { store, clock, onDesiredChange } = this.#o;
     let isChanged = false;
     await store.change((data) => {
-      const now = deployedAgent(data);
+      const now = standingOf(data);
       if (!isExpected(now)) throw new AppError('PRECONDITION_FAILED');
-      if (version !== null) requirePublishedAgent(data, version);
+      if (typeof version === 'string') requirePublishedAgent(data, version);
       const detail =
         version === null ? 'nothing is deployed any more' : `version ${version} was deployed by hand`;
-      const rollouts = supersede(data.rollouts, AGENT_NAME, { atMs: clock.nowAtMs(), by, detail });
-      isChanged = now !== version || !isDeepStrictEqual(rollouts, data.rollouts);
+      const rollouts =
+        version === undefined
+          ? data.rollouts
+          : supersede(data.rollouts, AGENT_NAME, { atMs: clock.nowAtMs(), by, detail });
+      const deployment = {
+        policy: policy ?? now.policy,
+        plan: plan === undefined ? now.plan : plan,
+        deployed: version === undefined ? now.deployed : version,
+      };
+      isChanged = !isDeepStrictEqual(now, deployment) || !isDeepStrictEqual(rollouts, data.rollouts);
       if (!isChanged) return data;
-      const before = own<HubData['deployments'][string]>(data.deployments, AGENT_NAME);
-      const deployment = { policy: 'manual' as const, plan: null, ...before, deployed: version };
       return {
         ...data,
         rollouts,
@@ -78,7 +99,7 @@ export class AgentReleaseRegistry implements AgentReleaseBook {
     const { data } = this.#o.store;
     const wanted = new Set<string>();
     const add = (version: string | null | undefined): void => void (version && wanted.add(version));
-    add(deployedAgent(data));
+    add(standingOf(data).deployed);
     for (const { pins } of Object.values(data.devices)) add(own(pins, AGENT_NAME));
     for (const { model, version, holds, state } of Object.values(data.rollouts))
       if (model === AGENT_NAME && (holds || isUnderWay(state))) add(version);
@@ -88,7 +109,7 @@ export class AgentReleaseRegistry implements AgentReleaseBook {
   holderOf(version: string): string | undefined {
     const { data } = this.#o.store;
     const whole = `${AGENT_NAME}@${version}`;
-    if (deployedAgent(data) === version)
+    if (standingOf(data).deployed === version)
       return `${whole} is deployed: deploy another version first (outrider releases deploy VERSION)`;
     for (const [id, { pins }] of Object.entries(data.devices))
       if (own(pins, AGENT_NAME) === version)
@@ -112,14 +133,16 @@ export function requirePublishedAgent(data: HubData, version: string): void {
   );
 }
 
-/** null: nothing is, devices keep what they have. */
-const deployedAgent = (data: HubData): string | null => own(data.deployments, AGENT_NAME)?.deployed ?? null;
+function standingOf(data: HubData): AgentStanding {
+  const { deployed = null, policy, plan = null } = own(data.deployments, AGENT_NAME) ?? {};
+  return { deployed, policy: policy === 'staged' ? policy : 'manual', plan };
+}
 
 /** What a device should run: its pin, else what a rollout has it run, else what is deployed; never what is not signed. */
 export function wantedAgent(data: HubData, deviceId: string): Desired['agent'] {
   const pin = own(own<HubData['devices'][string]>(data.devices, deviceId)?.pins ?? {}, AGENT_NAME);
   const held = pin === undefined ? heldVersion(data.rollouts, AGENT_NAME, deviceId) : undefined;
-  const version = pin ?? held?.version ?? deployedAgent(data);
+  const version = pin ?? held?.version ?? standingOf(data).deployed;
   if (version === null || !Object.hasOwn(data.agentReleases, version)) return undefined;
   return { version, ...(held?.window && { window: held.window }) };
 }

@@ -8,13 +8,8 @@
 import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { DeviceRecord } from '../../shared/contract/admin.ts';
-import {
-  AGENT_NAME,
-  type AgentRelease,
-  type AgentReleases,
-  newestReleaseFirst,
-  type ReleaseRecord,
-} from '../../shared/contract/releases.ts';
+import type { AgentRelease, AgentReleases } from '../../shared/contract/agent-releases.ts';
+import { AGENT_NAME, newestReleaseFirst, type ReleaseRecord } from '../../shared/contract/releases.ts';
 import type { AgentArchive } from '../../shared/release/release.ts';
 import { syncFile, syncFolder, writeFileAtomic } from '../../shared/runtime/atomic-file.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
@@ -47,7 +42,7 @@ export interface ReleaseKeeperOptions {
   readonly logger: Logger;
 }
 
-type Deploy = AgentReleaseAdmin['deploy'];
+type Change = AgentReleaseAdmin['change'];
 type Request = Parameters<AgentReleaseAdmin['take']>[0];
 
 const LOOK_EVERY_MS = 5_000;
@@ -139,9 +134,9 @@ export class ReleaseKeeper implements AgentReleaseAdmin, Part {
     return this.#shown();
   }
 
-  async deploy(...order: Parameters<Deploy>): ReturnType<Deploy> {
+  async change(...order: Parameters<Change>): ReturnType<Change> {
     await this.#doing.run(async () => {
-      await this.#o.book.deploy(...order);
+      await this.#o.book.change(...order);
       await this.#look();
     });
     return this.#shown();
@@ -218,7 +213,7 @@ export class ReleaseKeeper implements AgentReleaseAdmin, Part {
 
   #shown(): AgentReleases {
     const { updates, book, devices } = this.#o;
-    const { deployed } = book;
+    const { deployed, policy, plan } = book.standing;
     const listed = updates.archives();
     const runs = devices().map(({ reported }) => reported?.agentVersion);
     const versions = new Set([...this.#records, ...listed].map(({ version }) => version));
@@ -240,13 +235,19 @@ export class ReleaseKeeper implements AgentReleaseAdmin, Part {
     });
     return {
       releases: releases.sort((one, other) => newestReleaseFirst(one.version, other.version)),
-      deployed,
+      ...{ deployed, policy, plan },
     };
   }
 
   #tell(): void {
     const now = this.#shown();
-    const said = JSON.stringify([now.deployed, now.releases.map(({ devices: _devices, ...one }) => one)]);
+    const { deployed, policy, plan } = now;
+    const said = JSON.stringify([
+      deployed,
+      policy,
+      plan,
+      now.releases.map(({ devices: _devices, ...one }) => one),
+    ]);
     if (said === this.#told) return;
     this.#told = said;
     this.#o.events.publish({ type: 'agent-releases', ...now });

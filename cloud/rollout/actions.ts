@@ -1,13 +1,12 @@
 /** What operators do with rollouts: begin one, stop it for a while or for good, take it back. Pure. */
-import type { z } from 'zod';
 import { AGENT_NAME } from '../../shared/contract/releases.ts';
 import {
   isUnderWay,
+  type PlannedRollout,
   type RolloutAction,
   type RolloutGates,
   type RolloutNote,
   type RolloutPlanChange,
-  type rolloutRequest,
   superseded,
 } from '../../shared/contract/rollouts.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
@@ -47,7 +46,7 @@ function checkPlan({ selector, window }: { selector?: string; window?: string | 
 export function begin(
   rollouts: Rollouts,
   models: RolloutModels,
-  { ifBusy, ...request }: z.output<typeof rolloutRequest>,
+  { ifBusy, ...request }: PlannedRollout,
   { id, nowAtMs }: { readonly id: string; readonly nowAtMs: number },
 ): { readonly rollouts: Rollouts; readonly said: readonly (Said & { readonly id: string })[] } {
   checkPlan(request);

@@ -8,20 +8,19 @@
  * Everything that counts is in the records, one step at a time: after any crash it goes on from there.
  */
 import { isDeepStrictEqual } from 'node:util';
-import type { DeviceRecord, ModelRecord } from '../../shared/contract/admin.ts';
+import type { DeviceRecord } from '../../shared/contract/admin.ts';
 import {
   type GateVerdict,
   isUnderWay,
+  plannedRollout,
   type RolloutRequest,
-  rolloutPlan,
-  rolloutRequest,
   type UnmeasurableGate,
 } from '../../shared/contract/rollouts.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
 import { newId } from '../../shared/runtime/ids.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
-import type { RolloutBook, RolloutChange, StoredRollout } from '../ports.ts';
+import type { RolloutBook, RolloutChange, StagedVersion, StoredRollout } from '../ports.ts';
 import { begin, released } from './actions.ts';
 import type { RolloutArms } from './arms.ts';
 import { type FleetDevice, fleetOf } from './fleet.ts';
@@ -36,8 +35,8 @@ export interface ConductorOptions {
   readonly devices: () => readonly DeviceRecord[];
   /** Whether a device runs a version of its own choice. */
   readonly isPinned: (deviceId: string, model: string) => boolean;
-  /** For the policy `staged`. */
-  readonly models: () => readonly Pick<ModelRecord, 'name' | 'policy' | 'plan' | 'deployed' | 'versions'>[];
+  /** Versions that are published under the policy `staged` and newer than what is deployed. */
+  readonly staged: () => readonly StagedVersion[];
   /** What devices have counted. */
   readonly arms: RolloutArms;
   /** After a look: these have changed, or what is seen of them. */
@@ -195,13 +194,11 @@ export class RolloutConductor implements Part {
 
   /** A version that was published under the policy `staged` is rolled out, once. */
   async #beginStaged(): Promise<void> {
-    for (const { name, policy, plan, deployed, versions } of this.#o.models()) {
-      const newest = versions.find(({ published }) => published);
-      if (policy !== 'staged' || !newest || deployed === null) continue;
-      if (Number(newest.version) <= Number(deployed) || this.#hasHad(name, newest.version)) continue;
-      const wish = { ...(plan ?? rolloutPlan.parse({})), model: name, version: newest.version };
-      await this.begin({ ...wish, ifBusy: 'replace', note: 'by the policy “staged”' }, null).catch(
-        (error: unknown) => this.#o.logger.failure('rollout.not_started', error, { model: name }),
+    for (const { model, version, plan } of this.#o.staged()) {
+      if (this.#hasHad(model, version)) continue;
+      const how = { ifBusy: 'replace', note: 'by the policy “staged”' } as const;
+      await this.begin({ ...plan, model, version, ...how }, null).catch((error: unknown) =>
+        this.#o.logger.failure('rollout.not_started', error, { model }),
       );
     }
   }
@@ -214,7 +211,7 @@ export class RolloutConductor implements Part {
    * @throws PARAMETERS_INVALID, MODEL_UNKNOWN, UPDATE_NOT_LISTED, CONFLICT, DISK_FULL
    */
   async begin(wish: RolloutRequest, by: string | null): Promise<string> {
-    const request = rolloutRequest.parse(wish);
+    const request = plannedRollout(wish);
     const id = newId();
     const atMs = this.#o.clock.nowAtMs();
     await this.#o.book.change((now, models) => {

@@ -3,6 +3,7 @@ import type { RolloutAdmin } from '../ports.ts';
 import { RolloutArms } from '../rollout/arms.ts';
 import { RolloutConductor } from '../rollout/conductor.ts';
 import { deviceCounts, RolloutOrders } from '../rollout/orders.ts';
+import { stagedModels } from '../rollout/staged.ts';
 import type { HubProgram } from './program.ts';
 import type { Records } from './records.ts';
 
@@ -16,7 +17,7 @@ export async function startRollouts(
     book,
     devices: () => devices.list(),
     isPinned: (id, model) => Object.hasOwn(registry.pins.pinsOf(id), model),
-    models: () => models.list(),
+    staged: () => [...stagedModels(models.list()), ...registry.agentReleases.staged()],
     arms: await RolloutArms.open(folder, (id, digest) => evidence.of(id, digest), logger),
     onLook: (ids) => {
       for (const id of ids) events.publish({ type: 'rollout', rollout: orders.get(id) });

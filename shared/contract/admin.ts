@@ -1,13 +1,14 @@
 /** The admin HTTP API's records: the hub answers with them, the command line reads them. */
 import { z } from 'zod';
 import { taskName } from '../tasks/tasks.ts';
+import { agentReleaseList } from './agent-releases.ts';
 import { deltaKind } from './deltas.ts';
 import { engineRecord, engineStatus } from './engines.ts';
 import { deviceLabels } from './labels.ts';
 import { MAX_VERSION_FILES } from './limits.ts';
 import { reported, telemetry } from './messages.ts';
 import { deviceId, digest, innerPath, modelName, modelVersion } from './names.ts';
-import { agentReleaseList, subjectVersion } from './releases.ts';
+import { subjectVersion } from './releases.ts';
 import { answer, failure } from './result.ts';
 import { rolloutPlan, rolloutRecord } from './rollouts.ts';
 import { signingLevel, signingRole } from './signing.ts';

@@ -1,12 +1,14 @@
 /** Rollouts: how an operator brings a version to a fleet in stages, and what the hub says of it. */
 import { z } from 'zod';
 import { deviceId, digest, modelName } from './names.ts';
-import { subjectVersion } from './releases.ts';
+import { AGENT_NAME, subjectVersion } from './releases.ts';
 
 const atMs = z.number();
 
+const answersCount = z.int().min(0).max(1_000_000_000);
+
 /** Whom a stage reaches: so many devices, or a share of all that the selector matches; at least one. */
-export const rolloutStage = z
+const askedStage = z
   .strictObject({
     /** So many in all. */
     devices: z.int().min(1).max(100_000).optional(),
@@ -14,14 +16,20 @@ export const rolloutStage = z
     share: z.number().gt(0).max(1).optional(),
     /** The least time that a stage takes once its first device runs the version. */
     minMinutes: z.number().min(0).max(100_000).default(10),
-    /** The least number of answers by the version in this stage, of all its devices together. */
-    minAnswers: z.int().min(0).max(1_000_000_000).default(200),
+    /** The least number of answers by the version in this stage, of all its devices together; left out, 200 of a model, none of the agent. */
+    minAnswers: answersCount.optional(),
   })
   .refine(
     ({ devices, share }) => (devices === undefined) !== (share === undefined),
     'a stage has devices or share',
   );
+
+/** Stage of a rollout of a model. */
+export const rolloutStage = askedStage.safeExtend({ minAnswers: answersCount.default(200) });
 export type RolloutStage = z.infer<typeof rolloutStage>;
+
+/** Stage of the agent, which answers nothing itself: that it runs and is reached is what counts. */
+const agentStage = askedStage.safeExtend({ minAnswers: answersCount.default(0) });
 
 /** The gates of a rollout, by name. */
 export const ROLLOUT_GATES = [
@@ -127,8 +135,24 @@ export const rolloutPlan = z.strictObject({
 });
 export type RolloutPlan = z.infer<typeof rolloutPlan>;
 
+/** The same of the agent. */
+export const agentRolloutPlan = rolloutPlan.extend({
+  /** Each reaches more devices than the one before it; the last should reach all. */
+  stages: z
+    .array(agentStage)
+    .min(1)
+    .max(20)
+    .default(() => DEFAULT_STAGES.map((stage) => agentStage.parse(stage))),
+});
+
+/** @param subject a model's name, or `outrider-agent` */
+export const planFor = (subject: string): typeof rolloutPlan | typeof agentRolloutPlan =>
+  subject === AGENT_NAME ? agentRolloutPlan : rolloutPlan;
+
 /** `POST /rollouts`. */
 export const rolloutRequest = rolloutPlan.extend({
+  /** Each reaches more devices than the one before it; the last should reach all. Left out: one device, a tenth, half, all. */
+  stages: z.array(askedStage).min(1).max(20).optional(),
   /** A model's name, or `outrider-agent`: the agent itself. Of that the gates `agreement`, `escalation` and `latencyP95` are not asked. */
   model: modelName,
   /** A published version of it: a number; of the agent, `0.2.0`. */
@@ -139,6 +163,16 @@ export const rolloutRequest = rolloutPlan.extend({
   note: z.string().max(500).default(''),
 });
 export type RolloutRequest = z.input<typeof rolloutRequest>;
+
+/** An order to begin a rollout, with all of its plan. */
+export type PlannedRollout = Omit<z.output<typeof rolloutRequest>, 'stages'> & Pick<RolloutPlan, 'stages'>;
+
+/** Fills in what the order does not say of its stages, as of a model or of the agent. */
+export function plannedRollout(wish: RolloutRequest): PlannedRollout {
+  const request = rolloutRequest.parse(wish);
+  const { stages } = planFor(request.model).parse({ stages: request.stages });
+  return { ...request, stages };
+}
 
 /**
  * State of a rollout. `waiting`: for the end of another one of its model; `running`; `paused`: nobody new, by an operator; `halted`:

@@ -1,13 +1,15 @@
 /**
  * `npm run test:chaos -- [--minutes N] [--seed S] [--broker aedes|mosquitto] [--devices N] [--rate N] [--json FILE] [--keep]`:
  * kills agents, hub, broker and runners at random moments, troubles their links, and counts what became of every request.
- * Exit code 1 when one was lost or answered in two ways. `npm run test:chaos -- updates …` kills while versions are rolled out (`updates/main.ts`).
+ * Exit code 1 when one was lost or answered in two ways. `npm run test:chaos -- updates …` kills while versions are rolled out (`updates/main.ts`),
+ * `… agents …` while those of the agent itself are (`agents/main.ts`).
  */
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 import { checkAll } from '../../shared/runtime/flags.ts';
 import { hasMosquitto } from '../support/broker.ts';
+import { chaosOfAgents } from './agents/main.ts';
 import { toText } from './report.ts';
 import { isWell, runChaos } from './run.ts';
 import { chaosOfUpdates } from './updates/main.ts';
@@ -36,6 +38,7 @@ for (const name of ['SIGINT', 'SIGTERM'] as const)
   });
 const [what, ...rest] = process.argv.slice(2);
 if (what === 'updates') process.exit(await chaosOfUpdates(rest, stopping.signal));
+if (what === 'agents') process.exit(await chaosOfAgents(rest, stopping.signal));
 
 const { values } = parseArgs({
   options: {

@@ -177,7 +177,7 @@ export async function startHubApi(
     book: registry.rollouts,
     devices: () => registry.devices.list(),
     isPinned: (id, model) => Object.hasOwn(registry.pins.pinsOf(id), model),
-    models: () => [],
+    staged: () => [],
     arms: await RolloutArms.open(join(root, 'hub'), () => undefined, silentLogger),
     onLook: () => undefined,
     clock,

@@ -45,6 +45,7 @@ export async function smallRelease(
     dataFormat,
     script = `#!/bin/sh\necho ${say}\n`,
     without = [],
+    more = {},
   }: {
     readonly version?: string;
     readonly platform?: string;
@@ -54,6 +55,8 @@ export async function smallRelease(
     readonly script?: string;
     /** Files that it does not have. */
     readonly without?: readonly string[];
+    /** Others that it has, by their path. */
+    readonly more?: Readonly<Record<string, string | Uint8Array>>;
   } = {},
 ): Promise<string> {
   const unit = await readFile('deploy/systemd/outrider-agent.service', 'utf8');
@@ -64,13 +67,14 @@ export async function smallRelease(
   const units: Record<string, string> = {};
   for (const name of ['outrider-update.path', 'outrider-update.service', 'outrider-update-boot.service'])
     units[`deploy/systemd/${name}`] = await readFile(`deploy/systemd/${name}`, 'utf8');
-  const contents: Readonly<Record<string, string>> = {
+  const contents: Readonly<Record<string, string | Uint8Array>> = {
     ...units,
     'bin/outrider': script,
     'bin/outrider.mjs': `console.log(${JSON.stringify(say)});\n`,
     'deploy/systemd/outrider-agent.service': unit,
     'models/cifar10-cnn/outrider.json': JSON.stringify(spec),
     'package.json': JSON.stringify({ version }),
+    ...more,
   };
   const files = [];
   for (const [path, content] of Object.entries(contents)) {
@@ -78,7 +82,7 @@ export async function smallRelease(
     await mkdir(dirname(join(folder, path)), { recursive: true });
     await writeFile(join(folder, path), content);
     const sha256 = createHash('sha256').update(content).digest('hex');
-    files.push({ path, bytes: Buffer.byteLength(content), sha256 });
+    files.push({ path, bytes: Buffer.from(content).length, sha256 });
   }
   await chmod(join(folder, 'bin/outrider'), 0o755);
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0);

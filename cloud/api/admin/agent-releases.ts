@@ -5,11 +5,11 @@ import {
   agentReleaseChange,
   agentReleaseList,
   agentReleaseRequest,
-  releaseVersion,
-} from '../../../shared/contract/releases.ts';
+} from '../../../shared/contract/agent-releases.ts';
+import { releaseVersion } from '../../../shared/contract/releases.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
-import type { AgentReleaseAdmin } from '../../ports.ts';
+import type { AgentReleaseAdmin, AgentStanding } from '../../ports.ts';
 import { type Api, json, mount } from '../frame/endpoint.ts';
 import { ETAG_HEADER, etagOf, ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { HubEnv } from '../frame/face.ts';
@@ -24,11 +24,11 @@ export interface AgentReleaseApiOptions {
 
 const tag = 'rollouts';
 
-/** Of what an operator decides by: which version is deployed. */
-const standing = (deployed: string | null): string => etagOf({ deployed });
+/** Of what an operator decides by. */
+const standing = ({ deployed, policy, plan }: AgentStanding): string => etagOf({ deployed, policy, plan });
 
 const show = (c: Context<HubEnv>, releases: AgentReleases): Response => {
-  c.header('etag', standing(releases.deployed));
+  c.header('etag', standing(releases));
   return c.json(releases);
 };
 
@@ -43,7 +43,7 @@ export function mountAgentReleases(
     {
       ...{ method: 'get', path: '/agent-releases', tag },
       summary:
-        'Lists the releases of the agent that devices can be updated to, with the ETag of what is deployed',
+        'Lists the releases of the agent that devices can be updated to, with the ETag of what is deployed and what becomes of a new one',
       guard: guards.reader('admin'),
       responses: { 200: tagged },
     },
@@ -65,7 +65,8 @@ export function mountAgentReleases(
     app,
     {
       ...{ method: 'patch', path: '/agent-releases', tag },
-      summary: 'Says which version devices run unless a pin or a rollout says otherwise',
+      summary:
+        'Says which version devices run unless a pin or a rollout says otherwise, and what becomes of a new one',
       guard: guards.key('admin'),
       headers: ifMatchHeader('the releases as they were read'),
       body: { 'application/json': agentReleaseChange },
@@ -73,9 +74,9 @@ export function mountAgentReleases(
     },
     async (c) => {
       const isRead = ifMatch(c);
-      const { deployed } = await bodies.json(c.req.raw, agentReleaseChange);
+      const change = await bodies.json(c.req.raw, agentReleaseChange);
       const by = c.get('holder').id;
-      return show(c, await agentReleases.deploy(deployed, (now) => isRead(standing(now)), by));
+      return show(c, await agentReleases.change(change, (now) => isRead(standing(now)), by));
     },
   );
   mount(

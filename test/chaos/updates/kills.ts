@@ -2,10 +2,13 @@
  * SIGKILL at random moments, and at moments in which a device or the hub is in a state that few kills have met yet. What was killed is
  * started again after a while. Each device's disk is looked at while it is down.
  */
+import { readdirSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { UpdatePhase } from '../../../shared/contract/messages.ts';
 import type { Random } from '../../../shared/runtime/random.ts';
 import { commandOf } from '../../support/programs.ts';
+import { add, leastMet } from '../histogram.ts';
 import type { KeptProgram } from '../kept-program.ts';
 import { halfApplied, phasesOn } from './device-disk.ts';
 import type { UpdatedDevice, UpdatedPlace } from './place.ts';
@@ -18,6 +21,10 @@ const AGAIN_MS = 100;
 const AIM_MS = 12_000;
 const AIM_EVERY_MS = 4;
 const AIM_AT_HUB_EVERY_MS = 50;
+/** A difference of these models is made within half a second. */
+const AIM_AT_HELPER_EVERY_MS = 25;
+const INTO_HELPER_MS = 250;
+const HELPER_EVERY_MS = 6_000;
 /** After the beginning of a state. */
 const INTO_MS = 400;
 const AIMED_EVERY_MS = 1_500;
@@ -39,6 +46,10 @@ export const HUB_STATES = [
   ...['waiting', 'running', 'paused', 'halted', 'aborted', 'rolled-back', 'done'],
   ...['a push', 'a rehearsal', 'a difference', 'nothing', 'its start'],
 ] as const;
+
+/** Who is at work in a process of its own: at the hub it makes a difference, on a device a file of one. */
+export const HELPERS = ['makes a difference', 'makes a file'] as const;
+type Helper = (typeof HELPERS)[number];
 
 /** Work of the hub that a process of its own does. */
 const WORK_OF_HUB: Readonly<Record<string, string>> = {
@@ -73,6 +84,7 @@ export class Kills {
   readonly byTarget: Record<string, number> = {};
   readonly onDevices: Record<string, number> = {};
   readonly onHub: Record<string, number> = {};
+  readonly onHelpers: Record<string, number> = {};
   /** Sentences. */
   readonly wrong: string[] = [];
   done = 0;
@@ -93,7 +105,11 @@ export class Kills {
     this.#work = Promise.all(
       programs.map((one) => this.#keepUp(one, random.fork(`restarts of ${one.name}`))),
     );
-    await Promise.all([this.#atRandom(random.fork('kills')), this.#aimed(random.fork('aims'))]);
+    await Promise.all([
+      this.#atRandom(random.fork('kills')),
+      this.#aimed(random.fork('aims')),
+      this.#aimedAtHelpers(random.fork('helpers')),
+    ]);
     this.#stopping.abort();
     await this.#work;
     for (const program of programs) while (!program.isRunning) await program.start();
@@ -111,6 +127,23 @@ export class Kills {
     for (let turn = 0; await this.#goesOn(random.between(0.5, 1.5) * AIMED_EVERY_MS); turn++) {
       if (turn % 2 === 0) await this.#aimAtDevice(random);
       else await this.#aimAtHub(random);
+    }
+  }
+
+  /** Beside the others: what deals with differences is there for half a second. */
+  async #aimedAtHelpers(random: Random): Promise<void> {
+    while (await this.#goesOn(random.between(0.5, 1.5) * HELPER_EVERY_MS)) await this.#aimAtHelper(random);
+  }
+
+  /** The process itself: whoever has started it lives on. Until one comes: of those the kind that was met least. */
+  async #aimAtHelper(random: Random): Promise<void> {
+    while (!this.#isOver) {
+      const least = leastMet(HELPERS, this.onHelpers, random);
+      if (this.#helpers().some(({ what }) => what === least)) {
+        await delay(random.chance(0.5) ? 0 : random.between(0, INTO_HELPER_MS));
+        if (this.#killHelper(random, least)) return;
+      }
+      await delay(AIM_AT_HELPER_EVERY_MS);
     }
   }
 
@@ -162,7 +195,8 @@ export class Kills {
           this.#count('runner');
         return;
       case 'helper':
-        return this.#killHelper(random.pick([device.program, hub]), random);
+        this.#killHelper(random);
+        return;
       case 'push':
         if (this.#o.killPush()) this.#count('push');
         return;
@@ -198,18 +232,30 @@ export class Kills {
     for (const state of states) add(this.onHub, state);
   }
 
-  /** What makes differences, or makes files of them. */
-  #killHelper(program: KeptProgram, random: Random): void {
-    const helpers = program
-      .children()
-      .filter((pid) => commandOf(pid).includes(WORK_OF_HUB['a difference'] ?? ''));
-    if (helpers.length === 0) return;
+  /** @param what of this kind; any, when left out @returns false when there is none */
+  #killHelper(random: Random, what?: Helper): boolean {
+    const found = this.#helpers().filter((one) => what === undefined || one.what === what);
+    if (found.length === 0) return false;
+    const one = random.pick(found);
     try {
-      process.kill(random.pick(helpers), 'SIGKILL');
-      this.#count('helper');
+      process.kill(one.pid, 'SIGKILL');
     } catch {
       // It has ended by itself.
+      return false;
     }
+    this.#count('helper');
+    add(this.onHelpers, one.what);
+    return true;
+  }
+
+  /** Processes that deal with differences of this place: their job, which names its files, is on their command line. */
+  #helpers(): { readonly pid: number; readonly what: Helper }[] {
+    const folder = dirname(this.#o.place.hubData);
+    return readdirSync('/proc').flatMap((name) => {
+      const command = /^\d+$/.test(name) ? commandOf(Number(name)) : '';
+      if (!command.includes(WORK_OF_HUB['a difference'] ?? '') || !command.includes(folder)) return [];
+      return { pid: Number(name), what: command.includes('"kind":"encode"') ? HELPERS[0] : HELPERS[1] };
+    });
   }
 
   #statesOfHub(): string[] {
@@ -244,13 +290,4 @@ export class Kills {
     await delay(Math.max(AGAIN_MS, ms), undefined, { signal }).catch(() => undefined);
     return !this.#isOver;
   }
-}
-
-const add = (of: Record<string, number>, name: string): void => {
-  of[name] = (of[name] ?? 0) + 1;
-};
-
-function leastMet(states: readonly string[], met: Readonly<Record<string, number>>, random: Random): string {
-  const least = Math.min(...states.map((state) => met[state] ?? 0));
-  return random.pick(states.filter((state) => (met[state] ?? 0) <= least + 1));
 }

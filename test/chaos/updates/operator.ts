@@ -1,12 +1,9 @@
 /**
- * Who works with the hub meanwhile, one for each model: makes versions, pushes them from the command line, rolls them out, pauses, resumes,
- * ends and takes back rollouts, and writes down what was asked for and what was confirmed. One draw of luck decides it all.
+ * Who works with the hub meanwhile, one for each model or for the agent: rolls versions out, pauses, resumes, ends and takes back rollouts,
+ * and writes down what was asked for and what was confirmed. One draw of luck decides it all.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { modelVersions } from '../../../shared/contract/admin.ts';
+import type { HubClient } from '../../../cli/hub-client.ts';
 import {
   isUnderWay,
   type RolloutAction,
@@ -15,22 +12,16 @@ import {
   rolloutList,
   rolloutRecord,
 } from '../../../shared/contract/rollouts.ts';
-import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { newId } from '../../../shared/runtime/ids.ts';
 import type { Random } from '../../../shared/runtime/random.ts';
-import { mislabelled, nudged } from '../../support/model-variants.ts';
-import { outrider } from '../place.ts';
 import type { Ledger } from './judge.ts';
-import type { UpdatedPlace } from './place.ts';
+import type { Versions } from './versions.ts';
 
-const PUSH_LIMIT_MS = 120_000;
 const AGAIN_MS = 500;
 const LOOK_MS = { from: 700, to: 3_000 };
 const BAD_SHARE = 0.2;
 const OLDER_SHARE = 0.25;
-/** What is under way for longer is ended. */
-const PATIENCE_MS = 45_000;
 
 /** What is done to a rollout at a look; mostly nothing. */
 const ORDERS: Readonly<Partial<Record<RolloutRecord['state'], Partial<Record<Order, number>>>>> = {
@@ -43,39 +34,31 @@ type Order = RolloutAction | 'another';
 /** Of those that are done. */
 const REGRET_SHARE = 0.2;
 
-/** Place, model and luck of an operator. */
+/** Hub, model and luck of an operator. */
 export interface OperatorOptions {
-  readonly place: UpdatedPlace;
+  readonly client: HubClient;
+  /** What is rolled out: a model, or the agent. */
   readonly model: string;
-  /** Where the versions are made. */
-  readonly folder: string;
+  readonly versions: Versions;
+  /** All that there are for it: those without a say are null, and `crashes` is asked about a bad version. */
+  readonly gates: NonNullable<RolloutRequest['gates']>;
+  /** Each stage waits for so many answers. */
+  readonly minAnswers: number;
+  /** What is under way for longer is ended. */
+  readonly patienceMs: number;
   readonly random: Random;
   readonly ledger: Ledger;
-  /** Hears of each version before anybody else does. */
-  readonly onMade: (digest: string) => void;
 }
 
 export class Operator {
-  /** A push is under way. */
-  isPushing = false;
-  pushes = 0;
   readonly #o: OperatorOptions;
   readonly #stopping = new AbortController();
-  /** Versions that the hub has, by digest. */
-  readonly #published = new Map<string, string>();
   /** Since when each rollout was seen, and whether nothing more is done to it. */
   readonly #looked = new Map<string, { readonly sinceMonoMs: number; isOver: boolean }>();
-  #made = 0;
-  #bad: string | undefined;
-  #push: ChildProcess | undefined;
   #work: Promise<void> = Promise.resolve();
 
   constructor(options: OperatorOptions) {
     this.#o = options;
-  }
-
-  get versions(): number {
-    return this.#published.size;
   }
 
   start(): void {
@@ -88,19 +71,12 @@ export class Operator {
     await this.#work;
   }
 
-  /** SIGKILL to the command that pushes. @returns false when none does */
-  killPush(): boolean {
-    return this.isPushing && this.#push?.kill('SIGKILL') === true;
-  }
-
   /** Nothing is killed any more: another version is brought to all. @returns its digest */
   async finish(): Promise<string> {
     for (const { id, state } of await this.#rollouts())
       if (isUnderWay(state)) await this.#order(id, 'roll-back');
-    const digest = await this.#publish(await this.#newVersion());
-    await this.#begin(this.#published.get(digest) ?? '', {
-      stages: [{ share: 1, minMinutes: 0, minAnswers: 0 }],
-    });
+    const { version, digest } = await this.#o.versions.last();
+    await this.#begin(version, { stages: [{ share: 1, minMinutes: 0, minAnswers: 0 }] });
     return digest;
   }
 
@@ -119,9 +95,11 @@ export class Operator {
     const { random } = this.#o;
     const isBad = random.chance(BAD_SHARE);
     const isOlder = random.chance(OLDER_SHARE);
-    const older = [...this.#published.values()];
+    const { published } = this.#o.versions;
     const version =
-      isOlder && older.length > 2 ? random.pick(older) : await this.#pushed(await this.#folderOf(isBad));
+      isOlder && published.length > 2
+        ? random.pick(published)
+        : await this.#o.versions.next(isBad, this.#stopping.signal);
     if (version === undefined) return;
     const plan = isBad
       ? { crashes: { maxShare: 0 }, onFailure: random.pick(['hold', 'roll-back'] as const) }
@@ -141,7 +119,7 @@ export class Operator {
       return;
     }
     // One that waits for a device which has refused it would wait for ever.
-    const isLate = performance.now() - known.sinceMonoMs > PATIENCE_MS;
+    const isLate = performance.now() - known.sinceMonoMs > this.#o.patienceMs;
     const order = isLate ? random.pick(['roll-back', 'abort'] as const) : this.#drawn(state);
     if (order === 'another') await this.#another();
     else if (order !== undefined) await this.#order(id, order);
@@ -158,62 +136,9 @@ export class Operator {
 
   /** A second rollout of the model, which waits or takes the place of the one under way. */
   async #another(): Promise<void> {
-    const { random } = this.#o;
+    const { random, versions } = this.#o;
     const ifBusy = random.pick(['wait', 'replace'] as const);
-    await this.#begin(random.pick([...this.#published.values()]), { ifBusy });
-  }
-
-  /** @returns a folder with a version that the hub may not have yet */
-  async #folderOf(isBad: boolean): Promise<string> {
-    if (!isBad) return this.#newVersion();
-    const { folder, model } = this.#o;
-    // It does not answer its golden inputs: each device refuses it.
-    this.#bad ??= await mislabelled(model, join(folder, `${model}-bad`));
-    return this.#bad;
-  }
-
-  #newVersion(): Promise<string> {
-    const { folder, model } = this.#o;
-    this.#made++;
-    return nudged(model, join(folder, `${model}-${this.#made}`), this.#made);
-  }
-
-  /** @returns its number, undefined when it is over before the hub has it */
-  async #pushed(folder: string): Promise<string | undefined> {
-    const digest = await this.#publish(folder, this.#stopping.signal);
-    return this.#published.get(digest);
-  }
-
-  /** Pushes until the hub has it. @returns its digest */
-  async #publish(folder: string, signal?: AbortSignal): Promise<string> {
-    const { digest } = await openModelFolder(folder);
-    this.#o.onMade(digest);
-    while (!this.#published.has(digest) && signal?.aborted !== true) {
-      await this.#pushOnce(folder);
-      for (const one of await this.#listed().catch(() => [])) this.#published.set(one.digest, one.version);
-      if (!this.#published.has(digest)) await delay(AGAIN_MS, undefined, { signal }).catch(() => undefined);
-    }
-    return digest;
-  }
-
-  async #pushOnce(folder: string): Promise<void> {
-    const { hubData, client } = this.#o.place;
-    const [file, ...args] = outrider(
-      ...['models', 'push', folder, '--no-wait', '--force', '--data', hubData, '--hub', client.url],
-    );
-    const push = spawn(file, args, { stdio: 'ignore', env: { ...process.env, XDG_STATE_HOME: '/dev/null' } });
-    [this.#push, this.isPushing] = [push, true];
-    this.pushes++;
-    const timer = setTimeout(() => push.kill('SIGKILL'), PUSH_LIMIT_MS);
-    await once(push, 'exit');
-    clearTimeout(timer);
-    this.isPushing = false;
-  }
-
-  async #listed(): Promise<{ readonly version: string; readonly digest: string }[]> {
-    const { place, model } = this.#o;
-    const all = await place.client.getAll(`/api/v1/models/${model}/versions`, modelVersions, 'versions');
-    return all.filter(({ published }) => published);
+    await this.#begin(random.pick(versions.published), { ifBusy });
   }
 
   /** Starts one, and again while the hub does not say what became of it. @returns its id; undefined: the hub does not want it, or it is over */
@@ -225,20 +150,20 @@ export class Operator {
       ...plan
     }: Partial<RolloutRequest> & { readonly crashes?: { readonly maxShare: number } | null },
   ): Promise<string | undefined> {
-    const { model, place, ledger } = this.#o;
+    const { model, client, ledger, gates, minAnswers } = this.#o;
     const note = newId();
-    const stage = { minMinutes: 0, minAnswers: 20 };
+    const stage = { minMinutes: 0, minAnswers };
     const request: RolloutRequest = {
       ...{ model, version, note, ifBusy, stages: [{ devices: 1 }, { share: 0.6 }, { share: 1 }] },
       ...plan,
-      gates: { agreement: null, escalation: null, errors: null, latencyP95: null, crashes, memory: null },
+      gates: { ...gates, crashes },
     };
     const stages = request.stages?.map((one) => ({ ...stage, ...one }));
     const started = { note, model, replaces: ifBusy === 'replace', confirmed: false };
     ledger.started.push(started);
     do {
       try {
-        const { id } = await place.client.post('/api/v1/rollouts', { ...request, stages }, rolloutRecord);
+        const { id } = await client.post('/api/v1/rollouts', { ...request, stages }, rolloutRecord);
         started.confirmed = true;
         return id;
       } catch (error) {
@@ -253,13 +178,13 @@ export class Operator {
 
   /** Once: whether it was done is written down as far as it is known. */
   async #order(rollout: string, action: RolloutAction): Promise<void> {
-    const { place, ledger } = this.#o;
+    const { client, ledger } = this.#o;
     const path = `/api/v1/rollouts/${rollout}`;
-    const read = await place.client.getTagged(path, rolloutRecord).catch(() => undefined);
+    const read = await client.getTagged(path, rolloutRecord).catch(() => undefined);
     if (!read) return;
     try {
       const how = { etag: read.etag, body: {}, schema: rolloutRecord };
-      await place.client.change('POST', `${path}/${action}`, how);
+      await client.change('POST', `${path}/${action}`, how);
       ledger.ordered.push({ rollout, action, confirmed: true });
     } catch (error) {
       if (!wasRefused(error)) ledger.ordered.push({ rollout, action, confirmed: false });
@@ -267,8 +192,8 @@ export class Operator {
   }
 
   async #rollouts(): Promise<RolloutRecord[]> {
-    const { place, model } = this.#o;
-    const all = await place.client.getAll('/api/v1/rollouts', rolloutList, 'rollouts');
+    const { client, model } = this.#o;
+    const all = await client.getAll('/api/v1/rollouts', rolloutList, 'rollouts');
     return all.filter((one) => one.model === model);
   }
 

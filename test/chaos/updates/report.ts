@@ -1,12 +1,12 @@
 /** What a run of the chaos of updates found, for people. */
 import Table from 'cli-table3';
-import { DEVICE_STATES, HUB_STATES } from './kills.ts';
+import { counted, histogram, outcome } from '../histogram.ts';
+import { DEVICE_STATES, HELPERS, HUB_STATES } from './kills.ts';
 import { isWell, type UpdateChaosReport } from './run.ts';
 
-const MAX_TOLD = 20;
-
 export function toText(report: UpdateChaosReport): string {
-  const { seed, minutes, kills, onDevices, onHub, silent, halfApplied, unasked, behind, deaths } = report;
+  const { seed, minutes, kills, onDevices, onHub, onHelpers, silent, halfApplied, unasked, behind, deaths } =
+    report;
   const total = Object.values(kills).reduce((sum, one) => sum + one, 0);
   const { confirmed, unsure } = report.orders;
   return [
@@ -17,6 +17,8 @@ export function toText(report: UpdateChaosReport): string {
     histogram(DEVICE_STATES, onDevices),
     'Kills of the hub, by what it was at',
     histogram(HUB_STATES, onHub),
+    'Kills of processes that deal with differences, by what they are for',
+    histogram(HELPERS, onHelpers),
     devicesOf(report),
     outcome('devices without a working model', silent),
     outcome('versions half applied', halfApplied),
@@ -28,25 +30,6 @@ export function toText(report: UpdateChaosReport): string {
       ? 'Every device has answered by whole versions, and every rollout is as somebody wanted it.'
       : `FAILED. Again: npm run test:chaos -- updates --kills ${total} --seed ${seed} --devices ${report.devices}`,
   ].join('\n');
-}
-
-const counted = (of: Readonly<Record<string, number>>): string =>
-  Object.entries(of)
-    .map(([name, count]) => `${name} ${count}`)
-    .join(', ');
-
-const outcome = (what: string, found: readonly string[]): string =>
-  [`${found.length} ${what}`, ...found.slice(0, MAX_TOLD).map((line) => `  ${line}`)].join('\n');
-
-function histogram(states: readonly string[], met: Readonly<Record<string, number>>): string {
-  const most = Math.max(1, ...Object.values(met));
-  const width = Math.max(...states.map(({ length }) => length));
-  return states
-    .map((state) => {
-      const count = met[state] ?? 0;
-      return `  ${state.padEnd(width)} ${String(count).padStart(4)} ${'█'.repeat(Math.round((40 * count) / most))}`;
-    })
-    .join('\n');
 }
 
 function devicesOf({ said }: UpdateChaosReport): string {

@@ -15,6 +15,7 @@ import { type Death, type KeptProgram, stopAll } from '../kept-program.ts';
 import { halfApplied } from './device-disk.ts';
 import { judge, type Ledger } from './judge.ts';
 import { Kills } from './kills.ts';
+import { ModelVersions } from './model-versions.ts';
 import { Operator } from './operator.ts';
 import { MODELS, startUpdatedPlace, type UpdatedPlace } from './place.ts';
 import { type FirstAnswers, Probe, type Said } from './probe.ts';
@@ -39,6 +40,8 @@ export interface UpdateChaosReport extends Pick<UpdateChaosOptions, 'seed' | 'de
   readonly kills: Readonly<Record<string, number>>;
   readonly onDevices: Readonly<Record<string, number>>;
   readonly onHub: Readonly<Record<string, number>>;
+  /** Processes that make differences, and those that make files of them. */
+  readonly onHelpers: Readonly<Record<string, number>>;
   readonly pushes: number;
   readonly versions: number;
   /** By their state in the end. */
@@ -63,6 +66,9 @@ export interface UpdateChaosReport extends Pick<UpdateChaosOptions, 'seed' | 'de
 const MAX_SILENCE_MS = 30_000;
 const SETTLE_LIMIT_MS = 180_000;
 const LAST_TRIES = 3;
+/** What is under way for longer is ended by its operator. */
+const PATIENCE_MS = 45_000;
+const NO_GATES = { agreement: null, escalation: null, errors: null, latencyP95: null, memory: null };
 const POLL_MS = 500;
 
 export async function runUpdateChaos(options: UpdateChaosOptions): Promise<UpdateChaosReport> {
@@ -107,12 +113,15 @@ async function run(
   const known = new Set(given);
   const ledger: Ledger = { started: [], ordered: [] };
   const first: FirstAnswers = new Map();
-  const operators = MODELS.map(
-    ({ name }) =>
+  const versions = MODELS.map(
+    ({ name: model }) => new ModelVersions({ place, model, folder, onMade: (digest) => known.add(digest) }),
+  );
+  const operators = versions.map(
+    (of, at) =>
       new Operator({
-        ...{ place, model: name, folder, ledger },
-        random: random.fork(`operator of ${name}`),
-        onMade: (digest) => known.add(digest),
+        ...{ client: place.client, model: MODELS[at]?.name ?? '', versions: of, ledger },
+        ...{ gates: NO_GATES, minAnswers: 20, patienceMs: PATIENCE_MS },
+        random: random.fork(`operator of ${MODELS[at]?.name}`),
       }),
   );
   const isKnown = (digest: string): boolean => known.has(digest);
@@ -120,8 +129,8 @@ async function run(
   const watch = new Watch(place.client, devices);
   const kills = new Kills({
     ...{ place, random: random.fork('kills'), count, given },
-    hubStates: () => [...watch.states, ...(operators.some(({ isPushing }) => isPushing) ? ['a push'] : [])],
-    killPush: () => operators.some((one) => one.killPush()),
+    hubStates: () => [...watch.states, ...(versions.some(({ isPushing }) => isPushing) ? ['a push'] : [])],
+    killPush: () => versions.some((one) => one.killPush()),
   });
   const tell = setInterval(() => {
     const rollouts = ledger.started.filter(({ confirmed }) => confirmed).length;
@@ -149,9 +158,14 @@ async function run(
     const ordersConfirmed = ledger.ordered.filter(({ confirmed }) => confirmed).length;
     return {
       ...{ seed, devices, minutes: (performance.now() - startedMonoMs) / 60_000 },
-      ...{ kills: kills.byTarget, onDevices: kills.onDevices, onHub: kills.onHub },
-      pushes: operators.reduce((sum, one) => sum + one.pushes, 0),
-      versions: operators.reduce((sum, one) => sum + one.versions, 0),
+      ...{
+        kills: kills.byTarget,
+        onDevices: kills.onDevices,
+        onHub: kills.onHub,
+        onHelpers: kills.onHelpers,
+      },
+      pushes: versions.reduce((sum, one) => sum + one.pushes, 0),
+      versions: versions.reduce((sum, one) => sum + one.published.length, 0),
       rollouts: byState(rollouts),
       orders: { confirmed: ordersConfirmed, unsure: ledger.ordered.length - ordersConfirmed },
       said: Object.fromEntries(place.devices.map(({ id }, at) => [id, probes[at]?.said ?? NOTHING_SAID])),

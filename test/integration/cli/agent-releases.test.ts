@@ -119,6 +119,8 @@ test('an archive in the hub’s folder is rolled out to a device, which takes it
   await fails(t, hub, ['releases', 'deploy', 'newest'], /is no version, such as 0\.2\.0/);
   await goes(t, hub, 'releases', 'deploy', VERSION);
 
+  await fails(t, hub, ['releases', 'set'], /say what to change: --policy staged\|manual/);
+  await fails(t, hub, ['releases', 'set', '--policy', 'auto'], /--policy is staged or manual/);
   const { place, start, paths } = await startDevice(t, hub);
   const byHand = await start({});
   await eventually(async () => (await told(t, hub))?.reported?.agent?.managed === false, 'it never reported');
@@ -149,6 +151,21 @@ test('an archive in the hub’s folder is rolled out to a device, which takes it
   assert.match(shown, /crashes +failed +on 1 of 1 devices it crashed or was taken back \(gate-01\)/);
   assert.doesNotMatch(shown, /agreement|escalation|latencyP95/);
   assert.match(shown, /gate-01 +1 +rolled-back .*it does not come up: no agent at all \(SERVICE_FAILED\)/);
+
+  // By itself, from the next one on: what was taken back is not begun again.
+  const staged = await goes(t, hub, 'releases', 'set', '--policy', 'staged', '--stages', '1,100%');
+  assert.match(staged, /rolled out by themselves/);
+  assert.match(await goes(t, hub, 'releases', 'ls'), /New releases are rolled out by themselves/);
+  const third = await makeArchive(work, { version: '9.2.1' });
+  assert.match(await goes(t, hub, 'releases', 'push', third.path), /is rolled out by itself/);
+  await eventually(
+    async () => /outrider-agent@9\.2\.1 +(running|paused)/.test(await goes(t, hub, 'rollout', 'ls')),
+    'no rollout has begun by itself',
+  );
+  assert.match(await goes(t, hub, 'rollout', 'show', 'outrider-agent'), /by the policy “staged”/);
+  await goes(t, hub, 'rollout', 'rollback', 'outrider-agent');
+  assert.match(await goes(t, hub, 'releases', 'set', '--policy', 'manual'), /wait for somebody/);
+  await goes(t, hub, 'releases', 'rm', '9.2.1');
 
   await goes(t, hub, 'devices', 'pin', 'gate-01', 'outrider-agent', '9.2.0');
   await fails(

@@ -9,6 +9,7 @@ import {
   startRollout,
 } from '../../../cli/commands/rollouts.ts';
 import { planOf } from '../../../cli/rollout/plan-flags.ts';
+import { AGENT_NAME } from '../../../shared/contract/releases.ts';
 import { modelSpec } from '../../../shared/release/folder/model-spec.ts';
 import { isAppError } from '../../../shared/runtime/errors.ts';
 import { sha256Hex } from '../../../shared/runtime/ids.ts';
@@ -108,7 +109,7 @@ describe('outrider rollout', () => {
 
 describe('a plan as it is typed', () => {
   it('has stages of devices and shares, each with its least time and answers', () => {
-    const { stages } = planOf({ stages: '2, 12.5%,100%', minTime: '2h', minAnswers: '1000' });
+    const { stages } = planOf({ stages: '2, 12.5%,100%', minTime: '2h', minAnswers: '1000' }, 'words');
     assert.deepEqual(stages, [
       { devices: 2, minMinutes: 120, minAnswers: 1_000 },
       { share: 0.125, minMinutes: 120, minAnswers: 1_000 },
@@ -117,7 +118,7 @@ describe('a plan as it is typed', () => {
   });
 
   it('is the standard one where nothing is said', () => {
-    const { stages, gates, selector, window, onFailure } = planOf({});
+    const { stages, gates, selector, window, onFailure } = planOf({}, 'words');
     assert.deepEqual(
       stages.map(({ devices, share }) => devices ?? share),
       [1, 0.1, 0.5, 1],
@@ -126,6 +127,15 @@ describe('a plan as it is typed', () => {
       [selector, window, onFailure, gates.agreement],
       ['', null, 'roll-back', { maxDrop: 0.02 }],
     );
+  });
+
+  it('waits for answers of a model, and for none of the agent unless somebody says so', () => {
+    const answers = (subject: string, flags = {}) =>
+      planOf(flags, subject).stages.map(({ minAnswers }) => minAnswers);
+    assert.deepEqual(answers('words'), [200, 200, 200, 200]);
+    assert.deepEqual(answers(AGENT_NAME), [0, 0, 0, 0]);
+    assert.deepEqual(answers(AGENT_NAME, { stages: '1,100%' }), [0, 0]);
+    assert.deepEqual(answers(AGENT_NAME, { stages: '1,100%', minAnswers: '50' }), [50, 50]);
   });
 
   for (const flags of [
@@ -149,7 +159,7 @@ describe('a plan as it is typed', () => {
   ])
     it(`refuses ${JSON.stringify(flags)} and says which`, () => {
       assert.throws(
-        () => planOf(flags),
+        () => planOf(flags, 'words'),
         (error) => {
           assert.ok(isAppError(error, 'USAGE'), String(error));
           return true;
@@ -163,6 +173,6 @@ describe('a plan as it is typed', () => {
     [{ gate: ['errors=few'] }, '--gate errors: “few” is no number'],
   ] as const)
     it(`names the flag of ${JSON.stringify(flags)}`, () => {
-      assert.throws(() => planOf(flags), { code: 'USAGE', message });
+      assert.throws(() => planOf(flags, 'words'), { code: 'USAGE', message });
     });
 });

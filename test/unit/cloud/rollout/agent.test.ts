@@ -12,7 +12,7 @@ import { NO_TOTALS } from '../../../../cloud/rollout/totals.ts';
 import type { DeviceRecord } from '../../../../shared/contract/admin.ts';
 import type { ToldAgent } from '../../../../shared/contract/messages.ts';
 import { AGENT_NAME, agentDigest, isOlderRelease } from '../../../../shared/contract/releases.ts';
-import { rolloutGates, rolloutRequest } from '../../../../shared/contract/rollouts.ts';
+import { plannedRollout, rolloutGates } from '../../../../shared/contract/rollouts.ts';
 import { isAppError } from '../../../../shared/runtime/errors.ts';
 import { aRollout } from '../../../support/rollout-parts.ts';
 
@@ -50,11 +50,22 @@ describe('a rollout of the agent', () => {
     assert.deepEqual(fleet.get('f')?.now, { version: '0.2.0', digest: NEXT });
   });
 
-  const request = rolloutRequest.parse({ model: AGENT_NAME, version: '0.2.0' });
+  const request = plannedRollout({ model: AGENT_NAME, version: '0.2.0' });
   const how = { id: 'one', nowAtMs: 0 };
   const models = (deployed: string | null) => ({
     versionOf: () => ({ digest: NEXT }),
     deployedOf: () => deployed,
+  });
+
+  it('waits for no answers where nothing is said of them, as the command line does', () => {
+    const answers = (wish: Parameters<typeof plannedRollout>[0]) =>
+      plannedRollout(wish).stages.map(({ minAnswers }) => minAnswers);
+    const of = (model: string, version: string) => ({ model, version });
+    assert.deepEqual(answers(of(AGENT_NAME, '0.2.0')), [0, 0, 0, 0]);
+    assert.deepEqual(answers(of('words', '2')), [200, 200, 200, 200]);
+    const stages = [{ devices: 1 }, { share: 1, minAnswers: 30 }];
+    assert.deepEqual(answers({ ...of(AGENT_NAME, '0.2.0'), stages }), [0, 30]);
+    assert.deepEqual(answers({ ...of('words', '2'), stages }), [200, 30]);
   });
 
   it('wants a version to go back to, and asks what makes sense of an agent alone', () => {

@@ -6,8 +6,9 @@ import { Registry } from '../../../../cloud/registry/registry.ts';
 import { RolloutArms } from '../../../../cloud/rollout/arms.ts';
 import { RolloutConductor } from '../../../../cloud/rollout/conductor.ts';
 import { RolloutOrders } from '../../../../cloud/rollout/orders.ts';
+import { stagedModels } from '../../../../cloud/rollout/staged.ts';
 import { NO_TOTALS, type VersionTotals } from '../../../../cloud/rollout/totals.ts';
-import { rolloutPlan, rolloutRequest } from '../../../../shared/contract/rollouts.ts';
+import { agentRolloutPlan, rolloutPlan, rolloutRequest } from '../../../../shared/contract/rollouts.ts';
 import { modelSpec } from '../../../../shared/release/folder/model-spec.ts';
 import { newSecret, sha256Hex } from '../../../../shared/runtime/ids.ts';
 import { silentLogger as logger } from '../../../../shared/runtime/logger.ts';
@@ -67,7 +68,7 @@ class Town {
       book,
       devices: () => this.registry.devices.list(),
       isPinned: () => false,
-      models: () => this.registry.models.list(),
+      staged: () => [...stagedModels(this.registry.models.list()), ...this.registry.agentReleases.staged()],
       arms: await RolloutArms.open(folder, (id, digest) => this.counted.get(`${id} ${digest}`), logger),
       onLook: (ids) => void this.shown.push(...ids),
       ...{ clock, logger },
@@ -241,6 +242,39 @@ describe('the conductor of rollouts', () => {
     for (let minute = 0; minute < 5; minute++) await town.minute();
     assert.equal(town.orders.list().length, 1, 'what was taken back is not begun again');
     assert.equal(town.with(3), 0);
+  });
+
+  it('rolls out by itself a release of the agent that is newer than the one deployed, where its policy is “staged”', async (t) => {
+    const town = await Town.open(t, 3);
+    const begun = () => town.orders.list().map(({ model, version }) => `${model}@${version}`);
+    const publish = (...versions: string[]) =>
+      town.registry.agentReleases.publish(Object.fromEntries(versions.map((one) => [one, ['linux-x64']])));
+    await publish('0.1.0', '0.2.0');
+    const change = (of: Parameters<Town['registry']['agentReleases']['change']>[0]) =>
+      town.registry.agentReleases.change(of, () => true, null);
+    await change({ policy: 'staged' });
+    await town.minute();
+    assert.deepEqual(begun(), [], 'there is nothing to go back to');
+    const plan = agentRolloutPlan.parse({ stages: [{ devices: 1 }, { share: 1 }], onFailure: 'hold' });
+    await change({ deployed: '0.1.0', plan });
+    await town.minute();
+    assert.deepEqual(begun(), ['outrider-agent@0.2.0']);
+    const [first] = town.orders.list();
+    assert.deepEqual(
+      [first?.onFailure, first?.stages.map(({ minAnswers }) => minAnswers), first?.from],
+      ['hold', [0, 0], '0.1.0'],
+    );
+    await town.orders.act(first?.id ?? '', 'roll-back', () => true, null);
+    await town.start();
+    await town.minute();
+    assert.equal(begun().length, 1, 'what was taken back is not begun again');
+    await publish('0.1.0', '0.2.0', '0.10.0', '0.3.0');
+    await town.minute();
+    assert.deepEqual(begun().sort(), ['outrider-agent@0.10.0', 'outrider-agent@0.2.0']);
+    await change({ policy: 'manual' });
+    await publish('0.1.0', '0.2.0', '0.10.0', '0.11.0');
+    await town.minute();
+    assert.equal(begun().length, 2);
   });
 
   it('takes no device twice, and none of another rollout’s', async (t) => {
