@@ -20,12 +20,12 @@ const TYPES: Readonly<Record<string, string>> = {
 /** What both pages are made of. */
 const COMMON = ['page.css', 'icon.svg', 'dom.js', 'text.js', 'parts.js'].map((name) => `shared/page/${name}`);
 
-/** The one policy of both pages: their own files and nothing else, no inline script, no inline style. CSP 3. */
+/** The one policy of both pages: their own files, pictures that stand in an answer, and nothing else, no inline script, no inline style. CSP 3. */
 export const PAGE_POLICY = {
   defaultSrc: ["'none'"],
   scriptSrc: ["'self'"],
   styleSrc: ["'self'"],
-  imgSrc: ["'self'"],
+  imgSrc: ["'self'", 'data:'],
   connectSrc: ["'self'"],
   baseUri: ["'none'"],
   formAction: ["'none'"],

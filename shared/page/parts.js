@@ -6,6 +6,7 @@ import {
   bytesText,
   countText,
   givenPercentText,
+  mapsOf,
   modelText,
   NONE,
   percentText,
@@ -100,7 +101,7 @@ export function answerCells(result, { where, picture, text }) {
     answer.append(el('span', { class: 'quiet', title: 'a second answer will follow' }, ' …'));
   return [
     input,
-    answer,
+    el('span', {}, answer, ...mapPictures(result.output)),
     percentText(score),
     percentText(result.agreement),
     who,
@@ -109,6 +110,14 @@ export function answerCells(result, { where, picture, text }) {
     where,
     when,
   ];
+}
+
+/** @param {unknown} output */
+function mapPictures(output) {
+  const maps = mapsOf(output).map(({ name, png }) =>
+    el('img', { src: `data:image/png;base64,${png}`, alt: name, title: name, decoding: 'async' }),
+  );
+  return maps.length > 0 ? [el('span', { class: 'maps' }, ...maps)] : [];
 }
 
 /** @param {Result} result @param {string | undefined} picture @param {string | null} text */

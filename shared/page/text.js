@@ -166,6 +166,26 @@ export function topAnswer(output) {
   return typeof own === 'string' ? { label: shortened(own), score: null } : own;
 }
 
+/** Characters of the longest picture that a page shows: 150 KB of PNG, a mask of some megapixels. */
+const MAX_MAP_CHARACTERS = 200_000;
+
+/**
+ * Pictures that are the answer itself, masks or a depth: the first few, but for large ones.
+ *
+ * @param {unknown} output in Hugging Face's shape of its task
+ * @returns {{ readonly name: string, readonly png: string }[]} PNG in base64
+ */
+export function mapsOf(output) {
+  const first = (Array.isArray(output) ? output : [output]).slice(0, SHOWN);
+  return first.flatMap((one) => {
+    if (typeof one !== 'object' || one === null) return [];
+    const { mask, depth, label } = /** @type {Record<string, unknown>} */ (one);
+    const png = mask ?? depth;
+    if (typeof png !== 'string' || png.length > MAX_MAP_CHARACTERS) return [];
+    return [{ name: typeof label === 'string' ? label : 'depth', png }];
+  });
+}
+
 /** Keys of the one text that a task answers with. */
 const TEXTS = ['translation_text', 'summary_text', 'generated_text', 'text'];
 

@@ -1,6 +1,7 @@
 /** The hub's page in a real browser, over an API that says what the test wants. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import sharp from 'sharp';
 import type { BoardEntry } from '../../../shared/contract/admin.ts';
 import type { Answer } from '../../../shared/contract/result.ts';
 import { openPage, startBrowser } from '../../support/browser.ts';
@@ -121,6 +122,41 @@ test('reads everything again after the hub was away', async (t) => {
   await page.getByText('came-meanwhile').waitFor();
   await page.getByText('live').waitFor();
   assert.equal(await page.locator('#devices tbody tr').count(), 1);
+});
+
+test('shows masks and a depth as pictures, and what claims to be one as none', async (t) => {
+  const { hub, page, assertQuiet } = await setUp(t);
+  const create = { width: 48, height: 32, channels: 3 as const, background: '#ffffff' };
+  const png = (await sharp({ create }).png().toBuffer()).toString('base64');
+  const tell = (task: 'image-segmentation' | 'depth-estimation', output: unknown) => {
+    const entry = cannedEntry();
+    return hub.tell({
+      type: 'result',
+      entry: { ...entry, result: { ...(entry.result as Answer), task, output } },
+    });
+  };
+  await tell('image-segmentation', [
+    { label: 'sky', score: 0.9, mask: png },
+    { label: '"><b>road', score: 0.8, mask: png },
+    {
+      label: 'svg',
+      mask: Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"><rect/></svg>').toString('base64'),
+    },
+  ]);
+  await tell('depth-estimation', { depth: png, min: 0.2, max: 7.5 });
+  await page.locator('.maps img[alt="depth"]').waitFor();
+  const widths = await page.locator('.maps img').evaluateAll((all) =>
+    Promise.all(
+      all.map(async (img) => {
+        const picture = img as unknown as { decode(): Promise<void>; naturalWidth: number };
+        await picture.decode().catch(() => undefined);
+        return picture.naturalWidth;
+      }),
+    ),
+  );
+  assert.deepEqual(widths, [48, 48, 48, 0]);
+  assert.equal(await page.locator('.maps img').nth(2).getAttribute('title'), '"><b>road');
+  assertQuiet();
 });
 
 test('says that the session has ended', async (t) => {

@@ -165,3 +165,14 @@ test('evidence says of what, by how many devices, and how old it is', () => {
   const one = { devices: 1, subjects: 1, oldestAtMs: null };
   assert.equal(page.evidenceText({ versions: one, pairs: none, known: [] }, 0), 'of 1 version by 1 device');
 });
+
+test('masks and depths are shown as the pictures that they are: few, and none that is large', () => {
+  const mask = (label: string, length: number) => ({ label, score: 0.9, mask: 'A'.repeat(length) });
+  assert.deepEqual(page.mapsOf([mask('sky', 8), mask('road', 200_001), mask('car', 4), mask('tree', 4)]), [
+    { name: 'sky', png: 'AAAAAAAA' },
+    { name: 'car', png: 'AAAA' },
+  ]);
+  assert.deepEqual(page.mapsOf({ depth: 'AAAA', min: 0, max: 1 }), [{ name: 'depth', png: 'AAAA' }]);
+  for (const output of [null, 'a mask', [{ label: 'cat', score: 1 }], [[0.1, 0.2]], { mask: 7 }])
+    assert.deepEqual(page.mapsOf(output), []);
+});
