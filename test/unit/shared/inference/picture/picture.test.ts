@@ -123,7 +123,10 @@ test('a small picture is shrunk as by Pillow, the reference, to the bit, and gro
   const off = grown.map((byte, at) => Math.abs(byte - (reference.growBicubic?.[at] ?? 0)));
   assert.equal(off.length, reference.growBicubic?.length);
   const others = off.filter((one) => one > 0).length;
-  assert.ok(Math.max(...off) <= 2 && others < off.length / 5, `${others} bytes of ${off.length} are others, by ${Math.max(...off)}`);
+  assert.ok(
+    Math.max(...off) <= 2 && others < off.length / 5,
+    `${others} bytes of ${off.length} are others, by ${Math.max(...off)}`,
+  );
   const tall = await sharp(png).rotate(270).png().toBuffer();
   const filters = ['lanczos', 'bilinear', 'bicubic', 'box', 'hamming'];
   for (const [index, name] of filters.entries()) {
