@@ -33,10 +33,19 @@ async function run(config: AgentConfig, finish: () => void, parent: Promise<Reco
   const sent = await openSentLog(config, program, disk);
   const results = new ResultStore();
   const pipelines = new Pipelines();
-  const feedStates = new FeedStates({ clock: program.clock, logger, onChange: () => link.uplink.announce() });
+  // Models start before the link is there, and may fail then.
+  const opened: { link?: Link } = {};
+  const feedStates = new FeedStates({
+    clock: program.clock,
+    logger,
+    onChange: () => opened.link?.uplink.announce(),
+  });
   const sinkStates = new SinkStates(program);
   const pictureSizes = new PictureSizes();
-  const counts = new VersionCounter({ clock: program.clock, onNews: () => link.uplink.countersChanged() });
+  const counts = new VersionCounter({
+    clock: program.clock,
+    onNews: () => opened.link?.uplink.countersChanged(),
+  });
   const paces = pacing(config.maxDownloadRate, program.clock);
   const self = await openSelfUpdate(config, program, {
     ...{ link: () => link, counts, disk, pacing: paces },
@@ -50,7 +59,7 @@ async function run(config: AgentConfig, finish: () => void, parent: Promise<Reco
       counts.began(version.ref);
       pipelines.edgeModelSeen(config, version);
       void pictureSizes.edgeModelSeen(version);
-      link.uplink.announce();
+      opened.link?.uplink.announce();
     },
   });
   const { updater } = versions;
@@ -70,6 +79,7 @@ async function run(config: AgentConfig, finish: () => void, parent: Promise<Reco
       self.updater.retry();
     },
   });
+  opened.link = link;
   const { uplink, desired, sync } = link;
   const show = results.add.bind(results);
   await pipelines.start({

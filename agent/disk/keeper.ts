@@ -8,8 +8,10 @@
  * room  | over a bound, and nothing is left to give      -> full: requests are refused, /readyz says why
  * full  | well within both bounds again                  -> room
  */
+
 import { DISK_KINDS, type DiskKind, type DiskStatus } from '../../shared/contract/disk-status.ts';
 import type { Clock } from '../../shared/runtime/clock.ts';
+import { diskPace } from '../../shared/runtime/disk-pace.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Part } from '../../shared/runtime/lifecycle.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
@@ -130,6 +132,7 @@ export class DiskKeeper implements Part {
       usedBytes: this.#usedBytes,
       isFull: this.#full !== null,
       reason: this.#full,
+      slowestSyncMs: Math.round(diskPace.slowestMs),
       kinds: DISK_KINDS.map((kind) => ({
         kind,
         bytes: this.#bytesOf(kind),

@@ -6,6 +6,7 @@
 import { copyFile, type FileHandle, open, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { syncFile, syncFolder } from '../../shared/runtime/atomic-file.ts';
+import { diskPace } from '../../shared/runtime/disk-pace.ts';
 import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import { makeFolder } from '../../shared/runtime/make-folder.ts';
@@ -230,7 +231,7 @@ export class SegmentLog {
         start,
       );
       this.#isUnsynced = group.every(({ importance }) => importance === 'note');
-      if (!this.#isUnsynced) await file.datasync();
+      if (!this.#isUnsynced) await diskPace.timed(() => file.datasync());
     } catch (error) {
       // What is behind the last good byte was confirmed to nobody.
       await file.truncate(start).catch(() => undefined);

@@ -1,5 +1,6 @@
 /** The disk's keeper over all that the agent keeps, and what it shows of it. */
 import { join } from 'node:path';
+import { watchDiskPace } from '../../shared/runtime/disk-pace.ts';
 import type { AgentConfig } from '../config.ts';
 import { folderBytes } from '../disk/folder-bytes.ts';
 import { DiskKeeper } from '../disk/keeper.ts';
@@ -28,6 +29,7 @@ export function createDisk(
   });
   keeper.add(new LogFiles(join(root, 'logs')));
   showDisk(metrics, keeper);
+  watchDiskPace({ logger, metrics });
   return keeper;
 }
 

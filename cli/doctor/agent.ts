@@ -6,6 +6,7 @@ import { type DiskStatus, diskStatus } from '../../shared/contract/disk-status.t
 import { feedStatus } from '../../shared/contract/feed-status.ts';
 import { toldAgent, updateReport } from '../../shared/contract/messages.ts';
 import { sinkStatus } from '../../shared/contract/sink-status.ts';
+import { SLOW_SYNC_MS } from '../../shared/runtime/disk-pace.ts';
 import { ERROR_CODES, ERRORS, toAppError } from '../../shared/runtime/errors.ts';
 import { VERSION } from '../../shared/runtime/version.ts';
 import type { AgentClient } from '../agent-client.ts';
@@ -123,6 +124,7 @@ function checkDiskOf({
   freeBytes,
   keepFreeBytes,
   reason,
+  slowestSyncMs = 0,
   kinds,
 }: DiskStatus): Finding[] {
   const quota = maxBytes === null ? 'no quota' : `of ${bytesText(maxBytes)}`;
@@ -141,6 +143,15 @@ function checkDiskOf({
     reason === null
       ? ok('disk quota', said)
       : fail('disk quota', `${said}: new requests are refused: ${reason}`, todo),
+    ...(slowestSyncMs >= SLOW_SYNC_MS
+      ? [
+          warn(
+            'disk pace',
+            `a write of the agent took ${(slowestSyncMs / 1_000).toFixed(1)} s to be safe on disk, within the last two minutes`,
+            'Escalations wait for it, and a stop may take too long: use a faster disk or card, or find what else writes to it.',
+          ),
+        ]
+      : []),
     ok(
       'disk order',
       `goes first: ${shown(goes)}; then new requests are refused; stays: ${shown(kinds.filter(isKept))}`,

@@ -12,6 +12,7 @@ import { dirname, join } from 'node:path';
 import { BlobStore } from '../../shared/release/blob-store.ts';
 import { AppendFile } from '../../shared/runtime/append-file.ts';
 import { syncFolder } from '../../shared/runtime/atomic-file.ts';
+import { diskPace } from '../../shared/runtime/disk-pace.ts';
 import { AppError, isDiskFull } from '../../shared/runtime/errors.ts';
 import { makeFolder } from '../../shared/runtime/make-folder.ts';
 import { decodeLine, encodeLine, type Held, heldOf, type LogLine, type StoredCapture } from './record.ts';
@@ -144,7 +145,7 @@ export class CaptureFiles {
           places.push([held, { offset, length: bytes.length }]);
           offset += bytes.length;
         }
-        await to.sync();
+        await diskPace.timed(() => to.sync());
       } finally {
         await Promise.all([from.close(), to.close()]);
       }
@@ -175,7 +176,7 @@ async function writeInput(path: string, body: Uint8Array): Promise<void> {
   const file = await open(`${path}.part`, 'w', 0o600);
   try {
     await file.writeFile(body);
-    await file.datasync();
+    await diskPace.timed(() => file.datasync());
   } finally {
     await file.close();
   }

@@ -1,6 +1,7 @@
 /** The frame of every hub program: a locked folder, log, metrics, TLS, an HTTP server, and its end in the right order. */
 import { join } from 'node:path';
 import { type Clock, systemClock as clock } from '../../shared/runtime/clock.ts';
+import { watchDiskPace } from '../../shared/runtime/disk-pace.ts';
 import { EventLoopDelay } from '../../shared/runtime/event-loop-delay.ts';
 import { lockFolder } from '../../shared/runtime/folder-lock.ts';
 import type { HttpServerOptions } from '../../shared/runtime/http-server.ts';
@@ -50,6 +51,7 @@ export async function openProgram(config: HubConfig): Promise<HubProgram> {
   const lifecycle = new Lifecycle((name, error) => logger.failure('hub.stop_failed', error, { part: name }));
   const tls = await startTls(config, { folder, lifecycle, clock, logger });
   const metrics = createHubMetrics();
+  watchDiskPace({ logger, metrics });
   const delay = new EventLoopDelay(clock);
   metrics.gauge(
     'outrider_event_loop_delay_max_seconds',

@@ -35,6 +35,8 @@ export const diskStatus = z.object({
   isFull: z.boolean(),
   /** Why; null: they are accepted. */
   reason: z.string().nullable(),
+  /** How long the slowest write of state or requests took to be safe on disk, over the last one or two minutes; missing from older agents. */
+  slowestSyncMs: z.number().nonnegative().optional(),
   /** In the order in which it is given back. */
   kinds: z.array(
     z.object({

@@ -106,9 +106,14 @@ function refuseTooLarge(task: TaskName, body: Uint8Array): void {
   if (body.length > maxBytes) throw new AppError('INPUT_TOO_LARGE', `the input is over ${maxBytes} bytes`);
 }
 
+const pictureWithin = z.object({ image: z.string() });
+
 /** @throws INPUT_EMPTY, BAD_REQUEST, INPUT_INVALID */
-function bodyOf(task: TaskName, inputs: unknown): Uint8Array {
+function bodyOf(task: TaskName, given: unknown): Uint8Array {
   const { inputKind, inputs: schema } = TASKS[task];
+  // As `zeroShotImageClassification` of Hugging Face's JavaScript client writes it.
+  const within = inputKind === 'image' ? pictureWithin.safeParse(given).data : undefined;
+  const inputs = within?.image ?? given;
   if (schema !== undefined) {
     const parsed = schema.safeParse(inputs);
     if (!parsed.success) throw new AppError('INPUT_INVALID', `inputs${firstIssue(parsed.error)}`);

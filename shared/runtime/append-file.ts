@@ -7,6 +7,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { diskPace } from './disk-pace.ts';
 import { AppError, isDiskFull, systemCode } from './errors.ts';
 import { makeFolder } from './make-folder.ts';
 import { SerialQueue } from './serial-queue.ts';
@@ -81,7 +82,7 @@ export class AppendFile {
       const file = await this.#opened();
       this.#isTorn = true;
       await (this.#isStream ? this.#pour(file, bytes) : file.appendFile(bytes));
-      if (this.#o.isDurable) await file.datasync();
+      if (this.#o.isDurable) await diskPace.timed(() => file.datasync());
       this.#bytes += bytes.length;
       this.#isTorn = false;
     } catch (error) {

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { ZodType } from 'zod';
+import { diskPace } from './disk-pace.ts';
 import { AppError, isDiskFull, systemCode } from './errors.ts';
 import { makeFolder } from './make-folder.ts';
 import { readIfThere } from './read-file.ts';
@@ -24,7 +25,7 @@ export async function writeFileAtomic(
     const file = await open(temporary, 'wx', mode);
     try {
       await file.writeFile(content);
-      await file.sync();
+      await diskPace.timed(() => file.sync());
     } finally {
       await file.close();
     }
@@ -42,7 +43,7 @@ export async function writeFileAtomic(
 export async function syncFile(path: string): Promise<void> {
   const file = await open(path, 'r+');
   try {
-    await file.sync();
+    await diskPace.timed(() => file.sync());
   } finally {
     await file.close();
   }
@@ -52,8 +53,9 @@ export async function syncFile(path: string): Promise<void> {
 export async function syncFolder(folder: string): Promise<void> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(folder, 'r');
-    await handle.sync();
+    const opened = await open(folder, 'r');
+    handle = opened;
+    await diskPace.timed(() => opened.sync());
   } catch (error) {
     if (!['EISDIR', 'EPERM', 'EINVAL', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error;
   } finally {

@@ -1,5 +1,7 @@
 /** Colours of encoded pictures as Pillow reads them: which have alpha, four inks or deep greys, told from their bytes, and those to RGB. Pure. */
 
+import type { SizePx } from '../../release/folder/picture-recipe.ts';
+
 const SOI_BYTES = 2;
 /** Of a PNG, where its header says how its pixels are coloured: 4 and 6 have alpha (W3C PNG 11.2.1). */
 const PNG_COLOUR_AT = 25;
@@ -21,6 +23,22 @@ export function mayHaveAlpha(png: Uint8Array): boolean {
     at += CHUNK_HEAD_BYTES + view.getUint32(at) + CHUNK_CHECK_BYTES;
   }
   return false;
+}
+
+/**
+ * Size of a PNG by its header (W3C PNG 11.2.1).
+ *
+ * @returns undefined where it is turned by EXIF (11.3.3.5) or its chunks cannot be read: a decoder must be asked
+ */
+export function plainPngSize(png: Uint8Array): SizePx | undefined {
+  const view = new DataView(png.buffer, png.byteOffset, png.byteLength);
+  for (let at = PNG_SIGNATURE_BYTES; at + CHUNK_HEAD_BYTES <= png.length; ) {
+    const type = String.fromCharCode(...png.subarray(at + 4, at + CHUNK_HEAD_BYTES));
+    if (type === 'eXIf') return undefined;
+    if (type === 'IEND') return { widthPx: view.getUint32(16), heightPx: view.getUint32(20) };
+    at += CHUNK_HEAD_BYTES + view.getUint32(at) + CHUNK_CHECK_BYTES;
+  }
+  return undefined;
 }
 
 /** Whether a PNG is grey with two bytes a pixel. */

@@ -14,16 +14,26 @@ import { AppError } from '../../runtime/errors.ts';
 import { type PictureFormat, pictureFormat } from '../runner/input-check.ts';
 import { type Ppm, readPpm } from '../runner/ppm.ts';
 import type { Shrinking } from '../runner/runner.ts';
-import { fromCmyk, fromDeepGrey, isDeepGreyPng, isFourColourJpeg, mayHaveAlpha } from './colours.ts';
-import { enlarge } from './enlarge.ts';
+import {
+  fromCmyk,
+  fromDeepGrey,
+  isDeepGreyPng,
+  isFourColourJpeg,
+  mayHaveAlpha,
+  plainPngSize,
+} from './colours.ts';
 import { type FirstPicture, firstPicture } from './gif.ts';
 import { jpegSize } from './jpeg-size.ts';
 import { marksSvg } from './marks.ts';
 import { pick } from './pick.ts';
+import { withoutPngTexts } from './png-texts.ts';
+import { resample } from './resample.ts';
 
 /** JPEG shrinks while it is decoded, so that it may be larger than formats that must be decoded whole. */
 const MAX_JPEG_PX = 64_000_000;
 const MAX_OTHER_PX = 16_000_000;
+/** Up to it pictures are shrunk as Pillow does it, to the bit; above it by libvips (measured: docs/decisions/0006). */
+const MAX_EXACT_PX = 256 * 256;
 
 // Not at the top: a built runner would load it, and libvips with it, for texts too.
 const { default: sharp } = await import('sharp');
@@ -39,8 +49,8 @@ sharp.cache(false);
  * @returns u8[H,W,3] RGB of `recipe.output`, owned by the caller
  * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
  */
-export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Promise<Uint8Array> {
-  const format = pictureFormat(body);
+export async function readPicture(given: Uint8Array, recipe: PictureRecipe): Promise<Uint8Array> {
+  const { body, format } = opened(given);
   const options: SharpOptions = {
     failOn: 'error',
     limitInputPixels: format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX,
@@ -58,6 +68,12 @@ export async function readPicture(body: Uint8Array, recipe: PictureRecipe): Prom
   }
 }
 
+/** As it is decoded. @throws IMAGE_UNSUPPORTED, INPUT_KIND_WRONG, IMAGE_CORRUPT */
+function opened(given: Uint8Array): Pick<Encoded, 'body' | 'format'> {
+  const format = pictureFormat(given);
+  return { body: format === 'png' ? withoutPngTexts(given) : given, format };
+}
+
 /** A decoded picture at the size that was wanted. */
 export interface ScaledPicture {
   /** u8[H,W,3] RGB of that size, owned by the caller. */
@@ -72,11 +88,11 @@ export interface ScaledPicture {
  * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
  */
 export async function readScaledPicture(
-  body: Uint8Array,
+  given: Uint8Array,
   kernel: PictureRecipe['kernel'],
   sizeFor: (source: SizePx) => SizePx,
 ): Promise<ScaledPicture> {
-  const format = pictureFormat(body);
+  const { body, format } = opened(given);
   const limitInputPixels = format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
   const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
   try {
@@ -90,8 +106,8 @@ export async function readScaledPicture(
 }
 
 /** Size of a picture as people see it. @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG */
-export async function pictureSizeOf(body: Uint8Array): Promise<SizePx> {
-  const format = pictureFormat(body);
+export async function pictureSizeOf(given: Uint8Array): Promise<SizePx> {
+  const { body, format } = opened(given);
   const limitInputPixels = format === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
   try {
     const { widthPx, heightPx } =
@@ -110,10 +126,10 @@ export async function pictureSizeOf(body: Uint8Array): Promise<SizePx> {
  * @throws IMAGE_CORRUPT, IMAGE_TOO_LARGE, IMAGE_UNSUPPORTED, INPUT_KIND_WRONG
  */
 export async function shrinkPicture(
-  body: Uint8Array,
+  given: Uint8Array,
   { resize, kernel, format, quality, always = false, marks }: Shrinking,
 ): Promise<Uint8Array> {
-  const from = pictureFormat(body);
+  const { body, format: from } = opened(given);
   const limitInputPixels = from === 'jpeg' ? MAX_JPEG_PX : MAX_OTHER_PX;
   const options: SharpOptions = { failOn: 'error', limitInputPixels, ignoreIcc: true };
   try {
@@ -121,7 +137,7 @@ export async function shrinkPicture(
     const wanted = resize.kind === 'inside' ? inside(source, resize.longestPx) : resizedTo(resize, source);
     const isSmall = wanted.widthPx >= source.widthPx || wanted.heightPx >= source.heightPx;
     // A raw picture is of this device: encoded it is smaller, too.
-    if (isSmall && !always && from !== 'ppm') return body;
+    if (isSmall && !always && from !== 'ppm') return given;
     // Greys are compared with others': as many as were asked for.
     const { widthPx, heightPx } = isSmall && format !== 'grey' ? source : wanted;
     const plain = await openPlain(body, from, options);
@@ -181,32 +197,48 @@ async function follow(
   // A warp without a crop needs no look at the source's size, which costs 0.4 ms.
   const source =
     recipe.resize.kind === 'warp' && recipe.crop === undefined
-      ? undefined
+      ? known
       : (known ?? (await sizeOf(body, options)));
   const steps = pictureSteps(recipe, source ?? recipe.output);
   const { resize, extract } = steps;
-  const { kernel } = recipe;
-  if (kernel === 'nearest' && resize !== undefined) {
-    const whole = await pixelsOf(await openPlain(body, format, options));
-    const picked = pick(whole.pixels, { from: whole.size, to: resize, window: extract });
-    return hasBorder(steps) ? withBorder(picked, steps) : picked;
-  }
-  const mayGrow =
-    resize !== undefined &&
-    (source === undefined || source.widthPx < resize.widthPx || source.heightPx < resize.heightPx);
-
   const picture = await openPlain(body, format, options);
-  if (resize !== undefined)
-    picture.resize(resize.widthPx, resize.heightPx, { fit: 'fill', kernel, withoutEnlargement: true });
-  if (!mayGrow) picture.extract(extract);
-  const { pixels: shrunk, size: from } = await pixelsOf(picture);
-  const hasGrown = mayGrow && (from.widthPx !== resize.widthPx || from.heightPx !== resize.heightPx);
   const pixels =
-    hasGrown && kernel !== 'nearest'
-      ? enlarge(shrunk, { from, to: resize, window: extract, kernel })
-      : shrunk;
+    resize === undefined
+      ? (await pixelsOf(picture.extract(extract))).pixels
+      : await resized(picture, { resize, extract, kernel: recipe.kernel, source });
   return hasBorder(steps) ? withBorder(pixels, steps) : pixels;
 }
+
+/** What is made of a decoded picture: its size, the part of it that is wanted, and by which filter. */
+interface Resizing {
+  readonly resize: SizePx;
+  readonly extract: PictureSteps['extract'];
+  readonly kernel: PictureRecipe['kernel'];
+  /** undefined where it is not known yet. */
+  readonly source: SizePx | undefined;
+}
+
+/** u8[h,w,3] RGB of the part that is wanted. */
+async function resized(picture: Sharp, { resize, extract, kernel, source }: Resizing): Promise<Uint8Array> {
+  if (kernel === 'nearest' || kernel === 'box' || kernel === 'hamming' || isExact(source)) {
+    const { pixels, size: from } = await pixelsOf(picture);
+    const wanted = { from, to: resize, window: extract };
+    return kernel === 'nearest' ? pick(pixels, wanted) : resample(pixels, { ...wanted, kernel });
+  }
+  const mayGrow =
+    source === undefined || source.widthPx < resize.widthPx || source.heightPx < resize.heightPx;
+  // No larger than it is: of one column of many rows libvips would be asked for more than it can.
+  const widthPx = Math.min(resize.widthPx, source?.widthPx ?? resize.widthPx);
+  const heightPx = Math.min(resize.heightPx, source?.heightPx ?? resize.heightPx);
+  picture.resize(widthPx, heightPx, { fit: 'fill', kernel, withoutEnlargement: true });
+  if (!mayGrow) picture.extract(extract);
+  const { pixels, size: from } = await pixelsOf(picture);
+  const hasGrown = mayGrow && (from.widthPx !== resize.widthPx || from.heightPx !== resize.heightPx);
+  return hasGrown ? resample(pixels, { from, to: resize, window: extract, kernel }) : pixels;
+}
+
+const isExact = (source: SizePx | undefined): boolean =>
+  source !== undefined && source.widthPx * source.heightPx <= MAX_EXACT_PX;
 
 /** u8[H,W,3] RGB of what sharp has been told to do. */
 async function pixelsOf(picture: Sharp): Promise<{ readonly pixels: Uint8Array; readonly size: SizePx }> {
@@ -310,7 +342,7 @@ async function colourKind(
 function knownSize(body: Uint8Array, format: PictureFormat): SizePx | undefined {
   if (format === 'gif') return requireFirstPicture(body).screen;
   if (format === 'ppm') return requirePpm(body).size;
-  return format === 'jpeg' ? jpegSize(body) : undefined;
+  return format === 'jpeg' ? jpegSize(body) : format === 'png' ? plainPngSize(body) : undefined;
 }
 
 async function sizeOf(body: Uint8Array, options: SharpOptions): Promise<SizePx> {

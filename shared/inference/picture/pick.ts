@@ -3,7 +3,7 @@
  * from its corner (measured: a mean difference of 11 of 255 on a picture of noise, made five times smaller). Pure.
  */
 import type { SizePx } from '../../release/folder/picture-recipe.ts';
-import type { EnlargeOptions } from './enlarge.ts';
+import type { ResampleOptions } from './resample.ts';
 
 /**
  * @param pixels u8[H,W,3] of `from`
@@ -11,15 +11,15 @@ import type { EnlargeOptions } from './enlarge.ts';
  */
 export function pick(
   pixels: Uint8Array,
-  { from, to, window }: Omit<EnlargeOptions, 'kernel'> & { readonly from: SizePx },
+  { from, to, window }: Omit<ResampleOptions, 'kernel'> & { readonly from: SizePx },
 ): Uint8Array {
-  const columns = places(from.widthPx, to.widthPx);
-  const rows = places(from.heightPx, to.heightPx);
+  const columns = places(from.widthPx, to.widthPx, { start: window.left, wanted: window.width });
+  const rows = places(from.heightPx, to.heightPx, { start: window.top, wanted: window.height });
   const picked = new Uint8Array(window.width * window.height * 3);
   let at = 0;
-  for (let y = window.top; y < window.top + window.height; y++) {
+  for (let y = 0; y < window.height; y++) {
     const row = (rows[y] as number) * from.widthPx;
-    for (let x = window.left; x < window.left + window.width; x++, at += 3) {
+    for (let x = 0; x < window.width; x++, at += 3) {
       const source = (row + (columns[x] as number)) * 3;
       picked[at] = pixels[source] as number;
       picked[at + 1] = pixels[source + 1] as number;
@@ -30,10 +30,14 @@ export function pick(
 }
 
 /** Pillow, Geometry.c, ImagingScaleAffine: the place is added up, which rounds otherwise than a product. */
-function places(fromPx: number, toPx: number): Int32Array {
+function places(
+  fromPx: number,
+  toPx: number,
+  { start, wanted }: { readonly start: number; readonly wanted: number },
+): Int32Array {
   const step = fromPx / toPx;
-  const found = new Int32Array(toPx);
-  for (let index = 0, place = step * 0.5; index < toPx; index++, place += step)
-    found[index] = Math.min(fromPx - 1, Math.trunc(place));
+  const found = new Int32Array(wanted);
+  for (let index = 0, place = step * 0.5; index < start + wanted; index++, place += step)
+    if (index >= start) found[index - start] = Math.min(fromPx - 1, Math.trunc(place));
   return found;
 }

@@ -34,6 +34,8 @@ export const preprocessorConfig = z.object({
   crop_pct: z.number().gt(0).max(1).nullish(),
   do_center_crop: z.boolean().nullish(),
   crop_size: box.nullish(),
+  /** Ours, for models of libraries that crop as torchvision does: it rounds half a pixel to the even one, transformers down. */
+  crop_rounding: z.enum(['down', 'half-even']).nullish(),
   do_rescale: z.boolean().nullish(),
   rescale_factor: z.number().nullish(),
   rescale_offset: z.boolean().nullish(),
@@ -50,8 +52,10 @@ export const preprocessorConfig = z.object({
 });
 export type PreprocessorConfig = z.infer<typeof preprocessorConfig>;
 
-/** Resampling filter of a resize, in sharp’s words. */
-export type Kernel = 'nearest' | 'linear' | 'cubic' | 'lanczos3';
+type CropRounding = 'down' | 'half-even';
+
+/** Resampling filter of a resize, in sharp’s words where it has it. */
+export type Kernel = 'nearest' | 'linear' | 'cubic' | 'lanczos3' | 'box' | 'hamming';
 /** Width and height of a picture. */
 export interface SizePx {
   readonly widthPx: number;
@@ -67,6 +71,8 @@ export interface PictureRecipe {
     | { readonly kind: 'none' };
   /** Centre crop; the last word on the output's size where there is one. */
   readonly crop: SizePx | undefined;
+  /** Where the middle lies between two pixels: before it, or at the even one. */
+  readonly cropRounding?: CropRounding;
   readonly output: SizePx;
   readonly kernel: Kernel;
   /** f32[3,256]: the value of each byte in each plane; planes in the model's order. */
@@ -75,8 +81,8 @@ export interface PictureRecipe {
   readonly channels: readonly [number, number, number];
 }
 
-/** Pillow's `Image.Resampling`; box and Hamming have no equal in libvips. */
-const KERNELS: Readonly<Record<number, Kernel>> = { 0: 'nearest', 1: 'lanczos3', 2: 'linear', 3: 'cubic' };
+/** Pillow's `Image.Resampling`. */
+const KERNELS: readonly Kernel[] = ['nearest', 'lanczos3', 'linear', 'cubic', 'box', 'hamming'];
 /** Processors that do more than their configuration says. */
 const UNSUPPORTED_TYPES = /^(Perceiver|Donut|Layout|Idefics|Glpn|Fuyu)/;
 /** These read a bare number as the shortest edge; all others as a square. */
@@ -95,6 +101,7 @@ export function pictureRecipe(given: PreprocessorConfig): PictureRecipe {
   return {
     resize,
     crop,
+    cropRounding: config.crop_rounding ?? 'down',
     output: { widthPx: output.widthPx, heightPx: output.heightPx },
     ...pixelRecipe(config, type),
   };
@@ -200,13 +207,18 @@ export interface PictureSteps {
  * @param source size after EXIF orientation
  */
 export function pictureSteps(
-  { resize, crop, output }: Pick<PictureRecipe, 'resize' | 'crop' | 'output'>,
+  {
+    resize,
+    crop,
+    cropRounding = 'down',
+    output,
+  }: Pick<PictureRecipe, 'resize' | 'crop' | 'cropRounding' | 'output'>,
   source: SizePx,
 ): PictureSteps {
   const resized = resizedTo(resize, source);
   const target = crop ?? output;
-  const across = centre(resized.widthPx, target.widthPx);
-  const down = centre(resized.heightPx, target.heightPx);
+  const across = centre(resized.widthPx, target.widthPx, cropRounding);
+  const down = centre(resized.heightPx, target.heightPx, cropRounding);
   return {
     resize: resize.kind === 'none' ? undefined : { widthPx: resized.widthPx, heightPx: resized.heightPx },
     extract: { left: across.from, top: down.from, width: across.keep, height: down.keep },
@@ -234,10 +246,15 @@ function toShortestEdge({ widthPx, heightPx }: SizePx, edgePx: number): SizePx {
 function centre(
   havePx: number,
   wantPx: number,
+  rounding: CropRounding,
 ): { from: number; keep: number; before: number; after: number } {
   const before = Math.max(0, Math.ceil((wantPx - havePx) / 2));
+  const half = (havePx - wantPx) / 2;
+  const from = Math.floor(half);
+  // torchvision, center_crop: Python's round.
+  const isUp = rounding === 'half-even' && half > from && from % 2 === 1;
   return {
-    from: Math.max(0, Math.floor((havePx - wantPx) / 2)),
+    from: Math.max(0, isUp ? from + 1 : from),
     keep: Math.min(havePx, wantPx),
     before,
     after: Math.max(0, wantPx - havePx - before),

@@ -15,6 +15,7 @@ import type { OnnxGraph } from './onnx-graph.ts';
 import { precisionOf } from './precision.ts';
 import { checkSignature } from './signature-check.ts';
 import type { ForeignConfig, Guess } from './task-guess.ts';
+import { timmOf } from './timm.ts';
 import {
   classifierPreprocessor,
   familyOfUltralytics,
@@ -72,13 +73,18 @@ export function describeModel(
   const [main] = read as [OnnxGraph, ...OnnxGraph[]];
   const { inputs, outputs } = main;
   const ultralytics = ultralyticsOf(main);
-  const written = said.labels ?? (hasLabels(config) ? undefined : ultralytics?.labels);
+  const timm = timmOf(config);
+  const written = said.labels ?? (hasLabels(config) ? undefined : (ultralytics?.labels ?? timm?.labels));
   const labels = FOREIGN_TASKS[task].needsLabels ? labelCount(config, written) : undefined;
   const output = chooseOutput(task, main, { said: said.output, labels });
   checkSignature(task, { inputs, outputs: output ? [output] : outputs }, { file: model, labels });
   const boxes = { main, output, labels: labels ?? 0, ultralytics };
   const family = task === 'object-detection' ? familyOf(boxes, said) : undefined;
-  const preprocessor = paths.has(PREPROCESSOR) ? undefined : preprocessorOf(task, main, ultralytics);
+  const preprocessor = paths.has(PREPROCESSOR)
+    ? undefined
+    : timm && OF_TIMM.has(task)
+      ? timm.preprocessor()
+      : preprocessorOf(task, main, ultralytics);
   const isOwnFamily = family !== undefined && family !== 'detr' && family !== 'rt-detr';
   requireFiles(task, paths, isOwnFamily || preprocessor !== undefined);
   const { precision, foldDequantize, mixesRows } = precisionOf(read);
@@ -102,6 +108,10 @@ export function describeModel(
 }
 
 const PREPROCESSOR = 'preprocessor_config.json';
+const OF_TIMM: ReadonlySet<TaskName> = new Set<TaskName>([
+  'image-classification',
+  'image-feature-extraction',
+]);
 
 /** What a classifier's picture must be like, where its graph leaves nothing open: bytes of one size, or as Ultralytics makes it. */
 function preprocessorOf(

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { type TaskName, taskName } from '../../tasks/tasks.ts';
 import { id2label } from '../folder/model-files.ts';
 import { FOREIGN_TASKS, type ForeignTask } from './foreign-tasks.ts';
+import { timmOf } from './timm.ts';
 
 /** Part of a foreign `config.json` that tells of the task. */
 export const foreignConfig = z.looseObject({
@@ -13,6 +14,8 @@ export const foreignConfig = z.looseObject({
   model_type: z.string().nullish(),
   is_encoder_decoder: z.boolean().nullish(),
   id2label: id2label.nullish(),
+  /** timm's; 0 where it gives features. */
+  num_classes: z.int().nullish(),
   /** Settings of sentence-transformers' cross-encoders, and what they were called before. */
   sentence_transformers: z.looseObject({}).nullish(),
   sbert_ce_default_activation_function: z.string().nullish(),
@@ -55,6 +58,11 @@ export function guessTask({ config, files, card }: Hints): Guess | undefined {
   if (tagged) return tagged;
   const type = config?.model_type ?? '';
   if ((config?.architectures ?? []).length > 0) return undefined;
+  if (timmOf(config))
+    return {
+      task: config?.num_classes === 0 ? 'image-feature-extraction' : 'image-classification',
+      from: 'timm’s settings in config.json',
+    };
   const task = recognised(({ types }) => types.includes(type));
   return task && { task, from: `model_type “${type}” in config.json` };
 }

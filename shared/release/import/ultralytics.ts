@@ -96,6 +96,7 @@ export const classifierPreprocessor = ({ height, width }: NonNullable<Ultralytic
   resample: 2,
   do_center_crop: true,
   crop_size: { height, width },
+  crop_rounding: 'half-even',
   do_rescale: true,
   rescale_factor: 1 / 255,
   do_normalize: false,

@@ -40,6 +40,10 @@ interface Case {
   readonly name: string;
   readonly flags?: readonly string[];
   readonly beside?: object;
+  /** Where it is not called as the model. */
+  readonly graph?: string;
+  /** Its `config.json`. */
+  readonly config?: object;
   readonly labels?: string;
   readonly finds: readonly unknown[];
   readonly spec?: object;
@@ -126,6 +130,24 @@ const CASES: readonly Case[] = [
     spec: { output: 'scores' },
   },
   {
+    name: 'timm',
+    graph: 'label-first',
+    config: {
+      architecture: 'resnet18',
+      label_names: ['red', 'green', 'blue'],
+      num_classes: 3,
+      pretrained_cfg: {
+        input_size: [3, 8, 8],
+        interpolation: 'hamming',
+        crop_pct: 0.875,
+        mean: [0, 0, 0],
+        std: [1, 1, 1],
+      },
+    },
+    finds: RED,
+    spec: { task: 'image-classification' },
+  },
+  {
     name: 'two-heads',
     flags: [...CLASSES, '--output', 'other'],
     beside: PREPROCESSOR,
@@ -136,12 +158,16 @@ const CASES: readonly Case[] = [
 ];
 
 /** A bare graph in a folder of its own, with what lies beside it. @returns how it is named to a command */
-async function laidOut(folder: string, { name, beside, labels, flags = [] }: Case): Promise<string[]> {
+async function laidOut(
+  folder: string,
+  { name, graph = name, beside, config, labels, flags = [] }: Case,
+): Promise<string[]> {
   const place = join(folder, 'exports', name);
   await mkdir(place, { recursive: true });
-  await cp(join(EXPORTS, `${name}.onnx`), join(place, `${name}.onnx`));
+  await cp(join(EXPORTS, `${graph}.onnx`), join(place, `${name}.onnx`));
   await writeFile(join(place, 'another.onnx'), 'not asked for');
   if (beside) await writeFile(join(place, 'preprocessor_config.json'), JSON.stringify(beside));
+  if (config) await writeFile(join(place, 'config.json'), JSON.stringify(config));
   if (labels === undefined) return [join(place, `${name}.onnx`), ...flags];
   await writeFile(join(place, 'labels'), labels);
   return [join(place, `${name}.onnx`), ...flags, '--labels', join(place, 'labels')];

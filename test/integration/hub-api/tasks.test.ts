@@ -53,6 +53,17 @@ describe('the tasks of devices, asked by @huggingface/inference', () => {
     assert.equal(lastInput()?.body.length, PICTURE.size, 'as it was sent');
   });
 
+  it('zero-shot image classification, whose picture comes within an object', async () => {
+    const ranked = await client.zeroShotImageClassification({
+      ...at('zero-shot-image-classification'),
+      inputs: { image: PICTURE },
+      parameters: { candidate_labels: ['cat', 'dog'] },
+    });
+    assert.deepEqual(ranked, RANKED);
+    assert.equal(lastInput()?.body.length, PICTURE.size);
+    assert.deepEqual(lastInput()?.parameters, { candidate_labels: ['cat', 'dog'] });
+  });
+
   it('text and token classification', async () => {
     assert.deepEqual(await client.textClassification({ ...at('text-classification'), inputs: 'a' }), RANKED);
     const read = await client.tokenClassification({
