@@ -202,10 +202,11 @@ async function follow(
   const steps = pictureSteps(recipe, source ?? recipe.output);
   const { resize, extract } = steps;
   const picture = await openPlain(body, format, options);
-  const pixels =
-    resize === undefined
-      ? (await pixelsOf(picture.extract(extract))).pixels
-      : await resized(picture, { resize, extract, kernel: recipe.kernel, source });
+  const isOfSize =
+    resize === undefined || (source?.widthPx === resize.widthPx && source.heightPx === resize.heightPx);
+  const pixels = isOfSize
+    ? (await pixelsOf(picture.extract(extract))).pixels
+    : await resized(picture, { resize, extract, kernel: recipe.kernel, source });
   return hasBorder(steps) ? withBorder(pixels, steps) : pixels;
 }
 
