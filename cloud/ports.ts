@@ -522,6 +522,8 @@ export interface RolloutAdmin {
   standingOf(id: string): RolloutStanding;
   /** By id. @throws NOT_FOUND */
   devicesOf(id: string): RolloutDevice[];
+  /** Before one is kept, by which rollouts are to begin later. @throws PARAMETERS_INVALID (its selector, its window) */
+  requirePlan(plan: RolloutPlan): void;
   /** @param by id of the key of who does it @throws PARAMETERS_INVALID, MODEL_UNKNOWN, UPDATE_NOT_LISTED, CONFLICT */
   start(request: RolloutRequest, by: string | null): Promise<RolloutRecord>;
   /** Changes its plan. @throws NOT_FOUND, PRECONDITION_FAILED, CONFLICT (it has ended), PARAMETERS_INVALID */

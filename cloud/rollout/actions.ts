@@ -26,8 +26,14 @@ export interface Done {
 
 const MAX_UNDER_WAY = 100;
 
-/** @throws PARAMETERS_INVALID: what the schema alone does not see */
-function checkPlan({ selector, window }: { selector?: string; window?: string | null | undefined }): void {
+/** @throws PARAMETERS_INVALID: what the schema of a plan alone does not see */
+export function requirePlan({
+  selector,
+  window,
+}: {
+  readonly selector?: string;
+  readonly window?: string | null | undefined;
+}): void {
   parseSelector(selector ?? '');
   if (window !== undefined && window !== null && !isCron(window))
     throw new AppError(
@@ -49,7 +55,7 @@ export function begin(
   { ifBusy, ...request }: PlannedRollout,
   { id, nowAtMs }: { readonly id: string; readonly nowAtMs: number },
 ): { readonly rollouts: Rollouts; readonly said: readonly (Said & { readonly id: string })[] } {
-  checkPlan(request);
+  requirePlan(request);
   const { model, version } = request;
   const { digest } = models.versionOf(model, version);
   const from = models.deployedOf(model);
@@ -187,7 +193,7 @@ const DONE_TO: Readonly<Record<RolloutAction, string>> = {
 export function changePlan(rollout: StoredRollout, { gates, window, onFailure }: RolloutPlanChange): Done {
   if (!isUnderWay(rollout.state))
     throw new AppError('CONFLICT', `the rollout is ${rollout.state}: it has ended`);
-  checkPlan({ window });
+  requirePlan({ window });
   const changed = Object.entries({ gates, window, onFailure }).filter(([, value]) => value !== undefined);
   return {
     rollout: {

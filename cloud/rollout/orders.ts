@@ -3,6 +3,7 @@ import {
   isUnderWay,
   type RolloutAction,
   type RolloutDevice,
+  type RolloutPlan,
   type RolloutPlanChange,
   type RolloutRecord,
   type RolloutRequest,
@@ -11,7 +12,7 @@ import type { Clock } from '../../shared/runtime/clock.ts';
 import { AppError } from '../../shared/runtime/errors.ts';
 import type { Logger } from '../../shared/runtime/logger.ts';
 import type { RolloutAdmin, RolloutBook, RolloutStanding, StoredRollout } from '../ports.ts';
-import { act, changePlan, type Done } from './actions.ts';
+import { act, changePlan, type Done, requirePlan } from './actions.ts';
 import type { RolloutConductor } from './conductor.ts';
 
 /** The records of rollouts, and who brings them on. */
@@ -30,6 +31,10 @@ export class RolloutOrders implements RolloutAdmin {
 
   constructor(options: RolloutOrdersOptions) {
     this.#o = options;
+  }
+
+  requirePlan(plan: RolloutPlan): void {
+    requirePlan(plan);
   }
 
   list(): RolloutRecord[] {

@@ -9,7 +9,7 @@ import {
 import { releaseVersion } from '../../../shared/contract/releases.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
-import type { AgentReleaseAdmin, AgentStanding } from '../../ports.ts';
+import type { AgentReleaseAdmin, AgentStanding, RolloutAdmin } from '../../ports.ts';
 import { type Api, json, mount } from '../frame/endpoint.ts';
 import { ETAG_HEADER, etagOf, ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { HubEnv } from '../frame/face.ts';
@@ -19,6 +19,7 @@ import type { Guards } from '../frame/guards.ts';
 export interface AgentReleaseApiOptions {
   readonly guards: Guards;
   readonly agentReleases: AgentReleaseAdmin;
+  readonly rollouts: Pick<RolloutAdmin, 'requirePlan'>;
   readonly bodies: BodyReader;
 }
 
@@ -35,7 +36,7 @@ const show = (c: Context<HubEnv>, releases: AgentReleases): Response => {
 /** Puts `/agent-releases` there. */
 export function mountAgentReleases(
   app: Api,
-  { guards, agentReleases, bodies }: AgentReleaseApiOptions,
+  { guards, agentReleases, rollouts, bodies }: AgentReleaseApiOptions,
 ): void {
   const tagged = { ...json('All of them, the newest first', agentReleaseList), headers: ETAG_HEADER };
   mount(
@@ -75,6 +76,7 @@ export function mountAgentReleases(
     async (c) => {
       const isRead = ifMatch(c);
       const change = await bodies.json(c.req.raw, agentReleaseChange);
+      if (change.plan) rollouts.requirePlan(change.plan);
       const by = c.get('holder').id;
       return show(c, await agentReleases.change(change, (now) => isRead(standing(now)), by));
     },

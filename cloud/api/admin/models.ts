@@ -14,7 +14,7 @@ import { engineRequest } from '../../../shared/contract/engines.ts';
 import { modelVersion } from '../../../shared/contract/names.ts';
 import { AppError } from '../../../shared/runtime/errors.ts';
 import type { BodyReader } from '../../../shared/runtime/request-bodies.ts';
-import type { EngineBook, EngineMonitor, ModelShelf, Publisher, Remover } from '../../ports.ts';
+import type { EngineBook, EngineMonitor, ModelShelf, Publisher, Remover, RolloutAdmin } from '../../ports.ts';
 import { type Api, json, modelOf, mount } from '../frame/endpoint.ts';
 import { ETAG_HEADER, etagOf, ifMatch, ifMatchHeader } from '../frame/etag.ts';
 import type { HubEnv } from '../frame/face.ts';
@@ -29,6 +29,7 @@ export interface ModelApiOptions {
   readonly publisher: Publisher;
   readonly engines: EngineBook & EngineMonitor;
   readonly remover: Remover;
+  readonly rollouts: Pick<RolloutAdmin, 'requirePlan'>;
   /** Whether a runner holds the model now, what runs it, and its memory. */
   readonly loadOf: (model: string) => ModelLoad;
   readonly bodies: BodyReader;
@@ -202,6 +203,7 @@ export function mountModels(app: Api, options: ModelApiOptions): void {
       const name = modelOf(c);
       const isRead = ifMatch(c);
       const change = await bodies.json(c.req.raw, modelChange);
+      if (change.plan) options.rollouts.requirePlan(change.plan);
       await models.change(name, change, (now) => isRead(etagOf(now)), c.get('holder').id);
       return show(c);
     },

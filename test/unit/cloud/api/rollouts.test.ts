@@ -255,6 +255,21 @@ describe('the API of rollouts', () => {
       assert.deepEqual(rolloutList.parse(await (await ask('GET', PATH)).json()).rollouts, []);
     });
 
+  for (const path of ['/api/v1/models/words', '/api/v1/agent-releases'])
+    it(`keeps no plan at ${path} by which nothing could begin`, async () => {
+      for (const [wrong, part] of [
+        [{ selector: 'site in north' }, /site in north/],
+        [{ window: 'at night' }, /at night/],
+      ] as const) {
+        const json = { policy: 'staged', plan: wrong };
+        const refused = await ask('PATCH', path, { json, headers: { 'if-match': '*' } });
+        assert.match(await refused.clone().text(), part);
+        await assertProblem(refused, 400, 'PARAMETERS_INVALID');
+      }
+      const kept = await (await ask('GET', path)).json();
+      assert.equal((kept as { plan: unknown }).plan, null);
+    });
+
   it('is for admins', async () => {
     for (const key of [hub.inferKey, hub.metricsKey]) {
       await assertProblem(await ask('GET', PATH, { key }), 403, 'FORBIDDEN');
