@@ -2,10 +2,7 @@
  * One run: make releases, install the first on devices, roll the others out and kill at random for as many kills as are wanted, let everything
  * come up, bring a last version to all, and hold what there is against what was asked for.
  */
-import { rmSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { basename } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { versionBehind } from '../../../cli/device/versions.ts';
 import { deviceList } from '../../../shared/contract/admin.ts';
@@ -14,7 +11,8 @@ import { AGENT_NAME } from '../../../shared/contract/releases.ts';
 import { isUnderWay, rolloutList } from '../../../shared/contract/rollouts.ts';
 import { seededRandom } from '../../../shared/runtime/random.ts';
 import { add } from '../histogram.ts';
-import type { Death, KeptProgram } from '../kept-program.ts';
+import type { Death } from '../kept-program.ts';
+import { inOwnFolder } from '../own-folder.ts';
 import { judge, type Ledger } from '../updates/judge.ts';
 import { Operator } from '../updates/operator.ts';
 import type { UpdateChaosOptions } from '../updates/run.ts';
@@ -69,42 +67,34 @@ const NO_GATES = {
 };
 
 /** Every device has had an agent that starts, and every rollout is as somebody wanted it. */
-export const isWell = ({ silent, halfApplied, unasked, behind }: AgentChaosReport): boolean =>
+export const isWell = ({
+  silent,
+  halfApplied,
+  unasked,
+  behind,
+}: Pick<AgentChaosReport, 'silent' | 'halfApplied' | 'unasked' | 'behind'>): boolean =>
   silent.length + halfApplied.length + unasked.length + behind.length === 0;
 
-export async function runAgentChaos(options: UpdateChaosOptions): Promise<AgentChaosReport> {
-  const { signal, onProgress, seed, kills: count, devices } = options;
-  const folder = await mkdtemp(join(tmpdir(), 'outrider-chaos-'));
-  const owned: (() => readonly KeptProgram[])[] = [];
-  const endNow = (): void => {
-    for (const programs of owned) for (const program of programs()) program.endNow();
-  };
-  const onExit = (): void => {
-    endNow();
-    if (signal.aborted) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-  };
-  // Whatever ends this process, nothing of it stays.
-  process.on('exit', onExit);
-  try {
-    onProgress('making releases, starting …');
-    const random = seededRandom(seed);
-    let watch: Watch | undefined;
-    const kills = new Kills({ random: random.fork('kills'), count, hubStates: () => watch?.states ?? [] });
-    const place = await startManagedPlace(folder, {
-      ...{ count: devices, random: random.fork('devices') },
-      own: (programs) => owned.push(programs),
-      onStep: (device, step) => kills.onStep(device, step),
-    });
-    watch = new Watch(place.client, devices);
-    const report = await run(place, { ...options, kills, watch, random: random.fork('operator') });
-    place.control.close();
-    const isToBeKept = options.keep || !isWell(report) || report.deaths.length > 0;
-    if (!isToBeKept) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-    return { ...report, folder: isToBeKept ? folder : undefined };
-  } finally {
-    endNow();
-    process.off('exit', onExit);
-  }
+export function runAgentChaos(options: UpdateChaosOptions): Promise<AgentChaosReport> {
+  const { onProgress, seed, kills: count, devices } = options;
+  return inOwnFolder(
+    options,
+    async (folder, own) => {
+      onProgress('making releases, starting …');
+      const random = seededRandom(seed);
+      let watch: Watch | undefined;
+      const kills = new Kills({ random: random.fork('kills'), count, hubStates: () => watch?.states ?? [] });
+      const place = await startManagedPlace(folder, {
+        ...{ count: devices, random: random.fork('devices'), own },
+        onStep: (device, step) => kills.onStep(device, step),
+      });
+      watch = new Watch(place.client, devices);
+      const report = await run(place, { ...options, kills, watch, random: random.fork('operator') });
+      place.control.close();
+      return report;
+    },
+    (report) => isWell(report) && report.deaths.length === 0,
+  );
 }
 
 async function run(
@@ -122,7 +112,7 @@ async function run(
     readonly watch: Watch;
     readonly random: ReturnType<typeof seededRandom>;
   },
-): Promise<AgentChaosReport> {
+): Promise<Omit<AgentChaosReport, 'folder'>> {
   const startedMonoMs = performance.now();
   const { client, hub, broker, devices } = place;
   const ledger: Ledger = { started: [], ordered: [] };
@@ -174,7 +164,6 @@ async function run(
       ],
       behind,
       deaths: [hub, broker].flatMap((program) => program.deaths),
-      folder: undefined,
     };
   } finally {
     clearInterval(tell);

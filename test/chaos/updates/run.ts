@@ -2,16 +2,14 @@
  * One run: start everything, roll versions out and kill at random for as many kills as are wanted, let everything come up, bring a last
  * version to all, and hold what there is against what was asked for.
  */
-import { rmSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { deviceList, modelList } from '../../../shared/contract/admin.ts';
 import { isUnderWay, type RolloutRecord, rolloutList } from '../../../shared/contract/rollouts.ts';
 import { openModelFolder } from '../../../shared/release/folder/model-folder.ts';
 import { seededRandom } from '../../../shared/runtime/random.ts';
-import { type Death, type KeptProgram, stopAll } from '../kept-program.ts';
+import { type Death, stopAll } from '../kept-program.ts';
+import { inOwnFolder, type OwnFolderOptions } from '../own-folder.ts';
 import { halfApplied } from './device-disk.ts';
 import { judge, type Ledger } from './judge.ts';
 import { Kills } from './kills.ts';
@@ -22,15 +20,11 @@ import { type FirstAnswers, Probe, type Said } from './probe.ts';
 import { Watch } from './watch.ts';
 
 /** How much is killed, and of what. */
-export interface UpdateChaosOptions {
+export interface UpdateChaosOptions extends OwnFolderOptions {
   readonly kills: number;
   readonly seed: number;
   readonly devices: number;
-  /** Keeps the folder also when all is well. */
-  readonly keep: boolean;
   readonly onProgress: (line: string) => void;
-  /** Ends the run at once. */
-  readonly signal: AbortSignal;
 }
 
 /** What it found. */
@@ -71,41 +65,32 @@ const PATIENCE_MS = 45_000;
 const NO_GATES = { agreement: null, escalation: null, errors: null, latencyP95: null, memory: null };
 const POLL_MS = 500;
 
-export async function runUpdateChaos(options: UpdateChaosOptions): Promise<UpdateChaosReport> {
-  const { signal, onProgress, seed } = options;
-  const folder = await mkdtemp(join(tmpdir(), 'outrider-chaos-'));
-  const owned: KeptProgram[] = [];
-  const endNow = (): void => {
-    for (const program of owned) program.endNow();
-  };
-  const onExit = (): void => {
-    endNow();
-    if (signal.aborted) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-  };
-  // Whatever ends this process, nothing of it stays.
-  process.on('exit', onExit);
-  try {
-    onProgress('starting …');
-    const place = await startUpdatedPlace(folder, options.devices, (program) => owned.push(program));
-    const report = await run(place, folder, options);
-    const isToBeKept = options.keep || !isWell(report) || report.deaths.length > 0;
-    if (!isToBeKept) await rm(folder, { recursive: true, force: true, maxRetries: 5 });
-    return { ...report, seed, folder: isToBeKept ? folder : undefined };
-  } finally {
-    endNow();
-    process.off('exit', onExit);
-  }
+export function runUpdateChaos(options: UpdateChaosOptions): Promise<UpdateChaosReport> {
+  return inOwnFolder(
+    options,
+    async (folder, own) => {
+      options.onProgress('starting …');
+      const place = await startUpdatedPlace(folder, options.devices, (program) => own(() => [program]));
+      return run(place, folder, options);
+    },
+    (report) => isWell(report) && report.deaths.length === 0,
+  );
 }
 
 /** Every device has answered by whole versions, and every rollout is as somebody wanted it. */
-export const isWell = ({ silent, halfApplied: half, unasked, behind }: UpdateChaosReport): boolean =>
+export const isWell = ({
+  silent,
+  halfApplied: half,
+  unasked,
+  behind,
+}: Pick<UpdateChaosReport, 'silent' | 'halfApplied' | 'unasked' | 'behind'>): boolean =>
   silent.length + half.length + unasked.length + behind.length === 0;
 
 async function run(
   place: UpdatedPlace,
   folder: string,
   { kills: count, seed, devices, signal, onProgress }: UpdateChaosOptions,
-): Promise<UpdateChaosReport> {
+): Promise<Omit<UpdateChaosReport, 'folder'>> {
   const random = seededRandom(seed);
   const startedMonoMs = performance.now();
   const given = new Set<string>();
@@ -179,7 +164,6 @@ async function run(
       unasked: [...new Set([...watch.wrong, ...judge(rollouts, ledger, deployed, firstDeployed)])],
       behind,
       deaths,
-      folder: undefined,
     };
   } finally {
     clearInterval(tell);
