@@ -101,7 +101,7 @@ test('one line makes an empty machine a device that answers; again it changes no
   assert.match(await machine.must('outrider agent logs -n 20'), /agent gate-01: http:\/\/127\.0\.0\.1:8090/);
   // Its own user, and what is the service's is nobody else's.
   assert.match(
-    await machine.must('ps -o user= -p $(systemctl show outrider-agent -p MainPID --value)'),
+    await machine.must('stat -c %U /proc/$(systemctl show outrider-agent -p MainPID --value)'),
     /^outrider/,
   );
   assert.match(
