@@ -9,8 +9,8 @@ import { createServer } from 'node:net';
 import { systemCode } from '../../shared/runtime/errors.ts';
 
 const HOST = '127.0.0.1';
-/** Below it are the ports that many programs are known by. */
-const FIRST_PORT = 10_000;
+/** Below it are the ports that many programs are known by, 10080 the last to which `fetch` refuses to go (WHATWG Fetch, port blocking). */
+const FIRST_PORT = 10_081;
 /** Where Linux begins to give ports away by default; macOS and Windows begin higher. */
 const USUAL_EPHEMERAL_PORT = 32_768;
 const MIN_CANDIDATES = 1_000;
