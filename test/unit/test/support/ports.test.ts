@@ -28,7 +28,7 @@ test('a process that holds a port keeps it from the others', async () => {
   const port = await freePort();
   const other = `
     const { freePort } = await import(${JSON.stringify(new URL('../../../support/ports.ts', import.meta.url).href)});
-    console.log(await freePort((count) => ${port - 10_000} % count));
+    console.log(await freePort((count) => ${port - 10_081} % count));
   `;
   const flags = [...tsxFlags(), '--input-type=module', '--eval', other];
   const { stdout } = await promisify(execFile)(process.execPath, flags);
